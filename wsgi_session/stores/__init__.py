@@ -1,0 +1,165 @@
+"""The store contract: what a store must do so that no session is lost, mixed up or brought back.
+
+To add a store, write one class with the seven methods of :class:`Store`, hold it to
+``wsgi_session.testing.StoreConformance``, and publish it under the entry point group ``wsgi_session.stores`` with its
+URL scheme as the name and a callable ``(url) -> Store`` as the object.
+
+The rules that every method keeps:
+
+* A *key* is 32 bytes (SHA-256 of a token that the store never sees). Compare it as bytes.
+* ``now`` is the time, in seconds since the epoch. A store has no clock: it never asks for the time itself. (An engine's
+  own expiry may remove a record that is dead; it never decides that one is alive.)
+* A record is *alive* while ``now < record.expires``. A dead one is as if it were not there, sweeper or no sweeper.
+* Each method is one atomic step of the engine, or behaves as if it were.
+* A failing engine (connection, time-out, full disk) raises :class:`~wsgi_session.StoreUnavailable` with the cause
+  chained, and ``answer_lost=True`` if the write may have been applied. Nothing is half-written. All is well again when
+  the engine is: no restart, no call to make.
+* A store is called by many threads and greenlets at once, and survives ``fork``: no connection crosses it.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NamedTuple, Protocol, runtime_checkable
+
+#: Only what has been dead for this many seconds is swept, so that a clock that runs ahead removes nothing alive.
+SWEEP_GRACE = 3600.0
+#: A store without expiry of its own asks for a sweep at every so many creates ...
+SWEEP_EVERY = 256
+#: ... of at most so many records.
+SWEEP_LIMIT = 512
+
+
+class Outcome(enum.Enum):
+    """What came of a ``replace`` or a ``rotate``."""
+
+    SAVED = "saved"
+    #: Alive, but with another version than the one given: somebody else wrote. Load, merge, again.
+    CONFLICT = "conflict"
+    #: No live record under that key. It must not come back.
+    GONE = "gone"
+
+
+class Record(NamedTuple):
+    """What a store keeps under a key. Times are seconds since the epoch."""
+
+    #: Opaque bytes.
+    data: bytes
+    #: 16 random bytes, chosen anew by whoever writes: the writer of a lost answer knows its own write by them.
+    version: bytes
+    #: The public name. ``""`` marks a tombstone: see :meth:`Store.touch`.
+    handle: str
+    created: float
+    #: The last activity that was noted.
+    touched: float
+    #: The record is dead from here on.
+    expires: float
+    #: SHA-256 of namespace and owner, or ``None`` for an anonymous visitor's: what ``of_owner`` finds it by.
+    owner: bytes | None = None
+    #: Whether the cookie outlives the browser.
+    persistent: bool = True
+    #: This session's own idle timeout in seconds, where it has one.
+    idle: float | None = None
+    #: The cookie's name: what ``count`` counts by. Empty for a tombstone.
+    namespace: str = ""
+
+
+class Store(ABC):
+    """Where sessions are kept. Thread-safe; a context manager that closes itself."""
+
+    #: False for a store that only one process can see: the middleware refuses to serve where there are several.
+    multiprocess = True
+    #: True while this store would like to be swept: the middleware does so after the answer. Stores whose engine
+    #: expires records by itself leave it False.
+    sweep_due = False
+
+    @abstractmethod
+    def load(self, key: bytes, now: float) -> Record | None:
+        """Return the live record under ``key``, or ``None``: unknown, or past its ``expires``."""
+
+    @abstractmethod
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        """Keep a new record. A live one under ``key`` is never overwritten: :class:`~wsgi_session.KeyExists`.
+
+        A dead record under ``key`` may be overwritten. (tower-sessions 0.12.1: a store that had only "save" let one
+        session take over another.)
+        """
+
+    @abstractmethod
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        """Write ``record`` if the live record under ``key`` still has ``version``: compare-and-set in one step.
+
+        Takes over ``data``, ``version``, ``touched`` and ``expires``, the two times only if they are later than those
+        stored (a touch may have come between). Owner, handle, created, persistent, idle and namespace stay.
+        ``SAVED`` as well if ``record.version`` is already there: that is this very write, whose answer was lost;
+        nothing is written then. ``CONFLICT`` if the live record has any other version. ``GONE`` if there is none:
+        nothing is ever created (CVE-2025-46336: a slow write brought a logged-out session back).
+        """
+
+    @abstractmethod
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        """Move the live record under ``old``, if it still has ``version``, to ``new``, as ``record``: all of it.
+
+        Either ``old`` is dead and ``new`` alive, or nothing has happened. ``SAVED`` as well if ``record.version`` is
+        already alive under ``new``. ``CONFLICT`` and ``GONE`` as for :meth:`replace`, judged under ``old``.
+        :class:`~wsgi_session.KeyExists` if another live record is under ``new``; both are untouched then.
+        """
+
+    @abstractmethod
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        """Note activity on a live record: ``touched`` and ``expires``, each only if later than what is stored.
+
+        Changes no data and no version, creates nothing. False if there is no live record. A tombstone (``handle ==
+        ""``: what a rotation leaves under the old key for 60 s) is not touched either: False.
+        """
+
+    @abstractmethod
+    def delete(self, key: bytes) -> bool:
+        """Remove whatever is under ``key``, now. True if a record was there."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Return if the engine answers and can be written to, else raise ``StoreUnavailable``."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections and files. Calling it twice does no harm; other calls afterwards may raise."""
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@runtime_checkable
+class Sweeps(Protocol):
+    """A store that does not lose dead records by itself."""
+
+    def sweep(self, limit: int, now: float) -> int:
+        """Remove at most ``limit`` records that have been dead for over an hour; return how many went.
+
+        Only records with ``expires < now - SWEEP_GRACE``; the removal repeats that condition, so that a record which
+        was renewed meanwhile stays.
+        """
+
+
+@runtime_checkable
+class ListsOwners(Protocol):
+    """A store that can find the sessions of an owner, without looking at those of others."""
+
+    def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:
+        """Return key and record of every live session filed under ``owner``, oldest ``created`` first."""
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A store that can count as one query."""
+
+    def count(self, now: float, namespace: str | None = None) -> int:
+        """Return how many sessions of ``namespace`` (``None``: of all) are alive, tombstones not among them."""
