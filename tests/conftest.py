@@ -1,0 +1,43 @@
+"""What every test stands under: in CI nothing is skipped unseen."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import hypothesis
+import pytest
+
+#: Set by ``.ci/run``, which installs all that the tests need: there a skip is a failure, unless its reason begins with
+#: "platform:", which says that this interpreter or operating system cannot run it.
+EVERYTHING_IS_THERE = os.environ.get("WSGI_SESSION_CI") == "1"
+ALLOWED = "platform:"
+
+# A slow machine is no failure. (Under CI=true hypothesis is repeatable by itself.)
+if not os.environ.get("CI"):
+    hypothesis.settings.register_profile("wsgi-session", deadline=None)
+    hypothesis.settings.load_profile("wsgi-session")
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not (EVERYTHING_IS_THERE and report.skipped) or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if reason.removeprefix("Skipped: ").startswith(ALLOWED):
+        return
+    report.outcome = "failed"
+    report.longrepr = f"skipped, though everything should be there: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
