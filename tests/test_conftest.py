@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parentPLUGINS = ("-p", "tests.conftest", "-p", "no:cacheprovider")
+ROOT = Path(__file__).parent.parent
+PLUGINS = ("-p", "tests.conftest", "-p", "no:cacheprovider")
 
 SKIPS = {
     "call": "def test_it(): pytest.skip('no server')",
