@@ -1,0 +1,193 @@
+"""What a request's session costs, in one process, without sockets: ``python -m bench.micro``.
+
+In every round each contender answers a block of requests, and the same application without a session another; the
+difference, per request, is the session's cost. The order of the contenders turns from round to round, and what is shown
+is the median over the rounds, so that a machine that slows down for a while slows down everybody.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import gc
+import json
+import pstats
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file: the packages are beside this folder, not in it
+    sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from bench.driver import SCENARIOS, VISITORS, Runner, Scenario, block, visitors
+from bench.peers import CONTENDERS, Contender
+from bench.report import facts, say
+
+#: By who is compared with whom (None: the bare application, in µs): at most so many times that, for each scenario.
+TARGETS: dict[tuple[str, str | None], dict[str, float]] = {
+    ("ours-memory", None): {"S1": 1.2, "S2": 1.2},
+    ("ours-memory", "floor-memory"): {"S3": 1.6, "S4": 1.5, "S5": 2.5, "S6": 0.15, "S7": 8},
+    ("ours-memory", "beaker-memory"): {"S1": 0.6, "S2": 0.6, "S3": 0.2, "S4": 0.35, "S5": 0.55, "S6": 0.06, "S7": 0.25},
+    ("ours-sqlite", None): {"S1": 1.2, "S2": 1.2},
+    ("ours-sqlite", "floor-sqlite"): {"S3": 1.6, "S4": 1.5, "S5": 1.5, "S6": 0.25, "S7": 8},
+}
+
+
+def measure(contenders: list[Contender], scenarios: list[Scenario], rounds: int, quick: bool) -> dict[str, Any]:
+    """Return, by scenario and contender, the median cost in µs and its quartiles."""
+    planted = {}
+    for contender in contenders:
+        say(f"{contender.name}: making sessions")
+        planted[contender.name] = visitors(contender, VISITORS // 8 if quick else VISITORS)
+    results: dict[str, Any] = {}
+    for scenario in scenarios:
+        runners = []
+        for contender in contenders:
+            # A block of writes to SQLite must be long enough for several of its checkpoints, or some blocks have one
+            # and others none.
+            writes = scenario.work in ("write", "new_small") and contender.name.endswith("sqlite")
+            seconds = (0.1 if writes else 0.02) / (4 if quick else 1)
+            runners.append(Runner(contender, scenario, planted[contender.name][scenario.cookie], seconds))
+        gc.collect()
+        gc.freeze()  # what is planted is nobody's garbage: a collection within a block looks at that block's only
+        for turn in range(rounds):
+            say(f"{scenario.name} ({scenario.title}): round {turn + 1} of {rounds}")
+            start = turn % len(runners)
+            for runner in runners[start:] + runners[:start]:
+                runner.round()
+        gc.unfreeze()
+        results[scenario.name] = {runner.name: summary(runner.costs) for runner in runners}
+    say("")
+    return results
+
+
+def summary(costs: list[float]) -> dict[str, float]:
+    low, _, high = statistics.quantiles(costs, n=4) if len(costs) > 1 else costs * 3
+    return {"us": statistics.median(costs), "low": low, "high": high}
+
+
+def profile(contender: Contender, scenario: Scenario, calls: int = 20_000) -> None:
+    """Print what one request costs by function. cProfile's own cost weighs on small functions: read it for shares."""
+    runner = Runner(contender, scenario, visitors(contender, 64)[scenario.cookie], 0.02)
+    plain = block(runner.application, islice(runner.visitors, calls)) / calls * 1e6
+    bare = block(runner.bare, islice(runner.visitors, calls)) / calls * 1e6
+    profiler = cProfile.Profile()
+    profiler.enable()
+    block(runner.application, islice(runner.visitors, calls))
+    profiler.disable()
+    print(f"{contender.name} {scenario.name} ({scenario.title}): {plain - bare:.2f} µs without the profiler")
+    print(f"{'calls':>7} {'own µs':>8} {'with its':>8}   a request, under the profiler")
+    rows = pstats.Stats(profiler).stats.items()  # type: ignore[attr-defined]
+    for (file, line, function), (_, count, own, total, _) in sorted(rows, key=lambda row: -row[1][2])[:30]:
+        where = function if file == "~" else f"{Path(file).name}:{line} {function}"
+        print(f"{count / calls:7.2f} {own / calls * 1e6:8.2f} {total / calls * 1e6:8.2f}   {where}")
+
+
+def targets(results: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield every target whose two sides were measured, and whether it is met."""
+    for (ours, other), limits in TARGETS.items():
+        for scenario, limit in limits.items():
+            costs = results.get(scenario, {})
+            if ours not in costs or (other is not None and other not in costs):
+                continue
+            value = costs[ours]["us"] / (costs[other]["us"] if other is not None else 1)
+            found = {"scenario": scenario, "ours": ours, "against": other, "limit": limit, "value": value}
+            yield found | {"met": value <= limit}
+
+
+def table(title: str, names: list[str], results: dict[str, Any], cell: Callable[[dict[str, Any], str], str]) -> None:
+    """Print one row for each contender and one column for each scenario."""
+    width = max(map(len, names)) + 2
+    print(f"\n{title}\n{'':<{width}}" + "".join(f"{scenario:>9}" for scenario in results))
+    for name in names:
+        print(f"{name:<{width}}" + "".join(f"{cell(costs, name):>9}" for costs in results.values()))
+
+
+def times_ours(costs: dict[str, Any], name: str) -> str:
+    """Return how many times ours, over the same engine, this contender costs; nothing where ours costs next to it."""
+    ours = costs.get(f"ours-{name.rpartition('-')[2]}")
+    return f"{costs[name]['us'] / ours['us']:.2f}" if ours else "-"
+
+
+def show(results: dict[str, Any], names: list[str]) -> None:
+    """Print the costs, the ratios, and the targets."""
+    for scenario in SCENARIOS:
+        if scenario.name in results:
+            print(f"{scenario.name:<4} {scenario.title}")
+    table(
+        "µs a request, less the same application without a session: medians",
+        names, results, lambda costs, name: f"{costs[name]['us']:.2f}",
+    )  # fmt: skip
+    if any(name.startswith("ours-") for name in names):
+        table("As many times what ours costs over the same engine", names, results, times_ours)
+    found = list(targets(results))
+    if found:
+        print("\nTargets: at most so many times the other's (or so many µs over the bare application)")
+    for target in found:
+        against = f"times {target['against']}" if target["against"] else "µs"
+        print(
+            f"{target['ours']:<12} {target['scenario']:<3} {target['value']:6.2f} {against:<20}"
+            f" at most {target['limit']:4.2f}   {'met' if target['met'] else 'MISSED'}"
+        )
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.micro", description="What a request's session costs.")
+    known = [scenario.name for scenario in SCENARIOS] + [kind.name for kind in CONTENDERS]
+    parser.add_argument("--rounds", type=int, help="how many (21; with --quick 7)")
+    parser.add_argument("--quick", action="store_true", help="shorter blocks, fewer visitors: under 20 s, for a glance")
+    parser.add_argument("--only", default="", help=f"some of these, separated by commas: {', '.join(known)}")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--profile", metavar="SCENARIO", help="show where the time goes, in ours-memory or in --only")
+    chosen = parser.parse_args()
+    chosen.only = [name for name in chosen.only.split(",") if name]
+    if unknown := set(chosen.only) - set(known):
+        parser.error(f"unknown in --only: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    if chosen.profile and chosen.profile not in known[: len(SCENARIOS)]:
+        parser.error(f"--profile takes one of {', '.join(known[: len(SCENARIOS)])}, not {chosen.profile}")
+    if chosen.rounds is not None and chosen.rounds < 1:
+        parser.error("--rounds takes at least 1")
+    return chosen
+
+
+def main() -> None:
+    chosen = options()
+    kinds = [kind for kind in CONTENDERS if kind.name in chosen.only]
+    scenarios = [scenario for scenario in SCENARIOS if scenario.name in chosen.only] or list(SCENARIOS)
+    if not kinds:
+        kinds = [kind for kind in CONTENDERS if kind.name == "ours-memory" or not chosen.profile]
+    with tempfile.TemporaryDirectory(prefix="wsgi-session-bench-") as folder:
+        contenders = []
+        try:
+            for kind in kinds:
+                try:
+                    contenders.append(kind(Path(folder)))
+                except ImportError as error:
+                    print(f"{kind.name} is left out: {error}", file=sys.stderr)
+            if not contenders:
+                raise SystemExit("nobody is left to measure")
+            if chosen.profile:
+                scenario = next(scenario for scenario in SCENARIOS if scenario.name == chosen.profile)
+                for contender in contenders:
+                    profile(contender, scenario)
+                return
+            results = measure(contenders, scenarios, chosen.rounds or (7 if chosen.quick else 21), chosen.quick)
+        finally:
+            for contender in contenders:
+                contender.close()
+    if chosen.json:
+        print(json.dumps({"facts": facts(), "costs": results, "targets": list(targets(results))}, indent=2))
+        return
+    print(", ".join(f"{name} {value}" for name, value in facts().items()))
+    show(results, [contender.name for contender in contenders])
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
