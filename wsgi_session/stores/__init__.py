@@ -23,7 +23,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from types import TracebackType
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 #: Only what has been dead for this many seconds is swept, so that a clock that runs ahead removes nothing alive.
 SWEEP_GRACE = 3600.0
@@ -65,6 +65,9 @@ class Record(NamedTuple):
     idle: float | None = None
     #: The cookie's name: what ``count`` counts by. Empty for a tombstone.
     namespace: str = ""
+
+
+_Store = TypeVar("_Store", bound="Store")
 
 
 class Store(ABC):
@@ -118,7 +121,11 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, key: bytes) -> bool:
-        """Remove whatever is under ``key``, now. True if a record was there."""
+        """Remove the record under ``key``, now. True if one was there, alive or dead.
+
+        A tombstone is left where it is: False. So a logout that crosses a rotation learns that it missed, and looks for
+        the session where it is now.
+        """
 
     @abstractmethod
     def ping(self) -> None:
@@ -128,7 +135,7 @@ class Store(ABC):
     def close(self) -> None:
         """Let go of connections and files. Calling it twice does no harm; other calls afterwards may raise."""
 
-    def __enter__(self) -> Store:
+    def __enter__(self: _Store) -> _Store:
         return self
 
     def __exit__(

@@ -1,0 +1,199 @@
+"""Sessions in this process: for development, tests, and a site that one process serves."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from functools import partial
+from itertools import chain
+
+from wsgi_session.errors import ConfigError, KeyExists
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store
+
+# One lock for all memory stores, taken by whatever writes, and by fork: a child never inherits it taken, nor a store
+# in the middle of a change. Reading takes none (it would cost more than the rest of a load): each step of it is one
+# operation of a built-in dictionary.
+_lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+# One call less than Record(...), on the way of every write.
+_record = partial(tuple.__new__, Record)
+
+
+class MemoryStore(Store):
+    """Keep sessions in a bounded dictionary; they end with the process.
+
+    When ``max_sessions`` are kept, a new one takes the place of the least recently used; sessions without an owner go
+    before those with one, so that no flood of anonymous visitors logs anybody out. ``sweep=False``: dead sessions stay
+    until they are displaced, or until somebody calls :meth:`sweep`.
+    """
+
+    multiprocess = False
+
+    def __init__(self, max_sessions: int = 100_000, sweep: bool = True) -> None:
+        if type(max_sessions) is not int or max_sessions < 1:
+            raise ConfigError(f"max_sessions={max_sessions!r}: give a whole number of sessions, 1 or more")
+        self._max_sessions = max_sessions
+        self._sweeps = sweep
+        # Each in the order of use, the least recent first.
+        self._anonymous: OrderedDict[bytes, Record] = OrderedDict()
+        self._owned: OrderedDict[bytes, Record] = OrderedDict()
+        # The keys of each owner: a set, or the key itself where there is only one (a set takes 216 bytes).
+        self._keys_of: dict[bytes, bytes | set[bytes]] = {}
+        self._creates = 0
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        kept = self._owned
+        record = kept.get(key)
+        if record is None:
+            kept = self._anonymous
+            record = kept.get(key)
+            if record is None:
+                return None
+        if now >= record.expires:
+            return None
+        try:
+            kept.move_to_end(key)
+        except KeyError:
+            pass  # Removed by another thread since: it was there when we looked.
+        return record
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        with _lock:
+            if self._live(key, now) is not None:
+                raise KeyExists("a live session is already under this key: draw another token")
+            self._remove(key)
+            while len(self._owned) + len(self._anonymous) >= self._max_sessions:
+                self._remove(next(iter(self._anonymous or self._owned)))
+            self._put(key, record)
+            self._creates += 1
+            # A sweep looks at every record: this keeps its cost per create the same, however many are kept.
+            if self._sweeps and self._creates >= max(SWEEP_EVERY, len(self._owned) + len(self._anonymous) >> 2):
+                self._creates = 0
+                self.sweep_due = True
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        with _lock:
+            kept = self._owned
+            stored = kept.get(key)
+            if stored is None:
+                kept = self._anonymous
+                stored = kept.get(key)
+            if stored is None or now >= stored.expires:
+                return Outcome.GONE
+            if stored.version != version:
+                return Outcome.SAVED if stored.version == record.version else Outcome.CONFLICT
+            _, _, handle, created, touched, expires, owner, persistent, idle, namespace = stored
+            if record.touched > touched:
+                touched = record.touched
+            if record.expires > expires:
+                expires = record.expires
+            kept[key] = _record(
+                (record.data, record.version, handle, created, touched, expires, owner, persistent, idle, namespace)
+            )
+            kept.move_to_end(key)
+            return Outcome.SAVED
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        with _lock:
+            there = self._live(new, now)
+            if there is not None and there.version == record.version:
+                return Outcome.SAVED
+            stored = self._live(old, now)
+            if stored is None:
+                return Outcome.GONE
+            if stored.version != version:
+                return Outcome.CONFLICT
+            if there is not None:
+                raise KeyExists("a live session is already under the new key: draw another token")
+            self._remove(new)
+            self._remove(old)
+            self._put(new, record)
+            return Outcome.SAVED
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        with _lock:
+            stored = self._live(key, now)
+            if stored is None or not stored.handle:
+                return False
+            kept = self._anonymous if stored.owner is None else self._owned
+            kept[key] = stored._replace(touched=max(stored.touched, touched), expires=max(stored.expires, expires))
+            kept.move_to_end(key)
+            return True
+
+    def delete(self, key: bytes) -> bool:
+        with _lock:
+            return self._remove(key)
+
+    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
+        with _lock:
+            keys = self._keys_of.get(owner, set())
+            filed = [(key, self._owned[key]) for key in ({keys} if isinstance(keys, bytes) else keys)]
+        return sorted((pair for pair in filed if now < pair[1].expires), key=lambda pair: pair[1].created)
+
+    def count(self, now: float, namespace: str | None = None) -> int:
+        with _lock:  # dict.values, not OrderedDict's: a load that moves a key to the end does not disturb it.
+            return sum(
+                1
+                for record in chain(dict.values(self._owned), dict.values(self._anonymous))
+                if now < record.expires and record.handle and (namespace is None or record.namespace == namespace)
+            )
+
+    def sweep(self, limit: int, now: float) -> int:
+        self.sweep_due = False
+        horizon = now - SWEEP_GRACE
+        with _lock:
+            dead = [
+                key
+                for key, record in chain(dict.items(self._anonymous), dict.items(self._owned))
+                if record.expires < horizon
+            ][: max(limit, 0)]
+            for key in dead:
+                self._remove(key)
+        return len(dead)
+
+    def ping(self) -> None:
+        """Return: memory answers."""
+
+    def close(self) -> None:
+        """Forget every session."""
+        with _lock:
+            self._anonymous.clear()
+            self._owned.clear()
+            self._keys_of.clear()
+
+    def __repr__(self) -> str:
+        return f"MemoryStore(max_sessions={self._max_sessions})"
+
+    # Those below are called with the lock held.
+
+    def _live(self, key: bytes, now: float) -> Record | None:
+        record = self._owned.get(key) or self._anonymous.get(key)
+        return record if record is not None and now < record.expires else None
+
+    def _put(self, key: bytes, record: Record) -> None:
+        if record.owner is None:
+            self._anonymous[key] = record
+            return
+        self._owned[key] = record
+        keys = self._keys_of.setdefault(record.owner, key)
+        if isinstance(keys, set):
+            keys.add(key)
+        elif keys != key:
+            self._keys_of[record.owner] = {keys, key}
+
+    def _remove(self, key: bytes) -> bool:
+        if self._anonymous.pop(key, None) is not None:
+            return True
+        record = self._owned.pop(key, None)
+        if record is None:
+            return False
+        assert record.owner is not None
+        keys = self._keys_of[record.owner]
+        if isinstance(keys, set) and len(keys) > 1:
+            keys.remove(key)
+        else:
+            del self._keys_of[record.owner]
+        return True

@@ -1,0 +1,32 @@
+"""A clock that moves only when a test says so: no test of sessions has to sleep."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class FakeClock:
+    """Stand in for ``time.time``: ``SessionMiddleware(app, ..., clock=FakeClock())``.
+
+    >>> clock = FakeClock()
+    >>> clock.advance(timedelta(days=31))
+    >>> clock() - FakeClock.START
+    2678400.0
+    """
+
+    #: Where every clock starts, in seconds since the epoch: 2027-01-15 08:00:00 UTC.
+    START = 1_800_000_000.0
+
+    def __init__(self, start: float = START) -> None:
+        self._now = float(start)
+
+    def __call__(self) -> float:
+        """Return the time, in seconds since the epoch."""
+        return self._now
+
+    def advance(self, by: float | timedelta) -> None:
+        """Move on by so many seconds, or by a ``timedelta``; a negative one is a machine whose clock is behind."""
+        self._now += by.total_seconds() if isinstance(by, timedelta) else by
+
+    def __repr__(self) -> str:
+        return f"FakeClock({self._now!r})"
