@@ -1,0 +1,29 @@
+"""The check of the CSRF token: one line in front of everything that changes something."""
+
+from __future__ import annotations
+
+from wsgi_session.forms import read_field
+from wsgi_session.helpers import get_session
+from wsgi_session.lookup import environ_of, session_of
+
+# Methods that change nothing (RFC 9110, 9.2.1). TRACE is not among them: no application answers it.
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
+
+def check_csrf(request: object, token: str | None = None, key: str = "session") -> bool:
+    """Return True if the method is safe (GET, HEAD, OPTIONS) or the token is this session's.
+
+    The token is the one given; else the header ``X-CSRF-Token``; else the field ``csrf_token`` of the request object's
+    own form; else of a urlencoded or multipart body of at most 1 MiB, which stays readable. JSON sends the header.
+    Always exactly True or False; ``StoreUnavailable`` in an outage; ``SessionMissing`` without the middleware, even for
+    a safe method.
+    """
+    environ = environ_of(request)
+    session_of(request, key)
+    if environ.get("REQUEST_METHOD") in _SAFE:
+        return True
+    session = get_session(request, key)
+    if token is None:
+        token = environ.get("HTTP_X_CSRF_TOKEN") or read_field(request, "csrf_token")
+    # A token is ASCII, and compare_digest refuses other text with an exception.
+    return isinstance(token, str) and token.isascii() and session._csrf_matches(token)

@@ -1,0 +1,68 @@
+"""From whatever a framework calls a request to its environ, its session and its user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wsgi_session.errors import ConfigError, SessionMissing
+from wsgi_session.session import Session
+
+# WebOb, Werkzeug, Flask, Bottle, Pyramid, Django; Falcon; CherryPy; what else speaks Django's way.
+_ATTRIBUTES = ("environ", "env", "wsgi_environ", "META")
+
+
+def environ_of(request: object) -> Mapping[str, Any]:
+    """Return the WSGI environ of ``request``: itself, or the attribute under which its framework keeps it."""
+    if isinstance(request, Mapping):
+        return request
+    for name in _ATTRIBUTES:
+        environ = getattr(request, name, None)
+        if isinstance(environ, Mapping):
+            return environ
+    raise ConfigError(
+        f"request is a {type(request).__name__}, which has no WSGI environ as .{', .'.join(_ATTRIBUTES)}: "
+        "give the environ itself, or your framework's request object."
+    )
+
+
+def bytes_of(environ: Mapping[str, Any], name: str) -> bytes:
+    """Return the bytes that the client sent as ``name`` (PEP 3333: each is one character), or ``b""``.
+
+    A server that breaks this, with a character over 255, gets a question mark: never an exception.
+    """
+    text: str = environ.get(name) or ""
+    return text.encode("latin-1", errors="replace")
+
+
+def session_of(request: object, key: str) -> Any:
+    """Return the mapping at ``environ[key]``, whoever made it, without looking into it."""
+    session = environ_of(request).get(key)
+    # Beaker's is a proxy that is no registered Mapping: what can get() will do.
+    if session is None or not callable(getattr(session, "get", None)):
+        raise missing(key, session)
+    return session
+
+
+def user_in(session: Any) -> Mapping[str, Any] | None:
+    """Return the logged-in user for a look: not handed out, so that nothing is packed again at commit.
+
+    Having a session is not being logged in (CVE-2023-48309): only a non-empty mapping under ``user`` is.
+    """
+    return logged_in(session._peek("user") if isinstance(session, Session) else session.get("user"))
+
+
+def logged_in(user: object) -> Mapping[str, Any] | None:
+    """Return ``user`` if that is a non-empty mapping, else ``None``."""
+    return user if isinstance(user, Mapping) and user else None
+
+
+def missing(key: str, found: object) -> SessionMissing:
+    """Say what stands at ``environ[key]`` instead of a session, and what to wrap."""
+    what = "nothing" if found is None else f"a {type(found).__name__}"
+    return SessionMissing(
+        f"No session: environ[{key!r}] holds {what}. Wrap the application: "
+        'app = SessionMiddleware(app, secret=SECRET, store="sqlite:///sessions.db"), '
+        f"with environ_key={key!r} if that is not the default.",
+        key=key,
+    )
