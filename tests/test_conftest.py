@@ -30,7 +30,7 @@ def run(folder: Path, sources: dict[str, str], *, ci: str) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--continue-on-collection-errors", *PLUGINS],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "WSGI_SESSION_CI": ci},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SESSIONS_SKIP_NOTHING": ci},
         capture_output=True,
         text=True,
         timeout=120,
