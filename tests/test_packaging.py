@@ -94,7 +94,8 @@ def test_the_licence_is_stated_and_enclosed(wheel: zipfile.ZipFile, metadata: Me
 
 def test_paste_finds_the_filter(wheel: zipfile.ZipFile) -> None:
     (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    assert "[paste.filter_app_factory]\nmain = wsgi_session.middleware:filter_app_factory\n" in wheel.read(name).decode()
+    entry_points = wheel.read(name).decode()
+    assert "[paste.filter_app_factory]\nmain = wsgi_session.middleware:filter_app_factory\n" in entry_points
 
 
 def test_the_changelog_has_a_section_for_this_version(metadata: Message) -> None:
