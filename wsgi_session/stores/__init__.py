@@ -170,3 +170,9 @@ class Counts(Protocol):
 
     def count(self, now: float, namespace: str | None = None) -> int:
         """Return how many sessions of ``namespace`` (``None``: of all) are alive, tombstones not among them."""
+
+
+# Last, because these stand on what is above.
+from wsgi_session.stores.memory import MemoryStore as MemoryStore  # noqa: E402
+from wsgi_session.stores.sqlite import SQLiteStore as SQLiteStore  # noqa: E402
+from wsgi_session.stores.urls import open_store as open_store  # noqa: E402

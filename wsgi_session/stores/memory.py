@@ -188,9 +188,8 @@ class MemoryStore(Store):
         if self._anonymous.pop(key, None) is not None:
             return True
         record = self._owned.pop(key, None)
-        if record is None:
+        if record is None or record.owner is None:
             return False
-        assert record.owner is not None
         keys = self._keys_of[record.owner]
         if isinstance(keys, set) and len(keys) > 1:
             keys.remove(key)

@@ -1,0 +1,261 @@
+"""Sessions in an SQLite file: one machine, any number of processes, nothing to install."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TypeVar
+
+from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store
+from wsgi_session.stores.pool import Pool
+from wsgi_session.stores.sqlite_file import APPLICATION_ID, identity, open_database
+
+# A sweep's DELETE takes no more at once, so that it holds the write lock for less than 50 ms.
+BATCH_RECORDS = 500
+BATCH_BYTES = 4 << 20
+
+# Each is one statement outside any transaction: SQLite makes it one atomic step. As constants, because the connection
+# finds its prepared statement by the text.
+_FIELDS = "data, version, handle, created, touched, expires, owner, persistent, idle, namespace"
+_LOAD = f"SELECT {_FIELDS} FROM sessions WHERE key = ? AND expires > ?"  # noqa: S608 - constants
+_CREATE = f"""
+    INSERT INTO sessions ({_FIELDS}, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (key) DO UPDATE SET
+        data = excluded.data, version = excluded.version, handle = excluded.handle, created = excluded.created,
+        touched = excluded.touched, expires = excluded.expires, owner = excluded.owner,
+        persistent = excluded.persistent, idle = excluded.idle, namespace = excluded.namespace
+    WHERE sessions.expires <= ?"""  # noqa: S608 - constants
+# Where no time moves: naming `expires` in SET would rewrite its index entry, which takes twice as long.
+_REPLACE_DATA = """
+    UPDATE sessions SET data = ?, version = ?
+    WHERE key = ? AND version = ? AND expires > ? AND touched >= ? AND expires >= ?"""
+_REPLACE = """
+    UPDATE sessions SET data = ?, version = ?, touched = max(touched, ?), expires = max(expires, ?)
+    WHERE key = ? AND version = ? AND expires > ?"""
+# One UPDATE of the key, so that a revocation which runs at the same time meets the record before or after, never in
+# between. OR REPLACE makes room where a dead record is in the way; NOT EXISTS keeps it off a live one.
+_ROTATE = """
+    UPDATE OR REPLACE sessions SET
+        data = ?, version = ?, handle = ?, created = ?, touched = ?, expires = ?, owner = ?, persistent = ?, idle = ?,
+        namespace = ?, key = ?
+    WHERE key = ? AND version = ? AND expires > ?
+        AND NOT EXISTS (SELECT 1 FROM sessions WHERE key = ? AND expires > ?)"""
+_VERSIONS = "SELECT key, version FROM sessions WHERE key IN (?, ?) AND expires > ?"
+_TOUCH = """
+    UPDATE sessions SET touched = max(touched, ?), expires = max(expires, ?)
+    WHERE key = ? AND expires > ? AND handle <> ''"""
+_DELETE = "DELETE FROM sessions WHERE key = ?"
+_OF_OWNER = f"SELECT key, {_FIELDS} FROM sessions WHERE owner = ? AND expires > ? ORDER BY created"  # noqa: S608 - constants
+_COUNT = "SELECT count(*) FROM sessions WHERE expires > ? AND handle <> ''"
+_COUNT_NAMESPACE = f"{_COUNT} AND namespace = ?"
+_DEAD = "SELECT length(data) FROM sessions WHERE expires < ? ORDER BY expires LIMIT ?"
+_SWEEP = """
+    DELETE FROM sessions WHERE expires < ?
+        AND rowid IN (SELECT rowid FROM sessions WHERE expires < ? ORDER BY expires LIMIT ?)"""
+# Changes nothing, and is a real write all the same.
+_PING = f"PRAGMA application_id = {APPLICATION_ID}"
+
+_Result = TypeVar("_Result")
+_one: Callable[[sqlite3.Cursor], tuple[object, ...] | None] = sqlite3.Cursor.fetchone
+_rows = sqlite3.Cursor.fetchall
+_changed: Callable[[sqlite3.Cursor], int] = attrgetter("rowcount")
+
+
+class SQLiteStore(Store):
+    """Keep sessions in the SQLite file ``path``, made on first use, readable by this user only.
+
+    ``synchronous="normal"``: the death of a process loses nothing, a power cut may lose the last second;
+    ``"full"``: nothing, at the price of a disk flush for every write. ``busy_timeout``: seconds to wait for another
+    writer, or for one of the ``pool_size`` connections, before ``StoreUnavailable``. ``sweep=False``: dead records stay
+    until somebody calls :meth:`sweep`.
+
+    A relative path is made absolute here. Raises ``ConfigError`` if the directory does not exist, or if the file is
+    not a session database of this or an older version.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        synchronous: str = "normal",
+        busy_timeout: float = 5.0,
+        pool_size: int = 8,
+        sweep: bool = True,
+    ) -> None:
+        self._path = _absolute(path)
+        if synchronous not in ("normal", "full"):
+            raise ConfigError(f"synchronous={synchronous!r}: give 'normal' or 'full'")
+        if not 0 < busy_timeout <= 3600:
+            raise ConfigError(f"busy_timeout={busy_timeout!r}: give seconds, more than 0 and at most 3600")
+        if type(pool_size) is not int or pool_size < 1:
+            raise ConfigError(f"pool_size={pool_size!r}: give a whole number of connections, 1 or more")
+        self._synchronous = synchronous
+        self._busy_timeout = busy_timeout
+        self._pool_size = pool_size
+        self._sweeps = sweep
+        self._creates = 0
+        self._identity: tuple[int, int] | None = None
+        self._pool = Pool(self._connect, pool_size, busy_timeout)
+        if os.path.exists(self._path):
+            self._check_file()
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        row = self._run(_LOAD, (key, now), _one)
+        return None if row is None else _record(row)
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        self._notice_another_file()
+        if not self._run(_CREATE, (*record, key, now), _changed):
+            raise KeyExists("a live session is already under this key: draw another token")
+        self._creates += 1
+        if self._sweeps and self._creates % SWEEP_EVERY == 0:
+            self.sweep_due = True
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        data, mine, _, _, touched, expires, *_ = record
+        if self._run(_REPLACE_DATA, (data, mine, key, version, now, touched, expires), _changed):
+            return Outcome.SAVED
+        if self._run(_REPLACE, (data, mine, touched, expires, key, version, now), _changed):
+            return Outcome.SAVED
+        there = dict(self._run(_VERSIONS, (key, key, now), _rows)).get(key)
+        if there is None:
+            return Outcome.GONE
+        return Outcome.SAVED if there == mine else Outcome.CONFLICT
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        if self._run(_ROTATE, (*record, new, old, version, now, new, now), _changed):
+            return Outcome.SAVED
+        there = dict(self._run(_VERSIONS, (old, new, now), _rows))
+        if there.get(new) == record.version:
+            return Outcome.SAVED
+        if old not in there:
+            return Outcome.GONE
+        if there[old] != version:
+            return Outcome.CONFLICT
+        raise KeyExists("a live session is already under the new key: draw another token")
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        return self._run(_TOUCH, (touched, expires, key, now), _changed) > 0
+
+    def delete(self, key: bytes) -> bool:
+        self._notice_another_file()
+        return self._run(_DELETE, (key,), _changed) > 0
+
+    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
+        return [(key, _record(row)) for key, *row in self._run(_OF_OWNER, (owner, now), _rows)]
+
+    def count(self, now: float, namespace: str | None = None) -> int:
+        if namespace is None:
+            ((count,),) = self._run(_COUNT, (now,), _rows)
+        else:
+            ((count,),) = self._run(_COUNT_NAMESPACE, (now, namespace), _rows)
+        return int(count)
+
+    def sweep(self, limit: int, now: float) -> int:
+        self.sweep_due = False
+        horizon = now - SWEEP_GRACE
+        swept = 0
+        while swept < limit:
+            sizes = self._run(_DEAD, (horizon, min(limit - swept, BATCH_RECORDS)), _rows)
+            if not sizes:
+                break
+            swept += self._run(_SWEEP, (horizon, horizon, _first_batch(sizes)), _changed)
+        return swept
+
+    def ping(self) -> None:
+        self._notice_another_file()
+        self._run(_PING, (), _changed)
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({self._path!r})"
+
+    def _run(self, sql: str, parameters: tuple[object, ...], read: Callable[[sqlite3.Cursor], _Result]) -> _Result:
+        pool = self._pool
+        # Asked of the system every time (0.1 us): a server that forks in C tells Python nothing.
+        if pool.pid != os.getpid():
+            pool = self._succeed(pool, inherited=pool)
+        connection = pool.take()
+        try:
+            result = read(connection.execute(sql, parameters))
+        except sqlite3.Error as error:
+            pool.discard(connection)
+            if "locked" not in str(error):
+                # The file may be another one by the time that it works again: nothing opened before is used then.
+                self._succeed(pool)
+            raise self._unavailable(error) from error
+        except BaseException:
+            pool.discard(connection)
+            raise
+        pool.give(connection)
+        return result
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            connection = open_database(self._path, self._synchronous, self._busy_timeout)
+        except (sqlite3.Error, OSError, ConfigError) as error:
+            raise self._unavailable(error) from error
+        self._identity = identity(self._path)
+        return connection
+
+    def _succeed(self, pool: Pool, inherited: Pool | None = None) -> Pool:
+        """Put a new pool in the place of this one: the same new one, if two threads come at once."""
+        fresh = Pool(self._connect, self._pool_size, self._busy_timeout, inherited)
+        self._pool = heir = pool.heirs.setdefault(os.getpid(), fresh)
+        if inherited is None:
+            pool.close()
+        return heir
+
+    def _notice_another_file(self) -> None:
+        # SQLite goes on writing to a file that was deleted: new sessions and logouts would be lost to the others.
+        if self._identity is not None and identity(self._path) != self._identity:
+            self._identity = None
+            self._succeed(self._pool)
+
+    def _check_file(self) -> None:
+        try:
+            self._pool.give(self._pool.take())
+        except StoreUnavailable as error:
+            if isinstance(error.__cause__, ConfigError):
+                raise error.__cause__ from error.__cause__.__cause__
+            # Anything else may pass, and an application may start before its disk is there.
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        # Of all that SQLite reports, only a failing disk leaves open whether a write was kept.
+        return StoreUnavailable(f"SQLite store {self._path}: {error}", answer_lost="disk I/O" in str(error))
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    given = os.fspath(path)
+    if not given or given == ":memory:":
+        raise ConfigError(f"path={given!r}: an SQLite store needs a file; for sessions in memory write memory://")
+    absolute = os.path.abspath(given)
+    directory = os.path.dirname(absolute)
+    if not os.path.isdir(directory):
+        raise ConfigError(f"path={given!r}: the directory {directory} does not exist: create it first")
+    if os.path.isdir(absolute):
+        raise ConfigError(f"path={given!r}: {absolute} is a directory: give the path of a file in it")
+    return absolute
+
+
+def _record(row: tuple[object, ...] | list[object]) -> Record:
+    data, version, handle, created, touched, expires, owner, persistent, idle, namespace = row
+    return _make((data, version, handle, created, touched, expires, owner, persistent == 1, idle, namespace))
+
+
+def _first_batch(sizes: list[tuple[int]]) -> int:
+    """Return how many of these records, at least one, come to ``BATCH_BYTES``."""
+    total = 0
+    for taken, (size,) in enumerate(sizes, 1):
+        total += size
+        if total >= BATCH_BYTES:
+            return taken
+    return len(sizes)
+
+
+_make: Callable[[tuple[object, ...]], Record] = Record._make

@@ -1,0 +1,129 @@
+"""The file of ``SQLiteStore``: made private, with its schema, by whoever comes first; refused if it is not ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+
+from wsgi_session.errors import ConfigError
+
+#: "wses", in the file's header: this database is ours.
+APPLICATION_ID = 0x77736573
+#: Of the tables below: a file of a newer one is refused.
+SCHEMA_VERSION = 1
+#: Pages. SQLite's own 1,000 would copy the random pages of the key's index four times as often: a create took 86 us
+#: instead of 50. The log stays under 16 MiB.
+CHECKPOINT = 4000
+
+# A rowid table: new rows fill its pages from left to right. WITHOUT ROWID, in the random order of the keys, took 940
+# bytes a session instead of 790, and 125 us a create instead of 80. The data stands last: what does not fit the page
+# is read only when it is asked for.
+_SCHEMA = (
+    """CREATE TABLE sessions (
+        key BLOB NOT NULL UNIQUE,
+        version BLOB NOT NULL,
+        handle TEXT NOT NULL,
+        created REAL NOT NULL,
+        touched REAL NOT NULL,
+        expires REAL NOT NULL,
+        owner BLOB,
+        persistent INTEGER NOT NULL,
+        idle REAL,
+        namespace TEXT NOT NULL,
+        data BLOB NOT NULL
+    )""",
+    "CREATE INDEX sessions_by_expires ON sessions (expires)",
+    "CREATE INDEX sessions_by_owner ON sessions (owner) WHERE owner IS NOT NULL",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+
+
+def open_database(path: str, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
+    """Open a connection that can write, making file and schema if they are not there.
+
+    Raises ``ConfigError`` for a file that is not ours, ``sqlite3.Error`` and ``OSError`` for what may pass.
+    """
+    _create_private(path)
+    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
+        if not _is_ours(connection, path):
+            _make_schema(connection, path, busy_timeout)
+        # A file that we may only read opens all the same, and a connection to it stays read-only when the file is not
+        # any more: find out now.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+            raise ConfigError(f"{path} is not an SQLite database: give the path of a new file") from error
+        raise
+    return connection
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """Return which file is under ``path`` now, ``None`` if there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _create_private(path: str) -> None:
+    try:
+        # O_EXCL: never opens a file that is there. Closing that would drop this process's locks on it. (The real path:
+        # O_EXCL would take a dangling link for a file.) SQLite gives -wal and -shm the mode that it finds here.
+        descriptor = os.open(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+    except FileExistsError:
+        return
+    os.close(descriptor)
+    os.chmod(path, 0o600)
+
+
+def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
+    """Return True if the schema is there, False if nothing is; anything else is a ``ConfigError``."""
+    connection.execute("BEGIN")  # What we see is of one moment: another process may be making the schema.
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    connection.execute("COMMIT")
+    if (application, version) == (APPLICATION_ID, SCHEMA_VERSION):
+        return True
+    if application == APPLICATION_ID:
+        raise ConfigError(
+            f"{path} holds sessions of schema version {version}, and this wsgi-session knows {SCHEMA_VERSION}: "
+            "update wsgi-session, or give the path of a new file"
+        )
+    if application or version or tables:
+        raise ConfigError(f"{path} is the database of another program: give the path of a new file")
+    return False
+
+
+def _make_schema(connection: sqlite3.Connection, path: str, patience: float) -> None:
+    _to_wal(connection, patience)
+    connection.execute("BEGIN IMMEDIATE")
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if tables:
+        connection.execute("ROLLBACK")
+        _is_ours(connection, path)
+        return
+    for statement in _SCHEMA:
+        connection.execute(statement)
+    connection.execute("COMMIT")
+
+
+def _to_wal(connection: sqlite3.Connection, patience: float) -> None:
+    # SQLite does not wait here: two that change the mode at once could only wait for each other.
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() >= deadline:
+                raise
+        time.sleep(0.01)

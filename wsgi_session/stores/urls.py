@@ -1,0 +1,81 @@
+"""From a URL to a store: ``memory://`` and ``sqlite://`` from here, every other scheme from an entry point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from urllib.parse import unquote, urlsplit
+
+from wsgi_session.errors import ConfigError
+from wsgi_session.stores import Store
+from wsgi_session.stores.memory import MemoryStore
+from wsgi_session.stores.options import choice, count, query_options, seconds, switch, without_secrets
+from wsgi_session.stores.sqlite import SQLiteStore
+
+#: Where a package that has a store says so: the name is the URL scheme, the object a callable ``(url) -> Store``.
+GROUP = "wsgi_session.stores"
+
+# What brings the client library of a scheme that is ours.
+_EXTRAS = {
+    "redis": "redis",
+    "rediss": "redis",
+    "unix": "redis",
+    "redis+cluster": "redis",
+    "redis+sentinel": "redis",
+    "postgresql": "sql",
+    "mysql": "sql",
+    "mariadb": "sql",
+    "cookie": "crypto",
+}
+
+
+def open_store(url: str) -> Store:
+    """Return a new store for ``url``; whoever calls this closes it.
+
+    Raises ``ConfigError`` for a URL that names no store: an unknown scheme, a client library that is not installed, an
+    unknown option. No message shows a password.
+    """
+    scheme, separator, _ = url.partition("://")
+    scheme = scheme.lower()
+    if not separator:
+        raise ConfigError(f"store={without_secrets(url)!r} is no URL: write sqlite:///sessions.db, or memory://")
+    built_in = _BUILT_IN.get(scheme)
+    if built_in is not None:
+        return built_in(url)
+    published = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if scheme not in published:
+        known = ", ".join(f"{name}://" for name in sorted({*_BUILT_IN, *published}))
+        raise ConfigError(f"no store is known for {scheme}://; there are: {known}")
+    entry = published[scheme]
+    try:
+        factory = entry.load()
+    except ImportError as error:
+        extra = _EXTRAS.get(scheme)
+        remedy = f"pip install 'wsgi-session[{extra}]'" if extra else f"install what {entry.value} needs"
+        raise ConfigError(f"the store for {scheme}:// cannot be loaded ({error}): {remedy}") from error
+    store: Store = factory(url)
+    return store
+
+
+def _memory(url: str) -> Store:
+    parts = urlsplit(url)
+    if parts.netloc or parts.path:
+        raise ConfigError(f"{without_secrets(url)}: sessions in memory have no name or path: write memory://")
+    return MemoryStore(**query_options(url, {"max_sessions": count, "sweep": switch}))
+
+
+def _sqlite(url: str) -> Store:
+    parts = urlsplit(url)
+    if parts.netloc or parts.fragment or not parts.path.strip("/"):
+        raise ConfigError(
+            f"{without_secrets(url)}: write sqlite:///sessions.db for a path from here, sqlite:////var/lib/sessions.db "
+            "for one from the root, and ? and # in a path as %3F and %23"
+        )
+    options = query_options(
+        url, {"synchronous": choice("normal", "full"), "timeout": seconds, "pool": count, "sweep": switch}
+    )
+    named = {"timeout": "busy_timeout", "pool": "pool_size"}
+    return SQLiteStore(unquote(parts.path[1:]), **{named.get(name, name): value for name, value in options.items()})
+
+
+_BUILT_IN: dict[str, Callable[[str], Store]] = {"memory": _memory, "sqlite": _sqlite}
