@@ -22,6 +22,9 @@ MAX_PATH = 2000
 _KEPT = "/?#[]@!$&'()*+,;=:-._~%"
 _KEPT_IN_PATH = "/@!$&'()*+,;=:-._~"
 _KEPT_IN_QUERY = _KEPT.replace("#", "")
+# Control characters (C0, DEL, C1); in what was not encoded white space, backslashes and lone surrogates too.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_REFUSED = re.compile(r"[\x00-\x20\x7f-\x9f\\\ud800-\udfff]")
 # A path that is still encoded after so many decodings was not made by a form or a framework.
 _DECODINGS = 3
 
@@ -33,7 +36,7 @@ def local_path(text: str) -> str | None:
     when dot segments and path parameters are taken out of it and when it is percent-decoded again, as proxies and
     applications that cut a prefix off do. What is not ASCII comes back percent-encoded as UTF-8.
     """
-    if len(text) > MAX_PATH or not text.startswith("/") or not text.isprintable() or " " in text or "\\" in text:
+    if len(text) > MAX_PATH or not text.startswith("/") or _REFUSED.search(text):
         return None
     if not _stays_local(re.split(r"[?#]", text, maxsplit=1)[0]):
         return None
@@ -43,7 +46,7 @@ def local_path(text: str) -> str | None:
 
 def _stays_local(path: str) -> bool:
     for _ in range(_DECODINGS):
-        if not path.isprintable() or _leads_away(path):
+        if _CONTROL.search(path) or _leads_away(path):
             return False
         decoded = unquote(path)
         if decoded == path:
@@ -53,15 +56,16 @@ def _stays_local(path: str) -> bool:
 
 
 def _leads_away(path: str) -> bool:
-    """Whether ``path``, resolved as a browser does, starts with two slashes: a host's name would follow."""
+    """Whether ``path``, as it is or resolved as a browser does, starts with two slashes: a host's name would follow."""
+    path = path.replace("\\", "/")
     segments: list[str] = []
-    for segment in path.replace("\\", "/").split("/")[1:]:
+    for segment in path.split("/")[1:]:
         name = re.sub("%2e", ".", segment.partition(";")[0], flags=re.IGNORECASE)
         if name == "..":
             segments[-1:] = []
         elif name != ".":
             segments.append(name)
-    return len(segments) > 1 and not segments[0]
+    return path.startswith("//") or (len(segments) > 1 and not segments[0])
 
 
 def script_path(environ: Mapping[str, Any]) -> bytes:

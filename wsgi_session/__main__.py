@@ -1,0 +1,28 @@
+"""``python -m wsgi_session``: make a secret, look after a store.
+
+The commands themselves are in ``wsgi_session.cli`` and need the extra ``cli``; ``keygen`` works without it, since it is
+the first thing that a new user runs.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from wsgi_session.keygen import new_secret
+
+
+def main() -> None:
+    if sys.argv[1:] == ["keygen"]:
+        print(new_secret())  # noqa: T201 - the secret on stdout is the command's result
+        return
+    try:
+        from wsgi_session.cli import cli
+    except ModuleNotFoundError as error:
+        if error.name != "click":
+            raise
+        sys.exit("The command line needs click: pip install 'wsgi-session[cli]'. (Only keygen works without it.)")
+    cli(prog_name="python -m wsgi_session")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The commands of ``python -m wsgi_session``: each opens a store by its URL, does one thing, and says what it did.
+
+Results go to stdout, progress and errors to stderr. Exit code 0: done; 1: the store or the URL, in one line; 2: wrong
+usage; 130: stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import click
+
+from wsgi_session.errors import SessionError, Unsupported
+from wsgi_session.keygen import new_secret
+from wsgi_session.stores import Counts, Store, Sweeps
+from wsgi_session.stores.urls import open_store
+
+#: Small enough that no engine holds a lock for long, large enough that the round trips do not count.
+BATCH = 1000
+
+# From the environment where it is not given, under the name that SessionMiddleware.from_environ reads too: what stands
+# on a command line, a password included, every user of the machine can see.
+store_url = click.argument("url", envvar="WSGI_SESSION_STORE")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="wsgi-session", message="wsgi-session %(version)s")
+def cli() -> None:
+    """Make a secret, look after a session store.
+
+    URL is what SessionMiddleware takes as its store, such as sqlite:///sessions.db; it may stand in the environment
+    variable WSGI_SESSION_STORE instead.
+    """
+
+
+@cli.command()
+def keygen() -> None:
+    """Print a fresh secret for SessionMiddleware."""
+    click.echo(new_secret())
+
+
+@cli.command()
+@store_url
+def ping(url: str) -> None:
+    """Tell whether the store answers and can be written to."""
+    with opened(url) as store:
+        started = time.perf_counter()
+        store.ping()
+        click.echo(f"ok, {(time.perf_counter() - started) * 1000:.1f} ms")
+
+
+@cli.command()
+@store_url
+@click.option("--namespace", metavar="NAME", help="Only sessions of the middleware with this cookie name.")
+def stats(url: str, namespace: str | None) -> None:
+    """Print how many sessions are alive."""
+    with opened(url) as store:
+        if not isinstance(store, Counts):
+            raise Unsupported(f"{type(store).__name__} cannot count its sessions.", operation="count")
+        click.echo(f"live sessions: {store.count(time.time(), namespace)}")
+
+
+@cli.command()
+@store_url
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Remove at most N.")
+def sweep(url: str, limit: int | None) -> None:
+    """Remove sessions that expired more than an hour ago, a batch at a time.
+
+    Safe beside a running site, and safe to stop: every batch is done when it is done.
+    """
+    with opened(url) as store:
+        if not isinstance(store, Sweeps):
+            raise Unsupported(
+                f"{type(store).__name__} has nothing to sweep: its engine removes expired sessions.", operation="sweep"
+            )
+        removed = 0
+        try:
+            for batch in sweep_batches(store, limit):
+                removed += batch
+                show_progress(f"{removed} removed ...")
+        except KeyboardInterrupt:
+            show_progress("")
+            click.echo(f"Stopped: {removed} expired sessions removed so far. Run it again to go on.", err=True)
+            sys.exit(130)
+        except SessionError:
+            show_progress("")
+            click.echo(f"Failed after {removed} expired sessions were removed.", err=True)
+            raise
+        show_progress("")
+        click.echo(f"expired sessions removed: {removed}")
+
+
+def sweep_batches(store: Sweeps, limit: int | None) -> Iterator[int]:
+    """Yield how many records went in each batch, until none is left or ``limit`` have gone."""
+    left = limit
+    while left is None or left > 0:
+        size = BATCH if left is None else min(BATCH, left)
+        removed = store.sweep(size, time.time())
+        if removed == 0:
+            return
+        yield removed
+        if left is not None:
+            left -= removed
+
+
+@contextmanager
+def opened(url: str) -> Iterator[Store]:
+    """Open the store that ``url`` names; whatever this package raises becomes one line on stderr and exit code 1."""
+    try:
+        with open_store(url) as store:
+            if not store.multiprocess:
+                raise Unsupported(
+                    f"{type(store).__name__} lives inside the process that serves the site: no command can reach it. "
+                    "Ask there: middleware.sessions.",
+                    operation="open",
+                )
+            yield store
+    except SessionError as error:
+        raise click.ClickException(without_passwords(str(error), url)) from error
+
+
+def without_passwords(text: str, url: str) -> str:
+    """Return ``text`` with every password of ``url`` blotted out, as it is written there and as it is meant."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL at all: then nobody can say which part of it is the password
+        return text.replace(url, "***")
+    passwords = [value for name, value in parse_qsl(parts.query) if "pass" in name.lower()]
+    if parts.password:
+        passwords += [parts.password, unquote(parts.password)]
+    for password in sorted(passwords, key=len, reverse=True):
+        text = text.replace(password, "***")
+    return text
+
+
+def show_progress(line: str) -> None:
+    """Show ``line`` in place of the last one, on a terminal; nowhere else."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True)

@@ -1,0 +1,241 @@
+"""Values to bytes and back: MessagePack, with a closed table of extension types. Nothing is imported or called by name.
+
+A record's data is a map of key to *packed value bytes*, so that reading one key decodes that one, and a save copies
+the others as they are. What the application sees are ``str`` keys; keys of ``bytes`` are the package's own (flash
+messages, the owner), and no mapping operation reaches them.
+
+Packing is canonical: equal values that went through :func:`pack` give equal bytes. That is how a change inside a
+nested value is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from msgpack import ExtType, Packer, unpackb
+
+from wsgi_session.errors import UnsupportedValue
+
+#: How deep containers may stand in one another.
+MAX_DEPTH = 64
+#: What cannot change once it has been handed out.
+IMMUTABLE = frozenset(
+    {str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, UUID, Decimal}
+)
+_CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
+_MAP_KEYS = frozenset({str, int, bool, bytes, type(None)})
+_SUPPORTED = (
+    "str, int, float, bool, None, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, UUID and "
+    "Decimal, exactly these types and no subclass"
+)
+
+Packed = dict["str | bytes", bytes]
+
+
+class CorruptData(ValueError):
+    """Bytes that this codec did not write."""
+
+
+def pack(value: Any, key: str) -> bytes:
+    """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to what cannot be kept."""
+    if type(value) not in IMMUTABLE:
+        _check(value, key, 1)
+    try:
+        return _pack(value)
+    except UnicodeEncodeError as error:
+        path = _surrogate_path(value, key)
+        raise UnsupportedValue(
+            f"{path}: a lone surrogate, which UTF-8 cannot hold. Decode or clean the text before storing it.",
+            path=path,
+        ) from error
+
+
+def check_key(key: object) -> str:
+    """Return ``key`` if a session can have it, else raise ``UnsupportedValue``."""
+    if type(key) is not str:
+        path = f"[{key!r}]"[:200]
+        raise UnsupportedValue(f"{path}: a key of type {type(key).__name__}. A session's keys are str.", path=path)
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        path = key.encode(errors="replace").decode()
+        raise UnsupportedValue(f"{path}: a key with a lone surrogate, which UTF-8 cannot hold.", path=path) from error
+    return key
+
+
+def repack(value: Any) -> bytes | None:
+    """Return ``value`` as bytes, to compare; ``None`` if it cannot even be packed."""
+    try:
+        return _pack(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None
+
+
+def unpack(packed: bytes) -> Any:
+    """Return the value that ``packed`` holds, or raise ``CorruptData``."""
+    try:
+        value = _unpack(packed)
+    except _UNPACK_ERRORS as error:
+        raise CorruptData("not a packed value") from error
+    kind = type(value)
+    if kind in IMMUTABLE:
+        return value
+    # What does not pack to the very same bytes is not ours, and would look like a change of the application's.
+    if kind not in _CONTAINERS or repack(value) != packed:
+        raise CorruptData("not a packed value of a supported type")
+    return value
+
+
+def join(packed: Mapping[str | bytes, bytes]) -> bytes:
+    """Return a record's data."""
+    data: bytes = Packer(buf_size=4096).pack(packed)
+    return data
+
+
+def split(data: bytes) -> Packed:
+    """Return the packed values of a record's data, none of them decoded, or raise ``CorruptData``."""
+    try:
+        packed = unpackb(data)
+    except _UNPACK_ERRORS as error:
+        raise CorruptData("not a record's data") from error
+    if type(packed) is not dict or not _KEY_TYPES.issuperset(map(type, packed)):
+        raise CorruptData("a record's data is a map with keys of text or bytes")
+    if not _ONLY_BYTES.issuperset(map(type, packed.values())):
+        raise CorruptData("a record's values are packed bytes")
+    return packed
+
+
+_KEY_TYPES = frozenset({str, bytes})
+_ONLY_BYTES = frozenset({bytes})
+# Decimal's errors are ArithmeticErrors, a set of lists a TypeError, a bomb of nested tuples a RecursionError.
+_UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError)
+
+
+def _check(value: Any, path: str, depth: int) -> None:
+    """Raise ``UnsupportedValue`` unless ``value``, which is no scalar, holds supported types only."""
+    kind = type(value)
+    if kind not in _CONTAINERS:
+        raise UnsupportedValue(
+            f"{path}: {kind.__name__}. A session keeps {_SUPPORTED}; store what it is made of.", path=path
+        )
+    if depth > MAX_DEPTH:
+        path = path[:200]
+        raise UnsupportedValue(f"{path}: more than {MAX_DEPTH} deep, or a cycle. Store it flatter.", path=path)
+    items: Iterable[Any] = value
+    if kind is dict:
+        if not _MAP_KEYS.issuperset(map(type, value)):
+            bad = next(key for key in value if type(key) not in _MAP_KEYS)
+            raise UnsupportedValue(
+                f"{path}: a dict key of type {type(bad).__name__}. Dict keys are str, int, bool, bytes or None.",
+                path=path,
+            )
+        items = value.values()
+    # Most containers hold scalars only: one look in C instead of one a value.
+    if IMMUTABLE.issuperset(map(type, items)):
+        return
+    for step, item in _children(value):
+        if type(item) not in IMMUTABLE:
+            _check(item, path + step, depth + 1)
+
+
+def _children(value: Any) -> Iterable[tuple[str, Any]]:
+    if type(value) is dict:
+        return ((f".{key}" if type(key) is str else f"[{key!r}]", item) for key, item in value.items())
+    if type(value) in (set, frozenset):
+        return (("{}", item) for item in value)
+    return ((f"[{index}]", item) for index, item in enumerate(value))
+
+
+def _surrogate_path(value: Any, path: str) -> str:
+    """Return the path to the text in ``value`` that UTF-8 cannot hold; ``path`` if it is a dict key there."""
+    if type(value) in _CONTAINERS:
+        for step, item in _children(value):
+            try:
+                _pack(item)
+            except UnicodeEncodeError:
+                return _surrogate_path(item, path.encode(errors="replace").decode() + step)
+    return path.encode(errors="replace").decode()
+
+
+def _pack(value: Any) -> bytes:
+    # A packer of its own for each value: one shared by threads would mix their bytes, as `default` runs Python code.
+    packed: bytes = Packer(default=_extend, strict_types=True, buf_size=1024).pack(value)
+    return packed
+
+
+def _unpack(packed: bytes) -> Any:
+    return unpackb(packed, ext_hook=_restore, strict_map_key=False)
+
+
+def _pack_items(items: Iterable[Any]) -> bytes:
+    return _pack(list(items))
+
+
+def _pack_set(items: Iterable[Any]) -> bytes:
+    # In the order of the elements' bytes: a set has none of its own, and reading one would look like a change.
+    packed = sorted(map(_pack, items))
+    header: bytes = Packer(buf_size=16).pack_array_header(len(packed))
+    return header + b"".join(packed)
+
+
+def _pack_int(value: int) -> bytes:
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
+def _pack_moment(value: datetime | time) -> bytes:
+    return value.isoformat().encode() + (b"f" if value.fold else b"")
+
+
+def _unpack_datetime(data: bytes) -> datetime:
+    if data.endswith(b"f"):
+        return datetime.fromisoformat(data[:-1].decode("ascii")).replace(fold=1)
+    return datetime.fromisoformat(data.decode("ascii"))
+
+
+def _unpack_time(data: bytes) -> time:
+    if data.endswith(b"f"):
+        return time.fromisoformat(data[:-1].decode("ascii")).replace(fold=1)
+    return time.fromisoformat(data.decode("ascii"))
+
+
+def _unpack_timedelta(data: bytes) -> timedelta:
+    days, seconds, microseconds = _unpack(data)
+    return timedelta(days, seconds, microseconds)
+
+
+# The numbers are in stored records: they never change, and none is given twice.
+_TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
+    (1, tuple, _pack_items, lambda data: tuple(_unpack(data))),
+    (2, set, _pack_set, lambda data: set(_unpack(data))),
+    (3, frozenset, _pack_set, lambda data: frozenset(_unpack(data))),
+    (4, datetime, _pack_moment, _unpack_datetime),
+    (5, date, lambda value: value.isoformat().encode(), lambda data: date.fromisoformat(data.decode("ascii"))),
+    (6, time, _pack_moment, _unpack_time),
+    (7, timedelta, lambda value: _pack([value.days, value.seconds, value.microseconds]), _unpack_timedelta),
+    (8, UUID, lambda value: value.bytes, lambda data: UUID(bytes=data)),
+    (9, Decimal, lambda value: str(value).encode(), lambda data: Decimal(data.decode("ascii"))),
+    (10, int, _pack_int, lambda data: int.from_bytes(data, "big", signed=True)),
+)
+_PACK = {kind: (code, packer) for code, kind, packer, _ in _TABLE}
+_UNPACK = {code: unpacker for code, _, _, unpacker in _TABLE}
+
+
+def _extend(value: Any) -> ExtType:
+    """Called by msgpack for what it has no form of its own for: a tuple, a set, an int past 64 bits …"""
+    try:
+        code, packer = _PACK[type(value)]
+    except KeyError:
+        raise TypeError(type(value).__name__) from None
+    return ExtType(code, packer(value))
+
+
+def _restore(code: int, data: bytes) -> Any:
+    try:
+        unpacker = _UNPACK[code]
+    except KeyError:
+        raise CorruptData(f"extension type {code} is unknown") from None
+    return unpacker(data)

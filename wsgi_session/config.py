@@ -1,0 +1,217 @@
+"""Options checked once, at construction; and options read from text (ini files, environment variables)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeGuard
+
+from wsgi_session.errors import ConfigError
+from wsgi_session.events import Events
+from wsgi_session.stores import Record
+
+Seconds = timedelta | float
+Secret = str | bytes
+MIN_SECRET = 32
+MAX_SECRETS = 4
+
+_KEYGEN = "Make one with: python -m wsgi_session keygen"
+# The beginnings of secrets that everybody knows, and so no secrets (CVE-2023-27524, CVE-2020-17526).
+_WELL_KNOWN = ("secret", "changeme", "change-me", "change_me", "password", "your-secret", "your_secret", "dev-secret")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?\Z")
+_UNITS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
+_TRUE = ("true", "yes", "on", "1")
+_FALSE = ("false", "no", "off", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a middleware was told, checked. Times in seconds, sizes in bytes."""
+
+    environ_key: str
+    #: The cookie's name as configured, without the prefix it gets over https.
+    namespace: str
+    persistent: bool
+    idle: float
+    absolute: float | None
+    touch_interval: float | None
+    max_size: int
+    #: An outage shows as an empty read-only session, not as a 503.
+    anonymous_in_outage: bool
+    validate: Callable[[Any], bool] | None
+    events: Events
+    clock: Callable[[], float]
+
+    def expires(self, touched: float, created: float, idle: float | None) -> float:
+        """Return when a record dies under the current settings; ``idle`` is its own, and only ever shortens."""
+        moment = touched + (self.idle if idle is None else min(idle, self.idle))
+        return moment if self.absolute is None else min(moment, created + self.absolute)
+
+    def touch_due(self, record: Record, now: float) -> bool:
+        """Whether activity on ``record`` has to be noted now."""
+        interval = self.touch_interval
+        if interval is None:
+            interval = (self.idle if record.idle is None else min(record.idle, self.idle)) / 30
+        return now - record.touched >= interval
+
+
+def check_secrets(secret: object) -> list[bytes]:
+    """Return the secrets as bytes, newest first, or raise ``ConfigError`` without ever repeating one."""
+    given: Sequence[Any] = [secret] if isinstance(secret, (str, bytes)) else _sequence(secret)
+    if not 1 <= len(given) <= MAX_SECRETS:
+        raise ConfigError(
+            f"secret: {len(given)} given. Give one, or a sequence of at most {MAX_SECRETS}, newest first. {_KEYGEN}"
+        )
+    return [_check_secret(one, place) for place, one in enumerate(given, 1)]
+
+
+def _sequence(secret: object) -> Sequence[Any]:
+    if isinstance(secret, Sequence):
+        return secret
+    given = "nothing" if secret is None else f"a {type(secret).__name__}"
+    raise ConfigError(f"secret: {given} given. Give text or bytes of at least {MIN_SECRET} bytes. {_KEYGEN}")
+
+
+def _check_secret(secret: object, place: int) -> bytes:
+    if not isinstance(secret, (str, bytes)):
+        raise ConfigError(f"secret {place} is a {type(secret).__name__}: give text or bytes. {_KEYGEN}")
+    raw = secret.encode(errors="surrogateescape") if isinstance(secret, str) else secret
+    if raw.strip().lower().startswith(tuple(text.encode() for text in _WELL_KNOWN)):
+        raise ConfigError(f"secret {place} starts like one that everybody knows. {_KEYGEN}")
+    if len(raw) < MIN_SECRET:
+        raise ConfigError(f"secret {place} has {len(raw)} bytes: give at least {MIN_SECRET}. {_KEYGEN}")
+    return raw
+
+
+def seconds(option: str, value: object) -> float:
+    """Return a duration in seconds, finite and positive, or raise ``ConfigError``."""
+    number = value.total_seconds() if isinstance(value, timedelta) else value
+    if not _is_number(number) or not math.isfinite(number) or number <= 0:
+        raise ConfigError(
+            f"{option}={value!r}: give a timedelta or a number of seconds, finite and positive, such as "
+            "timedelta(minutes=15)."
+        )
+    return float(number)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def check_environ_key(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"environ_key={value!r}: give a non-empty text such as 'session'.")
+    return value
+
+
+def check_max_size(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise ConfigError(f"max_size={value!r}: give a positive number of bytes, such as 1_048_576.")
+    return value
+
+
+def check_flag(option: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{option}={value!r}: give True or False.")
+    return value
+
+
+def check_on_store_error(value: object) -> bool:
+    if value not in ("fail", "anonymous"):
+        raise ConfigError(f"on_store_error={value!r}: give 'fail' (the client gets 503) or 'anonymous'.")
+    return value == "anonymous"
+
+
+def check_callable(option: str, value: object, wanted: str) -> None:
+    if not callable(value):
+        raise ConfigError(f"{option}={value!r}: give {wanted}.")
+
+
+def parse_options(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the keyword arguments that the ``prefix`` entries of ``mapping`` spell in text.
+
+    Entries without the prefix are somebody else's; one with the prefix and no meaning is a ``ConfigError``. Values that
+    are no text (a ``Store``, a callable) are taken as they are.
+    """
+    options: dict[str, Any] = {}
+    for name, value in mapping.items():
+        if not name.startswith(prefix):
+            continue
+        option = name[len(prefix) :]
+        if option not in _PARSERS:
+            raise ConfigError(f"{name}: no such option. There are: {', '.join(prefix + known for known in _PARSERS)}.")
+        options[option] = _PARSERS[option](name, value.strip()) if isinstance(value, str) else value
+    for required in ("secret", "store"):
+        if required not in options:
+            raise ConfigError(f"{prefix}{required} is missing.")
+    return options
+
+
+def _text(name: str, value: str) -> str:
+    return value
+
+
+def _optional_text(name: str, value: str) -> str | None:
+    return None if value.lower() in ("", "none") else value
+
+
+def _secrets(name: str, value: str) -> list[str]:
+    return value.split()
+
+
+def _flag(name: str, value: str) -> bool:
+    if value.lower() in _TRUE:
+        return True
+    if value.lower() in _FALSE:
+        return False
+    raise ConfigError(f"{name}={value!r}: give true or false.")
+
+
+def _secure(name: str, value: str) -> bool | str:
+    return "auto" if value.lower() == "auto" else _flag(name, value)
+
+
+def _duration(name: str, value: str) -> float:
+    match = _DURATION.match(value)
+    if match is None:
+        raise ConfigError(f"{name}={value!r}: give seconds, or a number and s, m, h, d or w, such as 15m or 30d.")
+    return float(match.group(1)) * _UNITS[match.group(2)]
+
+
+def _optional_duration(name: str, value: str) -> float | None:
+    return None if value.lower() == "none" else _duration(name, value)
+
+
+def _bytes(name: str, value: str) -> int:
+    if not re.fullmatch(r"[0-9][0-9_]*", value):
+        raise ConfigError(f"{name}={value!r}: give a number of bytes, such as 1048576.")
+    return int(value)
+
+
+def _no_text(name: str, value: str) -> Any:
+    raise ConfigError(f"{name}={value!r}: this option is a Python object; pass it to SessionMiddleware.")
+
+
+_PARSERS: dict[str, Callable[[str, str], Any]] = {
+    "secret": _secrets,
+    "store": _text,
+    "environ_key": _text,
+    "cookie_name": _text,
+    "cookie_path": _text,
+    "cookie_domain": _optional_text,
+    "cookie_secure": _secure,
+    "cookie_samesite": _text,
+    "cookie_partitioned": _flag,
+    "cookie_persistent": _flag,
+    "idle_timeout": _duration,
+    "absolute_timeout": _optional_duration,
+    "touch_interval": _optional_duration,
+    "max_size": _bytes,
+    "on_store_error": _text,
+    "validate": _no_text,
+    "on_event": _no_text,
+    "clock": _no_text,
+}

@@ -1,0 +1,235 @@
+"""One request and its response: the commit moment.
+
+``start_response`` is only recorded until the application returns (or its body yields, or it calls ``write``). Then the
+session is saved, and only when that is done the answer goes on to the server: never a success that was not kept, never
+a cookie for what was not stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
+from wsgi_session.headers import Headers, add_vary_cookie, is_public, make_private
+from wsgi_session.session import CLOSED, SENT, Session
+
+if TYPE_CHECKING:
+    from wsgi_session.backend import Backend
+    from wsgi_session.config import Settings
+    from wsgi_session.draft import Draft
+
+StartResponse = Callable[..., Callable[[bytes], object]]
+Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+class Exchange:
+    """What passes between the server and the application in one request."""
+
+    # Defaults on the class, as in Session: what does not happen costs nothing.
+    _status: str | None = None
+    _headers: Headers
+    _committed = False
+    _late = False
+    _failed = False
+    _cookie: str | None = None
+    _server_write: Callable[[bytes], object]
+
+    def __init__(
+        self, backend: Backend, settings: Settings, environ: dict[str, Any], start_response: StartResponse
+    ) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._environ = environ
+        self._server_start_response = start_response
+        self.session = Session(backend, settings, environ)
+
+    def run(self, app: Application) -> Iterable[bytes]:
+        """Call the application, commit, and return the body for the server."""
+        body: Iterable[bytes] = ()
+        try:
+            body = chunks = app(self._environ, self._start_response)
+            if self._status is None:
+                # A generator: it calls start_response on the way to its first item.
+                iterator = iter(body)
+                chunks = chain(list(_first(iterator)), iterator)
+            if not self._committed:
+                self._commit()
+        except StoreUnavailable as error:
+            _close(body)
+            return self._answer_unavailable(error)
+        except BaseException:
+            self.session._phase = CLOSED
+            _close(body)
+            raise
+        return self._outgoing(body, chunks)
+
+    def _start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
+        """What the application calls: recorded until the commit, where a later call replaces an earlier one."""
+        if not self._committed:
+            self._status = status
+            self._headers = headers
+        elif exc_info is None:
+            # Not allowed by PEP 3333: the server says so.
+            self._server_write = self._server_start_response(status, self._ours(headers))
+        else:
+            # Nothing is saved again; whether headers can still be replaced is the server's to say.
+            self._server_write = self._server_start_response(status, self._ours(headers), exc_info)
+        return self._write
+
+    def _write(self, data: bytes) -> None:
+        """PEP 3333's ``write``: the first call is the commit moment."""
+        if not self._committed:
+            self._commit()
+            self._late = True
+        self._server_write(data)
+
+    def _commit(self) -> None:
+        """Save, decide on the cookie, and pass the recorded answer on; raises what keeps it from being saved."""
+        status = self._status
+        if status is None:
+            # The application broke PEP 3333; the server will say so.
+            return
+        session = self.session
+        draft = session._draft
+        if draft is None and session._outage is None:
+            self._committed = True
+            session._phase = SENT
+            session._sent_headers = self._headers
+            self._server_write = self._server_start_response(status, self._headers)
+            return
+        if status[:1] == "5":
+            self._failed = True
+            if session._outage is not None:
+                raise session._unavailable()
+        elif draft is not None and not self._save(draft) and draft.refresh_due and not is_public(self._headers):
+            # In a response that shared caches may keep, a refresh is put off to the next request.
+            draft.refresh()
+        if draft is not None:
+            self._decide_cookie(draft)
+        headers = self._ours(self._headers)
+        self._committed = True
+        session._phase = SENT
+        session._sent_headers = headers
+        self._server_write = self._server_start_response(status, headers)
+
+    def _save(self, draft: Draft) -> bool:
+        try:
+            return draft.save()
+        except StoreUnavailable as error:
+            self._settings.events("unavailable", error=str(error))
+            raise
+        except (SessionTooLarge, UnsupportedValue) as error:
+            self._settings.events("unsaved", handle=draft.handle, error=str(error))
+            raise
+
+    def _decide_cookie(self, draft: Draft) -> None:
+        if draft.cookie_due is None:
+            return
+        record, bearer = draft.record, draft.bearer
+        if draft.cookie_due and record is not None and bearer is not None:
+            max_age = record.expires - self._settings.clock() if record.persistent else None
+            self._cookie = self._backend.set_cookie(self._environ, bearer, max_age)
+        elif not draft.cookie_due:
+            self._cookie = self._backend.remove_cookie(self._environ)
+        if self._cookie is not None:
+            dropped = make_private(list(self._headers))
+            if dropped:
+                self._settings.events("cache_overridden", dropped=dropped)
+
+    def _ours(self, given: Headers) -> Headers:
+        """Return the application's headers with ours; its own list is its own (CVE-2025-7339)."""
+        if self.session._draft is None:
+            return given
+        headers = list(given)
+        if self._cookie is not None:
+            make_private(headers)
+            headers.append(("Set-Cookie", self._cookie))
+        add_vary_cookie(headers)
+        return headers
+
+    def _answer_unavailable(self, error: StoreUnavailable) -> Iterable[bytes]:
+        """Answer 503: an outage is no logout, and costs nobody the cookie."""
+        if self._committed:
+            self.session._phase = CLOSED
+            raise error
+        draft = self.session._draft
+        text = b"The service is unavailable for the moment. Please try again.\n"
+        self._headers = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(text))),
+            ("Cache-Control", "no-store"),
+            ("Retry-After", str(error.retry_after)),
+        ]
+        if draft is not None:
+            # What `atomic` or `destroy` did before the outage stays done, and its cookie goes with it.
+            self._decide_cookie(draft)
+        self._committed = True
+        self.session._phase = CLOSED
+        self._server_start_response("503 Service Unavailable", self._ours(self._headers))
+        return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [text]
+
+    def _outgoing(self, body: Iterable[bytes], chunks: Iterable[bytes]) -> Iterable[bytes]:
+        """Return what the server gets: the application's own object wherever nothing has to be done at its end."""
+        sweeping = self._cookie is not None and self._backend.sweep_due
+        if chunks is body and (type(body) in (list, tuple) or self._is_file(body)):
+            if self._late:
+                self.finish()
+            self.session._phase = CLOSED
+            if not sweeping:
+                return body
+        return _Body(body, chunks, self, sweeping)
+
+    def _is_file(self, body: Iterable[bytes]) -> bool:
+        wrapper = self._environ.get("wsgi.file_wrapper")
+        return isinstance(wrapper, type) and isinstance(body, wrapper)
+
+    def finish(self) -> None:
+        """Save what changed after the commit. The response is over: nothing can change any more."""
+        session = self.session
+        draft = session._draft
+        if session._phase == CLOSED:
+            return
+        session._phase = CLOSED
+        if draft is not None and not self._failed and (draft.record is not None or draft.dead):
+            self._save(draft)
+
+    def sweep(self) -> None:
+        """Let the store remove a little of what is long dead, now that the visitor has the answer."""
+        self._backend.sweep(self._settings.clock())
+
+
+class _Body:
+    """A body whose end matters to us. The chunks are the application's own, unwrapped."""
+
+    def __init__(self, body: Iterable[bytes], chunks: Iterable[bytes], exchange: Exchange, sweeping: bool) -> None:
+        self._body = body
+        self._chunks = chunks
+        self._exchange = exchange
+        self._sweeping = sweeping
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._chunks)
+
+    def close(self) -> None:
+        try:
+            _close(self._body)
+        except BaseException:
+            self._exchange.session._phase = CLOSED
+            raise
+        self._exchange.finish()
+        if self._sweeping:
+            self._exchange.sweep()
+
+
+def _first(iterator: Iterator[bytes]) -> Iterator[bytes]:
+    for item in iterator:
+        yield item
+        return
+
+
+def _close(body: Iterable[bytes]) -> None:
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()

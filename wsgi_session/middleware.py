@@ -1,0 +1,184 @@
+"""The WSGI part: options in, a session into every environ, the answer out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Literal
+
+from wsgi_session import config
+from wsgi_session.admin import Sessions
+from wsgi_session.backend import Backend
+from wsgi_session.cookies import SchemeCookies, SessionCookie, check_cookie_options
+from wsgi_session.errors import ConfigError
+from wsgi_session.events import Events, OnEvent
+from wsgi_session.exchange import Application, Exchange, StartResponse
+from wsgi_session.session import Session
+from wsgi_session.stores import Store
+from wsgi_session.stores.urls import open_store
+from wsgi_session.tokens import Tokens
+
+
+class SessionMiddleware:
+    """Wrap any WSGI application: ``environ['session']`` is the visitor's session, loaded when looked at, saved at once.
+
+    ::
+
+        app = SessionMiddleware(app, secret=SECRET, store="sqlite:///sessions.db")
+
+    Every mistake in the options is a ``ConfigError`` here, not an error at a visitor's request. Times are timedeltas or
+    seconds. One middleware serves any number of threads, greenlets and forked processes.
+    """
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        # Text or bytes of at least 32 bytes, or up to four, newest first: the first signs, all verify.
+        secret: str | bytes | Sequence[str | bytes],
+        # A URL such as "sqlite:///sessions.db", or a Store. What is opened here, close() closes.
+        store: str | Store,
+        environ_key: str = "session",
+        cookie_name: str = "sid",
+        cookie_path: str = "/",
+        cookie_domain: str | None = None,
+        # "auto" goes by the request's scheme, so that http://localhost just works. Where TLS ends at a proxy: True.
+        cookie_secure: bool | Literal["auto"] = "auto",
+        cookie_samesite: str = "Lax",
+        cookie_partitioned: bool = False,
+        # Whether the cookie outlives the browser, unless login(remember=...) says otherwise.
+        cookie_persistent: bool = True,
+        idle_timeout: timedelta | float = timedelta(days=30),
+        # Activity or not, a login ends then. None: never.
+        absolute_timeout: timedelta | float | None = timedelta(days=90),
+        # Activity is noted at most this often. None: 1/30 of the idle timeout.
+        touch_interval: timedelta | float | None = None,
+        # Bytes of one session's data, as stored.
+        max_size: int = 1_048_576,
+        # "anonymous": while the store is out of order, reads see an empty session; "fail": the client gets 503.
+        on_store_error: Literal["fail", "anonymous"] = "fail",
+        # Called once for a loaded session with a user in it; False ends it.
+        validate: Callable[[Session], bool] | None = None,
+        on_event: OnEvent | None = None,
+        # Seconds since the epoch. Tests pass a FakeClock.
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        config.check_callable("app", app, "a WSGI application")
+        config.check_callable("clock", clock, "a function that returns seconds since the epoch")
+        if validate is not None:
+            config.check_callable("validate", validate, "a function of the session, or None")
+        if on_event is not None:
+            config.check_callable("on_event", on_event, "a function of an event's name and its data, or None")
+        secrets = config.check_secrets(secret)
+        check_cookie_options(
+            cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
+        )
+        settings = config.Settings(
+            environ_key=config.check_environ_key(environ_key),
+            namespace=cookie_name,
+            persistent=config.check_flag("cookie_persistent", cookie_persistent),
+            idle=config.seconds("idle_timeout", idle_timeout),
+            absolute=None if absolute_timeout is None else config.seconds("absolute_timeout", absolute_timeout),
+            touch_interval=None if touch_interval is None else config.seconds("touch_interval", touch_interval),
+            max_size=config.check_max_size(max_size),
+            anonymous_in_outage=config.check_on_store_error(on_store_error),
+            validate=validate,
+            events=Events(on_event),
+            clock=clock,
+        )
+        self.app = app
+        self._opened = isinstance(store, str)
+        self.store = _open(store)
+        self._settings = settings
+        self._environ_key = settings.environ_key
+        self._backend = Backend(
+            self.store,
+            Tokens(secrets, settings.namespace),
+            _cookies(
+                cookie_name, cookie_secure, settings.events,
+                path=cookie_path, domain=cookie_domain, samesite=cookie_samesite, partitioned=cookie_partitioned,
+            ),
+            settings,
+        )  # fmt: skip
+        self._one_process = not self.store.multiprocess
+        #: The administrator's view.
+        self.sessions = Sessions(self.store, settings)
+
+    @classmethod
+    def from_config(cls, app: Application, mapping: Mapping[str, Any], prefix: str = "session.") -> SessionMiddleware:
+        """Return a middleware from a mapping of text, such as a section of an ini file.
+
+        The keys are the options' names after ``prefix``; times are ``900``, ``15m`` or ``30d``, flags ``true`` or
+        ``false``, several secrets stand apart by spaces. Keys without the prefix are ignored; an unknown option is a
+        ``ConfigError``.
+        """
+        return cls(app, **config.parse_options(mapping, prefix))
+
+    @classmethod
+    def from_environ(cls, app: Application, prefix: str = "WSGI_SESSION_") -> SessionMiddleware:
+        """Return a middleware from the process's environment: ``WSGI_SESSION_SECRET``, ``WSGI_SESSION_STORE`` …"""
+        start = len(prefix)
+        given = {prefix + name[start:].lower(): text for name, text in os.environ.items() if name.startswith(prefix)}
+        return cls.from_config(app, given, prefix)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if self._one_process and environ.get("wsgi.multiprocess"):
+            raise ConfigError(
+                f"{type(self.store).__name__} is for one process, and this server runs several: each would have "
+                'sessions of its own. Use store="sqlite:///sessions.db".'
+            )
+        exchange = Exchange(self._backend, self._settings, environ, start_response)
+        present = environ.get(self._environ_key)
+        if present is not None:
+            self._check_present(present)
+        environ[self._environ_key] = exchange.session
+        return exchange.run(self.app)
+
+    def _check_present(self, present: object) -> None:
+        """Refuse to hide another middleware's session. Our own, from a sub-request, is replaced by a fresh one."""
+        if isinstance(present, Session) and present._settings is not self._settings:
+            raise ConfigError(
+                f"environ[{self._environ_key!r}] holds the session of another SessionMiddleware (cookie_name="
+                f"{present._settings.namespace!r}), inside which this one (cookie_name={self._settings.namespace!r}) "
+                "runs: give one of them another environ_key."
+            )
+
+    def close(self) -> None:
+        """Close the store if this middleware opened it (from a URL); a ready Store is its builder's to close."""
+        if self._opened:
+            self.store.close()
+
+    def __enter__(self) -> SessionMiddleware:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<SessionMiddleware {self._settings.namespace!r} over {type(self.store).__name__}>"
+
+
+def filter_app_factory(
+    app: Application, global_conf: Mapping[str, str], **local_conf: str
+) -> SessionMiddleware:
+    """PasteDeploy's ``[filter:session]`` with ``use = egg:wsgi-session``; the options stand there without a prefix."""
+    return SessionMiddleware.from_config(app, local_conf, prefix="")
+
+
+def _open(store: str | Store) -> Store:
+    if isinstance(store, str):
+        return open_store(store)
+    if isinstance(store, Store):
+        return store
+    raise ConfigError(f'store is a {type(store).__name__}: give a URL such as "sqlite:///sessions.db", or a Store.')
+
+
+def _cookies(name: str, secure: bool | str, events: Events, **attributes: Any) -> SchemeCookies:
+    http = SessionCookie(name, secure=secure is True, **attributes)
+    https = SessionCookie(name, secure=True, **attributes) if secure == "auto" else http
+    return SchemeCookies(http, https, events)

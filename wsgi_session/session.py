@@ -1,0 +1,351 @@
+"""``environ['session']``: a mapping that loads at the first look and remembers what changed."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from wsgi_session import tokens
+from wsgi_session.backend import Loaded
+from wsgi_session.codec import CorruptData, check_key, pack
+from wsgi_session.draft import OWNER, Draft
+from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
+from wsgi_session.headers import is_public
+
+if TYPE_CHECKING:
+    from wsgi_session.backend import Backend
+    from wsgi_session.config import Settings
+
+T = TypeVar("T")
+_MISSING: Any = object()
+# Flash messages are keys of their own, in the order of their making.
+_FLASH = b"flash:"
+
+# How far the response is.
+OPEN, SENT, CLOSED = 0, 1, 2
+
+
+class Flash(str):
+    """A flash message: text, with the ``category`` it was given."""
+
+    __slots__ = ("category",)
+
+    category: str
+
+
+class Session(MutableMapping[str, Any]):
+    """The visitor's session: always there, empty for a visitor without one. Loads nothing until it is looked at.
+
+    ``StoreUnavailable`` comes from any look while the store is out of order (with ``on_store_error="anonymous"``: only
+    from writes); ``UnsupportedValue`` from the assignment of what cannot be kept; ``HeadersAlreadySent`` from a change
+    that comes too late to be kept.
+    """
+
+    # Defaults on the class: a session that nobody looks at sets none of them, and that is what it costs.
+    _draft: Draft | None = None
+    _outage: StoreUnavailable | None = None
+    _phase = OPEN
+    _sent_headers: list[tuple[str, str]] = []  # noqa: RUF012  (only ever replaced)
+
+    def __init__(self, backend: Backend, settings: Settings, environ: Mapping[str, Any]) -> None:
+        self._backend = backend
+        self._settings = settings
+        self._environ = environ
+
+    # The mapping.
+
+    def __getitem__(self, key: str) -> Any:
+        draft = self._draft or self._look()
+        if not isinstance(key, str):
+            raise KeyError(key)
+        try:
+            return draft.values.get(key)
+        except CorruptData:
+            draft.corrupt()
+            return draft.values.get(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def __contains__(self, key: object) -> bool:
+        draft = self._draft or self._look()
+        return isinstance(key, str) and key in draft.values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list((self._draft or self._look()).values.keys()))
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(list((self._draft or self._look()).values.keys()))
+
+    def __len__(self) -> int:
+        return (self._draft or self._look()).values.count()
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        draft = self._writing()
+        draft.values.set(check_key(key), value, pack(value, key))
+
+    def __delitem__(self, key: str) -> None:
+        draft = self._writing()
+        if not isinstance(key, str):
+            raise KeyError(key)
+        draft.values.delete(key)
+
+    def clear(self) -> None:
+        """Drop every key, those that another request adds meanwhile too. With an owner: :meth:`destroy`."""
+        draft = self._writing()
+        if draft.owned:
+            self.destroy()
+        else:
+            draft.values.clear()
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove and return the pair that came last, as a ``dict`` does."""
+        for key in reversed(self):
+            return key, self.pop(key)
+        raise KeyError("popitem(): the session is empty")
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain dict of deep copies."""
+        draft = self._draft or self._look()
+        draft.values.collect()
+        try:
+            return draft.values.snapshot()
+        except CorruptData:
+            draft.corrupt()
+            return draft.values.snapshot()
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**other, **self}
+
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Session:
+        self.update(other)
+        return self
+
+    def __repr__(self) -> str:
+        draft = self._draft
+        if draft is None:
+            return "<Session, not looked at>"
+        return f"<Session {draft.state}, handle {draft.handle}, {draft.values.count()} keys>"
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a Session belongs to its request and cannot be copied or pickled: use session.copy()")
+
+    # What it is.
+
+    @property
+    def is_new(self) -> bool:
+        """True while there is no record of it."""
+        return (self._draft or self._look()).record is None
+
+    @property
+    def state(self) -> str:
+        """Why it is as it is: new, live, unknown, rotated, tampered, unavailable or destroyed.
+
+        ``new``: no cookie. ``unknown``: expired, or never existed. ``rotated``: the cookie was replaced less than 60 s
+        ago, while this request was under way; what it writes is dropped.
+        """
+        return (self._draft or self._look()).state
+
+    @property
+    def created(self) -> datetime | None:
+        """When the session, or the login, began (aware, UTC); ``None`` while new."""
+        return _moment((self._draft or self._look()).created)
+
+    @property
+    def expires(self) -> datetime | None:
+        """When it ends if nothing more is heard of the visitor after this request (aware, UTC); ``None`` while new."""
+        return _moment((self._draft or self._look()).expires)
+
+    @property
+    def handle(self) -> str | None:
+        """The public name, for device lists and logs; ``None`` while new. It opens nothing."""
+        return (self._draft or self._look()).handle
+
+    @property
+    def owner(self) -> str | None:
+        """Whose it is while somebody is logged in: ``"id:5"``, ``"email:ann@example.com"``; else ``None``."""
+        if not _is_user(self._peek("user")):
+            return None
+        owner: str | None = self._peek(OWNER)
+        return owner
+
+    # What can be done with it.
+
+    def rotate(self) -> None:
+        """Change the token with this request's save: same data, handle and ``created``; the old token dies.
+
+        OWASP: renew after any change of what the visitor may do. ``login()`` does it by itself.
+        """
+        self._writing(cookie=True).rotate()
+
+    def destroy(self) -> None:
+        """Delete the record now and remove the cookie. What is written afterwards starts a fresh session."""
+        draft = self._draft or self._look()
+        if self._phase == CLOSED:
+            raise _closed()
+        if draft.state == "unavailable":
+            raise self._unavailable()
+        try:
+            draft.destroy()
+        except StoreUnavailable as error:
+            self._outage = error
+            raise
+
+    def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
+        """Save what ``function`` makes of the newest data, at once; call it again if another request got there first.
+
+        ``function`` gets a plain dict with this request's changes in it, and must have no other effects. For what two
+        requests may not both do: counters, stock, codes that work once. Returns what ``function`` returned; raises
+        ``SessionGone`` if the session has ended, ``StoreUnavailable`` if nothing can be saved.
+        """
+        draft = self._writing()
+        try:
+            return draft.atomic(function)
+        except StoreUnavailable as error:
+            self._outage = error
+            raise
+
+    def flash(self, message: str, category: str = "message") -> None:
+        """Keep ``message`` until :meth:`flashes` is asked for it, in this request or a later one."""
+        draft = self._writing()
+        stamp = struct.pack(">QI", int(self._settings.clock() * 1e6), len(draft.values.own_keys()))
+        # Random at the end: two requests' messages of the same microsecond are two messages.
+        key = _FLASH + stamp + tokens.draw_version()[:8]
+        value = [str(category), str(message)]
+        draft.values.set(key, value, pack(value, "flash message"))
+
+    def flashes(self, category: str | None = None) -> list[Flash]:
+        """Return the messages (of ``category``, if given) and forget them. Each is text with a ``category``."""
+        draft = self._draft or self._look()
+        messages = []
+        for key in sorted(draft.values.own_keys()):
+            if not key.startswith(_FLASH):
+                continue
+            try:
+                its_category, text = draft.values.peek(key)
+            except (CorruptData, ValueError, TypeError):
+                draft.corrupt()
+                return []
+            if category in (None, its_category):
+                message = Flash(text)
+                message.category = its_category
+                messages.append(message)
+                self._writing().values.delete(key)
+        return messages
+
+    @property
+    def csrf_token(self) -> str:
+        """A token for this session's forms, another text each time; see ``check_csrf``. Makes a new session stored."""
+        draft = self._draft or self._look()
+        bearer = draft.next_bearer or draft.bearer
+        if bearer is None:
+            draft = self._writing()
+            bearer = draft.next_bearer = self._backend.draw()
+            draft.wanted = True
+        return tokens.csrf_token(bearer.token)
+
+    def no_touch(self) -> None:
+        """Do not count this request as activity: for polling, which would keep a session alive for ever."""
+        (self._draft or self._look()).touching = False
+
+    # For the rest of the package.
+
+    def _peek(self, key: str | bytes, default: Any = None) -> Any:
+        """Return a value that will only be looked at: it is not watched for changes."""
+        draft = self._draft or self._look()
+        try:
+            return draft.values.peek(key)
+        except KeyError:
+            return default
+        except CorruptData:
+            draft.corrupt()
+            return default
+
+    def _login(self, user: dict[str, Any], remember: bool | None, idle_timeout: float | None) -> None:
+        """What ``login()`` does; ``idle_timeout`` in seconds."""
+        self._writing(cookie=True).log_in(user, persistent=remember, idle=idle_timeout)
+
+    def _csrf_matches(self, token: str) -> bool:
+        draft = self._draft or self._look()
+        # The token that the browser holds: a form that was under way during a login still logs in.
+        return draft.bearer is not None and tokens.csrf_matches(draft.bearer.token, token)
+
+    def _look(self) -> Draft:
+        """Load the session: the one time that this request does."""
+        if self._outage is not None:
+            raise self._unavailable()
+        if self._phase != OPEN:
+            if is_public(self._sent_headers):
+                raise HeadersAlreadySent(
+                    "the first look at the session comes after the headers, which say that anybody may have this "
+                    "response: look at the session before start_response, or do not mark the response public."
+                )
+            self._settings.events("late_access")
+        try:
+            loaded = self._backend.load(self._environ, self._settings.clock())
+        except StoreUnavailable as error:
+            self._settings.events("unavailable", error=str(error))
+            self._outage = error
+            if not self._settings.anonymous_in_outage:
+                raise
+            loaded = Loaded("unavailable")
+        draft = self._draft = Draft(self._backend, self._settings, loaded)
+        if self._settings.validate is not None and draft.record is not None:
+            self._validate(draft, self._settings.validate)
+        return draft
+
+    def _validate(self, draft: Draft, validate: Callable[[Session], bool]) -> None:
+        try:
+            if _is_user(self._peek("user")) and not validate(self):
+                draft.destroy("invalid")
+        except BaseException:
+            # Neither passed nor ended: it must not look valid to whoever catches this and reads on.
+            self._draft = None
+            raise
+
+    def _writing(self, *, cookie: bool = False) -> Draft:
+        """Return the draft if a change can still be kept (or dropped), else raise what says why not."""
+        draft = self._draft or self._look()
+        if draft.state == "unavailable":
+            raise self._unavailable()
+        if self._phase == OPEN:
+            return draft
+        if self._phase == CLOSED:
+            raise _closed()
+        if cookie or (draft.record is None and not draft.dead):
+            raise HeadersAlreadySent(
+                "this change needs a cookie, and the headers are out: make it before the response's first byte."
+            )
+        return draft
+
+    def _unavailable(self) -> StoreUnavailable:
+        """Return the outage again: one request asks the store once, not once a look."""
+        first = self._outage
+        assert first is not None
+        again = StoreUnavailable(str(first), retry_after=first.retry_after)
+        again.__cause__ = first
+        return again
+
+
+def _is_user(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)
+
+
+def _closed() -> HeadersAlreadySent:
+    return HeadersAlreadySent("the response is closed: nothing can be written to its session any more.")

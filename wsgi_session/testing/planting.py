@@ -1,0 +1,63 @@
+"""Sessions for the tests of an application: put one there, and look at one, without clicking through a login."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wsgi_session.exchange import Exchange, StartResponse
+from wsgi_session.middleware import SessionMiddleware
+from wsgi_session.session import Session
+
+
+def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str = "http") -> str:
+    """Store a session with ``data`` and return the ``Cookie`` header that opens it.
+
+    A mapping under ``user`` is logged in as ``login()`` does it, so that it is listed and revoked like any other.
+    ``scheme`` is the one of the requests to come: over https the cookie has another name.
+    """
+
+    def fill(session: Session) -> None:
+        user = data.get("user")
+        if isinstance(user, Mapping) and user:
+            session._login(dict(user), None, None)
+        session.update({key: value for key, value in data.items() if value is not user})
+        # Empty data makes a session too: there must be a cookie to return.
+        session._writing().wanted = True
+
+    headers = _visit(middleware, fill, {"wsgi.url_scheme": scheme})
+    cookie = next(value for name, value in headers if name == "Set-Cookie")
+    return cookie.partition(";")[0]
+
+
+def read(middleware: SessionMiddleware, cookie: str, *, scheme: str = "http") -> dict[str, Any]:
+    """Return what is in the session that the ``Cookie`` header ``cookie`` opens: ``{}`` if it opens none."""
+    found: dict[str, Any] = {}
+
+    def look(session: Session) -> None:
+        session.no_touch()
+        found.update(session.copy())
+
+    _visit(middleware, look, {"wsgi.url_scheme": scheme, "HTTP_COOKIE": cookie})
+    return found
+
+
+def _visit(
+    middleware: SessionMiddleware, visitor: Callable[[Session], None], environ: dict[str, Any]
+) -> list[tuple[str, str]]:
+    """Make one request to ``middleware`` that ``visitor`` answers in the application's place; return its headers."""
+    sent: list[tuple[str, str]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], object]:
+        sent.extend(headers)
+        return lambda data: None
+
+    exchange = Exchange(middleware._backend, middleware._settings, environ, start_response)
+
+    def application(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        visitor(exchange.session)
+        start_response("204 No Content", [])
+        return []
+
+    exchange.run(application)
+    return sent

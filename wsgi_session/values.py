@@ -1,0 +1,140 @@
+"""A session's values: undecoded until they are read, and what this request changed of them.
+
+Nothing here talks to a store. A save carries :meth:`Values.applied_to` whatever is stored by then: only the keys that
+this request changed, on top of everybody else's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from wsgi_session.codec import IMMUTABLE, Packed, pack, repack, unpack
+
+
+class Values:
+    """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
+
+    __slots__ = ("_cleared", "_cleared_own", "_current", "_objects", "changed", "stored")
+
+    def __init__(self, stored: Packed) -> None:
+        #: As loaded, or as last saved.
+        self.stored = stored
+        #: What this request wrote: packed bytes, or ``None`` for a key it deleted.
+        self.changed: dict[str | bytes, bytes | None] = {}
+        # Whether this request dropped all that is stored; and the package's own keys with it.
+        self._cleared = self._cleared_own = False
+        # What this request sees. The same dict as `stored` until the first change.
+        self._current = stored
+        # What has been handed out or assigned, so that `session[k] is session[k]` and nested changes are found.
+        self._objects: dict[str | bytes, Any] = {}
+
+    def __contains__(self, key: str | bytes) -> bool:
+        return key in self._current
+
+    def keys(self) -> Iterator[str]:
+        return (key for key in self._current if type(key) is str)
+
+    def own_keys(self) -> list[bytes]:
+        """Return the package's own keys."""
+        return [key for key in self._current if type(key) is bytes]
+
+    def count(self) -> int:
+        return sum(type(key) is str for key in self._current)
+
+    def get(self, key: str | bytes) -> Any:
+        """Return the value under ``key``, the same object each time; ``KeyError`` or ``CorruptData``."""
+        try:
+            return self._objects[key]
+        except KeyError:
+            value = self._objects[key] = unpack(self._current[key])
+            return value
+
+    def peek(self, key: str | bytes) -> Any:
+        """Return the value under ``key`` without handing it out: it must not be changed or passed on."""
+        try:
+            return self._objects[key]
+        except KeyError:
+            return unpack(self._current[key])
+
+    def set(self, key: str | bytes, value: Any, packed: bytes) -> None:
+        """Put ``value`` under ``key``; ``packed`` is what it packs to."""
+        self._write(key, packed)
+        self._objects[key] = value
+
+    def delete(self, key: str | bytes) -> None:
+        """Remove ``key``; ``KeyError`` if it is not there."""
+        if key not in self._current:
+            raise KeyError(key)
+        self._objects.pop(key, None)
+        self._write(key, None)
+
+    def clear(self, *, own: bool = False) -> None:
+        """Drop every key stored by the time of the save; ``own``: the package's own ones too."""
+        kept: Packed = {} if own else {key: packed for key, packed in self._current.items() if type(key) is bytes}
+        self.changed = {key: packed for key, packed in self.changed.items() if type(key) is bytes and not own}
+        self._cleared = True
+        self._cleared_own |= own
+        self._current = kept
+        self._objects = {}
+
+    def collect(self) -> bool:
+        """Find the changes inside what was handed out; return whether anything is to be saved.
+
+        Raises ``UnsupportedValue`` if something was put in there that cannot be.
+        """
+        for key, value in self._objects.items():
+            if type(value) not in IMMUTABLE and repack(value) != self._current[key]:
+                self._write(key, pack(value, str(key)))
+        return bool(self.changed) or self._clears()
+
+    def applied_to(self, base: Packed) -> Packed:
+        """Return ``base`` with this request's changes on top."""
+        if not self._cleared:
+            result = base.copy()
+        elif self._cleared_own:
+            result = {}
+        else:
+            result = {key: packed for key, packed in base.items() if type(key) is bytes}
+        for key, packed in self.changed.items():
+            if packed is None:
+                result.pop(key, None)
+            else:
+                result[key] = packed
+        return result
+
+    def rebase(self, stored: Packed) -> None:
+        """See this request's changes on top of ``stored``, and nothing else."""
+        self._current = self.applied_to(stored)
+        self.stored = stored
+        self._objects = {key: value for key, value in self._objects.items() if key in self.changed}
+
+    def saved(self, stored: Packed) -> None:
+        """Take note that ``stored`` is what the store holds now, this request's changes among it."""
+        for key in list(self._objects):
+            # The same object stays the same; what another writer (or `atomic`) changed is decoded anew.
+            if stored.get(key) != self._current.get(key):
+                del self._objects[key]
+        self.stored = self._current = stored
+        self.changed = {}
+        self._cleared = self._cleared_own = False
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return a plain dict of deep copies of all that the application may see; call :meth:`collect` first."""
+        return {key: unpack(packed) for key, packed in self._current.items() if type(key) is str}
+
+    def _clears(self) -> bool:
+        # Clearing what is empty is no change.
+        return self._cleared and any(self._cleared_own or type(key) is str for key in self.stored)
+
+    def _write(self, key: str | bytes, packed: bytes | None) -> None:
+        if self._current is self.stored:
+            self._current = self.stored.copy()
+        if packed is None:
+            self._current.pop(key, None)
+        else:
+            self._current[key] = packed
+        if not self._cleared and self.stored.get(key) == packed:
+            self.changed.pop(key, None)
+        else:
+            self.changed[key] = packed
