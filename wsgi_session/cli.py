@@ -6,17 +6,19 @@ usage; 130: stopped by Ctrl-C.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 import click
 
-from wsgi_session.errors import SessionError, Unsupported
+from wsgi_session.errors import ConfigError, SessionError, Unsupported
 from wsgi_session.keygen import new_secret
 from wsgi_session.stores import Counts, Store, Sweeps
+from wsgi_session.stores.sqlite import SQLiteStore
 from wsgi_session.stores.urls import open_store
 
 #: Small enough that no engine holds a lock for long, large enough that the round trips do not count.
@@ -112,26 +114,31 @@ def opened(url: str) -> Iterator[Store]:
     """Open the store that ``url`` names; whatever this package raises becomes one line on stderr and exit code 1."""
     try:
         with open_store(url) as store:
-            if not store.multiprocess:
-                raise Unsupported(
-                    f"{type(store).__name__} lives inside the process that serves the site: no command can reach it. "
-                    "Ask there: middleware.sessions.",
-                    operation="open",
-                )
+            check_reachable(store)
             yield store
     except SessionError as error:
         raise click.ClickException(without_passwords(str(error), url)) from error
 
 
+def check_reachable(store: Store) -> None:
+    """Refuse a store that this process cannot share with the one that serves the site."""
+    if not store.multiprocess:
+        raise Unsupported(
+            f"{type(store).__name__} lives inside the process that serves the site, where no command can reach it: "
+            "ask middleware.sessions there.",
+            operation="open",
+        )
+    # Opening would make the file, as whoever runs the command (root, often), and the site could not open it then.
+    if isinstance(store, SQLiteStore) and not os.path.exists(store._path):
+        raise ConfigError(f"{store._path}: there is no such file. The site makes it with its first session.")
+
+
 def without_passwords(text: str, url: str) -> str:
     """Return ``text`` with every password of ``url`` blotted out, as it is written there and as it is meant."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # no URL at all: then nobody can say which part of it is the password
-        return text.replace(url, "***")
-    passwords = [value for name, value in parse_qsl(parts.query) if "pass" in name.lower()]
-    if parts.password:
-        passwords += [parts.password, unquote(parts.password)]
+    rest = url.partition("://")[2]
+    password = rest.rpartition("@")[0].partition(":")[2]
+    query = parse_qsl(rest.partition("?")[2])
+    passwords = {password, unquote(password), *(value for name, value in query if "pass" in name.lower())} - {""}
     for password in sorted(passwords, key=len, reverse=True):
         text = text.replace(password, "***")
     return text
