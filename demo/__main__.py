@@ -1,0 +1,94 @@
+"""``python -m demo``: open the shop on http://127.0.0.1:8080, with no set-up at all."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+try:
+    import click
+    from waitress.server import create_server
+
+    from demo.app import Site
+except ModuleNotFoundError as error:
+    sys.exit(f"The demo needs {error.name}. In a checkout of the project, write:  pip install -e '.[demo]'")
+
+from demo.secret import kept_secret
+from wsgi_session import ConfigError, StoreUnavailable
+from wsgi_session.stores.urls import open_store
+
+SECRET_FILE = Path("demo.secret")
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 for a free one.")
+@click.option(
+    "--store",
+    "url",
+    default="sqlite:///demo.db",
+    show_default=True,
+    metavar="URL",
+    help="Where sessions are kept: memory://, sqlite:///FILE, or whatever other store is installed.",
+)
+@click.option(
+    "--secret",
+    metavar="TEXT",
+    help=f"What signs the cookies, at least 32 bytes.  [default: made on the first start, kept in {SECRET_FILE}]",
+)
+@click.option(
+    "--threads", default=4, show_default=True, type=click.IntRange(1, 256), help="How many requests at the same time."
+)
+def main(host: str, port: int, url: str, secret: str | None, threads: int) -> None:
+    """Open The Cookie Jar: a small shop that shows what wsgi-session does.
+
+    Logins and carts survive a restart: they are in demo.db, and the secret that they need in demo.secret, both in the
+    current folder. Delete the two files to start afresh.
+    """
+    logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
+    # A browser asks for more files at once than there are threads: they wait a millisecond, which is no news.
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        with open_store(url) as store:
+            store.ping()
+            server = _listen(Site(secret=secret or kept_secret(SECRET_FILE), store=store), host, port, threads)
+            click.echo(f"The Cookie Jar is open:  {_address(server)}\nClose it with Ctrl-C.")
+            server.run()  # Until Ctrl-C or SIGTERM; lets running requests end.
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    except (StoreUnavailable, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo("\nClosed.")
+
+
+def _end(number: int, frame: object) -> None:
+    raise SystemExit
+
+
+def _listen(site: Site, host: str, port: int, threads: int) -> Any:
+    try:
+        return create_server(site, host=host, port=port, threads=threads)
+    except (OSError, ValueError) as error:  # waitress makes a ValueError of a host name that has no address.
+        if getattr(error, "errno", None) != errno.EADDRINUSE:
+            raise click.ClickException(f"Cannot listen on {host}, port {port}: {error}") from error
+        raise click.ClickException(
+            f"Port {port} on {host} is in use, perhaps by another demo. Another port: --port {port + 1}; "
+            "any free one: --port 0"
+        ) from error
+
+
+def _address(server: Any) -> str:
+    """Return what to type into a browser. A host name may stand for several addresses: the first will do."""
+    several = getattr(server, "effective_listen", None)
+    host, port = several[0] if several else (server.effective_host, server.effective_port)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (shown, not bound to)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""A whole site on ``wsgi_session``, in plain WSGI: the way to read how it is done.
+
+    SessionMiddleware(app, secret=SECRET, store="sqlite:///demo.db")
+
+puts the visitor's session into ``environ["session"]``; everything else on this page is what a site does with it. The
+names in :data:`wsgi_session.__all__` are all there is to know. (``cost`` is only for the bar at the foot of the pages.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from webob import Request, Response
+
+from demo import browsers, cart, cost, users
+from demo.pages import page, plain_page
+from demo.web import FILES, file, secure, see_other
+from wsgi_session import (
+    SessionMiddleware,
+    check_csrf,
+    get_session,
+    login,
+    logout,
+    next_url,
+    redirect_if_anonymous,
+    session_info,
+    user_email_or_none,
+    user_or_none,
+)
+from wsgi_session.stores import Store
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    Handler = Callable[[Request], WSGIApplication]
+
+
+class Site:
+    """The shop. One object serves all threads: whatever belongs to a visitor is in the session."""
+
+    def __init__(self, *, secret: str, store: Store) -> None:
+        self.routes: dict[str, dict[str, Handler]] = {
+            "/": {"GET": self.home},
+            "/cart": {"GET": self.cart},
+            "/cart/add": {"POST": self.cart_add},
+            "/cart/take": {"POST": self.cart_take},
+            "/cart/empty": {"POST": self.cart_empty},
+            "/login": {"GET": self.login_form, "POST": self.login},
+            "/logout": {"POST": self.logout},
+            "/profile": {"GET": self.profile},
+            "/devices": {"GET": self.devices},
+            "/devices/sign-out": {"POST": self.sign_out_one},
+            "/devices/sign-out-others": {"POST": self.sign_out_others},
+            "/how": {"GET": self.how},
+            "/session.json": {"GET": lambda request: session_info()},
+            **{path: {"GET": file} for path in FILES},
+        }
+
+        middleware = SessionMiddleware(
+            cost.clock(self.dispatch, untouched={"/how", *FILES}),
+            secret=secret,
+            store=cost.TimedStore(store),
+            touch_interval=timedelta(minutes=1),  # How exact "last seen" is: at most one write a minute and visitor.
+        )
+        self.sessions = middleware.sessions
+        self.app = secure(cost.bar(middleware))
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return self.app(environ, start_response)
+
+    def dispatch(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Find the handler. The CSRF token is checked here, once: no handler can forget it."""
+        request = Request(environ)
+        methods = self.routes.get(environ["PATH_INFO"])
+        method = "GET" if request.method == "HEAD" else request.method
+        answer: WSGIApplication
+        if methods is None:
+            answer = page(request, "error.html", status=404)
+        elif method not in methods:
+            answer = page(request, "error.html", status=405)
+            answer.allow = sorted(methods)
+        elif not check_csrf(request):
+            answer = page(request, "error.html", status=403)
+        else:
+            try:
+                answer = methods[method](request)
+            except UnicodeDecodeError:  # A form or a query that is not UTF-8.
+                answer = page(request, "error.html", status=400)
+        return answer(environ, start_response)
+
+    # Pages for everybody
+
+    def home(self, request: Request) -> Response:
+        """Greet by name, or say that one must be logged in. Somebody who only looks gets no cookie and no record."""
+        return page(request, "home.html")
+
+    def how(self, request: Request) -> Response:
+        """A page that never looks at the session: see its foot bar."""
+        return plain_page(request, "how.html")
+
+    # The cart: anonymous data, kept through login
+
+    def cart(self, request: Request) -> Response:
+        session = get_session(request)
+        return page(request, "cart.html", shelf=cart.SHELF, total=cart.total(session))
+
+    def cart_add(self, request: Request) -> WSGIApplication:
+        sku = text(request, "sku")
+        if sku not in cart.SHELF:
+            return page(request, "error.html", status=404)
+        session = get_session(request)
+        cart.add(session, sku)
+        session.flash(f"{cart.SHELF[sku].name}: one more in your cart.", "success")
+        return see_other("/cart")
+
+    def cart_take(self, request: Request) -> WSGIApplication:
+        cart.take(get_session(request), text(request, "sku"))
+        return see_other("/cart")
+
+    def cart_empty(self, request: Request) -> WSGIApplication:
+        session = get_session(request)
+        session.pop("cart", None)
+        session.flash("Your cart is empty.")
+        return see_other("/cart")
+
+    # Logging in and out
+
+    def login_form(self, request: Request) -> WSGIApplication:
+        if user_or_none(request):
+            return see_other(next_url(request))
+        return page(request, "login.html", next=next_url(request), email=request.GET.get("as", ""), wrong=False)
+
+    def login(self, request: Request) -> WSGIApplication:
+        email = text(request, "email")
+        user = users.check(email, text(request, "password"))
+        if user is None:
+            return page(request, "login.html", status=422, next=next_url(request), email=email, wrong=True)
+
+        # A new token, always; the cart stays. Without "remember me" the cookie ends with the browser.
+        login(request, user, remember="remember" in request.POST)
+        session = get_session(request)
+        session["browser"] = browsers.short_name(request.user_agent or "")
+        session["mobile"] = browsers.is_mobile(request.user_agent or "")
+        session["address"] = request.remote_addr
+        session.flash(f"Hello {user['name']}, you are logged in.", "success")
+        return see_other(next_url(request))
+
+    def logout(self, request: Request) -> WSGIApplication:
+        """End this session, by POST only: a link could be followed by a prefetch, or planted in another site."""
+        logout(request)
+        return see_other("/")
+
+    # Pages for those who are logged in
+
+    def profile(self, request: Request) -> WSGIApplication:
+        if response := redirect_if_anonymous(request):
+            return response
+        return page(request, "profile.html", email=user_email_or_none(request))
+
+    def devices(self, request: Request) -> WSGIApplication:
+        if response := redirect_if_anonymous(request):
+            return response
+        devices = self.sessions.of(get_session(request)["user"])
+        devices.sort(key=lambda device: device.last_seen, reverse=True)
+        return page(request, "devices.html", devices=devices)
+
+    def sign_out_one(self, request: Request) -> WSGIApplication:
+        if response := redirect_if_anonymous(request):
+            return response
+        session = get_session(request)
+        # Only among this user's own sessions: the handle of somebody else's opens and closes nothing.
+        gone = self.sessions.revoke(session["user"], text(request, "handle"))
+        message = "That device is signed out." if gone else "That device was signed out already."
+        session.flash(message, "success")
+        return see_other("/devices")
+
+    def sign_out_others(self, request: Request) -> WSGIApplication:
+        if response := redirect_if_anonymous(request):
+            return response
+        session = get_session(request)
+        gone = self.sessions.revoke_all(session["user"], keep=session)
+        session.flash(f"Signed out everywhere else ({gone} device{'' if gone == 1 else 's'}).", "success")
+        return see_other("/devices")
+
+
+def text(request: Request, name: str) -> str:
+    """Return a field of the form; empty if it is missing, or is a file where text was wanted."""
+    value = request.POST.get(name, "")
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,64 @@
+"""The little that a WSGI site needs besides its pages: answers that are not pages, files, security headers."""
+
+from __future__ import annotations
+
+import mimetypes
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from webob import Request, Response
+
+if TYPE_CHECKING:
+    from _typeshed import OptExcInfo
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_FOLDER = Path(__file__).parent / "pages" / "static"
+#: Read once and served by exact name: there is no path that a visitor could climb out of.
+FILES = {f"/static/{path.name}": path.read_bytes() for path in _FOLDER.iterdir()}
+
+# Nothing inline, nothing from elsewhere, no scripts at all; and nobody may frame the site to steal a click.
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+SECURITY_HEADERS = [
+    ("Content-Security-Policy", _POLICY),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+]
+
+
+def see_other(path: str) -> WSGIApplication:
+    """Send the browser to ``path`` with GET: how each POST ends, so that "reload" does not post again."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        # Not ``webob.exc.HTTPSeeOther``: it completes the path from the Host header, which the client made up.
+        start_response("303 See Other", [("Location", path), ("Content-Length", "0"), ("Cache-Control", "no-store")])
+        return [b""]
+
+    return answer
+
+
+def file(request: Request) -> Response:
+    """Serve one of :data:`FILES`; a browser that has it already gets 304."""
+    path = request.environ["PATH_INFO"]
+    body = FILES[path]
+    response = Response(body=body, content_type=mimetypes.guess_type(path)[0], conditional_response=True)
+    response.etag = sha256(body).hexdigest()[:16]
+    response.cache_control = "no-cache"
+    return response
+
+
+def secure(app: WSGIApplication) -> WSGIApplication:
+    """Add to every answer of ``app`` those of :data:`SECURITY_HEADERS` that it does not set itself."""
+
+    def secured(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None) -> Any:
+            there = {name.lower() for name, _ in headers}
+            missing = [(name, value) for name, value in SECURITY_HEADERS if name.lower() not in there]
+            return start_response(status, headers + missing, exc_info)
+
+        return app(environ, start)
+
+    return secured

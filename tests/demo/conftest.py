@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.demo.curl import FIREFOX, Curl
+
+ROOT = Path(__file__).parents[2]
+
+
+class Demo:
+    """``python -m demo`` as a process of its own, in a folder of its own."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.folder = folder
+        self.errors = folder / "stderr.txt"
+        with self.errors.open("ab") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "demo", *options],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        assert self.process.stdout
+        self.first_line = self.process.stdout.readline()
+        found = re.search(r"http://\S+", self.first_line)
+        if not found:
+            self.end()
+            raise AssertionError(f"no address in {self.first_line!r}; {self.errors.read_text()}")
+        self.address = found[0]
+
+    def end(self, how: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        """Stop it as Ctrl-C does; return its exit code and the rest of its output."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        output, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, output
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    """Start a demo with these options, on a free port."""
+    started: list[Demo] = []
+
+    def start_one(*options: str) -> Demo:
+        started.append(Demo(tmp_path, "--port", "0", *options))
+        return started[-1]
+
+    yield start_one
+    for demo in started:
+        demo.end()
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """One demo for all tests of a file."""
+    demo = Demo(tmp_path_factory.mktemp("demo"), "--port", "0")
+    yield demo
+    demo.end()
+    # No test here may make the server raise, warn or complain, whatever it sends.
+    assert demo.errors.read_text() == ""
+
+
+@pytest.fixture
+def visitor(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Curl]:
+    """Make a visitor of the shop, or of the demo at the address given."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    numbers = count()
+
+    def make(agent: str = FIREFOX, address: str | None = None) -> Curl:
+        return Curl(address or request.getfixturevalue("shop").address, tmp_path / f"jar{next(numbers)}", agent)
+
+    return make

@@ -1,0 +1,91 @@
+"""curl as a browser: one cookie jar, one User-Agent, and forms filled in from the page that shows them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from html import unescape
+from pathlib import Path
+from typing import NamedTuple
+
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+IPHONE = (
+    "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
+    "Version/18.5 Mobile/15E148 Safari/604.1"
+)
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    @property
+    def html(self) -> str:
+        return self.body.decode()
+
+    @property
+    def words(self) -> str:
+        """What a reader sees of the page, all white space as one space."""
+        return " ".join(unescape(re.sub(r"<[^>]*>", " ", self.html)).split())
+
+    @property
+    def token(self) -> str:
+        found = re.search(r'name="csrf_token" value="([^"]+)"', self.html)
+        assert found, f"no form with a token in: {self.html}"
+        return found[1]
+
+    def header(self, name: str) -> str | None:
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+
+class Curl:
+    """One visitor."""
+
+    def __init__(self, address: str, jar: Path, agent: str = FIREFOX) -> None:
+        self.address = address
+        self.jar = jar
+        self.agent = agent
+
+    def get(self, path: str, *options: str) -> Answer:
+        jar = ["-b", str(self.jar), "-c", str(self.jar)]
+        done = subprocess.run(
+            [
+                "curl",
+                "-sS",
+                "-i",
+                "--path-as-is",
+                "--max-time",
+                "20",
+                "-A",
+                self.agent,
+                *jar,
+                *options,
+                self.address + path,
+            ],
+            capture_output=True,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        head, _, body = done.stdout.partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+        return Answer(int(first.split()[1]), headers, body)
+
+    def post(self, path: str, **fields: str) -> Answer:
+        options = [option for name, value in fields.items() for option in ("--data-urlencode", f"{name}={value}")]
+        return self.get(path, *(options or ["--data", ""]))
+
+    def submit(self, page: str, path: str, **fields: str) -> Answer:
+        """Open ``page`` and send one of its forms to ``path``, with its token; the answer must lead on to a page."""
+        answer = self.post(path, csrf_token=self.get(page).token, **fields)
+        assert answer.status == 303, f"{answer.status}: {answer.words}"
+        return answer
+
+    def log_in(self, email: str = "ann@example.com", password: str = "shortbread", **fields: str) -> Answer:
+        return self.submit("/login", "/login", email=email, password=password, **fields)
+
+    @property
+    def cookie(self) -> str | None:
+        """The session's cookie as it is in the jar."""
+        found = re.search(r"\tsid\t(\S+)$", self.jar.read_text(), re.MULTILINE) if self.jar.exists() else None
+        return found[1] if found else None

@@ -1,0 +1,139 @@
+"""What the site does not do: for strangers, for other sites, for broken requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.demo.curl import Curl
+
+Visitor = Callable[..., Curl]
+
+POSTS = {
+    "/cart/add": {"sku": "chip"},
+    "/cart/take": {"sku": "chip"},
+    "/cart/empty": {},
+    "/login": {"email": "ann@example.com", "password": "shortbread"},
+    "/logout": {},
+    "/devices/sign-out": {"handle": "x"},
+    "/devices/sign-out-others": {},
+}
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_a_form_without_its_token_is_refused_and_changes_nothing(visitor: Visitor, path: str) -> None:
+    ann = visitor()
+    ann.submit("/cart", "/cart/add", sku="chip")
+    if path != "/login":
+        ann.log_in()
+    answer = ann.post(path, **POSTS[path])
+    assert answer.status == 403
+    assert "That form is no longer good" in answer.words
+    assert "Chocolate chip − 1 +" in ann.get("/cart").words
+    assert ann.get("/profile").status == (302 if path == "/login" else 200)
+
+
+def test_the_token_of_another_visitor_is_refused(visitor: Visitor) -> None:
+    ann, eve = visitor(), visitor()
+    ann.log_in()
+    eves = eve.get("/cart").token
+    assert ann.post("/cart/add", csrf_token=eves, sku="chip").status == 403
+    assert ann.post("/cart/add", csrf_token=ann.get("/cart").token, sku="chip").status == 303
+
+
+@pytest.mark.parametrize("path", ["/devices/sign-out", "/devices/sign-out-others"])
+def test_a_stranger_signs_nobody_out(visitor: Visitor, path: str) -> None:
+    stranger = visitor()
+    answer = stranger.post(path, csrf_token=stranger.get("/cart").token, handle="x")
+    assert (answer.status, answer.header("Location")) == (303, "/login")
+
+
+@pytest.mark.parametrize(
+    "target", ["https://evil.example/", "//evil.example", "/\\evil.example", "/\t/evil.example", "javascript:alert(1)"]
+)
+def test_the_login_never_leads_to_another_site(visitor: Visitor, target: str) -> None:
+    assert visitor().log_in(next=target).header("Location") == "/"
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/cart/", "/static/", "/static/../app.py", "/%ff", "/%00"])
+def test_an_unknown_address_gets_404_in_the_sites_own_design(visitor: Visitor, path: str) -> None:
+    answer = visitor().get(path)
+    assert answer.status == 404
+    assert "That cookie is not in the jar" in answer.words
+    assert 'href="/static/site.css"' in answer.html
+
+
+def test_an_unknown_cookie_cannot_be_bought(visitor: Visitor) -> None:
+    ann = visitor()
+    assert ann.post("/cart/add", csrf_token=ann.get("/cart").token, sku="caviar").status == 404
+    assert "Nothing yet." in ann.get("/cart").words
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/logout", "POST"),
+        ("DELETE", "/", "GET"),
+        ("PUT", "/login", "GET, POST"),
+        ("POST", "/static/site.css", "GET"),
+    ],
+)
+def test_a_wrong_method_gets_405_and_hears_which_are_right(
+    visitor: Visitor, method: str, path: str, allowed: str
+) -> None:
+    answer = visitor().get(path, "-X", method)
+    assert (answer.status, answer.header("Allow")) == (405, allowed)
+    assert "Not like that" in answer.words
+
+
+@pytest.mark.parametrize("options", [["/login?as=%ff"], ["/login?%ff=1"]])
+def test_an_address_that_is_no_utf_8_gets_400(visitor: Visitor, options: list[str]) -> None:
+    answer = visitor().get(*options)
+    assert answer.status == 400
+    assert "We cannot read that" in answer.words
+
+
+def test_a_form_that_is_no_utf_8_is_refused_without_an_error_of_ours(visitor: Visitor) -> None:
+    ann = visitor()
+    token = ann.get("/login").token
+    answer = ann.get("/login", "--data", f"csrf_token={token}", "--data", "email=%ff%fe", "--data", "password=%ff")
+    assert 400 <= answer.status < 500
+
+
+def test_a_file_where_text_was_wanted_is_a_wrong_password(visitor: Visitor) -> None:
+    ann = visitor()
+    token = ann.get("/login").token
+    answer = ann.get(
+        "/login", "-F", f"csrf_token={token}", "-F", "email=ann@example.com", "-F", "password=shortbread;filename=a.txt"
+    )
+    assert answer.status == 422
+
+
+def test_what_a_visitor_types_is_shown_as_text(visitor: Visitor) -> None:
+    ann = visitor()
+    typed = '"><script>alert(1)</script>'
+    answer = ann.post("/login", csrf_token=ann.get("/login").token, email=typed, password="x")
+    assert "<script" not in answer.html
+    assert "&lt;script&gt;" in answer.html
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/cart", "/login", "/profile", "/how", "/session.json", "/static/site.css", "/nowhere", "/logout"]
+)
+def test_every_answer_keeps_scripts_frames_and_guesses_out(visitor: Visitor, path: str) -> None:
+    answer = visitor().get(path)
+    policy = answer.header("Content-Security-Policy")
+    assert policy is not None
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert answer.header("X-Content-Type-Options") == "nosniff"
+    assert answer.header("Referrer-Policy") == "same-origin"
+
+
+@pytest.mark.parametrize("cookie", ["sid=", "sid=x.y.z", "sid=%00", "a;sid=\xe5", "sid=" + "A" * 5000, ";" * 5000])
+def test_a_broken_cookie_makes_a_stranger_and_no_error(visitor: Visitor, cookie: str) -> None:
+    ann = visitor()
+    assert ann.get("/", "-H", f"Cookie: {cookie}").status == 200
+    assert ann.get("/profile", "-H", f"Cookie: {cookie}").status == 302
