@@ -55,7 +55,7 @@ def seconds(text: str) -> float:
 
 def count(text: str) -> int:
     """Read a whole number, 1 or more."""
-    if not (text.isascii() and text.isdigit() and int(text[:9])):
+    if not (text.isascii() and text.isdigit() and int(text)):
         raise ValueError("a whole number, 1 or more")
     return int(text)
 

@@ -12,8 +12,10 @@ from wsgi_session.errors import ConfigError
 APPLICATION_ID = 0x77736573
 #: Of the tables below: a file of a newer one is refused.
 SCHEMA_VERSION = 1
-#: Pages. SQLite's own 1,000 would copy the random pages of the key's index four times as often: a create took 86 us
-#: instead of 50. The log stays under 16 MiB.
+# Bytes and pages. Each session dirties pages of three trees, two of them in random order: small pages, copied back into
+# the file less often than after SQLite's own 1,000, make a create cost 25 us where the default makes it 32. The log
+# stays at about 8 MiB.
+PAGE_SIZE = 2048
 CHECKPOINT = 4000
 
 # A rowid table: new rows fill its pages from left to right. WITHOUT ROWID, in the random order of the keys, took 940
@@ -104,6 +106,7 @@ def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
 
 
 def _make_schema(connection: sqlite3.Connection, path: str, patience: float) -> None:
+    connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
     _to_wal(connection, patience)
     connection.execute("BEGIN IMMEDIATE")
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
