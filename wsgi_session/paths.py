@@ -90,8 +90,8 @@ def requested_target(environ: Mapping[str, Any]) -> str | None:
 
 
 def on_mount(environ: Mapping[str, Any], path: str) -> str:
-    """Return ``path`` with the mount point in front, unless it is there already."""
+    """Return ``path`` with the mount point in front, unless it is there already, or is no path on this site."""
     script = quote(script_path(environ), safe=_KEPT_IN_PATH)
-    if not script or re.match(re.escape(script) + r"(?:[/?#]|\Z)", path):
+    if local_path(script) is None or re.match(re.escape(script) + r"(?:[/?#]|\Z)", path):
         return path
     return script + path

@@ -44,7 +44,6 @@ class LoginRedirect(Response, Exception):
             ],
             app_iter=[body.encode("ascii")],
         )
-        Exception.__init__(self, f"login needed: {self.status}, {location}")
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # WebOb's own would complete Location from the Host header, which is the client's.

@@ -1,0 +1,31 @@
+"""Addresses that have led visitors of other libraries off their site, and the pieces that they are made of."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from hypothesis import strategies as st
+
+from wsgi_session.paths import MAX_PATH
+
+PAYLOADS = [
+    json.loads(line) for line in (Path(__file__).parent / "open_redirects.txt").read_text(encoding="ascii").splitlines()
+]
+#: What the attacks are made of, to be put together anew.
+PIECES = ["/", "/", "\\", ".", "..", ";", "?", "#", "@", ":", "a", "é", "evil.example", "https:", "%2f", "%5C", "%2e"]
+PIECES += ["%252f", "%09", "%0a", "%00", "%3f", "%23", "%", "\t", "\n", " ", "\x00", "&", "=", "\ud800"]
+
+hostile = st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join), st.sampled_from(PAYLOADS))
+
+
+def leaves(location: str) -> str:
+    """Say how ``location`` could lead off the site, or return an empty text."""
+    if not re.fullmatch(r"/[!-~]*", location) or set(location) & set('"<>\\^`{|}'):
+        return "not a path in a header's characters"
+    if len(location) > MAX_PATH:
+        return "too long"
+    path = re.split("[?#]", location)[0]
+    return "starts with two slashes" if re.match(r"[/\\]{2}", unquote(path)) else ""

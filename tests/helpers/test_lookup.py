@@ -1,0 +1,67 @@
+"""The environ and the session of whatever a framework calls a request."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.helpers.requests import make_environ
+from wsgi_session.errors import ConfigError, SessionMissing
+from wsgi_session.lookup import bytes_of, environ_of, session_of
+
+ENVIRON = make_environ(session={})
+
+
+@pytest.mark.parametrize(
+    "request_object",
+    [
+        ENVIRON,
+        SimpleNamespace(environ=ENVIRON),
+        SimpleNamespace(env=ENVIRON),
+        SimpleNamespace(wsgi_environ=ENVIRON),
+        SimpleNamespace(META=ENVIRON),
+        SimpleNamespace(environ=None, META=ENVIRON),
+    ],
+    ids=["environ", "WebOb", "Falcon", "CherryPy", "META", "two"],
+)
+def test_every_frameworks_request_leads_to_its_environ(request_object: object) -> None:
+    assert environ_of(request_object) is ENVIRON
+
+
+@pytest.mark.parametrize("request_object", [None, "GET /", 5, SimpleNamespace(), SimpleNamespace(environ="x")])
+def test_what_is_no_request_is_refused_with_what_to_give(request_object: object) -> None:
+    with pytest.raises(ConfigError, match=f"request is a {type(request_object).__name__}, .*give the environ itself"):
+        environ_of(request_object)
+
+
+class Proxy:
+    """A session as Beaker's: no registered Mapping, everything through ``__getattr__``."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr({"user": {"email": "ann@example.com"}}, name)
+
+
+@pytest.mark.parametrize("session", [{}, {"a": 1}, Proxy()])
+def test_any_mapping_will_do_as_a_session(session: object) -> None:
+    assert session_of({"session": session}, "session") is session
+
+
+@pytest.mark.parametrize(("session", "found"), [(None, "nothing"), ("x", "a str"), ([], "a list")])
+def test_no_session_says_what_is_there_and_what_to_wrap(session: object, found: str) -> None:
+    with pytest.raises(SessionMissing, match=rf"environ\['other'\] holds {found}\. .*SessionMiddleware\(app") as caught:
+        session_of({"other": session}, "other")
+    assert caught.value.key == "other"
+
+
+@given(st.text())
+def test_no_text_of_an_environ_makes_an_exception(text: str) -> None:
+    assert len(bytes_of({"PATH_INFO": text}, "PATH_INFO")) == len(text)
+
+
+def test_the_bytes_of_the_request_come_back_as_they_were_sent() -> None:
+    assert bytes_of({"PATH_INFO": "/café".encode().decode("latin-1")}, "PATH_INFO") == "/café".encode()
+    assert bytes_of({}, "PATH_INFO") == b""
