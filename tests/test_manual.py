@@ -1,0 +1,64 @@
+"""Every example of the manual runs as it stands there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+import pytest
+
+from wsgi_session import SessionMiddleware
+from wsgi_session.events import _LEVELS
+from wsgi_session.keygen import new_secret
+
+PAGE = Path(__file__).parent.parent / "docs" / "manual.md"
+TEXT = PAGE.read_text("utf-8")
+
+
+def examples() -> str:
+    """The page's Python, every line at its line number there, so that a failure points into the page."""
+    lines, python = [], False
+    for line in TEXT.splitlines():
+        fence = line.startswith("```")
+        lines.append(line if python and not fence else "")
+        python = line == "```python" if fence else python
+    return "\n".join(lines)
+
+
+@pytest.fixture
+def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the examples leave behind, run in one request, as the page says."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"SECRET": new_secret()}
+
+    def site(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        if names.get("environ") is None:
+            names.update(environ=environ, start_response=start_response, site=site)
+            exec(compile(examples(), str(PAGE), "exec"), names)
+        start_response("200 OK", [])
+        return []
+
+    environ: dict[str, Any] = {"QUERY_STRING": "next=/cart"}
+    setup_testing_defaults(environ)
+    with SessionMiddleware(site, secret=names["SECRET"], store="sqlite:///sessions.db") as app:
+        app(environ, lambda status, headers: lambda data: None)
+    names["app"].close()
+    names["middleware"].close()
+    return names
+
+
+def test_the_examples_run_and_do_what_the_page_says(names: dict[str, Any]) -> None:
+    assert names["left"] == 9
+    assert names["shown"] == [("success", "Saved.")]
+    assert names["response"] is None
+    assert names["after_login"] == "/cart"
+    assert names["allowed"] is True
+
+
+def test_the_manual_names_every_event() -> None:
+    table = TEXT.partition("## Logs and events")[2].partition("\n## ")[0]
+    named = {name for cell in re.findall(r"^\| (`[^|]+) \|", table, re.M) for name in re.findall(r"`(\w+)`", cell)}
+    assert named == set(_LEVELS)
