@@ -6,6 +6,7 @@ import errno
 import logging
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def main(host: str, port: int, url: str, secret: str | None, threads: int) -> No
         with open_store(url) as store:
             store.ping()
             server = _listen(Site(secret=secret or kept_secret(SECRET_FILE), store=store), host, port, threads)
-            click.echo(f"The Cookie Jar is open:  {_address(server)}\nClose it with Ctrl-C.")
-            server.run()  # Until Ctrl-C or SIGTERM; lets running requests end.
+            with suppress(KeyboardInterrupt, SystemExit):
+                click.echo(f"The Cookie Jar is open:  {_address(server)}\nClose it with Ctrl-C.")
+                server.run()  # Until Ctrl-C or SIGTERM; lets running requests end.
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     except (StoreUnavailable, OSError) as error:

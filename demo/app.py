@@ -162,8 +162,9 @@ class Site:
     def devices(self, request: Request) -> WSGIApplication:
         if response := redirect_if_anonymous(request):
             return response
-        devices = self.sessions.of(get_session(request)["user"])
-        devices.sort(key=lambda device: device.last_seen, reverse=True)
+        session = get_session(request)
+        devices = self.sessions.of(session["user"])
+        devices.sort(key=lambda device: (device.handle == session.handle, device.last_seen), reverse=True)
         return page(request, "devices.html", devices=devices)
 
     def sign_out_one(self, request: Request) -> WSGIApplication:
