@@ -6,7 +6,7 @@ The other strategy keeps the state in the cookie itself; sessions and middleware
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 from wsgi_session import tokens
 from wsgi_session.codec import CorruptData, Packed, split
@@ -25,8 +25,6 @@ MAX_DRAWS = 5
 # Of several cookies that all open nothing, the one that says most decides. Writing over "rotated" would cost a login.
 _RANK = {"tampered": 0, "unknown": 1, "rotated": 2}
 
-T = TypeVar("T")
-
 
 class Bearer:
     """What a visitor holds: the token, and the key that the store knows it by."""
@@ -40,14 +38,9 @@ class Bearer:
         self.current = current
 
 
-class Loaded(NamedTuple):
-    """What became of a request's cookies."""
-
-    #: ``new``, ``live``, ``unknown``, ``rotated``, ``tampered`` or ``unavailable``.
-    state: str
-    bearer: Bearer | None = None
-    record: Record | None = None
-    packed: Packed | None = None
+# What became of a request's cookies: the state (new, live, unknown, rotated, tampered), who bears the session, its
+# record, and the record's packed values. A bare tuple: it is made once a request, and read once.
+Loaded = tuple[str, Bearer | None, Record | None, Packed]
 
 
 class Backend:
@@ -57,48 +50,45 @@ class Backend:
         self.store = store
         self._tokens = keyring
         self._cookies = cookies
-        self._settings = settings
+        self.settings = settings
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the first live session among the request's cookies; badly signed ones cost no store call."""
-        header = environ.get("HTTP_COOKIE")
-        if not header:
-            return Loaded("new")
-        values = self._cookies.of(environ).read(header)
+        values = self._cookies.of(environ).read(environ.get("HTTP_COOKIE", ""))
         if not values:
-            return Loaded("new")
-        best = Loaded("tampered")
+            return "new", None, None, {}
+        best: Loaded = ("tampered", None, None, {})
         loads = 0
         for value in values:
             opened = self._tokens.open(value)
             if opened is None:
                 continue
             found = self.look_up(Bearer(*opened), now)
-            if found.record is not None:
+            if found[0] == "live":
                 return found
-            if _RANK[found.state] > _RANK[best.state]:
+            if _RANK[found[0]] > _RANK[best[0]]:
                 best = found
             loads += 1
             if loads == MAX_LOADS:
                 break
-        if best.state == "tampered":
-            self._settings.events("tampered", cookies=len(values))
+        if best[0] == "tampered":
+            self.settings.events("tampered", cookies=len(values))
         return best
 
     def look_up(self, bearer: Bearer, now: float) -> Loaded:
         """Return what the store has for ``bearer``, judged by the current settings."""
         record = self.store.load(bearer.key, now)
         if record is None:
-            return Loaded("unknown")
+            return "unknown", None, None, {}
         if not record.handle:
-            return Loaded("rotated", bearer)
-        if now >= self._settings.expires(record.touched, record.created, record.idle):
-            return Loaded("unknown")
+            return "rotated", bearer, None, {}
+        if now >= self.settings.expires(record.touched, record.created, record.idle):
+            return "unknown", None, None, {}
         try:
-            return Loaded("live", bearer, record, split(record.data))
+            return "live", bearer, record, split(record.data)
         except CorruptData:
-            self._settings.events("corrupt", handle=record.handle)
-            return Loaded("unknown")
+            self.settings.events("corrupt", handle=record.handle)
+            return "unknown", None, None, {}
 
     def draw(self) -> Bearer:
         """Return a bearer that nobody has yet."""
@@ -161,7 +151,7 @@ class Backend:
             try:
                 self.store.sweep(SWEEP_LIMIT, now)
             except StoreUnavailable as error:
-                self._settings.events("unavailable", error=str(error))
+                self.settings.events("unavailable", error=str(error))
 
     def set_cookie(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> str:
         """Return the Set-Cookie value for ``bearer``; ``max_age`` in seconds, ``None``: until the browser closes."""

@@ -42,8 +42,10 @@ class CorruptData(ValueError):
 
 def pack(value: Any, key: str) -> bytes:
     """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to what cannot be kept."""
-    if type(value) not in IMMUTABLE:
-        _check(value, key, 1)
+    if type(value) not in IMMUTABLE and not _supported(value, 1):
+        refusal = _refusal(value, key, 1)
+        assert refusal is not None
+        raise refusal
     try:
         return _pack(value)
     except UnicodeEncodeError as error:
@@ -59,6 +61,8 @@ def check_key(key: object) -> str:
     if type(key) is not str:
         path = f"[{key!r}]"[:200]
         raise UnsupportedValue(f"{path}: a key of type {type(key).__name__}. A session's keys are str.", path=path)
+    if key.isascii():
+        return key
     try:
         key.encode()
     except UnicodeEncodeError as error:
@@ -67,27 +71,27 @@ def check_key(key: object) -> str:
     return key
 
 
-def repack(value: Any) -> bytes | None:
-    """Return ``value`` as bytes, to compare; ``None`` if it cannot even be packed."""
-    try:
-        return _pack(value)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return None
+def new_packer() -> Callable[[Any], bytes]:
+    """Return a function that packs without checking: to compare, and for values that are known to be fine.
+
+    Not to be shared between threads: ``default`` runs Python code, and one packer would mix their bytes.
+    """
+    pack: Callable[[Any], bytes] = Packer(default=_extend, strict_types=True, buf_size=1024).pack
+    return pack
 
 
 def unpack(packed: bytes) -> Any:
     """Return the value that ``packed`` holds, or raise ``CorruptData``."""
     try:
-        value = _unpack(packed)
+        value = unpackb(packed, ext_hook=_restore, strict_map_key=False)
+        if type(value) in IMMUTABLE:
+            return value
+        # What does not pack to the very same bytes is not ours, and would look like a change of the application's.
+        if type(value) in _CONTAINERS and _pack(value) == packed:
+            return value
     except _UNPACK_ERRORS as error:
         raise CorruptData("not a packed value") from error
-    kind = type(value)
-    if kind in IMMUTABLE:
-        return value
-    # What does not pack to the very same bytes is not ours, and would look like a change of the application's.
-    if kind not in _CONTAINERS or repack(value) != packed:
-        raise CorruptData("not a packed value of a supported type")
-    return value
+    raise CorruptData("not a packed value of a supported type")
 
 
 def join(packed: Mapping[str | bytes, bytes]) -> bytes:
@@ -99,47 +103,55 @@ def join(packed: Mapping[str | bytes, bytes]) -> bytes:
 def split(data: bytes) -> Packed:
     """Return the packed values of a record's data, none of them decoded, or raise ``CorruptData``."""
     try:
+        # Keys are text or bytes, or this raises. What is no packed value is found when it is read.
         packed = unpackb(data)
     except _UNPACK_ERRORS as error:
         raise CorruptData("not a record's data") from error
-    if type(packed) is not dict or not _KEY_TYPES.issuperset(map(type, packed)):
-        raise CorruptData("a record's data is a map with keys of text or bytes")
-    if not _ONLY_BYTES.issuperset(map(type, packed.values())):
-        raise CorruptData("a record's values are packed bytes")
+    if type(packed) is not dict:
+        raise CorruptData("a record's data is a map")
     return packed
 
 
-_KEY_TYPES = frozenset({str, bytes})
-_ONLY_BYTES = frozenset({bytes})
 # Decimal's errors are ArithmeticErrors, a set of lists a TypeError, a bomb of nested tuples a RecursionError.
 _UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError)
 
 
-def _check(value: Any, path: str, depth: int) -> None:
-    """Raise ``UnsupportedValue`` unless ``value``, which is no scalar, holds supported types only."""
+def _supported(value: Any, depth: int) -> bool:
+    """Whether ``value``, which is no scalar, holds supported types only. No path is built for what is fine."""
     kind = type(value)
+    if kind not in _CONTAINERS or depth > MAX_DEPTH:
+        return False
+    if kind is dict:
+        if not _MAP_KEYS.issuperset(map(type, value)):
+            return False
+        value = value.values()
+    # Most containers hold scalars only: one look in C instead of one a value.
+    if IMMUTABLE.issuperset(map(type, value)):
+        return True
+    return all(type(item) in IMMUTABLE or _supported(item, depth + 1) for item in value)
+
+
+def _refusal(value: Any, path: str, depth: int) -> UnsupportedValue | None:
+    """Return what is wrong with ``value``, found at the path where it stands; ``None`` if nothing is."""
+    kind = type(value)
+    if kind in IMMUTABLE:
+        return None
     if kind not in _CONTAINERS:
-        raise UnsupportedValue(
+        return UnsupportedValue(
             f"{path}: {kind.__name__}. A session keeps {_SUPPORTED}; store what it is made of.", path=path
         )
     if depth > MAX_DEPTH:
         path = path[:200]
-        raise UnsupportedValue(f"{path}: more than {MAX_DEPTH} deep, or a cycle. Store it flatter.", path=path)
-    items: Iterable[Any] = value
+        return UnsupportedValue(f"{path}: more than {MAX_DEPTH} deep, or a cycle. Store it flatter.", path=path)
     if kind is dict:
-        if not _MAP_KEYS.issuperset(map(type, value)):
-            bad = next(key for key in value if type(key) not in _MAP_KEYS)
-            raise UnsupportedValue(
-                f"{path}: a dict key of type {type(bad).__name__}. Dict keys are str, int, bool, bytes or None.",
-                path=path,
-            )
-        items = value.values()
-    # Most containers hold scalars only: one look in C instead of one a value.
-    if IMMUTABLE.issuperset(map(type, items)):
-        return
-    for step, item in _children(value):
-        if type(item) not in IMMUTABLE:
-            _check(item, path + step, depth + 1)
+        for key in value:
+            if type(key) not in _MAP_KEYS:
+                return UnsupportedValue(
+                    f"{path}: a dict key of type {type(key).__name__}. Dict keys are str, int, bool, bytes or None.",
+                    path=path,
+                )
+    refusals = (_refusal(item, path + step, depth + 1) for step, item in _children(value))
+    return next(filter(None, refusals), None)
 
 
 def _children(value: Any) -> Iterable[tuple[str, Any]]:
@@ -162,9 +174,7 @@ def _surrogate_path(value: Any, path: str) -> str:
 
 
 def _pack(value: Any) -> bytes:
-    # A packer of its own for each value: one shared by threads would mix their bytes, as `default` runs Python code.
-    packed: bytes = Packer(default=_extend, strict_types=True, buf_size=1024).pack(value)
-    return packed
+    return new_packer()(value)
 
 
 def _unpack(packed: bytes) -> Any:

@@ -12,9 +12,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from wsgi_session import tokens
-from wsgi_session.backend import Backend, Bearer, Loaded
+from wsgi_session.backend import Backend, Bearer
 from wsgi_session.codec import CorruptData, Packed, check_key, pack, unpack
-from wsgi_session.config import Settings
 from wsgi_session.errors import ConfigError, SessionGone, StoreUnavailable
 from wsgi_session.owner import owner_of
 from wsgi_session.records import Login, changed_record, join_within, login_record, touched_times
@@ -34,30 +33,33 @@ Merge = Callable[[Packed], Packed]
 class Draft:
     """What one request knows of its session, and what it is about to make of it."""
 
-    __slots__ = (
-        "_backend", "_lost", "_settings", "bearer", "cookie_due", "dead", "login", "next_bearer", "record", "state",
-        "touching", "values", "wanted",
-    )  # fmt: skip
+    # Defaults on the class: what a request does not do costs it nothing.
 
-    def __init__(self, backend: Backend, settings: Settings, loaded: Loaded) -> None:
+    #: Make a record even if nothing is in it: somebody was given a CSRF token.
+    wanted = False
+    #: Whether this request counts as activity.
+    touching = True
+    login: Login | None = None
+    #: What the session will be borne by after a rotation, or once it exists.
+    next_bearer: Bearer | None = None
+    #: Whether the answer has to set (True) or remove (False) the cookie; None: neither.
+    cookie_due: bool | None = None
+    #: The session ended elsewhere: what is written is dropped. Only a login makes a new one.
+    dead = False
+    # The handle of the session that ended elsewhere.
+    _lost: str | None = None
+
+    def __init__(
+        self, backend: Backend, now: float, state: str, bearer: Bearer | None, record: Record | None, packed: Packed
+    ) -> None:
         self._backend = backend
-        self._settings = settings
-        self.state = loaded.state
-        self.bearer = loaded.bearer
-        self.record = loaded.record
-        self.values = Values(loaded.packed or {})
-        #: The session ended elsewhere: what is written is dropped. Only a login makes a new one.
-        self.dead = loaded.state == "rotated"
-        #: Make a record even if nothing is in it: somebody was given a CSRF token.
-        self.wanted = False
-        self.touching = True
-        self.login: Login | None = None
-        #: What the session will be borne by after a rotation, or once it exists.
-        self.next_bearer: Bearer | None = None
-        #: Whether the answer has to set (True) or remove (False) the cookie; None: neither.
-        self.cookie_due: bool | None = None
-        # The handle of the session that ended elsewhere.
-        self._lost: str | None = None
+        self._loaded_at = now
+        self.state = state
+        self.bearer = bearer
+        self.record = record
+        self.values = Values(packed)
+        if state == "rotated":
+            self.dead = True
 
     # What it will be once this request is saved.
 
@@ -75,12 +77,12 @@ class Draft:
 
     @property
     def expires(self) -> float | None:
-        now = self._settings.clock()
+        now = self._backend.settings.clock()
         if self.login is not None:
-            return self._settings.expires(now, self.login.created, self.login.idle)
+            return self._backend.settings.expires(now, self.login.created, self.login.idle)
         if self.record is None:
             return None
-        return touched_times(self.record, now, self._settings, touching=self.touching)[1]
+        return touched_times(self.record, now, self._backend.settings, touching=self.touching)[1]
 
     @property
     def owned(self) -> bool:
@@ -101,15 +103,15 @@ class Draft:
         if self._is_somebody_elses(owner):
             # CVE-2014-0482: what belonged to one user is none of the next one's business.
             self.values.clear(own=True)
-        self.values.set("user", user, packed)
-        self.values.set(OWNER, owner, pack(owner, "user"))
+        self.values.put("user", user, packed)
+        self.values.put(OWNER, owner, pack(owner, "user"))
         self.next_bearer = self.next_bearer or self._backend.draw()
         self.login = Login(
             owner=owner,
             handle=tokens.draw_handle(),
-            created=self._settings.clock(),
-            persistent=self._settings.persistent if persistent is None else persistent,
-            idle=None if idle is None else min(idle, self._settings.idle),
+            created=self._backend.settings.clock(),
+            persistent=self._backend.settings.persistent if persistent is None else persistent,
+            idle=None if idle is None else min(idle, self._backend.settings.idle),
         )
         self.dead = False
 
@@ -117,7 +119,7 @@ class Draft:
         if self.login is not None:
             return self.login.owner != owner
         if self.record is not None and self.record.owner is not None:
-            return self.record.owner != tokens.owner_key(self._settings.namespace, owner)
+            return self.record.owner != tokens.owner_key(self._backend.settings.namespace, owner)
         # Put there by hand: filed under nobody, and somebody's all the same.
         user = self.values.peek("user") if "user" in self.values else None
         if not isinstance(user, dict) or not user:
@@ -130,8 +132,8 @@ class Draft:
     def destroy(self, event: str = "destroyed") -> None:
         """Delete the record, now, and forget all that was to be saved."""
         if self.record is not None and self.bearer is not None:
-            self._backend.delete(self.bearer, self.record, self._settings.clock())
-            self._settings.events(event, handle=self.record.handle)
+            self._backend.delete(self.bearer, self.record, self._backend.settings.clock())
+            self._backend.settings.events(event, handle=self.record.handle)
         self._forget()
         if self.dead:
             # The browser has been given another cookie by now: removing it would log the visitor out of that one.
@@ -142,7 +144,7 @@ class Draft:
     def corrupt(self) -> None:
         """A value cannot be read: the session is unknown, what this request wrote goes into a new one."""
         if self.record is not None:
-            self._settings.events("corrupt", handle=self.record.handle)
+            self._backend.settings.events("corrupt", handle=self.record.handle)
         self.state = "unknown"
         self.record = self.bearer = None
         self.values.rebase({})
@@ -158,11 +160,11 @@ class Draft:
                 return True
             if not (changed or self.wanted or self.login is not None):
                 return False
-            self._create(self.values.applied_to, self._settings.clock())
+            self._create(self.values.applied_to, self._backend.settings.clock())
             return True
         if not changed and self.next_bearer is None:
             return False
-        if not self._save(self.values.applied_to, self._settings.clock()):
+        if not self._save(self.values.applied_to, self._backend.settings.clock()):
             self._drop()
         return True
 
@@ -173,7 +175,7 @@ class Draft:
             return False
         if not self.bearer.current:
             return True
-        return self.touching and self._settings.touch_due(self.record, self._settings.clock())
+        return self.touching and self._backend.settings.touch_due(self.record, self._loaded_at)
 
     def refresh(self) -> None:
         """Note the activity, and renew a cookie that an older secret signed. Never harms the answer."""
@@ -181,14 +183,14 @@ class Draft:
         assert record is not None and bearer is not None
         if not bearer.current:
             self.cookie_due = True
-        now = self._settings.clock()
-        if not (self.touching and self._settings.touch_due(record, now)):
+        now = self._backend.settings.clock()
+        if not (self.touching and self._backend.settings.touch_due(record, now)):
             return
-        touched, expires = touched_times(record, now, self._settings, touching=True)
+        touched, expires = touched_times(record, now, self._backend.settings, touching=True)
         try:
             alive = self._backend.touch(bearer, touched, expires, now)
         except StoreUnavailable as error:
-            self._settings.events("touch_failed", handle=record.handle, error=str(error))
+            self._backend.settings.events("touch_failed", handle=record.handle, error=str(error))
             return
         if not alive:
             # Ended a moment ago: a cookie now would come after the one that removed it.
@@ -210,7 +212,7 @@ class Draft:
             return own | {check_key(key): pack(value, key) for key, value in data.items()}
 
         self.values.collect()
-        now = self._settings.clock()
+        now = self._backend.settings.clock()
         if self.dead:
             raise self._gone()
         try:
@@ -226,7 +228,7 @@ class Draft:
     def _save(self, merge: Merge, now: float) -> bool:
         """Replace or rotate, merging with whoever wrote first. False: the session ended elsewhere."""
         version = tokens.draw_version()
-        clock = self._settings.clock
+        clock = self._backend.settings.clock
         for tries in range(MAX_TRIES):
             outcome = self._try(merge, version, now)
             if outcome is Outcome.SAVED:
@@ -247,7 +249,7 @@ class Draft:
         before, bearer = self.record, self.bearer
         assert before is not None and bearer is not None
         packed = merge(self.values.stored)
-        record = self._next_record(before, join_within(packed, self._settings.max_size), version, now)
+        record = self._next_record(before, join_within(packed, self._backend.settings.max_size), version, now)
         if self.next_bearer is None:
             outcome = self._backend.replace(bearer, record, before.version, now)
         else:
@@ -259,22 +261,22 @@ class Draft:
             self.cookie_due = True
         self._saved(packed, record, bearer)
         if rotated:
-            self._settings.events("rotated", handle=record.handle)
+            self._backend.settings.events("rotated", handle=record.handle)
         return outcome
 
     def _create(self, merge: Merge, now: float) -> None:
         packed = merge(self.values.stored)
-        data = join_within(packed, self._settings.max_size)
-        login = self.login or Login("", tokens.draw_handle(), now, self._settings.persistent, None)
-        record = login_record(login, data, tokens.draw_version(), now, self._settings)
+        data = join_within(packed, self._backend.settings.max_size)
+        login = self.login or Login("", tokens.draw_handle(), now, self._backend.settings.persistent, None)
+        record = login_record(login, data, tokens.draw_version(), now, self._backend.settings)
         bearer = self._backend.create(self.next_bearer or self._backend.draw(), record, now)
         self.cookie_due = True
         self._saved(packed, record, bearer)
-        self._settings.events("created", handle=record.handle)
+        self._backend.settings.events("created", handle=record.handle)
 
     def _saved(self, packed: Packed, record: Record, bearer: Bearer) -> None:
         if self.login is not None:
-            self._settings.events("logged_in", handle=record.handle)
+            self._backend.settings.events("logged_in", handle=record.handle)
         self.record = record
         self.bearer = bearer
         self.login = self.next_bearer = None
@@ -284,12 +286,12 @@ class Draft:
     def _reload(self, now: float) -> bool:
         """Take what another request stored as the base. False: it ended meanwhile."""
         assert self.bearer is not None
-        loaded = self._backend.look_up(self.bearer, now)
-        if loaded.record is None or loaded.packed is None:
+        _, _, record, packed = self._backend.look_up(self.bearer, now)
+        if record is None:
             return False
-        self._settings.events("conflict", handle=loaded.record.handle)
-        self.record = loaded.record
-        self.values.stored = loaded.packed
+        self._backend.settings.events("conflict", handle=record.handle)
+        self.record = record
+        self.values.stored = packed
         return True
 
     def _ended_elsewhere(self, merge: Merge, now: float) -> bool:
@@ -307,7 +309,7 @@ class Draft:
     def _drop(self) -> None:
         if self.values.changed:
             keys = sorted(key for key in self.values.changed if isinstance(key, str))
-            self._settings.events("dropped", handle=self._lost, keys=keys)
+            self._backend.settings.events("dropped", handle=self._lost, keys=keys)
             self.values.changed = {}
 
     def _forget(self) -> None:
@@ -322,5 +324,5 @@ class Draft:
 
     def _next_record(self, before: Record, data: bytes, version: bytes, now: float) -> Record:
         if self.login is not None:
-            return login_record(self.login, data, version, now, self._settings)
-        return changed_record(before, data, version, now, self._settings, touching=self.touching)
+            return login_record(self.login, data, version, now, self._backend.settings)
+        return changed_record(before, data, version, now, self._backend.settings, touching=self.touching)

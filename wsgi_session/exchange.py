@@ -17,7 +17,6 @@ from wsgi_session.session import CLOSED, SENT, Session
 
 if TYPE_CHECKING:
     from wsgi_session.backend import Backend
-    from wsgi_session.config import Settings
     from wsgi_session.draft import Draft
 
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -36,14 +35,11 @@ class Exchange:
     _cookie: str | None = None
     _server_write: Callable[[bytes], object]
 
-    def __init__(
-        self, backend: Backend, settings: Settings, environ: dict[str, Any], start_response: StartResponse
-    ) -> None:
+    def __init__(self, backend: Backend, environ: dict[str, Any], start_response: StartResponse) -> None:
         self._backend = backend
-        self._settings = settings
         self._environ = environ
         self._server_start_response = start_response
-        self.session = Session(backend, settings, environ)
+        self.session = Session(backend, environ)
 
     def run(self, app: Application) -> Iterable[bytes]:
         """Call the application, commit, and return the body for the server."""
@@ -72,10 +68,10 @@ class Exchange:
             self._headers = headers
         elif exc_info is None:
             # Not allowed by PEP 3333: the server says so.
-            self._server_write = self._server_start_response(status, self._ours(headers))
+            self._server_write = self._server_start_response(status, self._ours(headers)[0])
         else:
             # Nothing is saved again; whether headers can still be replaced is the server's to say.
-            self._server_write = self._server_start_response(status, self._ours(headers), exc_info)
+            self._server_write = self._server_start_response(status, self._ours(headers)[0], exc_info)
         return self._write
 
     def _write(self, data: bytes) -> None:
@@ -108,7 +104,9 @@ class Exchange:
             draft.refresh()
         if draft is not None:
             self._decide_cookie(draft)
-        headers = self._ours(self._headers)
+        headers, dropped = self._ours(self._headers)
+        if dropped:
+            self._backend.settings.events("cache_overridden", dropped=dropped)
         self._committed = True
         session._phase = SENT
         session._sent_headers = headers
@@ -118,10 +116,10 @@ class Exchange:
         try:
             return draft.save()
         except StoreUnavailable as error:
-            self._settings.events("unavailable", error=str(error))
+            self._backend.settings.events("unavailable", error=str(error))
             raise
         except (SessionTooLarge, UnsupportedValue) as error:
-            self._settings.events("unsaved", handle=draft.handle, error=str(error))
+            self._backend.settings.events("unsaved", handle=draft.handle, error=str(error))
             raise
 
     def _decide_cookie(self, draft: Draft) -> None:
@@ -129,25 +127,22 @@ class Exchange:
             return
         record, bearer = draft.record, draft.bearer
         if draft.cookie_due and record is not None and bearer is not None:
-            max_age = record.expires - self._settings.clock() if record.persistent else None
+            max_age = record.expires - self._backend.settings.clock() if record.persistent else None
             self._cookie = self._backend.set_cookie(self._environ, bearer, max_age)
         elif not draft.cookie_due:
             self._cookie = self._backend.remove_cookie(self._environ)
-        if self._cookie is not None:
-            dropped = make_private(list(self._headers))
-            if dropped:
-                self._settings.events("cache_overridden", dropped=dropped)
 
-    def _ours(self, given: Headers) -> Headers:
-        """Return the application's headers with ours; its own list is its own (CVE-2025-7339)."""
+    def _ours(self, given: Headers) -> tuple[Headers, list[str]]:
+        """Return the application's headers with ours, and what had to go; its own list is its own (CVE-2025-7339)."""
         if self.session._draft is None:
-            return given
+            return given, []
         headers = list(given)
+        dropped: list[str] = []
         if self._cookie is not None:
-            make_private(headers)
+            dropped = make_private(headers)
             headers.append(("Set-Cookie", self._cookie))
         add_vary_cookie(headers)
-        return headers
+        return headers, dropped
 
     def _answer_unavailable(self, error: StoreUnavailable) -> Iterable[bytes]:
         """Answer 503: an outage is no logout, and costs nobody the cookie."""
@@ -167,7 +162,7 @@ class Exchange:
             self._decide_cookie(draft)
         self._committed = True
         self.session._phase = CLOSED
-        self._server_start_response("503 Service Unavailable", self._ours(self._headers))
+        self._server_start_response("503 Service Unavailable", self._ours(self._headers)[0])
         return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [text]
 
     def _outgoing(self, body: Iterable[bytes], chunks: Iterable[bytes]) -> Iterable[bytes]:
@@ -197,7 +192,7 @@ class Exchange:
 
     def sweep(self) -> None:
         """Let the store remove a little of what is long dead, now that the visitor has the answer."""
-        self._backend.sweep(self._settings.clock())
+        self._backend.sweep(self._backend.settings.clock())
 
 
 class _Body:

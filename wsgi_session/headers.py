@@ -48,6 +48,8 @@ def make_private(headers: Headers) -> list[str]:
     for index in range(len(headers) - 1, -1, -1):
         name, value = headers[index]
         lower = name.lower()
+        if not lower.endswith("control") and lower not in _CDN_HEADERS:
+            continue
         if _is_cdn(lower):
             dropped.append(name)
             del headers[index]

@@ -130,7 +130,7 @@ class SessionMiddleware:
                 f"{type(self.store).__name__} is for one process, and this server runs several: each would have "
                 'sessions of its own. Use store="sqlite:///sessions.db".'
             )
-        exchange = Exchange(self._backend, self._settings, environ, start_response)
+        exchange = Exchange(self._backend, environ, start_response)
         present = environ.get(self._environ_key)
         if present is not None:
             self._check_present(present)
@@ -139,10 +139,10 @@ class SessionMiddleware:
 
     def _check_present(self, present: object) -> None:
         """Refuse to hide another middleware's session. Our own, from a sub-request, is replaced by a fresh one."""
-        if isinstance(present, Session) and present._settings is not self._settings:
+        if isinstance(present, Session) and present._backend.settings is not self._settings:
             raise ConfigError(
                 f"environ[{self._environ_key!r}] holds the session of another SessionMiddleware (cookie_name="
-                f"{present._settings.namespace!r}), inside which this one (cookie_name={self._settings.namespace!r}) "
+                f"{present._backend.settings.namespace!r}), inside which this one (cookie_name={self._settings.namespace!r}) "
                 "runs: give one of them another environ_key."
             )
 

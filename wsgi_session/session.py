@@ -8,15 +8,13 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from wsgi_session import tokens
-from wsgi_session.backend import Loaded
-from wsgi_session.codec import CorruptData, check_key, pack
+from wsgi_session.codec import CorruptData, pack
 from wsgi_session.draft import OWNER, Draft
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.headers import is_public
 
 if TYPE_CHECKING:
     from wsgi_session.backend import Backend
-    from wsgi_session.config import Settings
 
 T = TypeVar("T")
 _MISSING: Any = object()
@@ -49,9 +47,8 @@ class Session(MutableMapping[str, Any]):
     _phase = OPEN
     _sent_headers: list[tuple[str, str]] = []  # noqa: RUF012  (only ever replaced)
 
-    def __init__(self, backend: Backend, settings: Settings, environ: Mapping[str, Any]) -> None:
+    def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
         self._backend = backend
-        self._settings = settings
         self._environ = environ
 
     # The mapping.
@@ -86,8 +83,13 @@ class Session(MutableMapping[str, Any]):
         return (self._draft or self._look()).values.count()
 
     def __setitem__(self, key: str, value: Any) -> None:
-        draft = self._writing()
-        draft.values.set(check_key(key), value, pack(value, key))
+        self._writing().values.assign(key, value)
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """As a ``dict`` does: from a mapping, pairs, or keywords."""
+        assign = self._writing().values.assign
+        for key, value in dict(other, **more).items():
+            assign(key, value)
 
     def __delitem__(self, key: str) -> None:
         draft = self._writing()
@@ -220,11 +222,11 @@ class Session(MutableMapping[str, Any]):
     def flash(self, message: str, category: str = "message") -> None:
         """Keep ``message`` until :meth:`flashes` is asked for it, in this request or a later one."""
         draft = self._writing()
-        stamp = struct.pack(">QI", int(self._settings.clock() * 1e6), len(draft.values.own_keys()))
+        stamp = struct.pack(">QI", int(self._backend.settings.clock() * 1e6), len(draft.values.own_keys()))
         # Random at the end: two requests' messages of the same microsecond are two messages.
         key = _FLASH + stamp + tokens.draw_version()[:8]
         value = [str(category), str(message)]
-        draft.values.set(key, value, pack(value, "flash message"))
+        draft.values.put(key, value, pack(value, "flash message"))
 
     def flashes(self, category: str | None = None) -> list[Flash]:
         """Return the messages (of ``category``, if given) and forget them. Each is text with a ``category``."""
@@ -292,18 +294,19 @@ class Session(MutableMapping[str, Any]):
                     "the first look at the session comes after the headers, which say that anybody may have this "
                     "response: look at the session before start_response, or do not mark the response public."
                 )
-            self._settings.events("late_access")
+            self._backend.settings.events("late_access")
+        now = self._backend.settings.clock()
         try:
-            loaded = self._backend.load(self._environ, self._settings.clock())
+            loaded = self._backend.load(self._environ, now)
         except StoreUnavailable as error:
-            self._settings.events("unavailable", error=str(error))
+            self._backend.settings.events("unavailable", error=str(error))
             self._outage = error
-            if not self._settings.anonymous_in_outage:
+            if not self._backend.settings.anonymous_in_outage:
                 raise
-            loaded = Loaded("unavailable")
-        draft = self._draft = Draft(self._backend, self._settings, loaded)
-        if self._settings.validate is not None and draft.record is not None:
-            self._validate(draft, self._settings.validate)
+            loaded = ("unavailable", None, None, {})
+        draft = self._draft = Draft(self._backend, now, *loaded)
+        if self._backend.settings.validate is not None and draft.record is not None:
+            self._validate(draft, self._backend.settings.validate)
         return draft
 
     def _validate(self, draft: Draft, validate: Callable[[Session], bool]) -> None:

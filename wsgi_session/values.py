@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wsgi_session.codec import IMMUTABLE, Packed, pack, repack, unpack
+from wsgi_session.codec import IMMUTABLE, Packed, check_key, new_packer, pack, unpack
+
+# What always can be packed, and so is with the save; the rest is packed at the assignment, to refuse it there.
+_PLAIN = frozenset({int, float, bool, type(None), bytes})
+# Stands for the bytes of a plain value that was assigned: it is packed with the save, together with the others.
+_NOT_YET = b""
 
 
 class Values:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
-    __slots__ = ("_cleared", "_cleared_own", "_current", "_objects", "changed", "stored")
+    __slots__ = ("_base", "_cleared", "_cleared_own", "_current", "_objects", "changed", "stored")
 
     def __init__(self, stored: Packed) -> None:
         #: As loaded, or as last saved.
@@ -24,8 +29,8 @@ class Values:
         self.changed: dict[str | bytes, bytes | None] = {}
         # Whether this request dropped all that is stored; and the package's own keys with it.
         self._cleared = self._cleared_own = False
-        # What this request sees. The same dict as `stored` until the first change.
-        self._current = stored
+        # What this request sees: `_base` with its changes. The same dict until the first of them.
+        self._base = self._current = stored
         # What has been handed out or assigned, so that `session[k] is session[k]` and nested changes are found.
         self._objects: dict[str | bytes, Any] = {}
 
@@ -44,20 +49,32 @@ class Values:
 
     def get(self, key: str | bytes) -> Any:
         """Return the value under ``key``, the same object each time; ``KeyError`` or ``CorruptData``."""
-        try:
-            return self._objects[key]
-        except KeyError:
-            value = self._objects[key] = unpack(self._current[key])
-            return value
+        objects = self._objects
+        if key in objects:
+            return objects[key]
+        value = objects[key] = unpack(self._current[key])
+        return value
 
     def peek(self, key: str | bytes) -> Any:
         """Return the value under ``key`` without handing it out: it must not be changed or passed on."""
-        try:
+        if key in self._objects:
             return self._objects[key]
-        except KeyError:
-            return unpack(self._current[key])
+        return unpack(self._current[key])
 
-    def set(self, key: str | bytes, value: Any, packed: bytes) -> None:
+    def assign(self, key: str, value: Any) -> None:
+        """Put ``value`` under ``key``, or raise ``UnsupportedValue``."""
+        if type(key) is not str or not key.isascii():
+            check_key(key)
+        kind = type(value)
+        if kind in _PLAIN or (kind is str and value.isascii()):
+            if self._current is self._base:
+                self._current = self._base.copy()
+            self._current[key] = _NOT_YET
+            self._objects[key] = value
+        else:
+            self.put(key, value, pack(value, key))
+
+    def put(self, key: str | bytes, value: Any, packed: bytes) -> None:
         """Put ``value`` under ``key``; ``packed`` is what it packs to."""
         self._write(key, packed)
         self._objects[key] = value
@@ -83,13 +100,35 @@ class Values:
 
         Raises ``UnsupportedValue`` if something was put in there that cannot be.
         """
+        if self._objects:
+            self._pack_objects()
+        return bool(self.changed) or (self._cleared and self._clears())
+
+    def _pack_objects(self) -> None:
+        current = self._current
+        packer = None
         for key, value in self._objects.items():
-            if type(value) not in IMMUTABLE and repack(value) != self._current[key]:
+            immutable = type(value) in IMMUTABLE
+            if immutable and current[key]:
+                continue
+            if packer is None:
+                packer = new_packer()
+            if immutable:
+                self._write(key, packer(value))
+                continue
+            try:
+                unchanged = packer(value) == current[key]
+            except (TypeError, ValueError, OverflowError, RecursionError):
+                unchanged = False
+            if not unchanged:
+                # Once more, with every type in it checked.
                 self._write(key, pack(value, str(key)))
-        return bool(self.changed) or self._clears()
+                current = self._current
 
     def applied_to(self, base: Packed) -> Packed:
-        """Return ``base`` with this request's changes on top."""
+        """Return ``base`` with this request's changes on top; call :meth:`collect` first."""
+        if base is self._base:
+            return self._current
         if not self._cleared:
             result = base.copy()
         elif self._cleared_own:
@@ -105,17 +144,19 @@ class Values:
 
     def rebase(self, stored: Packed) -> None:
         """See this request's changes on top of ``stored``, and nothing else."""
+        self.collect()
         self._current = self.applied_to(stored)
-        self.stored = stored
+        self.stored = self._base = stored
         self._objects = {key: value for key, value in self._objects.items() if key in self.changed}
 
     def saved(self, stored: Packed) -> None:
         """Take note that ``stored`` is what the store holds now, this request's changes among it."""
-        for key in list(self._objects):
+        if stored != self._current:
             # The same object stays the same; what another writer (or `atomic`) changed is decoded anew.
-            if stored.get(key) != self._current.get(key):
-                del self._objects[key]
-        self.stored = self._current = stored
+            for key in list(self._objects):
+                if stored.get(key) != self._current.get(key):
+                    del self._objects[key]
+        self.stored = self._base = self._current = stored
         self.changed = {}
         self._cleared = self._cleared_own = False
 
@@ -125,11 +166,11 @@ class Values:
 
     def _clears(self) -> bool:
         # Clearing what is empty is no change.
-        return self._cleared and any(self._cleared_own or type(key) is str for key in self.stored)
+        return any(self._cleared_own or type(key) is str for key in self.stored)
 
     def _write(self, key: str | bytes, packed: bytes | None) -> None:
-        if self._current is self.stored:
-            self._current = self.stored.copy()
+        if self._current is self._base:
+            self._current = self._base.copy()
         if packed is None:
             self._current.pop(key, None)
         else:

@@ -52,7 +52,7 @@ def _visit(
         sent.extend(headers)
         return lambda data: None
 
-    exchange = Exchange(middleware._backend, middleware._settings, environ, start_response)
+    exchange = Exchange(middleware._backend, environ, start_response)
 
     def application(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
         visitor(exchange.session)
