@@ -1,0 +1,232 @@
+"""MemoryStore: the contract, the bound, and who goes first when it is reached."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import tracemalloc
+
+import pytest
+
+from wsgi_session.errors import ConfigError, KeyExists
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, MemoryStore, Record
+from wsgi_session.testing.clock import FakeClock
+from wsgi_session.testing.conformance import StoreConformance
+
+NOW = FakeClock.START
+
+
+def record(owner: bytes | None = None, expires: float = NOW + 1000.0) -> Record:
+    return Record(b"data", os.urandom(16), "handle", NOW, NOW, expires, owner, True, None, "sid")
+
+
+def fill(store: MemoryStore, *keys: bytes, owner: bytes | None = None) -> None:
+    for key in keys:
+        store.create(key, record(owner), NOW)
+
+
+def alive(store: MemoryStore, *keys: bytes) -> list[bytes]:
+    return [key for key in keys if store.load(key, NOW) is not None]
+
+
+class TestMemoryStore(StoreConformance):
+    def make_store(self) -> MemoryStore:
+        return MemoryStore()
+
+
+def test_it_is_for_one_process() -> None:
+    assert MemoryStore().multiprocess is False
+
+
+def test_the_least_recently_used_session_goes_first() -> None:
+    store = MemoryStore(max_sessions=4)
+    fill(store, b"a", b"b", b"c", b"d")
+    store.load(b"a", NOW)
+    stored = store.load(b"c", NOW)
+    assert stored is not None
+    store.touch(b"b", NOW + 1, NOW + 2000, NOW)
+    fill(store, b"e")
+    assert alive(store, *b"a b c d e".split()) == [b"a", b"b", b"c", b"e"]
+    store.replace(b"a", record(), store.load(b"a", NOW).version, NOW)  # type: ignore[union-attr]
+    fill(store, b"f")
+    assert store.count(NOW) == 4
+    assert alive(store, b"b") == [], "b was used before c, e and a"
+
+
+def test_sessions_without_an_owner_go_before_those_with_one() -> None:
+    store = MemoryStore(max_sessions=4)
+    fill(store, b"owned1", owner=b"ann")
+    fill(store, b"anonymous1")
+    fill(store, b"owned2", owner=b"bob")
+    fill(store, b"anonymous2", b"anonymous3")
+    assert alive(store, b"owned1", b"owned2") == [b"owned1", b"owned2"]
+    assert alive(store, b"anonymous1", b"anonymous2", b"anonymous3") == [b"anonymous2", b"anonymous3"]
+
+
+def test_a_flood_of_anonymous_visitors_displaces_one_logged_in_session_at_most() -> None:
+    store = MemoryStore(max_sessions=10)
+    owned = [b"owned%d" % number for number in range(10)]
+    fill(store, *owned, owner=b"ann")
+    fill(store, *(b"flood%d" % number for number in range(1000)))
+    assert alive(store, *owned) == owned[1:]
+    assert sorted(key for key, _ in store.of_owner(b"ann", NOW)) == owned[1:]
+
+
+def test_a_login_makes_a_session_stay() -> None:
+    store = MemoryStore(max_sessions=2)
+    fill(store, b"visitor", b"other")
+    stored = store.load(b"visitor", NOW)
+    assert stored is not None
+    store.rotate(b"visitor", b"member", record(b"ann"), stored.version, NOW)
+    fill(store, b"x", b"y", b"z")
+    assert alive(store, b"member", b"other", b"x", b"y", b"z") == [b"member", b"z"]
+
+
+@pytest.mark.parametrize("limit", [0, -1, 2.5, "100", None, True])
+def test_a_bound_that_is_no_whole_number_of_sessions_is_refused(limit: object) -> None:
+    with pytest.raises(ConfigError, match=r"max_sessions=.*1 or more"):
+        MemoryStore(max_sessions=limit)  # type: ignore[arg-type]
+
+
+def test_it_asks_for_a_sweep_after_so_many_creates_and_no_more_once_swept() -> None:
+    store = MemoryStore()
+    fill(store, *(os.urandom(32) for _ in range(SWEEP_EVERY - 1)))
+    assert not store.sweep_due
+    fill(store, b"one more")
+    assert store.sweep_due
+    store.sweep(1, NOW)
+    assert not store.sweep_due
+
+
+def test_a_fuller_store_asks_for_a_sweep_less_often_as_each_looks_at_every_session() -> None:
+    store = MemoryStore()
+    fill(store, *(os.urandom(32) for _ in range(SWEEP_EVERY * 8)))
+    store.sweep(1, NOW)
+    fill(store, *(os.urandom(32) for _ in range(SWEEP_EVERY)))
+    assert not store.sweep_due
+
+
+def test_with_sweep_off_it_asks_for_none_and_sweeps_when_told() -> None:
+    store = MemoryStore(sweep=False)
+    fill(store, *(os.urandom(32) for _ in range(SWEEP_EVERY * 2)))
+    assert not store.sweep_due
+    assert store.sweep(10_000, NOW + 1001 + SWEEP_GRACE) == SWEEP_EVERY * 2
+
+
+def test_a_closed_store_keeps_nothing() -> None:
+    store = MemoryStore()
+    fill(store, b"a", owner=b"ann")
+    store.close()
+    assert store.load(b"a", NOW) is None
+    assert store.of_owner(b"ann", NOW) == []
+
+
+def test_its_repr_says_the_bound_and_nothing_of_the_sessions() -> None:
+    store = MemoryStore(max_sessions=5)
+    fill(store, b"key")
+    assert repr(store) == "MemoryStore(max_sessions=5)"
+
+
+def test_a_load_that_meets_an_eviction_returns_what_it_found() -> None:
+    """The key goes between the look-up and the note that it was used: between two steps of ``load``."""
+
+    class Vanishing(dict[bytes, Record]):
+        def move_to_end(self, key: bytes) -> None:
+            raise KeyError(key)
+
+    store = MemoryStore()
+    fill(store, b"a", owner=b"ann")
+    found = store.load(b"a", NOW)
+    store._owned = Vanishing(store._owned)  # type: ignore[assignment]
+    assert store.load(b"a", NOW) == found
+
+
+def test_loads_creates_evictions_and_sweeps_at_once_disturb_nobody() -> None:
+    store = MemoryStore(max_sessions=50)
+    errors: list[BaseException] = []
+    barrier = threading.Barrier(4)
+
+    def work(seed: int) -> None:
+        barrier.wait()
+        try:
+            for number in range(400):
+                key = b"%d" % ((number * 7 + seed) % 120)
+                if store.load(key, NOW) is None:
+                    fill_quietly(store, key, b"ann" if number % 3 else None)
+                store.sweep(5, NOW + (2 * SWEEP_GRACE if number % 50 == 0 else 0))
+                store.count(NOW)
+                store.of_owner(b"ann", NOW)
+        except BaseException as error:
+            errors.append(error)
+
+    def fill_quietly(store: MemoryStore, key: bytes, owner: bytes | None) -> None:
+        store.delete(key)
+        with contextlib.suppress(KeyExists):
+            store.create(key, record(owner), NOW)
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert store.count(NOW) <= 50
+    listed = {key for key, _ in store.of_owner(b"ann", NOW)}
+    assert listed == set(store._owned), "the index of owners and the sessions differ"
+
+
+def test_a_child_can_use_the_store_that_it_inherited_whatever_a_thread_was_doing() -> None:
+    if not hasattr(os, "fork"):
+        pytest.skip("platform: no fork")
+    store = MemoryStore()
+    fill(store, b"before", owner=b"ann")
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            fill(store, os.urandom(32))
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        statuses = []
+        for _ in range(10):
+            child = fork()
+            if child == 0:
+                try:
+                    fill(store, b"in the child")
+                    os._exit(0 if alive(store, b"before", b"in the child") == [b"before", b"in the child"] else 1)
+                finally:
+                    os._exit(2)
+            statuses.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    finally:
+        stop.set()
+        thread.join()
+    assert statuses == [0] * 10
+
+
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_session_of_500_bytes_takes_at_most_1300_bytes_of_memory(owned: bool) -> None:
+    many = 20_000
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        store = MemoryStore()
+        for _ in range(many):
+            fresh = Record(
+                os.urandom(500), os.urandom(16), os.urandom(11).hex(), NOW + 0.1, NOW + 0.2, NOW + 0.3, None, True, None
+            )
+            store.create(os.urandom(32), fresh._replace(owner=os.urandom(32) if owned else None), NOW)
+        taken = (tracemalloc.get_traced_memory()[0] - before) / many
+    finally:
+        tracemalloc.stop()
+    assert taken <= 1300, f"{taken:.0f} bytes a session"
+
+
+def fork() -> int:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of a fork beside threads: that is the test
+        return os.fork()

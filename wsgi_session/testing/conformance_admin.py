@@ -1,0 +1,131 @@
+"""What the operations that a store may offer promise: of_owner, count, sweep."""
+
+from __future__ import annotations
+
+from wsgi_session.stores import SWEEP_GRACE, Counts, ListsOwners, Outcome, Sweeps
+from wsgi_session.testing.harness import OTHER_OWNER, OWNER, StoreHarness, equal, new_key
+
+
+class AdminPromises(StoreHarness):
+    """A part of ``StoreConformance``. Set to ``False`` what your store does not offer."""
+
+    sweeps = True
+    lists_owners = True
+    counts = True
+
+    def test_the_store_offers_what_this_suite_was_told(self) -> None:
+        for protocol, told in ((Sweeps, self.sweeps), (ListsOwners, self.lists_owners), (Counts, self.counts)):
+            equal(isinstance(self.store, protocol), told, f"whether the store has the methods of {protocol.__name__}")
+
+    def _lists(self, owner: bytes, wanted: list[bytes], what: str) -> None:
+        """Fail unless exactly these keys are listed, in this order, each with its record."""
+        if not isinstance(self.store, ListsOwners):
+            return
+        seen = self.store.of_owner(owner, self.clock())
+        equal([key for key, _ in seen], wanted, what)
+        for key, record in seen:
+            equal(record, self.store.load(key, self.clock()), f"{what}: a record that is listed")
+
+    def _counts(self, wanted: dict[str | None, int], what: str) -> None:
+        if not isinstance(self.store, Counts):
+            return
+        seen = {namespace: self.store.count(self.clock(), namespace) for namespace in wanted}
+        equal(seen, wanted, f"count by namespace, {what}")
+
+    def test_an_owner_is_found_by_sessions_of_his_own_only_oldest_first(self) -> None:
+        now = self.clock()
+        keys = [new_key() for _ in range(4)]
+        for key, age in zip(keys, (2.25, 9.5, 0.5, 9.75), strict=True):
+            self.created(key, owner=OWNER, created=now - age)
+        self.created(new_key(), owner=OTHER_OWNER)
+        self.created(new_key())
+        self._lists(OWNER, [keys[3], keys[1], keys[0], keys[2]], "the sessions of an owner")
+        self._lists(bytes(32), [], "the sessions of an owner who has none")
+
+    def test_what_is_dead_deleted_or_rotated_away_is_not_listed(self) -> None:
+        now = self.clock()
+        dead, deleted, rotated, fresh, anonymous = (new_key() for _ in range(5))
+        self.created(dead, owner=OWNER, expires=now + 5)
+        self.created(deleted, owner=OWNER)
+        record = self.created(rotated, owner=OWNER)
+        visitor = self.created(anonymous)
+        self.store.delete(deleted)
+        self.store.rotate(rotated, fresh, self.changed(record), record.version, now)
+        self.created(rotated, b"", handle="", namespace="")
+        self.clock.advance(5)
+        self._lists(OWNER, [fresh], "the sessions of an owner, of whom one is alive")
+        logged_in = new_key()
+        login = self.changed(visitor, owner=OTHER_OWNER)
+        self.store.rotate(anonymous, logged_in, login, visitor.version, self.clock())
+        self._lists(OTHER_OWNER, [logged_in], "the sessions of an owner who has just logged in")
+        back = self.changed(login, owner=None)
+        self.store.rotate(logged_in, anonymous, back, login.version, self.clock())
+        self._lists(OTHER_OWNER, [], "the sessions of an owner whose session is his no more")
+
+    def test_a_listed_session_is_still_listed_after_replace_and_touch(self) -> None:
+        key = new_key()
+        record = self.created(key, owner=OWNER)
+        self.store.replace(key, self.changed(record, owner=None), record.version, self.clock())
+        self.store.touch(key, record.touched + 10_000, record.expires + 10_000, self.clock())
+        self.clock.advance(record.expires - self.clock() + 1)
+        self._lists(OWNER, [key], "the session of an owner after replace and touch")
+
+    def test_only_live_sessions_are_counted_each_in_its_namespace(self) -> None:
+        now = self.clock()
+        self._counts({None: 0, "sid": 0}, "in an empty store")
+        first, second = new_key(), new_key()
+        record = self.created(first)
+        self.created(second, owner=OWNER)
+        self.created(new_key(), namespace="other")
+        self.created(new_key(), expires=now + 5)
+        self.created(new_key(), b"", handle="", namespace="")
+        self._counts({None: 4, "sid": 3, "other": 1, "none": 0}, "a tombstone not among them")
+        self.clock.advance(5)
+        self._counts({None: 3, "sid": 2, "other": 1}, "after one has died")
+        self.store.rotate(first, new_key(), self.changed(record), record.version, self.clock())
+        self._counts({None: 3, "sid": 2, "other": 1}, "after a rotation")
+        self.store.delete(second)
+        self._counts({None: 2, "sid": 1, "other": 1}, "after a delete")
+
+    def test_a_sweep_takes_only_what_has_been_dead_for_over_an_hour(self) -> None:
+        if not isinstance(self.store, Sweeps):
+            return
+        now = self.clock()
+        horizon = now - SWEEP_GRACE
+        for expires in (horizon - 1e6, horizon - 0.5):
+            self.store.create(new_key(), self.record(owner=OWNER, expires=expires), horizon - 2e6)
+        just_dead = new_key()
+        self.store.create(just_dead, self.record(expires=horizon), horizon - 2e6)
+        alive, dying = new_key(), new_key()
+        record, dying_record = self.created(alive), self.created(dying, expires=now + 1)
+        equal(self.store.sweep(100, now), 2, "records swept")
+        equal(self.store.load(just_dead, horizon - 1) is None, False, "dead for exactly an hour, and gone")
+        self.finds(alive, record, "load of a live record after a sweep")
+        self.finds(dying, dying_record, "load of one that lives for a second")
+        equal(self.store.sweep(100, now), 0, "records swept the second time")
+
+    def test_a_sweep_takes_at_most_as_many_as_it_was_told(self) -> None:
+        if not isinstance(self.store, Sweeps):
+            return
+        now = self.clock()
+        for _ in range(12):
+            self.store.create(new_key(), self.record(expires=now), now - 1)
+        self.clock.advance(SWEEP_GRACE + 1)
+        swept = [self.store.sweep(limit, self.clock()) for limit in (0, 5, 5, 5, 5)]
+        equal(swept, [0, 5, 5, 2, 0], "records swept, of 12, with the limits 0, 5, 5, 5, 5")
+
+    def test_a_record_that_was_renewed_is_not_swept(self) -> None:
+        if not isinstance(self.store, Sweeps):
+            return
+        now = self.clock()
+        replaced, touched = new_key(), new_key()
+        record = self.created(replaced, expires=now + 1)
+        self.created(touched, expires=now + 1)
+        late = now + 10 * SWEEP_GRACE
+        outcome = self.store.replace(replaced, self.changed(record, expires=late), record.version, now)
+        equal(outcome, Outcome.SAVED, "replace")
+        equal(self.store.touch(touched, now, late, now), True, "touch")
+        self.clock.advance(5 * SWEEP_GRACE)
+        equal(self.store.sweep(100, self.clock()), 0, "records swept")
+        for key in (replaced, touched):
+            equal(self.store.load(key, self.clock()) is None, False, "a renewed record, and gone")
