@@ -15,6 +15,9 @@ def check_csrf(request: object, token: str | None = None, key: str = "session") 
 
     The token is the one given; else the header ``X-CSRF-Token``; else the field ``csrf_token`` of the request object's
     own form; else of a urlencoded or multipart body of at most 1 MiB, which stays readable. JSON sends the header.
+    Given a bare environ, call it before the application reads the body: what is not there any more cannot be looked at,
+    and some servers wait for it.
+
     Always exactly True or False; ``StoreUnavailable`` in an outage; ``SessionMissing`` without the middleware, even for
     a safe method.
     """
@@ -25,5 +28,4 @@ def check_csrf(request: object, token: str | None = None, key: str = "session") 
     session = get_session(request, key)
     if token is None:
         token = environ.get("HTTP_X_CSRF_TOKEN") or read_field(request, "csrf_token")
-    # A token is ASCII, and compare_digest refuses other text with an exception.
-    return isinstance(token, str) and token.isascii() and session._csrf_matches(token)
+    return isinstance(token, str) and session._csrf_matches(token)

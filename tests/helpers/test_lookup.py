@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.helpers.requests import make_environ
+from tests.helpers.requests import ANN, Site, make_environ, session_in
+from wsgi_session import login
 from wsgi_session.errors import ConfigError, SessionMissing
-from wsgi_session.lookup import bytes_of, environ_of, session_of
+from wsgi_session.lookup import bytes_of, environ_of, session_of, user_in
 
 ENVIRON = make_environ(session={})
 
@@ -65,3 +66,15 @@ def test_no_text_of_an_environ_makes_an_exception(text: str) -> None:
 def test_the_bytes_of_the_request_come_back_as_they_were_sent() -> None:
     assert bytes_of({"PATH_INFO": "/café".encode().decode("latin-1")}, "PATH_INFO") == "/café".encode()
     assert bytes_of({}, "PATH_INFO") == b""
+
+
+def test_a_look_at_the_user_hands_nothing_out_that_would_be_packed_again() -> None:
+    site = Site()
+    site.visit(lambda environ: login(environ, ANN))
+
+    def handler(environ: dict[str, Any]) -> None:
+        seen: Any = user_in(session_in(environ))
+        seen["name"] = "changed"
+
+    site.visit(handler)
+    assert site.visit(lambda environ: session_in(environ)["user"]) == ANN

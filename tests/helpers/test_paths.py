@@ -64,6 +64,7 @@ def test_a_path_that_was_let_through_is_let_through_as_it_is_ever_after(text: st
         "/~ann/",
         "/a;v=1/b",
         "/100%25",
+        "/100%2525",
         "/a%20b",
         "/caf%C3%A9",
         "/search?q=a+b&page=2",
@@ -93,6 +94,10 @@ def test_an_ordinary_path_comes_back_as_it_is(path: str) -> None:
 )
 def test_what_a_header_cannot_hold_is_encoded(path: str, sent: str) -> None:
     assert local_path(path) == sent
+
+
+def test_a_path_that_no_decoding_comes_to_the_end_of_is_refused() -> None:
+    assert local_path("/100%252525") is None
 
 
 def test_a_path_may_have_two_thousand_bytes_and_no_more() -> None:
