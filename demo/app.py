@@ -18,6 +18,7 @@ from demo import browsers, cart, cost, users
 from demo.pages import page, plain_page
 from demo.web import FILES, file, secure, see_other
 from wsgi_session import (
+    SessionGone,
     SessionMiddleware,
     check_csrf,
     get_session,
@@ -88,6 +89,8 @@ class Site:
                 answer = methods[method](request)
             except UnicodeDecodeError:  # A form or a query that is not UTF-8.
                 answer = page(request, "error.html", status=400)
+            except SessionGone:  # Logged out elsewhere, at this very moment.
+                answer = page(request, "error.html", status=403)
         return answer(environ, start_response)
 
     # Pages for everybody
@@ -111,12 +114,14 @@ class Site:
         if sku not in cart.SHELF:
             return page(request, "error.html", status=404)
         session = get_session(request)
-        cart.add(session, sku)
         session.flash(f"{cart.SHELF[sku].name}: one more in your cart.", "success")
+        # Of two requests that write the same key at the same time, the later wins; with ``atomic``, both count.
+        session.atomic(lambda data: cart.add(data, sku))
         return see_other("/cart")
 
     def cart_take(self, request: Request) -> WSGIApplication:
-        cart.take(get_session(request), text(request, "sku"))
+        sku = text(request, "sku")
+        get_session(request).atomic(lambda data: cart.take(data, sku))
         return see_other("/cart")
 
     def cart_empty(self, request: Request) -> WSGIApplication:

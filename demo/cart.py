@@ -1,6 +1,6 @@
-"""The shelf, and the cart: a list of dicts inside the session.
+"""The shelf, and the cart: a list of dicts inside the session, with prices as ``Decimal``.
 
-Note what is *not* here: no "save", no "modified" flag. A change deep inside a session value is seen and saved.
+Note what is *not* here: no "save", no "modified" flag. A change deep inside the data is seen and saved.
 """
 
 from __future__ import annotations

@@ -1,0 +1,77 @@
+"""What overlaps in a way that only a store can arrange."""
+
+from __future__ import annotations
+
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from webob import Request, Response
+
+from demo.app import Site
+from wsgi_session.keygen import new_secret
+from wsgi_session.stores import Outcome, Record
+from wsgi_session.stores.memory import MemoryStore
+
+
+class LoggedOutJustBefore(MemoryStore):
+    """Each session ends right before it is written."""
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        self.delete(key)
+        return super().replace(key, record, version, now)
+
+
+class LoadedTogether(MemoryStore):
+    """Once ``together`` is set, so many requests have all loaded the session before any of them goes on."""
+
+    together: threading.Barrier | None = None
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        record = super().load(key, now)
+        if self.together and not getattr(threading.current_thread(), "has_loaded", False):
+            threading.current_thread().has_loaded = True  # type: ignore[attr-defined]
+            self.together.wait(20)
+        return record
+
+
+class Shelf:
+    """The page of the cart, and its buttons."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self.site: Any = Site(secret=new_secret(), store=store)
+        page = Request.blank("/cart").get_response(self.site)
+        self.cookie = page.headers["Set-Cookie"].partition(";")[0]
+        token = re.search('name="csrf_token" value="([^"]+)"', page.text)
+        assert token
+        self.token = token[1]
+
+    def add(self, sku: str) -> Response:
+        form = {"csrf_token": self.token, "sku": sku}
+        return Request.blank("/cart/add", headers={"Cookie": self.cookie}, POST=form).get_response(self.site)
+
+    def look(self) -> str:
+        page = Request.blank("/cart", headers={"Cookie": self.cookie}).get_response(self.site)
+        return " ".join(re.sub("<[^>]*>", " ", page.text).split())
+
+
+def test_clicks_at_the_same_moment_all_count() -> None:
+    with LoadedTogether() as store, ThreadPoolExecutor(4) as pool:
+        shelf = Shelf(store)
+        store.together = threading.Barrier(4)
+        answers = list(pool.map(shelf.add, ["oat", "oat", "oat", "jam"]))
+        store.together = None
+        assert [answer.status_int for answer in answers] == [303] * 4
+        page = shelf.look()
+        assert "Oat and raisin − 3 + €6.30" in page
+        assert "Jam ring − 1 + €2.30" in page
+
+
+def test_a_click_that_meets_a_logout_gets_a_page_and_brings_nothing_back() -> None:
+    with LoggedOutJustBefore() as store:
+        answer = Shelf(store).add("jam")
+        assert answer.status_int == 403
+        assert "its session has ended" in answer.text
+        assert "Set-Cookie" not in answer.headers
+        assert store.count(0) == 0
