@@ -217,7 +217,9 @@ class Draft:
             raise self._gone()
         try:
             if self.record is None:
-                self._create(merge, now)
+                packed = merge(self.values.stored)
+                if packed or self.wanted:
+                    self._create(lambda base: packed, now)
             elif not self._save(merge, now):
                 raise self._gone()
         except CorruptData:

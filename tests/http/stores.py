@@ -1,0 +1,130 @@
+"""The stores that every promise is held against, what each can do, and a wrapper that counts what is asked of one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores import Counts, ListsOwners, MemoryStore, Outcome, Record, SQLiteStore, Store, Sweeps
+
+#: Keeps records on the server: rules 4, 5 and 7 hold, sessions can be listed, revoked and counted.
+SERVER = "server"
+#: Has no expiry of its own: sweep() works.
+SWEEPS = "sweeps"
+
+
+class Kind(NamedTuple):
+    """One kind of store: how an empty one is opened, and what it promises beyond the rest."""
+
+    name: str
+    open: Callable[[Path], Store]
+    flags: frozenset[str]
+
+
+#: To hold another store to every promise here, add a line. A test that says ``@pytest.mark.needs(SWEEPS)`` runs over
+#: those with the flag only.
+KINDS = [
+    Kind("memory", lambda folder: MemoryStore(), frozenset({SERVER, SWEEPS})),
+    Kind("sqlite", lambda folder: SQLiteStore(folder / "sessions.db"), frozenset({SERVER, SWEEPS})),
+]
+
+
+class CountingStore(Store):
+    """Passes everything on to another store, and notes each call; a test can step in before one, or make it fail."""
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.multiprocess = inner.multiprocess
+        #: The names of the calls, in order. The browser adds ``"answer"`` where the response left the middleware.
+        self.log: list[str] = []
+        #: What to run, once, before the next call of a method.
+        self.before: dict[str, Callable[[], object]] = {}
+        #: Everything that was passed in and came back, for a search after what must not be there.
+        self.seen: list[object] = []
+        self._failing: dict[str, tuple[bool, int]] = {}
+
+    @property
+    def sweep_due(self) -> bool:
+        return self.inner.sweep_due
+
+    @sweep_due.setter
+    def sweep_due(self, due: bool) -> None:
+        self.inner.sweep_due = due
+
+    def counts(self) -> dict[str, int]:
+        """Return how often each method was called since the last :meth:`forget`."""
+        return dict(Counter(name for name in self.log if name != "answer"))
+
+    def forget(self) -> None:
+        self.log.clear()
+
+    def fail(self, *methods: str, applied: bool = False, times: int = 1_000_000) -> None:
+        """Let ``methods`` raise ``StoreUnavailable``; ``applied``: after they have done their work."""
+        self._failing.update(dict.fromkeys(methods, (applied, times)))
+
+    def recover(self) -> None:
+        self._failing.clear()
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        return self._pass_on("load", key, now)
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        self._pass_on("create", key, record, now)
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        return self._pass_on("replace", key, record, version, now)
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        return self._pass_on("rotate", old, new, record, version, now)
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        return self._pass_on("touch", key, touched, expires, now)
+
+    def delete(self, key: bytes) -> bool:
+        return self._pass_on("delete", key)
+
+    def ping(self) -> None:
+        self._pass_on("ping")
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def _pass_on(self, name: str, *arguments: Any) -> Any:
+        self.log.append(name)
+        if name in self.before:
+            self.before.pop(name)()
+        applied, times = self._failing.get(name, (False, 0))
+        if times:
+            self._failing[name] = (applied, times - 1)
+            if applied:
+                getattr(self.inner, name)(*arguments)
+            raise StoreUnavailable(f"{name}: the engine is away", retry_after=7, answer_lost=applied)
+        result = getattr(self.inner, name)(*arguments)
+        self.seen += [*arguments, result]
+        return result
+
+
+class _Lists(CountingStore):
+    def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:
+        found: Sequence[tuple[bytes, Record]] = self._pass_on("of_owner", owner, now)
+        return found
+
+
+class _Counts(CountingStore):
+    def count(self, now: float, namespace: str | None = None) -> int:
+        return int(self._pass_on("count", now, namespace))
+
+
+class _Sweeps(CountingStore):
+    def sweep(self, limit: int, now: float) -> int:
+        return int(self._pass_on("sweep", limit, now))
+
+
+def counting(inner: Store) -> CountingStore:
+    """Return a ``CountingStore`` that offers what ``inner`` offers, and nothing that it does not."""
+    offers = ((_Lists, ListsOwners), (_Counts, Counts), (_Sweeps, Sweeps))
+    bases = tuple(mixin for mixin, protocol in offers if isinstance(inner, protocol))
+    return type("CountingStore", bases or (CountingStore,), {})(inner)
