@@ -156,7 +156,8 @@ class Draft:
         changed = self.values.collect()
         if self.record is None:
             if self.dead:
-                self._drop()
+                if changed:
+                    self._drop()
                 return True
             if not (changed or self.wanted or self.login is not None):
                 return False
@@ -164,7 +165,7 @@ class Draft:
             return True
         if not changed and self.next_bearer is None:
             return False
-        if not self._save(self.values.applied_to, self._backend.settings.clock()):
+        if not self._save(self.values.applied_to, self._backend.settings.clock()) and changed:
             self._drop()
         return True
 
@@ -309,10 +310,9 @@ class Draft:
         return True
 
     def _drop(self) -> None:
-        if self.values.changed:
-            keys = sorted(key for key in self.values.changed if isinstance(key, str))
-            self._backend.settings.events("dropped", handle=self._lost, keys=keys)
-            self.values.changed = {}
+        keys = sorted(key for key in self.values.changed if isinstance(key, str))
+        self._backend.settings.events("dropped", handle=self._lost, keys=keys)
+        self.values.changed = {}
 
     def _forget(self) -> None:
         self.record = self.bearer = self.next_bearer = self.login = None
