@@ -58,13 +58,14 @@ class Pool:
 
     def discard(self, connection: sqlite3.Connection) -> None:
         """Take back a connection that raised: it is closed, and its transaction, if any, rolled back."""
-        _close(connection)
+        connection.close()
         self._leave()
 
     def close(self) -> None:
         """Close what is idle, and whatever is given back from now on."""
         with self._lock:
             self._closed = True
+            self._open += len(self._line)  # Each is let in to be told, and leaves again.
             while self._line:
                 self._line.popleft().put(None)
         self._settle()
@@ -130,7 +131,7 @@ class Pool:
                 if self._line:
                     self._line.popleft().put(connection)
                 else:
-                    _close(connection)
+                    connection.close()
                     self._open -= 1
 
     def freeze(self) -> None:
@@ -144,20 +145,13 @@ class Pool:
         patience = time.monotonic() + FORK_PATIENCE
         while self._open and time.monotonic() < patience:
             try:
-                _close(self._idle.pop())
+                self._idle.pop().close()
                 self._open -= 1
             except IndexError:
                 time.sleep(0.001)
 
     def thaw(self) -> None:
         self._lock.release()
-
-
-def _close(connection: sqlite3.Connection) -> None:
-    try:
-        connection.close()
-    except sqlite3.Error:
-        pass  # It had failed already: nothing is left to say that was not said.
 
 
 _pools: weakref.WeakValueDictionary[int, Pool] = weakref.WeakValueDictionary()

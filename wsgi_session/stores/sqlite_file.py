@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -48,16 +49,16 @@ def open_database(path: str, synchronous: str, busy_timeout: float) -> sqlite3.C
     Raises ``ConfigError`` for a file that is not ours, ``sqlite3.Error`` and ``OSError`` for what may pass.
     """
     _create_private(path)
+    # SQLite would open it all the same, for reading only, as long as the connection lives, and make -wal and -shm
+    # read-only too, which would outlast the cause.
+    if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise PermissionError(errno.EACCES, "the file is read-only", path)
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         if not _is_ours(connection, path):
             _make_schema(connection, path, busy_timeout)
-        # A file that we may only read opens all the same, and a connection to it stays read-only when the file is not
-        # any more: find out now.
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):

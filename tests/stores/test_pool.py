@@ -1,0 +1,351 @@
+"""The connection pool: its bound, its line, and what becomes of it at a fork."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import signal
+import sqlite3
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import pytest
+
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores import Record, SQLiteStore
+from wsgi_session.stores import pool as pool_module
+from wsgi_session.stores.pool import Pool
+from wsgi_session.testing.clock import FakeClock
+
+NOW = FakeClock.START
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
+
+
+def connect() -> sqlite3.Connection:
+    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Pool]]:
+    pools: list[Pool] = []
+
+    def make_pool(size: int = 1, timeout: float = 60.0, connect: Callable[[], sqlite3.Connection] = connect) -> Pool:
+        pools.append(Pool(connect, size, timeout))
+        return pools[-1]
+
+    yield make_pool
+    for pool in pools:
+        pool.close()
+
+
+def is_closed(connection: sqlite3.Connection) -> bool:
+    try:
+        connection.execute("SELECT 1")
+    except sqlite3.ProgrammingError:
+        return True
+    return False
+
+
+def waiter(pool: Pool) -> tuple[threading.Thread, queue.SimpleQueue[sqlite3.Connection]]:
+    """Start a thread that takes a connection; return when it stands in line."""
+    got: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
+    before = len(pool._line)
+    thread = threading.Thread(target=lambda: got.put(pool.take()))
+    thread.start()
+    while len(pool._line) == before:
+        thread.join(0.001)
+    return thread, got
+
+
+def test_the_last_connection_given_back_is_the_first_one_taken(make: Callable[..., Pool]) -> None:
+    pool = make(3)
+    first, second = pool.take(), pool.take()
+    pool.give(first)
+    pool.give(second)
+    assert pool.take() is second
+    assert pool.take() is first
+    pool.give(first)
+    pool.give(second)
+
+
+def test_no_more_connections_are_open_than_the_bound_says(make: Callable[..., Pool]) -> None:
+    pool = make(2, timeout=0.01)
+    taken = [pool.take(), pool.take()]
+    with pytest.raises(StoreUnavailable, match=r"all 2 connections .* busy for 0\.01 s: raise pool_size"):
+        pool.take()
+    for connection in taken:
+        pool.give(connection)
+    assert pool.take() in taken
+    pool.give(taken[1])
+
+
+def test_those_who_wait_are_served_in_the_order_they_came(make: Callable[..., Pool]) -> None:
+    pool = make(1)
+    connection = pool.take()
+    line = [waiter(pool) for _ in range(3)]
+    for place, (thread, got) in enumerate(line):
+        pool.give(connection)
+        thread.join(60)
+        assert got.get_nowait() is connection
+        assert [later.empty() for _, later in line[place + 1 :]] == [True] * (2 - place)
+    pool.give(connection)
+
+
+def test_a_connection_that_raised_is_closed_and_the_first_in_line_opens_another(make: Callable[..., Pool]) -> None:
+    pool = make(1)
+    broken = pool.take()
+    thread, got = waiter(pool)
+    pool.discard(broken)
+    thread.join(60)
+    fresh = got.get_nowait()
+    assert fresh is not broken
+    assert is_closed(broken)
+    pool.give(fresh)
+
+
+def test_an_open_that_fails_leaves_its_place_to_the_next(make: Callable[..., Pool]) -> None:
+    answers: list[Callable[[], sqlite3.Connection]] = [lambda: sqlite3.connect("/no/such/directory/x.db"), connect]
+    pool = make(1, connect=lambda: answers.pop(0)())
+    with pytest.raises(sqlite3.OperationalError):
+        pool.take()
+    pool.give(pool.take())
+
+
+def test_what_is_given_back_after_close_is_closed_and_nobody_waits_for_it(make: Callable[..., Pool]) -> None:
+    pool = make(2)
+    idle, busy = pool.take(), pool.take()
+    refused: list[StoreUnavailable] = []
+
+    def take() -> None:
+        try:
+            pool.take()
+        except StoreUnavailable as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    while not pool._line:
+        thread.join(0.001)
+    pool.close()
+    thread.join(60)
+    assert [str(error) for error in refused] == ["the store is closed"]
+    pool.give(idle)
+    pool.give(busy)
+    assert is_closed(idle)
+    assert is_closed(busy)
+    assert pool._open == 0
+
+
+@pytest.mark.parametrize("meanwhile", ["nothing", "given back", "discarded"])
+def test_who_is_interrupted_in_line_takes_no_connection_away(make: Callable[..., Pool], meanwhile: str) -> None:
+    if not hasattr(signal, "setitimer"):
+        pytest.skip("platform: no interval timer")
+    pool = make(1)
+    connection = pool.take()
+
+    class Interrupted(BaseException):
+        pass
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if meanwhile == "given back":
+            pool.give(connection)
+        elif meanwhile == "discarded":
+            pool.discard(connection)
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Interrupted):
+            pool.take()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not pool._line
+    if meanwhile == "nothing":
+        pool.give(connection)
+    again = pool.take()
+    assert (again is connection) is (meanwhile != "discarded")
+    pool.give(again)
+
+
+def test_who_is_served_at_the_moment_of_giving_up_is_served(make: Callable[..., Pool]) -> None:
+    pool = make(1, timeout=0.05)
+    connection = pool.take()
+    thread, got = waiter(pool)
+    with pool._lock:
+        thread.join(0.5)  # It has given up by now, and stands before this lock.
+        pool._line.popleft().put(connection)
+    thread.join(60)
+    assert got.get_nowait() is connection
+    pool.give(connection)
+
+
+def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None:
+    pool = make(3)
+    in_use: set[int] = set()
+    most = 0
+    errors: list[str] = []
+
+    def work() -> None:
+        nonlocal most
+        for _ in range(300):
+            connection = pool.take()
+            if id(connection) in in_use:
+                errors.append("taken twice")
+            in_use.add(id(connection))
+            most = max(most, len(in_use))
+            connection.execute("SELECT 1").fetchone()
+            in_use.discard(id(connection))
+            pool.give(connection)
+
+    threads = [threading.Thread(target=work) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert errors == []
+    assert most <= 3
+    assert pool._open == len(pool._idle) <= 3
+
+
+def record() -> Record:
+    return Record(b"data", os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
+
+
+def status_of(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def fork(body: Callable[[], bool], system_call: Callable[[], int] | None = None) -> int:
+    """Run ``body`` in a child; return its exit status: 0 if it returned True."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of a fork beside threads: that is the test
+        child = (system_call or os.fork)()
+    if child == 0:
+        status = 2
+        try:
+            status = 0 if body() else 1
+        finally:
+            os._exit(status)
+    return status_of(child)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteStore]:
+    with SQLiteStore(tmp_path / "sessions.db") as store:
+        yield store
+
+
+def healthy(store: SQLiteStore) -> bool:
+    return store._run("PRAGMA integrity_check", (), sqlite3.Cursor.fetchall) == [("ok",)]
+
+
+@needs_fork
+def test_no_connection_is_open_while_the_process_forks(store: SQLiteStore) -> None:
+    store.create(b"before", record(), NOW)
+    connection = store._pool._idle[0]
+    assert fork(lambda: is_closed(connection) and store.load(b"before", NOW) is not None) == 0
+    assert store.load(b"before", NOW) is not None
+
+
+@needs_fork
+def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteStore) -> None:
+    store.ping()
+    stop = threading.Event()
+    written: list[bytes] = []
+
+    def write() -> None:
+        while not stop.is_set():
+            key = os.urandom(32)
+            store.create(key, record(), NOW)
+            written.append(key)
+
+    def child(number: int) -> bool:
+        for step in range(20):
+            store.create(b"%d of %d" % (step, number), record(), NOW)
+        store.close()
+        return True
+
+    threads = [threading.Thread(target=write) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        statuses = [fork(lambda number=number: child(number)) for number in range(6)]  # type: ignore[misc]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert statuses == [0] * 6
+    assert store.count(NOW) == 6 * 20 + len(written)
+    assert healthy(store)
+
+
+@needs_fork
+def test_a_child_loses_nothing_when_the_parent_closes_its_store(store: SQLiteStore, tmp_path: Path) -> None:
+    """With SQLite's own lock table inherited, the parent would take the log for its own and delete it."""
+    store.create(b"before", record(), NOW)
+    to_child, from_parent = os.pipe()
+    to_parent, from_child = os.pipe()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        try:
+            store.create(b"first", record(), NOW)
+            os.write(from_child, b".")
+            os.read(to_child, 1)
+            store.create(b"second", record(), NOW)
+            os._exit(0)
+        finally:
+            os._exit(2)
+    os.read(to_parent, 1)
+    store.close()
+    os.write(from_parent, b".")
+    assert status_of(child) == 0
+    for descriptor in (to_child, from_parent, to_parent, from_child):
+        os.close(descriptor)
+    with SQLiteStore(tmp_path / "sessions.db") as again:
+        found = [key for key in (b"before", b"first", b"second") if again.load(key, NOW) is not None]
+        assert found == [b"before", b"first", b"second"]
+        assert healthy(again)
+
+
+@needs_fork
+def test_a_connection_that_is_busy_at_the_fork_is_put_aside_in_the_child(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "FORK_PATIENCE", 0.01)
+    store.create(b"before", record(), NOW)
+    inherited = store._pool
+    busy = inherited.take()
+
+    def child() -> bool:
+        works = store.load(b"before", NOW) is not None
+        return works and store._pool is not inherited and not is_closed(busy)
+
+    assert fork(child) == 0
+    inherited.give(busy)
+    assert store._pool is inherited
+    assert store.load(b"before", NOW) is not None
+
+
+@needs_fork
+def test_a_fork_that_python_does_not_know_of_is_noticed(store: SQLiteStore) -> None:
+    """As servers written in C fork: no hook of Python's runs."""
+    store.create(b"before", record(), NOW)
+    inherited = store._pool
+    (connection,) = inherited._idle
+
+    def child() -> bool:
+        works = store.load(b"before", NOW) is not None
+        grandchild = fork(lambda: store.load(b"before", NOW) is not None)
+        return works and grandchild == 0 and inherited._idle == [connection] and not is_closed(connection)
+
+    assert fork(child, ctypes.PyDLL(None).fork) == 0
+    assert inherited._idle == [connection]
+    assert store.load(b"before", NOW) is not None

@@ -1,0 +1,277 @@
+"""SQLiteStore when the disk, the file or another process fails it: each fault is a real one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wsgi_session.errors import ConfigError, StoreUnavailable
+from wsgi_session.stores import Outcome, Record, SQLiteStore
+from wsgi_session.testing.clock import FakeClock
+
+NOW = FakeClock.START
+KEY = b"k" * 32
+
+
+def record(data: bytes = b"data") -> Record:
+    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, b"o" * 32, True, None, "sid")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "sessions.db"
+
+
+def unavailable(call: Callable[[], object], message: str) -> StoreUnavailable:
+    with pytest.raises(StoreUnavailable, match=message) as caught:
+        call()
+    assert caught.value.__cause__ is not None, "the cause is not chained"
+    return caught.value
+
+
+def every_call(store: SQLiteStore) -> list[Callable[[], object]]:
+    fresh = record()
+    return [
+        lambda: store.load(KEY, NOW),
+        lambda: store.create(KEY, fresh, NOW),
+        lambda: store.replace(KEY, fresh, b"v" * 16, NOW),
+        lambda: store.rotate(KEY, b"n" * 32, fresh, b"v" * 16, NOW),
+        lambda: store.touch(KEY, NOW, NOW + 1, NOW),
+        lambda: store.delete(KEY),
+        lambda: store.of_owner(b"o" * 32, NOW),
+        lambda: store.count(NOW),
+        lambda: store.sweep(10, NOW),
+        store.ping,
+    ]
+
+
+def is_well(store: SQLiteStore) -> None:
+    """The store works, and no connection of it is in a transaction."""
+    key, fresh = os.urandom(32), record()
+    store.create(key, fresh, NOW)
+    assert store.load(key, NOW) == fresh
+    assert store.delete(key)
+    store.ping()
+    assert [connection.in_transaction for connection in store._pool._idle] == [False]
+
+
+def test_a_full_disk_fails_the_write_keeps_the_record_and_passes(path: Path) -> None:
+    with SQLiteStore(path) as store:
+        kept = record()
+        store.create(KEY, kept, NOW)
+        with_no_room(store)
+        error = unavailable(lambda: store.create(b"big", record(bytes(100_000)), NOW), "database or disk is full")
+        assert not error.answer_lost
+        with_no_room(store)
+        large = kept._replace(data=bytes(100_000), version=b"w" * 16)
+        unavailable(lambda: store.replace(KEY, large, kept.version, NOW), "full")
+        with_no_room(store)
+        unavailable(lambda: store.rotate(KEY, b"new", large, kept.version, NOW), "full")
+        assert store.load(KEY, NOW) == kept
+        assert store.load(b"new", NOW) is None
+        assert store.load(b"big", NOW) is None
+        is_well(store)
+
+
+def with_no_room(store: SQLiteStore) -> None:
+    connection = store._pool.take()
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    store._pool.give(connection)
+
+
+def test_a_write_that_the_system_refuses_half_way_may_have_been_kept_and_says_so(path: Path) -> None:
+    with SQLiteStore(path) as store:
+        kept = record()
+        store.create(KEY, kept, NOW)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(f"{path}-wal") + 50_000, hard))
+        try:
+            error = unavailable(lambda: store.create(b"big", record(bytes(200_000)), NOW), "disk I/O error")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert error.answer_lost
+        assert store.load(KEY, NOW) == kept
+        assert store.load(b"big", NOW) is None
+        is_well(store)
+
+
+@contextlib.contextmanager
+def as_somebody_without_privileges() -> Iterator[Path]:
+    """Give a directory of such a user: root may write to what is read-only."""
+    directory = Path(tempfile.mkdtemp())
+    directory.chmod(0o777)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield directory
+    finally:
+        if root:
+            os.seteuid(0)
+        shutil.rmtree(directory)
+
+
+def test_a_read_only_file_is_an_outage_until_it_can_be_written_again() -> None:
+    with as_somebody_without_privileges() as directory:
+        path = directory / "sessions.db"
+        with SQLiteStore(path) as store:
+            store.create(KEY, record(), NOW)
+        path.chmod(0o400)
+        with SQLiteStore(path) as store:
+            for call in every_call(store):
+                unavailable(call, "the file is read-only")
+            path.chmod(0o600)
+            assert store.load(KEY, NOW) is not None
+            assert store.delete(KEY)
+            is_well(store)
+
+
+def test_a_directory_that_cannot_be_written_is_an_outage_until_it_can() -> None:
+    with as_somebody_without_privileges() as directory:
+        inner = directory / "data"
+        inner.mkdir()
+        inner.chmod(0o500)
+        with SQLiteStore(inner / "sessions.db") as store:
+            for call in every_call(store):
+                unavailable(call, "Permission denied")
+            inner.chmod(0o700)
+            is_well(store)
+
+
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+connection.execute("ROLLBACK")
+"""
+
+
+@contextlib.contextmanager
+def locked_by_another_process(path: Path) -> Iterator[None]:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", LOCK, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "locked\n"
+    try:
+        yield
+    finally:
+        holder.communicate("\n", timeout=60)
+
+
+def test_a_writer_that_holds_the_lock_past_the_busy_timeout_stops_writes_but_no_reads(path: Path) -> None:
+    with SQLiteStore(path, busy_timeout=0.02) as store:
+        kept = record()
+        store.create(KEY, kept, NOW)
+        pool = store._pool
+        with locked_by_another_process(path):
+            error = unavailable(lambda: store.create(b"other", record(), NOW), "database is locked")
+            assert not error.answer_lost
+            assert store._pool is pool, "a lock is no reason to open the file anew"
+            assert store.load(KEY, NOW) == kept
+            assert store.of_owner(b"o" * 32, NOW) == [(KEY, kept)]
+            unavailable(lambda: store.delete(KEY), "database is locked")
+        assert store.load(KEY, NOW) == kept
+        is_well(store)
+
+
+def test_a_lock_on_the_new_file_itself_is_waited_for_only_so_long(path: Path) -> None:
+    path.touch()
+    with locked_by_another_process(path):
+        store = SQLiteStore(path, busy_timeout=0.02)
+        unavailable(lambda: store.load(KEY, NOW), "database is locked")
+    is_well(store)
+    store.close()
+
+
+def test_a_corrupt_file_is_an_outage_until_it_is_restored(path: Path) -> None:
+    with SQLiteStore(path) as store:
+        kept = record()
+        store.create(KEY, kept, NOW)
+    good = path.read_bytes()
+    path.write_bytes(good[:2048] + b"\xff" * (len(good) - 2048))
+    with SQLiteStore(path) as store:
+        for call in every_call(store)[:4]:
+            unavailable(call, "malformed")
+        path.write_bytes(good)
+        assert store.load(KEY, NOW) == kept
+        is_well(store)
+
+
+def test_a_file_that_is_replaced_by_something_else_while_we_run_is_an_outage(path: Path) -> None:
+    with SQLiteStore(path) as store:
+        store.create(KEY, record(), NOW)
+    good = path.read_bytes()
+    path.unlink()
+    store = SQLiteStore(path)
+    path.write_bytes(b"no database at all. " * 1000)
+    error = unavailable(lambda: store.load(KEY, NOW), "not an SQLite database")
+    assert isinstance(error.__cause__, ConfigError)
+    path.write_bytes(good)
+    assert store.load(KEY, NOW) is not None
+    is_well(store)
+    store.close()
+
+
+def test_an_application_can_start_while_the_file_is_locked_or_broken(path: Path) -> None:
+    with SQLiteStore(path) as store:
+        store.create(KEY, record(), NOW)
+    holder = sqlite3.connect(path, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    store = SQLiteStore(path, busy_timeout=0.02)
+    holder.close()
+    is_well(store)
+    store.close()
+
+
+@pytest.mark.parametrize("what", ["the file only", "its log as well"])
+def test_a_deleted_file_is_made_anew_and_every_process_goes_on_with_the_same_one(path: Path, what: str) -> None:
+    with SQLiteStore(path) as store, SQLiteStore(path) as other:
+        store.create(KEY, record(), NOW)
+        assert other.load(KEY, NOW) is not None
+        for file in path.parent.iterdir():
+            if what == "its log as well" or file == path:
+                file.unlink()
+        fresh = record(b"after")
+        store.create(b"after", fresh, NOW)
+        assert store.load(KEY, NOW) is None, "the sessions went with the file"
+        assert not other.delete(KEY), "a logout went to the deleted file"
+        assert other.load(b"after", NOW) == fresh
+        assert other.replace(b"after", fresh._replace(version=b"w" * 16), fresh.version, NOW) is Outcome.SAVED
+        is_well(store)
+
+
+def test_a_deleted_directory_is_an_outage_until_it_is_back(tmp_path: Path) -> None:
+    directory = tmp_path / "data"
+    directory.mkdir()
+    with SQLiteStore(directory / "sessions.db") as store:
+        store.create(KEY, record(), NOW)
+        shutil.rmtree(directory)
+        unavailable(lambda: store.create(b"lost", record(), NOW), "No such file or directory")
+        unavailable(lambda: store.delete(KEY), "No such file or directory")
+        unavailable(store.ping, "No such file or directory")
+        directory.mkdir()
+        is_well(store)
+
+
+def test_a_table_that_somebody_dropped_is_an_outage_and_no_crash(path: Path) -> None:
+    with SQLiteStore(path) as store:
+        store.create(KEY, record(), NOW)
+        intruder = sqlite3.connect(path)
+        intruder.execute("DROP TABLE sessions")
+        intruder.close()
+        for call in every_call(store)[:-1]:
+            unavailable(call, "no such table: sessions")
