@@ -11,12 +11,13 @@ nested value is seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from uuid import UUID
 
-from msgpack import ExtType, Packer, unpackb
+from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 
 from wsgi_session.errors import UnsupportedValue
 
@@ -27,6 +28,9 @@ IMMUTABLE = frozenset(
     {str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, UUID, Decimal}
 )
 _CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
+# What is compared with its bytes when it is unpacked, and what is not worth it.
+_PACKED_AGAIN = _CONTAINERS | {float}
+_AS_FOUND = IMMUTABLE - _PACKED_AGAIN
 _MAP_KEYS = frozenset({str, int, bool, bytes, type(None)})
 _SUPPORTED = (
     "str, int, float, bool, None, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, UUID and "
@@ -34,6 +38,7 @@ _SUPPORTED = (
 )
 
 Packed = dict["str | bytes", bytes]
+Moment = TypeVar("Moment", datetime, time)
 
 
 class CorruptData(ValueError):
@@ -59,7 +64,7 @@ def pack(value: Any, key: str) -> bytes:
 def check_key(key: object) -> str:
     """Return ``key`` if a session can have it, else raise ``UnsupportedValue``."""
     if type(key) is not str:
-        path = f"[{key!r}]"[:200]
+        path = _step(key)[:200]
         raise UnsupportedValue(f"{path}: a key of type {type(key).__name__}. A session's keys are str.", path=path)
     if key.isascii():
         return key
@@ -83,11 +88,12 @@ def new_packer() -> Callable[[Any], bytes]:
 def unpack(packed: bytes) -> Any:
     """Return the value that ``packed`` holds, or raise ``CorruptData``."""
     try:
-        value = unpackb(packed, ext_hook=_restore, strict_map_key=False)
-        if type(value) in IMMUTABLE:
+        # msgpack's own timestamps come out as floats: no type of its own for what we never write.
+        value = unpackb(packed, ext_hook=_restore, strict_map_key=False, timestamp=1)
+        if type(value) in _AS_FOUND:
             return value
         # What does not pack to the very same bytes is not ours, and would look like a change of the application's.
-        if type(value) in _CONTAINERS and _pack(value) == packed:
+        if type(value) in _PACKED_AGAIN and _pack(value) == packed:
             return value
     except _UNPACK_ERRORS as error:
         raise CorruptData("not a packed value") from error
@@ -112,8 +118,8 @@ def split(data: bytes) -> Packed:
     return packed
 
 
-# Decimal's errors are ArithmeticErrors, a set of lists a TypeError, a bomb of nested tuples a RecursionError.
-_UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError)
+# Decimal's errors are ArithmeticErrors, a set of lists a TypeError, a cut-off tuple OutOfData.
+_UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError, OutOfData)
 
 
 def _supported(value: Any, depth: int) -> bool:
@@ -122,13 +128,14 @@ def _supported(value: Any, depth: int) -> bool:
     if kind not in _CONTAINERS or depth > MAX_DEPTH:
         return False
     if kind is dict:
-        if not _MAP_KEYS.issuperset(map(type, value)):
-            return False
+        for key in value:
+            if type(key) not in _MAP_KEYS:
+                return False
         value = value.values()
-    # Most containers hold scalars only: one look in C instead of one a value.
-    if IMMUTABLE.issuperset(map(type, value)):
-        return True
-    return all(type(item) in IMMUTABLE or _supported(item, depth + 1) for item in value)
+    for item in value:  # noqa: SIM110  (all() over a generator takes twice as long)
+        if type(item) not in IMMUTABLE and not _supported(item, depth + 1):
+            return False
+    return True
 
 
 def _refusal(value: Any, path: str, depth: int) -> UnsupportedValue | None:
@@ -156,10 +163,19 @@ def _refusal(value: Any, path: str, depth: int) -> UnsupportedValue | None:
 
 def _children(value: Any) -> Iterable[tuple[str, Any]]:
     if type(value) is dict:
-        return ((f".{key}" if type(key) is str else f"[{key!r}]", item) for key, item in value.items())
+        return ((_step(key), item) for key, item in value.items())
     if type(value) in (set, frozenset):
         return (("{}", item) for item in value)
     return ((f"[{index}]", item) for index, item in enumerate(value))
+
+
+def _step(key: object) -> str:
+    if type(key) is str:
+        return f".{key}"
+    if type(key) is int and key.bit_length() > 256:
+        # Python refuses to spell out the longest.
+        return f"[an int of {key.bit_length()} bits]"
+    return f"[{key!r}]"
 
 
 def _surrogate_path(value: Any, path: str) -> str:
@@ -177,8 +193,21 @@ def _pack(value: Any) -> bytes:
     return new_packer()(value)
 
 
-def _unpack(packed: bytes) -> Any:
-    return unpackb(packed, ext_hook=_restore, strict_map_key=False)
+def _unpack_items(data: bytes, depth: int) -> Any:
+    """Return the items of a tuple or a set. ``unpackb`` takes 40 KB of the thread's stack at each call: this does not.
+
+    200 tuples in one another would overflow it, and end the process.
+    """
+    if depth > MAX_DEPTH:
+        raise CorruptData(f"more than {MAX_DEPTH} deep")
+    size = len(data)
+    hook = partial(_restore, depth=depth)
+    unpacker = Unpacker(read_size=size, max_buffer_size=size, ext_hook=hook, strict_map_key=False, timestamp=1)
+    unpacker.feed(data)
+    items = unpacker.unpack()
+    if unpacker.tell() != size:
+        raise CorruptData("more than the items of a tuple or a set")
+    return items
 
 
 def _pack_items(items: Iterable[Any]) -> bytes:
@@ -196,41 +225,46 @@ def _pack_int(value: int) -> bytes:
     return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
 
 
+def _unpack_int(data: bytes) -> int:
+    return int.from_bytes(data, "big", signed=True)
+
+
 def _pack_moment(value: datetime | time) -> bytes:
     return value.isoformat().encode() + (b"f" if value.fold else b"")
 
 
-def _unpack_datetime(data: bytes) -> datetime:
-    if data.endswith(b"f"):
-        return datetime.fromisoformat(data[:-1].decode("ascii")).replace(fold=1)
-    return datetime.fromisoformat(data.decode("ascii"))
-
-
-def _unpack_time(data: bytes) -> time:
-    if data.endswith(b"f"):
-        return time.fromisoformat(data[:-1].decode("ascii")).replace(fold=1)
-    return time.fromisoformat(data.decode("ascii"))
-
-
-def _unpack_timedelta(data: bytes) -> timedelta:
-    days, seconds, microseconds = _unpack(data)
-    return timedelta(days, seconds, microseconds)
+def _unpack_moment(kind: type[Moment], data: bytes) -> Moment:
+    text = data.decode("ascii")
+    iso = text.removesuffix("f")
+    moment = kind.fromisoformat(iso)
+    if iso is not text:
+        moment = moment.replace(fold=1)
+    if iso[-16:-7] in ("+00:00:00", "-00:00:00"):
+        # fromisoformat() makes UTC of an offset of less than a second.
+        moment = moment.replace(tzinfo=timezone(timedelta(microseconds=int(iso[-16] + iso[-6:]))))
+    return moment
 
 
 # The numbers are in stored records: they never change, and none is given twice.
 _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
-    (1, tuple, _pack_items, lambda data: tuple(_unpack(data))),
-    (2, set, _pack_set, lambda data: set(_unpack(data))),
-    (3, frozenset, _pack_set, lambda data: frozenset(_unpack(data))),
-    (4, datetime, _pack_moment, _unpack_datetime),
+    (4, datetime, _pack_moment, partial(_unpack_moment, datetime)),
     (5, date, lambda value: value.isoformat().encode(), lambda data: date.fromisoformat(data.decode("ascii"))),
-    (6, time, _pack_moment, _unpack_time),
-    (7, timedelta, lambda value: _pack([value.days, value.seconds, value.microseconds]), _unpack_timedelta),
+    (6, time, _pack_moment, partial(_unpack_moment, time)),
+    (
+        7,
+        timedelta,
+        lambda value: _pack_int(value // timedelta.resolution),
+        lambda data: timedelta(microseconds=_unpack_int(data)),
+    ),
     (8, UUID, lambda value: value.bytes, lambda data: UUID(bytes=data)),
-    (9, Decimal, lambda value: str(value).encode(), lambda data: Decimal(data.decode("ascii"))),
-    (10, int, _pack_int, lambda data: int.from_bytes(data, "big", signed=True)),
+    # "E", whatever the thread's decimal context writes.
+    (9, Decimal, lambda value: str(value).replace("e", "E").encode(), lambda data: Decimal(data.decode("ascii"))),
+    (10, int, _pack_int, _unpack_int),
 )
-_PACK = {kind: (code, packer) for code, kind, packer, _ in _TABLE}
+# What holds other values, and is unpacked one level deeper.
+_ITEMS: dict[int, Callable[[Any], Any]] = {1: tuple, 2: set, 3: frozenset}
+_PACK: dict[type, tuple[int, Callable[[Any], bytes]]] = {kind: (code, packer) for code, kind, packer, _ in _TABLE}
+_PACK.update({tuple: (1, _pack_items), set: (2, _pack_set), frozenset: (3, _pack_set)})
 _UNPACK = {code: unpacker for code, _, _, unpacker in _TABLE}
 
 
@@ -243,9 +277,10 @@ def _extend(value: Any) -> ExtType:
     return ExtType(code, packer(value))
 
 
-def _restore(code: int, data: bytes) -> Any:
-    try:
-        unpacker = _UNPACK[code]
-    except KeyError:
-        raise CorruptData(f"extension type {code} is unknown") from None
-    return unpacker(data)
+def _restore(code: int, data: bytes, depth: int = 0) -> Any:
+    """Called by msgpack for every extension type; ``depth`` is how many tuples and sets stand around it."""
+    if code in _ITEMS:
+        return _ITEMS[code](_unpack_items(data, depth + 1))
+    if code in _UNPACK:
+        return _UNPACK[code](data)
+    raise CorruptData(f"extension type {code} is unknown")
