@@ -54,7 +54,8 @@ class Backend:
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the first live session among the request's cookies; badly signed ones cost no store call."""
-        values = self._cookies.of(environ).read(environ.get("HTTP_COOKIE", ""))
+        header = environ.get("HTTP_COOKIE")
+        values = self._cookies.of(environ).read(header) if header else None
         if not values:
             return "new", None, None, {}
         best: Loaded = ("tampered", None, None, {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ Seconds = timedelta | float
 Secret = str | bytes
 MIN_SECRET = 32
 MAX_SECRETS = 4
+#: 100 years: what is longer may end after the last moment that a datetime can name.
+MAX_SECONDS = 36_525 * 86_400
 
 _KEYGEN = "Make one with: python -m wsgi_session keygen"
 # The beginnings of secrets that everybody knows, and so no secrets (CVE-2023-27524, CVE-2020-17526).
@@ -78,7 +79,11 @@ def _sequence(secret: object) -> Sequence[Any]:
 def _check_secret(secret: object, place: int) -> bytes:
     if not isinstance(secret, (str, bytes)):
         raise ConfigError(f"secret {place} is a {type(secret).__name__}: give text or bytes. {_KEYGEN}")
-    raw = secret.encode(errors="surrogateescape") if isinstance(secret, str) else secret
+    try:
+        raw = secret.encode(errors="surrogateescape") if isinstance(secret, str) else secret
+    except UnicodeEncodeError:
+        # "from None": the error carries the secret.
+        raise ConfigError(f"secret {place} is no text that UTF-8 can hold. {_KEYGEN}") from None
     if raw.strip().lower().startswith(tuple(text.encode() for text in _WELL_KNOWN)):
         raise ConfigError(f"secret {place} starts like one that everybody knows. {_KEYGEN}")
     if len(raw) < MIN_SECRET:
@@ -89,10 +94,10 @@ def _check_secret(secret: object, place: int) -> bytes:
 def seconds(option: str, value: object) -> float:
     """Return a duration in seconds, finite and positive, or raise ``ConfigError``."""
     number = value.total_seconds() if isinstance(value, timedelta) else value
-    if not _is_number(number) or not math.isfinite(number) or number <= 0:
+    if not _is_number(number) or not 0 < number <= MAX_SECONDS:
         raise ConfigError(
-            f"{option}={value!r}: give a timedelta or a number of seconds, finite and positive, such as "
-            "timedelta(minutes=15)."
+            f"{option}={value!r}: give a timedelta or a number of seconds, positive and at most 100 years, such "
+            "as timedelta(minutes=15)."
         )
     return float(number)
 
@@ -186,7 +191,7 @@ def _optional_duration(name: str, value: str) -> float | None:
 
 
 def _bytes(name: str, value: str) -> int:
-    if not re.fullmatch(r"[0-9][0-9_]*", value):
+    if not re.fullmatch(r"[0-9]{1,15}(_[0-9]{3}){0,5}", value):
         raise ConfigError(f"{name}={value!r}: give a number of bytes, such as 1048576.")
     return int(value)
 

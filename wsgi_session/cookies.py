@@ -55,14 +55,16 @@ class SessionCookie:
     def read(self, header: str) -> list[str]:
         """Return the values of every cookie of this name, in the header's order."""
         equals = self._equals
-        if equals not in header or len(header) > MAX_HEADER:
+        at = header.find(equals)
+        if at < 0 or len(header) > MAX_HEADER:
             return []
-        start = len(equals)
-        return [
-            part[start:].strip(" \t")
-            for part in (part.strip(" \t") for part in header.split(";"))
-            if part.startswith(equals)
-        ]
+        start = at + len(equals)
+        if (at == 0 or header[at - 2 : at] == "; ") and header.find(equals, start) < 0:
+            # The usual header: one cookie of this name, where a browser puts it. As below, without the split.
+            end = header.find(";", start)
+            return [header[start:].strip(" \t") if end < 0 else header[start:end].strip(" \t")]
+        parts = [part.strip(" \t") for part in header.split(";")]
+        return [part[len(equals) :].strip(" \t") for part in parts if part.startswith(equals)]
 
     def write(self, value: str, max_age: float | None) -> str:
         """Return a Set-Cookie value; ``max_age`` in seconds, ``None`` for a cookie that ends with the browser."""

@@ -16,7 +16,7 @@ from wsgi_session.backend import Backend, Bearer
 from wsgi_session.codec import CorruptData, Packed, check_key, pack, unpack
 from wsgi_session.errors import ConfigError, SessionGone, StoreUnavailable
 from wsgi_session.owner import owner_of
-from wsgi_session.records import Login, changed_record, join_within, login_record, touched_times
+from wsgi_session.records import Login, changed_record, first_record, join_within, login_record, touched_times
 from wsgi_session.stores import Outcome, Record
 from wsgi_session.values import Values
 
@@ -108,7 +108,7 @@ class Draft:
         self.next_bearer = self.next_bearer or self._backend.draw()
         self.login = Login(
             owner=owner,
-            handle=tokens.draw_handle(),
+            handle=tokens.draw_names()[0],
             created=self._backend.settings.clock(),
             persistent=self._backend.settings.persistent if persistent is None else persistent,
             idle=None if idle is None else min(idle, self._backend.settings.idle),
@@ -268,14 +268,18 @@ class Draft:
         return outcome
 
     def _create(self, merge: Merge, now: float) -> None:
+        settings = self._backend.settings
         packed = merge(self.values.stored)
-        data = join_within(packed, self._backend.settings.max_size)
-        login = self.login or Login("", tokens.draw_handle(), now, self._backend.settings.persistent, None)
-        record = login_record(login, data, tokens.draw_version(), now, self._backend.settings)
+        data = join_within(packed, settings.max_size)
+        handle, version = tokens.draw_names()
+        if self.login is None:
+            record = first_record(handle, data, version, now, settings)
+        else:
+            record = login_record(self.login, data, version, now, settings)
         bearer = self._backend.create(self.next_bearer or self._backend.draw(), record, now)
         self.cookie_due = True
         self._saved(packed, record, bearer)
-        self._backend.settings.events("created", handle=record.handle)
+        settings.events("created", handle=record.handle)
 
     def _saved(self, packed: Packed, record: Record, bearer: Bearer) -> None:
         if self.login is not None:

@@ -89,24 +89,20 @@ class Exchange:
             return
         session = self.session
         draft = session._draft
-        if draft is None and session._outage is None:
-            self._committed = True
-            session._phase = SENT
-            session._sent_headers = self._headers
-            self._server_write = self._server_start_response(status, self._headers)
-            return
-        if status[:1] == "5":
-            self._failed = True
-            if session._outage is not None:
-                raise session._unavailable()
-        elif draft is not None and not self._save(draft) and draft.refresh_due and not is_public(self._headers):
-            # In a response that shared caches may keep, a refresh is put off to the next request.
-            draft.refresh()
-        if draft is not None:
-            self._decide_cookie(draft)
-        headers, dropped = self._ours(self._headers)
-        if dropped:
-            self._backend.settings.events("cache_overridden", dropped=dropped)
+        headers = self._headers
+        if draft is not None or session._outage is not None:
+            if status[:1] == "5":
+                self._failed = True
+                if session._outage is not None:
+                    raise session._unavailable()
+            elif draft is not None and not self._save(draft) and draft.refresh_due and not is_public(headers):
+                # In a response that shared caches may keep, a refresh is put off to the next request.
+                draft.refresh()
+            if draft is not None and draft.cookie_due is not None:
+                self._decide_cookie(draft)
+            headers, dropped = self._ours(headers)
+            if dropped:
+                self._backend.settings.events("cache_overridden", dropped=dropped)
         self._committed = True
         session._phase = SENT
         session._sent_headers = headers
@@ -123,8 +119,6 @@ class Exchange:
             raise
 
     def _decide_cookie(self, draft: Draft) -> None:
-        if draft.cookie_due is None:
-            return
         record, bearer = draft.record, draft.bearer
         if draft.cookie_due and record is not None and bearer is not None:
             max_age = record.expires - self._backend.settings.clock() if record.persistent else None
@@ -134,7 +128,7 @@ class Exchange:
 
     def _ours(self, given: Headers) -> tuple[Headers, list[str]]:
         """Return the application's headers with ours, and what had to go; its own list is its own (CVE-2025-7339)."""
-        if self.session._draft is None:
+        if self.session._draft is None and self.session._outage is None:
             return given, []
         headers = list(given)
         dropped: list[str] = []
@@ -157,7 +151,7 @@ class Exchange:
             ("Cache-Control", "no-store"),
             ("Retry-After", str(error.retry_after)),
         ]
-        if draft is not None:
+        if draft is not None and draft.cookie_due is not None:
             # What `atomic` or `destroy` did before the outage stays done, and its cookie goes with it.
             self._decide_cookie(draft)
         self._committed = True

@@ -10,6 +10,8 @@ Headers = list[tuple[str, str]]
 _DIRECTIVE = re.compile(r'\s*([^\s=,]+)\s*(?:=\s*(?:"(?:[^"\\]|\\.)*"?|[^\s,]*))?[^,]*')
 _SHARED = frozenset({"public", "s-maxage", "immutable"})
 _MARKS_PUBLIC = frozenset({"public", "s-maxage"})
+# What any of the headers that matter here ends with.
+_ENDINGS = ("control", "expires")
 _CDN_HEADERS = frozenset({"surrogate-control", "edge-control", "x-accel-expires"})
 
 
@@ -45,11 +47,12 @@ def make_private(headers: Headers) -> list[str]:
     """Keep shared caches out of a response with our Set-Cookie; return what had to be dropped for it."""
     dropped: list[str] = []
     kept: list[str] = []
+    if not any(name.lower().endswith(_ENDINGS) for name, _ in headers):
+        headers.append(("Cache-Control", "private"))
+        return dropped
     for index in range(len(headers) - 1, -1, -1):
         name, value = headers[index]
         lower = name.lower()
-        if not lower.endswith("control") and lower not in _CDN_HEADERS:
-            continue
         if _is_cdn(lower):
             dropped.append(name)
             del headers[index]

@@ -23,7 +23,7 @@ from wsgi_session.tokens import Tokens
 
 
 class SessionMiddleware:
-    """Wrap any WSGI application: ``environ['session']`` is the visitor's session, loaded when looked at, saved at once.
+    """Wrap any WSGI application: ``environ['session']`` is the visitor's session, loaded when looked at.
 
     ::
 
@@ -139,11 +139,11 @@ class SessionMiddleware:
 
     def _check_present(self, present: object) -> None:
         """Refuse to hide another middleware's session. Our own, from a sub-request, is replaced by a fresh one."""
-        if isinstance(present, Session) and present._backend.settings is not self._settings:
+        if isinstance(present, Session) and present._backend is not self._backend:
+            theirs, ours = present._backend.settings.namespace, self._settings.namespace
             raise ConfigError(
                 f"environ[{self._environ_key!r}] holds the session of another SessionMiddleware (cookie_name="
-                f"{present._backend.settings.namespace!r}), inside which this one (cookie_name={self._settings.namespace!r}) "
-                "runs: give one of them another environ_key."
+                f"{theirs!r}), inside which this one (cookie_name={ours!r}) runs: give one of them another environ_key."
             )
 
     def close(self) -> None:

@@ -13,9 +13,8 @@ from wsgi_session.stores import Record
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What a session is from its beginning, or from a login on."""
+    """What a session is from a login on."""
 
-    #: ``""`` for an anonymous visitor's.
     owner: str
     handle: str
     created: float
@@ -23,8 +22,14 @@ class Login:
     idle: float | None
 
 
+def first_record(handle: str, data: bytes, version: bytes, now: float, settings: Settings) -> Record:
+    """Return the record of a new session, an anonymous visitor's."""
+    expires = settings.expires(now, now, None)
+    return Record(data, version, handle, now, now, expires, None, settings.persistent, None, settings.namespace)
+
+
 def login_record(login: Login, data: bytes, version: bytes, now: float, settings: Settings) -> Record:
-    """Return the record of a session that begins: a new one, or one that somebody has just logged in to."""
+    """Return the record of a session that somebody has just logged in to."""
     return Record(
         data=data,
         version=version,
@@ -32,7 +37,7 @@ def login_record(login: Login, data: bytes, version: bytes, now: float, settings
         created=login.created,
         touched=now,
         expires=settings.expires(now, login.created, login.idle),
-        owner=tokens.owner_key(settings.namespace, login.owner) if login.owner else None,
+        owner=tokens.owner_key(settings.namespace, login.owner),
         persistent=login.persistent,
         idle=login.idle,
         namespace=settings.namespace,

@@ -1,9 +1,9 @@
 """Tokens: how they are drawn, signed for the cookie, opened again, and hashed into the key that a store sees.
 
-A token is 256 random bits as 43 url-safe characters. In the cookie it stands signed, ``token.signature``, in the form of
-itsdangerous' ``Signer`` with HMAC-SHA256 and a key derived from the secret and the namespace, so that a cookie of one
-middleware opens nothing at another (CVE-2021-41263). A store only ever sees the SHA-256 of it: a dump of the store logs
-nobody in (CVE-2019-16782).
+A token is 256 random bits as 43 url-safe characters. In the cookie it stands signed, ``token.signature``, in the form
+of itsdangerous' ``Signer`` with HMAC-SHA256 and a key derived from the secret and the namespace, so that a cookie of
+one middleware opens nothing at another (CVE-2021-41263). A store only ever sees the SHA-256 of it: a dump of the store
+logs nobody in (CVE-2019-16782).
 """
 
 from __future__ import annotations
@@ -60,12 +60,16 @@ def _signature_with(secret: bytes, namespace: str) -> Callable[[bytes], bytes]:
     """
     salt = b"wsgi-session.token." + namespace.encode()
     key = Signer(secret, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256).derive_key()
-    keyed = hmac.new(key, digestmod=hashlib.sha256)
+    # RFC 2104, with both key pads hashed already. (hmac.HMAC.copy() costs as much as all the rest.)
+    padded = key.ljust(hashlib.sha256().block_size, b"\0")
+    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in padded)) for pad in (0x36, 0x5C))
 
     def signature(token: bytes) -> bytes:
-        mac = keyed.copy()
-        mac.update(token)
-        return _url_safe(mac.digest())
+        inside = inner.copy()
+        inside.update(token)
+        outside = outer.copy()
+        outside.update(inside.digest())
+        return _url_safe(outside.digest())
 
     return signature
 
@@ -85,9 +89,13 @@ def owner_key(namespace: str, owner: str) -> bytes:
     return hashlib.sha256(f"{len(namespace)}:{namespace}:{owner}".encode()).digest()
 
 
-def draw_handle() -> str:
-    """Return a public name for a session. It opens nothing (CVE-2020-5224: a list of sessions showed their keys)."""
-    return _url_safe(os.urandom(12)).decode()
+def draw_names() -> tuple[str, bytes]:
+    """Return a handle and a version: the public name of a session, and the name of one write.
+
+    A handle opens nothing (CVE-2020-5224: a list of sessions showed their keys).
+    """
+    drawn = os.urandom(28)
+    return _url_safe(drawn[:12]).decode(), drawn[12:]
 
 
 def draw_version() -> bytes:

@@ -114,7 +114,12 @@ class Values:
             if packer is None:
                 packer = new_packer()
             if immutable:
-                self._write(key, packer(value))
+                # As _write() does; a new session has many of these.
+                packed = current[key] = packer(value)
+                if self._base.get(key) != packed or self._cleared:
+                    self.changed[key] = packed
+                else:
+                    self.changed.pop(key, None)
                 continue
             try:
                 unchanged = packer(value) == current[key]
@@ -175,7 +180,7 @@ class Values:
             self._current.pop(key, None)
         else:
             self._current[key] = packed
-        if not self._cleared and self.stored.get(key) == packed:
+        if not self._cleared and self._base.get(key) == packed:
             self.changed.pop(key, None)
         else:
             self.changed[key] = packed

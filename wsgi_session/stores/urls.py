@@ -42,7 +42,8 @@ def open_store(url: str) -> Store:
     built_in = _BUILT_IN.get(scheme)
     if built_in is not None:
         return built_in(url)
-    published = {entry.name: entry for entry in entry_points(group=GROUP)}
+    # Backwards: of two with one name, the first on the path.
+    published = {entry.name: entry for entry in reversed(tuple(entry_points(group=GROUP)))}
     if scheme not in published:
         known = ", ".join(f"{name}://" for name in sorted({*_BUILT_IN, *published}))
         raise ConfigError(f"no store is known for {scheme}://; there are: {known}")
