@@ -36,7 +36,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
     def site(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         if names.get("environ") is None:
-            names.update(environ=environ, start_response=start_response, site=site)
+            names.update(environ=environ, site=site)
             exec(compile(examples(), str(PAGE), "exec"), names)
         start_response("200 OK", [])
         return []
@@ -56,6 +56,7 @@ def test_the_examples_run_and_do_what_the_page_says(names: dict[str, Any]) -> No
     assert names["response"] is None
     assert names["after_login"] == "/cart"
     assert names["allowed"] is True
+    assert names["answer"].status_int == 200
 
 
 def test_the_manual_names_every_event() -> None:
