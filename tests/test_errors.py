@@ -1,0 +1,62 @@
+"""One root, each error with its data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from wsgi_session import errors
+from wsgi_session.errors import (
+    ConfigError,
+    HeadersAlreadySent,
+    KeyExists,
+    SessionError,
+    SessionGone,
+    SessionMissing,
+    SessionTooLarge,
+    StoreUnavailable,
+    Unsupported,
+    UnsupportedValue,
+)
+
+EVERY = {
+    ConfigError: {},
+    SessionMissing: {"key": "session"},
+    SessionGone: {"handle": "h"},
+    StoreUnavailable: {"retry_after": 30, "answer_lost": True},
+    SessionTooLarge: {"size": 2, "limit": 1, "largest": (("a", 2),)},
+    UnsupportedValue: {"path": "cart[3].price"},
+    HeadersAlreadySent: {},
+    Unsupported: {"operation": "count"},
+    KeyExists: {},
+}
+
+
+def test_these_are_all_there_are() -> None:
+    found = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)}
+    assert found == {SessionError, *EVERY}
+
+
+@pytest.mark.parametrize(("kind", "data"), EVERY.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_every_error_is_a_session_error_with_its_message_and_data(
+    kind: type[SessionError], data: dict[str, Any]
+) -> None:
+    error = kind("what was given: what to give", **data)
+    assert isinstance(error, SessionError)
+    assert str(error) == "what was given: what to give"
+    assert {name: getattr(error, name) for name in data} == data
+    assert kind.__doc__
+
+
+def test_the_errors_of_a_wrong_value_are_also_pythons_own() -> None:
+    assert issubclass(ConfigError, ValueError)
+    assert issubclass(UnsupportedValue, TypeError)
+    assert not issubclass(KeyExists, KeyError), "a KeyError's text is its repr, and session[...] raises those"
+
+
+def test_what_is_not_said_has_a_default_that_promises_nothing() -> None:
+    outage = StoreUnavailable("down")
+    assert (outage.retry_after, outage.answer_lost) == (5, False)
+    assert SessionGone("gone").handle is None
+    assert SessionTooLarge("large", size=2, limit=1).largest == ()
