@@ -166,20 +166,26 @@ def in_memory(count: int, with_owner: bool) -> float:
     return (after - before) / count
 
 
-def wait_to_write(path: str, stop: Event, longest: Any) -> None:
-    """Be another process that writes now and then, and note the longest it had to wait for the lock."""
-    connection = sqlite3.connect(path, isolation_level=None, timeout=30)
+def watch_lock(path: str, stop: Event, longest: Any) -> None:
+    """Be another process that asks for the write lock again and again; note the longest time for which it was held."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0)
+    free, refused = perf_counter(), False
     while not stop.is_set():
-        begin = perf_counter()
-        connection.execute("BEGIN IMMEDIATE")
-        longest.value = max(longest.value, perf_counter() - begin)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            refused = True
+            continue
         connection.execute("ROLLBACK")
-        sleep(0.002)
+        if refused:
+            longest.value = max(longest.value, perf_counter() - free)
+        sleep(0.0005)  # or the sweep would never get it
+        free, refused = perf_counter(), False
     connection.close()
 
 
 def sweep(store: SQLiteStore, path: Path, live: int, dead: int, batch: int) -> dict[str, float]:
-    """Sweep ``dead`` expired sessions beside ``live`` ones, while another process wants to write."""
+    """Sweep ``dead`` expired sessions beside ``live`` ones, while another process watches the lock."""
     past = NOW - 40 * DAY
     for number in range(dead):
         if number % 2000 == 0:
@@ -187,7 +193,7 @@ def sweep(store: SQLiteStore, path: Path, live: int, dead: int, batch: int) -> d
         store.create(key(live + number), record(expires=past + DAY), past)
     context = multiprocessing.get_context("spawn")
     stop, longest = context.Event(), context.Value("d", 0.0)
-    other = context.Process(target=wait_to_write, args=(str(path), stop, longest), daemon=True)
+    other = context.Process(target=watch_lock, args=(str(path), stop, longest), daemon=True)
     other.start()
     try:
         swept, batches = 0, []
@@ -209,9 +215,9 @@ def sweep(store: SQLiteStore, path: Path, live: int, dead: int, batch: int) -> d
         "expired": dead,
         "batch": batch,
         "seconds": sum(batches),
-        "longest batch ms": max(batches) * 1e3,
         "median batch ms": statistics.median(batches) * 1e3,
-        "longest wait ms": longest.value * 1e3,
+        "longest batch ms": max(batches) * 1e3,
+        "longest lock ms": longest.value * 1e3,
     }
 
 
@@ -261,10 +267,10 @@ def show(results: dict[str, Any]) -> None:
     found = results["sweep"]
     print(
         f"\nSweep of {found['expired']:,} expired beside {found['live']:,} live, {found['batch']} at a time:"
-        f" {found['seconds']:.2f} s in all, {found['median batch ms']:.1f} ms the median batch"
+        f" {found['seconds']:.2f} s in all; a batch {found['median batch ms']:.1f} ms (median),"
+        f" {found['longest batch ms']:.1f} ms (longest, the log's checkpoint included, which locks nobody out)"
     )
-    print(against_target("longest batch, ms", found["longest batch ms"], LOCK_TARGET))
-    print(f"{'longest wait of another writer, ms':<34}{found['longest wait ms']:8.0f}")
+    print(against_target("write lock held at most, ms", found["longest lock ms"], LOCK_TARGET))
 
 
 def against_target(name: str, value: float, limit: float) -> str:
