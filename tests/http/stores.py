@@ -12,6 +12,8 @@ from wsgi_session.stores import Counts, ListsOwners, MemoryStore, Outcome, Recor
 
 #: Keeps records on the server: rules 4, 5 and 7 hold, sessions can be listed, revoked and counted.
 SERVER = "server"
+#: Is seen by several processes.
+PROCESSES = "processes"
 #: Has no expiry of its own: sweep() works.
 SWEEPS = "sweeps"
 
@@ -28,7 +30,7 @@ class Kind(NamedTuple):
 #: those with the flag only.
 KINDS = [
     Kind("memory", lambda folder: MemoryStore(), frozenset({SERVER, SWEEPS})),
-    Kind("sqlite", lambda folder: SQLiteStore(folder / "sessions.db"), frozenset({SERVER, SWEEPS})),
+    Kind("sqlite", lambda folder: SQLiteStore(folder / "sessions.db"), frozenset({SERVER, SWEEPS, PROCESSES})),
 ]
 
 
