@@ -18,10 +18,11 @@ def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str
     """
 
     def fill(session: Session) -> None:
-        user = data.get("user")
-        if isinstance(user, Mapping) and user:
+        rest = dict(data)
+        if isinstance(user := data.get("user"), Mapping) and user:
             session._login(dict(user), None, None)
-        session.update({key: value for key, value in data.items() if value is not user})
+            del rest["user"]
+        session.update(rest)
         # Empty data makes a session too: there must be a cookie to return.
         session._writing().wanted = True
 
