@@ -1,41 +1,32 @@
-"""State kept in a store: from the cookie to the record, and back. Sessions know nothing of cookies and keys.
+"""Where the state of sessions is kept: what ``StoreBackend`` (a store) and ``SealedBackend`` (the cookie) both offer.
 
-The other strategy keeps the state in the cookie itself; sessions and middleware don't know which one they have.
+Sessions and middleware don't know which one they have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
-from wsgi_session import tokens
-from wsgi_session.codec import CorruptData, Packed, split
+from wsgi_session.codec import Packed
 from wsgi_session.config import Settings
-from wsgi_session.cookies import SchemeCookies
-from wsgi_session.errors import KeyExists, StoreUnavailable
-from wsgi_session.revocation import end_sessions
-from wsgi_session.stores import SWEEP_LIMIT, ListsOwners, Outcome, Record, Store, Sweeps
-
-#: Seconds for which a rotated token says so, for the requests that the browser had in flight with it.
-TOMBSTONE_LIFE = 60.0
-#: Well-signed cookies of our name that are looked up; a browser sends more only if somebody planted them.
-MAX_LOADS = 3
-#: Tokens drawn before giving up: one in use is a chance of 2**-128, several a broken random generator.
-MAX_DRAWS = 5
-# Of several cookies that all open nothing, the one that says most decides. Writing over "rotated" would cost a login.
-_RANK = {"tampered": 0, "unknown": 1, "rotated": 2}
+from wsgi_session.stores import Outcome, Record
 
 
 class Bearer:
-    """What a visitor holds: the token, and the key that the store knows it by."""
+    """What a visitor holds."""
 
-    __slots__ = ("current", "key", "token")
+    __slots__ = ("current", "key", "record", "token")
 
-    def __init__(self, token: bytes, current: bool = True) -> None:
+    def __init__(self, token: bytes, current: bool, key: bytes = b"", record: Record | None = None) -> None:
+        #: The secret that opens the session, or stands sealed in it. CSRF tokens are made from it.
         self.token = token
-        self.key = tokens.key_of(token)
-        #: Whether the newest secret signed it.
+        #: Whether the newest secret signed or sealed it.
         self.current = current
+        #: What a store files the session under.
+        self.key = key
+        #: What goes into the next seal.
+        self.record = record
 
 
 # What became of a request's cookies: the state (new, live, unknown, rotated, tampered), who bears the session, its
@@ -43,156 +34,48 @@ class Bearer:
 Loaded = tuple[str, Bearer | None, Record | None, Packed]
 
 
-class Backend:
-    """The sessions of one middleware, in a store."""
+class Backend(Protocol):
+    """The sessions of one middleware."""
 
-    def __init__(self, store: Store, keyring: tokens.Tokens, cookies: SchemeCookies, settings: Settings) -> None:
-        self.store = store
-        self._tokens = keyring
-        self._cookies = cookies
-        self.settings = settings
+    settings: Settings
+    #: Whether the state is in the cookie: then every change needs one, and nothing can be compared with what is there.
+    stateless: bool
+
+    @property
+    def sweep_due(self) -> bool:
+        """Whether there is something to be done with :meth:`sweep` after this answer."""
+
+    def sweep(self, now: float) -> None:
+        """Remove a little of what is long dead."""
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
-        """Return the first live session among the request's cookies; badly signed ones cost no store call."""
-        header = environ.get("HTTP_COOKIE")
-        values = self._cookies.of(environ).read(header) if header else None
-        if not values:
-            return "new", None, None, {}
-        best: Loaded = ("tampered", None, None, {})
-        loads = 0
-        for value in values:
-            opened = self._tokens.open(value)
-            if opened is None:
-                continue
-            found = self.look_up(Bearer(*opened), now)
-            if found[0] == "live":
-                return found
-            if _RANK[found[0]] > _RANK[best[0]]:
-                best = found
-            loads += 1
-            if loads == MAX_LOADS:
-                break
-        if best[0] == "tampered":
-            self.settings.events("tampered", cookies=len(values))
-        return best
+        """Return the first live session among the request's cookies."""
 
     def look_up(self, bearer: Bearer, now: float) -> Loaded:
-        """Return what the store has for ``bearer``, judged by the current settings."""
-        record = self.store.load(bearer.key, now)
-        if record is None:
-            return "unknown", None, None, {}
-        if not record.handle:
-            return "rotated", bearer, None, {}
-        if now >= self.settings.expires(record.touched, record.created, record.idle):
-            return "unknown", None, None, {}
-        try:
-            return "live", bearer, record, split(record.data)
-        except CorruptData:
-            self.settings.events("corrupt", handle=record.handle)
-            return "unknown", None, None, {}
+        """Return what is there for ``bearer`` by now, judged by the current settings."""
 
     def draw(self) -> Bearer:
         """Return a bearer that nobody has yet."""
-        return Bearer(self._tokens.draw())
 
     def create(self, bearer: Bearer, record: Record, now: float) -> Bearer:
-        """Store a new session; return its bearer, another than the one given if that was taken (tower-sessions)."""
-        for _ in range(MAX_DRAWS):
-            try:
-                self.store.create(bearer.key, record, now)
-            except KeyExists:
-                bearer = self.draw()
-            except StoreUnavailable as error:
-                if not error.answer_lost or not self._is_ours(bearer, record, now):
-                    raise
-                return bearer
-            else:
-                return bearer
-        raise _no_free_token()
+        """Keep a new session; return its bearer, another than the one given if that was taken."""
 
     def replace(self, bearer: Bearer, record: Record, version: bytes, now: float) -> Outcome:
         """Compare-and-set; see ``Store.replace``."""
-        return _once_more(lambda: self.store.replace(bearer.key, record, version, now))
 
     def rotate(
         self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float
     ) -> tuple[Outcome, Bearer]:
-        """Move a session to a new token, and leave a tombstone under the old one; return the bearer it has now."""
-        for _ in range(MAX_DRAWS):
-            try:
-                outcome = _once_more(lambda: self.store.rotate(old.key, new.key, record, version, now))  # noqa: B023
-            except KeyExists:
-                new = self.draw()
-                continue
-            if outcome is Outcome.SAVED:
-                self._bury(old, now)
-            return outcome, new
-        raise _no_free_token()
+        """Move a session to a new bearer; return the one it has now. See ``Store.rotate``."""
 
     def touch(self, bearer: Bearer, touched: float, expires: float, now: float) -> bool:
         """Note activity; see ``Store.touch``."""
-        return self.store.touch(bearer.key, touched, expires, now)
 
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
-        """End a session, also if it is being rotated at this moment."""
-        if self.store.delete(bearer.key) or record.owner is None or not isinstance(self.store, ListsOwners):
-            return
-        # It was not there any more: ended by somebody else, or moved to another token, under the same handle.
-        end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
+        """End a session, now."""
 
-    @property
-    def sweep_due(self) -> bool:
-        """Whether the store would like to be swept after this answer."""
-        return self.store.sweep_due
+    def set_cookies(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> list[str]:
+        """Return the Set-Cookie values for ``bearer``; ``max_age`` in seconds, ``None``: until the browser closes."""
 
-    def sweep(self, now: float) -> None:
-        """Sweep a little. Best effort: nobody waits for it, and the next one sweeps what this one leaves."""
-        self.store.sweep_due = False
-        if isinstance(self.store, Sweeps):
-            try:
-                self.store.sweep(SWEEP_LIMIT, now)
-            except StoreUnavailable as error:
-                self.settings.events("unavailable", error=str(error))
-
-    def set_cookie(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> str:
-        """Return the Set-Cookie value for ``bearer``; ``max_age`` in seconds, ``None``: until the browser closes."""
-        return self._cookies.of(environ).write(self._tokens.sign(bearer.token), max_age)
-
-    def remove_cookie(self, environ: Mapping[str, Any]) -> str | None:
-        """Return the Set-Cookie value that removes the request's cookie, ``None`` if it sent none."""
-        cookie = self._cookies.of(environ)
-        return cookie.remove() if cookie.read(environ.get("HTTP_COOKIE", "")) else None
-
-    def _is_ours(self, bearer: Bearer, record: Record, now: float) -> bool:
-        """Whether a create whose answer was lost was applied; if it was not, try it once more."""
-        stored = self.store.load(bearer.key, now)
-        if stored is None:
-            self.store.create(bearer.key, record, now)
-            return True
-        return stored.version == record.version
-
-    def _bury(self, old: Bearer, now: float) -> None:
-        """Best effort: without a tombstone, a request in flight is merely a stranger's."""
-        tombstone = Record(b"", tokens.draw_version(), "", now, now, now + TOMBSTONE_LIFE)
-        try:
-            self.store.create(old.key, tombstone, now)
-        except (KeyExists, StoreUnavailable):
-            return
-
-
-def _once_more(write: Callable[[], Outcome]) -> Outcome:
-    """Repeat a write whose answer was lost: the store knows it again by its version (and answers SAVED)."""
-    try:
-        return write()
-    except StoreUnavailable as error:
-        if not error.answer_lost:
-            raise
-        outcome = write()
-        if outcome is not Outcome.SAVED:
-            # Applied and then overwritten, or never applied: nobody can tell, so nobody may be told it was saved.
-            raise
-        return outcome
-
-
-def _no_free_token() -> StoreUnavailable:
-    return StoreUnavailable(f"{MAX_DRAWS} tokens drawn, all in use: the random generator of this machine is broken.")
+    def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
+        """Return the Set-Cookie values that remove what the request sent of ours, none if that is nothing."""

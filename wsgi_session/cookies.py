@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from wsgi_session.errors import ConfigError
@@ -23,6 +24,7 @@ MAX_AGE = 400 * 24 * 3600
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _PATH = re.compile(r"/[!-+\--:<-~]*\Z")
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?\Z")
+_SUFFIX = re.compile(r"\.[A-Za-z0-9_-]{1,8}\Z")
 _SAMESITE = ("Lax", "Strict", "None")
 
 
@@ -51,6 +53,22 @@ class SessionCookie:
         if partitioned:
             attributes.append("Partitioned")
         self._attributes = "; " + "; ".join(attributes)
+
+    def piece(self, suffix: str) -> SessionCookie:
+        """Return the cookie of the same attributes whose name has ``suffix`` added."""
+        other = copy(self)
+        other.name = self.name + suffix
+        other._equals = other.name + "="
+        return other
+
+    def suffixes(self, header: str) -> list[str]:
+        """Return what :meth:`piece` was given for every such cookie in the header: a dot and up to 8 characters."""
+        if len(header) > MAX_HEADER:
+            return []
+        start = self.name + "."
+        names = [part.strip(" \t").partition("=")[0] for part in header.split(";")]
+        suffixes = [name[len(self.name) :] for name in names if name.startswith(start)]
+        return [suffix for suffix in suffixes if _SUFFIX.match(suffix)]
 
     def read(self, header: str) -> list[str]:
         """Return the values of every cookie of this name, in the header's order."""
@@ -81,18 +99,18 @@ class SchemeCookies:
     """Which cookie is a request's: by the scheme that the server says, never by a header that a client sends."""
 
     def __init__(self, http: SessionCookie, https: SessionCookie, events: Events) -> None:
-        self._http = http
-        self._https = https
+        self.http = http
+        self.https = https
         self._events = events
         self._watching = http is not https
 
     def of(self, environ: Mapping[str, Any]) -> SessionCookie:
         if environ.get("wsgi.url_scheme") == "https":
-            return self._https
+            return self.https
         if self._watching and environ.get("HTTP_X_FORWARDED_PROTO", "").strip().lower() == "https":
             self._watching = False
             self._events("behind_proxy", advice="if TLS ends at a proxy of yours, set cookie_secure=True")
-        return self._http
+        return self.http
 
 
 def check_cookie_options(

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from wsgi_session import tokens
 from wsgi_session.backend import Backend, Bearer
 from wsgi_session.codec import CorruptData, Packed, check_key, pack, unpack
-from wsgi_session.errors import ConfigError, SessionGone, StoreUnavailable
+from wsgi_session.errors import ConfigError, SessionGone, StoreUnavailable, Unsupported
 from wsgi_session.owner import owner_of
 from wsgi_session.records import Login, changed_record, first_record, join_within, login_record, touched_times
 from wsgi_session.stores import Outcome, Record
@@ -198,11 +198,17 @@ class Draft:
             self.cookie_due = None
             return
         self.record = record._replace(touched=touched, expires=expires)
-        if record.persistent and expires > record.expires:
+        if self._backend.stateless or (record.persistent and expires > record.expires):
             self.cookie_due = True
 
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Apply ``function`` to the newest data and save the outcome at once; ``SessionGone`` if it has ended."""
+        if self._backend.stateless:
+            raise Unsupported(
+                "a session in the cookie has no newest data: two requests never see each other's. Use a store that "
+                "keeps sessions, such as sqlite:///sessions.db.",
+                operation="atomic",
+            )
         results: list[T] = []
 
         def merge(base: Packed) -> Packed:
@@ -260,7 +266,8 @@ class Draft:
         if outcome is not Outcome.SAVED:
             return outcome
         rotated = self.next_bearer is not None
-        if rotated or not bearer.current or (record.persistent and record.expires > before.expires):
+        moved = record.persistent and record.expires > before.expires
+        if rotated or moved or not bearer.current or self._backend.stateless:
             self.cookie_due = True
         self._saved(packed, record, bearer)
         if rotated:
@@ -312,6 +319,12 @@ class Draft:
         # Two logins at once from one token: the second carries only what its own request wrote.
         self._create(merge, now)
         return True
+
+    def drop_changes(self) -> None:
+        """Say what changed after the answer was out: without a store, there is nothing to put it into any more."""
+        if self.values.collect():
+            self._lost = self.handle
+            self._drop()
 
     def _drop(self) -> None:
         keys = sorted(key for key in self.values.changed if isinstance(key, str))

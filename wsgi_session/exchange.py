@@ -7,7 +7,7 @@ a cookie for what was not stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ class Exchange:
     _committed = False
     _late = False
     _failed = False
-    _cookie: str | None = None
+    _cookies: Sequence[str] = ()
     _server_write: Callable[[bytes], object]
 
     def __init__(self, backend: Backend, environ: dict[str, Any], start_response: StartResponse) -> None:
@@ -122,9 +122,9 @@ class Exchange:
         record, bearer = draft.record, draft.bearer
         if draft.cookie_due and record is not None and bearer is not None:
             max_age = record.expires - self._backend.settings.clock() if record.persistent else None
-            self._cookie = self._backend.set_cookie(self._environ, bearer, max_age)
+            self._cookies = self._backend.set_cookies(self._environ, bearer, max_age)
         elif not draft.cookie_due:
-            self._cookie = self._backend.remove_cookie(self._environ)
+            self._cookies = self._backend.remove_cookies(self._environ)
 
     def _ours(self, given: Headers) -> tuple[Headers, list[str]]:
         """Return the application's headers with ours, and what had to go; its own list is its own (CVE-2025-7339)."""
@@ -132,9 +132,9 @@ class Exchange:
             return given, []
         headers = list(given)
         dropped: list[str] = []
-        if self._cookie is not None:
+        if self._cookies:
             dropped = make_private(headers)
-            headers.append(("Set-Cookie", self._cookie))
+            headers += [("Set-Cookie", cookie) for cookie in self._cookies]
         add_vary_cookie(headers)
         return headers, dropped
 
@@ -161,7 +161,7 @@ class Exchange:
 
     def _outgoing(self, body: Iterable[bytes], chunks: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets: the application's own object wherever nothing has to be done at its end."""
-        sweeping = self._cookie is not None and self._backend.sweep_due
+        sweeping = bool(self._cookies) and self._backend.sweep_due
         if chunks is body and (type(body) in (list, tuple) or self._is_file(body)):
             if self._late:
                 self.finish()
@@ -182,7 +182,10 @@ class Exchange:
             return
         session._phase = CLOSED
         if draft is not None and not self._failed and (draft.record is not None or draft.dead):
-            self._save(draft)
+            if self._backend.stateless:
+                draft.drop_changes()
+            else:
+                self._save(draft)
 
     def sweep(self) -> None:
         """Let the store remove a little of what is long dead, now that the visitor has the answer."""

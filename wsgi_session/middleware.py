@@ -17,7 +17,9 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
 from wsgi_session.session import Session
+from wsgi_session.stored import StoreBackend
 from wsgi_session.stores import Store
+from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.urls import open_store
 from wsgi_session.tokens import Tokens
 
@@ -92,17 +94,13 @@ class SessionMiddleware:
         self.app = app
         self._opened = isinstance(store, str)
         self.store = _open(store)
-        self._settings = settings
-        self._environ_key = settings.environ_key
-        self._backend = Backend(
-            self.store,
-            Tokens(secrets, settings.namespace),
-            _cookies(
-                cookie_name, cookie_secure, settings.events,
-                path=cookie_path, domain=cookie_domain, samesite=cookie_samesite, partitioned=cookie_partitioned,
-            ),
-            settings,
+        cookies = _cookies(
+            cookie_name, cookie_secure, settings.events,
+            path=cookie_path, domain=cookie_domain, samesite=cookie_samesite, partitioned=cookie_partitioned,
         )  # fmt: skip
+        self._backend = _backend(self.store, secrets, cookies, settings)
+        self._settings = self._backend.settings
+        self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
         #: The administrator's view.
         self.sessions = Sessions(self.store, settings)
@@ -176,6 +174,15 @@ def _open(store: str | Store) -> Store:
     if isinstance(store, Store):
         return store
     raise ConfigError(f'store is a {type(store).__name__}: give a URL such as "sqlite:///sessions.db", or a Store.')
+
+
+def _backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: config.Settings) -> Backend:
+    if not isinstance(store, CookieStore):
+        return StoreBackend(store, Tokens(secrets, settings.namespace), cookies, settings)
+    # Only here: it needs an extra that no other store does.
+    from wsgi_session.sealed import SealedBackend
+
+    return SealedBackend(store, secrets, cookies, settings)
 
 
 def _cookies(name: str, secure: bool | str, events: Events, **attributes: Any) -> SchemeCookies:

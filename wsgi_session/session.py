@@ -199,6 +199,9 @@ class Session(MutableMapping[str, Any]):
             raise _closed()
         if draft.state == "unavailable":
             raise self._unavailable()
+        if self._backend.stateless:
+            # All there is to end is the cookie.
+            self._writing(cookie=True)
         try:
             draft.destroy()
         except StoreUnavailable as error:
@@ -327,7 +330,7 @@ class Session(MutableMapping[str, Any]):
             return draft
         if self._phase == CLOSED:
             raise _closed()
-        if cookie or (draft.record is None and not draft.dead):
+        if cookie or self._backend.stateless or (draft.record is None and not draft.dead):
             raise HeadersAlreadySent(
                 "this change needs a cookie, and the headers are out: make it before the response's first byte."
             )

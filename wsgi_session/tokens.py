@@ -35,7 +35,7 @@ class Tokens:
 
     def draw(self) -> bytes:
         """Return a fresh token: only the server ever issues one (CVE-2011-4718, CVE-2024-38513)."""
-        return _url_safe(os.urandom(32))
+        return draw_token()
 
     def sign(self, token: bytes) -> str:
         """Return what stands in the cookie."""
@@ -76,6 +76,11 @@ def _signature_with(secret: bytes, namespace: str) -> Callable[[bytes], bytes]:
 
 def _url_safe(raw: bytes) -> bytes:
     return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")
+
+
+def draw_token() -> bytes:
+    """Return 256 random bits as 43 url-safe characters."""
+    return _url_safe(os.urandom(32))
 
 
 def key_of(token: bytes) -> bytes:

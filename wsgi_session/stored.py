@@ -1,0 +1,183 @@
+"""State kept in a store: from the cookie to the record, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from wsgi_session import tokens
+from wsgi_session.backend import Bearer, Loaded
+from wsgi_session.codec import CorruptData, split
+from wsgi_session.config import Settings
+from wsgi_session.cookies import SchemeCookies
+from wsgi_session.errors import KeyExists, StoreUnavailable
+from wsgi_session.revocation import end_sessions
+from wsgi_session.stores import SWEEP_LIMIT, ListsOwners, Outcome, Record, Store, Sweeps
+
+#: Seconds for which a rotated token says so, for the requests that the browser had in flight with it.
+TOMBSTONE_LIFE = 60.0
+#: Well-signed cookies of our name that are looked up; a browser sends more only if somebody planted them.
+MAX_LOADS = 3
+#: Tokens drawn before giving up: one in use is a chance of 2**-128, several a broken random generator.
+MAX_DRAWS = 5
+# Of several cookies that all open nothing, the one that says most decides. Writing over "rotated" would cost a login.
+_RANK = {"tampered": 0, "unknown": 1, "rotated": 2}
+
+
+class StoreBackend:
+    """The sessions of one middleware, in a store."""
+
+    stateless = False
+
+    def __init__(self, store: Store, keyring: tokens.Tokens, cookies: SchemeCookies, settings: Settings) -> None:
+        self.store = store
+        self._tokens = keyring
+        self._cookies = cookies
+        self.settings = settings
+
+    def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
+        """Return the first live session among the request's cookies; badly signed ones cost no store call."""
+        header = environ.get("HTTP_COOKIE")
+        values = self._cookies.of(environ).read(header) if header else None
+        if not values:
+            return "new", None, None, {}
+        best: Loaded = ("tampered", None, None, {})
+        loads = 0
+        for value in values:
+            opened = self._tokens.open(value)
+            if opened is None:
+                continue
+            token, current = opened
+            found = self.look_up(Bearer(token, current, tokens.key_of(token)), now)
+            if found[0] == "live":
+                return found
+            if _RANK[found[0]] > _RANK[best[0]]:
+                best = found
+            loads += 1
+            if loads == MAX_LOADS:
+                break
+        if best[0] == "tampered":
+            self.settings.events("tampered", cookies=len(values))
+        return best
+
+    def look_up(self, bearer: Bearer, now: float) -> Loaded:
+        """Return what the store has for ``bearer``, judged by the current settings."""
+        record = self.store.load(bearer.key, now)
+        if record is None:
+            return "unknown", None, None, {}
+        if not record.handle:
+            return "rotated", bearer, None, {}
+        if now >= self.settings.expires(record.touched, record.created, record.idle):
+            return "unknown", None, None, {}
+        try:
+            return "live", bearer, record, split(record.data)
+        except CorruptData:
+            self.settings.events("corrupt", handle=record.handle)
+            return "unknown", None, None, {}
+
+    def draw(self) -> Bearer:
+        """Return a bearer that nobody has yet."""
+        token = self._tokens.draw()
+        return Bearer(token, True, tokens.key_of(token))
+
+    def create(self, bearer: Bearer, record: Record, now: float) -> Bearer:
+        """Store a new session; return its bearer, another than the one given if that was taken (tower-sessions)."""
+        for _ in range(MAX_DRAWS):
+            try:
+                self.store.create(bearer.key, record, now)
+            except KeyExists:
+                bearer = self.draw()
+            except StoreUnavailable as error:
+                if not error.answer_lost or not self._is_ours(bearer, record, now):
+                    raise
+                return bearer
+            else:
+                return bearer
+        raise _no_free_token()
+
+    def replace(self, bearer: Bearer, record: Record, version: bytes, now: float) -> Outcome:
+        """Compare-and-set; see ``Store.replace``."""
+        return _once_more(lambda: self.store.replace(bearer.key, record, version, now))
+
+    def rotate(
+        self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float
+    ) -> tuple[Outcome, Bearer]:
+        """Move a session to a new token, and leave a tombstone under the old one; return the bearer it has now."""
+        for _ in range(MAX_DRAWS):
+            try:
+                outcome = _once_more(lambda: self.store.rotate(old.key, new.key, record, version, now))  # noqa: B023
+            except KeyExists:
+                new = self.draw()
+                continue
+            if outcome is Outcome.SAVED:
+                self._bury(old, now)
+            return outcome, new
+        raise _no_free_token()
+
+    def touch(self, bearer: Bearer, touched: float, expires: float, now: float) -> bool:
+        """Note activity; see ``Store.touch``."""
+        return self.store.touch(bearer.key, touched, expires, now)
+
+    def delete(self, bearer: Bearer, record: Record, now: float) -> None:
+        """End a session, also if it is being rotated at this moment."""
+        if self.store.delete(bearer.key) or record.owner is None or not isinstance(self.store, ListsOwners):
+            return
+        # It was not there any more: ended by somebody else, or moved to another token, under the same handle.
+        end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
+
+    @property
+    def sweep_due(self) -> bool:
+        """Whether the store would like to be swept after this answer."""
+        return self.store.sweep_due
+
+    def sweep(self, now: float) -> None:
+        """Sweep a little. Best effort: nobody waits for it, and the next one sweeps what this one leaves."""
+        self.store.sweep_due = False
+        if isinstance(self.store, Sweeps):
+            try:
+                self.store.sweep(SWEEP_LIMIT, now)
+            except StoreUnavailable as error:
+                self.settings.events("unavailable", error=str(error))
+
+    def set_cookies(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> list[str]:
+        """Return the Set-Cookie values for ``bearer``; ``max_age`` in seconds, ``None``: until the browser closes."""
+        return [self._cookies.of(environ).write(self._tokens.sign(bearer.token), max_age)]
+
+    def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
+        """Return the Set-Cookie values that remove the request's cookie, none if it sent none."""
+        cookie = self._cookies.of(environ)
+        return [cookie.remove()] if cookie.read(environ.get("HTTP_COOKIE", "")) else []
+
+    def _is_ours(self, bearer: Bearer, record: Record, now: float) -> bool:
+        """Whether a create whose answer was lost was applied; if it was not, try it once more."""
+        stored = self.store.load(bearer.key, now)
+        if stored is None:
+            self.store.create(bearer.key, record, now)
+            return True
+        return stored.version == record.version
+
+    def _bury(self, old: Bearer, now: float) -> None:
+        """Best effort: without a tombstone, a request in flight is merely a stranger's."""
+        tombstone = Record(b"", tokens.draw_version(), "", now, now, now + TOMBSTONE_LIFE)
+        try:
+            self.store.create(old.key, tombstone, now)
+        except (KeyExists, StoreUnavailable):
+            return
+
+
+def _once_more(write: Callable[[], Outcome]) -> Outcome:
+    """Repeat a write whose answer was lost: the store knows it again by its version (and answers SAVED)."""
+    try:
+        return write()
+    except StoreUnavailable as error:
+        if not error.answer_lost:
+            raise
+        outcome = write()
+        if outcome is not Outcome.SAVED:
+            # Applied and then overwritten, or never applied: nobody can tell, so nobody may be told it was saved.
+            raise
+        return outcome
+
+
+def _no_free_token() -> StoreUnavailable:
+    return StoreUnavailable(f"{MAX_DRAWS} tokens drawn, all in use: the random generator of this machine is broken.")
