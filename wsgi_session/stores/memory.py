@@ -125,6 +125,9 @@ class MemoryStore(Store):
 
     def delete(self, key: bytes) -> bool:
         with _lock:
+            anonymous = self._anonymous.get(key)
+            if anonymous is not None and not anonymous.handle:
+                return False
             return self._remove(key)
 
     def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:

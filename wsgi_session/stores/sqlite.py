@@ -47,7 +47,7 @@ _VERSIONS = "SELECT key, version FROM sessions WHERE key IN (?, ?) AND expires >
 _TOUCH = """
     UPDATE sessions SET touched = max(touched, ?), expires = max(expires, ?)
     WHERE key = ? AND expires > ? AND handle <> ''"""
-_DELETE = "DELETE FROM sessions WHERE key = ?"
+_DELETE = "DELETE FROM sessions WHERE key = ? AND handle <> ''"
 _OF_OWNER = f"SELECT key, {_FIELDS} FROM sessions WHERE owner = ? AND expires > ? ORDER BY created"  # noqa: S608 - constants
 _COUNT = "SELECT count(*) FROM sessions WHERE expires > ? AND handle <> ''"
 _COUNT_NAMESPACE = f"{_COUNT} AND namespace = ?"

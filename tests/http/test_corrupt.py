@@ -1,0 +1,27 @@
+"""A record that cannot be read: an empty session, one event, and the record is left as it is."""
+
+from __future__ import annotations
+
+from tests.http.site import Browser
+from wsgi_session.codec import join, split
+from wsgi_session.stores import Store
+
+
+def key_of(browser: Browser) -> bytes:
+    """Return what the store keeps the browser's session under."""
+    from wsgi_session.tokens import key_of
+
+    return key_of(browser.token.partition(".")[0].encode())
+
+
+def damage(browser: Browser, *, data: bytes | None = None, value: bytes | None = None, key: str | bytes = "a") -> bytes:
+    """Put ``data``, or a ``value`` under ``key``, into the record of the browser's session; return the record's data."""
+    store: Store = browser.site.calls.inner
+    now = browser.site.clock()
+    record = store.load(key_of(browser), now)
+    assert record is not None
+    if data is None:
+        assert value is not None
+        data = join({**split(record.data), key: value})
+    store.replace(key_of(browser), record._replace(data=data, version=b"d" * 16), record.version, now)
+    return data

@@ -1,0 +1,431 @@
+"""Rules 5 and 7: what has ended stays ended; logging in changes the token, logging out kills it everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import MakeSite
+from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
+from tests.http.stores import SERVER
+from wsgi_session import Session, SessionGone
+from wsgi_session.testing.clock import FakeClock
+
+pytestmark = pytest.mark.needs(SERVER)
+Change = Callable[[Session], Any]
+DAY = 86_400.0
+
+
+def state(session: Session) -> str:
+    return session.state
+
+
+@pytest.fixture
+def ann(browser: Browser) -> Browser:
+    """A browser in which Ann is logged in, with a cart from before."""
+    browser.do(put(cart=["bun"]))
+    browser.do(log_in(ANN))
+    return browser
+
+
+def revoke(site: Site) -> None:
+    assert site.middleware.sessions.revoke_all(ANN) == 1
+
+
+ENDINGS: dict[str, Callable[[Site, Browser], object]] = {
+    "logout": lambda site, other: other.do(log_out),
+    "destroy": lambda site, other: other.do(lambda session: session.destroy()),
+    "clear": lambda site, other: other.do(lambda session: session.clear()),
+    "revoke_all": lambda site, other: revoke(site),
+    "revoke": lambda site, other: site.middleware.sessions.revoke(ANN, other.do(lambda s: s.handle).result),
+    "rotate": lambda site, other: other.do(lambda session: session.rotate()),
+    "login": lambda site, other: other.do(log_in(ANN)),
+    "expiry": lambda site, other: site.clock.advance(31 * DAY),
+}
+# In each of them a request still holds the session when it ends.
+SLOW: dict[str, Change] = {
+    "a read": read,
+    "a write": put(late=1),
+    "a nested write": lambda session: session["cart"].append("pie"),
+    "a touch": state,
+    "a rotation": lambda session: session.rotate(),
+    "a flash message": lambda session: session.flash("late"),
+    "a clear": lambda session: session.pop("cart"),
+    "a destroy": lambda session: session.destroy(),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("slow", SLOW)
+@pytest.mark.parametrize("touching", [False, True], ids=["", "touch due"])
+def test_a_slow_request_does_not_bring_back_a_session_that_has_ended(
+    site: Site, ann: Browser, clock: FakeClock, ending: str, slow: str, touching: bool
+) -> None:
+    held = ann.copy()
+    if touching:
+        clock.advance(2 * DAY)
+
+    def late(session: Session) -> None:
+        session.get("user")
+        session.get("cart")
+        ENDINGS[ending](site, ann)
+        SLOW[slow](session)
+
+    answer = held.do(late)
+    assert answer.code == 200
+    if slow != "a destroy":
+        assert answer.cookie is None, "a cookie for a session that has ended"
+    still_there = {"rotate", "login"}
+    alive = ending in still_there and slow != "a destroy"
+    assert ann.copy().do(state).result in (("live",) if alive else ("unknown", "new", "live")), site.events
+    fresh = site.browser()
+    fresh.jar = {"sid": held.token} if held.jar else {}
+    assert fresh.do(state).result in ("rotated", "unknown", "new")
+    count = site.middleware.sessions.count()
+    assert count == (1 if alive or (ending == "login" and slow == "a destroy") else 0), site.calls.log
+    if alive:
+        assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_token_that_has_ended_opens_nothing_from_then_on(site: Site, ann: Browser, ending: str) -> None:
+    held = ann.copy()
+    ENDINGS[ending](site, ann)
+    for _ in range(2):
+        assert held.copy().do(read).result == {}
+    site.clock.advance(61)
+    assert held.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
+
+
+# Logging in.
+
+
+def test_logging_in_changes_the_token(browser: Browser) -> None:
+    browser.do(put(cart=["bun"]))
+    before = browser.token
+    answer = browser.do(log_in(ANN))
+    assert browser.token != before
+    assert browser.do(read).result == {"cart": ["bun"], "user": ANN}
+    assert answer.cookie, answer
+
+
+def test_logging_in_again_changes_the_token_again(ann: Browser) -> None:
+    before = ann.token
+    ann.do(log_in(ANN))
+    assert ann.token != before
+
+
+def test_a_token_planted_before_the_login_opens_nothing_after_it(site: Site) -> None:
+    attacker = site.browser()
+    attacker.do(put(planted=True))
+    victim = attacker.copy()
+    victim.do(log_in(ANN))
+    assert attacker.do(lambda session: (session.state, session.copy())).result == ("rotated", {})
+    site.clock.advance(60)
+    assert attacker.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
+
+
+def test_rotate_changes_the_token_and_keeps_data_handle_created_and_owner(ann: Browser, clock: FakeClock) -> None:
+    def what(session: Session) -> Any:
+        return session.copy(), session.handle, session.created, session.owner
+
+    before, token = ann.do(what).result, ann.token
+    clock.advance(60)
+    ann.do(lambda session: session.rotate())
+    assert ann.do(what).result == before
+    assert ann.token != token
+
+
+def test_a_request_in_flight_during_a_login_sees_an_empty_rotated_session_and_sends_no_cookie(
+    site: Site, browser: Browser
+) -> None:
+    browser.do(put(cart=["bun"]))
+    poll = browser.copy()
+    browser.do(log_in(ANN))
+    answer = poll.do(lambda session: (session.state, session.copy(), session.is_new, session.handle, session.owner))
+    assert (answer.result, answer.cookie) == (("rotated", {}, True, None, None), None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put(a=1),
+        lambda session: session.clear(),
+        lambda session: session.flash("late"),
+        lambda session: session.rotate(),
+        lambda session: session.destroy(),
+        lambda session: session.csrf_token,
+        log_out,
+    ],
+)
+def test_what_a_rotated_request_writes_is_dropped_and_it_sends_no_cookie(
+    site: Site, browser: Browser, change: Change
+) -> None:
+    browser.do(put(cart=["bun"]))
+    poll = browser.copy()
+    browser.do(log_in(ANN))
+    site.forget()
+    answer = poll.do(change)
+    assert (answer.code, answer.cookie, site.calls.counts()) == (200, None, {"load": 1})
+    assert browser.do(read).result == {"cart": ["bun"], "user": ANN}
+
+
+def test_what_a_rotated_request_wrote_is_named_in_the_event(site: Site, browser: Browser) -> None:
+    browser.do(put(cart=["bun"]))
+    poll = browser.copy()
+    browser.do(log_in(ANN))
+    poll.do(put(b=1, a=2))
+    assert [event["keys"] for event in site.happened("dropped")] == [["a", "b"]]
+
+
+def test_login_works_with_a_rotated_token(site: Site, browser: Browser) -> None:
+    browser.do(put(cart=["bun"]))
+    second = browser.copy()
+    browser.do(log_in(ANN))
+    answer = second.do(lambda session: (session.update(x=1), log_in(BOB)(session)))
+    assert answer.cookie, answer
+    assert second.do(read).result == {"x": 1, "user": BOB}
+    assert browser.do(read).result == {"cart": ["bun"], "user": ANN}
+
+
+def test_the_mark_of_a_rotation_lasts_sixty_seconds(site: Site, browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(cart=["bun"]))
+    held = browser.copy()
+    browser.do(lambda session: session.rotate())
+    clock.advance(59.9)
+    assert held.do(state).result == "rotated"
+    clock.advance(0.1)
+    assert held.do(state).result == "unknown"
+
+
+def test_looking_at_a_rotated_token_does_not_make_the_mark_last(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(cart=["bun"]))
+    held = browser.copy()
+    browser.do(lambda session: session.rotate())
+    for _ in range(6):
+        clock.advance(10)
+        held.copy().do(read)
+    assert held.do(state).result == "unknown"
+
+
+def test_the_mark_of_a_rotation_is_not_counted_listed_or_owned(site: Site, ann: Browser) -> None:
+    for _ in range(3):
+        ann.do(lambda session: session.rotate())
+    assert site.middleware.sessions.count() == 1
+    assert len(site.middleware.sessions.of(ANN)) == 1
+    assert site.middleware.sessions.revoke_all(ANN) == 1
+
+
+def test_a_rotation_without_the_mark_is_done_all_the_same(site: Site, ann: Browser) -> None:
+    held = ann.copy()
+    site.calls.fail("create")
+    answer = ann.do(lambda session: session.rotate())
+    assert answer.code == 200
+    site.calls.recover()
+    assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
+    assert held.do(state).result == "unknown"
+
+
+def test_two_logins_at_once_from_one_token_both_get_a_session(site: Site, browser: Browser) -> None:
+    browser.do(put(cart=["bun"]))
+    second = browser.copy()
+
+    def slow(session: Session) -> None:
+        session["own"] = 1
+        session.get("cart")
+        browser.do(log_in(ANN))
+        log_in(ANN)(session)
+
+    answer = second.do(slow)
+    assert answer.cookie, answer
+    assert browser.do(read).result == {"cart": ["bun"], "user": ANN}
+    assert second.do(read).result == {"own": 1, "user": ANN}
+    assert len(site.middleware.sessions.of(ANN)) == 2
+
+
+def test_two_logins_at_once_of_two_users_share_nothing(browser: Browser) -> None:
+    browser.do(put(cart=["bun"]))
+    second = browser.copy()
+    second.do(lambda session: (session.get("cart"), browser.do(log_in(ANN)), log_in(BOB)(session)))
+    assert browser.do(read).result == {"cart": ["bun"], "user": ANN}
+    assert second.do(read).result == {"user": BOB}
+
+
+def test_a_rotation_that_meets_a_conflict_merges_and_tries_again(site: Site, ann: Browser) -> None:
+    held = ann.copy()
+    site.calls.before["rotate"] = lambda: held.do(put(late=1))
+    ann.do(lambda session: session.rotate())
+    assert ann.do(read).result == {"cart": ["bun"], "user": ANN, "late": 1}
+    assert site.happened("conflict"), site.events
+
+
+def test_a_login_that_meets_a_conflict_merges_and_tries_again(site: Site, browser: Browser) -> None:
+    browser.do(put(cart=["bun"]))
+    held = browser.copy()
+    site.calls.before["rotate"] = lambda: held.do(lambda session: session["cart"].append("pie"))
+    browser.do(log_in(ANN))
+    assert browser.do(read).result == {"cart": ["bun", "pie"], "user": ANN}
+
+
+def test_two_rotations_at_once_leave_one_session(site: Site, ann: Browser) -> None:
+    held = ann.copy()
+    answer = held.do(lambda session: (session.rotate(), ann.do(lambda session: session.rotate())))
+    assert answer.cookie is None
+    assert site.middleware.sessions.count() == 1
+    assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
+
+
+def test_logging_another_user_in_drops_the_first_ones_data_and_messages(site: Site, ann: Browser) -> None:
+    ann.do(lambda session: (session.update(secret="ann's"), session.flash("ann's")))
+    ann.do(lambda session: (log_in(BOB)(session), session.update(bobs=1)))
+    assert ann.do(lambda session: (session.copy(), session.flashes())).result == ({"user": BOB, "bobs": 1}, [])
+    assert site.middleware.sessions.of(ANN) == []
+
+
+def test_logging_in_over_a_user_put_there_by_hand_drops_his_data(browser: Browser) -> None:
+    browser.do(put(user=ANN, secret="ann's"))
+    browser.do(log_in(BOB))
+    assert browser.do(read).result == {"user": BOB}
+
+
+def test_logging_in_as_the_user_put_there_by_hand_keeps_the_data(browser: Browser) -> None:
+    browser.do(put(user=ANN, cart=["bun"]))
+    browser.do(log_in(ANN))
+    assert browser.do(read).result == {"user": ANN, "cart": ["bun"]}
+
+
+def test_the_same_user_keeps_the_data_at_a_second_login(ann: Browser) -> None:
+    ann.do(log_in({**ANN, "name": "Ann B."}))
+    assert ann.do(read).result == {"cart": ["bun"], "user": {**ANN, "name": "Ann B."}}
+
+
+def test_what_the_request_wrote_before_logging_another_user_in_is_the_first_ones(ann: Browser) -> None:
+    ann.do(lambda session: (session.update(note="ann's"), log_in(BOB)(session)))
+    assert ann.do(read).result == {"user": BOB}
+
+
+def test_another_users_keys_that_a_parallel_request_wrote_are_dropped_too(site: Site, ann: Browser) -> None:
+    held = ann.copy()
+    site.calls.before["rotate"] = lambda: held.do(put(late="ann's"))
+    ann.do(log_in(BOB))
+    assert ann.do(read).result == {"user": BOB}
+
+
+def test_a_login_gets_a_new_handle_and_is_created_now(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(cart=[]))
+    before = browser.do(lambda session: (session.handle, session.created)).result
+    clock.advance(100)
+    during = browser.do(lambda session: (log_in(ANN)(session), session.handle, session.created)).result[1:]
+    after = browser.do(lambda session: (session.handle, session.created)).result
+    assert during == after
+    assert before[0] != after[0]
+    assert (after[1] - before[1]).total_seconds() == 100
+
+
+# Logging out.
+
+
+def test_logging_out_deletes_the_record_now_and_removes_the_cookie(site: Site, ann: Browser) -> None:
+    def out(session: Session) -> Any:
+        log_out(session)
+        return session.state, session.copy(), session.is_new, site.middleware.sessions.count()
+
+    answer = ann.do(out)
+    assert answer.result == ("destroyed", {}, True, 0)
+    assert answer.cookie, answer
+    assert answer.cookie.removes
+    assert ann.jar == {}
+
+
+def test_logging_out_kills_the_token_in_every_browser_that_has_it(ann: Browser) -> None:
+    others = [ann.copy() for _ in range(3)]
+    ann.do(log_out)
+    assert [other.do(state).result for other in others] == ["unknown"] * 3
+
+
+def test_a_logout_that_crosses_a_rotation_finds_the_session_where_it_is_now(site: Site, ann: Browser) -> None:
+    held = ann.copy()
+    held.do(lambda session: (session.get("user"), ann.do(lambda session: session.rotate()), log_out(session)))
+    assert ann.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
+    assert site.middleware.sessions.count() == 0
+
+
+def test_a_logout_that_crosses_several_rotations_finds_the_session_where_it_is_now(site: Site, ann: Browser) -> None:
+    held = ann.copy()
+
+    def slow(session: Session) -> None:
+        session.get("user")
+        for _ in range(3):
+            ann.do(lambda session: session.rotate())
+        log_out(session)
+
+    held.do(slow)
+    assert site.middleware.sessions.count() == 0
+
+
+def test_writing_after_a_logout_in_the_same_request_starts_a_fresh_session(site: Site, ann: Browser) -> None:
+    held = ann.copy()
+    before = ann.do(lambda session: session.handle).result
+    answer = ann.do(lambda session: (log_out(session), session.update(fresh=1)))
+    assert answer.cookie, answer
+    assert not answer.cookie.removes
+    assert ann.do(lambda session: (session.copy(), session.handle == before)).result == ({"fresh": 1}, False)
+    assert held.do(state).result == "unknown"
+
+
+def test_logging_in_after_a_logout_in_the_same_request_carries_nothing_over(ann: Browser) -> None:
+    ann.do(lambda session: (log_out(session), log_in(BOB)(session)))
+    assert ann.do(read).result == {"user": BOB}
+
+
+def test_a_login_and_a_logout_in_one_request_leave_nothing(site: Site, browser: Browser) -> None:
+    browser.do(put(cart=[1]))
+    answer = browser.do(lambda session: (log_in(ANN)(session), log_out(session)))
+    assert answer.cookie, answer
+    assert answer.cookie.removes
+    assert site.middleware.sessions.count() == 0
+
+
+def test_logging_out_without_a_session_sends_nothing(site: Site, browser: Browser) -> None:
+    answer = browser.do(log_out)
+    assert (answer.cookie, site.calls.counts()) == (None, {})
+
+
+def test_logging_out_with_a_cookie_that_opens_nothing_removes_it(site: Site, ann: Browser) -> None:
+    held = ann.copy()
+    revoke(site)
+    answer = held.do(log_out)
+    assert answer.cookie, answer
+    assert answer.cookie.removes
+
+
+def test_clear_on_a_session_with_an_owner_is_destroy(site: Site, ann: Browser) -> None:
+    answer = ann.do(lambda session: (session.clear(), session.state))
+    assert answer.result == (None, "destroyed")
+    assert site.middleware.sessions.count() == 0
+    assert ann.jar == {}
+
+
+def test_clear_after_a_login_in_the_same_request_is_destroy(site: Site, browser: Browser) -> None:
+    browser.do(put(cart=[]))
+    browser.do(lambda session: (log_in(ANN)(session), session.clear()))
+    assert (site.middleware.sessions.count(), browser.jar) == (0, {})
+
+
+def test_a_session_ended_while_a_second_middleware_holds_it_stays_ended(make_site: MakeSite) -> None:
+    one, two = make_site(), make_site()
+    ann = one.browser()
+    ann.do(log_in(ANN))
+    held = two.browser()
+    held.jar = dict(ann.jar)
+
+    def slow(session: Session) -> None:
+        session.get("user")
+        ann.do(log_out)
+        with pytest.raises(SessionGone):
+            session.atomic(lambda data: data.update(a=1))
+
+    held.do(slow)
+    assert two.middleware.sessions.count() == 0

@@ -1,0 +1,414 @@
+"""Rule 4: overlapping requests of one visitor lose nothing of each other's; and ``atomic``, for anything stricter.
+
+R1 is a request whose application lets R2 run from beginning to end inside it: what would take two threads and luck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import MakeSite
+from tests.http.site import ANN, Answer, Browser, Site, log_in, log_out, put, read
+from tests.http.stores import SERVER
+from wsgi_session import Session, SessionGone, UnsupportedValue, draft
+from wsgi_session.testing.clock import FakeClock
+
+pytestmark = pytest.mark.needs(SERVER)
+Change = Callable[[Session], Any]
+
+
+def overlap(browser: Browser, first: Change, second: Change, *, look: bool = True) -> Answer:
+    """Let R1 load the session, R2 do ``second`` and be answered, then R1 do ``first``."""
+
+    def slow(session: Session) -> None:
+        if look:
+            session.get("anything")
+        answer = browser.copy().do(second)
+        assert answer.code == 200, answer
+        first(session)
+
+    return browser.do(slow)
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Browser:
+    """A browser whose session holds ``a`` and ``cart``."""
+    browser.do(put(a=1, cart=["bun"]))
+    return browser
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "then"),
+    [
+        (put(b=2), put(c=3), {"a": 1, "cart": ["bun"], "b": 2, "c": 3}),
+        (put(a=2), put(cart=[]), {"a": 2, "cart": []}),
+        (put(a=2), put(a=3), {"a": 2, "cart": ["bun"]}),
+        (put(a=2), lambda session: session.pop("a"), {"a": 2, "cart": ["bun"]}),
+        (lambda session: session.pop("a"), put(a=2), {"cart": ["bun"]}),
+        (lambda session: session.pop("a"), put(b=2), {"cart": ["bun"], "b": 2}),
+        (lambda session: session.pop("a"), lambda session: session.pop("cart"), {}),
+        (lambda session: session["cart"].append("pie"), put(a=2), {"a": 2, "cart": ["bun", "pie"]}),
+        (put(a=2), lambda session: session["cart"].append("pie"), {"a": 2, "cart": ["bun", "pie"]}),
+        (read, put(a=2), {"a": 2, "cart": ["bun"]}),
+        (lambda session: session["cart"], lambda session: session["cart"].append("pie"), {"a": 1, "cart": ["bun", "pie"]}),
+        (lambda session: session.clear(), put(b=2), {}),
+        (lambda session: (session.clear(), session.update(b=1)), put(c=2), {"b": 1}),
+        (put(b=2), lambda session: session.clear(), {"b": 2}),
+        (lambda session: session.rotate(), put(b=2), {"a": 1, "cart": ["bun"], "b": 2}),
+        (log_in(ANN), put(b=2), {"a": 1, "cart": ["bun"], "b": 2, "user": ANN}),
+    ],
+)  # fmt: skip
+def test_two_overlapping_requests_lose_nothing_of_each_others(
+    visitor: Browser, first: Change, second: Change, then: dict[str, Any]
+) -> None:
+    overlap(visitor, first, second)
+    assert visitor.do(read).result == then
+
+
+@pytest.mark.parametrize("order", ["before", "after"])
+def test_a_change_counts_whether_the_other_request_came_before_or_after_it(visitor: Browser, order: str) -> None:
+    def slow(session: Session) -> None:
+        if order == "before":
+            session["b"] = 2
+        else:
+            session.get("a")
+        visitor.copy().do(put(c=3))
+        session["b"] = 2
+
+    visitor.do(slow)
+    assert visitor.do(read).result == {"a": 1, "cart": ["bun"], "b": 2, "c": 3}
+
+
+def test_the_second_writer_is_told_of_the_merge_in_an_event(site: Site, visitor: Browser) -> None:
+    overlap(visitor, put(b=2), put(c=3))
+    (conflict,) = site.happened("conflict")
+    assert conflict == {"handle": visitor.do(lambda session: session.handle).result}
+
+
+def test_a_request_that_only_reads_meets_no_conflict(site: Site, visitor: Browser) -> None:
+    overlap(visitor, read, put(c=3))
+    assert site.happened("conflict") == []
+
+
+def test_many_overlapping_requests_lose_nothing(visitor: Browser) -> None:
+    def nested(depth: int) -> Change:
+        def change(session: Session) -> None:
+            session[f"before {depth}"] = depth
+            if depth:
+                visitor.copy().do(nested(depth - 1))
+            session[f"after {depth}"] = depth
+
+        return change
+
+    visitor.do(nested(12))
+    kept = visitor.do(read).result
+    wanted = {f"{when} {depth}" for when in ("before", "after") for depth in range(13)}
+    assert wanted - set(kept) == set()
+
+
+def test_flash_messages_of_overlapping_requests_are_all_kept(visitor: Browser) -> None:
+    overlap(visitor, lambda session: session.flash("one"), lambda session: session.flash("two"))
+    assert sorted(visitor.do(lambda session: session.flashes()).result) == ["one", "two"]
+
+
+def test_a_flash_message_made_meanwhile_is_not_taken_with_those_that_were_shown(visitor: Browser) -> None:
+    visitor.do(lambda session: session.flash("one"))
+    overlap(visitor, lambda session: session.flashes(), lambda session: session.flash("two"))
+    assert visitor.do(lambda session: session.flashes()).result == ["two"]
+
+
+def test_clear_leaves_the_flash_messages(visitor: Browser) -> None:
+    visitor.do(lambda session: (session.flash("kept"), session.clear()))
+    assert visitor.do(lambda session: (session.copy(), session.flashes())).result == ({}, ["kept"])
+
+
+def test_the_first_requests_of_a_visitor_each_get_a_session_of_their_own(browser: Browser) -> None:
+    other = browser.copy()
+    browser.do(lambda session: (session.update(a=1), other.do(put(b=2))))
+    assert (browser.do(read).result, other.do(read).result) == ({"a": 1}, {"b": 2})
+
+
+class Rival:
+    """Another request that gets in before each write of a session."""
+
+    def __init__(self, visitor: Browser, times: int) -> None:
+        self.visitor = visitor
+        self.times = times
+        self.wrote = 0
+        self._arm()
+
+    def _arm(self) -> None:
+        self.visitor.site.calls.before["replace"] = self._write
+
+    def _write(self) -> None:
+        if self.wrote == self.times:
+            return
+        self.wrote += 1
+        self.visitor.copy().do(put(rival=self.wrote))
+        self._arm()
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let writers step out of each other's way in no time."""
+    monkeypatch.setattr(draft.time, "sleep", lambda seconds: None)
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_save_is_tried_a_hundred_times(site: Site, visitor: Browser) -> None:
+    rival = Rival(visitor, 99)
+    assert visitor.do(put(b=2)).code == 200
+    assert rival.wrote == 99
+    assert visitor.do(read).result == {"a": 1, "cart": ["bun"], "b": 2, "rival": 99}
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_save_that_always_meets_other_writers_is_a_503_after_a_hundred_times(site: Site, visitor: Browser) -> None:
+    rival = Rival(visitor, 1000)
+    assert visitor.do(put(b=2)).code == 503
+    assert rival.wrote == 100
+    assert visitor.do(read).result == {"a": 1, "cart": ["bun"], "rival": 100}
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_a_save_that_meets_other_writers_for_five_seconds_is_a_503(
+    site: Site, visitor: Browser, clock: FakeClock
+) -> None:
+    tries = []
+
+    def write() -> None:
+        tries.append(clock())
+        visitor.copy().do(put(rival=len(tries)))
+        clock.advance(1)
+        site.calls.before["replace"] = write
+
+    site.calls.before["replace"] = write
+    assert visitor.do(put(b=2)).code == 503
+    assert len(tries) == 5
+
+
+# atomic
+
+
+def count(session: Session) -> int:
+    def add(data: dict[str, Any]) -> int:
+        data["count"] = data.get("count", 0) + 1
+        return int(data["count"])
+
+    return session.atomic(add)
+
+
+def test_atomic_counts_every_request(visitor: Browser) -> None:
+    seen: list[int] = []
+
+    def slow(session: Session) -> None:
+        session.get("count")
+        seen.append(visitor.copy().do(count).result)
+        seen.append(count(session))
+
+    visitor.do(slow)
+    assert (seen, visitor.do(read).result["count"]) == ([1, 2], 2)
+
+
+def test_atomic_is_done_again_where_another_request_got_in_between(site: Site, visitor: Browser) -> None:
+    Rival(visitor, 3)
+    calls: list[dict[str, Any]] = []
+
+    def function(data: dict[str, Any]) -> int:
+        calls.append(dict(data))
+        return len(calls)
+
+    answer = visitor.do(lambda session: session.atomic(function))
+    assert answer.result == 4
+    assert [data.get("rival") for data in calls] == [None, 1, 2, 3]
+
+
+def test_a_code_is_used_once(visitor: Browser) -> None:
+    visitor.do(put(code="abc"))
+    taken = []
+
+    def take(session: Session) -> Any:
+        return session.atomic(lambda data: data.pop("code", None))
+
+    def slow(session: Session) -> None:
+        assert session["code"] == "abc"
+        taken.append(visitor.copy().do(take).result)
+        taken.append(take(session))
+
+    visitor.do(slow)
+    assert taken == ["abc", None]
+
+
+def test_atomic_gets_the_newest_data_with_this_requests_pending_changes(visitor: Browser) -> None:
+    def slow(session: Session) -> Any:
+        session["b"] = 2
+        session["cart"].append("pie")
+        del session["a"]
+        visitor.copy().do(put(c=3))
+        return session.atomic(lambda data: (type(data), dict(data)))
+
+    kind, data = visitor.do(slow).result
+    assert (kind, data) == (dict, {"cart": ["bun", "pie"], "b": 2, "c": 3})
+    assert visitor.do(read).result == data
+
+
+def test_atomic_saves_at_the_call(site: Site, visitor: Browser) -> None:
+    def slow(session: Session) -> Any:
+        session["pending"] = 1
+        session.atomic(lambda data: data.update(b=2))
+        return visitor.copy().do(read).result
+
+    assert visitor.do(slow).result == {"a": 1, "cart": ["bun"], "pending": 1, "b": 2}
+    assert site.calls.counts() == {"create": 1, "load": 2, "replace": 1}
+
+
+def test_what_atomic_stored_is_seen_in_the_session_and_the_objects_handed_out_stay(visitor: Browser) -> None:
+    def change(session: Session) -> Any:
+        cart = session["cart"]
+        session.atomic(lambda data: data.update(b=[2]))
+        cart.append("pie")
+        return session["b"], session["cart"] is cart
+
+    assert visitor.do(change).result == ([2], True)
+    assert visitor.do(read).result == {"a": 1, "cart": ["bun", "pie"], "b": [2]}
+
+
+def test_atomic_changes_nested_values_of_its_own_copies(visitor: Browser) -> None:
+    def change(session: Session) -> Any:
+        session.atomic(lambda data: data["cart"].append("pie"))
+        return list(session["cart"])
+
+    assert visitor.do(change).result == ["bun", "pie"]
+    assert visitor.do(read).result["cart"] == ["bun", "pie"]
+
+
+def test_atomic_makes_a_session_where_there_is_none(site: Site, browser: Browser) -> None:
+    answer = browser.do(count)
+    assert (answer.result, bool(answer.cookie), site.calls.counts()) == (1, True, {"create": 1})
+    assert browser.do(read).result == {"count": 1}
+
+
+def test_atomic_of_a_function_that_raises_saves_nothing(site: Site, visitor: Browser) -> None:
+    def change(session: Session) -> None:
+        with pytest.raises(ZeroDivisionError):
+            session.atomic(lambda data: data.update(b=1 / 0))
+
+    site.forget()
+    visitor.do(change)
+    assert site.calls.counts() == {"load": 1}
+
+
+def test_atomic_refuses_what_cannot_be_kept_and_saves_nothing(visitor: Browser) -> None:
+    def change(session: Session) -> None:
+        with pytest.raises(UnsupportedValue, match=r"b\[1\]: object"):
+            session.atomic(lambda data: data.update(b=[0, object()]))
+        with pytest.raises(UnsupportedValue, match="key of type int"):
+            session.atomic(lambda data: data.update({7: 1}))  # type: ignore[dict-item]
+
+    visitor.do(change)
+    assert visitor.do(read).result == {"a": 1, "cart": ["bun"]}
+
+
+@pytest.mark.parametrize("ending", [lambda session: session.destroy(), lambda session: session.rotate(), log_in(ANN)])
+def test_atomic_on_a_session_that_has_ended_raises_session_gone(visitor: Browser, ending: Change) -> None:
+    handles = []
+
+    def slow(session: Session) -> None:
+        handles.append(session.handle)
+        visitor.copy().do(ending)
+        with pytest.raises(SessionGone) as caught:
+            session.atomic(lambda data: data.update(b=2))
+        handles.append(caught.value.handle)
+
+    answer = visitor.do(slow)
+    assert (answer.code, answer.cookie) == (200, None)
+    assert handles[0] == handles[1]
+
+
+def test_atomic_raises_session_gone_every_time(visitor: Browser) -> None:
+    def slow(session: Session) -> None:
+        session.get("a")
+        visitor.copy().do(lambda session: session.destroy())
+        for _ in range(2):
+            with pytest.raises(SessionGone):
+                session.atomic(lambda data: data.update(b=2))
+
+    visitor.do(slow)
+    assert visitor.do(read).result == {}
+
+
+def test_atomic_with_a_token_rotated_away_raises_session_gone(visitor: Browser) -> None:
+    held = visitor.copy()
+    visitor.do(lambda session: session.rotate())
+
+    def late(session: Session) -> None:
+        with pytest.raises(SessionGone):
+            session.atomic(lambda data: data.update(b=2))
+
+    assert held.do(late).cookie is None
+    assert visitor.do(read).result == {"a": 1, "cart": ["bun"]}
+
+
+def test_atomic_after_destroy_starts_a_fresh_session(visitor: Browser) -> None:
+    answer = visitor.do(lambda session: (session.destroy(), count(session)))
+    assert answer.cookie, answer
+    assert not answer.cookie.removes
+    assert visitor.do(read).result == {"count": 1}
+
+
+def test_atomic_carries_a_login_with_it(site: Site, visitor: Browser) -> None:
+    def change(session: Session) -> Any:
+        log_in(ANN)(session)
+        session.atomic(lambda data: data.update(b=2))
+        return visitor.copy().do(lambda session: session.state).result
+
+    assert visitor.do(change).result == "rotated"
+    assert visitor.do(read).result == {"a": 1, "cart": ["bun"], "b": 2, "user": ANN}
+    assert len(site.middleware.sessions.of(ANN)) == 1
+
+
+def test_atomic_keeps_flash_messages_and_the_owner(site: Site, visitor: Browser) -> None:
+    visitor.do(log_in(ANN))
+    visitor.do(lambda session: (session.flash("kept"), session.atomic(lambda data: data.clear())))
+    assert visitor.do(lambda session: (session.copy(), session.flashes())).result == ({}, ["kept"])
+    assert site.middleware.sessions.revoke_all(ANN) == 1
+
+
+def test_atomic_on_a_corrupt_record_raises_session_gone_and_leaves_it(
+    make_site: MakeSite, visitor: Browser
+) -> None:
+    from tests.http.test_corrupt import damage
+
+    damage(visitor, value=b"\xc1")
+
+    def change(session: Session) -> None:
+        with pytest.raises(SessionGone):
+            session.atomic(lambda data: data.update(b=2))
+
+    assert visitor.do(change).code == 200
+    assert visitor.site.happened("corrupt"), visitor.site.events
+
+
+def test_atomic_in_a_session_that_is_out_of_order_raises_and_nothing_is_lost(site: Site, visitor: Browser) -> None:
+    site.calls.fail("replace")
+    answer = visitor.do(count)
+    assert (answer.code, answer.cookies) == (503, [])
+    site.calls.recover()
+    assert visitor.do(count).result == 1
+
+
+def test_a_logout_ends_what_atomic_would_save(visitor: Browser) -> None:
+    visitor.do(log_in(ANN))
+
+    def slow(session: Session) -> None:
+        def function(data: dict[str, Any]) -> None:
+            visitor.copy().do(log_out)
+
+        with pytest.raises(SessionGone):
+            session.atomic(function)
+
+    visitor.do(slow)
+    assert visitor.do(lambda session: session.state).result == "unknown"
