@@ -178,6 +178,13 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_every_test_that_is_named_is_there() -> None:
+    named = re.findall(r"\[(test_\w+)\]\(([^)]+)\)", README)
+    assert len(named) >= 3
+    for name, path in named:
+        assert f"\ndef {name}(" in (ROOT / path).read_text("utf-8"), f"{path} has no {name}"
+
+
 def anchors(page: Path) -> set[str]:
     """The names that a Markdown page's headings can be linked by."""
     headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.M)
