@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -172,7 +172,20 @@ class Counts(Protocol):
         """Return how many sessions of ``namespace`` (``None``: of all) are alive, tombstones not among them."""
 
 
+@runtime_checkable
+class Scans(Protocol):
+    """A store that can be gone through from end to end: for moving to another one, and for statistics."""
+
+    def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        """Yield key and record of every live session, tombstones not among them, a few at a time.
+
+        Sessions that begin or end meanwhile may or may not be among them; deleting what was yielded skips none of the
+        others.
+        """
+
+
 # Last, because these stand on what is above.
 from wsgi_session.stores.memory import MemoryStore as MemoryStore  # noqa: E402
+from wsgi_session.stores.migrating import MigratingStore as MigratingStore  # noqa: E402
 from wsgi_session.stores.sqlite import SQLiteStore as SQLiteStore  # noqa: E402
 from wsgi_session.stores.urls import open_store as open_store  # noqa: E402

@@ -1,0 +1,514 @@
+"""The conformance suite fails a store that breaks a promise: each of these breaks one, as real stores have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import pytest
+
+from wsgi_session.errors import KeyExists
+from wsgi_session.stores import MemoryStore, Outcome, Record, Store
+from wsgi_session.testing import harness
+from wsgi_session.testing.clock import FakeClock
+from wsgi_session.testing.conformance import StoreConformance
+from wsgi_session.testing.harness import at_once, equal, refuses
+
+
+def failures(make: Callable[[], Store], **attributes: object) -> dict[str, Exception]:
+    """Run the whole suite against a store, as pytest would; return what failed."""
+
+    class Suite(StoreConformance):
+        def make_store(self) -> Store:
+            return make()
+
+    failed: dict[str, Exception] = {}
+    for name in sorted(name for name in dir(Suite) if name.startswith("test_")):
+        suite = Suite()
+        for attribute, value in attributes.items():
+            setattr(suite, attribute, value)
+        suite.setup_method()
+        try:
+            getattr(suite, name)()
+        except Exception as error:
+            failed[name] = error
+        finally:
+            suite.teardown_method()
+    return failed
+
+
+class UpsertingReplace(MemoryStore):
+    """A write to what is gone creates it: CVE-2025-46336."""
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        outcome = super().replace(key, record, version, now)
+        if outcome is Outcome.GONE:
+            self.delete(key)
+            self.create(key, record, now)
+            return Outcome.SAVED
+        return outcome
+
+
+class BlindReplace(MemoryStore):
+    """The last writer wins over everything."""
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        stored = self.load(key, now)
+        return super().replace(key, record, stored.version if stored else version, now)
+
+
+class CheckThenSet(MemoryStore):
+    """Compares, and sets in a second step."""
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        stored = self.load(key, now)
+        if stored is None:
+            return Outcome.GONE
+        if stored.version == record.version:
+            return Outcome.SAVED
+        if stored.version != version:
+            return Outcome.CONFLICT
+        pause()
+        super().replace(key, record, getattr(self.load(key, now), "version", b""), now)
+        return Outcome.SAVED
+
+
+class ForgetfulReplace(MemoryStore):
+    """Does not know its own write again."""
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        stored = self.load(key, now)
+        if stored is not None and stored.version == record.version:
+            return Outcome.CONFLICT
+        return super().replace(key, record, version, now)
+
+
+class EagerReplace(MemoryStore):
+    """Takes over the owner and everything else that only create and rotate set."""
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        stored = self.load(key, now)
+        if stored is not None and stored.version == version:
+            self.delete(key)
+            self.create(key, record, now)
+            return Outcome.SAVED
+        return super().replace(key, record, version, now)
+
+
+class BackwardReplace(MemoryStore):
+    """Sets the times to those of the slower writer."""
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        outcome = super().replace(key, record, version, now)
+        if outcome is Outcome.SAVED:
+            force(self, key, touched=record.touched, expires=record.expires)
+        return outcome
+
+
+class ResurrectingTouch(MemoryStore):
+    """A touch of a dead record wakes it."""
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        return super().touch(key, touched, expires, 0.0)
+
+
+class CreatingTouch(MemoryStore):
+    """A touch of what is not there makes it."""
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        if not super().touch(key, touched, expires, now):
+            try:
+                self.create(key, Record(b"", b"", "h", now, touched, expires), now)
+            except KeyExists:
+                return False
+        return True
+
+
+class BackwardTouch(MemoryStore):
+    """The slower of two touches wins."""
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        done = super().touch(key, touched, expires, now)
+        if done:
+            force(self, key, touched=touched, expires=expires)
+        return done
+
+
+class VersionedTouch(MemoryStore):
+    """A touch counts as a write, and makes every save beside it a conflict."""
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        done = super().touch(key, touched, expires, now)
+        if done:
+            force(self, key, version=os.urandom(16))
+        return done
+
+
+class TombstoneTouch(MemoryStore):
+    """A touch keeps a tombstone for ever."""
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        stored = self.load(key, now)
+        if stored is not None and not stored.handle:
+            force(self, key, touched=touched, expires=expires)
+            return True
+        return super().touch(key, touched, expires, now)
+
+
+class TakeOver(MemoryStore):
+    """Create is save: one session takes the place of another (tower-sessions 0.12.1)."""
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        self.delete(key)
+        super().create(key, record, now)
+
+
+class LookThenCreate(MemoryStore):
+    """Looks, and creates in a second step."""
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        if self.load(key, now) is not None:
+            raise KeyExists("there")
+        pause()
+        self.delete(key)
+        super().create(key, record, now)
+
+
+class TimidCreate(MemoryStore):
+    """A dead record is in the way for ever."""
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        super().create(key, record, 0.0)
+
+
+class TwoStepRotate(MemoryStore):
+    """Creates the new and deletes the old, without a look at who was faster."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        there, stored = self.load(new, now), self.load(old, now)
+        if there is not None and there.version == record.version:
+            return Outcome.SAVED
+        if stored is None:
+            return Outcome.GONE
+        if stored.version != version:
+            return Outcome.CONFLICT
+        pause()
+        self.create(new, record, now)
+        self.delete(old)
+        return Outcome.SAVED
+
+
+class CopyingRotate(MemoryStore):
+    """The old token goes on working: session fixation."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        stored = self.load(old, now)
+        outcome = super().rotate(old, new, record, version, now)
+        if outcome is Outcome.SAVED and stored is not None:
+            self.create(old, stored, now)
+        return outcome
+
+
+class OverwritingRotate(MemoryStore):
+    """Rotates onto whoever is there."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        there, stored = self.load(new, now), self.load(old, now)
+        if stored is not None and stored.version == version and there is not None:
+            self.delete(new)
+        return super().rotate(old, new, record, version, now)
+
+
+class KeepingRotate(MemoryStore):
+    """Keeps the owner that the session had before the login."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        stored = self.load(old, now)
+        return super().rotate(old, new, record._replace(owner=stored.owner if stored else None), version, now)
+
+
+class ForgetfulRotate(MemoryStore):
+    """Does not know its own rotation again."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        return Outcome.GONE if self.load(new, now) else super().rotate(old, new, record, version, now)
+
+
+class LosingRotate(MemoryStore):
+    """Deletes the old one before it knows that the new one can be."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        there, stored = self.load(new, now), self.load(old, now)
+        if there is not None and stored is not None and there.version != record.version:
+            self.delete(old)
+            raise KeyExists("there")
+        return super().rotate(old, new, record, version, now)
+
+
+class DeafDelete(MemoryStore):
+    """Always says that something was there."""
+
+    def delete(self, key: bytes) -> bool:
+        super().delete(key)
+        return True
+
+
+class TextKeys(MemoryStore):
+    """Compares keys as a database's text columns do: without case."""
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        return super().load(key.lower(), now)
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        super().create(key.lower(), record, now)
+
+    def delete(self, key: bytes) -> bool:
+        return super().delete(key.lower())
+
+
+class WholeSeconds(MemoryStore):
+    """Keeps times as integers."""
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        super().create(key, record._replace(touched=float(int(record.touched))), now)
+
+
+class NumbersForBooleans(MemoryStore):
+    """Gives back 1 for True."""
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        stored = super().load(key, now)
+        return stored and stored._replace(persistent=int(stored.persistent))  # type: ignore[arg-type]
+
+
+class StrippedData(MemoryStore):
+    """Cuts data at the first NUL byte."""
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        super().create(key, record._replace(data=record.data.partition(b"\0")[0]), now)
+
+
+class UndyingLoad(MemoryStore):
+    """A record is dead when the sweeper has come by."""
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        return super().load(key, 0.0)
+
+
+class OffByOne(MemoryStore):
+    """Alive at the very moment of expires."""
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        return super().load(key, now - 1e-6)
+
+
+class ListsTheDead(MemoryStore):
+    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
+        return super().of_owner(owner, 0.0)
+
+
+class ListsInAnyOrder(MemoryStore):
+    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
+        return super().of_owner(owner, now)[::-1]
+
+
+class ListsAtMostOne(MemoryStore):
+    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
+        return super().of_owner(owner, now)[:1]
+
+
+class CountsEverybody(MemoryStore):
+    def count(self, now: float, namespace: str | None = None) -> int:
+        return super().count(now)
+
+
+class CountsTheDead(MemoryStore):
+    def count(self, now: float, namespace: str | None = None) -> int:
+        return super().count(0.0, namespace)
+
+
+class CountsTombstones(MemoryStore):
+    def count(self, now: float, namespace: str | None = None) -> int:
+        return super().count(now, namespace) + sum(not record.handle for record in self._anonymous.values())
+
+
+class SweepsWithoutGrace(MemoryStore):
+    def sweep(self, limit: int, now: float) -> int:
+        return super().sweep(limit, now + 3601)
+
+
+class SweepsWithoutLimit(MemoryStore):
+    def sweep(self, limit: int, now: float) -> int:
+        return super().sweep(1000, now)
+
+
+class SweepsNothing(MemoryStore):
+    def sweep(self, limit: int, now: float) -> int:
+        return 0
+
+
+def pause() -> None:
+    """Let another thread in between two steps, as a round trip to a server does."""
+    os.sched_yield() if hasattr(os, "sched_yield") else None
+
+
+def force(store: MemoryStore, key: bytes, **fields: object) -> None:
+    kept = store._owned if key in store._owned else store._anonymous
+    kept[key] = kept[key]._replace(**fields)  # type: ignore[arg-type]
+
+
+BROKEN = {
+    UpsertingReplace: "replace_of_what_is_deleted_expired_or_unknown",
+    BlindReplace: "replace_answers_conflict_to_another_version",
+    CheckThenSet: "no_update_is_lost",
+    ForgetfulReplace: "replace_whose_answer_was_lost",
+    EagerReplace: "replace_leaves_what_only_create_and_rotate_set",
+    BackwardReplace: "replace_moves_neither_time_back",
+    ResurrectingTouch: "touch_of_what_is_deleted_expired_or_unknown",
+    CreatingTouch: "touch_of_what_is_deleted_expired_or_unknown",
+    BackwardTouch: "touch_moves_neither_time_back",
+    VersionedTouch: "replace_keeps_a_touch_that_came_between",
+    TombstoneTouch: "touch_leaves_a_tombstone_alone",
+    TakeOver: "create_never_overwrites_a_live_record",
+    LookThenCreate: "of_many_that_create_one_key_exactly_one_does",
+    TimidCreate: "create_takes_the_place_of_a_dead_record",
+    TwoStepRotate: "of_many_that_rotate_one_session_exactly_one_does",
+    CopyingRotate: "rotate_kills_the_old_key",
+    OverwritingRotate: "rotate_onto_a_live_record_is_refused",
+    KeepingRotate: "rotate_kills_the_old_key_and_takes_every_field",
+    ForgetfulRotate: "rotate_whose_answer_was_lost",
+    LosingRotate: "rotate_onto_a_live_record_is_refused",
+    DeafDelete: "delete_removes_now_and_says_whether",
+    TextKeys: "keys_are_compared_as_bytes",
+    WholeSeconds: "what_was_created_comes_back_field_by_field",
+    NumbersForBooleans: "what_was_created_comes_back_field_by_field_in_its_type",
+    StrippedData: "data_of_any_bytes",
+    UndyingLoad: "a_record_is_alive_before_expires",
+    OffByOne: "a_record_is_alive_before_expires_and_dead_from_then_on",
+    ListsTheDead: "what_is_dead_deleted_or_rotated_away_is_not_listed",
+    ListsInAnyOrder: "an_owner_is_found_by_sessions_of_his_own_only_oldest_first",
+    ListsAtMostOne: "an_owner_is_found",
+    CountsEverybody: "only_live_sessions_are_counted_each_in_its_namespace",
+    CountsTheDead: "only_live_sessions_are_counted",
+    CountsTombstones: "only_live_sessions_are_counted",
+    SweepsWithoutGrace: "a_sweep_takes_only_what_has_been_dead_for_over_an_hour",
+    SweepsWithoutLimit: "a_sweep_takes_at_most_as_many",
+    SweepsNothing: "a_sweep_takes_only",
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN, ids=lambda broken: broken.__name__)
+def test_a_store_that_breaks_a_promise_fails_the_test_of_that_promise(broken: type[MemoryStore]) -> None:
+    failed = failures(broken)
+    assert any(BROKEN[broken] in name for name in failed), f"failed: {sorted(failed)}"
+
+
+def test_a_correct_store_passes_all_of_it() -> None:
+    assert failures(MemoryStore) == {}
+
+
+class Minimal(Store):
+    """The seven methods and no more."""
+
+    def __init__(self) -> None:
+        self._inner = MemoryStore()
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        return self._inner.load(key, now)
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        self._inner.create(key, record, now)
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        return self._inner.replace(key, record, version, now)
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        return self._inner.rotate(old, new, record, version, now)
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        return self._inner.touch(key, touched, expires, now)
+
+    def delete(self, key: bytes) -> bool:
+        return self._inner.delete(key)
+
+    def ping(self) -> None:
+        self._inner.ping()
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def test_a_store_that_offers_no_more_than_it_must_passes_when_it_says_so() -> None:
+    assert failures(Minimal, sweeps=False, lists_owners=False, counts=False) == {}
+    assert list(failures(Minimal)) == ["test_the_store_offers_what_this_suite_was_told"]
+
+
+def test_a_store_of_which_a_record_vanishes_is_caught_in_the_act() -> None:
+    class Vanishing(MemoryStore):
+        def load(self, key: bytes, now: float) -> Record | None:
+            return None
+
+    failed = failures(Vanishing)
+    assert "nobody deleted it" in str(failed["test_of_many_that_save_over_the_version_they_loaded_no_update_is_lost"])
+
+
+def test_a_suite_without_make_store_says_what_to_write() -> None:
+    suite = StoreConformance()
+    suite.setup_method()
+    with pytest.raises(NotImplementedError, match="write make_store"):
+        _ = suite.store
+
+
+def test_a_failure_says_what_was_seen_and_shortens_what_is_long() -> None:
+    with pytest.raises(AssertionError) as caught:
+        equal(bytes(5000), b"wanted", "load of the data")
+    message = str(caught.value)
+    assert message.startswith(r"load of the data: saw b'\x00\x00")
+    assert "(20,003 characters), wanted b'wanted'" in message
+    assert len(message) < 800
+
+
+def test_what_should_have_been_refused_and_was_not_is_a_failure() -> None:
+    with pytest.raises(AssertionError, match="create: wanted KeyExists, but the call returned 5"):
+        refuses(KeyExists, lambda: 5, "create")
+
+
+def test_an_exception_in_a_thread_is_the_failure_of_the_race() -> None:
+    def fail() -> None:
+        raise LookupError("in a thread")
+
+    calls: Sequence[Callable[[], object]] = [fail, lambda: 1]
+    interval = sys.getswitchinterval()
+    with pytest.raises(LookupError, match="in a thread"):
+        at_once(calls)
+    assert sys.getswitchinterval() == interval
+
+
+def test_a_store_that_hangs_fails_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "PATIENCE", 0.05)
+    release = threading.Event()
+    try:
+        with pytest.raises(AssertionError, match=r"threads that came back within 0\.05 s: saw 1, wanted 2"):
+            at_once([release.wait, lambda: True])
+    finally:
+        release.set()
+
+
+def test_the_suite_needs_no_pytest() -> None:
+    code = "import sys; sys.modules['pytest'] = None; import wsgi_session.testing.conformance"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_clock_moves_only_when_it_is_told() -> None:
+    clock = FakeClock()
+    assert clock() == clock() == FakeClock.START
+    clock.advance(1.5)
+    clock.advance(timedelta(hours=1))
+    clock.advance(-0.5)
+    assert clock() == FakeClock.START + 3601.0
+    assert repr(clock) == f"FakeClock({FakeClock.START + 3601.0!r})"
+    assert FakeClock(5)() == 5.0

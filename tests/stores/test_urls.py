@@ -1,0 +1,195 @@
+"""open_store: which store a URL names, and what it says of one that names none."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wsgi_session.errors import ConfigError
+from wsgi_session.stores import MemoryStore, SQLiteStore, Store, open_store
+from wsgi_session.stores.options import choice, count, query_options, seconds, switch, without_secrets
+
+PASSWORD = "hunter2"
+
+
+def test_memory_is_a_memory_store() -> None:
+    with open_store("memory://") as store:
+        assert repr(store) == "MemoryStore(max_sessions=100000)"
+
+
+def test_memory_takes_its_bound_and_whether_it_sweeps() -> None:
+    with open_store("memory://?max_sessions=7&sweep=off") as store:
+        assert isinstance(store, MemoryStore)
+        assert store._max_sessions == 7
+        assert store._sweeps is False
+
+
+def test_three_slashes_name_a_path_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with open_store("sqlite:///sessions.db") as store:
+        assert repr(store) == f"SQLiteStore({str(tmp_path / 'sessions.db')!r})"
+
+
+def test_four_slashes_name_a_path_from_the_root(tmp_path: Path) -> None:
+    with open_store(f"sqlite:///{tmp_path}/a%20b%3F.db") as store:
+        assert repr(store) == f"SQLiteStore({str(tmp_path / 'a b?.db')!r})"
+
+
+def test_sqlite_takes_its_options(tmp_path: Path) -> None:
+    with open_store(f"SQLite:///{tmp_path}/x.db?synchronous=full&timeout=2.5&pool=3&sweep=off") as store:
+        assert isinstance(store, SQLiteStore)
+        seen = (store._synchronous, store._busy_timeout, store._pool_size, store._sweeps)
+        assert seen == ("full", 2.5, 3, False)
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sessions.db", r"'sessions\.db' is no URL: write sqlite:///sessions\.db"),
+        ("", r"'' is no URL"),
+        ("nosuch://host/1", r"no store is known for nosuch://; there are: .*memory://.*sqlite://"),
+        ("memory://?max_session=5", r"no option 'max_session'; the options are: max_sessions, sweep"),
+        ("memory://?max_sessions=0", r"max_sessions='0': give a whole number, 1 or more"),
+        ("memory://?max_sessions=", r"max_sessions='': give a whole number"),
+        ("memory://?max_sessions=5&max_sessions=6", r"'max_sessions' is given twice"),
+        ("memory://cache", r"memory://cache: .* write memory://"),
+        ("sqlite://sessions.db", r"write sqlite:///sessions\.db"),
+        ("sqlite://", r"write sqlite:///sessions\.db"),
+        ("sqlite:///", r"write sqlite:///sessions\.db"),
+        ("sqlite:///a#b.db", r"# in a path as .*%23"),
+        ("sqlite:///:memory:", r"write memory://"),
+        ("sqlite:///x.db?synchronous=off", r"synchronous='off': give normal or full"),
+        ("sqlite:///x.db?timeout=soon", r"timeout='soon': give seconds, more than 0"),
+        ("sqlite:///x.db?timeout=-1", r"timeout='-1': give seconds"),
+        ("sqlite:///x.db?timeout=inf", r"timeout='inf': give seconds"),
+        ("sqlite:///x.db?pool=two", r"pool='two': give a whole number"),
+        ("sqlite:///x.db?sweep=no", r"sweep='no': give on or off"),
+        ("sqlite:///x.db?mode=ro", r"no option 'mode'; the options are: pool, sweep, synchronous, timeout"),
+    ],
+)
+def test_a_url_that_names_no_store_is_refused_with_what_to_write(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        open_store(url)
+
+
+def test_a_url_that_takes_no_options_says_so() -> None:
+    with pytest.raises(ConfigError, match=r"no option 'x'; the options are: none"):
+        query_options("some://where?x=1", {})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"nosuch://ann:{PASSWORD}@host/0",
+        f"memory://ann:{PASSWORD}@host",
+        f"memory://ann:{PASSWORD}?@host",
+        f"memory://?password={PASSWORD}",
+        f"sqlite://ann:{PASSWORD}@/x.db",
+        f"sqlite:///x.db?timeout=0&password={PASSWORD}",
+        f"nosuch:ann:{PASSWORD}@host",
+        f"nosuch?{PASSWORD}",
+    ],
+)
+def test_no_message_shows_a_password(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        open_store(url)
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://ann:secret@host:6379/0?password=secret", "redis://***@host:6379/0"),
+        ("redis://:se@cret@host/0", "redis://***@host/0"),
+        ("redis://:se/cr?et@host/0#f", "redis://***@host/0"),
+        ("redis://host/0", "redis://host/0"),
+        ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock"),
+        ("no url", "no url"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
+
+
+def test_options_come_back_as_what_they_are() -> None:
+    known: dict[str, Callable[[str], object]] = {"a": seconds, "b": count, "c": switch, "d": choice("x", "y"), "e": str}
+    seen = query_options("some://where?a=1.5&b=12&c=on&d=y&e=%26", known)
+    assert seen == {"a": 1.5, "b": 12, "c": True, "d": "y", "e": "&"}
+
+
+@pytest.fixture
+def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Return a function that installs a distribution with one entry point of the group."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def install(scheme: str, target: str) -> None:
+        name = f"published{len(list(tmp_path.iterdir()))}"
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[wsgi_session.stores]\n{scheme} = {target}\n")
+        importlib.invalidate_caches()
+
+    return install
+
+
+opened: list[str] = []
+
+
+def published_store(url: str) -> Store:
+    opened.append(url)
+    return MemoryStore(max_sessions=3)
+
+
+def test_a_published_store_is_opened_by_its_scheme_with_the_whole_url(publish: Callable[[str, str], None]) -> None:
+    publish("mine+tls", f"{__name__}:published_store")
+    url = f"mine+tls://ann:{PASSWORD}@host/1?x=2"
+    with open_store(url) as store:
+        assert repr(store) == "MemoryStore(max_sessions=3)"
+    assert opened == [url]
+    with pytest.raises(ConfigError, match=r"there are: .*mine\+tls://"):
+        open_store("nosuch://")
+
+
+@pytest.mark.parametrize("scheme", ["memory", "sqlite"])
+def test_a_published_store_does_not_take_the_place_of_a_bundled_one(
+    publish: Callable[[str, str], None], scheme: str
+) -> None:
+    publish(scheme, "no_such_module:at_all")
+    with pytest.raises(ConfigError, match=r"no option 'x'"):
+        open_store(f"{scheme}:///x.db?x=1" if scheme == "sqlite" else "memory://?x=1")
+
+
+def test_a_published_store_whose_library_is_missing_says_what_is_missing(publish: Callable[[str, str], None]) -> None:
+    publish("theirs", "their_missing_module:open")
+    with pytest.raises(
+        ConfigError, match=r"theirs:// .*No module named 'their_missing_module'.*install what"
+    ) as caught:
+        open_store("theirs://host")
+    assert isinstance(caught.value.__cause__, ImportError)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "extra"),
+    [
+        ("redis", "redis"),
+        ("rediss", "redis"),
+        ("unix", "redis"),
+        ("redis+cluster", "redis"),
+        ("redis+sentinel", "redis"),
+        ("postgresql", "sql"),
+        ("mysql", "sql"),
+        ("mariadb", "sql"),
+        ("cookie", "crypto"),
+    ],
+)
+def test_a_store_of_ours_whose_library_is_missing_says_what_to_install(
+    publish: Callable[[str, str], None], scheme: str, extra: str
+) -> None:
+    # As where the extra is not installed, whatever is installed here: this one comes first on the path.
+    publish(scheme, "a_client_library_that_is_missing:open")
+    with pytest.raises(ConfigError, match=rf"pip install 'wsgi-session\[{extra}\]'"):
+        open_store(f"{scheme}://host")
