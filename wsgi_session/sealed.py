@@ -5,8 +5,8 @@ What is sealed stands in ``sid``, or in up to five cookies if it is long. Text o
     format (1 byte, 1) | key id (4) | salt (16) | nonce (12) | ciphertext and tag (16)
 
 The key id says which secret's key opens it, so that rotation costs no trial loop. Each seal has a key of its own,
-derived from the secret's and the salt: no number of cookies wears a key out (random nonces alone last for 2**32). The seal is
-bound to format, namespace and environ key, so that one for any other purpose opens nothing (CVE-2021-41263,
+derived from the secret's and the salt: no number of cookies wears a key out (random nonces alone last for 2**32). The
+seal is bound to format, namespace and environ key, so that one for any other purpose opens nothing (CVE-2021-41263,
 CVE-2023-48309). Nothing is decoded before the seal has proved genuine (CVE-2026-39324).
 """
 

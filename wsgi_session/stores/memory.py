@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from functools import partial
 from itertools import chain
 
@@ -143,6 +144,12 @@ class MemoryStore(Store):
                 for record in chain(dict.values(self._owned), dict.values(self._anonymous))
                 if now < record.expires and record.handle and (namespace is None or record.namespace == namespace)
             )
+
+    def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        """Yield key and record of every session that was alive when the scan began."""
+        with _lock:
+            kept = [*dict.items(self._anonymous), *dict.items(self._owned)]
+        return ((key, record) for key, record in kept if now < record.expires and record.handle)
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False

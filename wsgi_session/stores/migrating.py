@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
 
 from wsgi_session.errors import KeyExists, Unsupported
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps
@@ -17,9 +16,9 @@ class MigratingStore(Store):
         store = MigratingStore(open_store("redis://localhost"), open_store("sqlite:///sessions.db"))
 
     A session moves in two steps: create in the new store, delete in the old one. If the delete finds nothing, the
-    session was ended in between, and the copy is deleted again. A crash between the steps leaves it in both: the new one
-    counts, and whatever ends a session ends it in both, the old one first. Every process has to use this store before
-    the old one is let go of. Closing it closes both.
+    session was ended in between, and the copy is deleted again. A crash between the steps leaves it in both: the new
+    one counts, and whatever ends a session ends it in both, the old one first. Every process has to use this store
+    before the old one is let go of. Closing it closes both.
     """
 
     def __init__(self, new: Store, old: Store) -> None:
@@ -28,7 +27,7 @@ class MigratingStore(Store):
         self.multiprocess = new.multiprocess and old.multiprocess
 
     @property
-    def sweep_due(self) -> bool:  # type: ignore[override]  # Derived here, kept by every other store.
+    def sweep_due(self) -> bool:
         return self._new.sweep_due or self._old.sweep_due
 
     @sweep_due.setter

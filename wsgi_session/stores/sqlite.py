@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import TypeVar
 
@@ -51,6 +51,9 @@ _DELETE = "DELETE FROM sessions WHERE key = ? AND handle <> ''"
 _OF_OWNER = f"SELECT key, {_FIELDS} FROM sessions WHERE owner = ? AND expires > ? ORDER BY created"  # noqa: S608 - constants
 _COUNT = "SELECT count(*) FROM sessions WHERE expires > ? AND handle <> ''"
 _COUNT_NAMESPACE = f"{_COUNT} AND namespace = ?"
+_SCAN = f"""
+    SELECT rowid, key, {_FIELDS} FROM sessions WHERE rowid > ? AND expires > ? AND handle <> ''
+    ORDER BY rowid LIMIT ?"""  # noqa: S608 - constants
 _DEAD = "SELECT length(data) FROM sessions WHERE expires < ? ORDER BY expires LIMIT ?"
 _SWEEP = """
     DELETE FROM sessions WHERE expires < ?
@@ -153,6 +156,14 @@ class SQLiteStore(Store):
         else:
             ((count,),) = self._run(_COUNT_NAMESPACE, (now, namespace), _rows)
         return int(count)
+
+    def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        """Yield key and record of every live session, in the order of their making."""
+        last = 0
+        while rows := self._run(_SCAN, (last, now, BATCH_RECORDS), _rows):
+            last = rows[-1][0]
+            for _, key, *row in rows:
+                yield key, _record(row)
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
