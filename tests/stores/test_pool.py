@@ -349,3 +349,17 @@ def test_a_fork_that_python_does_not_know_of_is_noticed(store: SQLiteStore) -> N
     assert fork(child, ctypes.PyDLL(None).fork) == 0
     assert inherited._idle == [connection]
     assert store.load(b"before", NOW) is not None
+
+
+def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(store: SQLiteStore) -> None:
+    """What a child does, without the fork that would close them first."""
+    store.create(b"before", record(), NOW)
+    inherited = store._pool
+    (connection,) = inherited._idle
+    inherited.pid = os.getppid()
+    assert store.load(b"before", NOW) is not None
+    assert store._pool is not inherited
+    assert store._pool._inherited is inherited
+    assert inherited._idle == [connection]
+    assert not is_closed(connection)
+    connection.close()

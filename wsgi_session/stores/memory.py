@@ -16,7 +16,7 @@ from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store
 # in the middle of a change. Reading takes none (it would cost more than the rest of a load): each step of it is one
 # operation of a built-in dictionary.
 _lock = threading.Lock()
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 # One call less than Record(...), on the way of every write.

@@ -161,11 +161,10 @@ _forking = threading.Lock()
 
 def _before_fork() -> None:
     _forking.acquire()
-    for reference in _pools.valuerefs():
-        pool = reference()
-        if pool is not None and pool.pid == os.getpid():
-            pool.freeze()
-            _frozen.append(pool)
+    pools = [reference() for reference in _pools.valuerefs()]
+    _frozen.extend(pool for pool in pools if pool is not None and pool.pid == os.getpid())
+    for pool in _frozen:
+        pool.freeze()
 
 
 def _after_fork() -> None:
@@ -174,5 +173,5 @@ def _after_fork() -> None:
     _forking.release()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -11,8 +11,8 @@ Inherit :class:`StoreConformance` in a test module, say how an empty store is ma
 
 Each test says one promise of ``wsgi_session.stores`` in its name, and what it saw instead when it fails. Nothing
 sleeps: time is ``self.clock``. pytest itself is not needed to import this; a fixture of yours may set attributes that
-``make_store`` uses, as the store is made when a test first asks for it. A store that sweeps, lists or counts nothing
-says so with ``sweeps``, ``lists_owners``, ``counts`` = ``False``, and is not asked to.
+``make_store`` uses, as the store is made when a test first asks for it. A store that sweeps, lists, counts or scans
+nothing says so with ``sweeps``, ``lists_owners``, ``counts``, ``scans`` = ``False``, and is not asked to.
 """
 
 from __future__ import annotations
@@ -234,6 +234,12 @@ class StoreConformance(RotationPromises, AdminPromises, RacePromises):
         equal(self.store.delete(key), False, "delete once more")
         equal(self.store.delete(new_key()), False, "delete of an unknown key")
         self.finds(beside, neighbour, "load of another record of the same owner")
+
+    def test_delete_leaves_a_tombstone_where_it_is_and_says_so(self) -> None:
+        key = new_key()
+        tombstone = self.created(key, b"", handle="", namespace="")
+        equal(self.store.delete(key), False, "delete of a tombstone")
+        self.finds(key, tombstone, "load of the tombstone after delete")
 
     def test_a_key_can_be_created_again_after_its_delete(self) -> None:
         key = new_key()

@@ -1,8 +1,8 @@
-"""What the operations that a store may offer promise: of_owner, count, sweep."""
+"""What the operations that a store may offer promise: of_owner, count, scan, sweep."""
 
 from __future__ import annotations
 
-from wsgi_session.stores import SWEEP_GRACE, Counts, ListsOwners, Outcome, Sweeps
+from wsgi_session.stores import SWEEP_GRACE, Counts, ListsOwners, Outcome, Scans, Sweeps
 from wsgi_session.testing.harness import OTHER_OWNER, OWNER, StoreHarness, equal, new_key
 
 
@@ -12,10 +12,14 @@ class AdminPromises(StoreHarness):
     sweeps = True
     lists_owners = True
     counts = True
+    scans = True
 
     def test_the_store_offers_what_this_suite_was_told(self) -> None:
-        for protocol, told in ((Sweeps, self.sweeps), (ListsOwners, self.lists_owners), (Counts, self.counts)):
-            equal(isinstance(self.store, protocol), told, f"whether the store has the methods of {protocol.__name__}")
+        seen = {
+            protocol.__name__: isinstance(self.store, protocol) for protocol in (Sweeps, ListsOwners, Counts, Scans)
+        }
+        told = {"Sweeps": self.sweeps, "ListsOwners": self.lists_owners, "Counts": self.counts, "Scans": self.scans}
+        equal(seen, told, "protocols that the store has the methods of")
 
     def _lists(self, owner: bytes, wanted: list[bytes], what: str) -> None:
         """Fail unless exactly these keys are listed, in this order, each with its record."""
@@ -86,6 +90,29 @@ class AdminPromises(StoreHarness):
         self._counts({None: 3, "sid": 2, "other": 1}, "after a rotation")
         self.store.delete(second)
         self._counts({None: 2, "sid": 1, "other": 1}, "after a delete")
+
+    def test_a_scan_yields_every_live_session_once_and_no_tombstone(self) -> None:
+        if not isinstance(self.store, Scans):
+            return
+        equal(list(self.store.scan(self.clock())), [], "scan of an empty store")
+        records = {}
+        for number in range(1200):  # more than a store is likely to take at once
+            key = new_key()
+            records[key] = self.created(key, b"%d" % number, owner=OWNER if number % 2 else None)
+        self.created(new_key(), b"", handle="", namespace="")
+        self.created(new_key(), expires=self.clock() + 5)
+        self.clock.advance(5)
+        seen = list(self.store.scan(self.clock()))
+        equal(len(seen), len(records), "sessions that a scan yields")
+        equal(dict(seen) == records, True, "whether a scan yields each session as it is")
+
+    def test_a_scan_that_deletes_what_it_is_given_skips_none(self) -> None:
+        if not isinstance(self.store, Scans):
+            return
+        for _ in range(1200):
+            self.created(new_key())
+        deleted = [self.store.delete(key) for key, _ in self.store.scan(self.clock())]
+        equal(sum(deleted), 1200, "sessions that were scanned and deleted")
 
     def test_a_sweep_takes_only_what_has_been_dead_for_over_an_hour(self) -> None:
         if not isinstance(self.store, Sweeps):

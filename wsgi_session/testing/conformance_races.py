@@ -165,14 +165,15 @@ class RacePromises(StoreHarness):
 
                 return rotate_until_gone
 
+            def revoke_listed() -> bool:
+                listed = store.of_owner(OWNER, self.clock())
+                for key, _ in listed:
+                    store.delete(key)
+                return not listed
+
             def revoke() -> bytes:
                 # Whatever is not there any more when it is deleted was rotated since, and that ends.
-                for _ in range(THREADS * ROTATIONS):
-                    listed = store.of_owner(OWNER, self.clock())
-                    if not listed:
-                        break
-                    for key, _ in listed:
-                        store.delete(key)
+                any(revoke_listed() for _ in range(THREADS * ROTATIONS))
                 return b""
 
             last_keys = at_once([*(rotator(*each) for each in starts.items()), revoke])[:-1]
