@@ -53,9 +53,12 @@ class Settings:
 
     def touch_due(self, record: Record, now: float) -> bool:
         """Whether activity on ``record`` has to be noted now."""
-        interval = self.touch_interval
-        if interval is None:
-            interval = (self.idle if record.idle is None else min(record.idle, self.idle)) / 30
+        interval, own = self.touch_interval, record.idle
+        if own is not None and own < self.idle:
+            # However long the interval is: a login's own timeout must not run out between two touches.
+            interval = own / 30 if interval is None else min(interval, own / 30)
+        elif interval is None:
+            interval = self.idle / 30
         return now - record.touched >= interval
 
 

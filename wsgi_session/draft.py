@@ -82,7 +82,9 @@ class Draft:
             return self._backend.settings.expires(now, self.login.created, self.login.idle)
         if self.record is None:
             return None
-        return touched_times(self.record, now, self._backend.settings, touching=self.touching)[1]
+        touched, expires = touched_times(self.record, now, self._backend.settings, touching=self.touching)
+        # The current settings may be shorter than those it was written under.
+        return min(expires, self._backend.settings.expires(touched, self.record.created, self.record.idle))
 
     @property
     def owned(self) -> bool:

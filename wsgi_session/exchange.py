@@ -121,7 +121,9 @@ class Exchange:
     def _decide_cookie(self, draft: Draft) -> None:
         record, bearer = draft.record, draft.bearer
         if draft.cookie_due and record is not None and bearer is not None:
-            max_age = record.expires - self._backend.settings.clock() if record.persistent else None
+            settings = self._backend.settings
+            expires = min(record.expires, settings.expires(record.touched, record.created, record.idle))
+            max_age = expires - settings.clock() if record.persistent else None
             self._cookies = self._backend.set_cookies(self._environ, bearer, max_age)
         elif not draft.cookie_due:
             self._cookies = self._backend.remove_cookies(self._environ)

@@ -41,7 +41,7 @@ def make_site(store: Store, clock: FakeClock) -> MakeSite:
     """Return a function that makes a site over ``store`` with other options; several share what is stored."""
 
     def make(**options: Any) -> Site:
-        return Site(store, clock, **options)
+        return Site(store, options.pop("clock", clock), **options)
 
     return make
 

@@ -15,7 +15,7 @@ def key_of(browser: Browser) -> bytes:
 
 
 def damage(browser: Browser, *, data: bytes | None = None, value: bytes | None = None, key: str | bytes = "a") -> bytes:
-    """Put ``data``, or a ``value`` under ``key``, into the record of the browser's session; return the record's data."""
+    """Put ``data``, or a ``value`` under ``key``, into the record of the session; return what the record holds then."""
     store: Store = browser.site.calls.inner
     now = browser.site.clock()
     record = store.load(key_of(browser), now)

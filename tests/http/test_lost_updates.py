@@ -53,7 +53,7 @@ def visitor(browser: Browser) -> Browser:
         (lambda session: session["cart"].append("pie"), put(a=2), {"a": 2, "cart": ["bun", "pie"]}),
         (put(a=2), lambda session: session["cart"].append("pie"), {"a": 2, "cart": ["bun", "pie"]}),
         (read, put(a=2), {"a": 2, "cart": ["bun"]}),
-        (lambda session: session["cart"], lambda session: session["cart"].append("pie"), {"a": 1, "cart": ["bun", "pie"]}),
+        (read, lambda session: session["cart"].append("pie"), {"a": 1, "cart": ["bun", "pie"]}),
         (lambda session: session.clear(), put(b=2), {}),
         (lambda session: (session.clear(), session.update(b=1)), put(c=2), {"b": 1}),
         (put(b=2), lambda session: session.clear(), {"b": 2}),

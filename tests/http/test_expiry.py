@@ -1,0 +1,350 @@
+"""Rule 10: expiry is the server's, under the current settings, with no sweeper running."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import MakeSite
+from tests.http.site import ANN, SECRET, Browser, Site, log_in, put, read
+from tests.http.stores import SERVER
+from wsgi_session import Session
+from wsgi_session.testing.clock import FakeClock
+
+pytestmark = pytest.mark.needs(SERVER)
+DAY = 86_400.0
+OLD_SECRET = "0" * 16 + "f4b9d2c7a1e85063"
+
+
+def state(session: Session) -> str:
+    return session.state
+
+
+def visit_with(site: Site, browser: Browser) -> Browser:
+    """Return the same visitor at ``site``: the same application, restarted with other settings."""
+    other = site.browser()
+    other.jar = dict(browser.jar)
+    return other
+
+
+def test_a_session_dies_idle(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(30 * DAY)
+    assert browser.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
+
+
+def test_a_session_lives_to_the_last_moment(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(30 * DAY - 1)
+    assert browser.do(lambda session: (session.state, session.copy())).result == ("live", {"a": 1})
+
+
+def test_an_active_session_dies_at_the_absolute_timeout(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    for _ in range(89):
+        clock.advance(DAY)
+        assert browser.do(state).result == "live"
+    clock.advance(DAY)
+    assert browser.do(state).result == "unknown"
+
+
+def test_writing_is_no_way_past_the_absolute_timeout(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    for day in range(89):
+        clock.advance(DAY)
+        browser.do(lambda session, day=day: session.update(day=day))
+    clock.advance(DAY)
+    assert browser.do(read).result == {}
+
+
+def test_a_login_starts_the_absolute_timeout_again_and_a_rotation_does_not(
+    make_site: MakeSite, clock: FakeClock
+) -> None:
+    site = make_site(idle_timeout=900, absolute_timeout=1000)
+    login, rotate = site.browser(), site.browser()
+    login.do(put(a=1))
+    rotate.do(put(a=1))
+    clock.advance(600)
+    login.do(log_in(ANN))
+    rotate.do(lambda session: session.rotate())
+    clock.advance(600)
+    assert (login.do(state).result, rotate.do(state).result) == ("live", "unknown")
+
+
+def test_without_an_absolute_timeout_activity_keeps_a_session_alive(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site(absolute_timeout=None).browser()
+    browser.do(put(a=1))
+    for _ in range(60):
+        clock.advance(29 * DAY)
+        assert browser.do(state).result == "live"
+
+
+@pytest.mark.parametrize("shorter", [{"idle_timeout": 2 * DAY}, {"absolute_timeout": 2 * DAY}])
+def test_shorter_settings_end_sessions_that_are_there(
+    site: Site, browser: Browser, make_site: MakeSite, clock: FakeClock, shorter: dict[str, float]
+) -> None:
+    browser.do(put(a=1))
+    clock.advance(2 * DAY)
+    assert visit_with(make_site(**shorter), browser).do(state).result == "unknown"
+    assert browser.do(state).result == "live"
+
+
+def test_longer_settings_do_not_bring_back_what_is_dead(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site(idle_timeout=100).browser()
+    browser.do(put(a=1))
+    clock.advance(100)
+    assert visit_with(make_site(), browser).do(state).result == "unknown"
+
+
+def test_longer_settings_count_from_the_next_touch(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site(idle_timeout=100, touch_interval=10).browser()
+    browser.do(put(a=1))
+    longer = visit_with(make_site(idle_timeout=1000, touch_interval=10), browser)
+    clock.advance(50)
+    longer.do(read)
+    clock.advance(500)
+    assert longer.do(state).result == "live"
+
+
+def test_expires_is_what_it_will_be_after_this_request(site: Site, browser: Browser, clock: FakeClock) -> None:
+    start = datetime.fromtimestamp(clock(), timezone.utc)
+    browser.do(put(a=1))
+    seen = []
+    for _ in range(3):
+        clock.advance(DAY / 2)
+        seen.append(browser.do(lambda session: session.expires).result - start)
+    assert seen == [timedelta(days=30), timedelta(days=31), timedelta(days=31)]
+
+
+def test_expires_is_told_under_the_current_settings(
+    browser: Browser, make_site: MakeSite, clock: FakeClock
+) -> None:
+    browser.do(put(a=1))
+    start = datetime.fromtimestamp(clock(), timezone.utc)
+    shorter = visit_with(make_site(idle_timeout=5 * DAY, touch_interval=DAY), browser)
+    assert shorter.do(lambda session: session.expires).result == start + timedelta(days=5)
+    clock.advance(2 * DAY)
+    assert shorter.do(lambda session: session.expires).result == start + timedelta(days=7)
+
+
+def test_a_write_extends_only_when_a_touch_is_due(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(DAY - 1)
+    answer = browser.do(put(a=2))
+    assert answer.cookie is None
+    clock.advance(29 * DAY + 1)
+    assert browser.do(state).result == "unknown"
+
+
+def test_a_login_can_have_a_shorter_idle_timeout(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site().browser()
+    browser.do(log_in(ANN, idle_timeout=timedelta(minutes=15)))
+    for _ in range(5):
+        clock.advance(800)
+        assert browser.do(state).result == "live"
+    clock.advance(900)
+    assert browser.do(state).result == "unknown"
+
+
+def test_a_login_never_has_a_longer_idle_timeout(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site(idle_timeout=900).browser()
+    browser.do(log_in(ANN, idle_timeout=timedelta(days=1)))
+    clock.advance(900)
+    assert browser.do(state).result == "unknown"
+
+
+def test_an_active_visitor_with_a_shorter_idle_timeout_stays_whatever_the_touch_interval(
+    make_site: MakeSite, clock: FakeClock
+) -> None:
+    browser = make_site(touch_interval=DAY).browser()
+    browser.do(log_in(ANN, idle_timeout=timedelta(minutes=15)))
+    for _ in range(10):
+        clock.advance(300)
+        assert browser.do(state).result == "live"
+
+
+def test_a_shorter_idle_timeout_ends_with_the_next_login(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site().browser()
+    browser.do(log_in(ANN, idle_timeout=900))
+    browser.do(log_in(ANN))
+    clock.advance(DAY)
+    assert browser.do(state).result == "live"
+
+
+def test_no_touch_does_not_count_as_activity(site: Site, browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    for _ in range(29):
+        clock.advance(DAY)
+        answer = browser.do(lambda session: (session.no_touch(), session.expires, session.copy()))
+        assert answer.cookie is None
+    assert "touch" not in site.calls.counts()
+    clock.advance(DAY)
+    assert browser.do(state).result == "unknown"
+
+
+def test_no_touch_lets_a_write_through_and_extends_nothing(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(29 * DAY)
+    answer = browser.do(lambda session: (session.no_touch(), session.update(a=2)))
+    assert answer.cookie is None
+    assert browser.copy().do(lambda session: (session.no_touch(), session["a"])).result[1] == 2
+    clock.advance(DAY)
+    assert browser.do(state).result == "unknown"
+
+
+def test_expires_tells_of_no_touch(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(2 * DAY)
+    poll, visit = browser.do(lambda session: (session.no_touch(), session.expires)), browser.do(lambda s: s.expires)
+    assert visit.result - poll.result[1] == timedelta(days=2)
+
+
+def test_a_failing_touch_never_harms_the_answer(site: Site, browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(2 * DAY)
+    site.calls.fail("touch")
+    answer = browser.do(read)
+    assert (answer.code, answer.body, answer.result, answer.cookie) == (200, b"page", {"a": 1}, None)
+    assert site.happened("touch_failed"), site.events
+    site.calls.recover()
+    assert browser.do(read).cookie is not None
+
+
+def test_a_touch_that_finds_the_session_gone_sends_no_cookie(site: Site, browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(2 * DAY)
+    held = browser.copy()
+    answer = held.do(lambda session: (session.get("a"), browser.do(lambda session: session.destroy())))
+    assert (answer.code, answer.cookie) == (200, None)
+    assert site.middleware.sessions.count() == 0
+
+
+@pytest.mark.parametrize("skew", [-60.0, 60.0])
+def test_clocks_of_two_machines_may_differ_by_a_minute(make_site: MakeSite, skew: float) -> None:
+    here, there = FakeClock(), FakeClock()
+    there.advance(skew)
+    one, two = make_site(clock=here, idle_timeout=900), make_site(clock=there, idle_timeout=900)
+    browser = one.browser()
+    browser.do(log_in(ANN))
+    for step in range(20):
+        at_other = visit_with(two, browser)
+        assert at_other.do(lambda session: (session.state, session.update(two=1))).result[0] == "live", step
+        assert browser.do(lambda session: (session.state, session.pop("two"))).result == ("live", 1), step
+        here.advance(120)
+        there.advance(120)
+    assert two.middleware.sessions.revoke_all(ANN) == 1
+
+
+def test_a_clock_that_is_behind_moves_nothing_back(make_site: MakeSite, clock: FakeClock) -> None:
+    behind = FakeClock()
+    site, late = make_site(idle_timeout=900, touch_interval=1), make_site(
+        idle_timeout=900, touch_interval=1, clock=behind
+    )
+    browser = site.browser()
+    browser.do(put(a=1))
+    clock.advance(60)
+    browser.do(read)
+    visit_with(late, browser).do(put(a=2))
+    clock.advance(899)
+    assert browser.do(read).result == {"a": 2}
+
+
+def test_dead_sessions_are_not_counted_listed_or_revoked(site: Site, browser: Browser, clock: FakeClock) -> None:
+    browser.do(log_in(ANN))
+    clock.advance(30 * DAY)
+    sessions = site.middleware.sessions
+    assert (sessions.count(), sessions.of(ANN), sessions.revoke_all(ANN)) == (0, [], 0)
+
+
+# When Set-Cookie goes out.
+
+
+def cookies_of(browser: Browser, *functions: Any) -> list[bool]:
+    return [browser.do(function).cookie is not None for function in functions]
+
+
+def test_a_cookie_goes_out_when_the_token_is_new(browser: Browser) -> None:
+    sent = cookies_of(
+        browser, put(a=1), read, put(a=2), lambda session: session.rotate(), read, log_in(ANN), put(b=1), read
+    )
+    assert sent == [True, False, False, True, False, True, False, False]
+
+
+def test_a_cookie_goes_out_when_a_persistent_cookies_life_moved(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(DAY)
+    assert cookies_of(browser, read, read) == [True, False]
+
+
+def test_a_cookie_that_ends_with_the_browser_is_not_sent_again_for_a_touch(
+    make_site: MakeSite, clock: FakeClock
+) -> None:
+    browser = make_site(cookie_persistent=False).browser()
+    first = browser.do(put(a=1))
+    assert first.cookie, first
+    assert "max-age" not in first.cookie.attributes
+    clock.advance(20 * DAY)
+    assert cookies_of(browser, read, put(a=2)) == [False, False]
+    clock.advance(20 * DAY)
+    assert browser.do(read).result == {"a": 2}
+
+
+def test_a_cookie_goes_out_when_persistence_changed(browser: Browser) -> None:
+    browser.do(put(a=1))
+    lives = []
+    for remember in (False, True, None):
+        answer = browser.do(log_in(ANN, remember=remember))
+        assert answer.cookie, answer
+        lives.append(answer.cookie.attributes.get("max-age"))
+    assert lives == [None, str(int(30 * DAY)), str(int(30 * DAY))]
+
+
+def test_remember_holds_for_the_sessions_whole_life(browser: Browser, clock: FakeClock) -> None:
+    browser.do(log_in(ANN, remember=False))
+    clock.advance(2 * DAY)
+    assert browser.do(read).cookie is None
+    answer = browser.do(lambda session: session.rotate())
+    assert answer.cookie, answer
+    assert "max-age" not in answer.cookie.attributes
+
+
+def test_a_cookie_goes_out_when_the_signature_is_of_an_older_secret(make_site: MakeSite) -> None:
+    before = make_site(secret=OLD_SECRET).browser()
+    before.do(put(a=1))
+    both = visit_with(make_site(secret=[SECRET, OLD_SECRET]), before)
+    assert cookies_of(both, read, read) == [True, False]
+    assert both.token.partition(".")[0] == before.token.partition(".")[0], "the token is another"
+    after = visit_with(make_site(secret=SECRET), both)
+    assert after.do(read).result == {"a": 1}
+    assert visit_with(make_site(secret=SECRET), before).do(state).result == "tampered"
+
+
+def test_a_change_renews_the_cookie_of_an_older_secret_too(make_site: MakeSite) -> None:
+    browser = make_site(secret=OLD_SECRET).browser()
+    browser.do(put(a=1))
+    renewed = visit_with(make_site(secret=(SECRET, OLD_SECRET)), browser)
+    assert cookies_of(renewed, put(a=2), put(a=3)) == [True, False]
+
+
+def test_max_age_is_what_is_left_and_at_most_400_days(make_site: MakeSite, clock: FakeClock) -> None:
+    def max_age(browser: Browser, function: Any) -> str:
+        cookie = browser.do(function).cookie
+        assert cookie
+        return str(cookie.attributes["max-age"])
+
+    short = make_site(idle_timeout=900, absolute_timeout=1000).browser()
+    assert max_age(short, put(a=1)) == "900"
+    clock.advance(600)
+    assert max_age(short, put(a=2)) == "400"
+    long = make_site(idle_timeout=timedelta(days=1000), absolute_timeout=None).browser()
+    assert max_age(long, put(a=1)) == str(int(400 * DAY))
+
+
+def test_max_age_is_told_under_the_current_settings(browser: Browser, make_site: MakeSite, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    shorter = visit_with(make_site(idle_timeout=5 * DAY), browser)
+    answer = shorter.do(lambda session: session.rotate())
+    assert answer.cookie, answer
+    assert answer.cookie.attributes["max-age"] == str(int(5 * DAY))
