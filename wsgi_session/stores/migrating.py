@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterator, Sequence
 
 from wsgi_session.errors import KeyExists, Unsupported
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps
+
+#: How often, and after how many seconds each, somebody looks whether a move that another one began is over.
+SETTLE_TRIES = 200
+SETTLE_SECONDS = 0.005
+# How the version of a provisional copy begins. (Of a random one: once in 2**64.)
+_MOVING = b"\0moving\0"
 
 
 class MigratingStore(Store):
@@ -15,10 +23,12 @@ class MigratingStore(Store):
 
         store = MigratingStore(open_store("redis://localhost"), open_store("sqlite:///sessions.db"))
 
-    A session moves in two steps: create in the new store, delete in the old one. If the delete finds nothing, the
-    session was ended in between, and the copy is deleted again. A crash between the steps leaves it in both: the new
-    one counts, and whatever ends a session ends it in both, the old one first. Every process has to use this store
-    before the old one is let go of. Closing it closes both.
+    A session moves in three steps: a provisional copy in the new store, the delete in the old one, the copy made good.
+    The delete is what decides: who finds nothing to delete was overtaken by a logout (or by another mover), and takes
+    the copy back. Nobody is shown a provisional copy, so none can be written to, or rotated into a life of its own. A
+    process that dies between the last two steps costs that one visitor the session; nothing logged out ever comes back.
+
+    Every process has to use this store before the old one is let go of. Closing it closes both.
     """
 
     def __init__(self, new: Store, old: Store) -> None:
@@ -36,41 +46,45 @@ class MigratingStore(Store):
 
     def load(self, key: bytes, now: float) -> Record | None:
         record = self._new.load(key, now)
-        if record is not None:
+        if record is None:
+            record = self._old.load(key, now)
+            if record is not None and (not record.handle or move(key, record, self._old, self._new, now)):
+                # A tombstone stays where it is: for a minute.
+                return record
+            # Moved by another process while we looked, or being moved; or nowhere.
+            record = self._new.load(key, now)
+        if record is None or not record.version.startswith(_MOVING):
             return record
-        record = self._old.load(key, now)
-        if record is not None and not record.handle:
-            # A tombstone is where it is for a minute.
-            return record
-        if record is not None and move(key, record, self._old, self._new, now):
-            return record
-        # Moved by another process while we looked; or nowhere.
-        return self._new.load(key, now)
+        return self._settled(key, record, now)
 
     def create(self, key: bytes, record: Record, now: float) -> None:
-        if self._old.load(key, now) is not None:
-            raise KeyExists("a live session is already under this key, in the old store: draw another token")
+        self._refuse_if_old(key, now)
         self._new.create(key, record, now)
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         outcome = self._new.replace(key, record, version, now)
-        if outcome is Outcome.GONE and self._fetch(key, now):
+        if outcome is Outcome.SAVED:
+            return outcome
+        # It may not have moved yet, or be moving.
+        loaded = self.load(key, now)
+        if loaded is None:
+            return Outcome.GONE
+        if loaded.version == version:
             return self._new.replace(key, record, version, now)
-        return outcome
+        return Outcome.SAVED if loaded.version == record.version else Outcome.CONFLICT
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        self._fetch(old, now)
-        # What a crash in mid-move left there would open the session by its old token.
-        self._old.delete(old)
+        self.load(old, now)
+        self._refuse_if_old(new, now)
         return self._new.rotate(old, new, record, version, now)
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         if self._new.touch(key, touched, expires, now):
             return True
-        return self._fetch(key, now) and self._new.touch(key, touched, expires, now)
+        return self.load(key, now) is not None and self._new.touch(key, touched, expires, now)
 
     def delete(self, key: bytes) -> bool:
-        # The old one first: whoever is moving it finds nothing to delete there, and takes its copy back.
+        # The old one first: whoever is moving it finds nothing to delete there, and takes the copy back.
         was_old = self._old.delete(key)
         return self._new.delete(key) or was_old
 
@@ -111,23 +125,50 @@ class MigratingStore(Store):
                 raise _unsupported(store, "scan")
             yield from store.scan(now)
 
-    def _fetch(self, key: bytes, now: float) -> bool:
-        """Move what is under ``key`` in the old store; whether something was there to move."""
-        record = self._old.load(key, now)
-        return record is not None and bool(record.handle) and move(key, record, self._old, self._new, now)
+    def _refuse_if_old(self, key: bytes, now: float) -> None:
+        if self._old.load(key, now) is not None:
+            raise KeyExists("a live session is already under this key, in the old store: draw another token")
+
+    def _settled(self, key: bytes, record: Record | None, now: float) -> Record | None:
+        """Wait until a move is over, or finish it: return the record, ``None`` if it ended."""
+        for _ in range(SETTLE_TRIES):
+            if record is None or not record.version.startswith(_MOVING):
+                return record
+            seen = record
+            original = self._old.load(key, now)
+            if original is not None and self._old.delete(key):
+                # Whoever began this move is slow, or dead: the delete is ours, and so is the rest.
+                return original if _make_good(key, original, record.version, self._new, now) else None
+            time.sleep(SETTLE_SECONDS)
+            record = self._new.load(key, now)
+        # Overtaken by a logout or not, nobody can tell any more: what may have ended has ended.
+        _take_back(key, seen, seen.version, self._new, now)
+        return None
 
 
 def move(key: bytes, record: Record, old: Store, new: Store, now: float) -> bool:
     """Move ``record`` to ``new``; False if it was moved or ended by somebody else meanwhile."""
+    moving = _MOVING + os.urandom(8)
     try:
-        new.create(key, record, now)
+        new.create(key, record._replace(version=moving), now)
     except KeyExists:
         return False
     if old.delete(key):
-        return True
-    # Logged out between our look and now: it must not come back.
-    new.delete(key)
+        return _make_good(key, record, moving, new, now)
+    _take_back(key, record, moving, new, now)
     return False
+
+
+def _make_good(key: bytes, record: Record, moving: bytes, new: Store, now: float) -> bool:
+    return new.replace(key, record, moving, now) is Outcome.SAVED
+
+
+def _take_back(key: bytes, record: Record, moving: bytes, new: Store, now: float) -> None:
+    """Delete a provisional copy, and nothing but that: somebody else may have made it good by now."""
+    # The contract's one removal that asks for a version: to a key that nobody knows.
+    elsewhere = os.urandom(32)
+    if new.rotate(key, elsewhere, record, moving, now) is Outcome.SAVED:
+        new.delete(elsewhere)
 
 
 def copy_all(old: Store, new: Store, now: float) -> Iterator[bool]:
