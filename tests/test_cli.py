@@ -330,3 +330,47 @@ def test_a_store_is_asked_for_if_none_is_given() -> None:
     result = run("stats", WSGI_SESSION_STORE="")
     assert result.exit_code == 2
     assert "URL" in result.stderr
+
+
+def test_copy_moves_every_live_session_and_says_how_many(url: str, tmp_path: Path) -> None:
+    new = f"sqlite:///{tmp_path / 'new.db'}"
+    result = run("copy", url, new)
+    assert (result.exit_code, result.stdout) == (0, "sessions moved: 3\n")
+    assert run("stats", new).stdout == "live sessions: 3\n"
+    assert run("stats", url).stdout == "live sessions: 0\n"
+    assert run("copy", url, new).stdout == "sessions moved: 0\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "Stopped: 1 sessions moved so far. Run it again to go on."),
+        (StoreUnavailable("the disk is full"), 1, "Failed after 1 sessions were moved."),
+    ],
+)
+def test_a_copy_that_is_stopped_says_how_far_it_got_and_goes_on_from_there(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
+) -> None:
+    new = f"sqlite:///{tmp_path / 'new.db'}"
+    created = []
+
+    class Stopped(SQLiteStore):
+        def create(self, key: bytes, record: Record, now: float) -> None:
+            if created:
+                raise error
+            created.append(key)
+            super().create(key, record, now)
+
+    monkeypatch.setattr(commands, "open_store", lambda given: Stopped(given.removeprefix("sqlite:///")))
+    result = run("copy", url, new)
+    assert result.exit_code == code
+    assert said in result.stderr
+    monkeypatch.undo()
+    assert run("copy", url, new).stdout == "sessions moved: 2\n"
+    assert run("stats", new).stdout == "live sessions: 3\n"
+
+
+def test_copy_from_a_store_in_memory_says_who_can_reach_it(tmp_path: Path) -> None:
+    result = run("copy", "memory://", f"sqlite:///{tmp_path / 'new.db'}")
+    assert result.exit_code == 1
+    assert "lives inside the process" in result.stderr

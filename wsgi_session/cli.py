@@ -18,6 +18,7 @@ import click
 from wsgi_session.errors import ConfigError, SessionError, Unsupported
 from wsgi_session.keygen import new_secret
 from wsgi_session.stores import Counts, Store, Sweeps
+from wsgi_session.stores.migrating import copy_all
 from wsgi_session.stores.sqlite import SQLiteStore
 from wsgi_session.stores.urls import open_store
 
@@ -96,6 +97,33 @@ def sweep(url: str, limit: int | None) -> None:
         click.echo(f"expired sessions removed: {removed}")
 
 
+@cli.command()
+@click.argument("old")
+@click.argument("new")
+def copy(old: str, new: str) -> None:
+    """Move every live session from the store OLD to the store NEW.
+
+    For a site that serves from MigratingStore(NEW, OLD) meanwhile: nobody is logged out, and nobody who logs out comes
+    back. Safe to stop: what has moved has moved, and the next run goes on with the rest.
+    """
+    with opened(old) as source, opened(new, may_be_new=True) as target:
+        moved = 0
+        length = source.count(time.time()) if isinstance(source, Counts) else None
+        try:
+            with click.progressbar(
+                copy_all(source, target, time.time()), length=length, label="Moving sessions", file=sys.stderr
+            ) as moves:
+                for has_moved in moves:
+                    moved += has_moved
+        except KeyboardInterrupt:
+            click.echo(f"Stopped: {moved} sessions moved so far. Run it again to go on.", err=True)
+            sys.exit(130)
+        except SessionError:
+            click.echo(f"Failed after {moved} sessions were moved. Run it again to go on.", err=True)
+            raise
+        click.echo(f"sessions moved: {moved}")
+
+
 def sweep_batches(store: Sweeps, limit: int | None) -> Iterator[int]:
     """Yield how many records went in each batch, until none is left or ``limit`` have gone."""
     left = limit
@@ -110,17 +138,17 @@ def sweep_batches(store: Sweeps, limit: int | None) -> Iterator[int]:
 
 
 @contextmanager
-def opened(url: str) -> Iterator[Store]:
+def opened(url: str, *, may_be_new: bool = False) -> Iterator[Store]:
     """Open the store that ``url`` names; whatever this package raises becomes one line on stderr and exit code 1."""
     try:
         with open_store(url) as store:
-            check_reachable(store)
+            check_reachable(store, may_be_new=may_be_new)
             yield store
     except SessionError as error:
         raise click.ClickException(without_passwords(str(error), url)) from error
 
 
-def check_reachable(store: Store) -> None:
+def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
     """Refuse a store that this process cannot share with the one that serves the site."""
     if not store.multiprocess:
         raise Unsupported(
@@ -129,7 +157,7 @@ def check_reachable(store: Store) -> None:
             operation="open",
         )
     # Opening would make the file, as whoever runs the command (root, often), and the site could not open it then.
-    if isinstance(store, SQLiteStore) and not os.path.exists(store._path):
+    if not may_be_new and isinstance(store, SQLiteStore) and not os.path.exists(store._path):
         raise ConfigError(f"{store._path}: there is no such file. The site makes it with its first session.")
 
 

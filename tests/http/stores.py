@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Counts, ListsOwners, MemoryStore, Outcome, Record, SQLiteStore, Store, Sweeps
+from wsgi_session.stores import (
+    Counts,
+    ListsOwners,
+    MemoryStore,
+    MigratingStore,
+    Outcome,
+    Record,
+    SQLiteStore,
+    Store,
+    Sweeps,
+)
 
 #: Keeps records on the server: rules 4, 5 and 7 hold, sessions can be listed, revoked and counted.
 SERVER = "server"
@@ -31,6 +41,7 @@ class Kind(NamedTuple):
 KINDS = [
     Kind("memory", lambda folder: MemoryStore(), frozenset({SERVER, SWEEPS})),
     Kind("sqlite", lambda folder: SQLiteStore(folder / "sessions.db"), frozenset({SERVER, SWEEPS, PROCESSES})),
+    Kind("migrating", lambda folder: MigratingStore(MemoryStore(), MemoryStore()), frozenset({SERVER, SWEEPS})),
 ]
 
 
