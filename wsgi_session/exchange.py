@@ -31,7 +31,6 @@ class Exchange:
     _headers: Headers
     _committed = False
     _late = False
-    _failed = False
     _cookies: Sequence[str] = ()
     _server_write: Callable[[bytes], object]
 
@@ -92,8 +91,7 @@ class Exchange:
         headers = self._headers
         if draft is not None or session._outage is not None:
             if status[:1] == "5":
-                self._failed = True
-                if session._outage is not None:
+                if session._outage_raised:
                     raise session._unavailable()
             elif draft is not None and not self._save(draft) and draft.refresh_due and not is_public(headers):
                 # In a response that shared caches may keep, a refresh is put off to the next request.
@@ -183,7 +181,8 @@ class Exchange:
         if session._phase == CLOSED:
             return
         session._phase = CLOSED
-        if draft is not None and not self._failed and (draft.record is not None or draft.dead):
+        failed = self._status is None or self._status[:1] == "5"
+        if draft is not None and not failed and (draft.record is not None or draft.dead):
             if self._backend.stateless:
                 draft.drop_changes()
             else:

@@ -44,6 +44,7 @@ class Session(MutableMapping[str, Any]):
     # Defaults on the class: a session that nobody looks at sets none of them, and that is what it costs.
     _draft: Draft | None = None
     _outage: StoreUnavailable | None = None
+    _outage_raised = False
     _phase = OPEN
     _sent_headers: list[tuple[str, str]] = []  # noqa: RUF012  (only ever replaced)
 
@@ -205,7 +206,7 @@ class Session(MutableMapping[str, Any]):
         try:
             draft.destroy()
         except StoreUnavailable as error:
-            self._outage = error
+            self._outage, self._outage_raised = error, True
             raise
 
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
@@ -219,7 +220,7 @@ class Session(MutableMapping[str, Any]):
         try:
             return draft.atomic(function)
         except StoreUnavailable as error:
-            self._outage = error
+            self._outage, self._outage_raised = error, True
             raise
 
     def flash(self, message: str, category: str = "message") -> None:
@@ -300,16 +301,16 @@ class Session(MutableMapping[str, Any]):
             self._backend.settings.events("late_access")
         now = self._backend.settings.clock()
         try:
-            loaded = self._backend.load(self._environ, now)
+            draft = self._draft = Draft(self._backend, now, *self._backend.load(self._environ, now))
+            if self._backend.settings.validate is not None and draft.record is not None:
+                self._validate(draft, self._backend.settings.validate)
         except StoreUnavailable as error:
             self._backend.settings.events("unavailable", error=str(error))
             self._outage = error
             if not self._backend.settings.anonymous_in_outage:
+                self._outage_raised = True
                 raise
-            loaded = ("unavailable", None, None, {})
-        draft = self._draft = Draft(self._backend, now, *loaded)
-        if self._backend.settings.validate is not None and draft.record is not None:
-            self._validate(draft, self._backend.settings.validate)
+            draft = self._draft = Draft(self._backend, now, "unavailable", None, None, {})
         return draft
 
     def _validate(self, draft: Draft, validate: Callable[[Session], bool]) -> None:
@@ -340,6 +341,7 @@ class Session(MutableMapping[str, Any]):
         """Return the outage again: one request asks the store once, not once a look."""
         first = self._outage
         assert first is not None
+        self._outage_raised = True
         again = StoreUnavailable(str(first), retry_after=first.retry_after)
         again.__cause__ = first
         return again

@@ -1,0 +1,243 @@
+"""Rule 16: an outage is not a logout."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import MakeSite
+from tests.http.site import ANN, Browser, Site, log_in, log_out, page, put, read
+from tests.http.stores import SERVER
+from wsgi_session import Session, StoreUnavailable, redirect_if_anonymous, user_email_or_none
+
+pytestmark = pytest.mark.needs(SERVER)
+PLAIN = [("Content-Type", "text/plain")]
+
+
+@pytest.fixture
+def ann(site: Site) -> Browser:
+    """A browser in which Ann is logged in, at a site whose store is away now."""
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    site.calls.fail("load", "create", "replace", "rotate", "touch", "delete")
+    site.forget()
+    return browser
+
+
+def swallowing(status: str, function: Any = read) -> Any:
+    """Return an application that makes an answer of its own of ``StoreUnavailable``, as frameworks do."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        try:
+            function(environ["session"])
+            status_now = "200 OK"
+        except StoreUnavailable:
+            status_now = status
+        start_response(status_now, [("Content-Type", "text/html"), ("Set-Cookie", "own=1")])
+        return [b"<h1>framework's own page</h1>"]
+
+    return app
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        read,
+        lambda session: session.get("user"),
+        lambda session: session.state,
+        lambda session: session.owner,
+        put(a=1),
+        log_in(ANN),
+        log_out,
+        lambda session: session.csrf_token,
+        lambda session: user_email_or_none({"session": session}),
+        lambda session: redirect_if_anonymous({"session": session, "REQUEST_METHOD": "GET"}),
+    ],
+)
+def test_any_look_is_a_503_that_costs_nobody_the_cookie(site: Site, ann: Browser, look: Any) -> None:
+    answer = ann.do(look)
+    assert (answer.status, answer.header("Retry-After")) == ("503 Service Unavailable", "7")
+    assert (answer.header("Cache-Control"), answer.cookies) == ("no-store", [])
+    assert answer.body
+    site.calls.recover()
+    assert ann.do(lambda session: session["user"]).result == ANN
+
+
+def test_a_request_that_does_not_look_is_answered(ann: Browser) -> None:
+    assert ann.visit(page()).code == 200
+
+
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "502 Bad Gateway", "503 Own Words"])
+def test_a_5xx_that_the_framework_made_of_it_is_our_503(ann: Browser, status: str) -> None:
+    answer = ann.visit(swallowing(status))
+    assert (answer.status, answer.header("Retry-After"), answer.cookies) == ("503 Service Unavailable", "7", [])
+    assert b"framework" not in answer.body
+
+
+@pytest.mark.parametrize("function", [log_out, lambda session: session.atomic(lambda data: None)])
+def test_a_5xx_made_of_an_outage_that_came_after_the_load_is_our_503(site: Site, function: Any) -> None:
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    site.calls.fail("delete", "replace")
+    answer = browser.visit(swallowing("500 Oops", function))
+    assert (answer.status, answer.cookies) == ("503 Service Unavailable", [])
+    site.calls.recover()
+    assert browser.do(lambda session: session["user"]).result == ANN
+
+
+def test_another_answer_that_the_application_made_of_it_stands_and_varies(ann: Browser) -> None:
+    answer = ann.visit(swallowing("200 OK"))
+    assert (answer.code, answer.header("Vary")) == (200, "Cookie")
+    assert [cookie.name for cookie in answer.cookies] == ["own"]
+
+
+def test_one_request_asks_a_store_that_is_away_once(site: Site, ann: Browser) -> None:
+    def look(session: Session) -> None:
+        for _ in range(5):
+            with pytest.raises(StoreUnavailable) as caught:
+                session.get("user")
+            assert caught.value.retry_after == 7
+
+    ann.do(look)
+    assert site.calls.counts() == {"load": 1}
+
+
+def test_an_outage_is_one_event_and_one_error_line(
+    site: Site, ann: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        ann.do(read)
+    assert len(site.happened("unavailable")) == 1
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+
+
+def test_all_is_well_again_once_the_store_is_back(site: Site, ann: Browser) -> None:
+    for _ in range(3):
+        assert ann.do(put(a=1)).code == 503
+    site.calls.recover()
+    assert ann.do(put(a=1)).code == 200
+    assert ann.do(read).result == {"user": ANN, "a": 1}
+
+
+def test_a_failed_logout_is_no_logout_and_says_so(site: Site) -> None:
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    site.calls.fail("delete")
+    answer = browser.do(log_out)
+    assert (answer.code, answer.cookies) == (503, [])
+    site.calls.recover()
+    assert browser.do(lambda session: session.owner).result == "id:1"
+
+
+def test_a_failing_administrators_call_is_a_503_too(site: Site, ann: Browser) -> None:
+    site.calls.fail("of_owner")
+    answer = ann.do(lambda session: site.middleware.sessions.of(ANN))
+    assert (answer.code, answer.header("Retry-After")) == (503, "7")
+
+
+def test_what_atomic_did_before_the_outage_stays_done_and_its_cookie_goes_out(site: Site, browser: Browser) -> None:
+    def change(session: Session) -> None:
+        session.atomic(lambda data: data.update(a=1))
+        session["b"] = 2
+        site.calls.fail("replace")
+
+    answer = browser.do(change)
+    assert (answer.code, bool(answer.cookie)) == (503, True)
+    site.calls.recover()
+    assert browser.do(read).result == {"a": 1}
+
+
+def test_a_removal_done_before_the_outage_rides_on_the_503(site: Site, browser: Browser) -> None:
+    browser.do(put(a=1))
+
+    def change(session: Session) -> None:
+        session.destroy()
+        site.calls.fail("create")
+        session["b"] = 2
+
+    answer = browser.do(change)
+    assert answer.cookie, answer
+    assert (answer.code, answer.cookie.removes) == (503, True)
+
+
+# on_store_error="anonymous"
+
+
+@pytest.fixture
+def lenient(make_site: MakeSite) -> Browser:
+    """A browser in which Ann is logged in, at a site that serves its visitors as anonymous: the store is away."""
+    site = make_site(on_store_error="anonymous")
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    site.calls.fail("load", "create", "replace", "rotate", "touch", "delete")
+    site.forget()
+    return browser
+
+
+def test_anonymous_reads_see_an_empty_session(lenient: Browser) -> None:
+    def look(session: Session) -> Any:
+        return (
+            session.state, session.copy(), len(session), session.get("user"), session.is_new, session.handle,
+            session.owner, session.created, session.expires, session.flashes(),
+            user_email_or_none({"session": session}),
+        )  # fmt: skip
+
+    answer = lenient.do(look)
+    assert answer.result == ("unavailable", {}, 0, None, True, None, None, None, None, [], None)
+    assert (answer.code, answer.body, answer.cookie, answer.header("Vary")) == (200, b"page", None, "Cookie")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        put(a=1),
+        lambda session: session.clear(),
+        lambda session: session.rotate(),
+        lambda session: session.destroy(),
+        lambda session: session.flash("x"),
+        lambda session: session.atomic(lambda data: None),
+        lambda session: session.csrf_token,
+        log_in(ANN),
+        log_out,
+    ],
+)
+def test_anonymous_writes_are_a_503(lenient: Browser, change: Any) -> None:
+    answer = lenient.do(change)
+    assert (answer.code, answer.header("Retry-After"), answer.cookies) == (503, "7", [])
+    lenient.site.calls.recover()
+    assert lenient.do(lambda session: session["user"]).result == ANN
+
+
+def test_anonymous_asks_a_store_that_is_away_once_and_tells_once(lenient: Browser) -> None:
+    lenient.do(lambda session: (session.get("a"), session.get("b"), session.state))
+    assert lenient.site.calls.counts() == {"load": 1}
+    assert len(lenient.site.happened("unavailable")) == 1
+
+
+def test_anonymous_leaves_the_applications_own_5xx_alone(lenient: Browser) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        assert environ["session"].get("user") is None
+        start_response("502 Bad Gateway", list(PLAIN))
+        return [b"their own"]
+
+    answer = lenient.visit(app)
+    assert (answer.status, answer.body) == ("502 Bad Gateway", b"their own")
+
+
+def test_anonymous_5xx_made_of_a_refused_write_is_our_503(lenient: Browser) -> None:
+    assert lenient.visit(swallowing("500 Oops", put(a=1))).status == "503 Service Unavailable"
+
+
+def test_an_outage_at_the_save_is_a_503_whatever_reads_get(make_site: MakeSite) -> None:
+    browser = make_site(on_store_error="anonymous").browser()
+    browser.do(put(a=1))
+    browser.site.calls.fail("replace")
+    assert browser.do(put(a=2)).code == 503
+
+
+def test_a_cookie_is_never_needed_to_be_served_without_one(lenient: Browser) -> None:
+    stranger = lenient.site.browser()
+    assert stranger.do(lambda session: session.state).result == "new"
