@@ -88,7 +88,7 @@ def test_what_lets_shared_caches_keep_a_response_is_public(headers: Headers) -> 
         cache_control("no-store, no-cache"),
         cache_control('no-cache="Set-Cookie, public"'),
         cache_control('private="x, s-maxage=5"'),
-        cache_control('x="a \\", public"'),
+        cache_control('x="a \\", public, b"'),
         cache_control("max-age=60, x-public, publicly, s-maxage-not"),
         cache_control("x=public"),
         [("Expires", "Thu, 01 Jan 2099 00:00:00 GMT"), ("X-Public", "public"), ("Pragma", "public")],

@@ -231,6 +231,7 @@ def test_a_copy_is_a_plain_dict_of_deep_copies() -> None:
 
 def test_the_keys_can_be_gone_through_while_the_session_changes() -> None:
     def look(session: Session) -> list[str]:
+        session["c"] = 3
         for key in session:
             del session[key]
         return list(session)

@@ -136,6 +136,22 @@ def test_own_keys_that_were_written_before_a_clear_stay_and_go_with_own() -> Non
         assert merged(values, {"a": 2}) == expected
 
 
+def test_a_second_clear_brings_no_own_keys_back() -> None:
+    values = loaded(a=1)
+    values.clear(own=True)
+    values.clear()
+    assert merged(values, {FLASH: 1}) == {}
+
+
+@pytest.mark.parametrize("value", [1, "x", [1], "\xe9"], ids=repr)
+def test_what_is_written_again_after_a_clear_is_kept(value: Any) -> None:
+    """Also where it is what was there before: the clear drops that one."""
+    values = loaded(a=value, b=2)
+    values.clear()
+    values.assign("a", value)
+    assert merged(values, {"a": value, "b": 2}) == {"a": value}
+
+
 def test_clearing_what_is_empty_is_no_change() -> None:
     values = Values({})
     values.clear()

@@ -204,10 +204,8 @@ def _unpack_items(data: bytes, depth: int) -> Any:
     hook = partial(_restore, depth=depth)
     unpacker = Unpacker(read_size=size, max_buffer_size=size, ext_hook=hook, strict_map_key=False, timestamp=1)
     unpacker.feed(data)
-    items = unpacker.unpack()
-    if unpacker.tell() != size:
-        raise CorruptData("more than the items of a tuple or a set")
-    return items
+    # What follows the items is found when the whole is packed again.
+    return unpacker.unpack()
 
 
 def _pack_items(items: Iterable[Any]) -> bytes:
