@@ -1,0 +1,136 @@
+"""A server as a process of this test run: started on a free loopback port, killed, paused, and always ended."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+#: Seconds that a server may take to start, or to end.
+PATIENCE = 60.0
+#: As whom servers run that refuse to be root's.
+NOBODY = "nobody"
+
+
+class Server:
+    """One server process in a folder of its own: a subclass says how it is started and when it answers."""
+
+    name = ""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.remove, os.getpid())
+
+    def command(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def answers(self) -> bool:
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start the server, and return when it answers."""
+        self._process = self.launch(self.command())
+        wait_until(self._answers_or_died, f"{self.name} answers on port {self.port}\n{self.log()}")
+
+    def stop(self) -> None:
+        """End the server as an administrator does."""
+        self._signal(signal.SIGTERM)
+        self._wait()
+
+    def kill(self) -> None:
+        """End the server, and all of its processes, as a crash does."""
+        self._signal(signal.SIGKILL)
+        self._wait()
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with (self.folder / "log").open("ab") as log:
+            # A session of its own: Ctrl-C is for the tests, which then end it.
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, user=self.user()
+            )
+
+    def user(self) -> str | None:
+        return None
+
+    def pids(self) -> list[int]:
+        return [] if self._process is None else [self._process.pid]
+
+    def log(self) -> str:
+        path = self.folder / "log"
+        return path.read_text(errors="replace")[-3000:] if path.exists() else ""
+
+    def remove(self, pid: int) -> None:
+        """End the server and delete its folder, in the process ``pid`` that started it: not in its forks."""
+        if os.getpid() == pid:
+            self.kill()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _signal(self, number: int) -> None:
+        for pid in self.pids():
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass
+
+    def _wait(self) -> None:
+        if self._process is not None:
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def _answers_or_died(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise AssertionError(f"{self.name} ended with {self._process.returncode}:\n{self.log()}")
+        return self.answers()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+    """Return as soon as ``condition()`` is true; fail after ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {patience:g} s: {what}"
+        time.sleep(0.01)
+
+
+def need(program: str, remedy: str) -> str:
+    """Return the path of a program, or skip the test with the line that installs it."""
+    path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
+    if path is None:
+        pytest.skip(f"no {program} here: {remedy}")
+    return path
+
+
+def as_nobody() -> str | None:
+    """Return as whom to run what refuses to run as root: ``None`` where we are not root."""
+    return NOBODY if os.geteuid() == 0 else None
+
+
+def hand_over(folder: Path) -> None:
+    """Let the server's user own ``folder``."""
+    user = as_nobody()
+    if user is not None:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)

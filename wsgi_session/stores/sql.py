@@ -1,0 +1,217 @@
+"""Sessions in a database that SQLAlchemy speaks to: PostgreSQL, MySQL, MariaDB, and others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import Engine
+
+from wsgi_session.errors import ConfigError, KeyExists
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store
+from wsgi_session.stores.sql_database import Database, Duplicate
+from wsgi_session.stores.sql_schema import Schema
+from wsgi_session.stores.sql_source import source_of, split_options
+from wsgi_session.stores.sql_statements import Statements
+
+# A sweep's DELETE takes no more at once, so that it holds its locks for a moment only.
+BATCH = 500
+# A scan takes no more at once: they are in memory together, data and all.
+SCAN = 100
+#: How often a writer that loses a race for a key looks who has it now.
+LOOKS = 5
+
+
+class SQLStore(Store):
+    """Keep sessions in the table ``table``, over connections of its own, one statement an operation.
+
+    ``database``: a SQLAlchemy URL (what stands in its query goes to the driver) or a ready ``Engine``, of which only
+    the way to connect is used: never its pool, nor a transaction of the application. ``create=False``: first use makes
+    no tables, ``python -m wsgi_session init URL`` or a migration does. ``sweep=False``: dead records stay until
+    somebody calls :meth:`sweep`. ``timeout``: seconds to wait for one of the ``pool_size`` connections, for a new one,
+    for an answer; over a ready ``Engine``, the last two are its own, but for psycopg's.
+
+    Nothing is connected before first use. Raises ``ConfigError`` for what names no database, or a driver that is not
+    installed.
+    """
+
+    def __init__(
+        self,
+        database: str | Engine,
+        *,
+        table: str = "wsgi_sessions",
+        create: bool = True,
+        sweep: bool = True,
+        pool_size: int = 8,
+        timeout: float = 2.0,
+    ) -> None:
+        if type(pool_size) is not int or pool_size < 1:
+            raise ConfigError(f"pool_size={pool_size!r}: give a whole number of connections, 1 or more")
+        if not 0 < timeout <= 3600:
+            raise ConfigError(f"timeout={timeout!r}: give seconds, more than 0 and at most 3600")
+        self._schema = Schema(table)
+        self._source = source_of(database, timeout)
+        self._statements = Statements(self._schema, self._source.dialect)
+        self._database = Database(self._source, self._schema, self._statements, create=create, pool_size=pool_size)
+        # MySQL keeps texts as bytes, and wants them as such.
+        self._texts_are_bytes = self._source.dialect.name in ("mysql", "mariadb")
+        self._sweeps = sweep
+        self._creates = 0
+
+    @classmethod
+    def from_url(cls, url: str) -> SQLStore:
+        """Return a store for ``url``, in whose query stand options of both the store and the driver."""
+        database, options = split_options(url)
+        if "pool" in options:
+            options["pool_size"] = options.pop("pool")
+        return cls(database, **options)
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        row = self._database.read(self._statements.load, (key, now), _one)
+        return None if row is None else _record(row)
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        self._insert(key, self._fields(record), now)
+        self._creates += 1
+        if self._sweeps and self._creates % SWEEP_EVERY == 0:
+            self.sweep_due = True
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        values = (record.data, record.version, record.touched, record.expires, key, version, now)
+        if self._database.write(self._statements.replace, values):
+            return Outcome.SAVED
+        there = self._versions(key, key, now).get(key)
+        if there is None:
+            return Outcome.GONE
+        return Outcome.SAVED if there == record.version else Outcome.CONFLICT
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        values = (*self._fields(record), new, old, version, now)
+        for _ in range(LOOKS):
+            try:
+                if self._database.write(self._statements.rotate, values):
+                    return Outcome.SAVED
+            except Duplicate:
+                pass  # Whose the new key is, we see now.
+            there = self._versions(old, new, now)
+            if there.get(new) == record.version:
+                return Outcome.SAVED
+            if old not in there:
+                return Outcome.GONE
+            if there[old] != version:
+                return Outcome.CONFLICT
+            if new in there:
+                break
+            self._database.write(self._statements.delete_dead, (new, now))
+        raise KeyExists("a live session is already under the new key: draw another token")
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        return self._database.write(self._statements.touch, (touched, expires, key, now)) > 0
+
+    def delete(self, key: bytes) -> bool:
+        return self._database.write(self._statements.delete, (key,)) > 0
+
+    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
+        rows = self._database.read(self._statements.of_owner, (owner, now), _rows)
+        return [(bytes(key), _record(row)) for key, *row in rows]
+
+    def count(self, now: float, namespace: str | None = None) -> int:
+        if namespace is None:
+            row = self._database.read(self._statements.count, (now,), _one)
+        else:
+            row = self._database.read(self._statements.count_namespace, (now, self._text(namespace)), _one)
+        return int(row[0])
+
+    def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        """Yield key and record of every live session, in the order of the keys, which no write changes."""
+        last = b""
+        while rows := self._database.read(self._statements.scan, (last, now, SCAN), _rows):
+            for key, *row in rows:
+                last = bytes(key)
+                yield last, _record(row)
+
+    def sweep(self, limit: int, now: float) -> int:
+        self.sweep_due = False
+        swept = 0
+        while swept < limit:
+            size = min(limit - swept, BATCH)
+            batch = self._database.write(self._statements.sweep, (now - SWEEP_GRACE, size))
+            swept += batch
+            if batch < size:
+                break
+        return swept
+
+    def ping(self) -> None:
+        self._database.write(self._statements.ping, ())
+
+    def close(self) -> None:
+        self._database.close()
+
+    def ddl(self) -> str:
+        """Return the SQL that makes the tables: for a migration."""
+        return "".join(f"{statement};\n" for statement in self._schema.statements(self._source.dialect))
+
+    def init(self) -> None:
+        """Make the tables, unless they are there."""
+        self._database.prepare(create=True)
+
+    def __repr__(self) -> str:
+        return f"SQLStore({self._source.name!r}, table={self._schema.sessions.fullname!r})"
+
+    def _insert(self, key: bytes, fields: Sequence[object], now: float) -> None:
+        for _ in range(LOOKS):
+            try:
+                self._database.write(self._statements.create, (*fields, key))
+                return
+            except Duplicate:
+                if self._database.write(self._statements.create_over_dead, (*fields, key, now)):
+                    return
+            if key in self._versions(key, key, now):
+                break
+            # It was dead, and swept between our two steps.
+        raise KeyExists("a live session is already under this key: draw another token")
+
+    def _versions(self, key: bytes, other: bytes, now: float) -> dict[bytes, bytes]:
+        rows = self._database.read(self._statements.versions, (key, other, now), _rows)
+        return {bytes(found): bytes(version) for found, version in rows}
+
+    def _fields(self, record: Record) -> Sequence[object]:
+        if not self._texts_are_bytes:
+            return record
+        return [field.encode() if isinstance(field, str) else field for field in record]
+
+    def _text(self, text: str) -> object:
+        return text.encode() if self._texts_are_bytes else text
+
+
+open_url = SQLStore.from_url
+
+
+def _one(cursor: Any) -> Any:
+    return cursor.fetchone()
+
+
+def _rows(cursor: Any) -> Any:
+    return cursor.fetchall()
+
+
+def _record(row: Sequence[Any]) -> Record:
+    data, version, handle, created, touched, expires, owner, persistent, idle, namespace = row
+    return _make(
+        (
+            # Some drivers have types of their own for bytes, and MySQL none for booleans.
+            bytes(data),
+            bytes(version),
+            handle if handle.__class__ is str else str(handle, "utf-8"),
+            created,
+            touched,
+            expires,
+            owner if owner is None else bytes(owner),
+            persistent == 1,
+            idle,
+            namespace if namespace.__class__ is str else str(namespace, "utf-8"),
+        )
+    )
+
+
+_make: Callable[[tuple[object, ...]], Record] = Record._make

@@ -1,0 +1,157 @@
+"""The engine behind ``SQLStore``: one statement at a time, every failure as the store contract wants it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from itertools import count
+from operator import attrgetter
+from typing import Any, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import PoolProxiedConnection
+
+from wsgi_session.errors import ConfigError, StoreUnavailable
+from wsgi_session.stores.sql_connections import Connections
+from wsgi_session.stores.sql_schema import SCHEMA_VERSION, Schema
+from wsgi_session.stores.sql_source import Source
+from wsgi_session.stores.sql_statements import Statement, Statements
+
+#: How often a statement is sent that the engine undid for the sake of others (a deadlock).
+ATTEMPTS = 20
+#: How often first use looks again for tables that another process is making at this moment.
+LOOKS = 5
+# MySQL's "duplicate key name": it has no CREATE INDEX IF NOT EXISTS.
+_INDEX_EXISTS = 1061
+
+_Result = TypeVar("_Result")
+_first: Callable[[Any], Any] = lambda cursor: cursor.fetchone()  # noqa: E731
+_changed: Callable[[Any], int] = attrgetter("rowcount")
+
+
+class Duplicate(Exception):
+    """The key is taken: nothing was written."""
+
+
+class Refused(StoreUnavailable):
+    """The engine answered, with an error: nothing was written."""
+
+
+class Database:
+    """Runs statements on the tables of ``schema``, which are made, or looked for, before the first one."""
+
+    def __init__(self, source: Source, schema: Schema, statements: Statements, *, create: bool, pool_size: int) -> None:
+        self._source = source
+        self._driver = source.driver
+        self._errors = source.dialect.loaded_dbapi
+        self._schema = schema
+        self._statements = statements
+        self._create = create
+        self._pool_size = pool_size
+        self._connections = Connections(source.connect, source.driver, pool_size)
+        self._ready = False
+
+    def read(self, statement: Statement, values: Sequence[object], fetch: Callable[[Any], _Result]) -> _Result:
+        """Return what ``fetch`` makes of the cursor."""
+        if not self._ready:
+            self.prepare(self._create)
+        return self._run(statement, values, fetch, writes=False)
+
+    def write(self, statement: Statement, values: Sequence[object]) -> int:
+        """Return how many rows matched. Raises ``Duplicate`` where a key is taken."""
+        if not self._ready:
+            self.prepare(self._create)
+        return self._run(statement, values, _changed, writes=True)
+
+    def prepare(self, create: bool) -> None:
+        """Look for the tables, and make them if ``create``."""
+        for look in range(LOOKS):
+            try:
+                (version,) = self._run(self._statements.schema_version, (), _first, writes=False)
+                missing: Refused | None = None
+            except Refused as error:
+                version, missing = None, error
+            if version is not None:
+                break
+            if not create:
+                raise self._unavailable(
+                    "its tables are not there: make them with python -m wsgi_session init URL"
+                ) from missing
+            try:
+                self._make()
+            except (Refused, Duplicate):
+                # Two that make one table at once: to one of them PostgreSQL says so, IF NOT EXISTS or not.
+                if look == LOOKS - 1:
+                    raise
+        if version != SCHEMA_VERSION:
+            raise self._unavailable("its tables are of another version") from ConfigError(
+                f"{self._schema.sessions.fullname} holds sessions of schema version {version}, and this wsgi-session "
+                f"knows {SCHEMA_VERSION}: update wsgi-session, or give another table (?table= in the URL)"
+            )
+        self._ready = True
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _make(self) -> None:
+        for sql in self._schema.statements(self._source.dialect):
+            try:
+                self._run(Statement(sql, tuple), (), _changed, writes=True)
+            except Refused as error:
+                if error.__cause__ is None or error.__cause__.args[:1] != (_INDEX_EXISTS,):
+                    raise
+
+    def _run(
+        self, statement: Statement, values: Sequence[object], fetch: Callable[[Any], _Result], *, writes: bool
+    ) -> _Result:
+        started = time.monotonic()
+        for attempt in count(1):
+            proxy = self._take()
+            connection = proxy.dbapi_connection
+            try:
+                cursor = self._driver.cursor(connection)
+                cursor.execute(statement.sql, statement.arrange(values))
+                result = fetch(cursor)
+                cursor.close()
+            except self._errors.Error as error:
+                failure = error
+            except BaseException:
+                proxy.invalidate()
+                raise
+            else:
+                proxy.close()
+                return result
+            if isinstance(failure, self._errors.IntegrityError):
+                proxy.close()
+                raise Duplicate from failure
+            if self._driver.is_passing(failure) and attempt < ATTEMPTS:
+                proxy.close()
+                continue
+            broken = self._source.dialect.is_disconnect(failure, connection, None)
+            proxy.invalidate()
+            # The tables may be gone, or another server's, when it works again.
+            self._ready = False
+            if not broken:
+                raise self._unavailable(failure, Refused) from failure
+            if writes or attempt > 1 or time.monotonic() - started >= self._driver.timeout:
+                raise self._unavailable(failure, answer_lost=writes) from failure
+            # A read may be asked again: the connection was dead before, or the server has just been restarted.
+        raise AssertionError("unreachable")
+
+    def _take(self) -> PoolProxiedConnection:
+        try:
+            return self._connections.take()
+        except PoolTimeout:
+            raise self._unavailable(
+                f"all {self._pool_size} connections were busy for {self._driver.timeout:g} s: "
+                "raise pool_size (?pool= in the URL)"
+            ) from None
+        except (self._errors.Error, SQLAlchemyError, OSError) as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(
+        self, what: object, kind: type[StoreUnavailable] = StoreUnavailable, answer_lost: bool = False
+    ) -> StoreUnavailable:
+        advice = self._driver.advice(what) if isinstance(what, Exception) else ""
+        return kind(f"SQL store {self._source.name}: {str(what).strip()}{advice}", answer_lost=answer_lost)

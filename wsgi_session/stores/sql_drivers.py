@@ -1,0 +1,157 @@
+"""What differs from driver to driver: how one is told not to wait for ever, and what its errors mean."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import time
+from collections.abc import Collection, Generator
+from typing import Any
+
+from sqlalchemy import URL
+from sqlalchemy.engine import Dialect
+
+#: By the scheme alone. Any other driver is named: ``postgresql+psycopg2://``.
+DEFAULT_DRIVERS = {
+    "postgresql": "postgresql+psycopg",
+    "postgres": "postgresql+psycopg",
+    "mysql": "mysql+pymysql",
+    "mariadb": "mariadb+pymysql",
+}
+
+# A deadlock, a serialization failure: this statement was undone, and may be sent again. PostgreSQL's are SQLSTATEs,
+# those of MySQL and MariaDB are numbers: lock wait time-out, deadlock, "record has changed since last read".
+_PASSING_STATES = ("40001", "40P01")
+_PASSING_NUMBERS = (1205, 1213, 1020)
+_TOO_LARGE_A_PACKET = 1153
+
+
+class Driver:
+    """A DBAPI driver that we know nothing about: it has the time-outs of its own defaults, or of the URL's query."""
+
+    def __init__(self, dialect: Dialect, timeout: float) -> None:
+        self.dialect = dialect
+        self.timeout = timeout
+
+    def options(self) -> Collection[str] | None:
+        """Return what this driver takes in a URL's query, or ``None`` where only the driver knows."""
+        return None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what to connect with, where the URL does not say otherwise."""
+        return {}
+
+    def adopt(self, connection: Any) -> None:
+        """Make a new connection ours: each statement a transaction of its own."""
+        connection.commit()  # What a listener of the application's engine may have begun.
+        self.dialect.set_isolation_level(connection, "AUTOCOMMIT")
+
+    def cursor(self, connection: Any) -> Any:
+        return connection.cursor()
+
+    def descriptor(self, connection: Any) -> int | None:
+        """Return the socket, or ``None`` if this driver does not show it."""
+        return connection.fileno() if hasattr(connection, "fileno") else None
+
+    def is_passing(self, error: Exception) -> bool:
+        """Whether the engine undid the statement only because of others: the same one again may do."""
+        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+        return state in _PASSING_STATES or _number(error) in _PASSING_NUMBERS
+
+    def advice(self, error: Exception) -> str:
+        """Return what to add to the engine's own words."""
+        if _number(error) == _TOO_LARGE_A_PACKET:
+            return ": raise max_allowed_packet in the server, or lower the middleware's max_size"
+        return ""
+
+
+class Psycopg(Driver):
+    """psycopg 3."""
+
+    def options(self) -> Collection[str]:
+        from psycopg import pq
+
+        return {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
+
+    def arguments(self) -> dict[str, Any]:
+        # psycopg counts whole seconds, and waits for two at least.
+        return {"connect_timeout": max(2, math.ceil(self.timeout)), "fallback_application_name": "wsgi-session"}
+
+    def adopt(self, connection: Any) -> None:
+        super().adopt(connection)
+        # A prepared statement lives in one server connection, and the next transaction behind PgBouncer has another.
+        connection.prepare_threshold = None
+        # A statement_timeout would be a startup option, which PgBouncer refuses, or a SET, which it hands to whoever
+        # comes next; and neither helps against a server that hangs.
+        wait = connection.wait
+
+        def wait_a_while(generator: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
+            return wait(
+                _until(time.monotonic() + self.timeout, generator, connection, self.timeout), *arguments, **named
+            )
+
+        connection.wait = wait_a_while
+
+    def cursor(self, connection: Any) -> Any:
+        return connection.cursor(binary=True)  # bytea as text is twice as long
+
+    def descriptor(self, connection: Any) -> int:
+        return int(connection.pgconn.socket)
+
+
+class PyMySQL(Driver):
+    """PyMySQL."""
+
+    def options(self) -> Collection[str]:
+        connect: Any = self.dialect.loaded_dbapi.connect
+        tls = ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_check_hostname", "ssl_cipher", "ssl_key")
+        return {*inspect.signature(connect).parameters, *tls}
+
+    def arguments(self) -> dict[str, Any]:
+        patience = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), self.timeout)
+        return {**patience, "autocommit": True}
+
+    def descriptor(self, connection: Any) -> int:
+        return int(connection._sock.fileno())
+
+
+class SQLite(Driver):
+    """The standard library's ``sqlite3``, through SQLAlchemy."""
+
+    def arguments(self) -> dict[str, Any]:
+        return {"timeout": self.timeout, "check_same_thread": False}
+
+
+_KNOWN: dict[str, type[Driver]] = {"psycopg": Psycopg, "pymysql": PyMySQL, "pysqlite": SQLite}
+
+
+def driver_of(dialect: Dialect, timeout: float) -> Driver:
+    """Return what is known about the dialect's driver."""
+    return _KNOWN.get(dialect.driver, Driver)(dialect, timeout)
+
+
+def with_driver(url: URL) -> URL:
+    """Return ``url`` with its driver named."""
+    return url.set(drivername=DEFAULT_DRIVERS.get(url.drivername, url.drivername))
+
+
+def _number(error: Exception) -> object:
+    return error.args[0] if error.args else None
+
+
+def _until(
+    deadline: float, generator: Generator[Any, Any, Any], connection: Any, timeout: float
+) -> Generator[Any, Any, Any]:
+    """Pass everything on between psycopg and what waits for the socket, which comes by ten times a second."""
+    from psycopg import OperationalError
+
+    try:
+        wanted = next(generator)
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > deadline:
+                connection.close()
+                raise OperationalError(f"no answer within {timeout:g} s")
+            wanted = generator.send(ready)
+    except StopIteration as done:
+        return done.value
