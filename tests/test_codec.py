@@ -478,5 +478,5 @@ def test_threads_pack_at_once_without_mixing_their_bytes() -> None:
 
 @pytest.mark.parametrize("value", [Money(), [Money()], [Colour.RED], ({Markup("a")},)])
 def test_packing_without_checking_still_keeps_no_other_type(value: Any) -> None:
-    with pytest.raises(TypeError, match="Money|Colour|Markup"):
+    with pytest.raises(TypeError, match=r"Money|Colour|Markup"):
         new_packer()(value)
