@@ -123,7 +123,11 @@ class Draft:
         if self.record is not None and self.record.owner is not None:
             return self.record.owner != tokens.owner_key(self._backend.settings.namespace, owner)
         # Put there by hand: filed under nobody, and somebody's all the same.
-        user = self.values.peek("user") if "user" in self.values else None
+        try:
+            user = self.values.peek("user") if "user" in self.values else None
+        except CorruptData:
+            self.corrupt()
+            return False
         if not isinstance(user, dict) or not user:
             return False
         try:

@@ -72,13 +72,14 @@ class Session(MutableMapping[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         draft = self._draft or self._look()
-        return isinstance(key, str) and key in draft.values
+        # Read it: what is said to be there can be read, also if the record is corrupt.
+        return isinstance(key, str) and key in draft.values and self.get(key, _MISSING) is not _MISSING
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list((self._draft or self._look()).values.keys()))
+        return iter(self._keys())
 
     def __reversed__(self) -> Iterator[str]:
-        return reversed(list((self._draft or self._look()).values.keys()))
+        return reversed(self._keys())
 
     def __len__(self) -> int:
         return (self._draft or self._look()).values.count()
@@ -287,6 +288,15 @@ class Session(MutableMapping[str, Any]):
         draft = self._draft or self._look()
         # The token that the browser holds: a form that was under way during a login still logs in.
         return draft.bearer is not None and tokens.csrf_matches(draft.bearer.token, token)
+
+    def _keys(self) -> list[str]:
+        """Return the keys. Each value is read: whoever goes through a corrupt record meets none that is not there."""
+        values = (self._draft or self._look()).values
+        keys = list(values.keys())
+        for key in keys:
+            if key not in self:
+                return list(values.keys())
+        return keys
 
     def _look(self) -> Draft:
         """Load the session: the one time that this request does."""

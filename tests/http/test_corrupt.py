@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-from tests.http.site import Browser
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgpack
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.http.site import ANN, Browser, Site, log_in, log_out, put, read
+from tests.http.stores import SERVER
+from wsgi_session import Session, tokens, user_email_or_none, user_or_none
 from wsgi_session.codec import join, split
-from wsgi_session.stores import Store
+from wsgi_session.stores import Record, Store
+
+pytestmark = pytest.mark.needs(SERVER)
+#: Every kind of value that a session keeps.
+RICH: dict[str, Any] = {
+    "text": "ä", "int": -5, "huge": 2**70, "float": 0.5, "none": None, "bytes": b"\xff", "list": [1, [2, {"x": ()}]],
+    "tuple": (1, "2"), "set": {1, 2, 3}, "frozen": frozenset({"a"}), "dict": {2: "int", None: 0, b"b": 1, True: 2},
+    "moment": datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc), "naive": datetime(2026, 1, 2),
+    "span": timedelta(1, 2), "day": datetime(2026, 1, 2).date(), "time": datetime(2026, 1, 2).time(), "id": UUID(int=7),
+    "price": Decimal("1.50"),
+}  # fmt: skip
 
 
 def key_of(browser: Browser) -> bytes:
     """Return what the store keeps the browser's session under."""
-    from wsgi_session.tokens import key_of
-
-    return key_of(browser.token.partition(".")[0].encode())
+    return tokens.key_of(browser.token.partition(".")[0].encode())
 
 
 def damage(browser: Browser, *, data: bytes | None = None, value: bytes | None = None, key: str | bytes = "a") -> bytes:
@@ -25,3 +46,228 @@ def damage(browser: Browser, *, data: bytes | None = None, value: bytes | None =
         data = join({**split(record.data), key: value})
     store.replace(key_of(browser), record._replace(data=data, version=b"d" * 16), record.version, now)
     return data
+
+
+def record_of(browser: Browser) -> Record:
+    record = browser.site.calls.inner.load(key_of(browser), browser.site.clock())
+    assert record is not None
+    return record
+
+
+def if_there(session: Session) -> Any:
+    return session["a"] if "a" in session else {}  # noqa: SIM401 - not the same here
+
+
+def each(session: Session) -> dict[str, Any]:
+    return {key: session[key] for key in session}
+
+
+def each_of_a_list(session: Session) -> dict[str, Any]:
+    keys = list(session)
+    return {key: session[key] for key in keys}
+
+
+def pops(session: Session) -> dict[str, Any]:
+    return dict(session.popitem() for _ in range(len(list(session))))
+
+
+#: Each way in which an application may read all that is there.
+READERS: dict[str, Callable[[Session], Any]] = {
+    "copy": lambda session: session.copy(),
+    "dict": dict,
+    "unpacking": lambda session: {**session},
+    "items": lambda session: dict(session.items()),
+    "values": lambda session: dict(enumerate(session.values())),
+    "keys": lambda session: {key: session[key] for key in session.keys()},  # noqa: SIM118
+    "each": each,
+    "each of a list": each_of_a_list,
+    "reversed": lambda session: {key: session[key] for key in reversed(session)},
+    "get": lambda session: {} if session.get("a") is None else {"a": session["a"]},
+    "if there": if_there,
+    "or": lambda session: session | {},
+    "equals": lambda session: {} if session == {} else {"a": 1},
+    "popitem": pops,
+}
+#: The packed values of a map that no application could have stored under its key.
+BAD_VALUES = {
+    "no MessagePack": b"\xc1",
+    "nothing": b"",
+    "cut": b"\x92\x01",
+    "two values": b"\x01\x02",
+    "unknown extension": b"\xd4\x63\x00",
+    "bad date": b"\xc7\x03\x05abc",
+    "a list as dict key": b"\x81\x90\x01",
+    "bad text": b"\xa2\xff\xfe",
+    "set of lists": b"\xc7\x02\x02\x91\x90",
+    "nan as Decimal of nonsense": b"\xc7\x03\x09xyz",
+}
+BAD_DATA = {
+    "nothing": b"",
+    "no MessagePack": b"\xc1",
+    "text": b"hello",
+    "JSON": b'{"a": 1}',
+    "pickle": b"\x80\x04}\x94\x8c\x01a\x94K\x01s.",
+    "a list": b"\x91\x01",
+    "a map of numbers": b"\x81\x01\x02",
+    "cut": b"\x82\xa1a\xc4\x01\x01",
+    "a bomb": b"\x91" * 5000,
+    "a length of 4 GB": b"\xdf\xff\xff\xff\xff",
+    "bytes of 4 GB": b"\x81\xa1a\xc6\xff\xff\xff\xff",
+}
+
+
+@pytest.fixture
+def visitor(browser: Browser) -> Browser:
+    browser.do(put(a={"n": 1}, b=2))
+    browser.site.forget()
+    return browser
+
+
+@pytest.mark.parametrize("bad", BAD_DATA)
+def test_a_record_that_cannot_be_read_is_an_empty_session_and_one_event(visitor: Browser, bad: str) -> None:
+    damage(visitor, data=BAD_DATA[bad])
+    answer = visitor.do(lambda session: (session.state, session.copy(), len(session), session.get("a"), session.is_new))
+    assert (answer.code, answer.result, answer.cookie) == (200, ("unknown", {}, 0, None, True), None)
+    assert len(visitor.site.happened("corrupt")) == 1
+
+
+@pytest.mark.parametrize("bad", BAD_DATA)
+def test_a_record_that_cannot_be_read_is_left_as_it_is(visitor: Browser, bad: str) -> None:
+    damage(visitor, data=BAD_DATA[bad])
+    before, held = record_of(visitor), visitor.copy()
+    visitor.site.clock.advance(2 * 86_400)
+    visitor.do(put(fresh=1))
+    assert visitor.token != held.token
+    assert visitor.do(read).result == {"fresh": 1}
+    assert record_of(held) == before
+
+
+@pytest.mark.parametrize("bad", BAD_VALUES)
+@pytest.mark.parametrize("key", ["a", "b"])
+def test_a_value_that_cannot_be_read_makes_the_session_unknown(visitor: Browser, bad: str, key: str) -> None:
+    damage(visitor, value=BAD_VALUES[bad], key=key)
+    _expect_an_empty_session(visitor, {name for name in READERS if key == "a" or name not in ("get", "if there")})
+
+
+def test_values_that_are_no_bytes_make_the_session_unknown(visitor: Browser) -> None:
+    damage(visitor, data=b"\x81\xa1a\x01")
+    _expect_an_empty_session(visitor, set(READERS))
+
+
+def _expect_an_empty_session(visitor: Browser, readers: set[str]) -> None:
+    before = record_of(visitor)
+    for name in readers:
+        visitor.site.forget()
+        answer = visitor.copy().do(lambda session: (READERS[name](session), session.state, session.copy()))  # noqa: B023
+        assert (answer.code, answer.result, answer.cookie) == (200, ({}, "unknown", {}), None), name
+        assert len(visitor.site.happened("corrupt")) == 1, (name, visitor.site.events)
+    assert record_of(visitor) == before
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda session: session.flashes(),
+        lambda session: session.owner,
+        lambda session: session.csrf_token,
+        lambda session: user_or_none({"session": session}),
+        lambda session: user_email_or_none({"session": session}),
+        lambda session: session.rotate(),
+        lambda session: session.no_touch(),
+        lambda session: session.expires,
+        lambda session: log_in(ANN)(session),
+        lambda session: log_out(session),
+        lambda session: session.clear(),
+        put(a=1),
+    ],
+)
+@pytest.mark.parametrize("key", ["user", b"owner", b"flash:x"])
+def test_no_damage_makes_anything_raise(site: Site, look: Any, key: str | bytes) -> None:
+    for bad in (*BAD_VALUES.values(), b"\x01", b"\x92\x01\x02", b"\x91\x01", b"\xc0"):
+        visitor = site.browser()
+        visitor.do(put(a=1))
+        damage(visitor, value=bad, key=key)
+        assert visitor.do(look).code == 200, bad
+
+
+def test_what_was_written_before_the_damage_was_met_goes_into_a_new_session(visitor: Browser) -> None:
+    damage(visitor, value=b"\xc1")
+    held, before = visitor.copy(), record_of(visitor)
+    visitor.do(lambda session: (session.update(fresh=1), session.get("a")))
+    assert visitor.do(read).result == {"fresh": 1}
+    assert record_of(held) == before
+
+
+def test_a_damaged_value_that_nobody_reads_harms_nothing(visitor: Browser) -> None:
+    damage(visitor, value=b"\xc1")
+    assert visitor.do(lambda session: (session["b"], session.update(c=3))).result[0] == 2
+    assert visitor.do(lambda session: (session["c"], session.state)).result == (3, "live")
+    assert visitor.site.happened("corrupt") == []
+
+
+def test_the_next_live_cookie_counts_where_the_first_one_is_damaged(site: Site, visitor: Browser) -> None:
+    other = site.browser()
+    other.do(put(other=1))
+    damage(visitor, data=b"\xc1")
+    header = f"{visitor.header}; {other.header}"
+    assert site.browser().do(read, HTTP_COOKIE=header).result == {"other": 1}
+
+
+FUZZ = settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+
+
+def everything(session: Session) -> Any:
+    """Read all that there is, in every way, and change what can be changed."""
+    first = [READERS[name](session) for name in ("if there", "each", "items", "dict", "copy", "reversed")]
+    flashes = session.flashes()
+    rest = (session.owner, session.csrf_token, session.state, session.handle, session.expires, len(session))
+    return first, flashes, rest, user_or_none({"session": session}), user_email_or_none({"session": session})
+
+
+@FUZZ
+@given(data=st.binary(max_size=200))
+def test_any_bytes_in_a_store_give_an_answer(visitor: Browser, data: bytes) -> None:
+    browser = visitor.copy()
+    damage(browser, data=data)
+    before = record_of(browser)
+    browser.site.forget()
+    assert browser.do(everything).code == 200
+    assert len(browser.site.happened("corrupt")) <= 1
+    if browser.site.happened("corrupt"):
+        assert record_of(visitor) == before
+
+
+MSGPACK = st.recursive(
+    st.one_of(st.integers(-(2**63), 2**64 - 1), st.text(max_size=9), st.binary(max_size=9), st.none(), st.booleans()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+    max_leaves=12,
+).map(msgpack.packb)
+KEYS = st.sampled_from(["a", "b", "user", b"owner", b"flash:1", b"flash:", b"other"]) | st.text(max_size=4)
+
+
+@FUZZ
+@given(values=st.dictionaries(KEYS, MSGPACK | st.binary(max_size=20), max_size=5), cut=st.integers(0, 3))
+def test_any_values_in_a_record_give_an_answer(visitor: Browser, values: dict[str | bytes, bytes], cut: int) -> None:
+    browser = visitor.copy()
+    data = join(values)
+    damage(browser, data=data[: len(data) - cut])
+    browser.site.forget()
+    assert browser.do(everything).code == 200
+    assert len(browser.site.happened("corrupt")) <= 1
+
+
+@FUZZ
+@given(places=st.lists(st.tuples(st.integers(0, 10_000), st.integers(1, 255)), min_size=1, max_size=3))
+def test_flipped_bits_in_a_record_give_an_answer(site: Site, places: list[tuple[int, int]]) -> None:
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    browser.do(lambda session: (session.flash("one"), session.update(RICH)))
+    data = bytearray(record_of(browser).data)
+    for place, mask in places:
+        data[place % len(data)] ^= mask
+    damage(browser, data=bytes(data))
+    site.forget()
+    assert browser.copy().do(everything).code == 200
+    assert len(site.happened("corrupt")) <= 1
+    for change in (log_in(ANN), put(a=1), log_out):
+        assert browser.copy().do(change).code == 200

@@ -13,6 +13,7 @@ import pytest
 from tests.http.conftest import MakeSite
 from tests.http.site import ANN, Answer, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
+from tests.http.test_corrupt import damage
 from wsgi_session import Session, SessionGone, UnsupportedValue, draft
 from wsgi_session.testing.clock import FakeClock
 
@@ -380,8 +381,6 @@ def test_atomic_keeps_flash_messages_and_the_owner(site: Site, visitor: Browser)
 def test_atomic_on_a_corrupt_record_raises_session_gone_and_leaves_it(
     make_site: MakeSite, visitor: Browser
 ) -> None:
-    from tests.http.test_corrupt import damage
-
     damage(visitor, value=b"\xc1")
 
     def change(session: Session) -> None:
