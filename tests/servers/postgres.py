@@ -18,7 +18,7 @@ from tests.servers.process import Server, as_nobody, hand_over
 # Of an address that tests may kill at any time; what survives a crash of the process needs no flush to the disk.
 SETTINGS = {
     "fsync": "off",
-    "max_connections": "200",
+    "max_connections": "500",
     "shared_buffers": "32MB",
     "autovacuum": "off",
     "unix_socket_directories": "",

@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from functools import cache
 
+from tests.servers.mariadb import MariaDB
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import Postgres
 
 
 @cache
-def postgres() -> Postgres:
+def _postgres() -> Postgres:
     server = Postgres()
     server.start()
     return server
+
+
+def postgres() -> str:
+    """Return the URL of a PostgreSQL."""
+    return _once("POSTGRES", lambda: _postgres().url)
+
+
+def pgbouncer() -> str:
+    """Return the URL of a PgBouncer in transaction mode."""
+
+    def start() -> str:
+        server = PgBouncer(_postgres())
+        server.start()
+        return server.url
+
+    return _once("PGBOUNCER", start)
+
+
+def mariadb() -> str:
+    """Return the URL of a MariaDB."""
+
+    def start() -> str:
+        server = MariaDB()
+        server.start()
+        return server.url
+
+    return _once("MARIADB", start)
+
+
+def _once(name: str, start: Callable[[], str]) -> str:
+    # In the environment: the processes that a test starts are to find the same server.
+    variable = f"WSGI_SESSION_TESTS_{name}"
+    if variable not in os.environ:
+        os.environ[variable] = start()
+    return os.environ[variable]
