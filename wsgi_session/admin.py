@@ -63,7 +63,7 @@ class Sessions:
         """
         store = self._lists("revoke_all")
         owner = self._key(user)
-        kept = keep.handle if isinstance(keep, Session) else keep
+        kept = keep._handles() if isinstance(keep, Session) else {keep}
         called = self._settings.clock()
         # By name as well: one that is there now may be of a machine whose clock is ahead.
         there = {record.handle for _, record in store.of_owner(owner, called)}
@@ -71,7 +71,7 @@ class Sessions:
             store,
             owner,
             called,
-            lambda record: record.handle != kept and (record.created <= called or record.handle in there),
+            lambda record: record.handle not in kept and (record.created <= called or record.handle in there),
         )
         if ended:
             self._settings.events("revoked", handle=None, count=ended)

@@ -289,6 +289,12 @@ class Session(MutableMapping[str, Any]):
         # The token that the browser holds: a form that was under way during a login still logs in.
         return draft.bearer is not None and tokens.csrf_matches(draft.bearer.token, token)
 
+    def _handles(self) -> set[str]:
+        """Return its public names: between a login and its save there are two."""
+        draft = self._draft or self._look()
+        stored = None if draft.record is None else draft.record.handle
+        return {name for name in (draft.handle, stored) if name is not None}
+
     def _keys(self) -> list[str]:
         """Return the keys. Each value is read: whoever goes through a corrupt record meets none that is not there."""
         values = (self._draft or self._look()).values

@@ -1,0 +1,177 @@
+"""``middleware.sessions`` and what visitors see of it, over every store."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from tests.http.site import ANN, BOB, Browser, Site, log_in, put, read
+from tests.http.stores import SERVER, SWEEPS
+from wsgi_session import Session
+from wsgi_session.testing import plant
+from wsgi_session.testing import read as read_planted
+from wsgi_session.testing.clock import FakeClock
+
+pytestmark = pytest.mark.needs(SERVER)
+DAY = 86_400.0
+
+
+def logged_in(site: Site, user: dict[str, Any], **data: Any) -> Browser:
+    browser = site.browser()
+    browser.do(lambda session: (log_in(user)(session), session.update(data)))
+    return browser
+
+
+def handle(browser: Browser) -> str:
+    return str(browser.do(lambda session: session.handle).result)
+
+
+def state(session: Session) -> str:
+    return session.state
+
+
+def test_of_lists_a_users_sessions_newest_login_first(site: Site, clock: FakeClock) -> None:
+    start = datetime.fromtimestamp(clock(), timezone.utc)
+    phone = logged_in(site, ANN, device="phone")
+    clock.advance(100)
+    laptop = logged_in(site, ANN, device="laptop")
+    logged_in(site, BOB)
+    clock.advance(2 * DAY)
+    phone.do(read)
+    first, second = site.middleware.sessions.of(ANN)
+    assert [first.data["device"], second.data["device"]] == ["laptop", "phone"]
+    assert [first.handle, second.handle] == [handle(laptop), handle(phone)]
+    assert [first.created - start, second.created - start] == [timedelta(seconds=100), timedelta(0)]
+    assert first.last_seen - start == timedelta(seconds=100)
+    assert second.last_seen - start == timedelta(days=2, seconds=100)
+    assert second.expires - second.last_seen == timedelta(days=30)
+
+
+@pytest.mark.parametrize("user", [ANN, "id:1", {"id": 1}, {"id": "1"}])
+def test_a_user_is_the_mapping_or_the_owner(site: Site, user: Any) -> None:
+    logged_in(site, ANN)
+    assert len(site.middleware.sessions.of(user)) == 1
+
+
+def test_data_is_a_decoded_copy(site: Site) -> None:
+    ann = logged_in(site, ANN, cart=[1])
+    ann.do(lambda session: session.flash("not shown here"))
+    (info,) = site.middleware.sessions.of(ANN)
+    assert info.data == {"user": ANN, "cart": [1]}
+    info.data["cart"].append(2)
+    assert ann.do(read).result["cart"] == [1]
+
+
+def test_revoke_ends_one_session_of_that_user_at_once(site: Site) -> None:
+    phone, laptop = logged_in(site, ANN), logged_in(site, ANN)
+    assert site.middleware.sessions.revoke(ANN, handle(phone)) is True
+    assert (phone.do(state).result, laptop.do(state).result) == ("unknown", "live")
+    assert site.middleware.sessions.revoke(ANN, "no such handle") is False
+
+
+def test_revoke_ends_nobody_elses_session(site: Site) -> None:
+    logged_in(site, ANN)
+    bob = logged_in(site, BOB)
+    assert site.middleware.sessions.revoke(ANN, handle(bob)) is False
+    assert bob.do(state).result == "live"
+
+
+def test_revoke_all_ends_them_all_and_a_later_login_lives(site: Site) -> None:
+    devices = [logged_in(site, ANN) for _ in range(4)]
+    bob = logged_in(site, BOB)
+    assert site.middleware.sessions.revoke_all(ANN) == 4
+    later = logged_in(site, ANN)
+    assert [browser.do(state).result for browser in devices] == ["unknown"] * 4
+    assert (later.do(state).result, bob.do(state).result) == ("live", "live")
+
+
+def test_revoke_all_can_keep_the_session_it_is_called_from(site: Site) -> None:
+    here, there = logged_in(site, ANN), logged_in(site, ANN)
+    assert here.do(lambda session: site.middleware.sessions.revoke_all(ANN, keep=session)).result == 1
+    assert (here.do(state).result, there.do(state).result) == ("live", "unknown")
+    third = logged_in(site, ANN)
+    assert site.middleware.sessions.revoke_all(ANN, keep=handle(here)) == 1
+    assert (here.do(state).result, third.do(state).result) == ("live", "unknown")
+
+
+@pytest.mark.parametrize("change", [lambda session: session.rotate(), log_in(ANN)], ids=["rotate", "login"])
+def test_revoke_all_keeps_a_session_that_rotates_in_the_same_request(site: Site, change: Any) -> None:
+    here, there = logged_in(site, ANN, cart=[1]), logged_in(site, ANN)
+
+    def change_the_password(session: Session) -> int:
+        change(session)
+        return site.middleware.sessions.revoke_all(ANN, keep=session)
+
+    assert here.do(change_the_password).result == 1
+    assert here.do(read).result == {"user": ANN, "cart": [1]}
+    assert there.do(state).result == "unknown"
+
+
+def test_a_revocation_meets_a_session_that_is_being_rotated(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    site.calls.before["delete"] = lambda: ann.do(lambda session: session.rotate())
+    assert site.middleware.sessions.revoke_all(ANN) == 1
+    assert ann.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
+    assert site.middleware.sessions.count() == 0
+
+
+def test_what_a_revoked_request_still_wants_to_save_is_dropped(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    answer = ann.do(lambda session: (session.update(a=1), site.middleware.sessions.revoke_all(ANN)))
+    assert (answer.code, answer.cookie, site.middleware.sessions.count()) == (200, None, 0)
+    assert [event["keys"] for event in site.happened("dropped")] == [["a"]]
+
+
+def test_a_logged_out_session_is_not_listed(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    ann.do(lambda session: session.destroy())
+    assert site.middleware.sessions.of(ANN) == []
+
+
+def test_a_login_of_another_user_is_filed_under_him_alone(site: Site) -> None:
+    browser = logged_in(site, ANN)
+    browser.do(log_in(BOB))
+    assert (len(site.middleware.sessions.of(ANN)), len(site.middleware.sessions.of(BOB))) == (0, 1)
+
+
+def test_count_counts_the_living(site: Site, clock: FakeClock) -> None:
+    for _ in range(3):
+        site.browser().do(put(a=1))
+    clock.advance(29 * DAY)
+    logged_in(site, ANN)
+    assert site.middleware.sessions.count() == 4
+    clock.advance(DAY)
+    assert site.middleware.sessions.count() == 1
+
+
+@pytest.mark.needs(SWEEPS)
+def test_sweep_removes_what_has_been_dead_for_over_an_hour_and_nothing_else(site: Site, clock: FakeClock) -> None:
+    for _ in range(5):
+        site.browser().do(put(a=1))
+    clock.advance(29 * DAY)
+    alive = logged_in(site, ANN)
+    clock.advance(DAY + 3600)
+    assert site.middleware.sessions.sweep(10) == 0
+    clock.advance(1)
+    assert [site.middleware.sessions.sweep(3) for _ in range(3)] == [3, 2, 0]
+    assert alive.do(state).result == "live"
+
+
+def test_the_events_of_a_visit_name_the_handle(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+    ann.do(lambda session: session.rotate())
+    ann.do(lambda session: session.destroy())
+    told = [(event, data["handle"]) for event, data in site.events if event in ("logged_in", "rotated", "destroyed")]
+    assert told == [("logged_in", name), ("rotated", name), ("destroyed", name)]
+
+
+def test_a_planted_session_is_a_visitors_like_any_other(site: Site) -> None:
+    cookie = plant(site.middleware, {"user": ANN, "cart": [1]})
+    browser = site.browser()
+    answer = browser.do(lambda session: (session.copy(), session.owner), HTTP_COOKIE=cookie)
+    assert answer.result == ({"user": ANN, "cart": [1]}, "id:1")
+    assert len(site.middleware.sessions.of(ANN)) == 1
+    assert read_planted(site.middleware, cookie) == {"user": ANN, "cart": [1]}

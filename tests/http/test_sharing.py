@@ -1,0 +1,239 @@
+"""Rules 17 and 18, and several middlewares: over one store, in one request, and around sub-requests."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import MakeSite
+from tests.http.site import ANN, Browser, Site, log_in, log_out, put, read
+from tests.http.stores import SERVER
+from wsgi_session import ConfigError, Session, SessionMiddleware
+from wsgi_session.testing.clock import FakeClock
+
+pytestmark = pytest.mark.needs(SERVER)
+PLAIN = [("Content-Type", "text/plain")]
+
+
+def visit_with(site: Site, browser: Browser) -> Browser:
+    other = site.browser()
+    other.jar = dict(browser.jar)
+    return other
+
+
+# Two middlewares over one store.
+
+
+def test_two_middlewares_of_one_name_over_one_store_serve_the_same_sessions(make_site: MakeSite) -> None:
+    one, two = make_site(), make_site()
+    browser = one.browser()
+    browser.do(log_in(ANN))
+    other = visit_with(two, browser)
+    assert other.do(read).result == {"user": ANN}
+    other.do(log_out)
+    assert browser.do(lambda session: session.state).result == "unknown"
+    assert one.middleware.sessions.count() == 0
+
+
+def test_two_middlewares_of_two_names_over_one_store_share_nothing(make_site: MakeSite) -> None:
+    shop, admin = make_site(cookie_name="shop"), make_site(cookie_name="admin")
+    ann, root = shop.browser(), admin.browser()
+    ann.do(log_in(ANN))
+    root.do(log_in(ANN))
+    assert (shop.middleware.sessions.count(), admin.middleware.sessions.count()) == (1, 1)
+    assert len(shop.middleware.sessions.of(ANN)) == 1
+    crossed = admin.browser()
+    crossed.jar = {"admin": ann.token}
+    assert crossed.do(lambda session: (session.state, session.copy())).result == ("tampered", {})
+    assert shop.middleware.sessions.revoke_all(ANN) == 1
+    assert root.do(lambda session: session.owner).result == "id:1"
+
+
+def test_two_middlewares_of_two_secrets_open_nothing_of_each_other(make_site: MakeSite) -> None:
+    one, two = make_site(), make_site(secret="another one, of more than thirty-two bytes")
+    browser = one.browser()
+    browser.do(put(a=1))
+    assert visit_with(two, browser).do(lambda session: session.state).result == "tampered"
+
+
+# Two middlewares in one request.
+
+
+def nest(outer: Site, inner: Site, app: Any) -> Any:
+    """Return an application for ``outer`` that is ``inner`` around ``app``."""
+
+    def nested(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        return inner.middleware({**environ, "test.app": app}, start_response)
+
+    return nested
+
+
+def test_a_second_middleware_at_the_same_key_is_refused_by_both_names(make_site: MakeSite) -> None:
+    outer, inner = make_site(cookie_name="outer"), make_site(cookie_name="inner")
+    with pytest.raises(ConfigError, match=r"outer.*inner"):
+        outer.browser().visit(nest(outer, inner, None), lint=False)
+
+
+def test_two_middlewares_at_two_keys_both_serve(make_site: MakeSite) -> None:
+    outer, inner = make_site(cookie_name="outer"), make_site(cookie_name="inner", environ_key="inner.session")
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["session"]["from"] = "outer"
+        environ["inner.session"]["from"] = "inner"
+        start_response("200 OK", list(PLAIN))
+        return [b"page"]
+
+    browser = outer.browser()
+    answer = browser.visit(nest(outer, inner, app), lint=False)
+    assert sorted(cookie.name for cookie in answer.cookies) == ["inner", "outer"]
+    assert answer.header("Vary") == "Cookie"
+    assert answer.header("Cache-Control") == "private"
+    seen: list[Any] = []
+
+    def look(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        seen.append((environ["session"].copy(), environ["inner.session"].copy()))
+        start_response("200 OK", list(PLAIN))
+        return [b"page"]
+
+    browser.visit(nest(outer, inner, look), lint=False)
+    assert seen == [({"from": "outer"}, {"from": "inner"})]
+
+
+# Sub-requests and environs that are used again.
+
+
+def test_every_call_makes_a_fresh_session(site: Site, browser: Browser) -> None:
+    browser.do(put(a=1))
+    kept: list[Session] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        kept.append(environ["session"])
+        start_response("200 OK", list(PLAIN))
+        return [str(environ["session"]["a"]).encode()]
+
+    request = browser.request(app)
+    for _ in range(2):
+        body = site.middleware(request, lambda status, headers: lambda data: None)
+        assert b"".join(body) == b"1"
+    assert kept[0] is not kept[1]
+
+
+@pytest.mark.parametrize("copied", [True, False], ids=["a copy of the environ", "the same environ"])
+def test_a_sub_request_has_a_session_of_its_own_and_loses_nothing(site: Site, browser: Browser, copied: bool) -> None:
+    browser.do(put(a=1))
+
+    def sub(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["session"]["sub"] = 2
+        start_response("200 OK", list(PLAIN))
+        return [b"sub"]
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        session = environ["session"]
+        session["before"] = 1
+        inner = dict(environ) if copied else environ
+        inner["test.app"] = sub
+        b"".join(site.middleware(inner, lambda status, headers: lambda data: None))
+        session["after"] = 3
+        start_response("200 OK", list(PLAIN))
+        return [b"page"]
+
+    browser.visit(app, lint=False)
+    assert browser.do(read).result == {"a": 1, "before": 1, "sub": 2, "after": 3}
+
+
+# Rule 17.
+
+
+def test_nothing_starts_a_thread(site: Site, browser: Browser) -> None:
+    before = set(threading.enumerate())
+    browser.do(log_in(ANN))
+    site.calls.inner.sweep_due = True
+    site.browser().do(put(a=1))
+    browser.do(log_out)
+    assert set(threading.enumerate()) == before
+
+
+def test_a_middleware_keeps_nothing_of_a_request(site: Site, browser: Browser) -> None:
+    """Whatever threads or greenlets do: one request's session is in no place that another one sees."""
+
+    def state(value: object, depth: int = 3) -> Any:
+        if depth == 0 or not hasattr(value, "__dict__"):
+            return id(value)
+        return {name: state(inner, depth - 1) for name, inner in vars(value).items() if name != "store"}
+
+    before = state(site.middleware)
+    browser.do(log_in(ANN))
+    browser.do(put(a=1))
+    browser.do(log_out)
+    assert state(site.middleware) == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork here")
+def test_a_forked_child_serves_what_is_in_the_store(site: Site, browser: Browser) -> None:
+    browser.do(put(a=1))
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        try:
+            os.write(writing, repr(browser.do(lambda session: session["a"]).result).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        assert pipe.read() == b"1"
+    assert browser.do(read).result == {"a": 1}
+
+
+def test_memory_refuses_to_serve_several_processes(site: Site, browser: Browser) -> None:
+    if site.middleware.store.multiprocess:
+        assert browser.do(put(a=1), **{"wsgi.multiprocess": True}).code == 200
+        return
+    with pytest.raises(ConfigError, match="sqlite:///"):
+        browser.do(put(a=1), **{"wsgi.multiprocess": True})
+
+
+# Rule 18.
+
+
+@pytest.mark.parametrize("year", [1971, 2027, 2999])
+def test_time_comes_from_the_clock_that_was_given_and_from_nowhere_else(
+    make_site: MakeSite, year: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock((year - 1970) * 365.2425 * 86_400)
+    browser = make_site(clock=clock).browser()
+    for name in ("time", "time_ns", "sleep", "localtime", "gmtime"):
+        monkeypatch.setattr(time, name, _never)
+    browser.do(log_in(ANN))
+    browser.do(lambda session: (session.flash("x"), session.rotate()))
+    clock.advance(29 * 86_400)
+    assert browser.do(lambda session: session["user"]).result == ANN
+    clock.advance(30 * 86_400)
+    assert browser.do(lambda session: session.state).result == "unknown"
+    browser.do(put(a=1))
+    browser.do(lambda session: session.destroy())
+
+
+def _never(*arguments: object) -> float:
+    raise AssertionError("the system's time was asked for")
+
+
+def test_the_systems_clock_is_the_one_where_none_is_given(store: Any) -> None:
+    created: list[Any] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["session"].atomic(lambda data: data.update(a=1))
+        created.append(environ["session"].created.timestamp())
+        start_response("200 OK", list(PLAIN))
+        return [b"page"]
+
+    middleware = SessionMiddleware(app, secret="a secret of more than thirty-two bytes, x", store=store)
+    environ = {"wsgi.url_scheme": "http"}
+    before = time.time()
+    middleware(environ, lambda status, headers: lambda data: None)
+    assert before <= created[0] <= time.time()
