@@ -1,52 +1,31 @@
-"""State kept in the cookie itself, sealed with AES-256-GCM: the other strategy beside ``Backend``.
+"""State kept in the cookie itself, sealed: the other strategy beside ``StoreBackend``.
 
-What is sealed stands in ``sid``, or in up to five cookies if it is long. Text of one seal (url-safe base64, unpadded)::
-
-    format (1 byte, 1) | key id (4) | salt (16) | nonce (12) | ciphertext and tag (16)
-
-The key id says which secret's key opens it, so that rotation costs no trial loop. Each seal has a key of its own,
-derived from the secret's and the salt: no number of cookies wears a key out (random nonces alone last for 2**32). The
-seal is bound to format, namespace and environ key, so that one for any other purpose opens nothing (CVE-2021-41263,
-CVE-2023-48309). Nothing is decoded before the seal has proved genuine (CVE-2026-39324).
+``seal.py`` says how it is sealed, ``pieces.py`` how a long one is spread over several cookies. The times stand inside
+the seal: expiry is the server's, whatever a browser does with the cookie (CVE-2018-1000814).
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import os
-from base64 import urlsafe_b64decode
-from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from msgpack import packb, unpackb
 
 from wsgi_session import tokens
 from wsgi_session.backend import Bearer, Loaded
-from wsgi_session.codec import CorruptData, split
+from wsgi_session.codec import split
 from wsgi_session.config import Settings
-from wsgi_session.cookies import SchemeCookies, SessionCookie
+from wsgi_session.cookies import SchemeCookies
+from wsgi_session.errors import ConfigError
+from wsgi_session.pieces import MAX_PIECES, Pieces
+from wsgi_session.seal import OVERHEAD, RANDOM, Seals
 from wsgi_session.stores import Outcome, Record, Store
 
-#: Bytes of one cookie, attributes included, that every browser takes (RFC 6265bis, 6.1).
-MAX_COOKIE = 4096
-#: Cookies that one session may take.
-MAX_PIECES = 5
-#: Stale pieces removed with one answer: what an attacker plants must not make our headers grow.
-MAX_REMOVALS = 10
 #: Seconds that the clocks of two machines may differ.
 MAX_SKEW = 60.0
-_FORMAT = b"\x01"
-_KEY_ID, _SALT, _NONCE, _TAG = 4, 16, 12, 16
-_HEAD = len(_FORMAT) + _KEY_ID
-_OPEN = _HEAD + _SALT + _NONCE
-# The record's other fields, and the secret for CSRF tokens, take less than this.
+# What is sealed beside the session's data (token, handle, times, owner …) takes no more bytes than this.
 _FIELDS = 160
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class SealedBackend:
@@ -60,51 +39,51 @@ class SealedBackend:
     ) -> None:
         self.store = store
         self._cookies = cookies
-        binding = f"wsgi-session sealed 1:{len(settings.namespace)}:{settings.namespace}:{settings.environ_key}"
-        self._binding = binding.encode()
-        keys = [hmac.digest(secret, b"wsgi-session seal key", "sha256") for secret in secrets_newest_first]
-        ids = [hashlib.sha256(b"id of " + key).digest()[:_KEY_ID] for key in keys]
-        # Of two with one id (a chance of 2**-32), the newest.
-        self._keys = dict(reversed(list(zip(ids, keys, strict=True))))
-        self._newest = ids[0]
-        room = sum(self._room(piece) for piece in range(MAX_PIECES)) * 3 // 4 - _OPEN - _TAG - _FIELDS
+        self._pieces = Pieces(cookies, RANDOM)
+        self._seals = Seals(secrets_newest_first, _purpose(cookies, settings))
+        room = MAX_PIECES * self._pieces.room * 3 // 4 - OVERHEAD - _FIELDS
+        if room <= 0:
+            raise ConfigError(
+                "cookie_name, cookie_path and cookie_domain are so long that a cookie of 4,096 bytes has no room left "
+                "for the session: shorten them, or use a store that keeps sessions, such as sqlite:///sessions.db."
+            )
         self.settings = replace(settings, max_size=min(settings.max_size, room))
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the first live session among the request's cookies."""
-        header = environ.get("HTTP_COOKIE")
-        cookie = self._cookies.of(environ)
-        values = cookie.read(header) if header else None
-        if not values or header is None:
+        texts = self._pieces.read(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
+        if not texts:
             return "new", None, None, {}
         state = "tampered"
-        for value in values:
-            opened = self._open(cookie, value, header)
+        for text in texts:
+            opened = self._seals.open(text)
             if opened is None:
                 continue
-            bearer, record = opened
-            if self._is_dead(record, now):
-                state = "unknown"
-                continue
+            state = "unknown"
+            plain, current = opened
             try:
-                return "live", bearer, record, split(record.data)
-            except CorruptData:
-                self.settings.events("corrupt", handle=record.handle)
-                state = "unknown"
+                token, record = self._unpack(plain)
+                if not self._is_dead(record, now):
+                    return "live", Bearer(token, current, record=record), record, split(record.data)
+            except (ValueError, TypeError):
+                # Genuine, and not what this release seals.
+                self.settings.events("corrupt", handle=None)
         if state == "tampered":
-            self.settings.events("tampered", cookies=len(values))
+            self.settings.events("tampered", cookies=len(texts))
         return state, None, None, {}
 
     def sweep(self, now: float) -> None:
         """Nothing to do: what is dead is in the browsers."""
 
     def look_up(self, bearer: Bearer, now: float) -> Loaded:
-        """Return nothing: what other requests made of the session is in no reach of this one."""
+        """Return nothing: what other requests made of the session is out of this one's reach."""
         return "unknown", None, None, {}
 
     def draw(self) -> Bearer:
         """Return a bearer that nobody has yet."""
         return Bearer(tokens.draw_token(), True)
+
+    # Every write succeeds, and is nowhere but in the cookie that goes out with it.
 
     def create(self, bearer: Bearer, record: Record, now: float) -> Bearer:
         bearer.record = record
@@ -126,82 +105,17 @@ class SealedBackend:
         return True
 
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
-        """Nothing to do: the cookie's removal is all there is to end."""
+        """Nothing to do: the removal of the cookie is all there is to end."""
 
     def set_cookies(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> list[str]:
         """Return the Set-Cookie values that put the session into the browser, and take stale pieces out of it."""
         assert bearer.record is not None
-        cookie = self._cookies.of(environ)
-        text = self._seal(bearer.token, bearer.record)
-        whole = cookie.write(text, max_age)
-        if len(whole) <= MAX_COOKIE:
-            return [whole, *self._removals(cookie, environ, keep="")]
-        mark = _mark(text)
-        pieces: list[str] = []
-        while text:
-            room = self._room(len(pieces))
-            pieces.append(text[:room])
-            text = text[room:]
-        head = cookie.write(f"{len(pieces)}.{pieces[0]}", max_age)
-        rest = [cookie.piece(f".{number}{mark}").write(part, max_age) for number, part in enumerate(pieces[1:], 1)]
-        # The head last: until it is there, the browser has the old one and its pieces.
-        return [*rest, head, *self._removals(cookie, environ, keep=mark)]
+        text = self._seals.seal(_pack(bearer.token, bearer.record))
+        return self._pieces.write(self._cookies.of(environ), text, max_age, environ.get("HTTP_COOKIE", ""))
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
         """Return the Set-Cookie values that remove what the request sent of ours, none if it sent nothing."""
-        cookie = self._cookies.of(environ)
-        removals = self._removals(cookie, environ, keep="")
-        return [cookie.remove(), *removals] if cookie.read(environ.get("HTTP_COOKIE", "")) else removals
-
-    def _seal(self, token: bytes, record: Record) -> str:
-        fields = (
-            token, record.data, record.handle, record.created, record.touched, record.expires, record.owner,
-            record.persistent, record.idle,
-        )  # fmt: skip
-        drawn = os.urandom(_SALT + _NONCE)
-        head = _FORMAT + self._newest
-        key = hmac.digest(self._keys[self._newest], drawn[:_SALT], "sha256")
-        sealed = AESGCM(key).encrypt(drawn[_SALT:], packb(fields), self._binding + head)
-        return b2a_base64(head + drawn + sealed, newline=False).translate(_URL_SAFE, b"=").decode()
-
-    def _open(self, cookie: SessionCookie, value: str, header: str) -> tuple[Bearer, Record] | None:
-        text = self._joined(cookie, value, header)
-        if text is None or not text.isascii():
-            return None
-        try:
-            raw = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        except ValueError:
-            return None
-        master = self._keys.get(raw[1:_HEAD])
-        if master is None or raw[:1] != _FORMAT:
-            return None
-        key = hmac.digest(master, raw[_HEAD : _HEAD + _SALT], "sha256")
-        try:
-            plain = AESGCM(key).decrypt(raw[_HEAD + _SALT : _OPEN], raw[_OPEN:], self._binding + raw[:_HEAD])
-        except (InvalidTag, ValueError):
-            return None
-        # Genuine from here on: we wrote it.
-        token, data, handle, created, touched, expires, owner, persistent, idle = unpackb(plain)
-        record = Record(
-            data, b"", handle, created, touched, expires, owner, persistent, idle, self.settings.namespace
-        )
-        return Bearer(token, raw[1:_HEAD] == self._newest, record=record), record
-
-    def _joined(self, cookie: SessionCookie, value: str, header: str) -> str | None:
-        """Return the whole text of a seal whose head is ``value``, ``None`` if a piece is missing."""
-        number, dot, first = value.partition(".")
-        if not dot:
-            return value
-        if number not in ("2", "3", "4", "5"):
-            return None
-        text = first
-        for place in range(1, int(number)):
-            # By exact name: a crowd of foreign pieces is looked at by nobody.
-            found = cookie.piece(f".{place}{_mark(first)}").read(header)
-            if not found:
-                return None
-            text += found[0]
-        return text
+        return self._pieces.remove(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
 
     def _is_dead(self, record: Record, now: float) -> bool:
         if max(record.created, record.touched) > now + MAX_SKEW:
@@ -209,19 +123,25 @@ class SealedBackend:
             return True
         return now >= min(record.expires, self.settings.expires(record.touched, record.created, record.idle))
 
-    def _removals(self, cookie: SessionCookie, environ: Mapping[str, Any], keep: str) -> list[str]:
-        """Return what removes the pieces of other seals that the request sent."""
-        suffixes = cookie.suffixes(environ.get("HTTP_COOKIE", ""))
-        stale = [suffix for suffix in suffixes if not (keep and suffix.endswith(keep))]
-        return [cookie.piece(suffix).remove() for suffix in stale[:MAX_REMOVALS]]
-
-    def _room(self, piece: int) -> int:
-        """Return how many characters of a seal fit into one cookie, the longest of names and attributes assumed."""
-        longest = max((self._cookies.http, self._cookies.https), key=lambda cookie: len(cookie.name))
-        written = longest.piece(f".{piece}123456").write("", 34_560_000.0)
-        return MAX_COOKIE - len(written) - len("5.")
+    def _unpack(self, plain: bytes) -> tuple[bytes, Record]:
+        token, data, handle, created, touched, expires, owner, persistent, idle = unpackb(plain)
+        namespace = self.settings.namespace
+        return token, Record(data, b"", handle, created, touched, expires, owner, persistent, idle, namespace)
 
 
-def _mark(text: str) -> str:
-    """Return what tells the pieces of one seal from another's: random characters out of its salt."""
-    return text[8:14]
+def _pack(token: bytes, record: Record) -> bytes:
+    data, _, handle, created, touched, expires, owner, persistent, idle, _ = record
+    packed: bytes = packb((token, data, handle, created, touched, expires, owner, persistent, idle))
+    return packed
+
+
+def _purpose(cookies: SchemeCookies, settings: Settings) -> bytes:
+    """Return what a seal is bound to: which session it is, and where its cookie stands in a browser.
+
+    A cookie that was set for another path or domain, under earlier options, is out of our reach: we could not remove
+    it at a logout, and it would come first in the header and hide every change. So it opens nothing.
+    """
+    attributes = cookies.http.remove().split("; ")
+    place = [text for text in attributes if text.startswith(("Domain=", "Path=", "Partitioned"))]
+    purpose: bytes = packb(["wsgi-session session", settings.namespace, settings.environ_key, *place])
+    return purpose

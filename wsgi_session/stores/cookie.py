@@ -1,8 +1,8 @@
 """``cookie://``: no store at all. The session itself stands sealed in the browser's cookies; see ``sealed.py``.
 
-What a stateless session cannot do raises ``Unsupported`` here and in ``Session.atomic``: nobody can list, count, revoke
-or update what only browsers hold, and a copy of a cookie works until the limits inside its seal, logged out or not.
-There ``validate`` helps.
+What a stateless session cannot do raises ``Unsupported``, here and in ``Session.atomic``: nobody can list, count,
+revoke or update what only browsers hold, and a copy of a cookie works until the limits inside its seal, logged out or
+not. There ``validate`` helps: docs/stores-cookie.md.
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ from wsgi_session.stores.options import query_options, without_secrets
 
 class CookieStore(Store):
     """Says that sessions are kept in sealed cookies. It keeps nothing, and so offers nothing."""
+
+    def __init__(self) -> None:
+        try:
+            # Said at construction, not at the first visitor's request.
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: F401
+        except ImportError as error:
+            raise ConfigError(
+                f"sessions in cookies cannot be sealed ({error}): pip install 'wsgi-session[crypto]'"
+            ) from error
 
     def load(self, key: bytes, now: float) -> Record | None:
         self._refuse("load")
@@ -51,10 +60,7 @@ class CookieStore(Store):
 
 
 def open_url(url: str) -> CookieStore:
-    """Return the store for ``cookie://``, which has no options. ``ImportError`` without ``cryptography``."""
-    # Said at construction, not at the first visitor's request.
-    import cryptography  # noqa: F401
-
+    """Return the store for ``cookie://``, which has no options."""
     parts = urlsplit(url)
     if parts.netloc or parts.path:
         raise ConfigError(f"{without_secrets(url)}: sessions in cookies have no name or path: write cookie://")
