@@ -9,6 +9,7 @@ from functools import cache
 from tests.servers.mariadb import MariaDB
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import Postgres
+from tests.servers.valkey import Valkey, ValkeyCluster, ValkeySentinel
 
 
 @cache
@@ -43,6 +44,26 @@ def mariadb() -> str:
         return server.url
 
     return _once("MARIADB", start)
+
+
+def valkey() -> str:
+    """Return the URL of a Valkey."""
+    return _once("VALKEY", lambda: _started(Valkey()))
+
+
+def valkey_cluster() -> str:
+    """Return the URL of a Valkey cluster."""
+    return _once("VALKEY_CLUSTER", lambda: _started(ValkeyCluster()))
+
+
+def valkey_sentinel() -> str:
+    """Return the URL of a Valkey under Sentinels."""
+    return _once("VALKEY_SENTINEL", lambda: _started(ValkeySentinel()))
+
+
+def _started(server: Valkey | ValkeyCluster | ValkeySentinel) -> str:
+    server.start()
+    return server.url
 
 
 def _once(name: str, start: Callable[[], str]) -> str:

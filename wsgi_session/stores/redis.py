@@ -1,0 +1,190 @@
+"""Sessions in Redis or Valkey: many machines, one round trip a load and one a save."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from redis import Redis
+from redis.cluster import RedisCluster
+from redis.exceptions import NoScriptError, ResponseError
+
+from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
+from wsgi_session.events import logger
+from wsgi_session.stores import Outcome, Record, Store
+from wsgi_session.stores.redis_cluster import Cluster
+from wsgi_session.stores.redis_index import Index
+from wsgi_session.stores.redis_node import Node
+from wsgi_session.stores.redis_records import pack, pack_change, pack_time, pack_touch, pack_versions, unpack
+from wsgi_session.stores.redis_scripts import (
+    CREATE,
+    DELETE,
+    EXISTS,
+    GONE,
+    OWNED,
+    OWNER,
+    REPLACE,
+    ROTATE,
+    TOUCH,
+    YOUNG,
+    Script,
+)
+
+KEY_SIZE = 32
+# What means something in a pattern.
+_GLOB = re.compile(rb"[*?\[\]\\^-]")
+_OUTCOMES = (Outcome.GONE, Outcome.SAVED, Outcome.CONFLICT)
+
+
+class RedisStore(Store):
+    """Keep sessions where ``client`` leads: a ``redis.Redis`` (Sentinel's too), a ``redis.RedisCluster``, or a function
+    that makes the latter when it is first needed, as making one asks the cluster.
+
+    ``prefix``: what the names of all keys begin with. ``pool``: how many connections each process opens at most, to
+    each node; they are the store's own, made with the client's settings (address, login, TLS, time-outs).
+    ``wait``: how many replicas must have a write before it counts (Redis WAIT).
+
+    Nothing is sent before the first call. Each record expires by the server's clock soon after it is dead by ours.
+    """
+
+    def __init__(
+        self,
+        client: Redis | RedisCluster | Callable[[], RedisCluster],
+        *,
+        prefix: str = "session:",
+        pool: int = 64,
+        wait: int = 0,
+    ) -> None:
+        if type(pool) is not int or pool < 1:
+            raise ConfigError(f"pool={pool!r}: give a whole number of connections, 1 or more")
+        if type(wait) is not int or wait < 0:
+            raise ConfigError(f"wait={wait!r}: give a whole number of replicas, 0 for none")
+        self._prefix = prefix.encode()
+        self._warned = False
+        self._link: Node | Cluster
+        if isinstance(client, Redis):
+            self._link = Node(client.connection_pool, pool, wait)
+            self._index = None
+            # Scripts keep the owner index themselves if they are told where it is.
+            self._inside = self._prefix
+        elif isinstance(client, RedisCluster) or callable(client):
+            self._link = Cluster(client, pool, wait)
+            self._index = Index(self._link, self._prefix, self._call, self._run)
+            self._inside = b""
+        else:
+            raise ConfigError(f"client={client!r}: give a redis.Redis or a redis.RedisCluster (not those of asyncio)")
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        name = self._prefix + key
+        value = self._call(name, b"GET", name)
+        record = None if value is None else unpack(value)
+        return None if record is None or now >= record.expires else record
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        if self._index is not None and record.owner is not None:
+            self._index.enter(record.owner, key, now, record.expires)
+        if self._run(CREATE, self._prefix + key, pack(record), pack_time(now), self._inside) == EXISTS:
+            raise KeyExists("a live session is already under this key: draw another token")
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        change = pack_change(version, record.version, now, record.touched, record.expires)
+        # Not repeatable: CONFLICT would then mean "not applied", or "applied, and somebody wrote after it".
+        result = self._run(REPLACE, self._prefix + key, change, record.data, self._inside, repeatable=False)
+        if self._index is not None and isinstance(result, bytes):
+            self._index.enter(result, key, now, record.expires)
+            return Outcome.SAVED
+        return _OUTCOMES[result]
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        if self._index is not None:
+            return self._index.rotate(old, new, record, version, now)
+        arguments = (pack_versions(version, record.version, now), pack(record), self._inside)
+        result = self._run(ROTATE, self._prefix + old, self._prefix + new, *arguments, keys=b"2")
+        if result == EXISTS:
+            raise KeyExists("a live session is already under the new key: draw another token")
+        return _OUTCOMES[result]
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        result = self._run(TOUCH, self._prefix + key, pack_touch(touched, expires, now), self._inside)
+        if self._index is not None and isinstance(result, bytes):
+            self._index.enter(result, key, now, expires)
+        return bool(result != GONE)
+
+    def delete(self, key: bytes) -> bool:
+        result = self._run(DELETE, self._prefix + key, self._inside)
+        if self._index is not None and isinstance(result, bytes):
+            self._index.strike(result, key)
+        return bool(result != GONE)
+
+    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
+        found: Iterable[tuple[bytes, Record | None]]
+        if self._index is not None:
+            found = self._index.of_owner(owner, now).items()
+        else:
+            arguments = (self._prefix, pack_time(now - YOUNG))
+            listed = self._run(OWNED, self._prefix + OWNER + owner, *arguments, writes=False)
+            found = zip(listed[::2], map(unpack, listed[1::2]), strict=True)
+        alive = [(key, record) for key, record in found if record is not None and now < record.expires]
+        return sorted(alive, key=lambda pair: pair[1].created)
+
+    def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        """Go through all keys of the server, or of each primary: see ``wsgi_session.stores.Scans``."""
+        seen: set[bytes] = set()
+        length = len(self._prefix) + KEY_SIZE  # An index has a longer name.
+        for batch in self._link.scan(_GLOB.sub(rb"\\\g<0>", self._prefix) + b"*"):
+            names = [name for name in batch if len(name) == length and name not in seen]
+            seen.update(names)
+            for name, value in zip(names, self._link.get(names), strict=True):
+                record = unpack(value) if isinstance(value, bytes) else None
+                if record is not None and record.handle and now < record.expires:
+                    yield name[len(self._prefix) :], record
+
+    def ping(self) -> None:
+        """Return if every primary answers and can be written to. Warns, once, where it may evict live sessions."""
+        name = self._prefix + b"ping"
+        self._call(name, b"SET", name, b"", b"PX", b"1", writes=True)
+        for policy in self._link.eviction():
+            if policy != "noeviction" and not self._warned:
+                self._warned = True
+                logger.warning(
+                    "Redis may evict live sessions, and the index that revoking them needs, when its memory is full: "
+                    "maxmemory-policy is %s; set it to noeviction",
+                    policy,
+                )
+
+    def close(self) -> None:
+        self._link.close()
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self._link!r}, prefix={self._prefix.decode()!r})"
+
+    def _run(
+        self,
+        script: Script,
+        name: bytes,
+        *arguments: bytes,
+        keys: bytes = b"1",
+        writes: bool = True,
+        repeatable: bool = True,
+    ) -> Any:
+        try:
+            return self._link.call(
+                name, b"EVALSHA", script.sha, keys, name, *arguments, writes=writes, repeatable=repeatable
+            )
+        except NoScriptError:
+            # The server was restarted, flushed its scripts, or is a new primary. With EVAL it learns this one.
+            return self._call(
+                name, b"EVAL", script.source, keys, name, *arguments, writes=writes, repeatable=repeatable
+            )
+        except ResponseError as error:
+            raise self._refused(error) from error
+
+    def _call(self, name: bytes, *command: bytes, writes: bool = False, repeatable: bool = True) -> Any:
+        try:
+            return self._link.call(name, *command, writes=writes, repeatable=repeatable)
+        except ResponseError as error:
+            raise self._refused(error) from error
+
+    def _refused(self, error: ResponseError) -> StoreUnavailable:
+        return StoreUnavailable(f"Redis at {self._link!r} refused: {error}")

@@ -1,0 +1,145 @@
+"""What is different in a Redis cluster: where a key lies, and an owner index that lies elsewhere than its sessions."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from redis.cluster import ClusterNode, RedisCluster
+from redis.exceptions import AskError, ClusterDownError, MovedError, RedisClusterException, ResponseError
+
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores.redis_node import FAILURES, Node
+
+#: How often a key may turn out to be elsewhere, while slots move, before it is an outage.
+REDIRECTIONS = 8
+
+
+class Cluster:
+    """The nodes of a cluster. redis-py's client knows which of them has a key; each is spoken to as a single one is.
+
+    ``client``: or what makes it, when it is first needed: making it asks the cluster. ``size`` and ``wait`` as for
+    :class:`Node`.
+    """
+
+    def __init__(self, client: RedisCluster | Callable[[], RedisCluster], size: int, wait: int) -> None:
+        self._map = _Map(client)
+        self._size = size
+        self._wait = wait
+        self._nodes: dict[str, Node] = {}
+
+    def call(self, name: bytes, *command: bytes, writes: bool = False, repeatable: bool = True) -> Any:
+        """Send a command to the node that has the key ``name``; see ``Node.call``."""
+        node, asking = self._node_of(name), False
+        for _ in range(REDIRECTIONS):
+            try:
+                return node.call(name, *command, writes=writes, repeatable=repeatable, asking=asking)
+            except AskError as error:
+                # MOVED: for good, after a failover too. ASK: the slot is on its way, and this key is there already.
+                asking = not isinstance(error, MovedError)
+                self._map.outdated = self._map.outdated or not asking
+                node = self._node_at(error.host, error.port)
+            except (StoreUnavailable, ClusterDownError):
+                # A primary is down. By the next call, its replica may be its successor.
+                self._map.outdated = True
+                raise
+        raise StoreUnavailable(f"Redis cluster: a key was still on its way after {REDIRECTIONS} redirections")
+
+    def get(self, names: Sequence[bytes]) -> list[bytes | None]:
+        """Return the values of keys, each node asked for all of its own at once."""
+        of_node: defaultdict[Node, list[bytes]] = defaultdict(list)
+        for name in names:
+            of_node[self._node_of(name)].append(name)
+        values: dict[bytes, Any] = {}
+        for node, its in of_node.items():
+            values.update(zip(its, node.get(its), strict=True))
+        for name, value in values.items():
+            if isinstance(value, ResponseError):  # Redirected, most likely.
+                values[name] = self.call(name, b"GET", name)
+        return [values[name] for name in names]
+
+    def scan(self, pattern: bytes) -> Iterator[list[bytes]]:
+        """Yield the names of all keys that match ``pattern``, a few hundred at a time, some more than once."""
+        for node in self._primaries():
+            yield from node.scan(pattern)
+
+    def eviction(self) -> list[str]:
+        """Return the ``maxmemory-policy`` of each primary that tells."""
+        return [policy for node in self._primaries() for policy in node.eviction()]
+
+    def close(self) -> None:
+        for node in self._nodes.values():
+            node.close()
+        self._map.close()
+
+    def __repr__(self) -> str:
+        return f"a cluster ({', '.join(sorted(self._nodes)) or 'not asked yet'})"
+
+    def _primaries(self) -> list[Node]:
+        return [self._node(place) for place in self._map.client().get_primaries()]
+
+    def _node_of(self, name: bytes) -> Node:
+        client = self._map.client()
+        try:
+            return self._node(client.nodes_manager.get_node_from_slot(client.keyslot(name)))
+        except RedisClusterException as error:
+            self._map.outdated = True
+            raise StoreUnavailable(f"Redis cluster: {error}") from error
+
+    def _node_at(self, host: str, port: int) -> Node:
+        client = self._map.client()
+        host, port = client.nodes_manager.remap_host_port(host, port)
+        place = client.get_node(host, port)
+        return self._node(ClusterNode(host, port) if place is None else place)  # type: ignore[no-untyped-call]
+
+    def _node(self, place: Any) -> Node:
+        node = self._nodes.get(place.name)
+        if node is None:
+            source = self._map.client().get_redis_connection(place).connection_pool
+            node = self._nodes.setdefault(place.name, Node(source, self._size, self._wait))
+        return node
+
+
+class _Map:
+    """redis-py's client of this process, asked anew where the slots are once somebody has set ``outdated``."""
+
+    def __init__(self, client: RedisCluster | Callable[[], RedisCluster]) -> None:
+        self.outdated = False
+        self._given = client
+        self._pid = 0
+        self._made: RedisCluster | None = None
+        self._asking = threading.Lock()
+
+    def client(self) -> Any:  # redis-py's type hints of it are half there
+        """Return the client. Only one thread waits for a new map; the others go on with the old one."""
+        client: Any
+        if isinstance(self._given, RedisCluster):
+            client = self._given
+        elif self._made is not None and self._pid == os.getpid():
+            client = self._made
+        else:
+            # Of several threads that come at once each makes one: in line for a cluster that is down, each would wait
+            # for as long as all those before it.
+            client = self._ask(self._given)
+            self._asking = threading.Lock()  # That of before a fork may be held by nobody who is here.
+            self._made, self._pid = client, os.getpid()
+        if self.outdated and self._asking.acquire(blocking=False):
+            try:
+                self._ask(client.nodes_manager.initialize)
+                self.outdated = False
+            finally:
+                self._asking.release()
+        return client
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        try:
+            return question()
+        except (*FAILURES, RedisClusterException) as error:
+            raise StoreUnavailable(f"Redis cluster: {error}") from error

@@ -1,0 +1,171 @@
+"""One Redis server, and one exchange at a time on each connection to it.
+
+redis-py makes the connections, speaks the protocol, and finds the server; its client and its pool are passed by on the
+way of a request. They take longer than the server does (36 us for a GET, of which this takes 11), send a command again
+that may have been applied, and hand back a connection to Sentinel's primary with an answer still on its way when a
+greenlet is killed (the kind of CVE-2023-28858).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from redis.connection import ConnectionPool
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores.redis_pool import Connection, Pool
+from wsgi_session.stores.redis_scripts import CONFLICT, EXISTS, GONE
+
+#: What a failing server, network or login raises.
+FAILURES = (RedisError, OSError)
+
+Command = tuple[bytes, ...]
+
+
+class Stale(StoreUnavailable):
+    """A connection that had been idle leads nowhere any more; a new one may."""
+
+
+class Node:
+    """The server that redis-py's pool ``source`` leads to. Its settings are used, its connections are not.
+
+    ``size``: how many connections there are at most. ``wait``: how many replicas must have a write before it counts.
+    """
+
+    def __init__(self, source: ConnectionPool, size: int, wait: int) -> None:
+        self._source = source
+        timeout = source.connection_kwargs.get("socket_timeout") or 1.0
+        self._replicas = wait
+        # The server gives up before we do, and says how many there were.
+        self._wait = (b"WAIT", b"%d" % wait, b"%d" % max(1, timeout * 750))
+        self._pool = Pool(size, timeout)
+
+    def call(
+        self, name: bytes, *command: bytes, writes: bool = False, repeatable: bool = True, asking: bool = False
+    ) -> Any:
+        """Send a command, return its answer. (``name``, of the key, says where to, if there are several nodes.)
+
+        One that meets a connection which the server closed while it was idle is sent again on a new one: a write only
+        if it cannot have been applied, or is ``repeatable``. Raises redis-py's ``ResponseError`` for what the server
+        refuses, ``StoreUnavailable`` for all else.
+        """
+        waits = writes and self._replicas > 0
+        if not (waits or asking):
+            return self._exchange(_one, command, writes, repeatable)
+        commands = [(b"ASKING",), command] if asking else [command]
+        if waits:
+            commands.append(self._wait)
+        answers = self._exchange(_several, commands, writes, repeatable)
+        answer = answers[asking]
+        if isinstance(answer, ResponseError):
+            raise answer
+        if waits and answer not in (GONE, CONFLICT, EXISTS) and answers[-1] < self._replicas:
+            raise StoreUnavailable(
+                f"Redis at {self!r}: written, but only {answers[-1]} of {self._replicas} replicas had it in time",
+                answer_lost=True,
+            )
+        return answer
+
+    def get(self, names: Sequence[bytes]) -> list[Any]:
+        """Return the values of keys, ``None`` for one that is not there, a ``ResponseError`` for one refused."""
+        answers: list[Any] = self._exchange(_several, [(b"GET", name) for name in names], False, True)
+        return answers
+
+    def scan(self, pattern: bytes) -> Iterator[list[bytes]]:
+        """Yield the names of all keys that match ``pattern``, a few hundred at a time, some more than once."""
+        cursor = b"0"
+        while True:
+            cursor, names = self.call(b"", b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"500")
+            yield names
+            if cursor == b"0":
+                return
+
+    def eviction(self) -> list[str]:
+        """Return the ``maxmemory-policy``, if the server tells. (Hosted ones refuse CONFIG, few refuse INFO.)"""
+        try:
+            lines = self.call(b"", b"INFO", b"memory").decode().splitlines()
+        except ResponseError:
+            return []
+        return [line.partition(":")[2] for line in lines if line.startswith("maxmemory_policy:")]
+
+    def close(self) -> None:
+        self._pool.here().close()
+
+    def __repr__(self) -> str:
+        settings = self._source.connection_kwargs
+        return str(settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}")
+
+    def _exchange(self, exchange: Callable[[Connection, Any], Any], what: Any, writes: bool, repeatable: bool) -> Any:
+        try:
+            return self._attempt(exchange, what, writes)
+        except Stale as stale:
+            if stale.answer_lost and not repeatable:
+                raise
+            try:
+                return self._attempt(exchange, what, writes)
+            except StoreUnavailable as error:
+                error.answer_lost = error.answer_lost or stale.answer_lost
+                raise
+
+    def _attempt(self, exchange: Callable[[Connection, Any], Any], what: Any, writes: bool) -> Any:
+        pool = self._pool = self._pool.here()
+        connection = pool.take()
+        reused = connection is not None
+        if connection is None:
+            connection = self._connect(pool)
+        try:
+            answer = exchange(connection, what)
+        except ReadOnlyError as error:
+            # A primary that is one no more, and applied nothing. A new connection may lead to its successor.
+            pool.drop(connection)
+            pool.clear()
+            raise self._failed(error, reused, answer_lost=False) from error
+        except ResponseError:
+            pool.give(connection)
+            raise
+        except BaseException as error:
+            # What comes next on this connection would be the answer to this command.
+            pool.drop(connection)
+            if not isinstance(error, FAILURES):
+                raise
+            pool.clear()  # They are as old.
+            raise self._failed(error, reused and isinstance(error, Disconnected), answer_lost=writes) from error
+        pool.give(connection)
+        return answer
+
+    def _connect(self, pool: Pool) -> Connection:
+        connection = None
+        try:
+            connection = self._source.connection_class(**self._source.connection_kwargs)
+            connection.connect()
+        except BaseException as error:
+            pool.drop(connection)
+            if not isinstance(error, FAILURES):
+                raise
+            raise self._failed(error, stale=False, answer_lost=False) from error
+        return connection
+
+    def _failed(self, error: BaseException, stale: bool, answer_lost: bool) -> StoreUnavailable:
+        kind = Stale if stale else StoreUnavailable
+        return kind(f"Redis at {self!r}: {error}", answer_lost=answer_lost)
+
+
+def _one(connection: Connection, command: Command) -> Any:
+    connection.send_packed_command(connection.pack_command(*command), check_health=False)
+    return connection.read_response(disable_decoding=True)
+
+
+def _several(connection: Connection, commands: Sequence[Command]) -> list[Any]:
+    """Send all, then read as many answers, whatever they are."""
+    connection.send_packed_command(connection.pack_commands(commands), check_health=False)
+    return [_answer(connection) for _ in commands]
+
+
+def _answer(connection: Connection) -> Any:
+    try:
+        return connection.read_response(disable_decoding=True)
+    except ResponseError as refusal:
+        return refusal

@@ -1,0 +1,158 @@
+"""From a URL to a ``RedisStore``: one server, a cluster, or the primary that Sentinel names.
+
+======================================================================= ================================================
+``redis://user:password@host:6379/0``                                    one server, Redis or Valkey, database 0
+``rediss://…``                                                           the same over TLS
+``unix://user:password@/run/redis.sock?db=0``                            the same over a socket file
+``redis+cluster://user:password@host:6379,host:6379``                    a cluster, and some of its nodes to ask first
+``redis+sentinel://user:password@host:26379,host:26379/service/0``       what the Sentinels call ``service``
+======================================================================= ================================================
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
+from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.retry import Retry
+from redis.sentinel import Sentinel
+
+from wsgi_session.errors import ConfigError
+from wsgi_session.stores.options import count, query_options, seconds, switch, without_secrets
+from wsgi_session.stores.redis import RedisStore
+
+#: Seconds: short, as a visitor waits, and nothing is lost by a 503.
+CONNECT_TIMEOUT, TIMEOUT = 0.5, 1.0
+
+_PORT, _SENTINEL_PORT = 6379, 26379
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
+
+_COMMON: dict[str, Callable[[str], Any]] = {
+    "connect_timeout": seconds, "timeout": seconds, "prefix": str, "wait": count, "pool": count,
+}  # fmt: skip
+_TLS: dict[str, Callable[[str], Any]] = {"ssl_ca_certs": str, "ssl_certfile": str, "ssl_keyfile": str}
+_LOGIN: dict[str, Callable[[str], Any]] = {"sentinel_username": str, "sentinel_password": str}
+
+
+def _database(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("the number of a database, 0 for the first")
+    return int(text)
+
+
+def open_url(url: str) -> RedisStore:
+    """Return a store for a URL of one of the schemes above. Nothing is connected yet.
+
+    Options: ``connect_timeout`` and ``timeout`` (seconds: 0.5 and 1), ``prefix`` (``session:``), ``pool`` (connections
+    of each process to each node: 64), ``wait`` (replicas that must have a write before it counts); with TLS
+    ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``; ``tls=on`` for a cluster or Sentinel; ``sentinel_username``
+    and ``sentinel_password`` where the Sentinels have their own. Raises ``ConfigError`` for anything else.
+    """
+    parts = urlsplit(url)
+    if parts.fragment:
+        raise ConfigError(f"{without_secrets(url)}: there is a # in it: write it as %23")
+    return _OPENERS[parts.scheme](url, parts)
+
+
+def _server(url: str, parts: SplitResult) -> RedisStore:
+    ((host, port),) = _addresses(url, parts, _PORT)[:1]
+    if "," in parts.netloc.rpartition("@")[2]:
+        raise ConfigError(f"{without_secrets(url)}: give one host; several: redis+cluster:// or redis+sentinel://")
+    tls = parts.scheme == "rediss"
+    options = query_options(url, _COMMON | _TLS if tls else _COMMON)
+    database = _path(url, parts, "a database's number", _database) or 0
+    settings = {"host": host, "port": port, "db": database, **_connection(parts, options)}
+    return _single(SSLConnection if tls else Connection, settings, options)
+
+
+def _unix(url: str, parts: SplitResult) -> RedisStore:
+    options = query_options(url, {**_COMMON, "db": _database})
+    if parts.netloc.rpartition("@")[2] or not parts.path.strip("/"):
+        raise ConfigError(f"{without_secrets(url)}: write unix:///run/redis.sock for that socket file")
+    settings = {"path": unquote(parts.path), "db": options.pop("db", 0), **_connection(parts, options)}
+    return _single(UnixDomainSocketConnection, settings, options)
+
+
+def _single(kind: type[Any], settings: dict[str, Any], options: dict[str, Any]) -> RedisStore:
+    return RedisStore(Redis(connection_pool=ConnectionPool(connection_class=kind, **settings)), **options)
+
+
+def _cluster(url: str, parts: SplitResult) -> RedisStore:
+    options = query_options(url, _COMMON | _TLS | {"tls": switch})
+    if parts.path.strip("/") not in ("", "0"):
+        raise ConfigError(f"{without_secrets(url)}: a cluster has one database: leave out what follows the hosts")
+    addresses = _addresses(url, parts, _PORT)
+    settings = {"ssl": options.pop("tls", False), **_connection(parts, options)}
+
+    def connect() -> RedisCluster:
+        nodes = [ClusterNode(host, port) for host, port in addresses]  # type: ignore[no-untyped-call]
+        # Slots that nobody serves are an outage of the sessions in them, not of all.
+        return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **settings)
+
+    return RedisStore(connect, **options)
+
+
+def _sentinel(url: str, parts: SplitResult) -> RedisStore:
+    options = query_options(url, _COMMON | _TLS | _LOGIN | {"tls": switch})
+    addresses = _addresses(url, parts, _SENTINEL_PORT)
+    service, _, database = parts.path[1:].partition("/")
+    if not service:
+        raise ConfigError(f"{without_secrets(url)}: name the service that Sentinel watches: host:26379/mymaster")
+    login = {name: options.pop("sentinel_" + name, None) for name in ("username", "password")}
+    tls = {"ssl": True} if options.pop("tls", False) else {}
+    settings = {**tls, **_connection(parts, options)}
+    if database:
+        settings["db"] = _path(url, parts._replace(path="/" + database), "a database's number", _database)
+    sentinel = Sentinel(addresses, sentinel_kwargs={**settings, **login, "db": 0}, **settings)  # type: ignore[no-untyped-call]
+    return RedisStore(sentinel.master_for(unquote(service)), **options)  # type: ignore[no-untyped-call]
+
+
+def _connection(parts: SplitResult, options: dict[str, Any]) -> dict[str, Any]:
+    """Return what redis-py's connections are made with; take those of the options that are meant for them."""
+    login = parts.netloc.rpartition("@")[0]
+    username, _, password = (unquote(part) or None for part in login.partition(":"))
+    settings = {name: options.pop(name) for name in _TLS if name in options}
+    return settings | {
+        "username": username,
+        "password": password,
+        "socket_connect_timeout": options.pop("connect_timeout", CONNECT_TIMEOUT),
+        "socket_timeout": options.pop("timeout", TIMEOUT),
+        # Ours is the only one: it knows which writes may be sent again.
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+
+
+def _addresses(url: str, parts: SplitResult, port: int) -> list[tuple[str, int]]:
+    found = []
+    for text in parts.netloc.rpartition("@")[2].split(","):
+        match = _ADDRESS.fullmatch(text)
+        if match is None or int(match[2] or port) > 65535:
+            raise ConfigError(
+                f"{without_secrets(url)}: {text!r} is no address: write host, host:{port} or [::1]:{port}"
+            )
+        found.append((match[1].strip("[]") or "localhost", int(match[2] or port)))
+    return found
+
+
+def _path(url: str, parts: SplitResult, what: str, read: Callable[[str], int]) -> int | None:
+    text = parts.path.strip("/")
+    try:
+        return read(text) if text else None
+    except ValueError as error:
+        raise ConfigError(f"{without_secrets(url)}: {text!r} is not {what}: give {error}") from None
+
+
+_OPENERS: dict[str, Callable[[str, SplitResult], RedisStore]] = {
+    "redis": _server,
+    "rediss": _server,
+    "unix": _unix,
+    "redis+cluster": _cluster,
+    "redis+sentinel": _sentinel,
+}
