@@ -73,14 +73,12 @@ class SessionCookie:
     def read(self, header: str) -> list[str]:
         """Return the values of every cookie of this name, in the header's order."""
         equals = self._equals
-        at = header.find(equals)
-        if at < 0 or len(header) > MAX_HEADER:
+        before, found, rest = header.partition(equals)
+        if not found or len(header) > MAX_HEADER:
             return []
-        start = at + len(equals)
-        if (at == 0 or header[at - 2 : at] == "; ") and header.find(equals, start) < 0:
+        if (not before or before[-2:] == "; ") and equals not in rest:
             # The usual header: one cookie of this name, where a browser puts it. As below, without the split.
-            end = header.find(";", start)
-            return [header[start:].strip(" \t") if end < 0 else header[start:end].strip(" \t")]
+            return [rest.partition(";")[0].strip(" \t")]
         parts = [part.strip(" \t") for part in header.split(";")]
         return [part[len(equals) :].strip(" \t") for part in parts if part.startswith(equals)]
 

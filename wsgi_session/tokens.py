@@ -30,8 +30,7 @@ class Tokens:
     """Draws, signs and opens the tokens of one namespace. ``secrets_newest_first``: the first signs, all verify."""
 
     def __init__(self, secrets_newest_first: Sequence[bytes], namespace: str) -> None:
-        self._signatures = [_signature_with(secret, namespace) for secret in secrets_newest_first]
-        self._newest = self._signatures[0]
+        self._newest, *self._older = [_signature_with(secret, namespace) for secret in secrets_newest_first]
 
     def draw(self) -> bytes:
         """Return a fresh token: only the server ever issues one (CVE-2011-4718, CVE-2024-38513)."""
@@ -47,9 +46,11 @@ class Tokens:
             return None
         raw = signed.encode()
         token, given = raw[:_TOKEN_LENGTH], raw[_TOKEN_LENGTH + 1 :]
-        for signature in self._signatures:
+        if compare_digest(self._newest(token), given):
+            return token, True
+        for signature in self._older:
             if compare_digest(signature(token), given):
-                return token, signature is self._newest
+                return token, False
         return None
 
 
@@ -69,7 +70,7 @@ def _signature_with(secret: bytes, namespace: str) -> Callable[[bytes], bytes]:
         inside.update(token)
         outside = outer.copy()
         outside.update(inside.digest())
-        return _url_safe(outside.digest())
+        return b2a_base64(outside.digest(), newline=False).translate(_URL_SAFE, b"=")
 
     return signature
 

@@ -63,15 +63,17 @@ class MemoryStore(Store):
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         with _lock:
-            if self._live(key, now) is not None:
-                raise KeyExists("a live session is already under this key: draw another token")
-            self._remove(key)
-            while len(self._owned) + len(self._anonymous) >= self._max_sessions:
+            if key in self._anonymous or key in self._owned:
+                if self._live(key, now) is not None:
+                    raise KeyExists("a live session is already under this key: draw another token")
+                self._remove(key)
+            kept = len(self._owned) + len(self._anonymous)
+            if kept >= self._max_sessions:
                 self._remove(next(iter(self._anonymous or self._owned)))
             self._put(key, record)
             self._creates += 1
             # A sweep looks at every record: this keeps its cost per create the same, however many are kept.
-            if self._sweeps and self._creates >= max(SWEEP_EVERY, len(self._owned) + len(self._anonymous) >> 2):
+            if self._sweeps and self._creates >= SWEEP_EVERY and self._creates >= kept >> 2:
                 self._creates = 0
                 self.sweep_due = True
 
