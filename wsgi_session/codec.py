@@ -47,7 +47,7 @@ class CorruptData(ValueError):
 
 def pack(value: Any, key: str) -> bytes:
     """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to what cannot be kept."""
-    if type(value) not in IMMUTABLE and not _supported(value, 1):
+    if type(value) not in IMMUTABLE and not supported(value):
         refusal = _refusal(value, key, 1)
         assert refusal is not None
         raise refusal
@@ -122,7 +122,7 @@ def split(data: bytes) -> Packed:
 _UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError, OutOfData)
 
 
-def _supported(value: Any, depth: int) -> bool:
+def supported(value: Any, depth: int = 1) -> bool:
     """Whether ``value``, which is no scalar, holds supported types only. No path is built for what is fine."""
     kind = type(value)
     if kind not in _CONTAINERS or depth > MAX_DEPTH:
@@ -133,7 +133,7 @@ def _supported(value: Any, depth: int) -> bool:
                 return False
         value = value.values()
     for item in value:  # noqa: SIM110  (all() over a generator takes twice as long)
-        if type(item) not in IMMUTABLE and not _supported(item, depth + 1):
+        if type(item) not in IMMUTABLE and not supported(item, depth + 1):
             return False
     return True
 

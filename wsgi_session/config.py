@@ -48,8 +48,11 @@ class Settings:
 
     def expires(self, touched: float, created: float, idle: float | None) -> float:
         """Return when a record dies under the current settings; ``idle`` is its own, and only ever shortens."""
-        moment = touched + (self.idle if idle is None else min(idle, self.idle))
-        return moment if self.absolute is None else min(moment, created + self.absolute)
+        # Comparisons, where min() would say the same: every request comes here, and a call takes longer.
+        moment = touched + (self.idle if idle is None or idle > self.idle else idle)
+        if self.absolute is None or moment <= created + self.absolute:
+            return moment
+        return created + self.absolute
 
     def touch_due(self, record: Record, now: float) -> bool:
         """Whether activity on ``record`` has to be noted now."""

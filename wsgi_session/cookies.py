@@ -86,7 +86,9 @@ class SessionCookie:
         """Return a Set-Cookie value; ``max_age`` in seconds, ``None`` for a cookie that ends with the browser."""
         if max_age is None:
             return f"{self._equals}{value}{self._attributes}"
-        return f"{self._equals}{value}; Max-Age={math.ceil(min(max_age, MAX_AGE))}{self._attributes}"
+        if max_age > MAX_AGE:
+            max_age = MAX_AGE
+        return f"{self._equals}{value}; Max-Age={math.ceil(max_age)}{self._attributes}"
 
     def remove(self) -> str:
         """Return the Set-Cookie value that makes a browser forget the cookie."""

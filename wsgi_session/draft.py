@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from wsgi_session import tokens
-from wsgi_session.backend import Backend, Bearer
+from wsgi_session.backend import Backend, Bearer, Loaded
 from wsgi_session.codec import CorruptData, Packed, check_key, pack, unpack
 from wsgi_session.errors import ConfigError, SessionGone, StoreUnavailable, Unsupported
 from wsgi_session.owner import owner_of
@@ -49,16 +49,12 @@ class Draft:
     # The handle of the session that ended elsewhere.
     _lost: str | None = None
 
-    def __init__(
-        self, backend: Backend, now: float, state: str, bearer: Bearer | None, record: Record | None, packed: Packed
-    ) -> None:
+    def __init__(self, backend: Backend, now: float, loaded: Loaded) -> None:
         self._backend = backend
         self._loaded_at = now
-        self.state = state
-        self.bearer = bearer
-        self.record = record
+        self.state, self.bearer, self.record, packed = loaded
         self.values = Values(packed)
-        if state == "rotated":
+        if self.state == "rotated":
             self.dead = True
 
     # What it will be once this request is saved.

@@ -134,7 +134,8 @@ class Exchange:
         dropped: list[str] = []
         if self._cookies:
             dropped = make_private(headers)
-            headers += [("Set-Cookie", cookie) for cookie in self._cookies]
+            for cookie in self._cookies:
+                headers.append(("Set-Cookie", cookie))  # noqa: PERF401  (a list of one, mostly)
         add_vary_cookie(headers)
         return headers, dropped
 

@@ -47,7 +47,10 @@ def make_private(headers: Headers) -> list[str]:
     """Keep shared caches out of a response with our Set-Cookie; return what had to be dropped for it."""
     dropped: list[str] = []
     kept: list[str] = []
-    if not any(name.lower().endswith(_ENDINGS) for name, _ in headers):
+    for name, _ in headers:
+        if name.lower().endswith(_ENDINGS):
+            break
+    else:
         headers.append(("Cache-Control", "private"))
         return dropped
     for index in range(len(headers) - 1, -1, -1):

@@ -87,11 +87,11 @@ class Session(MutableMapping[str, Any]):
         return (self._draft or self._look()).values.count()
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._writing().values.assign({key: value})
+        self._writing().values.assign(key, value)
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """As a ``dict`` does: from a mapping, pairs, or keywords."""
-        self._writing().values.assign(dict(other, **more))
+        self._writing().values.update(dict(other, **more))
 
     def __delitem__(self, key: str) -> None:
         draft = self._writing()
@@ -317,7 +317,7 @@ class Session(MutableMapping[str, Any]):
             self._backend.settings.events("late_access")
         now = self._backend.settings.clock()
         try:
-            draft = self._draft = Draft(self._backend, now, *self._backend.load(self._environ, now))
+            draft = self._draft = Draft(self._backend, now, self._backend.load(self._environ, now))
             if self._backend.settings.validate is not None and draft.record is not None:
                 self._validate(draft, self._backend.settings.validate)
         except StoreUnavailable as error:
@@ -326,9 +326,9 @@ class Session(MutableMapping[str, Any]):
             if not self._backend.settings.anonymous_in_outage:
                 self._outage_raised = True
                 raise
-            draft = self._draft = Draft(self._backend, now, "unavailable", None, None, {})
-        # It is not asked again. It holds this session, and would be a cycle: garbage that only a collection finds, which
-        # cost a read a seventh of its time.
+            draft = self._draft = Draft(self._backend, now, ("unavailable", None, None, {}))
+        # It is not asked again. It holds this session, and would be a cycle: garbage that only a collection finds,
+        # which cost a read a seventh of its time.
         self._environ = _NO_ENVIRON
         return draft
 

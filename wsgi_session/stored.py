@@ -77,7 +77,7 @@ class StoreBackend:
 
     def draw(self) -> Bearer:
         """Return a bearer that nobody has yet."""
-        token = self._tokens.draw()
+        token = tokens.draw_token()
         return Bearer(token, True, tokens.key_of(token))
 
     def create(self, bearer: Bearer, record: Record, now: float) -> Bearer:
@@ -97,7 +97,10 @@ class StoreBackend:
 
     def replace(self, bearer: Bearer, record: Record, version: bytes, now: float) -> Outcome:
         """Compare-and-set; see ``Store.replace``."""
-        return _once_more(lambda: self.store.replace(bearer.key, record, version, now))
+        try:
+            return self.store.replace(bearer.key, record, version, now)
+        except StoreUnavailable as error:
+            return _once_more(error, lambda: self.store.replace(bearer.key, record, version, now))
 
     def rotate(
         self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float
@@ -105,7 +108,7 @@ class StoreBackend:
         """Move a session to a new token, and leave a tombstone under the old one; return the bearer it has now."""
         for _ in range(MAX_DRAWS):
             try:
-                outcome = _once_more(lambda: self.store.rotate(old.key, new.key, record, version, now))  # noqa: B023
+                outcome = self._rotate(old, new, record, version, now)
             except KeyExists:
                 new = self.draw()
                 continue
@@ -148,6 +151,12 @@ class StoreBackend:
         cookie = self._cookies.of(environ)
         return [cookie.remove()] if cookie.read(environ.get("HTTP_COOKIE", "")) else []
 
+    def _rotate(self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float) -> Outcome:
+        try:
+            return self.store.rotate(old.key, new.key, record, version, now)
+        except StoreUnavailable as error:
+            return _once_more(error, lambda: self.store.rotate(old.key, new.key, record, version, now))
+
     def _is_ours(self, bearer: Bearer, record: Record, now: float) -> bool:
         """Whether a create whose answer was lost was applied; if it was not, try it once more."""
         stored = self.store.load(bearer.key, now)
@@ -165,18 +174,15 @@ class StoreBackend:
             return
 
 
-def _once_more(write: Callable[[], Outcome]) -> Outcome:
+def _once_more(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:
     """Repeat a write whose answer was lost: the store knows it again by its version (and answers SAVED)."""
-    try:
-        return write()
-    except StoreUnavailable as error:
-        if not error.answer_lost:
-            raise
-        outcome = write()
-        if outcome is not Outcome.SAVED:
-            # Applied and then overwritten, or never applied: nobody can tell, so nobody may be told it was saved.
-            raise
-        return outcome
+    if not error.answer_lost:
+        raise error
+    outcome = write()
+    if outcome is not Outcome.SAVED:
+        # Applied and then overwritten, or never applied: nobody can tell, so nobody may be told it was saved.
+        raise error
+    return outcome
 
 
 def _no_free_token() -> StoreUnavailable:

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from wsgi_session.codec import IMMUTABLE, Packed, check_key, new_packer, pack, unpack
-
-# What always can be packed, without a check.
-_PLAIN = frozenset({int, float, bool, type(None), bytes})
+from wsgi_session.codec import IMMUTABLE, Packed, check_key, new_packer, pack, supported, unpack
 
 
 class Values:
@@ -59,7 +56,11 @@ class Values:
             return self._objects[key]
         return unpack(self._current[key])
 
-    def assign(self, items: dict[str, Any]) -> None:
+    def assign(self, key: str, value: Any) -> None:
+        """Put ``value`` under ``key``, or raise ``UnsupportedValue``."""
+        self.update({key: value})
+
+    def update(self, items: dict[str, Any]) -> None:
         """Put each value under its key, up to one that cannot be kept: ``UnsupportedValue``."""
         # One packer and one loop for all of them: half the time of a call a key.
         packer = new_packer()
@@ -70,11 +71,10 @@ class Values:
         for key, value in items.items():
             if type(key) is not str or not key.isascii():
                 check_key(key)
-            kind = type(value)
-            if kind in _PLAIN or (kind is str and value.isascii()):
-                packed = packer(value)
-            else:
-                packed = pack(value, key)
+            try:
+                packed = packer(value) if type(value) in IMMUTABLE or supported(value) else pack(value, key)
+            except UnicodeEncodeError:
+                packed = pack(value, key)  # Says where in it.
             current[key] = packed
             objects[key] = value
             if base.get(key) != packed or self._cleared:
@@ -179,7 +179,8 @@ class Values:
             self._current.pop(key, None)
         else:
             self._current[key] = packed
-        if not self._cleared and self._base.get(key) == packed:
+        cleared = self._cleared and (self._cleared_own or type(key) is str)
+        if (None if cleared else self._base.get(key)) == packed:
             self.changed.pop(key, None)
         else:
             self.changed[key] = packed
