@@ -57,7 +57,7 @@ class CountingStore(Store):
         self.before: dict[str, Callable[[], object]] = {}
         #: Everything that was passed in and came back, for a search after what must not be there.
         self.seen: list[object] = []
-        self._failing: dict[str, tuple[bool, int]] = {}
+        self._failing: dict[str, tuple[bool, int, Exception]] = {}
 
     @property
     def sweep_due(self) -> bool:
@@ -74,9 +74,20 @@ class CountingStore(Store):
     def forget(self) -> None:
         self.log.clear()
 
-    def fail(self, *methods: str, applied: bool = False, times: int = 1_000_000) -> None:
-        """Let ``methods`` raise ``StoreUnavailable``; ``applied``: after they have done their work."""
-        self._failing.update(dict.fromkeys(methods, (applied, times)))
+    def fail(
+        self,
+        *methods: str,
+        applied: bool = False,
+        lost: bool = False,
+        times: int = 1_000_000,
+        error: Exception | None = None,
+    ) -> None:
+        """Let ``methods`` raise ``StoreUnavailable``, or ``error``.
+
+        ``applied``: after they have done their work. ``lost``: nobody can tell whether they have.
+        """
+        away = StoreUnavailable("the engine is away", retry_after=7, answer_lost=applied or lost)
+        self._failing.update(dict.fromkeys(methods, (applied, times, error or away)))
 
     def recover(self) -> None:
         self._failing.clear()
@@ -109,12 +120,14 @@ class CountingStore(Store):
         self.log.append(name)
         if name in self.before:
             self.before.pop(name)()
-        applied, times = self._failing.get(name, (False, 0))
-        if times:
-            self._failing[name] = (applied, times - 1)
+        if name in self._failing:
+            applied, times, error = self._failing[name]
+            self._failing[name] = (applied, times - 1, error)
+            if times == 1:
+                del self._failing[name]
             if applied:
                 getattr(self.inner, name)(*arguments)
-            raise StoreUnavailable(f"{name}: the engine is away", retry_after=7, answer_lost=applied)
+            raise error.with_traceback(None)
         result = getattr(self.inner, name)(*arguments)
         self.seen += [*arguments, result]
         return result
