@@ -18,12 +18,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from time import perf_counter, thread_time
 from typing import Any
 
 if not __package__:  # run as a file: the packages are beside this folder, not in it
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from bench.driver import SCENARIOS, VISITORS, Runner, Scenario, block, visitors
+from bench.driver import SCENARIOS, VISITORS, Clock, Runner, Scenario, block, visitors
 from bench.peers import CONTENDERS, Contender
 from bench.report import facts, say
 
@@ -37,7 +38,9 @@ TARGETS: dict[tuple[str, str | None], dict[str, float]] = {
 }
 
 
-def measure(contenders: list[Contender], scenarios: list[Scenario], rounds: int, quick: bool) -> dict[str, Any]:
+def measure(
+    contenders: list[Contender], scenarios: list[Scenario], rounds: int, quick: bool, clock: Clock
+) -> dict[str, Any]:
     """Return, by scenario and contender, the median cost in µs and its quartiles."""
     planted = {}
     for contender in contenders:
@@ -51,7 +54,7 @@ def measure(contenders: list[Contender], scenarios: list[Scenario], rounds: int,
             # and others none.
             writes = scenario.work in ("write", "new_small") and contender.name.endswith("sqlite")
             seconds = (0.1 if writes else 0.02) / (4 if quick else 1)
-            runners.append(Runner(contender, scenario, planted[contender.name][scenario.cookie], seconds))
+            runners.append(Runner(contender, scenario, planted[contender.name][scenario.cookie], seconds, clock))
         gc.collect()
         gc.freeze()  # what is planted is nobody's garbage: a collection within a block looks at that block's only
         for turn in range(rounds):
@@ -141,6 +144,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how many (21; with --quick 7)")
     parser.add_argument("--quick", action="store_true", help="shorter blocks, fewer visitors: under 20 s, for a glance")
     parser.add_argument("--only", default="", help=f"some of these, separated by commas: {', '.join(known)}")
+    parser.add_argument("--cpu", action="store_true", help="count processor time: for a machine that is busy otherwise")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--profile", metavar="SCENARIO", help="show where the time goes, in ours-memory or in --only")
     chosen = parser.parse_args()
@@ -175,7 +179,9 @@ def main() -> None:
                 for contender in contenders:
                     profile(contender, scenario)
                 return
-            results = measure(contenders, scenarios, chosen.rounds or (7 if chosen.quick else 21), chosen.quick)
+            rounds = chosen.rounds or (7 if chosen.quick else 21)
+            clock = thread_time if chosen.cpu else perf_counter
+            results = measure(contenders, scenarios, rounds, chosen.quick, clock)
         finally:
             for contender in contenders:
                 contender.close()

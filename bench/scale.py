@@ -31,6 +31,7 @@ from bench.report import facts, say
 from wsgi_session.stores import SWEEP_LIMIT, Outcome, Record
 from wsgi_session.stores.memory import MemoryStore
 from wsgi_session.stores.sqlite import SQLiteStore
+from wsgi_session.stores.sqlite_file import CHECKPOINT
 
 #: The time of everything that happens here; nothing expires but what is meant to.
 NOW = 1_800_000_000.0
@@ -66,7 +67,7 @@ class Bare:
 
     def __init__(self, path: Path) -> None:
         self.connection = sqlite3.connect(path, isolation_level=None)
-        for setting in ("journal_mode = wal", "synchronous = normal"):
+        for setting in ("journal_mode = wal", "synchronous = normal", f"wal_autocheckpoint = {CHECKPOINT}"):
             self.connection.execute(f"PRAGMA {setting}")
         self.connection.execute("CREATE TABLE sessions (key BLOB PRIMARY KEY, data BLOB, expires REAL)")
 
