@@ -19,6 +19,7 @@ from wsgi_session.stores import (
     Store,
     Sweeps,
 )
+from wsgi_session.stores.cookie import CookieStore
 
 #: Keeps records on the server: rules 4, 5 and 7 hold, sessions can be listed, revoked and counted.
 SERVER = "server"
@@ -42,6 +43,7 @@ KINDS = [
     Kind("memory", lambda folder: MemoryStore(), frozenset({SERVER, SWEEPS})),
     Kind("sqlite", lambda folder: SQLiteStore(folder / "sessions.db"), frozenset({SERVER, SWEEPS, PROCESSES})),
     Kind("migrating", lambda folder: MigratingStore(MemoryStore(), MemoryStore()), frozenset({SERVER, SWEEPS})),
+    Kind("cookie", lambda folder: CookieStore(), frozenset()),
 ]
 
 
