@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.servers.shared import mariadb, postgres, valkey, valkey_cluster, valkey_sentinel
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import (
     Counts,
@@ -15,6 +17,7 @@ from wsgi_session.stores import (
     MigratingStore,
     Outcome,
     Record,
+    Scans,
     SQLiteStore,
     Store,
     Sweeps,
@@ -37,11 +40,29 @@ class Kind(NamedTuple):
     flags: frozenset[str]
 
 
+def _sql(url: str, folder: Path) -> Store:
+    from wsgi_session.stores.sql import SQLStore
+
+    # A table for each test, which other processes of that test find by its folder too.
+    return SQLStore.from_url(f"{url}?table=test_{sha256(bytes(folder)).hexdigest()[:24]}&timeout=20")
+
+
+def _redis(url: str, folder: Path) -> Store:
+    from wsgi_session.stores.redis_urls import open_url
+
+    return open_url(f"{url}?prefix={sha256(bytes(folder)).hexdigest()[:24]}:&timeout=20&connect_timeout=20")
+
+
 #: To hold another store to every promise here, add a line. A test that says ``@pytest.mark.needs(SWEEPS)`` runs over
 #: those with the flag only.
 KINDS = [
     Kind("memory", lambda folder: MemoryStore(), frozenset({SERVER, SWEEPS})),
     Kind("sqlite", lambda folder: SQLiteStore(folder / "sessions.db"), frozenset({SERVER, SWEEPS, PROCESSES})),
+    Kind("postgresql", lambda folder: _sql(postgres(), folder), frozenset({SERVER, SWEEPS, PROCESSES})),
+    Kind("mariadb", lambda folder: _sql(mariadb(), folder), frozenset({SERVER, SWEEPS, PROCESSES})),
+    Kind("redis", lambda folder: _redis(valkey(), folder), frozenset({SERVER, PROCESSES})),
+    Kind("redis-cluster", lambda folder: _redis(valkey_cluster(), folder), frozenset({SERVER, PROCESSES})),
+    Kind("redis-sentinel", lambda folder: _redis(valkey_sentinel(), folder), frozenset({SERVER, PROCESSES})),
     Kind("migrating", lambda folder: MigratingStore(MemoryStore(), MemoryStore()), frozenset({SERVER, SWEEPS})),
     Kind("cookie", lambda folder: CookieStore(), frozenset()),
 ]
@@ -146,13 +167,22 @@ class _Counts(CountingStore):
         return int(self._pass_on("count", now, namespace))
 
 
+class _CountsByScan(CountingStore):
+    """Over a store that has no count of its own, so that a test can ask all the same."""
+
+    def count(self, now: float, namespace: str | None = None) -> int:
+        assert isinstance(self.inner, Scans)
+        return sum(namespace in (None, record.namespace) for _, record in self.inner.scan(now))
+
+
 class _Sweeps(CountingStore):
     def sweep(self, limit: int, now: float) -> int:
         return int(self._pass_on("sweep", limit, now))
 
 
 def counting(inner: Store) -> CountingStore:
-    """Return a ``CountingStore`` that offers what ``inner`` offers, and nothing that it does not."""
-    offers = ((_Lists, ListsOwners), (_Counts, Counts), (_Sweeps, Sweeps))
+    """Return a ``CountingStore`` that offers what ``inner`` offers, and nothing that it does not, but for a count."""
+    counts = _Counts if isinstance(inner, Counts) else _CountsByScan
+    offers = ((_Lists, ListsOwners), (counts, (Counts, Scans)), (_Sweeps, Sweeps))
     bases = tuple(mixin for mixin, protocol in offers if isinstance(inner, protocol))
     return type("CountingStore", bases or (CountingStore,), {})(inner)

@@ -22,11 +22,13 @@ class OnServer(StoreConformance):
     url = ""
 
     def make_store(self) -> Store:
-        self.prefix = f"test-{next(numbers)}:"
-        return self.reopen(None)
+        url = f"{self.url}?prefix=test-{next(numbers)}:"
+        self.other = open_url(url)
+        return open_url(url)
 
-    def reopen(self, store: Store | None) -> Store:
-        return open_url(f"{self.url}?prefix={self.prefix}")
+    def reopen(self, store: Store) -> Store:
+        # The same other one each time: to make one asks a cluster for its slots and commands.
+        return self.other
 
 
 class TestServer(OnServer):
