@@ -10,7 +10,7 @@ from wsgiref.util import FileWrapper
 import pytest
 
 from tests.http.site import Browser, Site, put, read
-from tests.http.stores import SERVER
+from tests.http.stores import SERVER, SWEEPS
 from wsgi_session.testing.clock import FakeClock
 
 pytestmark = pytest.mark.needs(SERVER)
