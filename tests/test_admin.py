@@ -362,3 +362,7 @@ def test_what_a_store_does_not_offer_is_said_and_never_silence(operation: str, c
         call(middleware.sessions)
     assert caught.value.operation == operation
     assert read(middleware, cookie) == {"user": ANN}
+
+
+def test_an_owner_that_is_no_text_has_no_sessions() -> None:
+    assert Site().middleware.sessions.of("id:\ud800") == []

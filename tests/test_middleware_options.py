@@ -473,3 +473,14 @@ def test_an_environment_that_says_nothing_names_what_is_missing(monkeypatch: pyt
     monkeypatch.delenv("WSGI_SESSION_SECRET", raising=False)
     with pytest.raises(ConfigError, match="WSGI_SESSION_secret is missing"):
         SessionMiddleware.from_environ(application)
+
+
+def test_a_touch_interval_that_would_log_active_visitors_out_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"touch_interval=900 is not shorter than idle_timeout=900"):
+        SessionMiddleware(
+            lambda environ, start_response: [],
+            secret=new_secret(),
+            store="memory://",
+            idle_timeout=900,
+            touch_interval=900,
+        )

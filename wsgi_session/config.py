@@ -112,6 +112,16 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def check_touch_interval(touch_interval: object, idle_timeout: object) -> None:
+    if touch_interval is None:
+        return
+    if seconds("touch_interval", touch_interval) >= seconds("idle_timeout", idle_timeout):
+        raise ConfigError(
+            f"touch_interval={touch_interval!r} is not shorter than idle_timeout={idle_timeout!r}: active visitors "
+            "would be logged out before their activity is noted. Give a shorter one, or None for 1/30 of idle_timeout."
+        )
+
+
 def check_environ_key(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigError(f"environ_key={value!r}: give a non-empty text such as 'session'.")

@@ -167,8 +167,8 @@ class Exchange:
             if self._late:
                 self.finish()
             self.session._phase = CLOSED
-            if not sweeping:
-                return body
+            # What is no list goes as it is all the same: the sweep stays due, and the next answer may be one.
+            return _SweepingList(body, self) if sweeping and type(body) is list else body
         return _Body(body, chunks, self, sweeping)
 
     def _is_file(self, body: Iterable[bytes]) -> bool:
@@ -215,6 +215,17 @@ class _Body:
         self._exchange.finish()
         if self._sweeping:
             self._exchange.sweep()
+
+
+class _SweepingList(list[bytes]):
+    """A returned list once more, with an end: servers that look at its length still find it."""
+
+    def __init__(self, body: Iterable[bytes], exchange: Exchange) -> None:
+        super().__init__(body)
+        self._exchange = exchange
+
+    def close(self) -> None:
+        self._exchange.sweep()
 
 
 def _first(iterator: Iterator[bytes]) -> Iterator[bytes]:

@@ -78,6 +78,7 @@ class SessionMiddleware:
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
+        config.check_touch_interval(touch_interval, idle_timeout)
         settings = config.Settings(
             environ_key=config.check_environ_key(environ_key),
             namespace=cookie_name,

@@ -92,7 +92,8 @@ def key_of(token: bytes) -> bytes:
 def owner_key(namespace: str, owner: str) -> bytes:
     """Return what a store files the sessions of ``owner`` under: no name or address stands in its index."""
     # The length keeps ("a", "b:c") and ("a:b", "c") apart.
-    return hashlib.sha256(f"{len(namespace)}:{namespace}:{owner}".encode()).digest()
+    # What no owner can be (a lone surrogate, asked for by an administrator) is an owner without sessions.
+    return hashlib.sha256(f"{len(namespace)}:{namespace}:{owner}".encode(errors="surrogatepass")).digest()
 
 
 def draw_names() -> tuple[str, bytes]:

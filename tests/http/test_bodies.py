@@ -164,6 +164,7 @@ def test_a_failing_sweep_harms_nothing(site: Site, browser: Browser) -> None:
     assert (answer.code, bool(answer.cookie), len(site.happened("unavailable"))) == (200, True, 1)
 
 
+@pytest.mark.needs(SWEEPS)
 def test_a_list_keeps_its_length_where_the_store_is_swept_at_its_end(site: Site, browser: Browser) -> None:
     site.calls.inner.sweep_due = True
     body = returned(site, browser, [b"pa", b"ge"], put(a=1))
@@ -171,6 +172,7 @@ def test_a_list_keeps_its_length_where_the_store_is_swept_at_its_end(site: Site,
     assert (body, len(body), isinstance(body, list)) == ([b"pa", b"ge"], 2, True)
 
 
+@pytest.mark.needs(SWEEPS)
 def test_a_tuple_goes_as_it_is_and_the_sweep_stays_due(site: Site, browser: Browser) -> None:
     site.calls.inner.sweep_due = True
     given = (b"page",)

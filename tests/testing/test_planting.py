@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from tests.helpers.requests import ANN, BOB, Site, make_environ, session_in
 from tests.values import keepable, shape, values
-from wsgi_session import SessionMiddleware, UnsupportedValue, login, user_or_none
+from wsgi_session import SessionMiddleware, StoreUnavailable, UnsupportedValue, login, user_or_none
 from wsgi_session.keygen import new_secret
+from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import FakeClock, plant, read
 
 SHARED = Site()
@@ -122,3 +123,18 @@ def test_the_application_itself_is_not_called() -> None:
 
     with SessionMiddleware(application, secret=new_secret(), store="memory://") as middleware:
         assert read(middleware, plant(middleware, {"a": 1})) == {"a": 1}
+
+
+def test_an_outage_is_said_by_plant_and_read() -> None:
+    store = MemoryStore()
+    middleware = SessionMiddleware(lambda environ, start_response: [], secret=new_secret(), store=store)
+    cookie = plant(middleware, {"a": 1})
+
+    def away(*arguments: object) -> Any:
+        raise StoreUnavailable("away")
+
+    store.load = store.create = away  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable, match="out of order"):
+        plant(middleware, {"a": 1})
+    with pytest.raises(StoreUnavailable, match="out of order"):
+        read(middleware, cookie)

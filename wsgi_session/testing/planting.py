@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from wsgi_session.errors import StoreUnavailable
 from wsgi_session.exchange import Exchange, StartResponse
 from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.session import Session
@@ -32,7 +33,10 @@ def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str
 
 
 def read(middleware: SessionMiddleware, cookie: str, *, scheme: str = "http") -> dict[str, Any]:
-    """Return what is in the session that the ``Cookie`` header ``cookie`` opens: ``{}`` if it opens none."""
+    """Return what is in the session that the ``Cookie`` header ``cookie`` opens: ``{}`` if it opens none.
+
+    ``StoreUnavailable`` in an outage, from :func:`plant` too.
+    """
     found: dict[str, Any] = {}
 
     def look(session: Session) -> None:
@@ -47,9 +51,11 @@ def _visit(
     middleware: SessionMiddleware, visitor: Callable[[Session], None], environ: dict[str, Any]
 ) -> list[tuple[str, str]]:
     """Make one request to ``middleware`` that ``visitor`` answers in the application's place; return its headers."""
+    statuses: list[str] = []
     sent: list[tuple[str, str]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], object]:
+        statuses.append(status)
         sent.extend(headers)
         return lambda data: None
 
@@ -61,4 +67,6 @@ def _visit(
         return []
 
     exchange.run(application)
+    if statuses != ["204 No Content"]:
+        raise StoreUnavailable("the store is out of order: see the log.")
     return sent
