@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
 
 import click
@@ -30,6 +31,17 @@ BATCH = 1000
 store_url = click.argument("url", envvar="WSGI_SESSION_STORE")
 
 
+@runtime_checkable
+class HasTables(Protocol):
+    """A store that needs something made in its engine first."""
+
+    def init(self) -> None:
+        """Make it, unless it is there."""
+
+    def ddl(self) -> str:
+        """Return the SQL that makes it."""
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wsgi-session", message="wsgi-session %(version)s")
 def cli() -> None:
@@ -44,6 +56,21 @@ def cli() -> None:
 def keygen() -> None:
     """Print a fresh secret for SessionMiddleware."""
     click.echo(new_secret())
+
+
+@cli.command()
+@store_url
+@click.option("--sql", is_flag=True, help="Print the SQL for it instead, for a migration; connects to nothing.")
+def init(url: str, sql: bool) -> None:
+    """Make the tables that a SQL store needs, unless they are there."""
+    with opened(url, may_be_new=True) as store:
+        if not isinstance(store, HasTables):
+            raise Unsupported(f"{type(store).__name__} needs no tables to be made.", operation="init")
+        if sql:
+            click.echo(store.ddl(), nl=False)
+            return
+        store.init()
+        click.echo("ok, the tables are there")
 
 
 @cli.command()

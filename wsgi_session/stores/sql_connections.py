@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import Engine, Pool, QueuePool, event
-from sqlalchemy.exc import DisconnectionError, InvalidatePoolError
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from wsgi_session.stores.sql_drivers import Driver
@@ -70,13 +70,9 @@ class Connections:
 
     def _check(self, connection: Any, record: object, proxy: object) -> None:
         """Let the pool open another connection in the place of one that the server has closed."""
-        try:
-            descriptor = self._driver.descriptor(connection)
-            # A server says nothing on an idle connection, but that it ends.
-            stale = descriptor is not None and _readable(descriptor)
-        except (OSError, ValueError, AttributeError) as error:
-            raise DisconnectionError("the connection is closed") from error
-        if stale:
+        descriptor = self._driver.descriptor(connection)
+        # A server says nothing on an idle connection, but that it ends.
+        if descriptor is not None and _readable(descriptor):
             raise InvalidatePoolError("the server has closed the connection")
 
 

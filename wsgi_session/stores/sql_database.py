@@ -154,4 +154,4 @@ class Database:
         self, what: object, kind: type[StoreUnavailable] = StoreUnavailable, answer_lost: bool = False
     ) -> StoreUnavailable:
         advice = self._driver.advice(what) if isinstance(what, Exception) else ""
-        return kind(f"SQL store {self._source.name}: {str(what).strip()}{advice}", answer_lost=answer_lost)
+        return kind(f"SQL store {self._source.name}: {' '.join(str(what).split())}{advice}", answer_lost=answer_lost)

@@ -79,8 +79,6 @@ class Psycopg(Driver):
 
     def adopt(self, connection: Any) -> None:
         super().adopt(connection)
-        # A prepared statement lives in one server connection, and the next transaction behind PgBouncer has another.
-        connection.prepare_threshold = None
         # A statement_timeout would be a startup option, which PgBouncer refuses, or a SET, which it hands to whoever
         # comes next; and neither helps against a server that hangs.
         wait = connection.wait
@@ -91,9 +89,16 @@ class Psycopg(Driver):
             )
 
         connection.wait = wait_a_while
+        # A prepared statement lives in one server process, and each transaction behind PgBouncer may have another one.
+        # Whoever stands between cannot know the number of a process which it has yet to choose.
+        (process,) = self.cursor(connection).execute("SELECT pg_backend_pid()").fetchone()
+        if process != connection.info.backend_pid:
+            connection.prepare_threshold = None
 
     def cursor(self, connection: Any) -> Any:
-        return connection.cursor(binary=True)  # bytea as text is twice as long
+        from psycopg.rows import tuple_row
+
+        return connection.cursor(binary=True, row_factory=tuple_row)  # bytea as text is twice as long
 
     def descriptor(self, connection: Any) -> int:
         return int(connection.pgconn.socket)

@@ -74,7 +74,7 @@ class Schema:
             *(CreateIndex(index, if_not_exists=repeatable) for index in self._indexes),
             CreateTable(self.versions, if_not_exists=True),
         ]
-        made = [str(clause.compile(dialect=dialect)).strip() for clause in clauses]
+        made = [re.sub(r"\s+\n", "\n", str(clause.compile(dialect=dialect))).strip() for clause in clauses]
         return [*made, str(insert.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))]
 
 

@@ -21,6 +21,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -160,11 +161,15 @@ def _sweep(table: Table, dialect: Dialect) -> ClauseElement:
         # A CTE that locks is carried out once; a subquery might be again for every row that it is joined with.
         once = some.cte("dead")
         return table.delete().where(and_(table.c.key == once.c.key, dead))
-    batch = some.subquery("dead")
     if dialect.name in ("mysql", "mariadb"):
-        # A join, which it begins with the batch. IN would look at, and lock, all that is dead.
-        return table.delete().where(and_(table.c.key == batch.c.key, dead))
-    return table.delete().where(and_(table.c.key.in_(select(batch.c.key)), dead))
+        # In this order: any other plan looks at, and waits for, rows that are not in the batch.
+        name = dialect.identifier_preparer.format_table(table)
+        return text(
+            f"DELETE {name} FROM (SELECT `key` FROM {name} WHERE expires < :p_horizon ORDER BY expires"  # noqa: S608
+            f" LIMIT :p_limit FOR UPDATE SKIP LOCKED) AS dead STRAIGHT_JOIN {name} ON {name}.`key` = dead.`key`"
+            f" WHERE {name}.expires < :p_horizon"
+        )
+    return table.delete().where(and_(table.c.key.in_(select(some.subquery("dead").c.key)), dead))
 
 
 def _compile(clause: ClauseElement, names: Sequence[str], dialect: Dialect) -> Statement:
