@@ -132,10 +132,11 @@ class Database:
             proxy.invalidate()
             # The tables may be gone, or another server's, when it works again.
             self._ready = False
+            what = f"{failure}{self._driver.advice(failure, values)}"
             if not broken:
-                raise self._unavailable(failure, Refused) from failure
+                raise self._unavailable(what, Refused) from failure
             if writes or attempt > 1 or time.monotonic() - started >= self._driver.timeout:
-                raise self._unavailable(failure, answer_lost=writes) from failure
+                raise self._unavailable(what, answer_lost=writes) from failure
             # A read may be asked again: the connection was dead before, or the server has just been restarted.
         raise AssertionError("unreachable")
 
@@ -153,5 +154,4 @@ class Database:
     def _unavailable(
         self, what: object, kind: type[StoreUnavailable] = StoreUnavailable, answer_lost: bool = False
     ) -> StoreUnavailable:
-        advice = self._driver.advice(what) if isinstance(what, Exception) else ""
-        return kind(f"SQL store {self._source.name}: {' '.join(str(what).split())}{advice}", answer_lost=answer_lost)
+        return kind(f"SQL store {self._source.name}: {' '.join(str(what).split())}", answer_lost=answer_lost)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import time
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Sequence
 from typing import Any
 
 from sqlalchemy import URL
@@ -23,7 +23,10 @@ DEFAULT_DRIVERS = {
 # those of MySQL and MariaDB are numbers: lock wait time-out, deadlock, "record has changed since last read".
 _PASSING_STATES = ("40001", "40P01")
 _PASSING_NUMBERS = (1205, 1213, 1020)
-_TOO_LARGE_A_PACKET = 1153
+# "Got a packet bigger than": mostly unread, as the server hangs up in the middle of it ("gone away", "lost").
+_MAYBE_TOO_LARGE = (1153, 2006, 2013)
+#: Bytes of data from which on that is worth a word: no server takes less than 1 MiB unless it is told to.
+LARGE = 500_000
 
 
 class Driver:
@@ -58,10 +61,14 @@ class Driver:
         state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
         return state in _PASSING_STATES or _number(error) in _PASSING_NUMBERS
 
-    def advice(self, error: Exception) -> str:
+    def advice(self, error: Exception, values: Sequence[object]) -> str:
         """Return what to add to the engine's own words."""
-        if _number(error) == _TOO_LARGE_A_PACKET:
-            return ": raise max_allowed_packet in the server, or lower the middleware's max_size"
+        if _number(error) in _MAYBE_TOO_LARGE and any(
+            isinstance(value, bytes) and len(value) > LARGE for value in values
+        ):
+            return (
+                " (if the data is over the server's max_allowed_packet: raise that, or lower the middleware's max_size)"
+            )
         return ""
 
 
@@ -110,7 +117,9 @@ class PyMySQL(Driver):
     def options(self) -> Collection[str]:
         connect: Any = self.dialect.loaded_dbapi.connect
         tls = ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_check_hostname", "ssl_cipher", "ssl_key")
-        return {*inspect.signature(connect).parameters, *tls}
+        # What no text can say, and what would undo what adopt() does.
+        objects = {"auth_plugin_map", "autocommit", "conv", "cursorclass", "defer_connect", "ssl"}
+        return {*inspect.signature(connect).parameters, *tls} - objects
 
     def arguments(self) -> dict[str, Any]:
         patience = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), self.timeout)

@@ -1,0 +1,315 @@
+"""SQLStore: what it connects to, by URL or by engine, and what it refuses, without a word of the password."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy
+from click.testing import CliRunner
+from sqlalchemy import AssertionPool, Engine, NullPool, SingletonThreadPool, StaticPool, create_engine, text
+
+from tests.servers.shared import mariadb, pgbouncer, postgres
+from wsgi_session.cli import cli
+from wsgi_session.errors import ConfigError, StoreUnavailable
+from wsgi_session.stores import SWEEP_EVERY, Outcome, Record, open_store
+from wsgi_session.stores.sql import SQLStore
+from wsgi_session.testing.clock import FakeClock
+
+NOW = FakeClock.START
+KEY = bytes(range(32))
+SECRET = "tea@4:/?"
+SPELT = "tea%404%3A%2F%3F"
+
+
+def record(data: bytes = b"data") -> Record:
+    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite+pysqlite:///{tmp_path / 'sessions.db'}"
+
+
+# URLs.
+
+
+@pytest.mark.parametrize(
+    ("url", "driver"),
+    [
+        ("postgresql://db/shop", "postgresql+psycopg"),
+        ("postgres://db/shop", "postgresql+psycopg"),
+        ("postgresql+psycopg://db/shop", "postgresql+psycopg"),
+        ("mysql://db/shop", "mysql+pymysql"),
+        ("mariadb://db/shop", "mariadb+pymysql"),
+        ("mariadb+pymysql://db/shop", "mariadb+pymysql"),
+    ],
+)
+def test_a_url_opens_the_store_over_the_driver_that_the_manual_names(url: str, driver: str) -> None:
+    with open_store(url) as store:
+        assert isinstance(store, SQLStore)
+        dialect = store._source.dialect
+        assert f"{dialect.name}+{dialect.driver}" == driver
+        assert repr(store) == f"SQLStore('{driver}://db/shop', table='wsgi_sessions')"
+
+
+def test_options_of_the_store_and_of_the_driver_stand_in_one_query() -> None:
+    url = "postgresql://db/shop?sslmode=require&table=auth.visits&pool=3&timeout=0.5&create=off&sweep=off"
+    with SQLStore.from_url(url) as store:
+        assert store._schema.sessions.fullname == "auth.visits"
+        assert store._source.driver.timeout == 0.5
+        database = store._database
+        assert (database._pool_size, database._create, store._sweeps) == (3, False, False)
+    with SQLStore.from_url("mysql://db/shop?ssl_ca=/etc/ca.pem&unix_socket=/run/db") as store:
+        assert store._source.driver.timeout == 2.0
+
+
+def test_what_a_url_says_goes_before_our_defaults(tmp_path: Path) -> None:
+    with SQLStore.from_url(f"sqlite+pysqlite:///{tmp_path}/x.db?uri=true&timeout=7") as store:
+        assert store.load(KEY, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("postgresql://db/shop?pol=3", r"there is no option 'pol'; the options are: .*connect_timeout, create.*table"),
+        ("mysql://db/shop?pol=3", r"there is no option 'pol'; the options are: .*ssl_ca, .*sweep, table"),
+        ("postgresql://db/shop?pool=0", "pool='0': give a whole number, 1 or more"),
+        ("postgresql://db/shop?pool=1&pool=2", "'pool' is given twice"),
+        ("postgresql://db/shop?create=no", "create='no': give on or off"),
+        ("postgresql://db/shop?table=a;b", "table='a;b': give a name of at most 48"),
+        ("postgresql://db/shop?timeout=9999", r"timeout=9999\.0: give seconds, more than 0 and at most 3600"),
+        ("postgresql://db:port/shop", r"is no SQLAlchemy URL: write postgresql://user:password@host:5432/database"),
+        ("postgresql://db/shop#x", "there is a # in the URL: write it as %23"),
+        ("postgresql+asyncpg://db/shop", "asyncpg is for asyncio, and WSGI is not"),
+        ("postgresql+tea://db/shop", r"SQLAlchemy knows no postgresql\+tea://"),
+        ("sqlite+pysqlite://", "write memory://"),
+        ("sqlite+pysqlite:///:memory:", "write memory://"),
+    ],
+)
+def test_a_url_that_cannot_work_says_what_to_write(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SQLStore.from_url(url)
+
+
+def test_a_driver_that_is_not_installed_is_named_with_what_installs_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    with pytest.raises(ConfigError, match=r"psycopg2.*pip install 'wsgi-session\[sql\]'"):
+        SQLStore("postgresql+psycopg2://db/shop")
+
+
+def test_oracle_which_knows_no_empty_text_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.dialects.oracle.oracledb import OracleDialect_oracledb
+
+    monkeypatch.setattr(OracleDialect_oracledb, "import_dbapi", classmethod(lambda cls: None))
+    with pytest.raises(ConfigError, match="Oracle takes an empty text for NULL"):
+        SQLStore("oracle+oracledb://db/shop")
+
+
+@pytest.mark.parametrize("name", ["", "a" * 49, "1a", "a b", "a.b.c", 'a"', "é"])
+def test_a_table_name_that_engines_disagree_on_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="give a name of at most 48 ASCII letters"):
+        SQLStore("postgresql://db/shop", table=name)
+
+
+@pytest.mark.parametrize("options", [{"pool_size": 0}, {"pool_size": True}, {"timeout": 0}, {"timeout": 3601}])
+def test_an_option_that_cannot_work_says_what_to_give(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"=.*: give "):
+        SQLStore("postgresql://db/shop", **options)
+
+
+def test_what_is_neither_a_url_nor_an_engine_is_refused() -> None:
+    with pytest.raises(ConfigError, match="database is a int: give a SQLAlchemy URL"):
+        SQLStore(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://ann:{SPELT}@127.0.0.1:1/shop",
+        f"mysql://ann:{SPELT}@127.0.0.1:1/shop",
+        f"postgresql://ann:{SECRET}@127.0.0.1:1/shop",
+        f"mysql://ann:{SECRET}@127.0.0.1:1/shop",
+        f"postgresql://ann:{SPELT}@127.0.0.1:1/shop?tabel=x",
+        f"postgresql://127.0.0.1:1/shop?password={SPELT}&connect_timeout=x",
+        f"nosuch://ann:{SPELT}@127.0.0.1:1/shop",
+        f"postgresql://ann:{SPELT}@127.0.0.1:port/shop",
+    ],
+)
+def test_no_message_and_no_repr_shows_the_password(url: str) -> None:
+    said = []
+    try:
+        with SQLStore.from_url(url) as store:
+            said.append(repr(store))
+            store.ping()
+    except (ConfigError, StoreUnavailable) as error:
+        shown: BaseException | None = error
+        while shown is not None:
+            said.append(str(shown))
+            shown = shown.__cause__
+    assert said
+    assert not [text for text in said if "tea" in text]
+
+
+# Engines.
+
+
+@pytest.fixture(params=[postgres, mariadb], ids=["postgresql", "mariadb"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """The application's own, whose pool is at its limit with one connection."""
+    url = request.param().replace("postgresql://", "postgresql+psycopg://").replace("mariadb://", "mariadb+pymysql://")
+    engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.1)
+    yield engine
+    engine.dispose()
+
+
+def test_the_applications_open_transaction_is_its_own(engine: Engine) -> None:
+    table = f"app_{os.urandom(4).hex()}"
+    with SQLStore(engine, table=f"sessions_{table}") as store, engine.connect() as connection:
+        connection.execute(text(f"CREATE TABLE {table} (name VARCHAR(20))"))
+        connection.commit()
+        connection.execute(text(f"INSERT INTO {table} VALUES ('ours')"))
+        kept = record()
+        store.create(KEY, kept, NOW)
+        assert store.replace(KEY, changed := kept._replace(version=os.urandom(16)), kept.version, NOW) is Outcome.SAVED
+        connection.rollback()
+        assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar() == 0
+        assert store.load(KEY, NOW) == changed
+    assert engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_connections_are_made_as_the_engine_makes_them(engine: Engine) -> None:
+    made: list[object] = []
+    sqlalchemy.event.listen(engine, "connect", lambda connection, entry: made.append(connection))
+    with SQLStore(engine, table=f"sessions_{os.urandom(4).hex()}") as store:
+        store.ping()
+        ours = len(made)
+    assert ours
+    with engine.connect():  # which finds none of them in its pool
+        assert len(made) == ours + 1
+
+
+def test_what_a_listener_set_before_us_stays_set() -> None:
+    engine = create_engine(postgres().replace("postgresql:", "postgresql+psycopg:"), poolclass=NullPool)
+    schema = f"schema_{os.urandom(4).hex()}"
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    # As SQLAlchemy's own documentation does it: the transaction is still open afterwards.
+    sqlalchemy.event.listen(
+        engine, "connect", lambda connection, entry: connection.execute(f"SET search_path TO {schema}").close()
+    )
+    with SQLStore(engine) as store:
+        store.create(KEY, record(), NOW)
+    with engine.connect() as connection:
+        assert connection.execute(text(f"SELECT count(*) FROM {schema}.wsgi_sessions")).scalar() == 1
+
+
+@pytest.mark.parametrize("pool", [StaticPool, SingletonThreadPool, AssertionPool])
+def test_an_engine_that_shares_one_connection_is_refused(sqlite_url: str, pool: type[sqlalchemy.Pool]) -> None:
+    with pytest.raises(ConfigError, match=f"by its {pool.__name__}"):
+        SQLStore(create_engine(sqlite_url, poolclass=pool))
+
+
+def test_an_engine_over_any_dialect_will_do(sqlite_url: str) -> None:
+    engine = create_engine(sqlite_url)
+    with SQLStore(engine) as store:
+        kept = record()
+        store.create(KEY, kept, NOW)
+        assert store.load(KEY, NOW) == kept
+        assert repr(store) == f"SQLStore({sqlite_url!r}, table='wsgi_sessions')"
+    engine.dispose()
+
+
+# Connections.
+
+
+def test_statements_are_prepared_where_nobody_stands_between_and_only_there() -> None:
+    for url, wanted in ((postgres(), True), (pgbouncer(), False)):
+        with SQLStore.from_url(f"{url}?table=prepared_{wanted}") as store:
+            for _ in range(10):
+                assert store.load(KEY, NOW) is None
+            proxy = store._database._connections.take()
+            with proxy.cursor() as cursor:
+                found = cursor.execute("SELECT statement FROM pg_prepared_statements").fetchall()  # type: ignore[attr-defined]
+            proxy.close()
+            assert any(b"prepared_" in bytes(row[0], "ascii") for row in found) is wanted
+
+
+def test_what_the_engine_undid_for_the_sake_of_others_is_sent_again() -> None:
+    import psycopg
+
+    role = f"strict_{os.urandom(4).hex()}"
+    with psycopg.connect(postgres(), autocommit=True) as connection:
+        connection.execute(f"CREATE ROLE {role} LOGIN SUPERUSER")
+        connection.execute(f"ALTER ROLE {role} SET default_transaction_isolation = serializable")
+    url = postgres().replace("postgres@", f"{role}@")
+    with SQLStore.from_url(f"{url}?table={role}&timeout=20") as store:
+        store.create(KEY, record(), NOW)
+
+        def touch_often(worker: int) -> list[bool]:
+            return [store.touch(KEY, NOW + turn, NOW + 1000 + turn + worker, NOW) for turn in range(60)]
+
+        with ThreadPoolExecutor(6) as pool:
+            assert all(all(answers) for answers in pool.map(touch_often, range(6)))
+
+
+def test_a_record_that_the_server_takes_for_too_large_says_which_setting_to_raise() -> None:
+    with SQLStore.from_url(f"{mariadb()}?table=large&timeout=20") as store:
+        with pytest.raises(StoreUnavailable, match="max_allowed_packet"):
+            store.create(KEY, record(bytes(17 << 20)), NOW)
+        assert store.load(KEY, NOW) is None
+        store.create(KEY, record(), NOW)
+
+
+def test_a_sweep_is_due_after_so_many_creates_unless_it_is_off(sqlite_url: str) -> None:
+    for options, wanted in (("", True), ("?sweep=off", False)):
+        with SQLStore.from_url(sqlite_url + options) as store:
+            for _ in range(SWEEP_EVERY):
+                assert not store.sweep_due
+                store.create(os.urandom(32), record(), NOW)
+            assert store.sweep_due is wanted
+            assert store.sweep(10, NOW) == 0
+            assert not store.sweep_due
+
+
+# python -m wsgi_session init
+
+
+def test_init_makes_the_tables_and_does_so_twice_without_harm(sqlite_url: str) -> None:
+    for _ in range(2):
+        done = CliRunner().invoke(cli, ["init", sqlite_url + "?create=off"])
+        assert (done.exit_code, done.output) == (0, "ok, the tables are there\n")
+    with SQLStore.from_url(sqlite_url + "?create=off") as store:
+        store.ping()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "words"),
+    [
+        ("postgresql", ["key BYTEA NOT NULL", 'COLLATE "C"', "WHERE owner IS NOT NULL"]),
+        ("mysql", ["`key` VARBINARY(32) NOT NULL", "data LONGBLOB NOT NULL", "ENGINE=InnoDB"]),
+        ("mariadb", ["`key` VARBINARY(32) NOT NULL", "data LONGBLOB NOT NULL", "ENGINE=InnoDB"]),
+    ],
+)
+def test_init_sql_prints_what_a_migration_needs_and_connects_to_nothing(scheme: str, words: list[str]) -> None:
+    done = CliRunner().invoke(cli, ["init", f"{scheme}://ann:{SPELT}@127.0.0.1:1/shop?table=visits", "--sql"])
+    assert done.exit_code == 0
+    assert not [word for word in words if word not in done.output]
+    assert done.output.endswith("INSERT INTO visits_schema (version) VALUES (1);\n")
+
+
+def test_init_of_a_store_without_tables_says_so(tmp_path: Path) -> None:
+    done = CliRunner().invoke(cli, ["init", f"sqlite:///{tmp_path / 'sessions.db'}"])
+    assert (done.exit_code, done.output) == (1, "Error: SQLiteStore needs no tables to be made.\n")
+
+
+def test_init_where_nobody_answers_is_one_line() -> None:
+    done = CliRunner().invoke(cli, ["init", f"postgresql://ann:{SPELT}@127.0.0.1:1/shop"])
+    assert done.exit_code == 1
+    assert done.output.count("\n") == 1
+    assert "tea" not in done.output
