@@ -107,7 +107,8 @@ class SchemeCookies:
     def of(self, environ: Mapping[str, Any]) -> SessionCookie:
         if environ.get("wsgi.url_scheme") == "https":
             return self.https
-        if self._watching and environ.get("HTTP_X_FORWARDED_PROTO", "").strip().lower() == "https":
+        forwarded = environ.get("HTTP_X_FORWARDED_PROTO")
+        if forwarded and self._watching and forwarded.strip().lower() == "https":
             self._watching = False
             self._events("behind_proxy", advice="if TLS ends at a proxy of yours, set cookie_secure=True")
         return self.http

@@ -68,7 +68,7 @@ class Session(MutableMapping[str, Any]):
 
     def get(self, key: str, default: Any = None) -> Any:
         try:
-            return self[key]
+            return self.__getitem__(key)
         except KeyError:
             return default
 
@@ -315,11 +315,13 @@ class Session(MutableMapping[str, Any]):
                     "response: look at the session before start_response, or do not mark the response public."
                 )
             self._backend.settings.events("late_access")
-        now = self._backend.settings.clock()
+        backend = self._backend
+        settings = backend.settings
+        now = settings.clock()
         try:
-            draft = self._draft = Draft(self._backend, now, self._backend.load(self._environ, now))
-            if self._backend.settings.validate is not None and draft.record is not None:
-                self._validate(draft, self._backend.settings.validate)
+            draft = self._draft = Draft(backend, now, backend.load(self._environ, now))
+            if settings.validate is not None and draft.record is not None:
+                self._validate(draft, settings.validate)
         except StoreUnavailable as error:
             self._backend.settings.events("unavailable", error=str(error))
             self._outage = error

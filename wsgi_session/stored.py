@@ -21,7 +21,7 @@ MAX_LOADS = 3
 #: Tokens drawn before giving up: one in use is a chance of 2**-128, several a broken random generator.
 MAX_DRAWS = 5
 # Of several cookies that all open nothing, the one that says most decides. Writing over "rotated" would cost a login.
-_RANK = {"tampered": 0, "unknown": 1, "rotated": 2}
+_RANK = {"unknown": 1, "rotated": 2}
 
 
 class StoreBackend:
@@ -41,8 +41,7 @@ class StoreBackend:
         values = self._cookies.of(environ).read(header) if header else None
         if not values:
             return "new", None, None, {}
-        best: Loaded = ("tampered", None, None, {})
-        loads = 0
+        others: list[Loaded] = []
         for value in values:
             opened = self._tokens.open(value)
             if opened is None:
@@ -51,14 +50,13 @@ class StoreBackend:
             found = self.look_up(Bearer(token, current, tokens.key_of(token)), now)
             if found[0] == "live":
                 return found
-            if _RANK[found[0]] > _RANK[best[0]]:
-                best = found
-            loads += 1
-            if loads == MAX_LOADS:
+            others.append(found)
+            if len(others) == MAX_LOADS:
                 break
-        if best[0] == "tampered":
+        if not others:
             self.settings.events("tampered", cookies=len(values))
-        return best
+            return "tampered", None, None, {}
+        return max(others, key=lambda other: _RANK[other[0]])
 
     def look_up(self, bearer: Bearer, now: float) -> Loaded:
         """Return what the store has for ``bearer``, judged by the current settings."""
