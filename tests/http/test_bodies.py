@@ -10,10 +10,9 @@ from wsgiref.util import FileWrapper
 import pytest
 
 from tests.http.site import Browser, Site, put, read
-from tests.http.stores import SERVER, SWEEPS
+from tests.http.stores import SWEEPS
 from wsgi_session.testing.clock import FakeClock
 
-pytestmark = pytest.mark.needs(SERVER)
 PLAIN = [("Content-Type", "text/plain")]
 LOOKS = {"untouched": lambda session: None, "read": read, "new": put(a=1), "destroy": lambda session: session.destroy()}
 

@@ -12,7 +12,6 @@ from tests.http.stores import SERVER
 from wsgi_session import HeadersAlreadySent, Session
 from wsgi_session.testing.clock import FakeClock
 
-pytestmark = pytest.mark.needs(SERVER)
 DAY = 86_400.0
 Headers = list[tuple[str, str]]
 CDN = ["CDN-Cache-Control", "Surrogate-Control", "Cloudflare-CDN-Cache-Control", "Vercel-CDN-Cache-Control"]
@@ -112,6 +111,7 @@ def test_a_field_of_private_is_not_private(browser: Browser) -> None:
     assert answer.header("Cache-Control") == 'private="X-One, X-Two", private'
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize(
     "header", [("Cache-Control", value) for value in PUBLIC] + [(name, "max-age=60") for name in CDN]
 )
@@ -126,6 +126,7 @@ def test_in_a_public_response_a_due_touch_waits_and_sends_no_cookie(
     assert browser.do(read).cookie is not None
 
 
+@pytest.mark.needs(SERVER)
 def test_a_change_in_a_public_response_is_saved(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     answer = browser.visit(saying(put(a=2), ("Cache-Control", "public")))

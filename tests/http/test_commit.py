@@ -13,7 +13,6 @@ from tests.http.site import ANN, Answer, Application, Browser, Server, Site, log
 from tests.http.stores import SERVER
 from wsgi_session import StoreUnavailable
 
-pytestmark = pytest.mark.needs(SERVER)
 PLAIN = [("Content-Type", "text/plain")]
 
 
@@ -112,6 +111,7 @@ def lint(request: pytest.FixtureRequest) -> bool:
     return bool(request.param)
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("app", FORMS)
 def test_a_change_is_saved_before_the_answer_leaves(
     site: Site, browser: Browser, app: Application, lint: bool
@@ -123,6 +123,7 @@ def test_a_change_is_saved_before_the_answer_leaves(
     assert browser.do(read).result == {"a": 1}
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("app", FORMS)
 def test_a_change_to_a_session_that_is_there_is_saved_before_the_answer_leaves(
     site: Site, browser: Browser, app: Application, lint: bool
@@ -134,6 +135,7 @@ def test_a_change_to_a_session_that_is_there_is_saved_before_the_answer_leaves(
     assert browser.do(read).result == {"a": [1, 2]}
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("app", FORMS)
 def test_a_failing_save_is_a_503_and_no_cookie(site: Site, browser: Browser, app: Application, lint: bool) -> None:
     site.calls.fail("create")
@@ -144,6 +146,7 @@ def test_a_failing_save_is_a_503_and_no_cookie(site: Site, browser: Browser, app
     assert site.happened("unavailable"), site.events
 
 
+@pytest.mark.needs(SERVER)
 def test_a_failing_save_closes_the_body(site: Site, browser: Browser, lint: bool) -> None:
     body = Chunks(b"page")
 
@@ -157,6 +160,7 @@ def test_a_failing_save_closes_the_body(site: Site, browser: Browser, lint: bool
     assert (answer.code, body.closed) == (503, 1)
 
 
+@pytest.mark.needs(SERVER)
 def test_a_failing_save_closes_a_generator(site: Site, browser: Browser) -> None:
     closed = []
 
@@ -194,6 +198,7 @@ class Replayed:
         return lambda data: None
 
 
+@pytest.mark.needs(SERVER)
 def test_exc_info_after_the_commit_is_passed_on_with_our_headers_and_nothing_is_saved_again(
     site: Site, browser: Browser
 ) -> None:
@@ -318,6 +323,7 @@ def raising_in_a_generator(environ: dict[str, Any], start_response: Any) -> Iter
     yield from raising(environ, start_response)
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("app", [raising, raising_after_start_response, raising_in_a_generator])
 def test_what_a_request_that_raised_wrote_is_not_saved(
     site: Site, browser: Browser, app: Application, lint: bool
@@ -341,6 +347,7 @@ def test_a_generator_that_raises_before_its_first_item_is_closed(site: Site, bro
     assert body.closed == 1
 
 
+@pytest.mark.needs(SERVER)
 def test_a_destroy_stays_done_and_its_cookie_is_removed_with_a_5xx(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     held = browser.copy()
@@ -356,6 +363,7 @@ def test_a_destroy_stays_done_and_its_cookie_is_removed_with_a_5xx(site: Site, b
     assert held.do(lambda session: session.state).result == "unknown"
 
 
+@pytest.mark.needs(SERVER)
 def test_a_logout_stays_done_when_the_application_raises(browser: Browser) -> None:
     browser.do(log_in(ANN))
     with pytest.raises(Failure):
@@ -363,6 +371,7 @@ def test_a_logout_stays_done_when_the_application_raises(browser: Browser) -> No
     assert browser.do(lambda session: session.state).result == "unknown"
 
 
+@pytest.mark.needs(SERVER)
 def test_a_revocation_stays_done_with_a_5xx(site: Site, browser: Browser) -> None:
     browser.do(log_in(ANN))
     admin = site.browser()
@@ -376,6 +385,7 @@ def test_a_revocation_stays_done_with_a_5xx(site: Site, browser: Browser) -> Non
     assert browser.do(lambda session: session.state).result == "unknown"
 
 
+@pytest.mark.needs(SERVER)
 def test_an_atomic_stays_done_with_a_5xx_and_its_cookie_goes_out(browser: Browser) -> None:
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         environ["session"].atomic(lambda data: data.update(a=1))
@@ -407,6 +417,7 @@ def test_a_login_followed_by_a_500_leaves_the_visitor_as_he_was(browser: Browser
 # A save that meets a session which has ended.
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("change", [put(a=2, b=3), lambda session: session.pop("a"), lambda session: session.clear()])
 def test_a_write_to_a_session_that_has_ended_is_dropped_with_an_event(
     site: Site, browser: Browser, change: Any
@@ -429,12 +440,14 @@ def test_a_write_to_a_session_that_has_ended_is_dropped_with_an_event(
     assert browser.do(lambda session: session.state).result == "unknown"
 
 
+@pytest.mark.needs(SERVER)
 def test_the_event_names_the_keys_that_were_dropped(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     browser.do(lambda session: (session.update(z=2, b=3), browser.copy().do(lambda other: other.destroy())))
     assert [event["keys"] for event in site.happened("dropped")] == [["b", "z"]]
 
 
+@pytest.mark.needs(SERVER)
 def test_a_store_that_is_away_at_the_commit_costs_nobody_the_cookie(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     site.calls.fail("replace")
@@ -444,6 +457,7 @@ def test_a_store_that_is_away_at_the_commit_costs_nobody_the_cookie(site: Site, 
     assert browser.do(read).result == {"a": 1}
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("method", ["create", "replace", "rotate"])
 def test_a_write_whose_answer_was_lost_after_it_was_applied_counts_once(
     site: Site, browser: Browser, method: str
@@ -470,12 +484,14 @@ def test_head_is_saved_and_answered_as_get_is(site: Site, browser: Browser) -> N
     assert browser.do(read).result == {"a": 1}
 
 
+@pytest.mark.needs(SERVER)
 def test_the_503_to_a_head_has_no_body(site: Site, browser: Browser) -> None:
     site.calls.fail("create")
     answer = browser.do(put(a=1), REQUEST_METHOD="HEAD")
     assert (answer.code, answer.body) == (503, b"")
 
 
+@pytest.mark.needs(SERVER)
 def test_a_write_that_cannot_be_saved_raises_in_the_application(site: Site, browser: Browser) -> None:
     raised = []
 

@@ -14,7 +14,6 @@ from tests.http.stores import SERVER
 from wsgi_session import Session
 from wsgi_session.tokens import Tokens
 
-pytestmark = pytest.mark.needs(SERVER)
 KB = 1024
 MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
@@ -40,6 +39,7 @@ def ann(browser: Browser) -> Browser:
     return browser
 
 
+@pytest.mark.needs(SERVER)
 def test_the_state_says_why_a_session_is_as_it_is(site: Site, ann: Browser) -> None:
     def of(header: str) -> Any:
         return site.browser().do(state, HTTP_COOKIE=header).result
@@ -66,6 +66,7 @@ def test_who_writes_with_a_cookie_that_does_not_work_gets_a_new_token(site: Site
     assert stranger.do(read, HTTP_COOKIE=f"sid={value}").result == {}
 
 
+@pytest.mark.needs(SERVER)
 def test_a_token_without_our_signature_opens_nothing(site: Site, ann: Browser) -> None:
     token, _, signature = ann.token.partition(".")
     for value in (token, f"{token}.", f"{token}.{'A' * 43}", f"{token}.{signature[:-1]}", f"{token}x.{signature}"):
@@ -94,6 +95,7 @@ def test_of_several_cookies_the_first_live_one_wins(site: Site) -> None:
         assert site.browser().do(read, HTTP_COOKIE=header).result == {"who": who}, header
 
 
+@pytest.mark.needs(SERVER)
 def test_at_most_three_of_several_cookies_are_looked_up(site: Site, ann: Browser) -> None:
     keyring = Tokens([SECRET.encode()], "sid")
     dead = "; ".join(f"sid={keyring.sign(keyring_token(number))}" for number in range(10))
@@ -106,6 +108,7 @@ def keyring_token(number: int) -> bytes:
     return b"%043d" % number
 
 
+@pytest.mark.needs(SERVER)
 def test_badly_signed_cookies_cost_no_look(site: Site, ann: Browser) -> None:
     noise = "; ".join(f"sid={forged(number)}" for number in range(300))
     site.forget()
@@ -113,6 +116,7 @@ def test_badly_signed_cookies_cost_no_look(site: Site, ann: Browser) -> None:
     assert site.calls.counts() == {"load": 1}
 
 
+@pytest.mark.needs(SERVER)
 def test_of_several_cookies_that_open_nothing_a_rotated_one_counts(site: Site) -> None:
     browser = site.browser()
     browser.do(put(a=1))
@@ -123,6 +127,7 @@ def test_of_several_cookies_that_open_nothing_a_rotated_one_counts(site: Site) -
         assert (answer.result[0], answer.cookie) == ("rotated", None), header
 
 
+@pytest.mark.needs(SERVER)
 def test_a_logout_with_several_cookies_removes_the_name(site: Site, ann: Browser) -> None:
     answer = site.browser().do(log_out, HTTP_COOKIE=f"sid={forged()}; {ann.header}")
     assert answer.cookie, answer

@@ -13,7 +13,6 @@ from tests.http.stores import SERVER
 from wsgi_session import Session, SessionGone
 from wsgi_session.testing.clock import FakeClock
 
-pytestmark = pytest.mark.needs(SERVER)
 Change = Callable[[Session], Any]
 DAY = 86_400.0
 
@@ -57,6 +56,7 @@ SLOW: dict[str, Change] = {
 }
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("slow", SLOW)
 @pytest.mark.parametrize("touching", [False, True], ids=["", "touch due"])
@@ -89,6 +89,7 @@ def test_a_slow_request_does_not_bring_back_a_session_that_has_ended(
         assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_token_that_has_ended_opens_nothing_from_then_on(site: Site, ann: Browser, ending: str) -> None:
     held = ann.copy()
@@ -117,6 +118,7 @@ def test_logging_in_again_changes_the_token_again(ann: Browser) -> None:
     assert ann.token != before
 
 
+@pytest.mark.needs(SERVER)
 def test_a_token_planted_before_the_login_opens_nothing_after_it(site: Site) -> None:
     attacker = site.browser()
     attacker.do(put(planted=True))
@@ -138,6 +140,7 @@ def test_rotate_changes_the_token_and_keeps_data_handle_created_and_owner(ann: B
     assert ann.token != token
 
 
+@pytest.mark.needs(SERVER)
 def test_a_request_in_flight_during_a_login_sees_an_empty_rotated_session_and_sends_no_cookie(
     site: Site, browser: Browser
 ) -> None:
@@ -148,6 +151,7 @@ def test_a_request_in_flight_during_a_login_sees_an_empty_rotated_session_and_se
     assert (answer.result, answer.cookie) == (("rotated", {}, True, None, None), None)
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize(
     "change",
     [
@@ -172,6 +176,7 @@ def test_what_a_rotated_request_writes_is_dropped_and_it_sends_no_cookie(
     assert browser.do(read).result == {"cart": ["bun"], "user": ANN}
 
 
+@pytest.mark.needs(SERVER)
 def test_what_a_rotated_request_wrote_is_named_in_the_event(site: Site, browser: Browser) -> None:
     browser.do(put(cart=["bun"]))
     poll = browser.copy()
@@ -180,6 +185,7 @@ def test_what_a_rotated_request_wrote_is_named_in_the_event(site: Site, browser:
     assert [event["keys"] for event in site.happened("dropped")] == [["a", "b"]]
 
 
+@pytest.mark.needs(SERVER)
 def test_login_works_with_a_rotated_token(site: Site, browser: Browser) -> None:
     browser.do(put(cart=["bun"]))
     second = browser.copy()
@@ -190,6 +196,7 @@ def test_login_works_with_a_rotated_token(site: Site, browser: Browser) -> None:
     assert browser.do(read).result == {"cart": ["bun"], "user": ANN}
 
 
+@pytest.mark.needs(SERVER)
 def test_the_mark_of_a_rotation_lasts_sixty_seconds(site: Site, browser: Browser, clock: FakeClock) -> None:
     browser.do(put(cart=["bun"]))
     held = browser.copy()
@@ -200,6 +207,7 @@ def test_the_mark_of_a_rotation_lasts_sixty_seconds(site: Site, browser: Browser
     assert held.do(state).result == "unknown"
 
 
+@pytest.mark.needs(SERVER)
 def test_looking_at_a_rotated_token_does_not_make_the_mark_last(browser: Browser, clock: FakeClock) -> None:
     browser.do(put(cart=["bun"]))
     held = browser.copy()
@@ -210,6 +218,7 @@ def test_looking_at_a_rotated_token_does_not_make_the_mark_last(browser: Browser
     assert held.do(state).result == "unknown"
 
 
+@pytest.mark.needs(SERVER)
 def test_the_mark_of_a_rotation_is_not_counted_listed_or_owned(site: Site, ann: Browser) -> None:
     for _ in range(3):
         ann.do(lambda session: session.rotate())
@@ -218,6 +227,7 @@ def test_the_mark_of_a_rotation_is_not_counted_listed_or_owned(site: Site, ann: 
     assert site.middleware.sessions.revoke_all(ANN) == 1
 
 
+@pytest.mark.needs(SERVER)
 def test_a_rotation_without_the_mark_is_done_all_the_same(site: Site, ann: Browser) -> None:
     held = ann.copy()
     site.calls.fail("create")
@@ -228,6 +238,7 @@ def test_a_rotation_without_the_mark_is_done_all_the_same(site: Site, ann: Brows
     assert held.do(state).result == "unknown"
 
 
+@pytest.mark.needs(SERVER)
 def test_two_logins_at_once_from_one_token_both_get_a_session(site: Site, browser: Browser) -> None:
     browser.do(put(cart=["bun"]))
     second = browser.copy()
@@ -245,6 +256,7 @@ def test_two_logins_at_once_from_one_token_both_get_a_session(site: Site, browse
     assert len(site.middleware.sessions.of(ANN)) == 2
 
 
+@pytest.mark.needs(SERVER)
 def test_two_logins_at_once_of_two_users_share_nothing(browser: Browser) -> None:
     browser.do(put(cart=["bun"]))
     second = browser.copy()
@@ -253,6 +265,7 @@ def test_two_logins_at_once_of_two_users_share_nothing(browser: Browser) -> None
     assert second.do(read).result == {"user": BOB}
 
 
+@pytest.mark.needs(SERVER)
 def test_a_rotation_that_meets_a_conflict_merges_and_tries_again(site: Site, ann: Browser) -> None:
     held = ann.copy()
     site.calls.before["rotate"] = lambda: held.do(put(late=1))
@@ -261,6 +274,7 @@ def test_a_rotation_that_meets_a_conflict_merges_and_tries_again(site: Site, ann
     assert site.happened("conflict"), site.events
 
 
+@pytest.mark.needs(SERVER)
 def test_a_login_that_meets_a_conflict_merges_and_tries_again(site: Site, browser: Browser) -> None:
     browser.do(put(cart=["bun"]))
     held = browser.copy()
@@ -269,6 +283,7 @@ def test_a_login_that_meets_a_conflict_merges_and_tries_again(site: Site, browse
     assert browser.do(read).result == {"cart": ["bun", "pie"], "user": ANN}
 
 
+@pytest.mark.needs(SERVER)
 def test_two_rotations_at_once_leave_one_session(site: Site, ann: Browser) -> None:
     held = ann.copy()
     answer = held.do(lambda session: (session.rotate(), ann.do(lambda session: session.rotate())))
@@ -277,6 +292,7 @@ def test_two_rotations_at_once_leave_one_session(site: Site, ann: Browser) -> No
     assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
 
 
+@pytest.mark.needs(SERVER)
 def test_logging_another_user_in_drops_the_first_ones_data_and_messages(site: Site, ann: Browser) -> None:
     ann.do(lambda session: (session.update(secret="ann's"), session.flash("ann's")))
     ann.do(lambda session: (log_in(BOB)(session), session.update(bobs=1)))
@@ -327,6 +343,7 @@ def test_a_login_gets_a_new_handle_and_is_created_now(browser: Browser, clock: F
 # Logging out.
 
 
+@pytest.mark.needs(SERVER)
 def test_logging_out_deletes_the_record_now_and_removes_the_cookie(site: Site, ann: Browser) -> None:
     def out(session: Session) -> Any:
         log_out(session)
@@ -339,12 +356,14 @@ def test_logging_out_deletes_the_record_now_and_removes_the_cookie(site: Site, a
     assert ann.jar == {}
 
 
+@pytest.mark.needs(SERVER)
 def test_logging_out_kills_the_token_in_every_browser_that_has_it(ann: Browser) -> None:
     others = [ann.copy() for _ in range(3)]
     ann.do(log_out)
     assert [other.do(state).result for other in others] == ["unknown"] * 3
 
 
+@pytest.mark.needs(SERVER)
 def test_a_logout_that_crosses_a_rotation_finds_the_session_where_it_is_now(site: Site, ann: Browser) -> None:
     held = ann.copy()
     held.do(lambda session: (session.get("user"), ann.do(lambda session: session.rotate()), log_out(session)))
@@ -352,6 +371,7 @@ def test_a_logout_that_crosses_a_rotation_finds_the_session_where_it_is_now(site
     assert site.middleware.sessions.count() == 0
 
 
+@pytest.mark.needs(SERVER)
 def test_a_logout_that_crosses_several_rotations_finds_the_session_where_it_is_now(site: Site, ann: Browser) -> None:
     held = ann.copy()
 
@@ -365,6 +385,7 @@ def test_a_logout_that_crosses_several_rotations_finds_the_session_where_it_is_n
     assert site.middleware.sessions.count() == 0
 
 
+@pytest.mark.needs(SERVER)
 def test_writing_after_a_logout_in_the_same_request_starts_a_fresh_session(site: Site, ann: Browser) -> None:
     held = ann.copy()
     before = ann.do(lambda session: session.handle).result
@@ -380,6 +401,7 @@ def test_logging_in_after_a_logout_in_the_same_request_carries_nothing_over(ann:
     assert ann.do(read).result == {"user": BOB}
 
 
+@pytest.mark.needs(SERVER)
 def test_a_login_and_a_logout_in_one_request_leave_nothing(site: Site, browser: Browser) -> None:
     browser.do(put(cart=[1]))
     answer = browser.do(lambda session: (log_in(ANN)(session), log_out(session)))
@@ -393,6 +415,7 @@ def test_logging_out_without_a_session_sends_nothing(site: Site, browser: Browse
     assert (answer.cookie, site.calls.counts()) == (None, {})
 
 
+@pytest.mark.needs(SERVER)
 def test_logging_out_with_a_cookie_that_opens_nothing_removes_it(site: Site, ann: Browser) -> None:
     held = ann.copy()
     revoke(site)
@@ -401,6 +424,7 @@ def test_logging_out_with_a_cookie_that_opens_nothing_removes_it(site: Site, ann
     assert answer.cookie.removes
 
 
+@pytest.mark.needs(SERVER)
 def test_clear_on_a_session_with_an_owner_is_destroy(site: Site, ann: Browser) -> None:
     answer = ann.do(lambda session: (session.clear(), session.state))
     assert answer.result == (None, "destroyed")
@@ -408,12 +432,14 @@ def test_clear_on_a_session_with_an_owner_is_destroy(site: Site, ann: Browser) -
     assert ann.jar == {}
 
 
+@pytest.mark.needs(SERVER)
 def test_clear_after_a_login_in_the_same_request_is_destroy(site: Site, browser: Browser) -> None:
     browser.do(put(cart=[]))
     browser.do(lambda session: (log_in(ANN)(session), session.clear()))
     assert (site.middleware.sessions.count(), browser.jar) == (0, {})
 
 
+@pytest.mark.needs(SERVER)
 def test_a_session_ended_while_a_second_middleware_holds_it_stays_ended(make_site: MakeSite) -> None:
     one, two = make_site(), make_site()
     ann = one.browser()

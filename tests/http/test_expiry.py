@@ -13,7 +13,6 @@ from tests.http.stores import SERVER
 from wsgi_session import Session
 from wsgi_session.testing.clock import FakeClock
 
-pytestmark = pytest.mark.needs(SERVER)
 DAY = 86_400.0
 OLD_SECRET = "0" * 16 + "f4b9d2c7a1e85063"
 
@@ -129,6 +128,7 @@ def test_expires_is_told_under_the_current_settings(
     assert shorter.do(lambda session: session.expires).result == start + timedelta(days=7)
 
 
+@pytest.mark.needs(SERVER)
 def test_a_write_extends_only_when_a_touch_is_due(browser: Browser, clock: FakeClock) -> None:
     browser.do(put(a=1))
     clock.advance(DAY - 1)
@@ -184,6 +184,7 @@ def test_no_touch_does_not_count_as_activity(site: Site, browser: Browser, clock
     assert browser.do(state).result == "unknown"
 
 
+@pytest.mark.needs(SERVER)
 def test_no_touch_lets_a_write_through_and_extends_nothing(browser: Browser, clock: FakeClock) -> None:
     browser.do(put(a=1))
     clock.advance(29 * DAY)
@@ -201,6 +202,7 @@ def test_expires_tells_of_no_touch(browser: Browser, clock: FakeClock) -> None:
     assert visit.result - poll.result[1] == timedelta(days=2)
 
 
+@pytest.mark.needs(SERVER)
 def test_a_failing_touch_never_harms_the_answer(site: Site, browser: Browser, clock: FakeClock) -> None:
     browser.do(put(a=1))
     clock.advance(2 * DAY)
@@ -212,6 +214,7 @@ def test_a_failing_touch_never_harms_the_answer(site: Site, browser: Browser, cl
     assert browser.do(read).cookie is not None
 
 
+@pytest.mark.needs(SERVER)
 def test_a_touch_that_finds_the_session_gone_sends_no_cookie(site: Site, browser: Browser, clock: FakeClock) -> None:
     browser.do(put(a=1))
     clock.advance(2 * DAY)
@@ -221,6 +224,7 @@ def test_a_touch_that_finds_the_session_gone_sends_no_cookie(site: Site, browser
     assert site.middleware.sessions.count() == 0
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("skew", [-60.0, 60.0])
 def test_clocks_of_two_machines_may_differ_by_a_minute(make_site: MakeSite, skew: float) -> None:
     here, there = FakeClock(), FakeClock()
@@ -237,6 +241,7 @@ def test_clocks_of_two_machines_may_differ_by_a_minute(make_site: MakeSite, skew
     assert two.middleware.sessions.revoke_all(ANN) == 1
 
 
+@pytest.mark.needs(SERVER)
 def test_a_clock_that_is_behind_moves_nothing_back(make_site: MakeSite, clock: FakeClock) -> None:
     behind = FakeClock()
     site, late = make_site(idle_timeout=900, touch_interval=1), make_site(
@@ -251,6 +256,7 @@ def test_a_clock_that_is_behind_moves_nothing_back(make_site: MakeSite, clock: F
     assert browser.do(read).result == {"a": 2}
 
 
+@pytest.mark.needs(SERVER)
 def test_dead_sessions_are_not_counted_listed_or_revoked(site: Site, browser: Browser, clock: FakeClock) -> None:
     browser.do(log_in(ANN))
     clock.advance(30 * DAY)
@@ -265,6 +271,7 @@ def cookies_of(browser: Browser, *functions: Any) -> list[bool]:
     return [browser.do(function).cookie is not None for function in functions]
 
 
+@pytest.mark.needs(SERVER)
 def test_a_cookie_goes_out_when_the_token_is_new(browser: Browser) -> None:
     sent = cookies_of(
         browser, put(a=1), read, put(a=2), lambda session: session.rotate(), read, log_in(ANN), put(b=1), read
@@ -278,6 +285,7 @@ def test_a_cookie_goes_out_when_a_persistent_cookies_life_moved(browser: Browser
     assert cookies_of(browser, read, read) == [True, False]
 
 
+@pytest.mark.needs(SERVER)
 def test_a_cookie_that_ends_with_the_browser_is_not_sent_again_for_a_touch(
     make_site: MakeSite, clock: FakeClock
 ) -> None:
@@ -301,6 +309,7 @@ def test_a_cookie_goes_out_when_persistence_changed(browser: Browser) -> None:
     assert lives == [None, str(int(30 * DAY)), str(int(30 * DAY))]
 
 
+@pytest.mark.needs(SERVER)
 def test_remember_holds_for_the_sessions_whole_life(browser: Browser, clock: FakeClock) -> None:
     browser.do(log_in(ANN, remember=False))
     clock.advance(2 * DAY)
@@ -310,6 +319,7 @@ def test_remember_holds_for_the_sessions_whole_life(browser: Browser, clock: Fak
     assert "max-age" not in answer.cookie.attributes
 
 
+@pytest.mark.needs(SERVER)
 def test_a_cookie_goes_out_when_the_signature_is_of_an_older_secret(make_site: MakeSite) -> None:
     before = make_site(secret=OLD_SECRET).browser()
     before.do(put(a=1))
@@ -321,6 +331,7 @@ def test_a_cookie_goes_out_when_the_signature_is_of_an_older_secret(make_site: M
     assert visit_with(make_site(secret=SECRET), before).do(state).result == "tampered"
 
 
+@pytest.mark.needs(SERVER)
 def test_a_change_renews_the_cookie_of_an_older_secret_too(make_site: MakeSite) -> None:
     browser = make_site(secret=OLD_SECRET).browser()
     browser.do(put(a=1))

@@ -18,7 +18,6 @@ from tests.http.stores import SERVER
 from wsgi_session import Session, SessionTooLarge, UnsupportedValue, check_csrf
 from wsgi_session.testing.clock import FakeClock
 
-pytestmark = pytest.mark.needs(SERVER)
 DAY = 86_400.0
 POST = {"REQUEST_METHOD": "POST"}
 
@@ -49,6 +48,7 @@ def test_each_value_comes_back_as_the_type_it_went_in(browser: Browser) -> None:
     assert result["naive"].tzinfo is None
 
 
+@pytest.mark.needs(SERVER)
 def test_reading_any_value_is_no_change(site: Site, browser: Browser) -> None:
     browser.do(put(**VALUES))
     site.forget()
@@ -134,6 +134,7 @@ def test_owner_is_whose_it_is_while_somebody_is_logged_in(browser: Browser, user
     assert browser.do(lambda session: (log_out(session), session.owner)).result[1] is None
 
 
+@pytest.mark.needs(SERVER)
 def test_a_user_put_there_by_hand_is_filed_under_nobody(site: Site, browser: Browser) -> None:
     browser.do(put(user=ANN))
     assert browser.do(lambda session: session.owner).result is None
@@ -219,12 +220,14 @@ def test_a_csrf_token_matches_in_a_later_request(browser: Browser) -> None:
     assert browser.do(lambda session: csrf(session, token)).result is True
 
 
+@pytest.mark.needs(SERVER)
 def test_asking_for_a_csrf_token_makes_a_new_session(site: Site, browser: Browser) -> None:
     answer = browser.do(lambda session: session.csrf_token)
     assert (site.calls.counts(), bool(answer.cookie)) == ({"create": 1}, True)
     assert browser.do(lambda session: csrf(session, answer.result)).result is True
 
 
+@pytest.mark.needs(SERVER)
 def test_a_csrf_token_is_masked_anew_each_time_and_stores_nothing(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     site.forget()
@@ -339,6 +342,7 @@ def test_values_may_be_64_deep(browser: Browser, depth: int, kept: bool) -> None
         assert browser.do(read).result == {"x": value}
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("form", ["list", "generator", "write"])
 def test_what_cannot_be_saved_at_the_commit_fails_the_request_and_saves_nothing(
     site: Site, browser: Browser, form: str
@@ -375,6 +379,7 @@ def test_data_over_max_size_fails_the_request_and_leaves_the_record(make_site: M
     assert len(site.happened("unsaved")) == 1
 
 
+@pytest.mark.needs(SERVER)
 def test_max_size_counts_what_is_stored_after_the_merge(make_site: MakeSite) -> None:
     browser = make_site(max_size=2000).browser()
     browser.do(put(start=1))
@@ -397,6 +402,7 @@ def test_a_key_that_is_no_text_is_refused(browser: Browser) -> None:
     assert browser.do(attempt).cookie is None
 
 
+@pytest.mark.needs(SERVER)
 def test_a_user_with_neither_id_nor_email_cannot_log_in(site: Site, browser: Browser) -> None:
     def attempt(session: Session) -> None:
         for user in ({}, {"name": "Ann"}, {"id": None}, {"id": True}, {"id": ""}, {"email": ""}):

@@ -11,7 +11,6 @@ from tests.http.site import ANN, Browser, Cookie, log_in, put, read
 from tests.http.stores import SERVER
 from wsgi_session.testing.clock import FakeClock
 
-pytestmark = pytest.mark.needs(SERVER)
 HTTPS = {"wsgi.url_scheme": "https"}
 DAY = 86_400.0
 #: Options, scheme, and what the cookie is then: its name, and its attributes beside those of its life.
@@ -53,6 +52,7 @@ def sent(browser: Browser, function: Any) -> Cookie:
     return answer.cookie
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("wanted", WANTED.values(), ids=WANTED)
 def test_every_cookie_of_a_session_has_the_same_name_and_attributes(
     make_site: MakeSite, clock: FakeClock, wanted: tuple[Any, ...]

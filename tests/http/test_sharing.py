@@ -17,7 +17,6 @@ from tests.http.stores import SERVER
 from wsgi_session import ConfigError, Session, SessionMiddleware
 from wsgi_session.testing.clock import FakeClock
 
-pytestmark = pytest.mark.needs(SERVER)
 PLAIN = [("Content-Type", "text/plain")]
 
 
@@ -30,6 +29,7 @@ def visit_with(site: Site, browser: Browser) -> Browser:
 # Two middlewares over one store.
 
 
+@pytest.mark.needs(SERVER)
 def test_two_middlewares_of_one_name_over_one_store_serve_the_same_sessions(make_site: MakeSite) -> None:
     one, two = make_site(), make_site()
     browser = one.browser()
@@ -41,6 +41,7 @@ def test_two_middlewares_of_one_name_over_one_store_serve_the_same_sessions(make
     assert one.middleware.sessions.count() == 0
 
 
+@pytest.mark.needs(SERVER)
 def test_two_middlewares_of_two_names_over_one_store_share_nothing(make_site: MakeSite) -> None:
     shop, admin = make_site(cookie_name="shop"), make_site(cookie_name="admin")
     ann, root = shop.browser(), admin.browser()
@@ -124,6 +125,7 @@ def test_every_call_makes_a_fresh_session(site: Site, browser: Browser) -> None:
     assert kept[0] is not kept[1]
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("copied", [True, False], ids=["a copy of the environ", "the same environ"])
 def test_a_sub_request_has_a_session_of_its_own_and_loses_nothing(site: Site, browser: Browser, copied: bool) -> None:
     browser.do(put(a=1))
@@ -231,6 +233,7 @@ def _never_to_us(clock: Callable[..., Any]) -> Callable[..., Any]:
     return asked
 
 
+@pytest.mark.needs(SERVER)
 def test_the_systems_clock_is_the_one_where_none_is_given(store: Any) -> None:
     created: list[Any] = []
 

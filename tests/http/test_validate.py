@@ -12,8 +12,6 @@ from tests.http.site import ANN, Browser, Site, log_in, page, put, read
 from tests.http.stores import SERVER
 from wsgi_session import Session
 
-pytestmark = pytest.mark.needs(SERVER)
-
 
 class Judge:
     """A ``validate`` that says what it is told to, and notes whom it was asked about."""
@@ -73,6 +71,7 @@ def test_it_is_asked_about_a_user_put_there_by_hand(judged: Site, judge: Judge) 
     assert judge.asked == [{"user": ANN}]
 
 
+@pytest.mark.needs(SERVER)
 def test_false_ends_the_session_for_everybody_and_removes_the_cookie(
     judged: Site, ann: Browser, judge: Judge
 ) -> None:
@@ -117,6 +116,7 @@ def test_its_own_exception_is_the_applications_and_nothing_is_taken_for_valid(
     assert ann.do(read).result == {"user": ANN}
 
 
+@pytest.mark.needs(SERVER)
 @pytest.mark.parametrize(("mode", "code"), [("fail", 503), ("anonymous", 200)])
 def test_a_session_that_cannot_be_ended_in_an_outage_is_not_taken_for_valid(
     make_site: MakeSite, judge: Judge, mode: str, code: int
@@ -134,6 +134,7 @@ def test_a_session_that_cannot_be_ended_in_an_outage_is_not_taken_for_valid(
     assert browser.do(lambda session: session.state).result == "destroyed"
 
 
+@pytest.mark.needs(SERVER)
 def test_a_late_look_is_judged_too(judged: Site, ann: Browser, judge: Judge) -> None:
     judge.verdict = False
     seen: list[Any] = []
