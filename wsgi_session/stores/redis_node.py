@@ -39,8 +39,8 @@ class Node:
         self._source = source
         timeout = source.connection_kwargs.get("socket_timeout") or 1.0
         self._replicas = wait
-        # The server gives up before we do, and says how many there were.
-        self._wait = (b"WAIT", b"%d" % wait, b"%d" % max(1, timeout * 750))
+        # The server, which looks at its watch every 100 ms, gives up before we do, and says how many there were.
+        self._wait = (b"WAIT", b"%d" % wait, b"%d" % max(1, timeout * 500))
         self._pool = Pool(size, timeout)
 
     def call(

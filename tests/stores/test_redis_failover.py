@@ -1,0 +1,198 @@
+"""RedisStore when a primary dies and its replica takes over, and while a cluster's slots move."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+
+from tests.servers.process import wait_until
+from tests.servers.valkey import DURABLE, Valkey, ValkeyCluster, ValkeySentinel
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores import ListsOwners, Outcome, Record, Store
+
+NOW = 1_000_000.0
+OWNER = b"w" * 32
+#: Seconds until the store must work again: the time-out of the cluster or Sentinel is one.
+PATIENCE = 30.0
+
+
+def record(data: bytes = b"data", **fields: Any) -> Record:
+    whole = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 3600, OWNER, True, None, "sid")
+    return whole._replace(**fields)
+
+
+def changed(before: Record, data: bytes = b"changed") -> Record:
+    return before._replace(data=data, version=os.urandom(16))
+
+
+def open_store(url: str, wait: int = 1) -> Store:
+    from wsgi_session.stores.redis_urls import open_url
+
+    return open_url(url + "?wait=1" if wait else url)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ValkeyCluster]:
+    cluster = ValkeyCluster(*DURABLE)
+    cluster.start()
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def store(cluster: ValkeyCluster) -> Iterator[Store]:
+    cluster.wait_until_whole()
+    with open_store(cluster.url) as store:
+        yield store
+
+
+def slot_of(key: bytes) -> int:
+    from redis.crc import key_slot
+
+    return key_slot(b"session:" + key)
+
+
+def key_in(first: int, last: int) -> bytes:
+    """Return a key in one of these slots."""
+    return next(key for key in (b"%032d" % number for number in count()) if first <= slot_of(key) <= last)
+
+
+def key_on(cluster: ValkeyCluster, number: int) -> bytes:
+    """Return a key that lies on the primary ``nodes[number]`` as the cluster is started."""
+    return key_in(16384 * number // cluster.PRIMARIES, 16384 * (number + 1) // cluster.PRIMARIES - 1)
+
+
+def again_and_again(call: Callable[[], object], what: str) -> None:
+    """Return when ``call`` returns; until then it may raise ``StoreUnavailable`` and nothing else."""
+
+    def works() -> bool:
+        try:
+            call()
+        except StoreUnavailable:
+            return False
+        return True
+
+    wait_until(works, what, PATIENCE)
+
+
+def test_a_cluster_whose_primary_dies_goes_on_with_its_replica_and_every_acknowledged_write(
+    cluster: ValkeyCluster, store: Store
+) -> None:
+    keys = [key_on(cluster, number) for number in range(cluster.PRIMARIES)]
+    records = [record() for _ in keys]
+    for key, kept in zip(keys, records, strict=True):
+        store.create(key, kept, NOW)
+    cluster.nodes[0].kill()
+    with pytest.raises(StoreUnavailable):
+        store.load(keys[0], NOW)
+    assert [store.load(key, NOW) for key in keys[1:]] == records[1:], "the others are not concerned"
+    again_and_again(lambda: store.load(keys[0], NOW), "the replica has taken over")
+    assert [store.load(key, NOW) for key in keys] == records
+    cluster.nodes[0].start()
+    cluster.wait_until_whole()
+    write = changed(records[0])
+    again_and_again(lambda: store.replace(keys[0], write, records[0].version, NOW), "it has a replica again")
+    assert store.load(keys[0], NOW) == write
+    assert isinstance(store, ListsOwners)
+    assert dict(store.of_owner(OWNER, NOW)) == dict(zip(keys, [write, *records[1:]], strict=True))
+
+
+def test_a_key_is_found_while_its_slot_moves_and_after(cluster: ValkeyCluster, store: Store) -> None:
+    def node_of(slot: int) -> tuple[Valkey, Valkey]:
+        """Return the node that serves ``slot``, and another primary."""
+        primaries = [node for node in cluster.nodes if "role:master" in node.execute("INFO", "replication")]
+        serving = [node for node in primaries if node.execute("CLUSTER", "COUNTKEYSINSLOT", slot)]
+        return serving[0], next(node for node in primaries if node is not serving[0])
+
+    key = b"m" * 32
+    slot = slot_of(key)
+    kept = record()
+    store.create(key, kept, NOW)
+    before, after = node_of(slot)
+    names = {node: node.execute("CLUSTER", "MYID") for node in (before, after)}
+    after.execute("CLUSTER", "SETSLOT", slot, "IMPORTING", names[before])
+    before.execute("CLUSTER", "SETSLOT", slot, "MIGRATING", names[after])
+    assert store.load(key, NOW) == kept
+    before.execute("MIGRATE", "127.0.0.1", after.port, b"session:" + key, 0, 5000)
+    # ASK: only for this command, and the next one asks the old node again.
+    assert store.load(key, NOW) == kept
+    assert isinstance(store, ListsOwners)
+    assert key in dict(store.of_owner(OWNER, NOW))
+    write = changed(kept)
+    assert store.replace(key, write, kept.version, NOW) is Outcome.SAVED
+    for node in (after, before):
+        node.execute("CLUSTER", "SETSLOT", slot, "NODE", names[after])
+    # MOVED, from now on.
+    last = changed(write)
+    assert store.replace(key, last, write.version, NOW) is Outcome.SAVED
+    assert store.load(key, NOW) == last
+    assert key in dict(store.of_owner(OWNER, NOW))
+    with open_store(cluster.url) as fresh:
+        assert fresh.load(key, NOW) == last
+    assert store.delete(key)
+
+
+def test_a_cluster_that_is_not_there_is_an_outage_until_it_is() -> None:
+    cluster = ValkeyCluster()
+    with open_store(cluster.url) as store:
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="Redis cluster"):
+                store.load(b"k" * 32, NOW)
+        try:
+            cluster.start()
+            assert store.load(b"k" * 32, NOW) is None
+        finally:
+            cluster.remove()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable):
+                store.load(b"k" * 32, NOW)
+
+
+def test_slots_that_nobody_serves_are_an_outage_of_their_sessions_only(cluster: ValkeyCluster, store: Store) -> None:
+    keys = [b"%032d" % number for number in range(1000, 1064)]
+    primaries = [node for node in cluster.nodes if "role:master" in node.execute("INFO", "replication")]
+    slot = slot_of(keys[0])
+    for node in cluster.nodes:
+        node.execute("CLUSTER", "DELSLOTS", slot)
+    try:
+        for fresh in (store, open_store(cluster.url)):
+            with fresh:
+                with pytest.raises(StoreUnavailable):
+                    fresh.load(keys[0], NOW)
+                others = [key for key in keys if slot_of(key) != slot]
+                assert [fresh.load(key, NOW) for key in others] == [None] * len(others)
+    finally:
+        primaries[0].execute("CLUSTER", "ADDSLOTS", slot)
+    cluster.wait_until_whole()
+
+
+@pytest.fixture
+def group() -> Iterator[ValkeySentinel]:
+    group = ValkeySentinel(*DURABLE)
+    group.start()
+    yield group
+    group.primary.resume()
+    group.remove()
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+def test_sentinels_new_primary_is_used_with_every_acknowledged_write(group: ValkeySentinel, fault: str) -> None:
+    key, kept = b"k" * 32, record()
+    with open_store(group.url) as store:
+        again_and_again(lambda: store.create(key, kept, NOW), "the replica follows")
+    with open_store(group.url, wait=0) as store:
+        assert store.load(key, NOW) == kept
+        getattr(group.primary, fault)()
+        with pytest.raises(StoreUnavailable):
+            store.load(key, NOW)
+        again_and_again(lambda: store.load(key, NOW), "the replica has become the primary")
+        # It may think for a while that it is the primary still. Nobody asks it.
+        group.primary.resume()
+        write = changed(kept)
+        assert store.replace(key, write, kept.version, NOW) is Outcome.SAVED
+    with open_store(group.replica.url, wait=0) as store:
+        assert store.load(key, NOW) == write

@@ -1,0 +1,323 @@
+"""RedisStore when the server, or the way to it, fails: nothing is done twice, nothing mixed up, and all heals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.servers.process import wait_until
+from tests.servers.proxy import Proxy
+from tests.servers.valkey import DURABLE, Valkey
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores import Outcome, Record, Store
+
+NOW = 1_000_000.0
+KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
+OWNER = b"w" * 32
+
+
+def record(data: bytes = b"data", **fields: Any) -> Record:
+    whole = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 3600, OWNER, True, None, "sid")
+    return whole._replace(**fields)
+
+
+def changed(before: Record, data: bytes = b"changed") -> Record:
+    return before._replace(data=data, version=os.urandom(16))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Valkey]:
+    server = Valkey(*DURABLE)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(autouse=True)
+def _empty(server: Valkey) -> None:
+    server.execute("FLUSHALL")
+
+
+@pytest.fixture
+def proxy(server: Valkey) -> Iterator[Proxy]:
+    with Proxy(server.port) as proxy:
+        yield proxy
+
+
+def open_store(port: int, options: str = "") -> Store:
+    from wsgi_session.stores.redis_urls import open_url
+
+    return open_url(f"redis://127.0.0.1:{port}?{options}")
+
+
+@pytest.fixture
+def store(proxy: Proxy) -> Iterator[Store]:
+    """A store behind the proxy, with a connection that is open and idle, to a server that knows its scripts."""
+    with open_store(proxy.port, "timeout=5") as store:
+        for call in every_call(store).values():
+            call()
+        for key in (KEY, OTHER, NEW):
+            store.delete(key)
+        yield store
+
+
+def unavailable(call: Callable[[], object]) -> StoreUnavailable:
+    with pytest.raises(StoreUnavailable) as caught:
+        call()
+    assert caught.value.__cause__ is not None
+    return caught.value
+
+
+def every_call(store: Store) -> dict[str, Callable[[], object]]:
+    """Return a call of each method, over what ``prepared`` has put there, and that leaves the others' alone."""
+    kept = prepared(store)
+    return {
+        "load": lambda: store.load(KEY, NOW),
+        "create": lambda: store.create(os.urandom(32), record(), NOW),
+        "replace": lambda: store.replace(KEY, changed(kept), kept.version, NOW),
+        "rotate": lambda: store.rotate(OTHER, NEW, changed(kept), kept.version, NOW),
+        "touch": lambda: store.touch(KEY, NOW + 1, NOW + 9999, NOW),
+        "of_owner": lambda: store.of_owner(OWNER, NOW),  # type: ignore[attr-defined]
+        "ping": store.ping,
+        "delete": lambda: store.delete(KEY),
+    }
+
+
+def prepared(store: Store) -> Record:
+    kept = record()
+    store.create(KEY, kept, NOW)
+    store.create(OTHER, kept, NOW)
+    return kept
+
+
+CALLS = ["load", "create", "replace", "rotate", "touch", "of_owner", "ping", "delete"]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_server_that_forgot_its_scripts_learns_them_again(server: Valkey, store: Store, name: str) -> None:
+    call = every_call(store)[name]
+    server.execute("SCRIPT", "FLUSH")
+    call()
+
+
+@pytest.mark.parametrize("name", [name for name in CALLS if name != "replace"])
+def test_the_first_call_after_idle_connections_were_closed_succeeds(proxy: Proxy, store: Store, name: str) -> None:
+    call = every_call(store)[name]
+    proxy.sever()
+    call()
+
+
+def test_a_replace_over_a_closed_connection_says_that_it_may_have_been_applied(proxy: Proxy, store: Store) -> None:
+    # Sent again unseen, its CONFLICT could mean that it was applied and then written over: a counter would count twice.
+    kept = prepared(store)
+    write = changed(kept)
+    proxy.sever()
+    assert unavailable(lambda: store.replace(KEY, write, kept.version, NOW)).answer_lost
+    assert store.replace(KEY, write, kept.version, NOW) is Outcome.SAVED
+
+
+def test_a_restarted_server_is_used_again_at_once(server: Valkey) -> None:
+    with open_store(server.port) as store:
+        kept = prepared(store)
+        server.stop()
+        server.start()
+        assert store.load(KEY, NOW) == kept
+
+
+def test_what_was_acknowledged_survives_the_death_of_a_server_that_flushes(server: Valkey) -> None:
+    with open_store(server.port) as store:
+        kept = prepared(store)
+        server.kill()
+        assert not unavailable(lambda: store.load(KEY, NOW)).answer_lost
+        assert not unavailable(lambda: store.create(NEW, record(), NOW)).answer_lost
+        server.start()
+        assert store.load(KEY, NOW) == kept
+
+
+WRITES: dict[str, tuple[Callable[[Store, Record, Record], object], object]] = {
+    "create": (lambda store, kept, write: store.create(NEW, write, NOW), None),
+    "rotate": (lambda store, kept, write: store.rotate(KEY, NEW, write, kept.version, NOW), Outcome.SAVED),
+    "touch": (lambda store, kept, write: store.touch(KEY, NOW, NOW + 9999, NOW), True),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+@pytest.mark.parametrize("let", [0, 1])
+def test_a_write_whose_answer_was_lost_on_an_idle_connection_is_known_again(
+    proxy: Proxy, store: Store, name: str, let: int
+) -> None:
+    kept = prepared(store)
+    write = changed(kept)
+    call, answer = WRITES[name]
+    proxy.lose_answer(b"EVALSHA", let)
+    assert call(store, kept, write) == answer
+    assert proxy.pending == 0
+    if name != "touch":
+        assert store.load(NEW, NOW) == write
+
+
+def test_a_replace_whose_answer_was_lost_is_saved_once(proxy: Proxy, store: Store) -> None:
+    kept = prepared(store)
+    write = changed(kept)
+    proxy.lose_answer(b"EVALSHA")
+    assert unavailable(lambda: store.replace(KEY, write, kept.version, NOW)).answer_lost
+    assert store.load(KEY, NOW) == write
+    assert store.replace(KEY, write, kept.version, NOW) is Outcome.SAVED
+    assert store.replace(KEY, changed(kept), kept.version, NOW) is Outcome.CONFLICT
+
+
+def test_a_delete_whose_answer_was_lost_has_deleted(proxy: Proxy, store: Store) -> None:
+    prepared(store)
+    proxy.lose_answer(b"EVALSHA")
+    store.delete(KEY)
+    assert proxy.pending == 0
+    assert store.load(KEY, NOW) is None
+
+
+def test_a_write_that_is_lost_again_and_again_says_that_it_may_have_been_applied(proxy: Proxy, store: Store) -> None:
+    prepared(store)
+    proxy.lose_answer(b"EVALSHA", times=2)
+    assert unavailable(lambda: store.touch(KEY, NOW, NOW + 9999, NOW)).answer_lost
+    proxy.close()
+    assert not unavailable(lambda: store.touch(KEY, NOW, NOW + 9999, NOW)).answer_lost
+
+
+def test_a_write_that_was_lost_says_so_though_the_server_is_gone_the_second_time(proxy: Proxy, store: Store) -> None:
+    prepared(store)
+    proxy.lose_answer(b"EVALSHA")
+    proxy.refuse()
+    assert unavailable(lambda: store.touch(KEY, NOW, NOW + 9999, NOW)).answer_lost
+
+
+def test_a_request_that_never_arrived_changes_nothing(proxy: Proxy, store: Store) -> None:
+    kept = prepared(store)
+    proxy.lose_request(b"EVALSHA")
+    assert unavailable(lambda: store.replace(KEY, changed(kept), kept.version, NOW)).answer_lost
+    assert store.load(KEY, NOW) == kept
+
+
+def test_the_rest_of_an_answer_that_was_cut_is_no_answer_to_anybody(proxy: Proxy, store: Store) -> None:
+    store.create(KEY, record(b"one" * 1000), NOW)
+    other = record(b"two")
+    store.create(OTHER, other, NOW)
+    proxy.lose_answer(KEY, let=100, times=2)
+    assert not unavailable(lambda: store.load(KEY, NOW)).answer_lost
+    assert store.load(OTHER, NOW) == other
+
+
+def test_a_paused_server_is_an_outage_within_the_time_out_and_no_longer(server: Valkey) -> None:
+    with open_store(server.port, "timeout=0.2&connect_timeout=0.2") as store:
+        kept = prepared(store)
+        server.pause()
+        try:
+            for idle in (True, False):
+                begin = time.monotonic()
+                error = unavailable(lambda: store.replace(KEY, changed(kept), kept.version, NOW))
+                assert time.monotonic() - begin < 2, f"waited, with an idle connection: {idle}"
+                # Of the second one, nothing was sent: the connection did not come about.
+                assert error.answer_lost is idle
+        finally:
+            server.resume()
+        wait_until(lambda: answers(store), "the store answers again", 5)
+
+
+def answers(store: Store) -> bool:
+    try:
+        store.ping()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+class Killed(BaseException):
+    """What gevent raises in a greenlet, or Ctrl-C in the main thread."""
+
+
+def test_nobody_gets_the_answer_to_a_command_that_was_killed_while_it_waited(server: Valkey) -> None:
+    def kill(number: int, frame: FrameType | None) -> None:
+        server.resume()
+        raise Killed
+
+    with open_store(server.port, "timeout=60") as store:
+        prepared(store)
+        other = record(b"other's")
+        store.create(NEW, other, NOW)
+        previous = signal.signal(signal.SIGALRM, kill)
+        try:
+            server.pause()
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            with pytest.raises(Killed):
+                store.load(KEY, NOW)
+        finally:
+            signal.signal(signal.SIGALRM, previous)
+            server.resume()
+        assert store.load(NEW, NOW) == other
+
+
+def test_a_server_that_has_become_a_replica_is_an_outage_for_writers(server: Valkey) -> None:
+    with open_store(server.port) as store:
+        kept = prepared(store)
+        server.execute("REPLICAOF", "127.0.0.1", 1)
+        try:
+            for name, call in WRITES.items():
+                error = unavailable(lambda call=call: call[0](store, kept, changed(kept)))  # type: ignore[misc]
+                assert "read only replica" in str(error), name
+                assert not error.answer_lost, name
+            unavailable(store.ping)
+            assert store.load(KEY, NOW) == kept
+        finally:
+            server.execute("REPLICAOF", "NO", "ONE")
+        assert store.delete(KEY)
+
+
+def test_a_full_server_refuses_and_leaves_everything_as_it_was(server: Valkey) -> None:
+    with open_store(server.port) as store:
+        kept = prepared(store)
+        server.execute("CONFIG", "SET", "maxmemory", "1")
+        try:
+            for call in (
+                lambda: store.create(NEW, record(), NOW),
+                lambda: store.replace(KEY, changed(kept), kept.version, NOW),
+                lambda: store.rotate(KEY, NEW, changed(kept), kept.version, NOW),
+                store.ping,
+            ):
+                error = unavailable(call)
+                assert "'maxmemory'" in str(error)
+                assert not error.answer_lost
+            assert store.load(KEY, NOW) == kept
+            assert store.load(NEW, NOW) is None
+        finally:
+            server.execute("CONFIG", "SET", "maxmemory", "0")
+        assert store.rotate(KEY, NEW, changed(kept), kept.version, NOW) is Outcome.SAVED
+
+
+def test_a_write_counts_when_as_many_replicas_have_it_as_were_asked_for(server: Valkey) -> None:
+    replica = Valkey("--replicaof", f"127.0.0.1 {server.port}")
+    with open_store(server.port, "wait=1&timeout=5") as store:
+        replica.start()
+        wait_until(lambda: "master_link_status:up" in replica.execute("INFO", "replication"), "the replica follows")
+        kept = prepared(store)
+        write = changed(kept)
+        assert store.replace(KEY, write, kept.version, NOW) is Outcome.SAVED
+        with open_store(replica.port) as copy:
+            assert copy.load(KEY, NOW) == write
+        assert store.replace(KEY, changed(kept), kept.version, NOW) is Outcome.CONFLICT
+        server.execute("SCRIPT", "FLUSH")
+        assert store.delete(OTHER)
+    replica.kill()
+    with open_store(server.port, "wait=1") as store:
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas") as caught:
+            store.replace(KEY, changed(write, b"late"), write.version, NOW)
+        assert caught.value.answer_lost
+        # Known again, and still nobody else has it.
+        late = store.load(KEY, NOW)
+        assert late is not None
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+            store.replace(KEY, late, write.version, NOW)
+        assert store.replace(KEY, changed(write), write.version, NOW) is Outcome.CONFLICT
