@@ -348,6 +348,7 @@ def test_a_copy_of_a_cookie_ends_with_the_idle_timeout(site: Site, browser: Brow
     assert copy.copy().do(state).result == ("live", {"user": ANN})
     clock.advance(1)
     assert copy.do(state).result == ("unknown", {})
+    assert site.happened("tampered") == []
 
 
 def test_a_copy_of_a_cookie_ends_with_the_absolute_timeout_however_active(
