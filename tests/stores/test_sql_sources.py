@@ -136,6 +136,7 @@ def test_what_is_neither_a_url_nor_an_engine_is_refused() -> None:
         f"postgresql://ann:{SECRET}@127.0.0.1:1/shop",
         f"mysql://ann:{SECRET}@127.0.0.1:1/shop",
         f"postgresql://ann:{SPELT}@127.0.0.1:1/shop?tabel=x",
+        "postgresql://ann:tea@tea@127.0.0.1:1/shop",
         f"postgresql://127.0.0.1:1/shop?password={SPELT}&connect_timeout=x",
         f"nosuch://ann:{SPELT}@127.0.0.1:1/shop",
         f"postgresql://ann:{SPELT}@127.0.0.1:port/shop",

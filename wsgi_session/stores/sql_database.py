@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from itertools import count
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -20,8 +19,8 @@ from wsgi_session.stores.sql_statements import Statement, Statements
 
 #: How often a statement is sent that the engine undid for the sake of others (a deadlock).
 ATTEMPTS = 20
-#: How often first use looks again for tables that another process is making at this moment.
-LOOKS = 5
+#: How often first use tries to make tables: another process may be making them at this moment.
+MAKINGS = 5
 # MySQL's "duplicate key name": it has no CREATE INDEX IF NOT EXISTS.
 _INDEX_EXISTS = 1061
 
@@ -66,24 +65,16 @@ class Database:
 
     def prepare(self, create: bool) -> None:
         """Look for the tables, and make them if ``create``."""
-        for look in range(LOOKS):
-            try:
-                (version,) = self._run(self._statements.schema_version, (), _first, writes=False)
-                missing: Refused | None = None
-            except Refused as error:
-                version, missing = None, error
+        version, problem = self._version()
+        for _ in range(MAKINGS if create else 0):
             if version is not None:
                 break
-            if not create:
-                raise self._unavailable(
-                    "its tables are not there: make them with python -m wsgi_session init URL"
-                ) from missing
-            try:
-                self._make()
-            except (Refused, Duplicate):
-                # Two that make one table at once: to one of them PostgreSQL says so, IF NOT EXISTS or not.
-                if look == LOOKS - 1:
-                    raise
+            refused = self._make()
+            version, problem = self._version()
+            problem = refused or problem
+        if version is None:
+            remedy = "make them with python -m wsgi_session init URL"
+            raise self._unavailable(f"no tables of ours ({problem}): {remedy}") from problem
         if version != SCHEMA_VERSION:
             raise self._unavailable("its tables are of another version") from ConfigError(
                 f"{self._schema.sessions.fullname} holds sessions of schema version {version}, and this wsgi-session "
@@ -94,19 +85,32 @@ class Database:
     def close(self) -> None:
         self._connections.close()
 
-    def _make(self) -> None:
+    def _version(self) -> tuple[int | None, BaseException | None]:
+        """Return of which version the tables are, or why that cannot be told: mostly, that there are none."""
+        try:
+            (version,) = self._run(self._statements.schema_version, (), _first, writes=False)
+        except Refused as error:
+            return None, error.__cause__
+        return version, None
+
+    def _make(self) -> BaseException | None:
+        """Make what is missing; return what the engine said against it."""
         for sql in self._schema.statements(self._source.dialect):
             try:
                 self._run(Statement(sql, tuple), (), _changed, writes=True)
-            except Refused as error:
+            except (Refused, Duplicate) as error:
+                # Two that make one table at once: to one of them PostgreSQL says so, IF NOT EXISTS or not.
                 if error.__cause__ is None or error.__cause__.args[:1] != (_INDEX_EXISTS,):
-                    raise
+                    return error.__cause__
+        return None
 
     def _run(
         self, statement: Statement, values: Sequence[object], fetch: Callable[[Any], _Result], *, writes: bool
     ) -> _Result:
         started = time.monotonic()
-        for attempt in count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             proxy = self._take()
             connection = proxy.dbapi_connection
             try:
@@ -138,7 +142,6 @@ class Database:
             if writes or attempt > 1 or time.monotonic() - started >= self._driver.timeout:
                 raise self._unavailable(what, answer_lost=writes) from failure
             # A read may be asked again: the connection was dead before, or the server has just been restarted.
-        raise AssertionError("unreachable")
 
     def _take(self) -> PoolProxiedConnection:
         try:

@@ -1,0 +1,211 @@
+"""SQLStore: its connections across forks and over drivers that it does not know, and races between its statements."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
+from tests.servers.shared import mariadb, postgres
+from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
+from wsgi_session.stores import Record
+from wsgi_session.stores.sql import SQLStore
+from wsgi_session.testing.clock import FakeClock
+
+NOW = FakeClock.START
+KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
+
+
+def record(data: bytes = b"data", expires: float = NOW + 1000.0) -> Record:
+    return Record(data, os.urandom(16), "handle", NOW, NOW, expires, None, True, None, "sid")
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    return f"sqlite+pysqlite:///{tmp_path / 'sessions.db'}"
+
+
+@pytest.fixture
+def store(sqlite_url: str) -> Iterator[SQLStore]:
+    with SQLStore.from_url(sqlite_url) as store:
+        yield store
+
+
+# Forks.
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("server", [postgres, mariadb], ids=["postgresql", "mariadb"])
+def test_a_fork_has_connections_of_its_own_and_leaves_those_of_its_parent_alone(server: Callable[[], str]) -> None:
+    with SQLStore.from_url(f"{server()}?table=fork_{os.urandom(4).hex()}") as store:
+        kept = record()
+        store.create(KEY, kept, NOW)
+        ours = server_process(store)
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                if store.load(KEY, NOW) == kept and store.delete(KEY):
+                    os.write(writing, str(server_process(store)).encode())
+                    store.close()
+                    status = 0
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        assert status == 0
+        theirs = int(os.read(reading, 100))
+        os.close(reading)
+        os.close(writing)
+        assert store.load(KEY, NOW) is None
+        assert server_process(store) == ours != theirs
+
+
+def server_process(store: SQLStore) -> int:
+    """Return by which number the server knows the connection that the store uses next."""
+    proxy = store._database._connections.take()
+    dialect = store._source.dialect.name
+    cursor = proxy.cursor()
+    cursor.execute("SELECT pg_backend_pid()" if dialect == "postgresql" else "SELECT connection_id()")
+    (number,) = cursor.fetchone() or (0,)
+    cursor.close()
+    proxy.close()
+    return int(number)
+
+
+def test_what_was_inherited_is_neither_used_nor_closed(store: SQLStore) -> None:
+    kept = record()
+    store.create(KEY, kept, NOW)
+    connections = store._database._connections
+    inherited = connections._home
+    inherited.pid += 1  # as a child sees it
+    store.close()
+    assert store.load(KEY, NOW) == kept
+    assert connections._home is inherited.heirs[os.getpid()]
+    assert store.load(KEY, NOW) == kept
+    assert len(inherited.heirs) == 1
+    assert inherited.pool.checkedin() == 1  # type: ignore[attr-defined]
+    inherited.pool.dispose()
+
+
+# Drivers.
+
+
+class TeaDialect(SQLiteDialect_pysqlite):
+    """A driver that we know nothing about."""
+
+    driver = "tea"
+    supports_statement_cache = True
+
+
+def test_a_driver_that_we_know_nothing_about_gets_the_query_as_it_is(tmp_path: Path) -> None:
+    registry.register("sqlite.tea", __name__, "TeaDialect")
+    with SQLStore.from_url(f"sqlite+tea:///{tmp_path}/x.db?cached_statements=7&check_same_thread=false") as store:
+        kept = record()
+        store.create(KEY, kept, NOW)
+        assert store.load(KEY, NOW) == kept
+
+
+def test_a_url_that_the_driver_does_not_take_is_refused_without_its_password() -> None:
+    with pytest.raises(ConfigError, match="the driver takes no such URL") as caught:
+        SQLStore.from_url("sqlite+pysqlite://ann:tea@host/x.db")
+    assert "tea" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+def test_a_connection_that_cannot_be_made_ours_is_closed(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+
+    def adopt(connection: Any) -> None:
+        made.append(connection)
+        raise store._source.dialect.loaded_dbapi.OperationalError("no")
+
+    monkeypatch.setattr(store._source.driver, "adopt", adopt)
+    with pytest.raises(StoreUnavailable, match="no"):
+        store.load(KEY, NOW)
+    with pytest.raises(store._source.dialect.loaded_dbapi.ProgrammingError, match="closed"):
+        made[0].execute("SELECT 1")
+
+
+def test_where_there_is_no_poll_an_idle_connection_is_looked_at_by_select(monkeypatch: pytest.MonkeyPatch) -> None:
+    with SQLStore.from_url(f"{postgres()}?table=by_select") as store:
+        store.create(KEY, record(), NOW)
+        monkeypatch.delattr(select, "poll")
+        first = server_process(store)
+        assert server_process(store) == first
+        with SQLStore.from_url(postgres()) as other:
+            end(other, first)
+        assert server_process(store) != first
+
+
+def end(store: SQLStore, number: int) -> None:
+    proxy = store._database._connections.take()
+    cursor = proxy.cursor()
+    cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (number,))
+    proxy.close()
+
+
+# Between two statements of one operation.
+
+
+def in_between(store: SQLStore, monkeypatch: pytest.MonkeyPatch, name: str, step: Callable[[], object]) -> None:
+    """Let ``step`` happen just before the statement ``name`` is sent, every time."""
+    write = store._database.write
+
+    def write_after_step(statement: Any, values: Sequence[object]) -> int:
+        if statement is getattr(store._statements, name):
+            step()
+        return write(statement, values)
+
+    monkeypatch.setattr(store._database, "write", write_after_step)
+
+
+def test_a_create_over_a_dead_record_that_is_swept_at_that_moment_is_carried_out(
+    store: SQLStore, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.create(KEY, record(expires=NOW - 10_000), NOW - 20_000)
+    with SQLStore.from_url(sqlite_url) as other:
+        in_between(store, monkeypatch, "create_over_dead", lambda: other.sweep(10, NOW))
+        kept = record()
+        store.create(KEY, kept, NOW)
+        assert store.load(KEY, NOW) == kept
+
+
+def test_one_that_loses_every_race_for_a_key_is_told_to_draw_another_and_has_changed_nothing(
+    store: SQLStore, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = record()
+    store.create(OTHER, kept, NOW)
+    with SQLStore.from_url(sqlite_url) as other:
+
+        def die_again() -> None:
+            other.sweep(10, NOW)
+            other.create(KEY, record(expires=NOW - 10_000), NOW - 20_000)
+
+        in_between(store, monkeypatch, "rotate", die_again)
+        with pytest.raises(KeyExists):
+            store.rotate(OTHER, KEY, record(b"new"), kept.version, NOW)
+        monkeypatch.undo()
+        in_between(store, monkeypatch, "create", die_again)
+        in_between(store, monkeypatch, "create_over_dead", lambda: other.sweep(10, NOW))
+        with pytest.raises(KeyExists):
+            store.create(KEY, record(b"new"), NOW)
+    assert store.load(OTHER, NOW) == kept
+    assert store.load(KEY, NOW) is None
+
+
+def test_tables_that_cannot_be_made_are_an_outage_that_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "empty.db"
+    path.touch()
+    with (
+        SQLStore.from_url(f"sqlite+pysqlite:///file:{path}?mode=ro&uri=true") as store,
+        pytest.raises(StoreUnavailable, match=r"readonly.*python -m wsgi_session init URL"),
+    ):
+        store.load(KEY, NOW)

@@ -1,0 +1,28 @@
+"""The page on SQL stores says what is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from wsgi_session.stores.sql import SQLStore
+from wsgi_session.stores.sql_source import OPTIONS
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "stores-sql.md").read_text("utf-8")
+
+
+def test_the_page_shows_the_sql_that_init_prints() -> None:
+    (shown,) = re.findall(r"```sql\n(.*?)```", PAGE, re.S)
+    with SQLStore("postgresql://db/shop") as store:
+        assert shown == store.ddl()
+
+
+def test_the_page_lists_every_option_with_its_default() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", PAGE, re.M))
+    assert rows.keys() == OPTIONS.keys()
+    query = "&".join(f"{name}={default}" for name, default in rows.items())
+    with SQLStore("postgresql://db/shop") as plain, SQLStore.from_url(f"postgresql://db/shop?{query}") as given:
+        for store in (plain, given):
+            database, timeout = store._database, store._source.driver.timeout
+            seen = (store._schema.sessions.fullname, database._create, store._sweeps, database._pool_size, timeout)
+            assert seen == ("wsgi_sessions", True, True, 8, 2.0)
