@@ -136,6 +136,29 @@ def test_a_key_is_found_while_its_slot_moves_and_after(cluster: ValkeyCluster, s
     assert store.delete(key)
 
 
+def test_nodes_that_send_us_round_in_a_circle_are_an_outage(cluster: ValkeyCluster, store: Store) -> None:
+    key = b"c" * 32
+    slot = slot_of(key)
+    store.load(key, NOW)
+    serving = [node for node in cluster.nodes if "role:master" in node.execute("INFO", "replication")]
+    names = [node.execute("CLUSTER", "MYID") for node in serving]
+    owner = next(line.split()[0] for line in serving[0].execute("CLUSTER", "NODES").splitlines() if _serves(line, slot))
+    first = names.index(owner)
+    second = (first + 1) % len(names)
+    serving[first].execute("CLUSTER", "SETSLOT", slot, "NODE", names[second])
+    try:
+        with pytest.raises(StoreUnavailable, match="still on its way after 8 redirections"):
+            store.load(key, NOW)
+    finally:
+        serving[first].execute("CLUSTER", "SETSLOT", slot, "NODE", owner)
+    again_and_again(lambda: store.load(key, NOW), "they agree again")
+
+
+def _serves(line: str, slot: int) -> bool:
+    ranges = [part.partition("-") for part in line.split()[8:] if part[0] != "["]
+    return any(int(first) <= slot <= int(last or first) for first, _, last in ranges)
+
+
 def test_a_cluster_that_is_not_there_is_an_outage_until_it_is() -> None:
     cluster = ValkeyCluster()
     with open_store(cluster.url) as store:

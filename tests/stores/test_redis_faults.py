@@ -239,15 +239,18 @@ class Killed(BaseException):
     """What gevent raises in a greenlet, or Ctrl-C in the main thread."""
 
 
-def test_nobody_gets_the_answer_to_a_command_that_was_killed_while_it_waited(server: Valkey) -> None:
+@pytest.mark.parametrize("connected", [True, False])
+def test_nobody_gets_the_answer_to_a_command_that_was_killed_while_it_waited(server: Valkey, connected: bool) -> None:
     def kill(number: int, frame: FrameType | None) -> None:
         server.resume()
         raise Killed
 
-    with open_store(server.port, "timeout=60") as store:
+    with open_store(server.port, "timeout=60&pool=1") as store:
         prepared(store)
         other = record(b"other's")
         store.create(NEW, other, NOW)
+        if not connected:
+            store.close()
         previous = signal.signal(signal.SIGALRM, kill)
         try:
             server.pause()

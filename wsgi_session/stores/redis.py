@@ -8,7 +8,7 @@ from typing import Any
 
 from redis import Redis
 from redis.cluster import RedisCluster
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import AskError, NoScriptError, ResponseError
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.events import logger
@@ -56,6 +56,8 @@ class RedisStore(Store):
         pool: int = 64,
         wait: int = 0,
     ) -> None:
+        if not prefix:
+            raise ConfigError("prefix='': give at least one character, which tells the store's keys from others")
         if type(pool) is not int or pool < 1:
             raise ConfigError(f"pool={pool!r}: give a whole number of connections, 1 or more")
         if type(wait) is not int or wait < 0:
@@ -187,4 +189,6 @@ class RedisStore(Store):
             raise self._refused(error) from error
 
     def _refused(self, error: ResponseError) -> StoreUnavailable:
+        if isinstance(error, AskError) or str(error).startswith("MOVED "):
+            return StoreUnavailable(f"Redis at {self._link!r} is part of a cluster: write redis+cluster:// ({error})")
         return StoreUnavailable(f"Redis at {self._link!r} refused: {error}")

@@ -95,6 +95,9 @@ class Node:
         self._pool.here().close()
 
     def __repr__(self) -> str:
+        service = getattr(self._source, "service_name", None)
+        if service is not None:
+            return f"{service}, by Sentinel"
         settings = self._source.connection_kwargs
         return str(settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}")
 

@@ -69,11 +69,12 @@ class Pool:
 
     def clear(self) -> None:
         """Close what is idle."""
-        while self._idle:
+        while True:
             try:
-                self.drop(self._idle.pop())
-            except IndexError:  # Another thread took the last one.
+                connection = self._idle.pop()
+            except IndexError:
                 return
+            self.drop(connection)
 
     def close(self) -> None:
         """Close what is idle now, and what is given back from now on."""

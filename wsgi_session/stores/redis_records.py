@@ -64,6 +64,8 @@ def unpack(value: bytes) -> Record | None:
             (idle,) = _DOUBLE.unpack_from(value, place)
             place += 8
         end = place + length
+        if not end <= size <= len(value):
+            raise ValueError(f"{len(value)} bytes, and the data begins at {size}")
         data = value[size:-16] if flags & _MOVED else value[size:]
         handle, namespace = value[place:end].decode(), value[end:size].decode()
     except (error, ValueError) as reason:

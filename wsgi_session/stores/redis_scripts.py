@@ -42,7 +42,8 @@ local function head(key)
   local bytes = redis.call('GETRANGE', key, 0, 255)
   if #bytes < 46 or bytes:byte(1) ~= 1 then return nil end
   local size = struct.unpack('>H', bytes, 35)
-  if size > #bytes then return redis.call('GETRANGE', key, 0, size - 1) end
+  if size > #bytes then bytes = redis.call('GETRANGE', key, 0, size - 1) end
+  if size < 46 or size > #bytes then return nil end
   return bytes:sub(1, size)
 end
 

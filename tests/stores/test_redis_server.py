@@ -1,0 +1,479 @@
+"""What RedisStore leaves on the server, and what it makes of a client, a login, a socket, TLS, a fork and a crowd."""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers.process import wait_until
+from tests.servers.proxy import Proxy
+from tests.servers.shared import valkey_cluster, valkey_sentinel
+from tests.servers.valkey import Valkey
+from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
+from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store
+
+NOW = 1_000_000.0
+KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
+OWNER = b"w" * 32
+INDEX = b"session:owner:" + OWNER
+HOUR, DAY = 3600, 86_400
+LATE = 300  # seconds for which the server keeps a dead record
+
+
+def record(data: bytes = b"data", **fields: Any) -> Record:
+    whole = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + HOUR, OWNER, True, None, "sid")
+    return whole._replace(**fields)
+
+
+def changed(before: Record, data: bytes = b"changed", **fields: Any) -> Record:
+    return before._replace(data=data, version=os.urandom(16), **fields)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Valkey]:
+    server = Valkey()
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(autouse=True)
+def _empty(server: Valkey) -> None:
+    server.execute("FLUSHALL")
+
+
+def open_url(url: str) -> Store:
+    from wsgi_session.stores.redis_urls import open_url
+
+    return open_url(url)
+
+
+@pytest.fixture
+def store(server: Valkey) -> Iterator[Any]:
+    with open_url(server.url) as store:
+        yield store
+
+
+def seconds_left(server: Valkey, key: bytes) -> float:
+    return float(server.execute("PTTL", key)) / 1000
+
+
+# Life.
+
+
+def test_the_server_removes_a_record_soon_after_it_is_dead(server: Valkey, store: Store) -> None:
+    name = b"session:" + KEY
+    kept = record()
+    store.create(KEY, kept, NOW)
+    assert HOUR + LATE - 10 < seconds_left(server, name) <= HOUR + LATE
+    store.touch(KEY, NOW, NOW + 2 * HOUR, NOW)
+    assert 2 * HOUR + LATE - 10 < seconds_left(server, name) <= 2 * HOUR + LATE
+    write = changed(kept, expires=NOW + 3 * HOUR)
+    store.replace(KEY, write, kept.version, NOW)
+    assert 3 * HOUR + LATE - 10 < seconds_left(server, name) <= 3 * HOUR + LATE
+    store.rotate(KEY, NEW, changed(write, expires=NOW + 60), write.version, NOW)
+    assert 50 + LATE < seconds_left(server, b"session:" + NEW) <= 60 + LATE
+
+
+@pytest.mark.parametrize("expires", [NOW - 1e6, 1e300, float("inf")])
+def test_any_time_of_death_makes_a_life_that_the_server_takes(store: Store, expires: float) -> None:
+    kept = record(expires=expires)
+    store.create(KEY, kept, NOW)
+    assert store.load(KEY, NOW) == (kept if expires > NOW else None)
+
+
+def test_an_index_outlives_the_sessions_that_it_lists_and_not_for_ever(server: Valkey, store: Store) -> None:
+    kept = record()
+    store.create(KEY, kept, NOW)
+    store.create(OTHER, record(expires=NOW + 1), NOW)
+    assert HOUR < seconds_left(server, INDEX) < 3 * HOUR + DAY
+    store.touch(KEY, NOW, NOW + 30 * DAY, NOW)
+    assert 30 * DAY < seconds_left(server, INDEX) < 62 * DAY
+    store.replace(KEY, changed(kept, expires=NOW + 60 * DAY), kept.version, NOW)
+    assert 60 * DAY < seconds_left(server, INDEX) < 122 * DAY
+
+
+@pytest.mark.parametrize("url", ["server", "cluster"])
+def test_an_entry_that_was_evicted_comes_back_with_the_next_touch(server: Valkey, url: str) -> None:
+    with open_url(server.url if url == "server" else valkey_cluster() + "?prefix=evicted:") as store:
+        assert isinstance(store, ListsOwners)
+        kept = record()
+        store.create(KEY, kept, NOW)
+        link: Any = store._link  # type: ignore[attr-defined]
+        name = store._prefix + b"owner:" + OWNER  # type: ignore[attr-defined]
+        for renew in (
+            lambda: store.touch(KEY, NOW, NOW + 2 * HOUR, NOW),
+            lambda: store.replace(KEY, changed(kept, expires=NOW + 3 * HOUR), kept.version, NOW),
+        ):
+            link.call(name, b"DEL", name)
+            assert store.of_owner(OWNER, NOW) == []
+            renew()
+            assert [key for key, _ in store.of_owner(OWNER, NOW)] == [KEY]
+        assert store.delete(KEY)
+
+
+@pytest.mark.parametrize("url", ["server", "cluster"])
+def test_an_entry_without_a_record_goes_when_it_is_looked_at_unless_it_is_young(server: Valkey, url: str) -> None:
+    with open_url(server.url if url == "server" else valkey_cluster() + "?prefix=healed:") as store:
+        assert isinstance(store, ListsOwners)
+        store.create(KEY, record(), NOW)
+        store.create(OTHER, record(), NOW)
+        link: Any = store._link  # type: ignore[attr-defined]
+        prefix = store._prefix  # type: ignore[attr-defined]
+        index = prefix + b"owner:" + OWNER
+        link.call(prefix + KEY, b"DEL", prefix + KEY)
+        for later, entries in ((59, {KEY, OTHER}), (60, {OTHER})):
+            assert [key for key, _ in store.of_owner(OWNER, NOW + later)] == [OTHER]
+            assert set(link.call(index, b"ZRANGE", index, b"0", b"-1")) == entries, f"{later} s later"
+        assert store.delete(OTHER)
+        assert link.call(index, b"ZRANGE", index, b"0", b"-1") == []
+
+
+def test_prefixes_keep_stores_apart_whatever_is_in_them(server: Valkey) -> None:
+    prefixes = ["a:", "a:b:", "*", "[a]:", "ä\\?"]
+    from redis import Redis
+
+    from wsgi_session.stores.redis import RedisStore
+
+    stores = [RedisStore(Redis(port=server.port), prefix=prefix) for prefix in prefixes]
+    for store, prefix in zip(stores, prefixes, strict=True):
+        store.create(KEY, record(prefix.encode()), NOW)
+    for store, prefix in zip(stores, prefixes, strict=True):
+        assert [(key, found.data) for key, found in store.scan(NOW)] == [(KEY, prefix.encode())]
+        assert [found.data for _, found in store.of_owner(OWNER, NOW)] == [prefix.encode()]
+        store.close()
+
+
+def test_what_is_not_ours_is_left_as_it_is_and_opens_nothing(
+    server: Valkey, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert isinstance(store, Scans)
+    assert isinstance(store, ListsOwners)
+    name = b"session:" + KEY
+    store.create(KEY, record(), NOW)
+    for value in (b"", b"\x02" + bytes(60), b"\x01" + bytes(10), b"\x01\x00" + bytes(34) + b"\x00\x01" + b"\xff" * 20):
+        server.execute("SET", name, value)
+        assert store.load(KEY, NOW) is None
+        assert "a record in Redis cannot be read" in caplog.text
+        caplog.clear()
+        assert list(store.scan(NOW)) == []
+        assert store.of_owner(OWNER, NOW) == []
+        assert store.replace(KEY, record(), b"v" * 16, NOW) is Outcome.GONE
+        assert not store.touch(KEY, NOW, NOW + 9, NOW)
+        assert server.execute("STRLEN", name) == len(value)
+    server.execute("DEL", name)
+    server.execute("LPUSH", name, "a list")
+    with pytest.raises(StoreUnavailable, match=r"WRONGTYPE|wrong kind"):
+        store.load(KEY, NOW)
+    assert store.delete(OTHER) is False
+
+
+def test_a_record_that_cannot_be_read_can_be_deleted(server: Valkey, store: Store) -> None:
+    server.execute("SET", b"session:" + KEY, b"\x02")
+    assert store.delete(KEY)
+    assert store.load(KEY, NOW) is None
+
+
+def test_a_handle_and_a_namespace_longer_than_a_first_look_are_kept_through_every_write(store: Store) -> None:
+    kept = record(handle="h" * 300, namespace="n" * 300)
+    store.create(KEY, kept, NOW)
+    with pytest.raises(KeyExists):
+        store.create(KEY, record(), NOW)
+    write = changed(kept, touched=NOW + 1, expires=NOW + 2 * HOUR)
+    assert store.replace(KEY, write, kept.version, NOW) is Outcome.SAVED
+    assert store.load(KEY, NOW) == write
+
+
+# What is sent, and when.
+
+
+def test_nothing_is_sent_before_the_first_call(server: Valkey) -> None:
+    with Proxy(server.port) as proxy, open_url(f"redis://127.0.0.1:{proxy.port}") as store:
+        assert proxy.accepted == 0
+        assert store.load(KEY, NOW) is None
+        assert proxy.accepted == 1
+
+
+def test_a_load_and_a_save_are_one_command_each_over_one_connection(server: Valkey) -> None:
+    def commands() -> dict[str, int]:
+        lines = server.execute("INFO", "commandstats").splitlines()
+        counts = {line.split(":")[0].removeprefix("cmdstat_"): line for line in lines if line.startswith("cmdstat_")}
+        return {name: int(line.partition("calls=")[2].partition(",")[0]) for name, line in counts.items()}
+
+    with open_url(server.url) as store:
+        kept = record()
+        store.create(KEY, kept, NOW)
+        store.replace(KEY, changed(kept), kept.version, NOW)
+        kept = record()
+        store.create(NEW, kept, NOW)
+        server.execute("CONFIG", "RESETSTAT")
+        assert store.load(NEW, NOW) == kept
+        assert store.replace(NEW, changed(kept), kept.version, NOW) is Outcome.SAVED
+        seen = commands()
+    assert {name: seen.get(name) for name in ("get", "evalsha", "eval", "ping")} == {
+        "get": 1, "evalsha": 1, "eval": None, "ping": None
+    }  # fmt: skip
+
+
+def test_ping_warns_once_where_the_server_may_evict_live_sessions(
+    server: Valkey, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.ping()
+    assert caplog.records == []
+    server.execute("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    try:
+        store.ping()
+        store.ping()
+    finally:
+        server.execute("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    (line,) = caplog.records
+    assert (line.levelno, line.name) == (logging.WARNING, "wsgi_session")
+    assert "maxmemory-policy is allkeys-lru; set it to noeviction" in line.getMessage()
+
+
+def test_ping_is_content_with_a_server_that_tells_nothing_of_itself(server: Valkey) -> None:
+    server.execute("ACL", "SETUSER", "quiet", "on", ">pw", "~*", "+@all", "-info")
+    with open_url(f"redis://quiet:pw@127.0.0.1:{server.port}") as store:
+        store.ping()
+
+
+def test_ping_fails_where_nothing_can_be_written(server: Valkey) -> None:
+    server.execute("ACL", "SETUSER", "reader", "on", ">pw", "~*", "+@all", "-set")
+    url = f"redis://reader:pw@127.0.0.1:{server.port}"
+    with open_url(url) as store, pytest.raises(StoreUnavailable, match="no permissions"):
+        store.ping()
+
+
+def test_no_count_is_better_than_one_that_looks_at_every_key(store: Store) -> None:
+    assert not isinstance(store, Counts)
+
+
+# Clients, logins, ways.
+
+
+def test_a_login_that_is_wrong_is_an_outage_that_shows_no_password(server: Valkey) -> None:
+    server.execute("ACL", "SETUSER", "ann", "on", ">s3cr%t/@", "~*", "+@all")
+    with open_url(f"redis://ann:s3cr%25t%2F%40@127.0.0.1:{server.port}") as store:
+        store.ping()
+        assert "s3cr" not in repr(store)
+    with open_url(f"redis://ann:hunter2@127.0.0.1:{server.port}") as store:
+        with pytest.raises(StoreUnavailable) as caught:
+            store.ping()
+        assert "hunter2" not in f"{caught.value} {caught.value.__cause__} {store!r}"
+
+
+def test_databases_are_apart(server: Valkey) -> None:
+    with (
+        open_url(f"redis://127.0.0.1:{server.port}/0") as first,
+        open_url(f"redis://127.0.0.1:{server.port}/3") as other,
+    ):
+        first.create(KEY, record(), NOW)
+        assert other.load(KEY, NOW) is None
+
+
+def test_a_socket_file_is_a_way_too(server: Valkey) -> None:
+    with open_url(f"unix://{server.socket}?db=2") as store:
+        store.create(KEY, record(), NOW)
+        assert store.load(KEY, NOW) is not None
+        assert repr(store) == f"RedisStore({server.socket}, prefix='session:')"
+    with open_url(f"redis://127.0.0.1:{server.port}/2") as store:
+        assert store.load(KEY, NOW) is not None
+
+
+def test_tls_is_spoken_with_a_server_that_the_authority_vouches_for_and_no_other(
+    server: Valkey, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+         "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with Proxy(server.port, context) as proxy:
+        with open_url(f"rediss://localhost:{proxy.port}?ssl_ca_certs={certificate}") as store:
+            store.create(KEY, record(), NOW)
+            assert store.load(KEY, NOW) is not None
+        for stranger in (
+            f"rediss://localhost:{proxy.port}",
+            f"rediss://127.0.0.1:{proxy.port}?ssl_ca_certs={certificate}",
+        ):
+            with open_url(stranger) as store, pytest.raises(StoreUnavailable, match=r"certificate|CERTIFICATE"):
+                store.load(KEY, NOW)
+
+
+def test_a_ready_client_is_taken_with_its_settings_also_if_it_decodes(server: Valkey) -> None:
+    from redis import Redis
+
+    from wsgi_session.stores.redis import RedisStore
+
+    for settings in ({}, {"decode_responses": True}, {"protocol": 3}, {"socket_timeout": None}):
+        with Redis(port=server.port, db=5, **settings) as client, RedisStore(client, prefix="ready:") as store:
+            kept = record(bytes(range(256)))
+            store.create(KEY, kept, NOW)
+            assert store.load(KEY, NOW) == kept
+            assert [key for key, _ in store.of_owner(OWNER, NOW)] == [KEY]
+            assert [key for key, _ in store.scan(NOW)] == [KEY]
+            store.ping()
+            assert store.delete(KEY)
+            assert client.ping(), "the client is its owner's, also after close()"
+
+
+def test_a_ready_cluster_client_is_taken_and_left_open() -> None:
+    from redis.cluster import RedisCluster
+
+    from wsgi_session.stores.redis import RedisStore
+
+    host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
+    client = RedisCluster(host=host, port=int(port), decode_responses=True)
+    with RedisStore(client, prefix="ready:") as store:
+        kept = record(bytes(range(256)))
+        store.create(KEY, kept, NOW)
+        assert store.of_owner(OWNER, NOW) == [(KEY, kept)]
+        store.ping()
+        assert store.delete(KEY)
+    assert client.ping()
+    client.close()
+
+
+def test_a_cluster_is_asked_as_its_url_says_and_redis_py_sends_nothing_again_by_itself() -> None:
+    with open_url(valkey_cluster() + "?timeout=2&connect_timeout=3&pool=4") as store:
+        store.ping()
+        link: Any = store._link  # type: ignore[attr-defined]
+        assert link._map.client().retry.get_retries() == 0
+        for node in link._nodes.values():
+            found = node._source.connection_kwargs
+            assert (found["socket_timeout"], found["socket_connect_timeout"]) == (2.0, 3.0)
+            assert (found["retry"].get_retries(), node._pool._size) == (0, 4)
+
+
+def test_what_is_no_client_is_refused() -> None:
+    import redis.asyncio
+
+    from wsgi_session.stores.redis import RedisStore
+
+    for client in ("redis://localhost", None, redis.asyncio.Redis()):
+        with pytest.raises(ConfigError, match=r"give a redis\.Redis or a redis\.RedisCluster"):
+            RedisStore(client)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "options", [{"prefix": ""}, {"pool": 0}, {"pool": "8"}, {"pool": True}, {"wait": -1}, {"wait": 1.5}]
+)
+def test_options_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
+    from redis import Redis
+
+    from wsgi_session.stores.redis import RedisStore
+
+    with pytest.raises(ConfigError, match=r"give (a whole number|at least one)"):
+        RedisStore(Redis(), **options)
+
+
+def test_a_node_of_a_cluster_that_is_taken_for_a_server_is_told_from_one() -> None:
+    def load_many(store: Store) -> None:
+        for number in range(64):
+            store.load(b"%032d" % number, NOW)
+
+    address = valkey_cluster().removeprefix("redis+cluster://").split(",")[0]
+    with open_url(f"redis://{address}") as store:
+        with pytest.raises(StoreUnavailable, match=r"part of a cluster: write redis\+cluster://"):
+            load_many(store)
+        assert len(store._link._pool._idle) == 1, "a refusal costs no connection"  # type: ignore[attr-defined]
+
+
+# Processes and threads.
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("url", ["server", "cluster", "sentinel"])
+def test_no_connection_crosses_a_fork(server: Valkey, url: str) -> None:
+    urls = {"server": lambda: server.url, "cluster": valkey_cluster, "sentinel": valkey_sentinel}
+    with open_url(urls[url]() + "?prefix=forked:") as store:
+        link: Any = store._link  # type: ignore[attr-defined]
+        mine = link.call(KEY, b"CLIENT", b"ID")
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            answer = b"it raised"
+            try:
+                answer = b"%d" % link.call(KEY, b"CLIENT", b"ID")
+                store.close()
+            finally:
+                os.write(writer, answer)
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            its = int(pipe.read())
+        assert os.waitpid(child, 0)[1] == 0
+        assert its != mine
+        assert link.call(KEY, b"CLIENT", b"ID") == mine, "the parent's is still open"
+
+
+def test_more_threads_than_connections_take_turns(server: Valkey) -> None:
+    with Proxy(server.port) as proxy, open_url(f"redis://127.0.0.1:{proxy.port}?pool=2&timeout=30") as store:
+        kept = record(b"0" * 100)
+        store.create(KEY, kept, NOW)
+        loaded: list[Record | None] = []
+
+        def load() -> None:
+            for _ in range(50):
+                loaded.append(store.load(KEY, NOW))  # noqa: PERF401 - what was loaded counts, also before an error
+
+        threads = [threading.Thread(target=load) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert loaded == [kept] * 400
+        assert proxy.accepted <= 2
+
+
+def test_who_gets_no_connection_in_time_is_told_how_to_have_more(server: Valkey) -> None:
+    with open_url(f"{server.url}?pool=1&timeout=0.3") as store:
+        store.ping()
+        pool = store._link._pool  # type: ignore[attr-defined]
+        taken = pool.take()
+        with pytest.raises(StoreUnavailable, match=r"all 1 connections to Redis were busy for 0\.3 s: raise \?pool="):
+            store.load(KEY, NOW)
+        done: list[object] = []
+        waiting = threading.Thread(target=lambda: done.append(store.load(KEY, NOW)))
+        waiting.start()
+        wait_until(lambda: pool._in_line, "the thread stands in line", 5)
+        pool.give(taken)
+        waiting.join(5)
+        assert done == [None]
+        assert store.load(KEY, NOW) is None
+
+
+def test_a_connection_that_cannot_be_made_takes_nobodys_place(server: Valkey) -> None:
+    from redis import ConnectionPool, Redis
+
+    from wsgi_session.stores.redis import RedisStore
+
+    with RedisStore(Redis(connection_pool=ConnectionPool(no_such_setting=1)), pool=1) as store:
+        for _ in range(3):
+            with pytest.raises(TypeError, match="no_such_setting"):
+                store.load(KEY, NOW)
+
+
+def test_what_is_given_back_after_close_is_closed(server: Valkey) -> None:
+    store: Any = open_url(server.url)
+    store.ping()
+    pool = store._link._pool
+    taken = pool.take()
+    store.close()
+    store.close()
+    assert taken._sock is not None
+    pool.give(taken)
+    assert taken._sock is None
+    assert store.load(KEY, NOW) is None, "and a call that comes late opens another"
