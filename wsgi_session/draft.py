@@ -48,6 +48,8 @@ class Draft:
     dead = False
     # The handle of the session that ended elsewhere.
     _lost: str | None = None
+    # The session that could not be read: it is left as it is, unless it is to end.
+    _unread: tuple[Bearer | None, Record | None] = (None, None)
 
     def __init__(self, backend: Backend, now: float, loaded: Loaded) -> None:
         self._backend = backend
@@ -114,28 +116,32 @@ class Draft:
         self.dead = False
 
     def _is_somebody_elses(self, owner: str) -> bool:
-        if self.login is not None:
-            return self.login.owner != owner
-        if self.record is not None and self.record.owner is not None:
-            return self.record.owner != tokens.owner_key(self._backend.settings.namespace, owner)
-        # Put there by hand: filed under nobody, and somebody's all the same.
+        if self.login is not None and self.login.owner != owner:
+            return True
+        filed = None if self.record is None else self.record.owner
+        if self.login is None and filed not in (None, tokens.owner_key(self._backend.settings.namespace, owner)):
+            return True
+        # Put there by hand: filed under nobody, or under another, and somebody's all the same.
         try:
             user = self.values.peek("user") if "user" in self.values else None
         except CorruptData:
-            self.corrupt()
+            if not self.owned:
+                self.corrupt()
             return False
         if not isinstance(user, dict) or not user:
             return False
         try:
             return owner_of(user) != owner
         except ConfigError:
-            return True
+            # One without a name: whose it is filed under counts, if it is filed.
+            return not self.owned
 
     def destroy(self, event: str = "destroyed") -> None:
         """Delete the record, now, and forget all that was to be saved."""
-        if self.record is not None and self.bearer is not None:
-            self._backend.delete(self.bearer, self.record, self._backend.settings.clock())
-            self._backend.settings.events(event, handle=self.record.handle)
+        for bearer, record in (self._unread, (self.bearer, self.record)):
+            if record is not None and bearer is not None:
+                self._backend.delete(bearer, record, self._backend.settings.clock())
+                self._backend.settings.events(event, handle=record.handle)
         self._forget()
         if self.dead:
             # The browser has been given another cookie by now: removing it would log the visitor out of that one.
@@ -146,6 +152,7 @@ class Draft:
     def corrupt(self) -> None:
         """A value cannot be read: the session is unknown, what this request wrote goes into a new one."""
         if self.record is not None:
+            self._unread = self.bearer, self.record
             self._backend.settings.events("corrupt", handle=self.record.handle)
         self.state = "unknown"
         self.record = self.bearer = None
@@ -184,23 +191,20 @@ class Draft:
         """Note the activity, and renew a cookie that an older secret signed. Never harms the answer."""
         record, bearer = self.record, self.bearer
         assert record is not None and bearer is not None
-        if not bearer.current:
-            self.cookie_due = True
         now = self._backend.settings.clock()
-        if not (self.touching and self._backend.settings.touch_due(record, now)):
-            return
-        touched, expires = touched_times(record, now, self._backend.settings, touching=True)
+        touched, expires = touched_times(record, now, self._backend.settings, touching=self.touching)
         try:
-            alive = self._backend.touch(bearer, touched, expires, now)
+            # Asked also where only the signature is old and no time moves: whether it has ended meanwhile.
+            alive = not self._is_over(record, now) and self._backend.touch(bearer, touched, expires, now)
         except StoreUnavailable as error:
             self._backend.settings.events("touch_failed", handle=record.handle, error=str(error))
             return
         if not alive:
-            # Ended a moment ago: a cookie now would come after the one that removed it.
+            # Ended a moment ago: a cookie now would come after the one that removed or replaced it.
             self.cookie_due = None
             return
         self.record = record._replace(touched=touched, expires=expires)
-        if self._backend.stateless or (record.persistent and expires > record.expires):
+        if not bearer.current or self._backend.stateless or (record.persistent and expires > record.expires):
             self.cookie_due = True
 
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
@@ -229,6 +233,8 @@ class Draft:
                 packed = merge(self.values.stored)
                 if packed or self.wanted:
                     self._create(lambda base: packed, now)
+                else:
+                    self.values.saved(packed)
             elif not self._save(merge, now):
                 raise self._gone()
         except CorruptData:
@@ -259,6 +265,8 @@ class Draft:
     def _try(self, merge: Merge, version: bytes, now: float) -> Outcome:
         before, bearer = self.record, self.bearer
         assert before is not None and bearer is not None
+        if self._is_over(before, now):
+            return Outcome.GONE
         packed = merge(self.values.stored)
         record = self._next_record(before, join_within(packed, self._backend.settings.max_size), version, now)
         if self.next_bearer is None:
@@ -333,8 +341,13 @@ class Draft:
         self._backend.settings.events("dropped", handle=self._lost, keys=keys)
         self.values.changed = {}
 
+    def _is_over(self, record: Record, now: float) -> bool:
+        """Whether it died since it was loaded: the store may still have it, under settings that were longer once."""
+        return now >= self._backend.settings.expires(record.touched, record.created, record.idle)
+
     def _forget(self) -> None:
         self.record = self.bearer = self.next_bearer = self.login = None
+        self._unread = (None, None)
         self.wanted = False
         self.values = Values({})
 

@@ -159,9 +159,14 @@ class StoreBackend:
         """Whether a create whose answer was lost was applied; if it was not, try it once more."""
         stored = self.store.load(bearer.key, now)
         if stored is None:
-            self.store.create(bearer.key, record, now)
-            return True
-        return stored.version == record.version
+            try:
+                self.store.create(bearer.key, record, now)
+            except KeyExists:
+                # The first one was not lost, only slow.
+                stored = self.store.load(bearer.key, now)
+            else:
+                return True
+        return stored is not None and stored.version == record.version
 
     def _bury(self, old: Bearer, now: float) -> None:
         """Best effort: without a tombstone, a request in flight is merely a stranger's."""

@@ -1,0 +1,122 @@
+"""Sequences that an attacker, a bad moment or a careless application could bring about, and what must come of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import MakeSite
+from tests.http.site import ANN, BOB, SECRET, Browser, Site, log_in, log_out, put, read
+from tests.http.stores import SERVER
+from tests.http.test_corrupt import damage
+from wsgi_session import Session, StoreUnavailable
+from wsgi_session.stores import Record
+from wsgi_session.testing.clock import FakeClock
+
+pytestmark = pytest.mark.needs(SERVER)
+MINUTE = 60.0
+
+
+# Answers of the store that come late, or never.
+
+
+def test_a_create_that_lands_between_the_look_for_it_and_its_repetition_counts_once(site: Site) -> None:
+    browser = site.browser()
+    late: list[tuple[bytes, Record]] = []
+    create, load = site.calls.inner.create, site.calls.inner.load
+
+    def lose(key: bytes, record: Record, now: float) -> None:
+        if not late:
+            late.append((key, record))
+            raise StoreUnavailable("timed out", answer_lost=True)
+        create(*late[0], now)
+        create(key, record, now)
+
+    site.calls.inner.create = lose  # type: ignore[method-assign]
+    answer = browser.do(put(a=1))
+    assert answer.code == 200, answer
+    assert load(late[0][0], site.clock()) is not None
+    assert browser.do(read).result == {"a": 1}
+
+
+# What ended stays ended.
+
+
+def test_a_logout_after_a_value_that_cannot_be_read_ends_the_session_too(site: Site) -> None:
+    browser = site.browser()
+    browser.do(put(prefs={"dark": True}))
+    browser.do(log_in(ANN))
+    damage(browser, value=b"\xc1", key="prefs")
+    thief = browser.copy()
+    assert thief.do(lambda session: session["user"]).result == ANN
+
+    def leave(session: Session) -> None:
+        assert session.get("prefs") is None
+        log_out(session)
+
+    answer = browser.do(leave)
+    assert [cookie.removes for cookie in answer.cookies] == [True]
+    assert thief.do(lambda session: session.get("user")).result is None
+    assert site.middleware.sessions.of(ANN) == []
+
+
+def test_a_renewed_signature_does_not_come_after_the_cookie_of_a_login(make_site: MakeSite) -> None:
+    before = make_site(secret="an older secret of at least 32 bytes").browser()
+    before.do(put(cart=[1]))
+    site = make_site(secret=[SECRET, "an older secret of at least 32 bytes"])
+    browser, slow = site.browser(), site.browser()
+    browser.jar, slow.jar = dict(before.jar), dict(before.jar)
+
+    def meanwhile(session: Session) -> None:
+        assert session["cart"] == [1]
+        browser.do(log_in(ANN))
+
+    assert slow.do(meanwhile).cookies == []
+
+
+def test_a_slow_write_does_not_revive_what_the_current_settings_ended(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site(idle_timeout=100 * MINUTE).browser()
+    browser.do(put(a=1))
+    site = make_site(idle_timeout=10 * MINUTE)
+    slow = site.browser()
+    slow.jar = dict(browser.jar)
+
+    def change(session: Session) -> None:
+        session["a"] = 2
+        clock.advance(11 * MINUTE)
+
+    answer = slow.do(change)
+    assert answer.cookies == []
+    assert slow.do(read).result == {}
+    assert site.happened("dropped"), site.events
+
+
+# Whose data it is.
+
+
+def test_data_of_a_user_put_there_by_hand_over_a_login_is_dropped_at_the_next_login(browser: Browser) -> None:
+    browser.do(log_in(ANN))
+    browser.do(put(user=BOB, secret="bob's"))
+    browser.do(log_in(ANN))
+    assert browser.do(read).result == {"user": ANN}
+
+
+def test_a_new_login_of_the_same_user_keeps_the_data_though_the_user_was_changed_by_hand(browser: Browser) -> None:
+    browser.do(log_in(ANN))
+    browser.do(put(user={**ANN, "name": "Anna"}, cart=[1]))
+    browser.do(log_in(ANN))
+    assert browser.do(read).result == {"user": ANN, "cart": [1]}
+    browser.do(put(user={"name": "Anna"}))
+    browser.do(log_in(ANN))
+    assert browser.do(read).result == {"user": ANN, "cart": [1]}
+
+
+def test_what_atomic_took_out_of_a_new_session_is_not_saved_at_the_commit(site: Site, browser: Browser) -> None:
+    def use(session: Session) -> Any:
+        session["code"] = 7
+        return session.atomic(lambda data: data.pop("code"))
+
+    answer = browser.do(use)
+    assert (answer.result, answer.cookies) == (7, [])
+    assert browser.do(read).result == {}
