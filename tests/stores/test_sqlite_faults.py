@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -103,6 +104,29 @@ def test_a_write_that_the_system_refuses_half_way_may_have_been_kept_and_says_so
         assert error.answer_lost
         assert store.load(KEY, NOW) == kept
         assert store.load(b"big", NOW) is None
+        is_well(store)
+
+
+def test_a_failure_that_is_slow_to_show_does_not_bring_back_what_failed_after_it(path: Path) -> None:
+    with SQLiteStore(path) as store:
+        store.create(KEY, record(), NOW)
+        under_way, failed = threading.Barrier(2), threading.Event()
+
+        def fail_slowly(cursor: sqlite3.Cursor) -> None:
+            under_way.wait(10)
+            assert failed.wait(10)
+            raise sqlite3.OperationalError("disk I/O error")
+
+        slow = threading.Thread(
+            target=lambda: unavailable(lambda: store._run("SELECT 1", (), fail_slowly), "disk I/O error")
+        )
+        slow.start()
+        under_way.wait(10)
+        for _ in range(2):
+            with_no_room(store)
+            unavailable(lambda: store.create(b"big", record(bytes(100_000)), NOW), "full")
+        failed.set()
+        slow.join()
         is_well(store)
 
 

@@ -192,6 +192,9 @@ class SQLiteStore(Store):
         # Asked of the system every time (0.1 us): a server that forks in C tells Python nothing.
         if pool.pid != os.getpid():
             pool = self._succeed(pool, inherited=pool)
+        while pool.heirs:
+            # Whoever was slow to see its connection fail has put back the successor of that time, long closed.
+            pool = self._pool = pool.heirs[pool.pid]
         connection = pool.take()
         try:
             result = read(connection.execute(sql, parameters))
