@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -103,9 +105,16 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on, and that no client is given as its own.
+
+    Of those (Linux: from 32768 on) a client that connects while the server is down is now and then given the very port
+    that it connects to: it then talks to itself, and the server finds its port taken.
+    """
+    while True:
+        port = random.randrange(10_000, 32_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
