@@ -1,0 +1,58 @@
+"""What the tests of this folder say about themselves, and what they all ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.http.site import SECRET, Browser, Site
+from wsgi_session import Session, tokens
+from wsgi_session.stores import Record
+from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.tokens import Tokens
+
+#: ``@case(10)``: this test holds case 10.
+case = pytest.mark.case
+
+DAY = 86_400.0
+HTTPS = {"wsgi.url_scheme": "https"}
+OLD_SECRET = "an older secret: 5b1f0e77a2c94d16b0c4"
+
+
+def look(session: Session) -> tuple[str, dict[str, Any]]:
+    return session.state, session.copy()
+
+
+def opened_by(site: Site, header: str, **environ: Any) -> dict[str, Any]:
+    """Return what a visitor who sends this Cookie header finds in the session; the header must not break anything."""
+    answer = site.browser(**environ).do(look, HTTP_COOKIE=header)
+    assert answer.code == 200, answer
+    state, data = answer.result
+    assert data == {} or state == "live", answer.result
+    return data  # type: ignore[no-any-return]
+
+
+def issued_to_nobody(character: bytes = b"n") -> str:
+    """Return a cookie that is signed well and that the site never issued."""
+    return Tokens([SECRET.encode()], "sid").sign(character * 43)
+
+
+def stored(site: Site, browser: Browser | str) -> Record | None:
+    """Return what the store has under the token in a browser or a cookie's value, tombstones included."""
+    if isinstance(site.calls.inner, CookieStore):
+        return None
+    value = browser if isinstance(browser, str) else browser.token
+    return site.calls.inner.load(tokens.key_of(value.partition(".")[0].encode()), site.clock())
+
+
+def opens_nothing(record: Record | None) -> bool:
+    """Whether a record is not there, or a tombstone: no data, nobody's, and listed nowhere."""
+    return record is None or (record.handle, record.data, record.owner) == ("", b"", None)
+
+
+def with_cookies_of(site: Site, browser: Browser, **environ: Any) -> Browser:
+    """Return a browser of ``site`` that sends what another site's browser holds."""
+    other = site.browser(**environ)
+    other.jar = dict(browser.jar)
+    return other

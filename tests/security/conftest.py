@@ -1,0 +1,42 @@
+"""The stores, sites and browsers of tests/http, and sites of the kinds that only some cases need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.http.conftest import browser, clock, make_site, pytest_generate_tests, site, store
+from tests.http.site import Site
+from tests.security.wire import SERVERS, Wire
+from wsgi_session.stores import MemoryStore
+from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.testing.clock import FakeClock
+
+__all__ = ["browser", "clock", "make_site", "pytest_generate_tests", "site", "store"]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "case(*numbers): which known defects of other session layers the test repeats")
+    config.addinivalue_line("markers", "needs(*flags): run over those stores only that have all these flags")
+
+
+@pytest.fixture
+def sealed(clock: FakeClock) -> Site:
+    """A site whose sessions stand in the cookie."""
+    return Site(CookieStore(), clock)
+
+
+@pytest.fixture
+def in_memory(clock: FakeClock) -> Site:
+    """A site over memory, for what has nothing to do with the store, or is done many times over."""
+    return Site(MemoryStore(), clock)
+
+
+@pytest.fixture(scope="package", params=SERVERS, ids=lambda server: server.name)
+def wire(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
+    """A site behind a real server, to be sent bytes."""
+    server = request.param(tmp_path_factory.mktemp("wire") / "sessions.db")
+    server.start()
+    yield Wire(server.port)
+    server.remove_now()

@@ -1,0 +1,350 @@
+"""Logout, revocation, resurrection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import MakeSite
+from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
+from tests.http.stores import SERVER
+from tests.security.cases import DAY, HTTPS, case, opened_by, opens_nothing, stored
+from wsgi_session import Session, Unsupported, user_or_none
+from wsgi_session.codec import split
+from wsgi_session.stores import Outcome, Record, Store
+from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.testing.clock import FakeClock
+
+ENDINGS: dict[str, Callable[[Session], Any]] = {
+    "logout": log_out,
+    "rotate": lambda session: session.rotate(),
+    "clear": lambda session: session.clear(),
+}
+# What a request under way does with a session that has ended since it was loaded.
+SLOW: dict[str, Callable[[Session], Any]] = {
+    "reads": read,
+    "writes": put(late=1),
+    "changes a list": lambda session: session["cart"].append("late"),
+    "rotates": lambda session: session.rotate(),
+}
+
+
+@pytest.fixture
+def ann(browser: Browser) -> Browser:
+    browser.do(put(cart=["bun"]))
+    browser.do(log_in(ANN))
+    return browser
+
+
+def slow(browser: Browser, meanwhile: Callable[[], object], then: Callable[[Session], Any]) -> Any:
+    """Make a request that loads the session, waits until ``meanwhile`` is done, and goes on; return its answer."""
+
+    def handler(session: Session) -> None:
+        assert session["cart"] == ["bun"]
+        meanwhile()
+        then(session)
+
+    return browser.copy().do(handler)
+
+
+@case(10)
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("touching", [False, True], ids=["", "touch due"])
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("then", SLOW)
+def test_a_slow_request_does_not_bring_a_session_back(
+    site: Site, ann: Browser, clock: FakeClock, ending: str, then: str, touching: bool
+) -> None:
+    """A request that loaded the session before a logout or rotation, and ends after it, brings nothing back.
+
+    Case 10: CVE-2025-46336 (rack-session), CVE-2025-32441 (rack): a slow request that had loaded the session saved it
+    again after another one had deleted it.
+
+    Not over cookie://: nothing but the browser knows that a session has ended.
+    """
+    old = ann.copy()
+    if touching:
+        clock.advance(2 * DAY)
+    answer = slow(old, lambda: ann.do(ENDINGS[ending]), SLOW[then])
+    assert (answer.code, answer.cookies) == (200, [])
+    assert opens_nothing(stored(site, old))
+    assert opened_by(site, old.header) == {}
+    clock.advance(61)
+    assert stored(site, old) is None
+    assert site.middleware.sessions.count() == (1 if ending == "rotate" else 0)
+
+
+@case(11)
+@pytest.mark.needs(SERVER)
+def test_a_write_to_a_session_that_has_ended_is_dropped_and_told(site: Site, ann: Browser) -> None:
+    """Its answer goes out unharmed, its changes are dropped, and the event `dropped` names handle and keys.
+
+    Case 11: Django #21608 (and #31962): concurrent requests brought logged-out sessions back; later the outcome was an
+    error of the store.
+
+    Not over cookie://: it cannot know that the session has ended.
+    """
+    handle = ann.do(lambda session: session.handle).result
+    answer = slow(ann, lambda: ann.do(log_out), put(late=1, more=2))
+    assert (answer.code, answer.body, answer.cookies) == (200, b"page", [])
+    assert site.happened("dropped") == [{"handle": handle, "keys": ["late", "more"]}]
+    assert site.happened("unavailable") == []
+
+
+@case(12)
+@pytest.mark.needs(SERVER)
+def test_a_read_whose_touch_is_due_does_not_undo_a_logout(site: Site, ann: Browser, clock: FakeClock) -> None:
+    """Noting activity keeps a session alive, and never makes one.
+
+    Case 12: express-session #632, connect-redis #328, session-file-store #55: the touch at the end of a request that
+    only read stored the session again after a logout.
+
+    Not over cookie://: a copy of the old cookie works until the limits inside its seal.
+    """
+    old = ann.copy()
+    clock.advance(2 * DAY)
+    site.forget()
+    answer = slow(old, lambda: ann.do(log_out), lambda session: None)
+    assert site.calls.counts()["touch"] == 1, site.calls.log
+    assert answer.cookies == []
+    assert stored(site, old) is None
+
+
+@case(12)
+@pytest.mark.needs(SERVER)
+def test_a_store_creates_nothing_by_touching_or_replacing(store: Store) -> None:
+    """The store's contract: `touch` and `replace` of what is not there say so and create nothing.
+
+    Not over cookie://: it has no records.
+    """
+    key, now = b"k" * 32, FakeClock.START
+    record = Record(b"data", b"v" * 16, "handle", now, now, now + 60)
+    assert store.touch(key, now, now + 60, now) is False
+    assert store.replace(key, record, b"w" * 16, now) is Outcome.GONE
+    assert store.rotate(key, b"n" * 32, record, b"w" * 16, now) is Outcome.GONE
+    assert [store.load(one, now) for one in (key, b"n" * 32)] == [None, None]
+
+
+@case(13)
+@pytest.mark.needs(SERVER)
+def test_a_save_is_never_an_unconditional_upsert(site: Site, ann: Browser) -> None:
+    """A save carries the version that the request loaded: of a session that is gone, or another by now, nothing is
+    overwritten, not even by a change made while the body streams.
+
+    Case 13: Flask-Session (development head; no advisory): saving is an upsert, whatever has happened to the session
+    since it was loaded.
+
+    Not over cookie://: of overlapping requests, the last answer is what remains.
+    """
+    old = ann.copy()
+
+    def streaming(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        environ["session"]["cart"].append("early")
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"one"
+        ann.do(log_out)
+        environ["session"]["late"] = 1
+        yield b"two"
+
+    answer = old.copy().visit(streaming)
+    assert (answer.body, stored(site, old)) == (b"onetwo", None)
+    assert [event["keys"] for event in site.happened("dropped")] == [["late"]]
+    assert site.middleware.sessions.count() == 0
+
+
+@case(14)
+@pytest.mark.needs(SERVER)
+def test_another_tab_does_not_undo_a_logout(site: Site, ann: Browser, clock: FakeClock) -> None:
+    """Of one browser's parallel requests, none that ends after the logout carries a cookie that works.
+
+    Case 14: CVE-2021-41247, JupyterHub: logging out in one tab was undone by the request of another open tab, which set
+    fresh credentials.
+
+    Not over cookie://: its page says that a request under way may undo a logout.
+    """
+    # Each tab's request has a refresh due, and would send the cookie again.
+    clock.advance(2 * DAY)
+    one, two = ann.copy(), ann.copy()
+    answers: list[Any] = []
+
+    def in_another_tab() -> None:
+        answers.append(slow(two, lambda: ann.do(log_out), put(late=1)))
+
+    answers.append(slow(one, in_another_tab, read))
+    assert [answer.cookies for answer in answers] == [[], []]
+    assert ann.jar == {}
+    assert [opened_by(site, tab.header) for tab in (one, two)] == [{}, {}]
+
+
+@case(15)
+def test_a_copied_sealed_cookie_ends_with_validate_or_at_the_absolute_limit(clock: FakeClock, sealed: Site) -> None:
+    """Of `cookie://`: a copy of a cookie works after a logout until the limits inside its seal, as its page says; with
+    `validate` it ends at once.
+
+    Case 15: CVE-2024-31999 (@fastify/secure-session), CVE-2022-2888 (OctoPrint), iron-session #530: a sealed cookie
+    stayed valid after the session was destroyed, for ever if nothing inside it expired.
+    """
+    page = (Path(__file__).parent.parent.parent / "docs" / "stores-cookie.md").read_text("utf-8")
+    assert "**A copy of a cookie lives on.**" in page
+    epochs = {ANN["id"]: 1}
+    guarded = Site(CookieStore(), clock, validate=lambda session: session["user"]["epoch"] == epochs[ANN["id"]])
+    for site, outcome in ((sealed, {"user": {**ANN, "epoch": 1}}), (guarded, {})):
+        browser = site.browser()
+        browser.do(log_in({**ANN, "epoch": 1}))
+        copied = browser.header
+        browser.do(log_out)
+        epochs[ANN["id"]] = 2
+        assert opened_by(site, copied) == outcome
+        epochs[ANN["id"]] = 1
+    # Kept alive by whoever has it, for as long as it lasts.
+    thief = sealed.browser()
+    thief.do(log_in(ANN))
+    for _ in range(8):
+        clock.advance(11 * DAY)
+        assert thief.do(read).result == {"user": ANN}
+    clock.advance(2 * DAY)
+    assert opened_by(sealed, thief.header) == {}
+
+
+@case(16)
+@pytest.mark.parametrize("emptied", ["clear", "pop the last key", "pop the user", "delete each"])
+def test_an_emptied_session_is_empty(site: Site, browser: Browser, emptied: str) -> None:
+    """Taking the last key out, or clearing, is saved like any other change: the next request finds nobody logged in.
+
+    Case 16: CVE-2023-20862, Spring Security: an emptied security context could not be saved, and the user stayed logged
+    in.
+    """
+    changes: dict[str, Callable[[Session], Any]] = {
+        "clear": lambda session: session.clear(),
+        "pop the last key": lambda session: session.pop("k"),
+        "pop the user": lambda session: session.pop("user"),
+        "delete each": lambda session: [session.__delitem__(key) for key in list(session)],
+    }
+    if emptied != "pop the last key":
+        browser.do(log_in(ANN))
+    if emptied != "pop the user":
+        browser.do(put(k=1))
+    held = browser.copy()
+    browser.do(changes[emptied])
+    after = browser.do(lambda session: (session.copy(), user_or_none({"session": session}), session.owner))
+    assert after.result == ({}, None, None)
+    record = stored(site, held)
+    assert record is None or [key for key in split(record.data) if isinstance(key, str)] == []
+
+
+PLACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "http": ({}, {}),
+    "https": ({}, HTTPS),
+    "a domain": ({"cookie_domain": "example.com"}, HTTPS),
+    "a path": ({"cookie_path": "/app"}, HTTPS),
+    "partitioned": ({"cookie_secure": True, "cookie_samesite": "None", "cookie_partitioned": True}, HTTPS),
+    "never secure": ({"cookie_secure": False, "cookie_samesite": "Strict"}, HTTPS),
+}
+
+
+@case(17)
+@pytest.mark.parametrize("place", PLACES)
+def test_every_cookie_is_set_and_removed_with_the_same_attributes(
+    make_site: MakeSite, clock: FakeClock, place: str
+) -> None:
+    """First, refresh, rotation, login and removal have the same name, Path, Domain, Secure, HttpOnly and SameSite.
+
+    Case 17: tower-sessions 0.10.2 (and commits 33d88a1, 17460b4), Beaker #112 and #114, beego #5007, CVE-2026-34454
+    (oauth2-proxy): the cookie that should have removed the session's lacked its attributes, or was not sent, and the
+    browser kept the session.
+    """
+    options, environ = PLACES[place]
+    browser = make_site(**options).browser(**environ)
+    sent = []
+    for step in (put(a=1), read, lambda session: session.rotate(), log_in(ANN), log_out):
+        (cookie,) = browser.do(step).cookies
+        sent.append(cookie)
+        clock.advance(2 * DAY)
+    assert sent[-1].removes
+    assert browser.jar == {}
+    own = [{name: text for name, text in cookie.attributes.items() if name not in ("max-age", "expires")}
+           for cookie in sent]  # fmt: skip
+    assert [attributes for attributes in own if attributes != own[0]] == []
+    assert len({cookie.name for cookie in sent}) == 1
+    if sent[-1].name.startswith("__Host-"):
+        assert own[-1]["secure"] is True
+        assert own[-1]["path"] == "/"
+        assert "domain" not in own[-1]
+
+
+@case(18)
+@pytest.mark.needs(SERVER)
+def test_a_changed_password_can_end_every_other_session(site: Site) -> None:
+    """`revoke_all(user, keep=session)` ends the user's other sessions at their next request; a login that completes
+    later, and everybody else's sessions, live.
+
+    Case 18: CVE-2023-40273 (Airflow), CVE-2022-23502 (TYPO3), CVE-2026-34828 (listmonk): sessions survived the reset of
+    a password, and there was no way to end them.
+
+    Not over cookie://: nobody can end what only browsers hold; see the next test.
+    """
+    here, there, bob = site.browser(), site.browser(), site.browser()
+    here.do(log_in(ANN)), there.do(log_in(ANN)), bob.do(log_in(BOB))
+    assert here.do(lambda session: site.middleware.sessions.revoke_all(ANN, keep=session)).result == 1
+    later = site.browser()
+    later.do(log_in(ANN))
+    assert [browser.do(read).result for browser in (here, there, later, bob)] == [
+        {"user": ANN}, {}, {"user": ANN}, {"user": BOB},
+    ]  # fmt: skip
+
+
+@case(18)
+def test_what_cannot_be_revoked_says_so(sealed: Site) -> None:
+    """Over `cookie://` revoking raises `Unsupported`; it never succeeds in silence."""
+    sealed.browser().do(log_in(ANN))
+    sessions = sealed.middleware.sessions
+    asked: list[Callable[[], object]] = [
+        lambda: sessions.revoke_all(ANN), lambda: sessions.revoke(ANN, "handle"), lambda: sessions.of(ANN),
+    ]  # fmt: skip
+    for ask in asked:
+        with pytest.raises(Unsupported):
+            ask()
+
+
+@case(19)
+@pytest.mark.needs(SERVER)
+def test_a_list_of_sessions_opens_none_of_them(site: Site, ann: Browser) -> None:
+    """The administrator's view shows handles; no handle is a cookie, and no token stands in the view.
+
+    Case 19: CVE-2020-5224, django-user-sessions: the page that ended sessions named each by its session key.
+
+    Not over cookie://: it lists nothing.
+    """
+    (info,) = site.middleware.sessions.of(ANN)
+    assert ann.token.partition(".")[0] not in repr(info)
+    record = stored(site, ann)
+    assert record is not None
+    for name in (info.handle, f"{info.handle}.{'A' * 43}", record.version.hex(), tokens_of(ann)):
+        assert opened_by(site, f"sid={name}") == {}, name
+
+
+def tokens_of(browser: Browser) -> str:
+    """Return the token in a browser without its signature."""
+    return browser.token.partition(".")[0]
+
+
+@case(20)
+@pytest.mark.needs(SERVER)
+def test_nobody_ends_the_session_of_somebody_else(site: Site, ann: Browser) -> None:
+    """`revoke(user, handle)` looks among that user's sessions only; anybody else's handle is not found.
+
+    Case 20: CVE-2017-18878, Mattermost: whoever knew a session's id could revoke it, whosoever it was.
+
+    Not over cookie://: it revokes nothing.
+    """
+    bob = site.browser()
+    bob.do(log_in(BOB))
+    handle = bob.do(lambda session: session.handle).result
+    assert site.middleware.sessions.revoke(ANN, handle) is False
+    assert site.middleware.sessions.revoke(ANN, "no such handle") is False
+    assert (bob.do(read).result, site.happened("revoked")) == ({"user": BOB}, [])
+    assert site.middleware.sessions.revoke(BOB, handle) is True
+    assert bob.do(read).result == {}

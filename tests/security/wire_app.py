@@ -1,0 +1,47 @@
+"""The site that the real servers serve: what the cases' steps visit, over SQLite, with https names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import parse_qsl
+
+from wsgi_session import Session, SessionMiddleware, login, logout, next_url, redirect_if_anonymous
+
+SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
+
+
+def make(store: str) -> SessionMiddleware:
+    """Return the site. Servers call it by name, so that each of their processes has its own."""
+    return SessionMiddleware(application, secret=SECRET, store=store, cookie_secure=True)
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+    session: Session = environ["session"]
+    path, arguments = environ["PATH_INFO"], dict(parse_qsl(environ["QUERY_STRING"]))
+    if path == "/set":
+        session.update(arguments)
+    elif path == "/login":
+        login(environ, {"id": arguments["as"]})
+    elif path == "/logout":
+        logout(environ)
+    elif path == "/twice":
+        return _twice(start_response)
+    elif path != "/get":
+        response = redirect_if_anonymous(environ)
+        if response is not None:
+            return response(environ, start_response)
+    seen = {"state": session.state, "data": session.copy(), "next": next_url(environ)}
+    body = json.dumps(seen).encode()
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+#: One list, used for every answer: nobody may add to it.
+TWO = [("Content-Type", "text/plain"), ("Content-Length", "4"), ("set-cookie", "a=1"), ("Set-Cookie", "b=2; Path=/")]
+
+
+def _twice(start_response: Callable[..., object]) -> Iterable[bytes]:
+    start_response("200 OK", TWO)
+    return [b"page"]
