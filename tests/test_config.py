@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wsgi_session import ConfigError, SessionMiddleware, config
-from wsgi_session.config import Settings, check_secrets, parse_options, seconds
+from wsgi_session.config import Settings, check_secrets, check_touch_interval, parse_options, seconds
 from wsgi_session.events import Events
 from wsgi_session.keygen import new_secret
 from wsgi_session.stores import Record
@@ -129,7 +129,7 @@ def test_a_duration_that_no_clock_could_count_is_refused(value: Any) -> None:
 def settings(**changes: Any) -> Settings:
     base: dict[str, Any] = {
         "environ_key": "session", "namespace": "sid", "persistent": True, "idle": HOUR, "absolute": 10 * HOUR,
-        "touch_interval": None, "max_size": 100, "anonymous_in_outage": False, "validate": None,
+        "touch_interval": HOUR / 30, "max_size": 100, "anonymous_in_outage": False, "validate": None,
         "events": Events(None), "clock": lambda: 0.0,
     }  # fmt: skip
     return Settings(**{**base, **changes})
@@ -164,7 +164,7 @@ def test_a_record_dies_when_idle_or_at_its_end_whichever_is_first(
 def test_activity_is_due_after_the_interval_or_a_thirtieth_of_the_idle_timeout(
     interval: float | None, idle: float | None, due_after: float
 ) -> None:
-    now = settings(touch_interval=interval)
+    now = settings(touch_interval=check_touch_interval(interval, HOUR))
     seen = record(touched=1000.0, idle=idle)
     assert not now.touch_due(seen, 1000.0 + due_after - 0.001)
     assert now.touch_due(seen, 1000.0 + due_after)

@@ -155,18 +155,6 @@ def test_a_piece_is_a_cookie_of_its_own_with_the_same_attributes() -> None:
     assert HOST.name == "__Host-sid"
 
 
-def test_pieces_are_found_by_the_very_name_and_a_short_suffix() -> None:
-    header = "sid=0;sid.1=a; sid.ab-c_9=b;\t sid.2 ; xsid.3=c; Sid.4=d; sid.=e; sid.123456789=f; sid.\xe9=g; sid.5 =h"
-    assert SID.suffixes(header) == [".1", ".ab-c_9", ".2"]
-    assert SID.suffixes("") == SID.suffixes("sid=1; a=b") == []
-
-
-def test_pieces_in_what_is_over_64_kb_are_ignored() -> None:
-    header = "sid.1=good; a="
-    assert SID.suffixes(header + "x" * (MAX_HEADER - len(header))) == [".1"]
-    assert SID.suffixes(header + "x" * (MAX_HEADER - len(header) + 1)) == []
-
-
 # Writing.
 
 

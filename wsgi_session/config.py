@@ -38,7 +38,7 @@ class Settings:
     persistent: bool
     idle: float
     absolute: float | None
-    touch_interval: float | None
+    touch_interval: float
     max_size: int
     #: An outage shows as an empty read-only session, not as a 503.
     anonymous_in_outage: bool
@@ -56,13 +56,14 @@ class Settings:
 
     def touch_due(self, record: Record, now: float) -> bool:
         """Whether activity on ``record`` has to be noted now."""
-        interval, own = self.touch_interval, record.idle
-        if own is not None and own < self.idle:
-            # However long the interval is: a login's own timeout must not run out between two touches.
-            interval = own / 30 if interval is None else min(interval, own / 30)
-        elif interval is None:
-            interval = self.idle / 30
-        return now - record.touched >= interval
+        return now - record.touched >= self.interval(record.idle)
+
+    def interval(self, idle: float | None) -> float:
+        """Return how often activity is noted at most, in seconds; ``idle`` is the record's own timeout."""
+        if idle is None or idle >= self.idle:
+            return self.touch_interval
+        # However long the interval is: a login's own timeout must not run out between two touches.
+        return min(self.touch_interval, idle / 30)
 
 
 def check_secrets(secret: object) -> list[bytes]:
@@ -112,14 +113,17 @@ def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def check_touch_interval(touch_interval: object, idle_timeout: object) -> None:
+def check_touch_interval(touch_interval: object, idle_timeout: object) -> float:
+    idle = seconds("idle_timeout", idle_timeout)
     if touch_interval is None:
-        return
-    if seconds("touch_interval", touch_interval) >= seconds("idle_timeout", idle_timeout):
+        return idle / 30
+    interval = seconds("touch_interval", touch_interval)
+    if interval >= idle:
         raise ConfigError(
             f"touch_interval={touch_interval!r} is not shorter than idle_timeout={idle_timeout!r}: active visitors "
             "would be logged out before their activity is noted. Give a shorter one, or None for 1/30 of idle_timeout."
         )
+    return interval
 
 
 def check_environ_key(value: object) -> str:

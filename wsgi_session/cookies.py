@@ -24,7 +24,6 @@ MAX_AGE = 400 * 24 * 3600
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _PATH = re.compile(r"/[!-+\--:<-~]*\Z")
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?\Z")
-_SUFFIX = re.compile(r"\.[A-Za-z0-9_-]{1,8}\Z")
 _SAMESITE = ("Lax", "Strict", "None")
 
 
@@ -60,15 +59,6 @@ class SessionCookie:
         other.name = self.name + suffix
         other._equals = other.name + "="
         return other
-
-    def suffixes(self, header: str) -> list[str]:
-        """Return what :meth:`piece` was given for every such cookie in the header: a dot and up to 8 characters."""
-        if len(header) > MAX_HEADER:
-            return []
-        start = self.name + "."
-        names = [part.strip(" \t").partition("=")[0] for part in header.split(";")]
-        suffixes = [name[len(self.name) :] for name in names if name.startswith(start)]
-        return [suffix for suffix in suffixes if _SUFFIX.match(suffix)]
 
     def read(self, header: str) -> list[str]:
         """Return the values of every cookie of this name, in the header's order."""

@@ -39,6 +39,8 @@ class Draft:
     wanted = False
     #: Whether this request counts as activity.
     touching = True
+    #: Whether the headers are out: no cookie can go with what is saved now.
+    late = False
     login: Login | None = None
     #: What the session will be borne by after a rotation, or once it exists.
     next_bearer: Bearer | None = None
@@ -80,7 +82,8 @@ class Draft:
             return self._backend.settings.expires(now, self.login.created, self.login.idle)
         if self.record is None:
             return None
-        touched, expires = touched_times(self.record, now, self._backend.settings, touching=self.touching)
+        active = self._active_at(self.record, now)
+        touched, expires = touched_times(self.record, active, self._backend.settings, touching=self.touching)
         # The current settings may be shorter than those it was written under.
         return min(expires, self._backend.settings.expires(touched, self.record.created, self.record.idle))
 
@@ -330,11 +333,13 @@ class Draft:
         self._create(merge, now)
         return True
 
-    def drop_changes(self) -> None:
+    def drop_changes(self) -> bool:
         """Say what changed after the answer was out: without a store, there is nothing to put it into any more."""
-        if self.values.collect():
+        changed = self.values.collect()
+        if changed:
             self._lost = self.handle
             self._drop()
+        return changed
 
     def _drop(self) -> None:
         keys = sorted(key for key in self.values.changed if isinstance(key, str))
@@ -359,4 +364,13 @@ class Draft:
     def _next_record(self, before: Record, data: bytes, version: bytes, now: float) -> Record:
         if self.login is not None:
             return login_record(self.login, data, version, now, self._backend.settings)
-        return changed_record(before, data, version, now, self._backend.settings, touching=self.touching)
+        active = self._active_at(before, now)
+        return changed_record(before, data, version, active, self._backend.settings, touching=self.touching)
+
+    def _active_at(self, record: Record, now: float) -> float:
+        """Return the moment that is noted as activity: late, so far back that the next request notes it again.
+
+        Then the cookie is renewed with it. It would run out under an active visitor if late changes moved the session's
+        life all the way, without a cookie, each time.
+        """
+        return now - self._backend.settings.interval(record.idle) if self.late else now

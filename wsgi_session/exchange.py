@@ -45,6 +45,9 @@ class Exchange:
         body: Iterable[bytes] = ()
         try:
             body = chunks = app(self._environ, self._start_response)
+            if self.session._draft is None and type(body) is list and self._untouched():
+                # Nothing to save, nothing to add, nothing to do at its end.
+                return body
             if self._status is None:
                 # A generator: it calls start_response on the way to its first item.
                 iterator = iter(body)
@@ -80,6 +83,16 @@ class Exchange:
             self._late = True
         self._server_write(data)
 
+    def _untouched(self) -> bool:
+        """Pass the answer on as it is, as nobody looked at the session; return whether that could be done."""
+        session, status = self.session, self._status
+        if session._outage is not None or status is None or self._committed:
+            return False
+        self._committed = True
+        session._leave(self._headers)
+        self._server_start_response(status, self._headers)
+        return True
+
     def _commit(self) -> None:
         """Save, decide on the cookie, and pass the recorded answer on; raises what keeps it from being saved."""
         status = self._status
@@ -106,8 +119,10 @@ class Exchange:
         session._sent_headers = headers
         self._server_write = self._server_start_response(status, headers)
 
-    def _save(self, draft: Draft) -> bool:
+    def _save(self, draft: Draft, late: bool = False) -> bool:
         try:
+            if late and self._backend.stateless:
+                return draft.drop_changes()
             return draft.save()
         except StoreUnavailable as error:
             self._backend.settings.events("unavailable", error=str(error))
@@ -184,10 +199,7 @@ class Exchange:
         session._phase = CLOSED
         failed = self._status is None or self._status[:1] == "5"
         if draft is not None and not failed and (draft.record is not None or draft.dead):
-            if self._backend.stateless:
-                draft.drop_changes()
-            else:
-                self._save(draft)
+            self._save(draft, late=True)
 
     def sweep(self) -> None:
         """Let the store remove a little of what is long dead, now that the visitor has the answer."""

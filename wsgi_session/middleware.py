@@ -78,14 +78,13 @@ class SessionMiddleware:
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
-        config.check_touch_interval(touch_interval, idle_timeout)
         settings = config.Settings(
             environ_key=config.check_environ_key(environ_key),
             namespace=cookie_name,
             persistent=config.check_flag("cookie_persistent", cookie_persistent),
             idle=config.seconds("idle_timeout", idle_timeout),
             absolute=None if absolute_timeout is None else config.seconds("absolute_timeout", absolute_timeout),
-            touch_interval=None if touch_interval is None else config.seconds("touch_interval", touch_interval),
+            touch_interval=config.check_touch_interval(touch_interval, idle_timeout),
             max_size=config.check_max_size(max_size),
             anonymous_in_outage=config.check_on_store_error(on_store_error),
             validate=validate,

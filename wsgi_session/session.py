@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from wsgi_session import tokens
-from wsgi_session.codec import CorruptData, pack
+from wsgi_session.codec import CorruptData
 from wsgi_session.draft import OWNER, Draft
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
+from wsgi_session.flash import Flash, find_flashes, put_flash
 from wsgi_session.headers import is_public
 
 if TYPE_CHECKING:
@@ -18,21 +18,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _MISSING: Any = object()
-# Flash messages are keys of their own, in the order of their making.
-_FLASH = b"flash:"
 
 _NO_ENVIRON: Mapping[str, Any] = {}
 
 # How far the response is.
 OPEN, SENT, CLOSED = 0, 1, 2
-
-
-class Flash(str):
-    """A flash message: text, with the ``category`` it was given."""
-
-    __slots__ = ("category",)
-
-    category: str
 
 
 class Session(MutableMapping[str, Any]):
@@ -226,31 +216,21 @@ class Session(MutableMapping[str, Any]):
 
     def flash(self, message: str, category: str = "message") -> None:
         """Keep ``message`` until :meth:`flashes` is asked for it, in this request or a later one."""
-        draft = self._writing()
-        stamp = struct.pack(">QI", int(self._backend.settings.clock() * 1e6), len(draft.values.own_keys()))
-        # Random at the end: two requests' messages of the same microsecond are two messages.
-        key = _FLASH + stamp + tokens.draw_version()[:8]
-        value = [str(category), str(message)]
-        draft.values.put(key, value, pack(value, "flash message"))
+        put_flash(self._writing().values, message, category, self._backend.settings.clock())
 
     def flashes(self, category: str | None = None) -> list[Flash]:
         """Return the messages (of ``category``, if given) and forget them. Each is text with a ``category``."""
         draft = self._draft or self._look()
-        messages = []
-        for key in sorted(draft.values.own_keys()):
-            if not key.startswith(_FLASH):
-                continue
-            try:
-                its_category, text = draft.values.peek(key)
-            except (CorruptData, ValueError, TypeError):
-                draft.corrupt()
-                return []
-            if category in (None, its_category):
-                message = Flash(text)
-                message.category = its_category
-                messages.append(message)
-                self._writing().values.delete(key)
-        return messages
+        try:
+            found = find_flashes(draft.values, category)
+        except CorruptData:
+            draft.corrupt()
+            return []
+        if found:
+            self._writing()
+        for key, _ in found:
+            draft.values.delete(key)
+        return [message for _, message in found]
 
     @property
     def csrf_token(self) -> str:
@@ -304,6 +284,17 @@ class Session(MutableMapping[str, Any]):
                 return list(values.keys())
         return keys
 
+    def _leave(self, headers: list[tuple[str, str]]) -> None:
+        """End without a look: let go of the environ (see :meth:`_look`), but for what a late first look asks for."""
+        self._phase = CLOSED
+        self._sent_headers = headers
+        environ = self._environ
+        cookie = environ.get("HTTP_COOKIE")
+        if cookie is None:
+            self._environ = _NO_ENVIRON
+        else:
+            self._environ = {"HTTP_COOKIE": cookie, "wsgi.url_scheme": environ.get("wsgi.url_scheme")}
+
     def _look(self) -> Draft:
         """Load the session: the one time that this request does."""
         if self._outage is not None:
@@ -329,8 +320,7 @@ class Session(MutableMapping[str, Any]):
                 self._outage_raised = True
                 raise
             draft = self._draft = Draft(self._backend, now, ("unavailable", None, None, {}))
-        # It is not asked again. It holds this session, and would be a cycle: garbage that only a collection finds,
-        # which cost a read a seventh of its time.
+        # It is not asked again. It holds this session, and would be a cycle: garbage that only a collection finds.
         self._environ = _NO_ENVIRON
         return draft
 

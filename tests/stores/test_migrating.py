@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wsgi_session.errors import Unsupported
+from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.stores import MemoryStore, MigratingStore, Outcome, Record, SQLiteStore, Store, migrating
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.migrating import copy_all
@@ -27,6 +27,34 @@ def record(handle: str = "handle", owner: bytes | None = OWNER, **fields: object
 def provisional(stored: Record) -> Record:
     """What a process that died after the first step of a move left in the new store."""
     return stored._replace(version=b"\0moving\0" + os.urandom(8))
+
+
+class Bare(Store):
+    """What the contract asks for, and nothing beyond it: a store that is empty for ever."""
+
+    def load(self, key: bytes, now: float) -> None:
+        return None
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        return None
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        return Outcome.GONE
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        return Outcome.GONE
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        return False
+
+    def delete(self, key: bytes) -> bool:
+        return False
+
+    def ping(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
 
 
 class TestFromEmptyToEmpty(StoreConformance):
@@ -275,8 +303,8 @@ def test_both_are_counted_and_swept_and_gone_through(both: MigratingStore, new: 
 
 
 def test_what_one_of_the_two_does_not_offer_is_not_offered() -> None:
-    both = MigratingStore(CookieStore(), MemoryStore())
-    with pytest.raises(Unsupported, match=r"CookieStore does not offer of_owner\(\)"):
+    both = MigratingStore(Bare(), MemoryStore())
+    with pytest.raises(Unsupported, match=r"Bare does not offer of_owner\(\)"):
         both.of_owner(OWNER, NOW)
     with pytest.raises(Unsupported, match=r"count\(\)"):
         both.count(NOW)
@@ -307,8 +335,15 @@ def test_copying_does_not_bring_back_what_is_logged_out_meanwhile(new: MemorySto
 
 
 def test_copying_from_what_cannot_be_gone_through_says_so(new: MemoryStore) -> None:
-    with pytest.raises(Unsupported, match="CookieStore does not offer scan"):
-        list(copy_all(CookieStore(), new, NOW))
+    with pytest.raises(Unsupported, match="Bare does not offer scan"):
+        list(copy_all(Bare(), new, NOW))
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_sessions_in_cookies_cannot_be_moved(swap: bool) -> None:
+    stores: list[Store] = [CookieStore(), MemoryStore()]
+    with pytest.raises(ConfigError, match="nothing can be moved"):
+        MigratingStore(*stores[:: -1 if swap else 1])
 
 
 def test_closing_and_pinging_reach_both(tmp_path: Path) -> None:

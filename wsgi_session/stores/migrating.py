@@ -6,8 +6,9 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 
-from wsgi_session.errors import KeyExists, Unsupported
+from wsgi_session.errors import ConfigError, KeyExists, Unsupported
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps
+from wsgi_session.stores.cookie import CookieStore
 
 #: How often, and after how many seconds each, somebody looks whether a move that another one began is over.
 SETTLE_TRIES = 200
@@ -32,6 +33,9 @@ class MigratingStore(Store):
     """
 
     def __init__(self, new: Store, old: Store) -> None:
+        for store in (new, old):
+            if isinstance(store, CookieStore):
+                raise ConfigError("cookie:// keeps sessions in the browsers: nothing can be moved from or to there.")
         self._new = new
         self._old = old
         self.multiprocess = new.multiprocess and old.multiprocess

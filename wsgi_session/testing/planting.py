@@ -28,8 +28,8 @@ def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str
         session._writing().wanted = True
 
     headers = _visit(middleware, fill, {"wsgi.url_scheme": scheme})
-    cookie = next(value for name, value in headers if name == "Set-Cookie")
-    return cookie.partition(";")[0]
+    # A sealed session may take several cookies.
+    return "; ".join(value.partition(";")[0] for name, value in headers if name == "Set-Cookie")
 
 
 def read(middleware: SessionMiddleware, cookie: str, *, scheme: str = "http") -> dict[str, Any]:
