@@ -270,6 +270,32 @@ def test_a_login_that_is_wrong_is_an_outage_that_shows_no_password(server: Valke
         assert "hunter2" not in f"{caught.value} {caught.value.__cause__} {store!r}"
 
 
+def test_the_commands_that_the_manual_names_are_all_that_it_takes(server: Valkey) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "stores-redis.md").read_text()
+    (line,) = [line for line in manual.splitlines() if line.startswith("+get ")]
+    server.execute("ACL", "SETUSER", "site", "on", ">pw", "~session:*", *line.split())
+    with open_url(f"redis://site:pw@127.0.0.1:{server.port}?wait=1") as waiting:
+        with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+            waiting.create(KEY, record(), NOW)
+        assert waiting.load(KEY, NOW) is not None
+    with open_url(f"redis://site:pw@127.0.0.1:{server.port}") as store:
+        assert isinstance(store, ListsOwners)
+        assert isinstance(store, Scans)
+        store.ping()
+        kept = record()
+        store.create(OTHER, kept, NOW)
+        assert store.touch(OTHER, NOW + 1, NOW + DAY, NOW)
+        write = changed(kept)
+        assert store.replace(OTHER, write, kept.version, NOW) is Outcome.SAVED
+        assert store.rotate(OTHER, NEW, changed(write), write.version, NOW) is Outcome.SAVED
+        with pytest.raises(KeyExists):
+            store.create(NEW, kept, NOW)
+        server.execute("DEL", b"session:" + KEY)
+        assert [key for key, _ in store.of_owner(OWNER, NOW + 3 * 60)] == [NEW]
+        assert [key for key, _ in store.scan(NOW)] == [NEW]
+        assert store.delete(NEW)
+
+
 def test_databases_are_apart(server: Valkey) -> None:
     with (
         open_url(f"redis://127.0.0.1:{server.port}/0") as first,
