@@ -7,11 +7,12 @@ a cookie for what was not stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
+from wsgi_session.events import logger
 from wsgi_session.headers import Headers, add_vary_cookie, is_public, make_private
 from wsgi_session.session import CLOSED, SENT, Session
 
@@ -31,6 +32,8 @@ class Exchange:
     _headers: Headers
     _committed = False
     _late = False
+    # The application raised while its body was sent.
+    _broke_off = False
     _cookies: Sequence[str] = ()
     _server_write: Callable[[bytes], object]
 
@@ -55,7 +58,7 @@ class Exchange:
             if not self._committed:
                 self._commit()
         except StoreUnavailable as error:
-            _close(body)
+            _close_in_outage(body)
             return self._answer_unavailable(error)
         except BaseException:
             self.session._phase = CLOSED
@@ -137,9 +140,16 @@ class Exchange:
             settings = self._backend.settings
             expires = min(record.expires, settings.expires(record.touched, record.created, record.idle))
             max_age = expires - settings.clock() if record.persistent else None
-            self._cookies = self._backend.set_cookies(self._environ, bearer, max_age)
+            self._cookies = self._backend.set_cookies(self._looked_at(), bearer, max_age)
         elif not draft.cookie_due:
-            self._cookies = self._backend.remove_cookies(self._environ)
+            self._cookies = self._backend.remove_cookies(self._looked_at())
+
+    def _looked_at(self) -> Mapping[str, Any]:
+        """Return the environ with the scheme of the first look, by which the cookie was read."""
+        scheme = self.session._scheme
+        if self._environ.get("wsgi.url_scheme") == scheme:
+            return self._environ
+        return {**self._environ, "wsgi.url_scheme": scheme}
 
     def _ours(self, given: Headers) -> tuple[Headers, list[str]]:
         """Return the application's headers with ours, and what had to go; its own list is its own (CVE-2025-7339)."""
@@ -197,8 +207,9 @@ class Exchange:
         if session._phase == CLOSED:
             return
         session._phase = CLOSED
-        failed = self._status is None or self._status[:1] == "5"
+        failed = self._broke_off or self._status is None or self._status[:1] == "5"
         if draft is not None and not failed and (draft.record is not None or draft.dead):
+            draft.late = True
             self._save(draft, late=True)
 
     def sweep(self) -> None:
@@ -216,7 +227,14 @@ class _Body:
         self._sweeping = sweeping
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._chunks)
+        try:
+            yield from self._chunks
+        except GeneratorExit:
+            # The client did not wait for the rest, which is no failure.
+            raise
+        except BaseException:
+            self._exchange._broke_off = True
+            raise
 
     def close(self) -> None:
         try:
@@ -244,6 +262,14 @@ def _first(iterator: Iterator[bytes]) -> Iterator[bytes]:
     for item in iterator:
         yield item
         return
+
+
+def _close_in_outage(body: Iterable[bytes]) -> None:
+    try:
+        _close(body)
+    except Exception:
+        # Most likely over the same outage. The client is told of that one.
+        logger.exception("the response's close() failed in an outage")
 
 
 def _close(body: Iterable[bytes]) -> None:

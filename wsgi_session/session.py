@@ -38,6 +38,8 @@ class Session(MutableMapping[str, Any]):
     _outage: StoreUnavailable | None = None
     _outage_raised = False
     _phase = OPEN
+    # The server's, at the first look: an application that rewrites its environ does not change the cookie's name.
+    _scheme: str | None = None
     _sent_headers: list[tuple[str, str]] = []  # noqa: RUF012  (only ever replaced)
 
     def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
@@ -320,6 +322,7 @@ class Session(MutableMapping[str, Any]):
                 self._outage_raised = True
                 raise
             draft = self._draft = Draft(self._backend, now, ("unavailable", None, None, {}))
+        self._scheme = self._environ.get("wsgi.url_scheme")
         # It is not asked again. It holds this session, and would be a cycle: garbage that only a collection finds.
         self._environ = _NO_ENVIRON
         return draft
@@ -342,10 +345,12 @@ class Session(MutableMapping[str, Any]):
             return draft
         if self._phase == CLOSED:
             raise _closed()
-        if cookie or self._backend.stateless or (draft.record is None and not draft.dead):
+        bearing = draft.record is not None and draft.next_bearer is None
+        if cookie or self._backend.stateless or not (bearing or draft.dead):
             raise HeadersAlreadySent(
                 "this change needs a cookie, and the headers are out: make it before the response's first byte."
             )
+        draft.late = True
         return draft
 
     def _unavailable(self) -> StoreUnavailable:

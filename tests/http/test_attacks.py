@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, SECRET, Browser, Site, log_in, log_out, put, read
+from tests.http.site import ANN, BOB, SECRET, Browser, Server, Site, log_in, log_out, page, put, read
 from tests.http.stores import SERVER
 from tests.http.test_corrupt import damage
-from wsgi_session import Session, StoreUnavailable
+from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable
 from wsgi_session.stores import Record
 from wsgi_session.testing.clock import FakeClock
 
 pytestmark = pytest.mark.needs(SERVER)
+PLAIN = [("Content-Type", "text/plain")]
 MINUTE = 60.0
 
 
@@ -92,6 +94,67 @@ def test_a_slow_write_does_not_revive_what_the_current_settings_ended(make_site:
     assert site.happened("dropped"), site.events
 
 
+# A request that failed.
+
+
+def test_a_rotation_that_a_5xx_put_off_is_not_done_once_its_cookie_cannot_go_out(browser: Browser) -> None:
+    browser.do(put(cart=[1]))
+    refused: list[Exception] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        session = environ["session"]
+        log_in(ANN)(session)
+        start_response("500 Oops", list(PLAIN))
+        yield b"oops"
+        try:
+            session.atomic(lambda data: data.update(errors=1))
+        except HeadersAlreadySent as error:
+            refused.append(error)
+
+    browser.visit(app)
+    assert browser.do(read).result == {"cart": [1]}
+    assert refused
+
+
+@pytest.mark.parametrize("lint", [True, False], ids=["linted", "bare"])
+def test_late_changes_of_a_body_that_raises_are_not_saved(browser: Browser, lint: bool) -> None:
+    browser.do(put(a=1))
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", list(PLAIN))
+        yield b"pa"
+        environ["session"]["a"] = 2
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        browser.visit(app, lint=lint)
+    assert browser.do(read).result == {"a": 1}
+
+
+@pytest.mark.parametrize("method", ["load", "replace"])
+def test_a_body_whose_close_raises_too_is_a_503_all_the_same(site: Site, browser: Browser, method: str) -> None:
+    browser.do(put(a=1))
+    site.calls.fail(method)
+
+    class Body:
+        """What calls ``start_response`` at its first chunk, and fails at its end over the same outage."""
+
+        def __init__(self, session: Session, start_response: Any) -> None:
+            self.session = session
+            self.start_response = start_response
+
+        def __iter__(self) -> Any:
+            self.session["a"] = 2
+            self.start_response("200 OK", list(PLAIN))
+            return iter([b"page"])
+
+        def close(self) -> None:
+            raise ZeroDivisionError("in close")
+
+    answer = browser.visit(lambda environ, start: Body(environ["session"], start), lint=False)
+    assert (answer.code, answer.header("Retry-After")) == (503, "7")
+
+
 # Whose data it is.
 
 
@@ -120,3 +183,53 @@ def test_what_atomic_took_out_of_a_new_session_is_not_saved_at_the_commit(site: 
     answer = browser.do(use)
     assert (answer.result, answer.cookies) == (7, [])
     assert browser.do(read).result == {}
+
+
+# Time and scheme.
+
+
+def test_late_changes_do_not_keep_the_cookie_of_an_active_visitor_from_being_renewed(
+    make_site: MakeSite, clock: FakeClock
+) -> None:
+    browser = make_site(idle_timeout=15 * MINUTE).browser()
+    answer = browser.do(put(a=1))
+    ends = clock() + 15 * MINUTE
+
+    def stream(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        assert environ["session"]["a"]
+        start_response("200 OK", list(PLAIN))
+        yield b"pa"
+        clock.advance(MINUTE)
+        environ["session"]["a"] += 1
+        yield b"ge"
+
+    for _ in range(30):
+        answer = browser.visit(stream)
+        assert answer.code == 200
+        if answer.cookie:
+            ends = clock() - MINUTE + float(answer.cookie.attributes["max-age"])
+        assert clock() < ends, "the browser has let go of the cookie by now"
+    assert browser.do(read).result == {"a": 31}
+
+
+@pytest.mark.parametrize("then", ["http", "https"])
+def test_the_cookie_goes_by_the_scheme_at_the_first_look(browser: Browser, then: str) -> None:
+    first = "https" if then == "http" else "http"
+    change: list[Callable[[Session], Any]] = [put(a=1), put(b=2), log_in(ANN), log_out]
+    names: set[str] = set()
+
+    for function in change:
+
+        def app(environ: dict[str, Any], start_response: Any, function: Any = function) -> Iterable[bytes]:
+            session = environ["session"]
+            assert session.state
+            environ["wsgi.url_scheme"] = then
+            function(session)
+            return page()(environ, start_response)
+
+        request = browser.request(app, **{"wsgi.url_scheme": first})
+        answer = Server([]).run(browser.site.middleware, request)
+        browser.keep(answer, {"wsgi.url_scheme": first})
+        names |= {cookie.name for cookie in answer.cookies}
+    assert browser.jar == {}
+    assert names == {"__Host-sid" if first == "https" else "sid"}
