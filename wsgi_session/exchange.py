@@ -48,7 +48,7 @@ class Exchange:
         body: Iterable[bytes] = ()
         try:
             body = chunks = app(self._environ, self._start_response)
-            if self.session._draft is None and type(body) is list and self._untouched():
+            if not self.session._looked and type(body) is list and self._untouched():
                 # Nothing to save, nothing to add, nothing to do at its end.
                 return body
             if self._status is None:
@@ -89,7 +89,7 @@ class Exchange:
     def _untouched(self) -> bool:
         """Pass the answer on as it is, as nobody looked at the session; return whether that could be done."""
         session, status = self.session, self._status
-        if session._outage is not None or status is None or self._committed:
+        if status is None or self._committed:
             return False
         self._committed = True
         session._leave(self._headers)
@@ -105,7 +105,7 @@ class Exchange:
         session = self.session
         draft = session._draft
         headers = self._headers
-        if draft is not None or session._outage is not None:
+        if session._looked:
             if status[:1] == "5":
                 if session._outage_raised:
                     raise session._unavailable()
@@ -153,7 +153,7 @@ class Exchange:
 
     def _ours(self, given: Headers) -> tuple[Headers, list[str]]:
         """Return the application's headers with ours, and what had to go; its own list is its own (CVE-2025-7339)."""
-        if self.session._draft is None and self.session._outage is None:
+        if not self.session._looked:
             return given, []
         headers = list(given)
         dropped: list[str] = []

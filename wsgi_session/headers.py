@@ -10,6 +10,8 @@ Headers = list[tuple[str, str]]
 _DIRECTIVE = re.compile(r'\s*([^\s=,]+)\s*(?:=\s*(?:"(?:[^"\\]|\\.)*"?|[^\s,]*))?[^,]*')
 _SHARED = frozenset({"public", "s-maxage", "immutable"})
 _MARKS_PUBLIC = frozenset({"public", "s-maxage"})
+# What a CDN is told when it is to keep nothing.
+_KEEPS_OUT = frozenset({"no-store", "private"})
 # What any of the headers that matter here ends with.
 _ENDINGS = ("control", "expires")
 _CDN_HEADERS = frozenset({"surrogate-control", "edge-control", "x-accel-expires"})
@@ -38,7 +40,7 @@ def is_public(headers: Headers) -> bool:
         if lower == "cache-control":
             if not _MARKS_PUBLIC.isdisjoint(_names(value)):
                 return True
-        elif _is_cdn(lower):
+        elif _is_cdn(lower) and value.strip() != "0" and _KEEPS_OUT.isdisjoint(_names(value)):
             return True
     return False
 

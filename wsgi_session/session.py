@@ -38,6 +38,8 @@ class Session(MutableMapping[str, Any]):
     _outage: StoreUnavailable | None = None
     _outage_raised = False
     _phase = OPEN
+    # Whether anybody looked, also if that failed: the answer depends on the cookie then.
+    _looked = False
     # The server's, at the first look: an application that rewrites its environ does not change the cookie's name.
     _scheme: str | None = None
     _sent_headers: list[tuple[str, str]] = []  # noqa: RUF012  (only ever replaced)
@@ -301,6 +303,7 @@ class Session(MutableMapping[str, Any]):
         """Load the session: the one time that this request does."""
         if self._outage is not None:
             raise self._unavailable()
+        self._looked = True
         if self._phase != OPEN:
             if is_public(self._sent_headers):
                 raise HeadersAlreadySent(

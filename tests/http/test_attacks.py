@@ -18,6 +18,7 @@ from wsgi_session.testing.clock import FakeClock
 pytestmark = pytest.mark.needs(SERVER)
 PLAIN = [("Content-Type", "text/plain")]
 MINUTE = 60.0
+OLDER = "0f2d5c1e9b7a4a66b1c3d8e2f4a59607"
 
 
 # Answers of the store that come late, or never.
@@ -64,15 +65,29 @@ def test_a_logout_after_a_value_that_cannot_be_read_ends_the_session_too(site: S
 
 
 def test_a_renewed_signature_does_not_come_after_the_cookie_of_a_login(make_site: MakeSite) -> None:
-    before = make_site(secret="an older secret of at least 32 bytes").browser()
+    before = make_site(secret=OLDER).browser()
     before.do(put(cart=[1]))
-    site = make_site(secret=[SECRET, "an older secret of at least 32 bytes"])
+    site = make_site(secret=[SECRET, OLDER])
     browser, slow = site.browser(), site.browser()
     browser.jar, slow.jar = dict(before.jar), dict(before.jar)
 
     def meanwhile(session: Session) -> None:
         assert session["cart"] == [1]
         browser.do(log_in(ANN))
+
+    assert slow.do(meanwhile).cookies == []
+
+
+def test_a_renewed_signature_that_atomic_earned_does_not_come_after_a_logout(make_site: MakeSite) -> None:
+    before = make_site(secret=OLDER).browser()
+    before.do(put(stock=1))
+    site = make_site(secret=[SECRET, OLDER])
+    browser, slow = site.browser(), site.browser()
+    browser.jar, slow.jar = dict(before.jar), dict(before.jar)
+
+    def meanwhile(session: Session) -> None:
+        session.atomic(lambda data: data.update(stock=0))
+        browser.do(log_out)
 
     assert slow.do(meanwhile).cookies == []
 
@@ -233,3 +248,53 @@ def test_the_cookie_goes_by_the_scheme_at_the_first_look(browser: Browser, then:
         names |= {cookie.name for cookie in answer.cookies}
     assert browser.jar == {}
     assert names == {"__Host-sid" if first == "https" else "sid"}
+
+
+# What caches are told.
+
+
+@pytest.mark.parametrize("body", [list, iter], ids=["a list", "an iterator"])
+def test_an_answer_after_a_look_that_failed_varies_by_the_cookie_too(
+    make_site: MakeSite, body: Callable[[list[bytes]], Iterable[bytes]]
+) -> None:
+    def broken(session: Session) -> bool:
+        raise ZeroDivisionError
+
+    browser = make_site(validate=broken).browser()
+    browser.do(log_in(ANN))
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        try:
+            greeting = environ["session"]["user"]["name"]
+        except ZeroDivisionError:
+            greeting = "stranger"
+        start_response("200 OK", list(PLAIN))
+        return body([greeting.encode()])
+
+    answer = browser.visit(app, lint=False)
+    assert (answer.body, answer.header("Vary")) == (b"stranger", "Cookie")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        ("CDN-Cache-Control", "no-store"),
+        ("Cloudflare-CDN-Cache-Control", "max-age=0, private"),
+        ("Surrogate-Control", "No-Store"),
+        ("X-Accel-Expires", " 0"),
+    ],
+)
+def test_activity_is_noted_under_answers_that_keep_a_cdn_out(
+    make_site: MakeSite, clock: FakeClock, header: tuple[str, str]
+) -> None:
+    browser = make_site(idle_timeout=30 * MINUTE).browser()
+    browser.do(put(a=1))
+    for _ in range(4):
+        clock.advance(10 * MINUTE)
+
+        def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            environ["session"].get("a")
+            return page([b"page"], "200 OK", header)(environ, start_response)
+
+        browser.visit(app)
+    assert browser.do(read).result == {"a": 1}
