@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_a_cluster_whose_primary_dies_goes_on_with_its_replica_and_every_acknowl
 def test_a_key_is_found_while_its_slot_moves_and_after(cluster: ValkeyCluster, store: Store) -> None:
     def node_of(slot: int) -> tuple[Valkey, Valkey]:
         """Return the node that serves ``slot``, and another primary."""
-        primaries = [node for node in cluster.nodes if "role:master" in node.execute("INFO", "replication")]
+        primaries = _primaries(cluster)
         serving = [node for node in primaries if node.execute("CLUSTER", "COUNTKEYSINSLOT", slot)]
         return serving[0], next(node for node in primaries if node is not serving[0])
 
@@ -136,11 +137,104 @@ def test_a_key_is_found_while_its_slot_moves_and_after(cluster: ValkeyCluster, s
     assert store.delete(key)
 
 
+@contextmanager
+def silent(cluster: ValkeyCluster, key: bytes) -> Iterator[None]:
+    """Let the node that serves ``key`` answer nobody."""
+    (node,) = [node for node in _primaries(cluster) if _serves_key(node, key)]
+    node.pause()
+    try:
+        yield
+    finally:
+        node.resume()
+
+
+def _primaries(cluster: ValkeyCluster) -> list[Valkey]:
+    return [node for node in cluster.nodes if "role:master" in node.execute("INFO", "replication")]
+
+
+def _serves_key(node: Valkey, key: bytes) -> bool:
+    (mine,) = [line for line in node.execute("CLUSTER", "NODES").splitlines() if "myself" in line]
+    return _serves(mine, slot_of(key))
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[ValkeyCluster]:
+    """A cluster that leaves a silent primary in its place."""
+    cluster = ValkeyCluster(timeout=60_000)
+    cluster.start()
+    yield cluster
+    cluster.remove()
+
+
+@pytest.fixture
+def hasty(patient: ValkeyCluster) -> Iterator[Store]:
+    from wsgi_session.stores.redis_urls import open_url
+
+    with open_url(patient.url + "?timeout=0.3") as store:
+        yield store
+
+
+def two_keys_elsewhere(cluster: ValkeyCluster, owner: bytes) -> tuple[bytes, bytes]:
+    """Return two keys on two nodes, neither of which has the owner's index."""
+    others = [node for node in _primaries(cluster) if not _serves_key(node, b"owner:" + owner)]
+    found = [next(key for key in (os.urandom(32) for _ in count()) if _serves_key(node, key)) for node in others]
+    return found[0], found[1]
+
+
+def test_what_is_saved_and_ended_is_so_though_the_owners_index_does_not_answer(
+    patient: ValkeyCluster, hasty: Store
+) -> None:
+    assert isinstance(hasty, ListsOwners)
+    owner = os.urandom(32)
+    key, new = two_keys_elsewhere(patient, owner)
+    kept = record(owner=owner)
+    hasty.create(key, kept, NOW)
+    with silent(patient, b"owner:" + owner):
+        write = changed(kept)._replace(expires=NOW + 9999)
+        assert hasty.replace(key, write, kept.version, NOW) is Outcome.SAVED
+        assert hasty.touch(key, NOW, NOW + 99999, NOW)
+        with pytest.raises(StoreUnavailable):
+            hasty.create(new, record(owner=owner), NOW)
+        assert hasty.load(new, NOW) is None, "what cannot be listed is not there"
+        assert hasty.delete(key)
+        assert hasty.load(key, NOW) is None
+        with pytest.raises(StoreUnavailable):
+            hasty.of_owner(owner, NOW)
+    assert hasty.of_owner(owner, NOW) == []
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_rotation_that_was_cut_in_two_comes_to_its_end_when_it_is_made_again(
+    patient: ValkeyCluster, hasty: Store, ended: bool
+) -> None:
+    assert isinstance(hasty, ListsOwners)
+    owner = os.urandom(32)
+    old, new = two_keys_elsewhere(patient, owner)
+    kept = record(owner=owner)
+    hasty.create(old, kept, NOW)
+    write = changed(kept)
+    with silent(patient, old):
+        with pytest.raises(StoreUnavailable) as caught:
+            hasty.rotate(old, new, write, kept.version, NOW)
+        assert caught.value.answer_lost
+        with pytest.raises(StoreUnavailable):
+            hasty.of_owner(owner, NOW)
+    if ended:
+        # By somebody who lists the owner's sessions, as revoke_all does.
+        for key, _ in hasty.of_owner(owner, NOW):
+            hasty.delete(key)
+    outcome = hasty.rotate(old, new, write, kept.version, NOW)
+    assert outcome is (Outcome.GONE if ended else Outcome.SAVED)
+    assert hasty.load(old, NOW) is None
+    assert hasty.load(new, NOW) == (None if ended else write)
+    assert [key for key, _ in hasty.of_owner(owner, NOW)] == ([] if ended else [new])
+
+
 def test_nodes_that_send_us_round_in_a_circle_are_an_outage(cluster: ValkeyCluster, store: Store) -> None:
     key = b"c" * 32
     slot = slot_of(key)
     store.load(key, NOW)
-    serving = [node for node in cluster.nodes if "role:master" in node.execute("INFO", "replication")]
+    serving = _primaries(cluster)
     names = [node.execute("CLUSTER", "MYID") for node in serving]
     owner = next(line.split()[0] for line in serving[0].execute("CLUSTER", "NODES").splitlines() if _serves(line, slot))
     first = names.index(owner)
@@ -177,9 +271,10 @@ def test_a_cluster_that_is_not_there_is_an_outage_until_it_is() -> None:
 
 def test_slots_that_nobody_serves_are_an_outage_of_their_sessions_only(cluster: ValkeyCluster, store: Store) -> None:
     keys = [b"%032d" % number for number in range(1000, 1064)]
-    primaries = [node for node in cluster.nodes if "role:master" in node.execute("INFO", "replication")]
     slot = slot_of(keys[0])
-    for node in cluster.nodes:
+    # Its own node first, which otherwise tells the others that it still has the slot.
+    (serving,) = [node for node in _primaries(cluster) if _serves_key(node, keys[0])]
+    for node in sorted(cluster.nodes, key=lambda node: node is not serving):
         node.execute("CLUSTER", "DELSLOTS", slot)
     try:
         for fresh in (store, open_store(cluster.url)):
@@ -189,7 +284,7 @@ def test_slots_that_nobody_serves_are_an_outage_of_their_sessions_only(cluster: 
                 others = [key for key in keys if slot_of(key) != slot]
                 assert [fresh.load(key, NOW) for key in others] == [None] * len(others)
     finally:
-        primaries[0].execute("CLUSTER", "ADDSLOTS", slot)
+        serving.execute("CLUSTER", "ADDSLOTS", slot)
     cluster.wait_until_whole()
 
 

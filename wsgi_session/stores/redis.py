@@ -94,7 +94,7 @@ class RedisStore(Store):
         # Not repeatable: CONFLICT would then mean "not applied", or "applied, and somebody wrote after it".
         result = self._run(REPLACE, self._prefix + key, change, record.data, self._inside, repeatable=False)
         if self._index is not None and isinstance(result, bytes):
-            self._index.enter(result, key, now, record.expires)
+            self._index.extend(result, key, now, record.expires)
             return Outcome.SAVED
         return _OUTCOMES[result]
 
@@ -110,7 +110,7 @@ class RedisStore(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         result = self._run(TOUCH, self._prefix + key, pack_touch(touched, expires, now), self._inside)
         if self._index is not None and isinstance(result, bytes):
-            self._index.enter(result, key, now, expires)
+            self._index.extend(result, key, now, expires)
         return bool(result != GONE)
 
     def delete(self, key: bytes) -> bool:

@@ -54,8 +54,12 @@ class Cluster:
         for name in names:
             of_node[self._node_of(name)].append(name)
         values: dict[bytes, Any] = {}
-        for node, its in of_node.items():
-            values.update(zip(its, node.get(its), strict=True))
+        try:
+            for node, its in of_node.items():
+                values.update(zip(its, node.get(its), strict=True))
+        except StoreUnavailable:
+            self._map.outdated = True
+            raise
         for name, value in values.items():
             if isinstance(value, ResponseError):  # Redirected, most likely.
                 values[name] = self.call(name, b"GET", name)
@@ -128,8 +132,11 @@ class _Map:
             self._made, self._pid = client, os.getpid()
         if self.outdated and self._asking.acquire(blocking=False):
             try:
-                self._ask(client.nodes_manager.initialize)
                 self.outdated = False
+                self._ask(client.nodes_manager.initialize)
+            except BaseException:
+                self.outdated = True
+                raise
             finally:
                 self._asking.release()
         return client

@@ -7,9 +7,10 @@ dies in between is an entry without a record, and goes when the owner's sessions
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-from wsgi_session.errors import KeyExists
+from wsgi_session.errors import KeyExists, StoreUnavailable
 from wsgi_session.stores import Outcome, Record
 from wsgi_session.stores.redis_cluster import Cluster
 from wsgi_session.stores.redis_records import moved, pack, pack_time, pack_times, pack_versions, unpack
@@ -42,13 +43,19 @@ class Index:
         self._run = run
 
     def enter(self, owner: bytes, key: bytes, now: float, expires: float) -> None:
-        """List ``key`` for at least as long as a record that dies at ``expires``."""
+        """List ``key`` for at least as long as a record that dies at ``expires``: before there is one."""
         self._run(ENLIST, self._prefix + OWNER + owner, key, pack_times(now, expires))
 
+    def extend(self, owner: bytes, key: bytes, now: float, expires: float) -> None:
+        """The same when a record has been renewed. Best effort: the list lives for twice as long as its sessions."""
+        with suppress(StoreUnavailable):
+            self.enter(owner, key, now, expires)
+
     def strike(self, owner: bytes, key: bytes) -> None:
-        """Take ``key`` off the list."""
+        """Take ``key`` off the list when its record is gone. Best effort: what stays goes with the next look."""
         name = self._prefix + OWNER + owner
-        self._call(name, b"ZREM", name, key, writes=True)
+        with suppress(StoreUnavailable):
+            self._call(name, b"ZREM", name, key, writes=True)
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         """Rotate in two steps: the new record first, then the old one, if it is still what it was, into a marker.
@@ -62,12 +69,17 @@ class Index:
         created = self._run(CREATE, after, pack(record), pack_time(now), b"")
         if created == EXISTS:
             raise KeyExists("a live session is already under the new key: draw another token")
-        result = self._run(MOVE, before, pack_versions(version, record.version, now), moved(record.version), b"")
-        if result == AGAIN and created == DONE:
-            # Both steps had been taken before, and since then somebody has ended the session.
-            result = GONE
+        try:
+            result = self._run(MOVE, before, pack_versions(version, record.version, now), moved(record.version), b"")
+            if result == AGAIN and created == DONE:
+                # Both steps had been taken before, and since then somebody has ended the session.
+                result = GONE
+            if result in (GONE, CONFLICT):
+                self._run(UNDO, after, record.version)
+        except StoreUnavailable as error:
+            error.answer_lost = True  # There are two records now. The same call, made again, brings it to an end.
+            raise
         if result in (GONE, CONFLICT):
-            self._run(UNDO, after, record.version)
             if record.owner is not None:
                 self.strike(record.owner, new)
             return Outcome.GONE if result == GONE else Outcome.CONFLICT
