@@ -28,7 +28,8 @@ from wsgi_session import (
 EVIL = [
     "//evil.example", "///evil.example", "/\\evil.example", "\\\\\\evil.example", "/\t/evil.example",
     "/\r\n/evil.example", "https:evil.example", "https://evil.example", "javascript:alert(1)",
-    "/%2f%2fevil.example", "/%09/evil.example", "/%5cevil.example", "/.//evil.example", "/..//evil.example", "/x/..//evil.example", *PAYLOADS,
+    "/%2f%2fevil.example", "/%09/evil.example",
+    "/%5cevil.example", "/.//evil.example", "/..//evil.example", "/x/..//evil.example", *PAYLOADS,
 ]  # fmt: skip
 
 

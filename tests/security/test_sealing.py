@@ -184,6 +184,18 @@ def test_of_several_secrets_the_first_signs_and_all_verify(make_site: MakeSite) 
     assert opened_by(new, before.header) == {}
 
 
+@case(29)
+def test_processes_that_are_replaced_one_by_one_all_open_the_new_secrets_cookies(make_site: MakeSite) -> None:
+    """Where processes are replaced one by one, `[old, new]` signs as before and opens what the next step signs."""
+    first, second = make_site(secret=[OLD_SECRET, SECRET]), make_site(secret=[SECRET, OLD_SECRET])
+    browser = first.browser()
+    browser.do(put(k=1))
+    assert opened_by(make_site(secret=OLD_SECRET), browser.header) == {"k": 1}
+    moving = with_cookies_of(second, browser)
+    moving.do(put(k=2))
+    assert opened_by(first, moving.header) == {"k": 2}
+
+
 @case(30)
 @pytest.mark.parametrize(
     "secret", [None, "", b"", [], "secret", "x" * 31, "changeme" * 9, "Secret " + "x" * 40, [SECRET, ""]]

@@ -1,0 +1,44 @@
+"""The table of docs/security.md is made from the tests, and no case is missing."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+
+from tests.security import table
+
+#: How many cases there are.
+CASES = 57
+TESTS = [test for file in table.FILES for test in table.tests_of(file)]
+
+
+def test_the_page_holds_the_table_as_the_tests_are() -> None:
+    """If this fails: python -m tests.security.table"""
+    assert table.PAGE.read_text("utf-8") == table.page()
+
+
+def test_every_case_has_a_test_and_is_told_once() -> None:
+    told = Counter(number for test in TESTS for number in test.happened)
+    assert dict(told) == dict.fromkeys(range(1, CASES + 1), 1)
+    assert {number for test in TESTS for number in test.numbers} == set(told)
+    assert [test.name for test in TESTS if not set(test.happened) <= set(test.numbers)] == []
+
+
+def test_every_test_of_a_case_says_its_promise_and_why_it_leaves_a_store_out() -> None:
+    assert [test.name for test in TESTS if not test.promise] == []
+    left_out = {test.name for test in TESTS if "but `cookie://`" in test.over or "sweep" in test.over}
+    assert left_out == {test.name for test in TESTS if test.why_not}
+
+
+def test_every_test_of_these_files_names_its_case() -> None:
+    written = []
+    for file in table.FILES:
+        tree = ast.parse((table.FOLDER / f"test_{file}.py").read_text("utf-8"))
+        written += [node.name for node in tree.body if getattr(node, "name", "").startswith("test_")]
+    assert sorted(written) == sorted(test.name for test in TESTS)
+    assert len(set(written)) == len(written)
+
+
+def test_no_group_is_left_out() -> None:
+    there = {path.name for path in table.FOLDER.glob("test_*.py")}
+    assert there == {f"test_{file}.py" for file in table.FILES} | {"test_table.py"}
