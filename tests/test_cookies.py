@@ -39,6 +39,8 @@ pieces = st.lists(st.sampled_from(["sid", "=", ";", "; ", " ", "\t", "x", '"', "
 @example("sid=a; sid=b;\tsid=c ;xsid=d")
 @example("sid=sid=a")
 @example("=sid=a")
+@example("x;sid=a\xa0")
+@example("x;sid=\x0ba")
 def test_a_header_is_split_at_semicolons_trimmed_of_spaces_and_tabs_and_compared_byte_for_byte(header: str) -> None:
     assert SID.read(header) == by_the_book("sid", header)
 

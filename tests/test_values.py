@@ -152,6 +152,14 @@ def test_what_is_written_again_after_a_clear_is_kept(value: Any) -> None:
     assert merged(values, {"a": value, "b": 2}) == {"a": value}
 
 
+def test_what_becomes_what_it_was_after_a_clear_is_kept() -> None:
+    values = loaded(a=[1], b=2)
+    values.clear()
+    values.assign("a", [])
+    values.get("a").append(1)
+    assert merged(values, {"a": [1], "b": 2}) == {"a": [1]}
+
+
 def test_clearing_what_is_empty_is_no_change() -> None:
     values = Values({})
     values.clear()

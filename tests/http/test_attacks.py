@@ -190,6 +190,17 @@ def test_a_new_login_of_the_same_user_keeps_the_data_though_the_user_was_changed
     assert browser.do(read).result == {"user": ANN, "cart": [1]}
 
 
+def test_a_login_is_as_old_as_its_call_and_not_as_its_save(site: Site, browser: Browser, clock: FakeClock) -> None:
+    def slowly(session: Session) -> Any:
+        log_in(ANN)(session)
+        clock.advance(5)
+        return session.created
+
+    told = browser.do(slowly).result
+    assert browser.do(lambda session: session.created).result == told
+    assert [info.created for info in site.middleware.sessions.of(ANN)] == [told]
+
+
 def test_what_atomic_took_out_of_a_new_session_is_not_saved_at_the_commit(site: Site, browser: Browser) -> None:
     def use(session: Session) -> Any:
         session["code"] = 7
