@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 
@@ -282,6 +282,23 @@ def test_what_a_store_does_not_offer_is_said(command: str, message: str, monkeyp
     result = run(command, "bare://")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr.startswith(f"Error: {message}")
+
+
+def test_stats_of_a_store_that_cannot_count_looks_at_every_session(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.time()
+
+    class Uncounted(Bare):
+        def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+            for number in range(BATCH + 5):
+                namespace = "admin" if number < 3 else "sid"
+                yield b"%032d" % number, Record(b"", b"", "h", now, now, now + HOUR, namespace=namespace)
+
+    assert len(list(Uncounted().scan(now))) == BATCH + 5
+    monkeypatch.setattr(commands, "open_store", lambda url: Uncounted())
+    result = run("stats", "bare://")
+    assert (result.exit_code, result.stdout) == (0, f"live sessions: {BATCH + 5}\n")
+    assert "cannot count: looking at every session" in result.stderr
+    assert run("stats", "bare://", "--namespace", "admin").stdout == "live sessions: 3\n"
 
 
 def test_no_error_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:

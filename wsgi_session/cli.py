@@ -18,7 +18,7 @@ import click
 
 from wsgi_session.errors import ConfigError, SessionError, Unsupported
 from wsgi_session.keygen import new_secret
-from wsgi_session.stores import Counts, Store, Sweeps
+from wsgi_session.stores import Counts, Scans, Store, Sweeps
 from wsgi_session.stores.migrating import copy_all
 from wsgi_session.stores.sqlite import SQLiteStore
 from wsgi_session.stores.urls import open_store
@@ -87,11 +87,30 @@ def ping(url: str) -> None:
 @store_url
 @click.option("--namespace", metavar="NAME", help="Only sessions of the middleware with this cookie name.")
 def stats(url: str, namespace: str | None) -> None:
-    """Print how many sessions are alive."""
+    """Print how many sessions are alive.
+
+    Where the engine cannot count by itself (Redis), every session is looked at.
+    """
     with opened(url) as store:
-        if not isinstance(store, Counts):
+        if isinstance(store, Counts):
+            live = store.count(time.time(), namespace)
+        elif isinstance(store, Scans):
+            click.echo(f"{type(store).__name__} cannot count: looking at every session.", err=True)
+            live = count_by_scan(store, namespace)
+        else:
             raise Unsupported(f"{type(store).__name__} cannot count its sessions.", operation="count")
-        click.echo(f"live sessions: {store.count(time.time(), namespace)}")
+        click.echo(f"live sessions: {live}")
+
+
+def count_by_scan(store: Scans, namespace: str | None) -> int:
+    """Count the sessions of ``namespace`` (``None``: all) one by one."""
+    live = 0
+    for looked, (_, record) in enumerate(store.scan(time.time()), 1):
+        live += namespace is None or record.namespace == namespace
+        if looked % BATCH == 0:
+            show_progress(f"{looked} looked at ...")
+    show_progress("")
+    return live
 
 
 @cli.command()
