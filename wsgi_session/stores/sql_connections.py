@@ -7,7 +7,6 @@ SQLAlchemy's pool, without its engine: the engine's reset on return would cost a
 from __future__ import annotations
 
 import os
-import select
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +15,7 @@ from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import PoolProxiedConnection
 
 from wsgi_session.stores.sql_drivers import Driver
+from wsgi_session.stores.sql_sockets import READ, ready
 
 #: Seconds after which a connection is replaced: firewalls forget those that are older, without a word.
 RECYCLE = 1800
@@ -72,7 +72,7 @@ class Connections:
         """Let the pool open another connection in the place of one that the server has closed."""
         descriptor = self._driver.descriptor(connection)
         # A server says nothing on an idle connection, but that it ends.
-        if descriptor is not None and _readable(descriptor):
+        if descriptor is not None and ready(descriptor, READ, 0):
             raise InvalidatePoolError("the server has closed the connection")
 
 
@@ -96,11 +96,3 @@ def from_engine(engine: Engine) -> Connect:
         return proxy.dbapi_connection
 
     return connect
-
-
-def _readable(descriptor: int) -> bool:
-    if hasattr(select, "poll"):
-        poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        return bool(poll.poll(0))
-    return bool(select.select([descriptor], [], [], 0)[0])

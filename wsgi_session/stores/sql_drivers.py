@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 from collections.abc import Collection, Generator, Sequence
+from functools import partial
 from typing import Any
 
 from sqlalchemy import URL
 from sqlalchemy.engine import Dialect
+
+from wsgi_session.stores.sql_sockets import drive
 
 #: By the scheme alone. Any other driver is named: ``postgresql+psycopg2://``.
 DEFAULT_DRIVERS = {
@@ -87,15 +89,8 @@ class Psycopg(Driver):
     def adopt(self, connection: Any) -> None:
         super().adopt(connection)
         # A statement_timeout would be a startup option, which PgBouncer refuses, or a SET, which it hands to whoever
-        # comes next; and neither helps against a server that hangs.
-        wait = connection.wait
-
-        def wait_a_while(generator: Generator[Any, Any, Any], *arguments: Any, **named: Any) -> Any:
-            return wait(
-                _until(time.monotonic() + self.timeout, generator, connection, self.timeout), *arguments, **named
-            )
-
-        connection.wait = wait_a_while
+        # comes next; and neither helps against a server that hangs. (psycopg 3.2 itself waits for ever.)
+        connection.wait = partial(_wait, connection, self.timeout)
         # A prepared statement lives in one server process, and each transaction behind PgBouncer may have another one.
         # Whoever stands between cannot know the number of a process which it has yet to choose.
         (process,) = self.cursor(connection).execute("SELECT pg_backend_pid()").fetchone()
@@ -153,19 +148,12 @@ def _number(error: Exception) -> object:
     return error.args[0] if error.args else None
 
 
-def _until(
-    deadline: float, generator: Generator[Any, Any, Any], connection: Any, timeout: float
-) -> Generator[Any, Any, Any]:
-    """Pass everything on between psycopg and what waits for the socket, which comes by ten times a second."""
+def _wait(connection: Any, timeout: float, generator: Generator[int, int, Any], *_: Any, **__: Any) -> Any:
+    """Stand in for the connection's own ``wait``, whose intervals are of no use here."""
     from psycopg import OperationalError
 
     try:
-        wanted = next(generator)
-        while True:
-            ready = yield wanted
-            if not ready and time.monotonic() > deadline:
-                connection.close()
-                raise OperationalError(f"no answer within {timeout:g} s")
-            wanted = generator.send(ready)
-    except StopIteration as done:
-        return done.value
+        return drive(generator, connection.pgconn.socket, timeout)
+    except TimeoutError as error:
+        connection.close()
+        raise OperationalError(str(error)) from None
