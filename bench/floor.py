@@ -20,8 +20,11 @@ from typing import Any
 
 from bench.payload import HEADERS, LARGE, NOBODY, SMALL, VISITS, App, untouched
 
-Get = Callable[[str], "str | None"]
+Get = Callable[[str], "str | bytes | None"]
 Put = Callable[[str, str], Any]
+
+#: Seconds that a session stays in Redis without a write: 30 days, as long as its cookie.
+AGE = 2_592_000
 
 
 def applications(get: Get, insert: Put, update: Put) -> dict[str, App]:
@@ -140,5 +143,39 @@ def sqlite(folder: Path) -> tuple[dict[str, App], sqlite3.Connection]:
 
     def update(token: str, data: str) -> None:
         execute("UPDATE sessions SET data = ? WHERE token = ?", (data, token))
+
+    return applications(get, insert, update), connection
+
+
+def redis(url: str) -> tuple[dict[str, App], Any]:
+    """Return the floor's applications over redis-py as it comes (GET; SET with EX), and the client."""
+    from redis import Redis
+
+    client = Redis.from_url(url)
+    set_ = client.set
+
+    def put(token: str, data: str) -> None:
+        set_(token, data, ex=AGE)
+
+    return applications(client.get, put, put), client
+
+
+def postgresql(url: str) -> tuple[dict[str, App], Any]:
+    """Return the floor's applications over one connection of psycopg in autocommit, and the connection."""
+    import psycopg
+
+    connection = psycopg.connect(url, autocommit=True)
+    connection.execute("CREATE TABLE floor (token TEXT PRIMARY KEY, data TEXT)")
+    execute = connection.execute
+
+    def get(token: str) -> str | None:
+        row = execute("SELECT data FROM floor WHERE token = %s", (token,)).fetchone()
+        return None if row is None else row[0]
+
+    def insert(token: str, data: str) -> None:
+        execute("INSERT INTO floor VALUES (%s, %s)", (token, data))
+
+    def update(token: str, data: str) -> None:
+        execute("UPDATE floor SET data = %s WHERE token = %s", (data, token))
 
     return applications(get, insert, update), connection

@@ -2,7 +2,8 @@
 
 A contender brings one WSGI application for each of ``payload.WORKS``, and the same application without a session, which
 is taken off. All that need an engine get the same one with the same settings: SQLite in WAL mode with
-``synchronous=NORMAL``, whatever they would choose by themselves. Everything else is as it comes.
+``synchronous=NORMAL``, whatever they would choose by themselves; one Valkey; one PostgreSQL. Everything else is as it
+comes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench import floor
+from bench import floor, servers
 from bench.payload import HEADERS, LARGE, NOBODY, SMALL, VISITS, WORKS, App, untouched
 
 SECRET = "for-the-bench-only-5d0c2b7f9e1a4836c7d8e9f0a1b2c3d4"
@@ -22,10 +23,12 @@ MANY = 1_000_000
 
 
 class Contender:
-    """Somebody who keeps sessions. Raises ``ImportError`` at construction where its packages are missing."""
+    """Somebody who keeps sessions. Raises ``ImportError`` at construction where a package or the server is missing."""
 
     #: "who-engine": what ``--only`` takes and the tables show.
     name: ClassVar[str]
+    #: Whether it can keep the large session.
+    keeps_large: ClassVar[bool] = True
 
     def __init__(self, folder: Path) -> None:
         """Set up everything, in ``folder`` if it needs files."""
@@ -52,6 +55,28 @@ class FloorSQLite(Contender):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.applications, self.connection = floor.sqlite(folder)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class FloorRedis(Contender):
+    name = "floor-redis"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.applications, self.client = floor.redis(servers.valkey())
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class FloorPostgreSQL(Contender):
+    name = "floor-postgresql"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.applications, self.connection = floor.postgresql(servers.postgresql())
 
     def close(self) -> None:
         self.connection.close()
@@ -120,6 +145,36 @@ class OursSQLite(Ours):
         return SQLiteStore(folder / "ours.db")
 
 
+class OursRedis(Ours):
+    name = "ours-redis"
+
+    def make_store(self, folder: Path) -> Any:
+        from wsgi_session.stores.redis_urls import open_url
+
+        return open_url(servers.valkey())
+
+
+class OursPostgreSQL(Ours):
+    name = "ours-postgresql"
+
+    def make_store(self, folder: Path) -> Any:
+        from wsgi_session.stores.sql import open_url
+
+        return open_url(servers.postgresql())
+
+
+class OursCookie(Ours):
+    name = "ours-cookie"
+    keeps_large = False
+
+    def make_store(self, folder: Path) -> Any:
+        import cryptography  # noqa: F401 (whose absence is to be an ImportError)
+
+        from wsgi_session.stores.cookie import open_url
+
+        return open_url("cookie://")
+
+
 class Beaker(Contender):
     """Beaker's ``SessionMiddleware``, signed, saved by ``session.save()`` where something was written."""
 
@@ -183,6 +238,13 @@ class BeakerSQLite(Beaker):
         }
 
 
+class BeakerRedis(Beaker):
+    name = "beaker-redis"
+
+    def options(self, folder: Path) -> dict[str, Any]:
+        return {"session.type": "ext:redis", "session.url": servers.valkey()}
+
+
 class FlaskSession(Contender):
     """Flask-Session on Flask; what is taken off is the same Flask application without it."""
 
@@ -236,12 +298,7 @@ class FlaskSession(Contender):
 
         site, plain = build(extend), build(lambda site: None)
         self.applications = dict.fromkeys(WORKS, site.wsgi_app)
-
-        def bare(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-            environ["PATH_INFO"] = "/untouched"
-            return plain.wsgi_app(environ, start_response)
-
-        self.bare = bare
+        self.bare = _always_untouched(plain.wsgi_app)
 
     def configure(self, site: Any, folder: Path) -> None:
         raise NotImplementedError
@@ -267,6 +324,129 @@ class FlaskSessionSQLite(FlaskSession):
         site.config.update(SESSION_TYPE="sqlalchemy", SESSION_SQLALCHEMY=SQLAlchemy(site))
 
 
+class FlaskSessionRedis(FlaskSession):
+    name = "flask-session-redis"
+
+    def configure(self, site: Any, folder: Path) -> None:
+        from redis import Redis
+
+        self.client = Redis.from_url(servers.valkey())
+        site.config.update(SESSION_TYPE="redis", SESSION_REDIS=self.client)
+
+    def close(self) -> None:
+        self.client.close()
+
+
+class DjangoRedis(Contender):
+    """Django's sessions in its Redis cache; what is taken off is the same site without their middleware."""
+
+    name = "django-redis"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        import django
+        from django.conf import settings
+        from django.core.cache.backends.redis import RedisCache
+        from django.core.handlers.wsgi import WSGIHandler
+        from django.http import HttpRequest, HttpResponse
+        from django.urls import path
+
+        def answer(body: str) -> HttpResponse:
+            return HttpResponse(body, headers=dict(HEADERS))
+
+        def untouched(request: HttpRequest) -> HttpResponse:
+            return answer(NOBODY)
+
+        def read(request: Any) -> HttpResponse:
+            return answer(request.session.get("email", NOBODY))
+
+        def read_nested(request: Any) -> HttpResponse:
+            return answer(request.session["user"]["email"])
+
+        def write(request: Any) -> HttpResponse:
+            visits = request.session["visits"] = request.session["visits"] + 1
+            return answer(VISITS % visits)
+
+        def new_small(request: Any) -> HttpResponse:
+            request.session.update(SMALL)
+            return answer(NOBODY)
+
+        def new_large(request: Any) -> HttpResponse:
+            request.session.update(LARGE)
+            return answer(NOBODY)
+
+        views = (untouched, read, read_nested, write, new_small, new_large)
+        settings.configure(
+            SECRET_KEY=SECRET,
+            ALLOWED_HOSTS=["localhost"],
+            ROOT_URLCONF=tuple(path(work, view) for work, view in zip(WORKS, views, strict=True)),
+            MIDDLEWARE=[],
+            CACHES={"default": {"BACKEND": f"{RedisCache.__module__}.RedisCache", "LOCATION": servers.valkey()}},
+            SESSION_ENGINE="django.contrib.sessions.backends.cache",
+        )
+        django.setup()
+        plain = WSGIHandler()
+        settings.MIDDLEWARE = ["django.contrib.sessions.middleware.SessionMiddleware"]
+        self.applications = dict.fromkeys(WORKS, WSGIHandler())
+        self.bare = _always_untouched(plain)
+
+
+class PyramidSessionRedis(Contender):
+    """pyramid_session_redis on Pyramid; what is taken off is the same Pyramid application without it."""
+
+    name = "pyramid-session-redis"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        from pyramid.config import Configurator
+        from pyramid.request import Request
+        from pyramid.response import Response
+        from pyramid_session_redis import RedisSessionFactory
+
+        def answer(body: str) -> Response:
+            return Response(body.encode(), headerlist=HEADERS.copy())
+
+        def untouched(request: Request) -> Response:
+            return answer(NOBODY)
+
+        def read(request: Request) -> Response:
+            return answer(request.session.get("email", NOBODY))
+
+        def read_nested(request: Request) -> Response:
+            return answer(request.session["user"]["email"])
+
+        def write(request: Request) -> Response:
+            visits = request.session["visits"] = request.session["visits"] + 1
+            return answer(VISITS % visits)
+
+        def new_small(request: Request) -> Response:
+            request.session.update(SMALL)
+            return answer(NOBODY)
+
+        def new_large(request: Request) -> Response:
+            request.session.update(LARGE)
+            return answer(NOBODY)
+
+        def build(**options: Any) -> Any:
+            config = Configurator(**options)
+            for work, view in zip(WORKS, (untouched, read, read_nested, write, new_small, new_large), strict=True):
+                config.add_route(work, f"/{work}")
+                config.add_view(view, route_name=work)
+            return config.make_wsgi_app()
+
+        factory = RedisSessionFactory(secret=SECRET, redis_url=servers.valkey(), cookie_name="sid")
+        self.applications = dict.fromkeys(WORKS, build(session_factory=factory))
+        self.bare = _always_untouched(build())
+
+
+def _always_untouched(application: App) -> App:
+    def bare(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        environ["PATH_INFO"] = "/untouched"
+        return application(environ, start_response)
+
+    return bare
+
+
 def _tune(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_mode = wal")
     connection.execute("PRAGMA synchronous = normal")
@@ -289,4 +469,15 @@ CONTENDERS: tuple[type[Contender], ...] = (
     OursSQLite,
     BeakerSQLite,
     FlaskSessionSQLite,
+    FloorRedis,
+    OursRedis,
+    BeakerRedis,
+    FlaskSessionRedis,
+    DjangoRedis,
+    PyramidSessionRedis,
+    FloorPostgreSQL,
+    OursPostgreSQL,
+    OursCookie,
 )
+#: Those that need no server, and whom a run without ``--all`` or ``--only`` measures.
+USUAL = tuple(kind for kind in CONTENDERS if kind.name.endswith(("-memory", "-sqlite")))

@@ -1,0 +1,44 @@
+"""The servers that contenders need: those of the tests, one of each in a run, in temporary folders, ended with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+
+@cache
+def valkey() -> str:
+    """Return the URL of a Valkey that keeps nothing on the disk. Raises ``ImportError`` where it is not installed."""
+    import pytest
+
+    from tests.servers.valkey import Valkey
+
+    try:
+        server = Valkey()
+    except pytest.skip.Exception as missing:
+        raise ImportError(str(missing)) from missing
+    server.start()
+    return server.url
+
+
+@cache
+def postgresql() -> str:
+    """Return the URL of a PostgreSQL that flushes its log before it answers a write, as it does when left alone.
+
+    Raises ``ImportError`` where it is not installed.
+    """
+    import pytest
+
+    from tests.servers.postgres import Postgres
+
+    class Durable(Postgres):
+        def command(self) -> Sequence[str]:
+            # The later of two settings counts.
+            return [*super().command(), "-c", "fsync=on", "-c", "autovacuum=on", "-c", "shared_buffers=128MB"]
+
+    try:
+        server = Durable()
+    except pytest.skip.Exception as missing:
+        raise ImportError(str(missing)) from missing
+    server.start()
+    return server.url
