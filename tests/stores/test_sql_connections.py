@@ -134,10 +134,13 @@ def test_a_connection_that_cannot_be_made_ours_is_closed(store: SQLStore, monkey
         made[0].execute("SELECT 1")
 
 
-def test_where_there_is_no_poll_an_idle_connection_is_looked_at_by_select(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_there_is_no_poll_sockets_are_waited_for_with_select(monkeypatch: pytest.MonkeyPatch) -> None:
     with SQLStore.from_url(f"{postgres()}?table=by_select") as store:
         store.create(KEY, record(), NOW)
         monkeypatch.delattr(select, "poll")
+        large = record(os.urandom(8 << 20))  # more than a socket takes at once
+        store.create(OTHER, large, NOW)
+        assert store.load(OTHER, NOW) == large
         first = server_process(store)
         assert server_process(store) == first
         with SQLStore.from_url(postgres()) as other:
