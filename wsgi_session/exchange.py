@@ -228,7 +228,9 @@ class _Body:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            yield from self._chunks
+            # Not `yield from`: that would close the application's iterator when the client hangs up, and close() again.
+            for chunk in self._chunks:  # noqa: UP028
+                yield chunk
         except GeneratorExit:
             # The client did not wait for the rest, which is no failure.
             raise

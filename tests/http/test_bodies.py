@@ -177,3 +177,25 @@ def test_a_tuple_goes_as_it_is_and_the_sweep_stays_due(site: Site, browser: Brow
     given = (b"page",)
     assert returned(site, browser, given, put(a=1)) is given
     assert site.calls.inner.sweep_due
+
+
+def test_a_body_that_is_its_own_iterator_is_closed_once_when_the_client_hangs_up(site: Site, browser: Browser) -> None:
+    class Body:
+        closed = 0
+
+        def __iter__(self) -> Iterator[bytes]:
+            return self
+
+        def __next__(self) -> bytes:
+            return b"page"
+
+        def close(self) -> None:
+            self.closed += 1
+
+    given = Body()
+    body = returned(site, browser, given)
+    chunks = iter(body)
+    assert next(chunks) == b"page"
+    body.close()
+    del chunks
+    assert given.closed == 1
