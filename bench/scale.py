@@ -28,7 +28,7 @@ if not __package__:  # run as a file: the packages are beside this folder, not i
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from bench.report import facts, say
-from wsgi_session.stores import SWEEP_LIMIT, Outcome, Record
+from wsgi_session.stores import SWEEP_LIMIT, Outcome, Record, Store
 from wsgi_session.stores.memory import MemoryStore
 from wsgi_session.stores.sqlite import SQLiteStore
 from wsgi_session.stores.sqlite_file import CHECKPOINT
@@ -100,8 +100,11 @@ def grow(store: SQLiteStore, bare: Bare, have: int, want: int) -> None:
     bare.connection.execute("COMMIT")
 
 
-def compare(store: SQLiteStore, bare: Bare, count: int, rounds: int, calls: int) -> dict[str, float]:
-    """Return the median µs of each operation, over rounds in which both do the same to the same keys."""
+def compare(store: Store, bare: Any, count: int, rounds: int, calls: int) -> dict[str, float]:
+    """Return the median µs of each operation, over rounds in which both do the same to the same keys.
+
+    ``bare`` has a ``load`` and a ``replace`` like ``Bare``.
+    """
     times: dict[str, list[float]] = {"load": [], "bare get": [], "replace": [], "bare update": []}
     for turn in range(rounds):
         say(f"{count:,} sessions: round {turn + 1} of {rounds}")
