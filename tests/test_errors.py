@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+from copy import copy
 from typing import Any
 
 import pytest
@@ -47,6 +49,13 @@ def test_every_error_is_a_session_error_with_its_message_and_data(
     assert str(error) == "what was given: what to give"
     assert {name: getattr(error, name) for name in data} == data
     assert kind.__doc__
+
+
+@pytest.mark.parametrize(("kind", "data"), EVERY.items(), ids=lambda value: getattr(value, "__name__", ""))
+def test_every_error_comes_out_of_a_worker_process_as_it_was(kind: type[SessionError], data: dict[str, Any]) -> None:
+    error = kind("what was given: what to give", **data)
+    for other in (pickle.loads(pickle.dumps(error)), copy(error)):
+        assert (type(other), str(other), vars(other)) == (kind, str(error), vars(error))
 
 
 def test_the_errors_of_a_wrong_value_are_also_pythons_own() -> None:

@@ -7,10 +7,22 @@ a secret (CVE-2023-20866, CVE-2022-24757).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 class SessionError(Exception):
     """The root: ``except SessionError`` catches all that this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own gives back the message only, and most of ours ask for their data too: one that was raised in a
+        # worker process would break the pool that hands it over.
+        return _again, (type(self), self.args, self.__dict__)
+
+
+def _again(kind: type[SessionError], args: tuple[object, ...], data: dict[str, Any]) -> SessionError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(data)
+    return error
 
 
 class ConfigError(SessionError, ValueError):
