@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import os
 import pwd
 import random
@@ -11,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -66,8 +68,9 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             # A session of its own: Ctrl-C is for the tests, which then end it.
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, user=self.user()
-            )
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, user=self.user(),
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            )  # fmt: skip
 
     def user(self) -> str | None:
         return None
@@ -102,6 +105,11 @@ class Server:
         if self._process.poll() is not None:
             raise AssertionError(f"{self.name} ended with {self._process.returncode}:\n{self.log()}")
         return self.answers()
+
+
+def _end_with_parent() -> None:
+    # Tests that are killed run nothing at exit.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def free_port() -> int:
