@@ -53,9 +53,9 @@ def measure(
     rounds: int,
     quick: bool,
     clock: Clock,
-    middle: Callable[[list[float]], float],
+    least: bool,
 ) -> dict[str, Any]:
-    """Return, by scenario and contender, the ``middle`` of its costs in µs and their quartiles."""
+    """Return, by scenario and contender, what ``summary`` says; with ``least`` from many short blocks."""
     planted = {}
     for contender in contenders:
         say(f"{contender.name}: making sessions")
@@ -69,7 +69,7 @@ def measure(
             # A block of writes to a disk must be long enough for several checkpoints, or some blocks have one and
             # others none.
             writes = scenario.work in ("write", "new_small") and contender.name.endswith(("sqlite", "postgresql"))
-            seconds = (0.1 if writes else 0.02) / (4 if quick else 1)
+            seconds = 0.002 if least else (0.1 if writes else 0.02) / (4 if quick else 1)
             runners.append(Runner(contender, scenario, planted[contender.name][scenario.cookie], seconds, clock))
         gc.collect()
         gc.freeze()  # what is planted is nobody's garbage: a collection within a block looks at that block's only
@@ -79,14 +79,21 @@ def measure(
             for runner in runners[start:] + runners[:start]:
                 runner.round()
         gc.unfreeze()
-        results[scenario.name] = {runner.name: summary(runner.costs, middle) for runner in runners}
+        results[scenario.name] = {runner.name: summary(runner, least) for runner in runners}
     say("")
     return results
 
 
-def summary(costs: list[float], middle: Callable[[list[float]], float]) -> dict[str, float]:
-    low, _, high = statistics.quantiles(costs, n=4) if len(costs) > 1 else costs * 3
-    return {"us": middle(costs), "low": low, "high": high}
+def summary(runner: Runner, least: bool) -> dict[str, float]:
+    """Return the median of the costs in µs, and their quartiles.
+
+    With ``least``: the cheapest block less the cheapest bare one, those that nothing else disturbed.
+    """
+    costs = [total - bare for total, bare in zip(runner.total_costs, runner.bare_costs, strict=True)]
+    low, middle, high = statistics.quantiles(costs, n=4) if len(costs) > 1 else costs * 3
+    if least:
+        middle = min(runner.total_costs) - min(runner.bare_costs)
+    return {"us": middle, "low": low, "high": high}
 
 
 def profile(contender: Contender, scenario: Scenario, calls: int = 20_000) -> None:
@@ -171,11 +178,11 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.micro", description="What a request's session costs.")
     engines = list(dict.fromkeys(engine(kind.name) for kind in CONTENDERS))
     known = [scenario.name for scenario in SCENARIOS] + engines + [kind.name for kind in CONTENDERS]
-    parser.add_argument("--rounds", type=int, help="how many (21; with --quick 7)")
+    parser.add_argument("--rounds", type=int, help="how many (21; with --quick 7; with --least ten times that)")
     parser.add_argument("--quick", action="store_true", help="shorter blocks, fewer visitors: under 20 s, for a glance")
     parser.add_argument("--only", default="", help=f"some of these, separated by commas: {', '.join(known)}")
     parser.add_argument("--all", action="store_true", help="those that need a server, and sealed cookies, as well")
-    parser.add_argument("--least", action="store_true", help="take the cheapest round, not the median")
+    parser.add_argument("--least", action="store_true", help="take the cheapest of many short blocks, not the median")
     parser.add_argument("--cpu", action="store_true", help="count processor time: for a machine that is busy otherwise")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--profile", metavar="SCENARIO", help="show where the time goes, in ours-memory or in --only")
@@ -212,10 +219,9 @@ def main() -> None:
                 for contender in contenders:
                     profile(contender, scenario)
                 return
-            rounds = chosen.rounds or (7 if chosen.quick else 21)
+            rounds = chosen.rounds or (7 if chosen.quick else 21) * (10 if chosen.least else 1)
             clock = thread_time if chosen.cpu else perf_counter
-            middle = min if chosen.least else statistics.median
-            results = measure(contenders, scenarios, rounds, chosen.quick, clock, middle)
+            results = measure(contenders, scenarios, rounds, chosen.quick, clock, chosen.least)
         finally:
             for contender in contenders:
                 contender.close()

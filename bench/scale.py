@@ -100,7 +100,14 @@ def grow(store: SQLiteStore, bare: Bare, have: int, want: int) -> None:
     bare.connection.execute("COMMIT")
 
 
-def compare(store: Store, bare: Any, count: int, rounds: int, calls: int) -> dict[str, float]:
+def compare(
+    store: Store,
+    bare: Any,
+    count: int,
+    rounds: int,
+    calls: int,
+    middle: Callable[[list[float]], float] = statistics.median,
+) -> dict[str, float]:
     """Return the median µs of each operation, over rounds in which both do the same to the same keys.
 
     ``bare`` has a ``load`` and a ``replace`` like ``Bare``.
@@ -138,7 +145,7 @@ def compare(store: Store, bare: Any, count: int, rounds: int, calls: int) -> dic
         ]  # fmt: skip
         for name, work in works if turn % 2 else works[::-1]:
             times[name].append(timed(work) / len(keys) * 1e6)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return {name: middle(values) for name, values in times.items()}
 
 
 def timed(work: Callable[[], object]) -> float:
