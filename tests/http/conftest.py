@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.http.site import Browser, Site
-from tests.http.stores import KINDS, Kind
+from tests.http.stores import ENGINE, KINDS, Kind
 from wsgi_session.stores import Store
 from wsgi_session.testing.clock import FakeClock
 
@@ -16,13 +16,17 @@ MakeSite = Callable[..., Site]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*flags): run over those stores only that have all these flags")
+    config.addinivalue_line("markers", "engine: over a store whose server the tests start; -m 'not engine' is quicker")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kind" in metafunc.fixturenames:
         needed = {flag for mark in metafunc.definition.iter_markers("needs") for flag in mark.args}
         kinds = [kind for kind in KINDS if needed <= kind.flags]
-        metafunc.parametrize("kind", kinds, ids=[kind.name for kind in kinds])
+        marks = [[pytest.mark.engine] if ENGINE in kind.flags else [] for kind in kinds]
+        metafunc.parametrize(
+            "kind", [pytest.param(kind, id=kind.name, marks=its) for kind, its in zip(kinds, marks, strict=True)]
+        )
 
 
 @pytest.fixture

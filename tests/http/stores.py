@@ -30,6 +30,8 @@ SERVER = "server"
 PROCESSES = "processes"
 #: Has no expiry of its own: sweep() works.
 SWEEPS = "sweeps"
+#: Needs a server that the tests start.
+ENGINE = "engine"
 
 
 class Kind(NamedTuple):
@@ -58,11 +60,11 @@ def _redis(url: str, folder: Path) -> Store:
 KINDS = [
     Kind("memory", lambda folder: MemoryStore(), frozenset({SERVER, SWEEPS})),
     Kind("sqlite", lambda folder: SQLiteStore(folder / "sessions.db"), frozenset({SERVER, SWEEPS, PROCESSES})),
-    Kind("postgresql", lambda folder: _sql(postgres(), folder), frozenset({SERVER, SWEEPS, PROCESSES})),
-    Kind("mariadb", lambda folder: _sql(mariadb(), folder), frozenset({SERVER, SWEEPS, PROCESSES})),
-    Kind("redis", lambda folder: _redis(valkey(), folder), frozenset({SERVER, PROCESSES})),
-    Kind("redis-cluster", lambda folder: _redis(valkey_cluster(), folder), frozenset({SERVER, PROCESSES})),
-    Kind("redis-sentinel", lambda folder: _redis(valkey_sentinel(), folder), frozenset({SERVER, PROCESSES})),
+    Kind("postgresql", lambda folder: _sql(postgres(), folder), frozenset({SERVER, SWEEPS, PROCESSES, ENGINE})),
+    Kind("mariadb", lambda folder: _sql(mariadb(), folder), frozenset({SERVER, SWEEPS, PROCESSES, ENGINE})),
+    Kind("redis", lambda folder: _redis(valkey(), folder), frozenset({SERVER, PROCESSES, ENGINE})),
+    Kind("redis-cluster", lambda folder: _redis(valkey_cluster(), folder), frozenset({SERVER, PROCESSES, ENGINE})),
+    Kind("redis-sentinel", lambda folder: _redis(valkey_sentinel(), folder), frozenset({SERVER, PROCESSES, ENGINE})),
     Kind("migrating", lambda folder: MigratingStore(MemoryStore(), MemoryStore()), frozenset({SERVER, SWEEPS})),
     Kind("cookie", lambda folder: CookieStore(), frozenset()),
 ]
