@@ -11,7 +11,7 @@ from tests.http.conftest import MakeSite
 from tests.http.site import ANN, BOB, SECRET, Browser, Server, Site, log_in, log_out, page, put, read
 from tests.http.stores import SERVER
 from tests.http.test_corrupt import damage
-from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable
+from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, check_csrf
 from wsgi_session.stores import Record
 from wsgi_session.testing.clock import FakeClock
 
@@ -61,6 +61,12 @@ def test_a_create_that_meets_somebody_elses_session_does_not_take_it_over(site: 
     assert site.calls.inner.load(keys[0], site.clock()) == other
 
 
+def test_a_create_that_failed_for_certain_is_not_tried_again(site: Site, browser: Browser) -> None:
+    site.calls.fail("create")
+    assert browser.do(put(a=1)).code == 503
+    assert site.calls.counts() == {"create": 1}
+
+
 # What ended stays ended.
 
 
@@ -80,6 +86,17 @@ def test_a_logout_after_a_value_that_cannot_be_read_ends_the_session_too(site: S
     assert [cookie.removes for cookie in answer.cookies] == [True]
     assert thief.do(lambda session: session.get("user")).result is None
     assert site.middleware.sessions.of(ANN) == []
+
+
+def test_a_logout_forgets_the_session_that_a_csrf_token_asked_for(site: Site, browser: Browser) -> None:
+    """Django's logouts left an empty record each (CVE-2015-5963)."""
+
+    def leave(session: Session) -> None:
+        assert session.csrf_token
+        log_out(session)
+
+    assert browser.do(leave).cookies == []
+    assert site.middleware.sessions.count() == 0
 
 
 def test_a_session_that_is_logged_out_of_twice_ends_once(site: Site, browser: Browser) -> None:
@@ -327,6 +344,19 @@ def test_the_cookie_goes_by_the_scheme_at_the_first_look(browser: Browser, then:
         names |= {cookie.name for cookie in answer.cookies}
     assert browser.jar == {}
     assert names == {"__Host-sid" if first == "https" else "sid"}
+
+
+def test_a_second_rotation_in_one_request_leaves_the_csrf_token_of_the_page_working(browser: Browser) -> None:
+    browser.do(put(a=1))
+
+    def twice(session: Session) -> str:
+        session.rotate()
+        token = session.csrf_token
+        session.rotate()
+        return token
+
+    token = browser.do(twice).result
+    assert browser.do(lambda session: check_csrf({"session": session, "REQUEST_METHOD": "POST"}, token)).result is True
 
 
 # What caches are told.
