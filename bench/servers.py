@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections.abc import Sequence
 from functools import cache
+
+# Told to end, the program ends as it does by itself: with its servers.
+signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
 
 
 @cache
