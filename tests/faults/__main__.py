@@ -1,4 +1,8 @@
-"""Break every engine under load, and print what came of it: ``python -m tests.faults``."""
+"""Break every engine under load, and print what came of it: ``python -m tests.faults``.
+
+Progress goes to stderr, the table to stdout. Ends with 1 if a promise was not kept. Needs the packages of
+``[all,test]``; an engine that is not here is skipped with the line that installs it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from tests.faults.run import run
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser = argparse.ArgumentParser("python -m tests.faults", description="Break every engine under load.")
     parser.add_argument("--only", metavar="NAME,…", help="these faults only: names, or what they begin with")
     parser.add_argument("--seconds", type=float, default=20.0, help="of load for each fault, at least (default: 20)")
     parser.add_argument("--list", action="store_true", help="print the names of the faults and end")
@@ -33,6 +37,7 @@ def main() -> int:
     # So that every server is ended, as by Ctrl-C.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     results = []
+    stopped = False
     for number, fault in enumerate(faults, 1):
         try:
             result = run(fault, options.seconds, partial(_say, f"[{number}/{len(faults)}] "))
@@ -40,7 +45,8 @@ def main() -> int:
             _tell(f"{fault.name}: skipped: {reason}")
             continue
         except KeyboardInterrupt:
-            _tell("stopped")
+            stopped = True
+            _tell(f"{fault.name}: stopped; its servers are ended")
             break
         results.append(result)
         _tell(f"{fault.name}: {', '.join(cells(result)[2:])}")
@@ -54,7 +60,7 @@ def main() -> int:
             names = ", ".join(result.fault.engine for result in results if result.fault.allowance == allowance)
             print(f"{names}: {allowance}.")
         print(", ".join(f"{name} {value}" for name, value in facts().items()))
-    return int(len(results) < len(faults) or any(result.broken for result in results))
+    return int(stopped or any(result.broken for result in results))
 
 
 def _say(where: str, text: str) -> None:

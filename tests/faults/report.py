@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from tests.faults.run import Result
 
@@ -36,11 +35,11 @@ def as_json(results: Sequence[Result]) -> str:
     """Return everything that is known."""
     found = []
     for result in results:
-        fields = asdict(result)
-        fault = fields.pop("fault")
-        verdict = {name: sorted(what) for name, what in fields.pop("verdict").items()}
-        about = {name: fault[name] for name in ("name", "engine", "harm", "patience", "allowance")}
-        found.append({**about, **fields, **verdict, "broken": result.broken})
+        fault = result.fault
+        about = {"name": fault.name, "engine": fault.engine, "harm": fault.harm, "patience": fault.patience}
+        numbers = {name: value for name, value in vars(result).items() if isinstance(value, (int, float))}
+        findings = {name: sorted(what) for name, what in vars(result.verdict).items()}
+        found.append({**about, **numbers, **findings, "allowance": fault.allowance, "broken": result.broken})
     return json.dumps(found, indent=2)
 
 
