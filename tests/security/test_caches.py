@@ -75,7 +75,6 @@ LOOKS: dict[str, Callable[[Session], object]] = {
     "dict()": dict,
     "**": lambda session: {**session},
     "|": lambda session: session | {},
-    "match": lambda session: isinstance(session, dict) or session.get("k"),
     "is_new": lambda session: session.is_new,
     "state": lambda session: session.state,
     "handle": lambda session: session.handle,

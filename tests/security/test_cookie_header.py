@@ -187,7 +187,7 @@ def test_no_option_can_inject_an_attribute_or_a_header(bad: str) -> None:
         {**host, "cookie_domain": "example.com"}, {**host, "cookie_path": "/app"},
     ):  # fmt: skip
         with pytest.raises(ConfigError) as caught:
-            SessionMiddleware(lambda environ, start_response: [], secret=SECRET, store=MemoryStore(), **options)  # type: ignore[arg-type]
+            SessionMiddleware(lambda environ, start_response: [], secret=SECRET, store=MemoryStore(), **options)
         assert isinstance(caught.value, ValueError)
 
 

@@ -9,6 +9,7 @@ import pickle
 import random
 import re
 from base64 import b64encode, urlsafe_b64encode
+from binascii import a2b_base64
 from collections.abc import Callable, Iterator
 from hmac import compare_digest
 from http.cookies import SimpleCookie
@@ -29,7 +30,6 @@ from tests.http.stores import SERVER
 from tests.security.cases import OLD_SECRET, case, look, opened_by, stored, with_cookies_of
 from tests.security.wire import Wire
 from wsgi_session import ConfigError, SessionMiddleware, codec, sealed, tokens
-from wsgi_session import seal as seals
 from wsgi_session.codec import join, split
 from wsgi_session.seal import Seals
 from wsgi_session.stores import MemoryStore
@@ -99,7 +99,7 @@ def test_sealed_data_shows_no_pattern_and_cannot_be_changed(sealed: Site) -> Non
     one, two = sealed.browser(), sealed.browser()
     one.do(put(run="A" * 640)), two.do(put(run="A" * 640))
     assert one.token != two.token
-    raw = bytearray(seals.a2b_base64(one.token.translate(str.maketrans("-_", "+/")) + "=="))
+    raw = bytearray(a2b_base64(one.token.translate(str.maketrans("-_", "+/")) + "=="))
     blocks = [bytes(raw[place : place + 16]) for place in range(len(raw) - 16)]
     assert len(set(blocks)) == len(blocks), "a block of the ciphertext repeats"
     for place in range(len(raw)):
