@@ -407,3 +407,60 @@ def test_activity_is_noted_under_answers_that_keep_a_cdn_out(
 
         browser.visit(app)
     assert browser.do(read).result == {"a": 1}
+
+
+# Sequences at the edge.
+
+
+def test_what_atomic_made_and_somebody_ended_sends_no_cookie(site: Site, browser: Browser) -> None:
+    def change(session: Session) -> None:
+        session.atomic(lambda data: data.update(a=1))
+        for key, _ in list(site.calls.inner.scan(site.clock())):  # type: ignore[attr-defined]
+            site.calls.inner.delete(key)
+        session["b"] = 2
+
+    assert browser.do(change).cookies == []
+    assert site.happened("dropped"), site.events
+
+
+def test_a_value_that_cannot_be_read_once_the_session_has_ended_is_no_event(site: Site, browser: Browser) -> None:
+    browser.do(put(a=1, b=2))
+    damage(browser, value=b"\xc1")
+    site.forget()
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        session = environ["session"]
+        session["b"] = 3
+        browser.copy().do(log_out)
+        start_response("200 OK", list(PLAIN))
+        yield b"late: "
+        yield repr((session.get("a"), session.state)).encode()
+
+    assert browser.visit(app).body == b"late: (None, 'unknown')"
+    assert site.happened("dropped"), site.events
+    assert site.happened("corrupt") == []
+
+
+def test_an_answer_that_was_written_without_a_look_goes_out_once(browser: Browser) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", list(PLAIN))(b"pa")
+        return [b"ge"]
+
+    answer = browser.visit(app, lint=False)
+    assert (answer.body, answer.headers) == (b"page", PLAIN)
+
+
+def test_a_body_that_is_closed_twice_is_saved_once(site: Site, browser: Browser) -> None:
+    browser.do(put(a=1))
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", list(PLAIN))
+        yield b"pa"
+        environ["session"]["a"] = 2
+
+    body: Any = site.middleware(browser.request(app), lambda status, headers: lambda data: None)
+    assert b"".join(body) == b"pa"
+    site.forget()
+    body.close()
+    body.close()
+    assert site.calls.counts() == {"replace": 1}
