@@ -59,7 +59,9 @@ class Server:
         self._wait()
 
     def pause(self) -> None:
+        """Stop the server where it is, and return when each of its threads has."""
         self._signal(signal.SIGSTOP)
+        wait_until(lambda: all(map(has_stopped, self.pids())), f"{self.name} is paused")
 
     def resume(self) -> None:
         self._signal(signal.SIGCONT)
@@ -123,6 +125,15 @@ def free_port() -> int:
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+
+
+def has_stopped(pid: int) -> bool:
+    """Whether every thread of a process has taken notice of SIGSTOP: on a busy machine one may answer yet."""
+    states = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):
+            states.append(stat.read_text().rpartition(")")[2].split()[0])
+    return all(state in "TtZX" for state in states)
 
 
 def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:

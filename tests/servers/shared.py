@@ -68,7 +68,7 @@ def _started(server: Valkey | ValkeyCluster | ValkeySentinel) -> str:
 
 def _once(name: str, start: Callable[[], str]) -> str:
     # In the environment: the processes that a test starts are to find the same server.
-    variable = f"WSGI_SESSION_TESTS_{name}"
+    variable = f"SESSIONS_TESTS_{name}"
     if variable not in os.environ:
         os.environ[variable] = start()
     return os.environ[variable]
