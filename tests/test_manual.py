@@ -47,6 +47,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         app(environ, lambda status, headers: lambda data: None)
     names["app"].close()
     names["middleware"].close()
+    names["store"].close()
     return names
 
 

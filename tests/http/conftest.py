@@ -16,7 +16,6 @@ MakeSite = Callable[..., Site]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*flags): run over those stores only that have all these flags")
-    config.addinivalue_line("markers", "engine: over a store whose server the tests start; -m 'not engine' is quicker")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -19,7 +19,6 @@ __all__ = ["browser", "clock", "make_site", "pytest_generate_tests", "site", "st
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "case(*numbers): which known defects of other session layers the test repeats")
     config.addinivalue_line("markers", "needs(*flags): run over those stores only that have all these flags")
-    config.addinivalue_line("markers", "engine: over a store whose server the tests start; -m 'not engine' is quicker")
 
 
 @pytest.fixture
