@@ -98,6 +98,13 @@ def both(new: MemoryStore, old: MemoryStore) -> MigratingStore:
     return MigratingStore(new, old)
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for a mover that is dead."""
+    monkeypatch.setattr(migrating, "SETTLE_TRIES", 2)
+    monkeypatch.setattr(migrating, "SETTLE_SECONDS", 0)
+
+
 class Interrupted(MemoryStore):
     """Runs ``before`` once, ahead of the next call of a method: what another request does in between."""
 
@@ -160,6 +167,7 @@ def test_a_session_that_another_process_moves_between_two_looks_is_found() -> No
     assert MigratingStore(new, old).load(KEY, NOW) == stored
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("end", ["delete", "rotate"])
 def test_what_a_crash_left_in_both_ends_in_both(
     both: MigratingStore, new: MemoryStore, old: MemoryStore, end: str
@@ -176,6 +184,7 @@ def test_what_a_crash_left_in_both_ends_in_both(
     assert [key for key, _ in both.of_owner(OWNER, NOW)] == ([] if end == "delete" else [b"n" * 32])
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_a_crash_left_provisional_is_finished_by_the_next_look(
     both: MigratingStore, new: MemoryStore, old: MemoryStore
 ) -> None:
@@ -198,6 +207,7 @@ def test_a_provisional_copy_whose_original_is_gone_opens_nothing(
     assert new.load(KEY, NOW) is None
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_logout_while_a_crashed_move_is_finished_stays_a_logout() -> None:
     new, old = Interrupted(), Interrupted()
     both = MigratingStore(new, old)
@@ -226,6 +236,7 @@ def test_who_looks_while_another_moves_waits_for_the_end_of_it(monkeypatch: pyte
     assert waits == [migrating.SETTLE_SECONDS]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_logout_overtakes_a_delete_and_the_finish_of_a_move(new: MemoryStore) -> None:
     class Ending(MemoryStore):
         def delete(self, key: bytes) -> bool:

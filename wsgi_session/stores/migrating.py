@@ -133,20 +133,20 @@ class MigratingStore(Store):
         if self._old.load(key, now) is not None:
             raise KeyExists("a live session is already under this key, in the old store: draw another token")
 
-    def _settled(self, key: bytes, record: Record | None, now: float) -> Record | None:
-        """Wait until a move is over, or finish it: return the record, ``None`` if it ended."""
+    def _settled(self, key: bytes, record: Record, now: float) -> Record | None:
+        """Wait until a move is over, or finish it if its mover is dead: return the record, ``None`` if it ended."""
+        seen: Record | None = record
         for _ in range(SETTLE_TRIES):
-            if record is None or not record.version.startswith(_MOVING):
-                return record
-            seen = record
-            original = self._old.load(key, now)
-            if original is not None and self._old.delete(key):
-                # Whoever began this move is slow, or dead: the delete is ours, and so is the rest.
-                return original if _make_good(key, original, record.version, self._new, now) else None
             time.sleep(SETTLE_SECONDS)
-            record = self._new.load(key, now)
+            seen = self._new.load(key, now)
+            if seen is None or not seen.version.startswith(_MOVING):
+                return seen
+        # Not before: of two that finish one move, the slower would take the copy back under the faster.
+        original = self._old.load(key, now)
+        if original is not None and self._old.delete(key):
+            return original if _make_good(key, original, record.version, self._new, now) else None
         # Overtaken by a logout or not, nobody can tell any more: what may have ended has ended.
-        _take_back(key, seen, seen.version, self._new, now)
+        _take_back(key, record, record.version, self._new, now)
         return None
 
 
