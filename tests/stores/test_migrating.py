@@ -363,3 +363,21 @@ def test_closing_and_pinging_reach_both(tmp_path: Path) -> None:
         assert both.multiprocess
         both.ping()
     assert not MigratingStore(new, MemoryStore()).multiprocess
+
+
+def test_a_dead_mover_is_followed_up_by_the_copy_that_is_there_now(
+    new: MemoryStore, old: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = record()
+    first, second = provisional(stored), provisional(stored)
+    old.create(KEY, stored, NOW)
+    new.create(KEY, first, NOW)
+
+    def wait(seconds: float) -> None:
+        # The first mover takes its copy back; another begins, and dies.
+        if new.delete(KEY):
+            new.create(KEY, second, NOW)
+
+    monkeypatch.setattr(migrating.time, "sleep", wait)
+    assert MigratingStore(new, old).load(KEY, NOW) == stored
+    assert new.load(KEY, NOW) == stored

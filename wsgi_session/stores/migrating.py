@@ -135,12 +135,13 @@ class MigratingStore(Store):
 
     def _settled(self, key: bytes, record: Record, now: float) -> Record | None:
         """Wait until a move is over, or finish it if its mover is dead: return the record, ``None`` if it ended."""
-        seen: Record | None = record
         for _ in range(SETTLE_TRIES):
             time.sleep(SETTLE_SECONDS)
             seen = self._new.load(key, now)
             if seen is None or not seen.version.startswith(_MOVING):
                 return seen
+            # The copy that is there now: the first one's mover may have taken it back, and another begun.
+            record = seen
         # Not before: of two that finish one move, the slower would take the copy back under the faster.
         original = self._old.load(key, now)
         if original is not None and self._old.delete(key):
