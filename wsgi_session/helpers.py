@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from wsgi_session.config import check_flag, seconds
-from wsgi_session.lookup import logged_in, missing, session_of, user_in
-from wsgi_session.owner import owner_of
+from wsgi_session.lookup import missing, session_of, user_in
+from wsgi_session.owner import logged_in, owner_of
 from wsgi_session.session import Session
 
 

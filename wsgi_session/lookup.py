@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wsgi_session.errors import ConfigError, SessionMissing
+from wsgi_session.owner import logged_in
 from wsgi_session.session import Session
 
 # WebOb, Werkzeug, Flask, Bottle, Pyramid, Django; Falcon; CherryPy; what else speaks Django's way.
@@ -50,11 +51,6 @@ def user_in(session: Any) -> Mapping[str, Any] | None:
     Having a session is not being logged in (CVE-2023-48309): only a non-empty mapping under ``user`` is.
     """
     return logged_in(session._peek("user") if isinstance(session, Session) else session.get("user"))
-
-
-def logged_in(user: object) -> Mapping[str, Any] | None:
-    """Return ``user`` if that is a non-empty mapping, else ``None``."""
-    return user if isinstance(user, Mapping) and user else None
 
 
 def missing(key: str, found: object) -> SessionMissing:

@@ -9,6 +9,11 @@ from uuid import UUID
 from wsgi_session.errors import ConfigError
 
 
+def logged_in(user: object) -> Mapping[str, Any] | None:
+    """Return ``user`` if that is a non-empty mapping, else ``None``."""
+    return user if isinstance(user, Mapping) and user else None
+
+
 def owner_of(user: Mapping[str, Any]) -> str:
     """Return ``"id:…"`` if the user has an ``id`` (int, str, UUID), else ``"email:…"``, byte for byte.
 

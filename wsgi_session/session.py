@@ -12,6 +12,7 @@ from wsgi_session.draft import OWNER, Draft
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.flash import Flash, find_flashes, put_flash
 from wsgi_session.headers import is_public
+from wsgi_session.owner import logged_in
 
 if TYPE_CHECKING:
     from wsgi_session.backend import Backend
@@ -174,7 +175,7 @@ class Session(MutableMapping[str, Any]):
     @property
     def owner(self) -> str | None:
         """Whose it is while somebody is logged in: ``"id:5"``, ``"email:ann@example.com"``; else ``None``."""
-        if not _is_user(self._peek("user")):
+        if logged_in(self._peek("user")) is None:
             return None
         owner: str | None = self._peek(OWNER)
         return owner
@@ -332,7 +333,7 @@ class Session(MutableMapping[str, Any]):
 
     def _validate(self, draft: Draft, validate: Callable[[Session], bool]) -> None:
         try:
-            if _is_user(self._peek("user")) and not validate(self):
+            if logged_in(self._peek("user")) is not None and not validate(self):
                 draft.destroy("invalid")
         except BaseException:
             # Neither passed nor ended: it must not look valid to whoever catches this and reads on.
@@ -364,10 +365,6 @@ class Session(MutableMapping[str, Any]):
         again = StoreUnavailable(str(first), retry_after=first.retry_after)
         again.__cause__ = first
         return again
-
-
-def _is_user(value: object) -> bool:
-    return isinstance(value, Mapping) and bool(value)
 
 
 def _moment(seconds: float | None) -> datetime | None:
