@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from wsgi_session import saving
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
 from wsgi_session.events import logger
 from wsgi_session.headers import Headers, add_vary_cookie, is_public, make_private
@@ -111,7 +112,7 @@ class Exchange:
                     raise session._unavailable()
             elif draft is not None and not self._save(draft) and draft.refresh_due and not is_public(headers):
                 # In a response that shared caches may keep, a refresh is put off to the next request.
-                draft.refresh()
+                saving.refresh(draft)
             if draft is not None and draft.cookie_due is not None:
                 self._decide_cookie(draft)
             headers, dropped = self._ours(headers)
@@ -125,8 +126,8 @@ class Exchange:
     def _save(self, draft: Draft, late: bool = False) -> bool:
         try:
             if late and self._backend.stateless:
-                return draft.drop_changes()
-            return draft.save()
+                return saving.drop_changes(draft)
+            return saving.save(draft)
         except StoreUnavailable as error:
             self._backend.settings.events("unavailable", error=str(error))
             raise

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from wsgi_session import tokens
+from wsgi_session import saving, tokens
 from wsgi_session.codec import CorruptData
 from wsgi_session.draft import OWNER, Draft
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.flash import Flash, find_flashes, put_flash
 from wsgi_session.headers import is_public
+from wsgi_session.mapping import DraftMapping
 from wsgi_session.owner import logged_in
 
 if TYPE_CHECKING:
     from wsgi_session.backend import Backend
 
 T = TypeVar("T")
-_MISSING: Any = object()
 
 _NO_ENVIRON: Mapping[str, Any] = {}
 
@@ -26,7 +26,7 @@ _NO_ENVIRON: Mapping[str, Any] = {}
 OPEN, SENT, CLOSED = 0, 1, 2
 
 
-class Session(MutableMapping[str, Any]):
+class Session(DraftMapping):
     """The visitor's session: always there, empty for a visitor without one. Loads nothing until it is looked at.
 
     ``StoreUnavailable`` comes from any look while the store is out of order (with ``on_store_error="anonymous"``: only
@@ -35,7 +35,6 @@ class Session(MutableMapping[str, Any]):
     """
 
     # Defaults on the class: a session that nobody looks at sets none of them, and that is what it costs.
-    _draft: Draft | None = None
     _outage: StoreUnavailable | None = None
     _outage_raised = False
     _phase = OPEN
@@ -48,89 +47,6 @@ class Session(MutableMapping[str, Any]):
     def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
         self._backend = backend
         self._environ = environ
-
-    # The mapping.
-
-    def __getitem__(self, key: str) -> Any:
-        draft = self._draft or self._look()
-        if not isinstance(key, str):
-            raise KeyError(key)
-        try:
-            return draft.values.get(key)
-        except CorruptData:
-            draft.corrupt()
-            return draft.values.get(key)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        try:
-            return self.__getitem__(key)
-        except KeyError:
-            return default
-
-    def __contains__(self, key: object) -> bool:
-        draft = self._draft or self._look()
-        # Read it: what is said to be there can be read, also if the record is corrupt.
-        return isinstance(key, str) and key in draft.values and self.get(key, _MISSING) is not _MISSING
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys())
-
-    def __reversed__(self) -> Iterator[str]:
-        return reversed(self._keys())
-
-    def __len__(self) -> int:
-        return (self._draft or self._look()).values.count()
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._writing().values.assign(key, value)
-
-    def update(self, other: Any = (), /, **more: Any) -> None:
-        """As a ``dict`` does: from a mapping, pairs, or keywords."""
-        self._writing().values.update(dict(other, **more))
-
-    def __delitem__(self, key: str) -> None:
-        draft = self._writing()
-        if not isinstance(key, str):
-            raise KeyError(key)
-        draft.values.delete(key)
-
-    def clear(self) -> None:
-        """Drop every key, those that another request adds meanwhile too. With an owner: :meth:`destroy`."""
-        draft = self._writing()
-        if draft.owned:
-            self.destroy()
-        else:
-            draft.values.clear()
-
-    def popitem(self) -> tuple[str, Any]:
-        """Remove and return the pair that came last, as a ``dict`` does."""
-        for key in reversed(self):
-            return key, self.pop(key)
-        raise KeyError("popitem(): the session is empty")
-
-    def copy(self) -> dict[str, Any]:
-        """Return a plain dict of deep copies."""
-        draft = self._draft or self._look()
-        draft.values.collect()
-        try:
-            return draft.values.snapshot()
-        except CorruptData:
-            draft.corrupt()
-            return draft.values.snapshot()
-
-    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return {**self, **other}
-
-    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
-        if not isinstance(other, Mapping):
-            return NotImplemented
-        return {**other, **self}
-
-    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Session:
-        self.update(other)
-        return self
 
     def __repr__(self) -> str:
         draft = self._draft
@@ -214,7 +130,7 @@ class Session(MutableMapping[str, Any]):
         """
         draft = self._writing()
         try:
-            return draft.atomic(function)
+            return saving.atomic(draft, function)
         except StoreUnavailable as error:
             self._outage, self._outage_raised = error, True
             raise
@@ -279,15 +195,6 @@ class Session(MutableMapping[str, Any]):
         draft = self._draft or self._look()
         stored = None if draft.record is None else draft.record.handle
         return {name for name in (draft.handle, stored) if name is not None}
-
-    def _keys(self) -> list[str]:
-        """Return the keys. Each value is read: whoever goes through a corrupt record meets none that is not there."""
-        values = (self._draft or self._look()).values
-        keys = list(values.keys())
-        for key in keys:
-            if key not in self:
-                return list(values.keys())
-        return keys
 
     def _leave(self, headers: list[tuple[str, str]]) -> None:
         """End without a look: let go of the environ (see :meth:`_look`), but for what a late first look asks for."""

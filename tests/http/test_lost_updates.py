@@ -14,7 +14,7 @@ from tests.http.conftest import MakeSite
 from tests.http.site import ANN, Answer, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
 from tests.http.test_corrupt import damage
-from wsgi_session import Session, SessionGone, UnsupportedValue, draft
+from wsgi_session import Session, SessionGone, UnsupportedValue, saving
 from wsgi_session.testing.clock import FakeClock
 
 pytestmark = pytest.mark.needs(SERVER)
@@ -155,7 +155,7 @@ class Rival:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let writers step out of each other's way in no time."""
-    monkeypatch.setattr(draft.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(saving.time, "sleep", lambda seconds: None)
 
 
 @pytest.mark.usefixtures("no_waiting")

@@ -1,0 +1,121 @@
+"""What a session has of a ``dict``: every value read is decoded then, and every look may be the first."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, TypeVar
+
+from wsgi_session.codec import CorruptData
+from wsgi_session.draft import Draft
+
+Self = TypeVar("Self", bound="DraftMapping")
+_MISSING: Any = object()
+
+
+class DraftMapping(MutableMapping[str, Any]):
+    """A draft's values as a mapping. A value that cannot be read makes the whole session unknown, and empty."""
+
+    _draft: Draft | None = None
+
+    @abstractmethod
+    def _look(self) -> Draft:
+        """Load the session, and set ``_draft``."""
+
+    @abstractmethod
+    def _writing(self) -> Draft:
+        """Return the draft if a change can still be kept (or dropped), else raise what says why not."""
+
+    @abstractmethod
+    def destroy(self) -> None:
+        """End the session."""
+
+    def __getitem__(self, key: str) -> Any:
+        draft = self._draft or self._look()
+        if not isinstance(key, str):
+            raise KeyError(key)
+        try:
+            return draft.values.get(key)
+        except CorruptData:
+            draft.corrupt()
+            return draft.values.get(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        try:
+            return self.__getitem__(key)
+        except KeyError:
+            return default
+
+    def __contains__(self, key: object) -> bool:
+        draft = self._draft or self._look()
+        # Read it: what is said to be there can be read, also if the record is corrupt.
+        return isinstance(key, str) and key in draft.values and self.get(key, _MISSING) is not _MISSING
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys())
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._keys())
+
+    def __len__(self) -> int:
+        return (self._draft or self._look()).values.count()
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._writing().values.assign(key, value)
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        """As a ``dict`` does: from a mapping, pairs, or keywords."""
+        self._writing().values.update(dict(other, **more))
+
+    def __delitem__(self, key: str) -> None:
+        draft = self._writing()
+        if not isinstance(key, str):
+            raise KeyError(key)
+        draft.values.delete(key)
+
+    def clear(self) -> None:
+        """Drop every key, those that another request adds meanwhile too. With an owner: :meth:`destroy`."""
+        draft = self._writing()
+        if draft.owned:
+            self.destroy()
+        else:
+            draft.values.clear()
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove and return the pair that came last, as a ``dict`` does."""
+        for key in reversed(self):
+            return key, self.pop(key)
+        raise KeyError("popitem(): the session is empty")
+
+    def copy(self) -> dict[str, Any]:
+        """Return a plain dict of deep copies."""
+        draft = self._draft or self._look()
+        draft.values.collect()
+        try:
+            return draft.values.snapshot()
+        except CorruptData:
+            draft.corrupt()
+            return draft.values.snapshot()
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(other, Mapping):
+            return NotImplemented
+        return {**other, **self}
+
+    def __ior__(self: Self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Self:
+        self.update(other)
+        return self
+
+    def _keys(self) -> list[str]:
+        """Return the keys. Each value is read: whoever goes through a corrupt record meets none that is not there."""
+        values = (self._draft or self._look()).values
+        keys = list(values.keys())
+        for key in keys:
+            if key not in self:
+                return list(values.keys())
+        return keys
