@@ -16,7 +16,7 @@ from webob import Request, Response
 
 from demo import browsers, cart, cost, users
 from demo.pages import page, plain_page
-from demo.web import FILES, file, secure, see_other
+from demo.web import FILES, POLICY_WITH_SCRIPT, file, secure, see_other
 from wsgi_session import (
     SessionGone,
     SessionMiddleware,
@@ -55,6 +55,7 @@ class Site:
             "/devices/sign-out": {"POST": self.sign_out_one},
             "/devices/sign-out-others": {"POST": self.sign_out_others},
             "/how": {"GET": self.how},
+            "/live": {"GET": self.live},
             "/session.json": {"GET": lambda request: session_info()},
             **{path: {"GET": file} for path in FILES},
         }
@@ -102,6 +103,12 @@ class Site:
     def how(self, request: Request) -> Response:
         """A page that never looks at the session: see its foot bar."""
         return plain_page(request, "how.html")
+
+    def live(self, request: Request) -> Response:
+        """Who is logged in, kept true by a script that asks ``session_info``: the only page that has one, and may."""
+        response = page(request, "live.html")
+        response.headers["Content-Security-Policy"] = POLICY_WITH_SCRIPT
+        return response
 
     # The cart: anonymous data, kept through login
 

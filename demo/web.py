@@ -27,6 +27,8 @@ SECURITY_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "same-origin"),
 ]
+#: For a page with a script: from a file of this site, and it may ask this site only.
+POLICY_WITH_SCRIPT = _POLICY + "; script-src 'self'; connect-src 'self'"
 
 
 def see_other(path: str) -> WSGIApplication:

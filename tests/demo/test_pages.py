@@ -12,7 +12,7 @@ from tests.demo.curl import Curl
 
 Visitor = Callable[..., Curl]
 
-PAGES = ["/", "/cart", "/login", "/profile", "/devices", "/how", "/nowhere", "/logout"]
+PAGES = ["/", "/cart", "/login", "/profile", "/devices", "/how", "/live", "/nowhere", "/logout"]
 VOID = {"meta", "link", "img", "input", "br"}
 
 
@@ -74,7 +74,13 @@ def test_a_page_can_be_read_on_a_phone_and_by_a_screen_reader(somebody: Curl, pa
 def test_a_page_needs_no_script_and_nothing_inline_or_from_elsewhere(somebody: Curl, path: str) -> None:
     answer = somebody.get(path, "-L")
     page = Page(answer.html[answer.html.index("<!doctype html>") :])
-    assert page.all("script", "style", "iframe") == []
+    assert page.all("style", "iframe") == []
+    if path == "/live":
+        assert page.all("script") == [{"type": "module", "src": "/static/live.js"}]
+        assert re.search(r"<script[^>]*></script>", answer.html)
+    else:
+        assert page.all("script") == []
+        assert "script-src" not in (answer.header("Content-Security-Policy") or "")
     for tag, attributes in page.elements:
         assert not {name for name in attributes if name == "style" or name.startswith("on")}, (tag, attributes)
         for name in ("href", "src", "action"):
@@ -101,7 +107,7 @@ def test_every_link_and_picture_leads_somewhere(somebody: Curl) -> None:
         if (answer.header("Content-Type") or "").startswith("text/html") and answer.status == 200:
             addresses = re.findall(r'(?:href|src)="(/[^"#]*)"', answer.html)
             to_visit |= {address.replace("&amp;", "&") for address in addresses} - found
-    assert {"/", "/cart", "/profile", "/devices", "/how", "/session.json", "/static/site.css"} <= found
+    assert {"/", "/cart", "/profile", "/devices", "/how", "/live", "/session.json", "/static/site.css"} <= found
 
 
 def test_a_file_that_the_browser_has_is_not_sent_again(visitor: Visitor) -> None:

@@ -119,7 +119,8 @@ def test_what_a_visitor_types_is_shown_as_text(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/cart", "/login", "/profile", "/how", "/session.json", "/static/site.css", "/nowhere", "/logout"]
+    "path",
+    ["/", "/cart", "/login", "/profile", "/how", "/live", "/session.json", "/static/live.js", "/nowhere", "/logout"],
 )
 def test_every_answer_keeps_scripts_frames_and_guesses_out(visitor: Visitor, path: str) -> None:
     answer = visitor().get(path)

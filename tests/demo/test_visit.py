@@ -13,7 +13,9 @@ from tests.demo.curl import Curl
 Visitor = Callable[..., Curl]
 
 
-@pytest.mark.parametrize("path", ["/", "/how", "/profile", "/devices", "/session.json", "/static/site.css", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/", "/how", "/live", "/profile", "/devices", "/session.json", "/static/site.css", "/nowhere"]
+)
 def test_somebody_who_only_looks_gets_no_cookie(visitor: Visitor, path: str) -> None:
     ann = visitor()
     assert ann.get(path).header("Set-Cookie") is None
