@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 from wsgi_session import tokens
 from wsgi_session.codec import CorruptData, pack
@@ -21,24 +22,37 @@ class Flash(str):
 
 
 def put_flash(values: Values, message: str, category: str, now: float) -> None:
-    """Keep a message."""
-    stamp = struct.pack(">QI", int(now * 1e6), len(values.own_keys()))
-    # Random at the end: two requests' messages of the same microsecond are two messages.
-    key = _PREFIX + stamp + tokens.draw_version()[:8]
-    value = [str(category), str(message)]
-    values.put(key, value, pack(value, "flash message"))
+    """Keep a text."""
+    put_message(values, str(message), str(category), now)
 
 
 def find_flashes(values: Values, category: str | None) -> list[tuple[bytes, Flash]]:
     """Return key and text of the messages (of ``category``, if given), oldest first, or raise ``CorruptData``."""
     found = []
+    for key, its_category, message in find_messages(values, category):
+        text = Flash(message)
+        text.category = its_category
+        found.append((key, text))
+    return found
+
+
+def put_message(values: Values, message: object, category: str, now: float) -> None:
+    """Keep a message, which may be anything that a session keeps (Pyramid's are not all text)."""
+    stamp = struct.pack(">QI", int(now * 1e6), len(values.own_keys()))
+    # Random at the end: two requests' messages of the same microsecond are two messages.
+    key = _PREFIX + stamp + tokens.draw_version()[:8]
+    value = [category, message]
+    values.put(key, value, pack(value, "flash message"))
+
+
+def find_messages(values: Values, category: str | None) -> list[tuple[bytes, str, Any]]:
+    """Return key, category and message as they were put (of ``category``, if given), oldest first."""
+    found = []
     for key in sorted(key for key in values.own_keys() if key.startswith(_PREFIX)):
         try:
-            its_category, text = values.peek(key)
+            its_category, message = values.peek(key)
         except (ValueError, TypeError) as error:
             raise CorruptData("not a flash message") from error
         if category in (None, its_category):
-            message = Flash(text)
-            message.category = its_category
-            found.append((key, message))
+            found.append((key, its_category, message))
     return found

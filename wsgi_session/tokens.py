@@ -102,7 +102,8 @@ def draw_names() -> tuple[str, bytes]:
     A handle opens nothing (CVE-2020-5224: a list of sessions showed their keys).
     """
     drawn = os.urandom(28)
-    return _url_safe(drawn[:12]).decode(), drawn[12:]
+    # 12 bytes make 16 characters, and no "=".
+    return b2a_base64(drawn[:12], newline=False).translate(_URL_SAFE).decode(), drawn[12:]
 
 
 def draw_version() -> bytes:
@@ -117,6 +118,12 @@ def csrf_token(token: bytes) -> str:
     """
     mask = os.urandom(32)
     return _url_safe(mask + _xor(mask, _csrf_secret(token))).decode()
+
+
+def steady_csrf_token(masked: str) -> str:
+    """Return the same CSRF token without its mask, the same text each time, for a framework that promises that."""
+    raw = urlsafe_b64decode(masked + "==")
+    return _url_safe(bytes(32) + _xor(raw[:32], raw[32:])).decode()
 
 
 def csrf_matches(token: bytes, given: str) -> bool:

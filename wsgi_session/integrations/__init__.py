@@ -1,0 +1,1 @@
+"""Thin adapters, each importing its framework: Flask, Django, Pyramid."""

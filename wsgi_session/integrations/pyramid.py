@@ -1,0 +1,260 @@
+"""Pyramid: ``config.include("wsgi_session.integrations.pyramid")``, and ``request.session`` is our session.
+
+::
+
+    config = Configurator(settings={"wsgi_session.secret": SECRET, "wsgi_session.store": "sqlite:///sessions.db"})
+    config.include("wsgi_session.integrations.pyramid")
+
+The settings are SessionMiddleware's options after ``wsgi_session.``, as text (see ``SessionMiddleware.from_config``) or
+as objects; ``validate``, ``on_event`` and ``clock`` may be dotted names. The middleware itself, for its administrator's
+view, is ``request.registry["wsgi_session"]``.
+
+The middleware stands around all of Pyramid, tweens, response callbacks and exception views included: an execution
+policy, around whichever one is configured, is the one place where an include can put it. So all that the middleware
+promises holds, for streaming answers too, and the helpers take a Pyramid request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from typing import Any
+
+from pyramid.config import PHASE3_CONFIG
+from pyramid.events import NewRequest
+from pyramid.interfaces import ICSRFStoragePolicy, IExecutionPolicy, ISession
+from pyramid.router import default_execution_policy
+from zope.interface import implementer
+
+from wsgi_session.codec import CorruptData
+from wsgi_session.exchange import Exchange, StartResponse
+from wsgi_session.flash import find_messages, put_message
+from wsgi_session.middleware import SessionMiddleware
+from wsgi_session.session import Session
+from wsgi_session.tokens import steady_csrf_token
+
+try:
+    from pyramid_retry import IBeforeRetry
+except ImportError:
+    IBeforeRetry = None
+
+PREFIX = "wsgi_session."
+#: Under which the registry has the middleware.
+REGISTRY_KEY = "wsgi_session"
+_ROUTER = "wsgi_session.router"
+# Options that are Python objects: in an ini file, the dotted names of such.
+_OBJECTS = ("validate", "on_event", "clock")
+
+
+def includeme(config: Any) -> None:
+    """Put the middleware around the application, and make ``request.session`` its session."""
+    settings = dict(config.get_settings())
+    for option in _OBJECTS:
+        if PREFIX + option in settings:
+            settings[PREFIX + option] = config.maybe_dotted(settings[PREFIX + option])
+    pyramid = _Pyramid()
+    middleware = SessionMiddleware.from_config(pyramid, settings, PREFIX)
+    registry = config.registry
+    registry[REGISTRY_KEY] = middleware
+
+    def surround() -> None:
+        pyramid.policy = registry.queryUtility(IExecutionPolicy, default=default_execution_policy)
+
+        def policy(environ: dict[str, Any], router: Any) -> SessionMiddleware:
+            environ[_ROUTER] = router
+            return middleware
+
+        registry.registerUtility(policy, IExecutionPolicy)
+
+    # After all others, so that it finds the policy that is configured (pyramid_retry's, for one).
+    config.action((__name__, "execution policy"), surround, order=PHASE3_CONFIG + 1)
+    config.set_session_factory(lambda request: PyramidSession(_session_of(request, middleware)))
+    config.set_csrf_storage_policy(CSRFStoragePolicy(middleware))
+    # The helpers look into the environ, in a sub-request too.
+    config.add_subscriber(lambda event: _session_of(event.request, middleware), NewRequest)
+    if IBeforeRetry is not None:
+        config.add_subscriber(lambda event: _begin_again(event.environ, middleware), IBeforeRetry)
+
+
+class _Pyramid:
+    """All of Pyramid as one WSGI application, which the middleware is around."""
+
+    policy: Callable[[dict[str, Any], Any], Any]
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        response = self.policy(environ, environ.pop(_ROUTER))
+        answer: Iterable[bytes] = response(environ, start_response)
+        return answer
+
+
+def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
+    """Return the session in the request's environ. One that no middleware was around gets its own.
+
+    That is a sub-request made from nothing (``Request.blank``): to Pyramid a request like a client's, with the session
+    that its own Cookie header opens. It is saved with its response, which gets the cookie. Made by ``request.copy()``
+    it has the environ's session, and changes the one that it came from.
+    """
+    present = request.environ.get(middleware._environ_key)
+    if isinstance(present, Session):
+        return present
+    answer: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], object]:
+        answer.extend((status, headers))
+        return lambda data: None
+
+    exchange = Exchange(middleware._backend, request.environ, start_response)
+    request.environ[middleware._environ_key] = exchange.session
+
+    def save(request: Any, response: Any) -> None:
+        def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+            start_response(response.status, response.headerlist)
+            body: Iterable[bytes] = response.app_iter
+            return body
+
+        # In an outage that is the 503. The headers come last: WebOb takes the length out with the body.
+        response.app_iter = exchange.run(application)
+        response.status, response.headerlist = answer
+
+    request.add_response_callback(save)
+    return exchange.session
+
+
+def _begin_again(environ: dict[str, Any], middleware: SessionMiddleware) -> None:
+    """Forget what the failed attempt at a request made of its session, as pyramid_retry throws its request away.
+
+    What acted at the call (``invalidate``, ``atomic``) stays done.
+    """
+    session = environ.get(middleware._environ_key)
+    if isinstance(session, Session):
+        session._draft, session._environ = None, environ
+
+
+@implementer(ISession)
+class PyramidSession(MutableMapping[str, Any]):
+    """``request.session``: our session with Pyramid's names. What else a :class:`Session` has, this has too."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._began = session._backend.settings.clock()
+
+    # Pyramid's own.
+
+    @property
+    def created(self) -> int:
+        """When the session, or the login, began, in seconds since the epoch; while new, when this request did."""
+        created = self._session.created
+        return int(self._began if created is None else created.timestamp())
+
+    @property
+    def new(self) -> bool:
+        """True while nothing is stored."""
+        return self._session.is_new
+
+    def invalidate(self) -> None:
+        """End the session, now and everywhere. What is written afterwards starts a fresh one, with another token."""
+        self._session.destroy()
+
+    def changed(self) -> None:
+        """Do nothing: a change inside a nested value is seen without it."""
+
+    def flash(self, msg: Any, queue: str = "", allow_duplicate: bool = True) -> None:
+        """Put a message at the end of ``queue``: anything that a session keeps.
+
+        What is a kind of text (a translation string, markup) is kept as plain text.
+        """
+        message = str(msg) if isinstance(msg, str) else msg
+        if allow_duplicate or message not in self.peek_flash(queue):
+            draft = self._session._writing()
+            put_message(draft.values, message, queue, self._session._backend.settings.clock())
+
+    def pop_flash(self, queue: str = "") -> list[Any]:
+        """Return the messages of ``queue``, oldest first, and forget them."""
+        found = self._messages(queue)
+        if found:
+            values = self._session._writing().values
+            for key, _, _ in found:
+                values.delete(key)
+        return [message for _, _, message in found]
+
+    def peek_flash(self, queue: str = "") -> list[Any]:
+        """Return the messages of ``queue``, oldest first, and keep them."""
+        return [message for _, _, message in self._messages(queue)]
+
+    def _messages(self, queue: str) -> list[tuple[bytes, str, Any]]:
+        draft = self._session._draft or self._session._look()
+        try:
+            return find_messages(draft.values, queue)
+        except CorruptData:
+            draft.corrupt()
+            return []
+
+    def get_csrf_token(self) -> str:
+        """Return the CSRF token: the same text until the session gets a new token (``login``, ``new_csrf_token``)."""
+        return steady_csrf_token(self._session.csrf_token)
+
+    def new_csrf_token(self) -> str:
+        """Return another CSRF token. As it is derived from the session's own token, that one changes too."""
+        draft = self._session._writing(cookie=True)
+        draft.next_bearer = self._session._backend.draw()
+        draft.wanted = True
+        return self.get_csrf_token()
+
+    # The mapping.
+
+    def __getitem__(self, key: str) -> Any:
+        return self._session[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._session[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._session[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._session)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._session)
+
+    def __len__(self) -> int:
+        return len(self._session)
+
+    def popitem(self) -> tuple[str, Any]:
+        return self._session.popitem()
+
+    def clear(self) -> None:
+        self._session.clear()
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return self._session | other
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return other | self._session
+
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> PyramidSession:
+        self._session.update(other)
+        return self
+
+    def __repr__(self) -> str:
+        return repr(self._session)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+
+@implementer(ICSRFStoragePolicy)
+class CSRFStoragePolicy:
+    """The CSRF tokens of Pyramid's forms and checks are those of ``check_csrf``: either takes what the other gave."""
+
+    def __init__(self, middleware: SessionMiddleware) -> None:
+        self._middleware = middleware
+
+    def get_csrf_token(self, request: Any) -> str:
+        return str(request.session.get_csrf_token())
+
+    def new_csrf_token(self, request: Any) -> str:
+        return str(request.session.new_csrf_token())
+
+    def check_csrf_token(self, request: Any, supplied_token: str) -> bool:
+        """Whether the token is this session's. One without a session has none: asking makes nothing stored."""
+        return _session_of(request, self._middleware)._csrf_matches(supplied_token)
