@@ -64,7 +64,7 @@ class Values:
         """Put each value under its key, up to one that cannot be kept: ``UnsupportedValue``."""
         # One packer and one loop for all of them: half the time of a call a key.
         packer = new_packer()
-        base, objects, changed = self._base, self._objects, self.changed
+        base, objects, changed, cleared = self._base, self._objects, self.changed, self._cleared
         if self._current is base:
             self._current = base.copy()
         current = self._current
@@ -77,7 +77,7 @@ class Values:
                 packed = pack(value, key)  # Says where in it.
             current[key] = packed
             objects[key] = value
-            if base.get(key) != packed or self._cleared:
+            if cleared or base.get(key) != packed:
                 changed[key] = packed
             else:
                 changed.pop(key, None)
