@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import random
 import re
@@ -256,6 +257,21 @@ def test_what_is_genuine_and_no_session_is_an_empty_one(site: Site, plain: bytes
     assert site.happened("corrupt") == [{"handle": None}]
     browser.do(put(a=1))
     assert browser.do(state).result == ("live", {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("place", "other"),
+    [
+        (0, None), (1, "text"), (2, 5), (3, math.nan), (3, -1.0), (4, math.inf), (4, None), (5, math.nan), (5, "text"),
+        (6, "text"), (7, 0), (8, math.nan), (8, b"bytes"),
+    ],
+)  # fmt: skip
+def test_no_field_of_a_genuine_one_is_taken_for_what_it_is_not(site: Site, place: int, other: Any) -> None:
+    """A time that is no number is never found dead, and no cookie can be made with it; a form token needs a token."""
+    fields = unpackb(GENUINE)
+    fields[place] = other
+    answer = sealed_as(site, packb(fields)).do(lambda session: (session.state, session.csrf_token, session.expires))
+    assert (answer.code, answer.result[0]) == (200, "unknown")
 
 
 def test_a_genuine_one_is_a_session(site: Site) -> None:

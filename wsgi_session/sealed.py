@@ -6,6 +6,7 @@ the seal: expiry is the server's, whatever a browser does with the cookie (CVE-2
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,6 +27,8 @@ from wsgi_session.stores import Outcome, Record, Store
 MAX_SKEW = 60.0
 # What is sealed beside the session's data (token, handle, times, owner …) takes no more bytes than this.
 _FIELDS = 160
+# Of what types token, data, handle, owner and persistent are: an owner, or an anonymous visitor.
+_KINDS = ((bytes, bytes, str, bytes, bool), (bytes, bytes, str, type(None), bool))
 
 
 class SealedBackend:
@@ -125,8 +128,16 @@ class SealedBackend:
 
     def _unpack(self, plain: bytes) -> tuple[bytes, Record]:
         token, data, handle, created, touched, expires, owner, persistent, idle = unpackb(plain)
+        kinds = type(token), type(data), type(handle), type(owner), type(persistent)
+        if kinds not in _KINDS or not all(map(_is_time, (created, touched, expires, idle or 0))):
+            raise ValueError("sealed, and no session")
         namespace = self.settings.namespace
         return token, Record(data, b"", handle, created, touched, expires, owner, persistent, idle, namespace)
+
+
+def _is_time(seconds: Any) -> bool:
+    # No NaN either, which no comparison would ever find dead.
+    return type(seconds) in (float, int) and 0 <= seconds < math.inf
 
 
 def _pack(token: bytes, record: Record) -> bytes:
