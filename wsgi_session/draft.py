@@ -28,6 +28,8 @@ class Draft:
     #: Whether the headers are out: no cookie can go with what is saved now.
     late = False
     login: Login | None = None
+    #: Whether the cookie is to outlive the browser, where somebody asked for that apart from a login.
+    remember: bool | None = None
     #: What the session will be borne by after a rotation, or once it exists.
     next_bearer: Bearer | None = None
     #: Whether the answer has to set (True) or remove (False) the cookie; None: neither.
@@ -74,6 +76,15 @@ class Draft:
         return min(expires, self.backend.settings.expires(touched, self.record.created, self.record.idle))
 
     @property
+    def persistent(self) -> bool:
+        """Whether the cookie outlives the browser."""
+        if self.remember is not None:
+            return self.remember
+        if self.login is not None:
+            return self.login.persistent
+        return self.backend.settings.persistent if self.record is None else self.record.persistent
+
+    @property
     def owned(self) -> bool:
         """Whether somebody logged in with ``login()``."""
         return self.login is not None or (self.record is not None and self.record.owner is not None)
@@ -94,6 +105,13 @@ class Draft:
         if self.record is not None and self.next_bearer is None:
             self.next_bearer = self.backend.draw()
 
+    def persist(self, remember: bool) -> None:
+        """Let the cookie outlive the browser, or not, from the save on: under a new token if there is one by now."""
+        another = remember != self.persistent
+        self.remember = remember
+        if another:
+            self.rotate()
+
     def log_in(self, user: dict[str, Any], *, persistent: bool | None, idle: float | None) -> None:
         """File the session under the user with the save, under a new token, handle and time of creation."""
         owner = owner_of(user)
@@ -111,6 +129,8 @@ class Draft:
             persistent=self.backend.settings.persistent if persistent is None else persistent,
             idle=None if idle is None else min(idle, self.backend.settings.idle),
         )
+        if persistent is not None:
+            self.remember = None
         self.dead = False
 
     def _is_somebody_elses(self, owner: str) -> bool:

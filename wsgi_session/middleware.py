@@ -35,6 +35,9 @@ class SessionMiddleware:
     seconds. One middleware serves any number of threads, greenlets and forked processes.
     """
 
+    # What carries a request out. An integration whose session is more than a Session has another.
+    _exchange: type[Exchange] = Exchange
+
     def __init__(
         self,
         app: Application,
@@ -128,7 +131,7 @@ class SessionMiddleware:
                 f"{type(self.store).__name__} is for one process, and this server runs several: each would have "
                 'sessions of its own. Use store="sqlite:///sessions.db".'
             )
-        exchange = Exchange(self._backend, environ, start_response)
+        exchange = self._exchange(self._backend, environ, start_response)
         present = environ.get(self._environ_key)
         if present is not None:
             self._check_present(present)

@@ -143,6 +143,8 @@ def _try(draft: Draft, merge: Merge, version: bytes, now: float) -> Outcome:
     if draft.next_bearer is None:
         outcome = draft.backend.replace(bearer, record, before.version, now)
     else:
+        if draft.remember is not None:
+            record = record._replace(persistent=draft.remember)
         outcome, bearer = draft.backend.rotate(bearer, draft.next_bearer, record, before.version, now)
     if outcome is not Outcome.SAVED:
         return outcome
@@ -165,6 +167,8 @@ def _create(draft: Draft, merge: Merge, now: float) -> None:
         record = first_record(handle, data, version, now, settings)
     else:
         record = login_record(draft.login, data, version, now, settings)
+    if draft.remember is not None:
+        record = record._replace(persistent=draft.remember)
     bearer = draft.backend.create(draft.next_bearer or draft.backend.draw(), record, now)
     draft.cookie_due = True
     _saved(draft, packed, record, bearer)
