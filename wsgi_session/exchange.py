@@ -199,7 +199,10 @@ class Exchange:
 
     def _is_file(self, body: Iterable[bytes]) -> bool:
         wrapper = self._environ.get("wsgi.file_wrapper")
-        return isinstance(wrapper, type) and isinstance(body, wrapper)
+        if isinstance(wrapper, type):
+            return isinstance(body, wrapper)
+        # uWSGI's is a function: it returns the application's own file, which is sent by the system if it comes as it is.
+        return wrapper is not None and hasattr(body, "fileno")
 
     def finish(self) -> None:
         """Save what changed after the commit. The response is over: nothing can change any more."""

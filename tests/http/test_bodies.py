@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 from wsgiref.util import FileWrapper
 
@@ -40,6 +41,21 @@ def test_an_object_of_the_servers_file_wrapper_passes_through_as_it_is(
 ) -> None:
     body = FileWrapper(BytesIO(b"page"))
     assert returned(site, browser, body, LOOKS[look], **{"wsgi.file_wrapper": FileWrapper}) is body
+
+
+def test_a_file_passes_through_as_it_is_where_the_servers_file_wrapper_is_a_function(
+    site: Site, browser: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "page").write_bytes(b"page")
+    with (tmp_path / "page").open("rb") as file:
+        assert returned(site, browser, file, **{"wsgi.file_wrapper": lambda file, size: file}) is file
+        # Without a wrapper nobody sends files in another way: this is a body like any other.
+        assert returned(site, browser, file) is not file
+
+
+def test_a_stream_is_no_file_where_the_servers_file_wrapper_is_a_function(site: Site, browser: Browser) -> None:
+    body = Tracked(b"a")
+    assert returned(site, browser, body, **{"wsgi.file_wrapper": lambda file, size: file}) is not body
 
 
 class Tracked:
