@@ -203,8 +203,8 @@ def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
             operation="open",
         )
     # Opening would make the file, as whoever runs the command (root, often), and the site could not open it then.
-    if not may_be_new and isinstance(store, SQLiteStore) and not os.path.exists(store._path):
-        raise ConfigError(f"{store._path}: there is no such file. The site makes it with its first session.")
+    if not may_be_new and isinstance(store, SQLiteStore) and not os.path.exists(store.path):
+        raise ConfigError(f"{store.path}: there is no such file. The site makes it with its first session.")
 
 
 def without_passwords(text: str, url: str) -> str:

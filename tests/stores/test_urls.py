@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores import MemoryStore, SQLiteStore, Store, open_store
 from wsgi_session.stores.options import choice, count, query_options, seconds, switch, without_secrets
+from wsgi_session.stores.urls import GROUP
 
 PASSWORD = "hunter2"
 
@@ -172,24 +175,15 @@ def test_a_published_store_whose_library_is_missing_says_what_is_missing(publish
     assert isinstance(caught.value.__cause__, ImportError)
 
 
-@pytest.mark.parametrize(
-    ("scheme", "extra"),
-    [
-        ("redis", "redis"),
-        ("rediss", "redis"),
-        ("unix", "redis"),
-        ("redis+cluster", "redis"),
-        ("redis+sentinel", "redis"),
-        ("postgresql", "sql"),
-        ("mysql", "sql"),
-        ("mariadb", "sql"),
-        ("cookie", "crypto"),
-    ],
-)
+OURS = [entry for entry in entry_points(group=GROUP) if entry.module.startswith("wsgi_session.")]
+EXTRAS = {"redis_urls": "redis", "sql": "sql", "cookie": "crypto"}
+
+
+@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)
 def test_a_store_of_ours_whose_library_is_missing_says_what_to_install(
-    publish: Callable[[str, str], None], scheme: str, extra: str
+    monkeypatch: pytest.MonkeyPatch, entry: EntryPoint
 ) -> None:
-    # As where the extra is not installed, whatever is installed here: this one comes first on the path.
-    publish(scheme, "a_client_library_that_is_missing:open")
+    monkeypatch.setitem(sys.modules, entry.module, None)  # Its import fails.
+    extra = EXTRAS[entry.module.rpartition(".")[2]]
     with pytest.raises(ConfigError, match=rf"pip install 'wsgi-session\[{extra}\]'"):
-        open_store(f"{scheme}://host")
+        open_store(f"{entry.name}://host")

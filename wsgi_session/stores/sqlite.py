@@ -89,7 +89,8 @@ class SQLiteStore(Store):
         pool_size: int = 8,
         sweep: bool = True,
     ) -> None:
-        self._path = _absolute(path)
+        #: The file, absolute.
+        self.path = _absolute(path)
         if synchronous not in ("normal", "full"):
             raise ConfigError(f"synchronous={synchronous!r}: give 'normal' or 'full'")
         if not 0 < busy_timeout <= 3600:
@@ -103,7 +104,7 @@ class SQLiteStore(Store):
         self._creates = 0
         self._identity: tuple[int, int] | None = None
         self._pool = Pool(self._connect, pool_size, busy_timeout)
-        if os.path.exists(self._path):
+        if os.path.exists(self.path):
             self._check_file()
 
     def load(self, key: bytes, now: float) -> Record | None:
@@ -185,7 +186,7 @@ class SQLiteStore(Store):
         self._pool.close()
 
     def __repr__(self) -> str:
-        return f"SQLiteStore({self._path!r})"
+        return f"SQLiteStore({self.path!r})"
 
     def _run(self, sql: str, parameters: tuple[object, ...], read: Callable[[sqlite3.Cursor], _Result]) -> _Result:
         pool = self._pool
@@ -212,10 +213,10 @@ class SQLiteStore(Store):
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            connection = open_database(self._path, self._synchronous, self._busy_timeout)
+            connection = open_database(self.path, self._synchronous, self._busy_timeout)
         except (sqlite3.Error, OSError, ConfigError) as error:
             raise self._unavailable(error) from error
-        self._identity = identity(self._path)
+        self._identity = identity(self.path)
         return connection
 
     def _succeed(self, pool: Pool, inherited: Pool | None = None) -> Pool:
@@ -228,7 +229,7 @@ class SQLiteStore(Store):
 
     def _notice_another_file(self) -> None:
         # SQLite goes on writing to a file that was deleted: new sessions and logouts would be lost to the others.
-        if self._identity is not None and identity(self._path) != self._identity:
+        if self._identity is not None and identity(self.path) != self._identity:
             self._identity = None
             self._succeed(self._pool)
 
@@ -242,7 +243,7 @@ class SQLiteStore(Store):
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         # Of all that SQLite reports, only a failing disk leaves open whether a write was kept.
-        return StoreUnavailable(f"SQLite store {self._path}: {error}", answer_lost="disk I/O" in str(error))
+        return StoreUnavailable(f"SQLite store {self.path}: {error}", answer_lost="disk I/O" in str(error))
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:

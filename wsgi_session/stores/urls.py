@@ -15,17 +15,11 @@ from wsgi_session.stores.sqlite import SQLiteStore
 #: Where a package that has a store says so: the name is the URL scheme, the object a callable ``(url) -> Store``.
 GROUP = "wsgi_session.stores"
 
-# What brings the client library of a scheme that is ours.
+# Which extra brings the client library of a module that is ours.
 _EXTRAS = {
-    "redis": "redis",
-    "rediss": "redis",
-    "unix": "redis",
-    "redis+cluster": "redis",
-    "redis+sentinel": "redis",
-    "postgresql": "sql",
-    "mysql": "sql",
-    "mariadb": "sql",
-    "cookie": "crypto",
+    "wsgi_session.stores.redis_urls": "redis",
+    "wsgi_session.stores.sql": "sql",
+    "wsgi_session.stores.cookie": "crypto",
 }
 
 
@@ -51,7 +45,7 @@ def open_store(url: str) -> Store:
     try:
         factory = entry.load()
     except ImportError as error:
-        extra = _EXTRAS.get(scheme)
+        extra = _EXTRAS.get(entry.module)
         remedy = f"pip install 'wsgi-session[{extra}]'" if extra else f"install what {entry.value} needs"
         raise ConfigError(f"the store for {scheme}:// cannot be loaded ({error}): {remedy}") from error
     store: Store = factory(url)
