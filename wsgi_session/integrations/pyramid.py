@@ -16,8 +16,8 @@ promises holds, for streaming answers too, and the helpers take a Pyramid reques
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 from pyramid.config import PHASE3_CONFIG
 from pyramid.events import NewRequest
@@ -26,9 +26,12 @@ from pyramid.router import default_execution_policy
 from zope.interface import implementer
 
 from wsgi_session.codec import CorruptData
+from wsgi_session.draft import Draft
 from wsgi_session.exchange import Exchange, StartResponse
 from wsgi_session.flash import find_messages, put_message
+from wsgi_session.mapping import DraftMapping
 from wsgi_session.middleware import SessionMiddleware
+from wsgi_session.redirects import LoginRedirect
 from wsgi_session.session import Session
 from wsgi_session.tokens import steady_csrf_token
 
@@ -47,12 +50,8 @@ _OBJECTS = ("validate", "on_event", "clock")
 
 def includeme(config: Any) -> None:
     """Put the middleware around the application, and make ``request.session`` its session."""
-    settings = dict(config.get_settings())
-    for option in _OBJECTS:
-        if PREFIX + option in settings:
-            settings[PREFIX + option] = config.maybe_dotted(settings[PREFIX + option])
     pyramid = _Pyramid()
-    middleware = SessionMiddleware.from_config(pyramid, settings, PREFIX)
+    middleware = SessionMiddleware.from_config(pyramid, _settings(config), PREFIX)
     registry = config.registry
     registry[REGISTRY_KEY] = middleware
 
@@ -69,10 +68,21 @@ def includeme(config: Any) -> None:
     config.action((__name__, "execution policy"), surround, order=PHASE3_CONFIG + 1)
     config.set_session_factory(lambda request: PyramidSession(_session_of(request, middleware)))
     config.set_csrf_storage_policy(CSRFStoragePolicy(middleware))
+    # What redirect_if_anonymous gives can be raised, too, where there is nothing to return it to.
+    config.add_exception_view(lambda redirect, request: redirect, context=LoginRedirect)
     # The helpers look into the environ, in a sub-request too.
     config.add_subscriber(lambda event: _session_of(event.request, middleware), NewRequest)
     if IBeforeRetry is not None:
         config.add_subscriber(lambda event: _begin_again(event.environ, middleware), IBeforeRetry)
+
+
+def _settings(config: Any) -> dict[str, Any]:
+    """Return the deployment's settings, with the Python objects that some of ours name."""
+    settings = dict(config.get_settings())
+    for name in (PREFIX + option for option in _OBJECTS):
+        if name in settings:
+            settings[name] = config.maybe_dotted(settings[name])
+    return settings
 
 
 class _Pyramid:
@@ -116,6 +126,8 @@ def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
         response.status, response.headerlist = answer
 
     request.add_response_callback(save)
+    # pyramid_retry's next attempt may have the same environ.
+    request.add_finished_callback(lambda request: request.environ.pop(middleware._environ_key, None))
     return exchange.session
 
 
@@ -130,7 +142,7 @@ def _begin_again(environ: dict[str, Any], middleware: SessionMiddleware) -> None
 
 
 @implementer(ISession)
-class PyramidSession(MutableMapping[str, Any]):
+class PyramidSession(DraftMapping):
     """``request.session``: our session with Pyramid's names. What else a :class:`Session` has, this has too."""
 
     def __init__(self, session: Session) -> None:
@@ -164,14 +176,13 @@ class PyramidSession(MutableMapping[str, Any]):
         """
         message = str(msg) if isinstance(msg, str) else msg
         if allow_duplicate or message not in self.peek_flash(queue):
-            draft = self._session._writing()
-            put_message(draft.values, message, queue, self._session._backend.settings.clock())
+            put_message(self._writing().values, message, queue, self._session._backend.settings.clock())
 
     def pop_flash(self, queue: str = "") -> list[Any]:
         """Return the messages of ``queue``, oldest first, and forget them."""
         found = self._messages(queue)
         if found:
-            values = self._session._writing().values
+            values = self._writing().values
             for key, _, _ in found:
                 values.delete(key)
         return [message for _, _, message in found]
@@ -181,7 +192,7 @@ class PyramidSession(MutableMapping[str, Any]):
         return [message for _, _, message in self._messages(queue)]
 
     def _messages(self, queue: str) -> list[tuple[bytes, str, Any]]:
-        draft = self._session._draft or self._session._look()
+        draft = self._look()
         try:
             return find_messages(draft.values, queue)
         except CorruptData:
@@ -199,44 +210,22 @@ class PyramidSession(MutableMapping[str, Any]):
         draft.wanted = True
         return self.get_csrf_token()
 
-    # The mapping.
+    # The rest.
 
-    def __getitem__(self, key: str) -> Any:
-        return self._session[key]
+    def destroy(self) -> None:
+        self._session.destroy()
 
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._session[key] = value
+    def _look(self) -> Draft:
+        return self._session._draft or self._session._look()
 
-    def __delitem__(self, key: str) -> None:
-        del self._session[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._session)
-
-    def __reversed__(self) -> Iterator[str]:
-        return reversed(self._session)
-
-    def __len__(self) -> int:
-        return len(self._session)
-
-    def popitem(self) -> tuple[str, Any]:
-        return self._session.popitem()
-
-    def clear(self) -> None:
-        self._session.clear()
-
-    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
-        return self._session | other
-
-    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
-        return other | self._session
-
-    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> PyramidSession:
-        self._session.update(other)
-        return self
+    def _writing(self) -> Draft:
+        return self._session._writing()
 
     def __repr__(self) -> str:
         return repr(self._session)
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        self._session.__reduce_ex__(protocol)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._session, name)

@@ -1,0 +1,14 @@
+"""Frameworks that warn when they are imported are imported here: their warnings are none of ours."""
+
+from __future__ import annotations
+
+import warnings
+
+with warnings.catch_warnings():
+    # pkg_resources, which Pyramid 2 imports, says that it is deprecated.
+    warnings.simplefilter("ignore")
+    try:
+        import pyramid.config  # noqa: F401
+        import pyramid_retry  # noqa: F401
+    except ImportError:
+        pass  # The tests that need it say so.
