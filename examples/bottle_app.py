@@ -1,0 +1,58 @@
+# A small shop in Bottle: a cart for everybody, a profile behind a login. Run it: python examples/bottle_app.py
+import os
+from html import escape
+
+from bottle import HTTPResponse, abort, default_app, get, hook, post, redirect, request, route, run
+from wsgi_session import (
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
+)
+
+FORM = "<form method=post><input type=hidden name=csrf_token value={}><input name=name><input name=password></form>"
+
+
+@hook("before_request")
+def protect():
+    if not check_csrf(request):
+        abort(403, "This form is too old: go back, and try again.")
+
+
+@get("/")
+def home():
+    user = user_or_none(request) or {"name": "stranger"}
+    cart = ", ".join(f"{item} x {count}" for item, count in request.environ["session"].get("cart", {}).items())
+    return f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>"
+
+
+@route("/login", ["GET", "POST"])
+def log_in():
+    if (request.forms.name, request.forms.password) != ("ann", "ann"):  # yours: look up, compare a hash
+        return FORM.format(request.environ["session"].csrf_token)
+    login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
+    return redirect(next_url(request))
+
+
+@get("/profile")
+def profile():
+    if response := redirect_if_anonymous(request):
+        return HTTPResponse(response.body, response.status_int, response.headerlist)
+    return f"<p>Your email is {escape(user_email_or_none(request))}</p>"
+
+
+@post("/cart")
+def add_to_cart():
+    cart, item = request.environ["session"].setdefault("cart", {}), request.forms.item
+    cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
+    redirect("/")
+
+
+@post("/logout")
+def log_out():
+    logout(request)
+    redirect("/")
+
+
+SECRET = os.environ.get("SECRET") or os.urandom(32)
+application = SessionMiddleware(default_app(), secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+
+if __name__ == "__main__":
+    run(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")), server="waitress")

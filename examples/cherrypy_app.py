@@ -1,0 +1,59 @@
+# A small shop in CherryPy: a cart for everybody, a profile behind a login. Run it: python examples/cherrypy_app.py
+import os
+from html import escape
+
+from cheroot.wsgi import Server
+from cherrypy import HTTPError, HTTPRedirect, expose, request, tools, tree
+from wsgi_session import (
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
+)
+
+FORM = "<form method=post><input type=hidden name=csrf_token value={}><input name=name><input name=password></form>"
+
+
+@tools.register("before_handler")
+def csrf():
+    if not check_csrf(request):
+        raise HTTPError(403, "This form is too old: go back, and try again.")
+
+
+class Shop:
+    @expose
+    def index(self):
+        user = user_or_none(request) or {"name": "stranger"}
+        cart = ", ".join(f"{item} x {count}" for item, count in request.wsgi_environ["session"].get("cart", {}).items())
+        return f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>"
+
+    @expose
+    def login(self, name="", password="", csrf_token="", next="/"):
+        if (name, password) != ("ann", "ann"):  # yours: look up, compare a hash
+            return FORM.format(request.wsgi_environ["session"].csrf_token)
+        login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
+        raise HTTPRedirect(next_url(request), 303)
+
+    @expose
+    def profile(self):
+        if response := redirect_if_anonymous(request):
+            raise HTTPRedirect(response.location, response.status_int)
+        return f"<p>Your email is {escape(user_email_or_none(request))}</p>"
+
+    @expose
+    @tools.allow(methods=["POST"])
+    def cart(self, item, csrf_token=""):
+        cart = request.wsgi_environ["session"].setdefault("cart", {})
+        cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
+        raise HTTPRedirect("/", 303)
+
+    @expose
+    @tools.allow(methods=["POST"])
+    def logout(self, csrf_token=""):
+        logout(request)
+        raise HTTPRedirect("/", 303)
+
+
+app = tree.mount(Shop(), config={"/": {"tools.csrf.on": True}})
+SECRET = os.environ.get("SECRET") or os.urandom(32)
+application = SessionMiddleware(app, secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+
+if __name__ == "__main__":
+    Server(("127.0.0.1", int(os.environ.get("PORT", "8000"))), application).safe_start()

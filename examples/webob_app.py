@@ -1,0 +1,51 @@
+# A small shop in WebOb: a cart for everybody, a profile behind a login. Run it: python examples/webob_app.py
+import os
+from html import escape
+
+from waitress import serve
+from webob import Response
+from webob.dec import wsgify
+from webob.exc import HTTPForbidden, HTTPNotFound, HTTPSeeOther
+from wsgi_session import (
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
+)
+
+FORM = "<form method=post><input type=hidden name=csrf_token value={}><input name=name><input name=password></form>"
+
+
+@wsgify
+def shop(request):
+    if not check_csrf(request):
+        return HTTPForbidden("This form is too old: go back, and try again.")
+    session, form = request.environ["session"], request.POST
+    match request.method, request.path_info:
+        case "GET", "/":
+            user = user_or_none(request) or {"name": "stranger"}
+            cart = ", ".join(f"{item} x {count}" for item, count in session.get("cart", {}).items())
+            return Response(f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>")
+        case "GET", "/login":
+            return Response(FORM.format(session.csrf_token))
+        case "POST", "/login":
+            if (form.get("name"), form.get("password")) != ("ann", "ann"):  # yours: look up, compare a hash
+                return Response(FORM.format(session.csrf_token))
+            login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
+            return HTTPSeeOther(location=next_url(request))
+        case "GET", "/profile":
+            if response := redirect_if_anonymous(request):
+                return response
+            return Response(f"<p>Your email is {escape(user_email_or_none(request))}</p>")
+        case "POST", "/cart":
+            cart = session.setdefault("cart", {})
+            cart[form["item"]] = cart.get(form["item"], 0) + 1  # inside a value of the session: seen, and saved
+            return HTTPSeeOther(location="/")
+        case "POST", "/logout":
+            logout(request)
+            return HTTPSeeOther(location="/")
+    return HTTPNotFound()
+
+
+SECRET = os.environ.get("SECRET") or os.urandom(32)
+application = SessionMiddleware(shop, secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+
+if __name__ == "__main__":
+    serve(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))

@@ -1,0 +1,59 @@
+# A small shop in web.py: a cart for everybody, a profile behind a login. Run it: python examples/webpy_app.py
+import os
+
+import web
+from wsgi_session import (
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
+)
+
+FORM = "<form method=post><input type=hidden name=csrf_token value={}><input name=name><input name=password></form>"
+
+
+class Home:
+    def GET(self):
+        user = user_or_none(web.ctx) or {"name": "stranger"}
+        cart = ", ".join(f"{item} x {count}" for item, count in web.ctx.env["session"].get("cart", {}).items())
+        return f"<p>Hello, {web.websafe(user['name'])}</p><p>Cart: {web.websafe(cart or 'empty')}</p>"
+
+    def POST(self):
+        cart, item = web.ctx.env["session"].setdefault("cart", {}), web.input().item
+        cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
+        raise web.seeother("/")
+
+
+class Login:
+    def GET(self):
+        return FORM.format(web.ctx.env["session"].csrf_token)
+
+    def POST(self):
+        form = web.input(name="", password="")
+        if (form.name, form.password) != ("ann", "ann"):  # yours: look up, compare a hash
+            return self.GET()
+        login(web.ctx, {"id": 1, "name": "Ann", "email": "ann@example.com"})
+        raise web.seeother(next_url(web.ctx))
+
+
+class Account:
+    def GET(self):
+        if response := redirect_if_anonymous(web.ctx):
+            raise web.HTTPError(response.status, dict(response.headerlist))
+        return f"<p>Your email is {web.websafe(user_email_or_none(web.ctx))}</p>"
+
+    def POST(self):
+        logout(web.ctx)
+        raise web.seeother("/")
+
+
+def begin():
+    web.header("Content-Type", "text/html; charset=utf-8")
+    if not check_csrf(web.ctx):
+        raise web.forbidden("This form is too old: go back, and try again.")
+
+
+app = web.application(("/", Home, "/cart", Home, "/login", Login, "/profile", Account, "/logout", Account))
+app.add_processor(web.loadhook(begin))
+SECRET = os.environ.get("SECRET") or os.urandom(32)
+application = SessionMiddleware(app.wsgifunc(), secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+
+if __name__ == "__main__":
+    web.httpserver.runsimple(application, ("127.0.0.1", int(os.environ.get("PORT", "8000"))))
