@@ -1,0 +1,81 @@
+"""Nobody needs a mouse: whatever can be pressed is reached with Tab, and one sees where one is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.browser.chromium import Page, expect
+from tests.browser.views import DESK, View, every_view
+
+Device = Callable[..., Page]
+Look = Callable[..., Page]
+
+#: What Tab has to reach, in the page's order.
+REACHABLE = """() => {
+    window.reachable = [...document.querySelectorAll("a[href], button, input, [tabindex='0']")]
+        .filter((element) => element.type !== "hidden" && element.checkVisibility());
+    return reachable.map((element) => element.outerHTML.slice(0, 100));
+}"""
+
+#: What has the focus now: its number, whether an outline shows it, and whether nothing lies over it.
+FOCUSED = """() => {
+    const element = document.activeElement;
+    const box = element.getBoundingClientRect();
+    const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+    return [reachable.indexOf(element), getComputedStyle(element).outlineStyle, element.contains(top)];
+}"""
+
+
+@every_view
+def test_tab_reaches_everything_and_shows_where_it_is(look: Look, view: View) -> None:
+    page = look(view, **DESK)
+    reachable = page.evaluate(REACHABLE)
+    assert len(reachable) >= 6
+    reached = set()
+    # Round once, from wherever the page has put the focus; between the last and the first is the browser's own part.
+    for _ in range(len(reachable) + 2):
+        page.keyboard.press("Tab")
+        number, outline, uncovered = page.evaluate(FOCUSED)
+        if number < 0:
+            continue
+        reached.add(number)
+        assert outline == "solid", reachable[number]
+        assert uncovered, f"something covers {reachable[number]}"
+    assert [html for number, html in enumerate(reachable) if number not in reached] == []
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until what has the focus is called so."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText.trim()") == name:
+            return
+    raise AssertionError(f"Tab does not lead to {name!r}")
+
+
+def test_a_visit_with_nothing_but_the_keyboard(shop: str, device: Device) -> None:
+    page = device(shop)
+    page.goto("/cart")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Add Chocolate chip")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status")).to_have_text("Chocolate chip: one more in your cart.")
+
+    tab_to(page, "Profile")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("E-mail")).to_be_focused()
+    page.keyboard.type("ann@example.com")
+    page.keyboard.press("Tab")
+    page.keyboard.type("shortbread")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(page.get_by_label("Remember me")).to_be_checked()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Welcome, Ann Archer!")
+
+    tab_to(page, "Log out")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Hello, stranger.")

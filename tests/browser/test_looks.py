@@ -1,0 +1,73 @@
+"""Every page, light and dark, at a desk and on a phone: it fits, everybody can read it, and nothing complains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.browser.chromium import Axe, Image, Page
+from tests.browser.pictures import FOLDER, KINDS
+from tests.browser.views import DESK, NARROW, PHONE, VIEWS, View, every_view
+
+#: All of WCAG 2.2 AA, and what is good practice besides.
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+#: What axe says of the buttons + and −: their colours are those of others, but it does not judge signs.
+NO_TEXT = "Element content contains only non-text characters"
+
+Look = Callable[..., Page]
+
+every_scheme = pytest.mark.parametrize("scheme", ["light", "dark"])
+
+
+@every_view
+@every_scheme
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_axe_finds_nothing_that_keeps_anybody_out(look: Look, view: View, scheme: str, size: dict[str, Any]) -> None:
+    page = look(view, color_scheme=scheme, **size)
+    # All of it in sight: what is half under the bar at the foot, until one scrolls, axe takes for half as large.
+    height = page.evaluate("document.documentElement.scrollHeight")
+    page.set_viewport_size({"width": size["viewport"]["width"], "height": height})
+    found = Axe().run(page, options={**RULES, "resultTypes": ["violations", "incomplete"]}).response
+    assert [
+        (rule["id"], node["html"], node["failureSummary"])
+        for rule in (*found["violations"], *found["incomplete"])
+        for node in rule["nodes"]
+        if NO_TEXT not in node["failureSummary"]
+    ] == []
+    assert len(found["passes"]) > 20
+
+
+@every_view
+def test_a_page_fits_a_phone_and_the_narrowest_screen(look: Look, view: View) -> None:
+    page = look(view, **NARROW)
+    for size in (NARROW, PHONE):
+        page.set_viewport_size(size["viewport"])
+        too_wide = page.evaluate(
+            """() => [...document.querySelectorAll("body *")]
+                .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
+                .filter((element) => !element.closest("pre, .unseen"))
+                .map((element) => element.outerHTML.slice(0, 120))"""
+        )
+        assert too_wide == [], size
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), size
+
+
+@every_scheme
+def test_a_page_is_as_light_or_dark_as_the_system(look: Look, scheme: str) -> None:
+    page = look(VIEWS[0], color_scheme=scheme)
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")
+    text = page.evaluate("getComputedStyle(document.body).color.match(/\\d+/g).slice(0, 3).map(Number)")
+    darker, lighter = (text, ground) if scheme == "light" else (ground, text)
+    assert max(darker) < 60, (text, ground)
+    assert min(lighter) > 200, (text, ground)
+
+
+def test_there_is_a_picture_of_every_view_and_none_of_what_is_no_more() -> None:
+    wanted = {f"{view.name}-{kind}.png": options["viewport"] for view in VIEWS for kind, options in KINDS.items()}
+    assert {path.name for path in FOLDER.iterdir()} == set(wanted)
+    for name, viewport in wanted.items():
+        with Image.open(FOLDER / name) as picture:
+            assert picture.size == (viewport["width"], viewport["height"]), name
+        assert (FOLDER / name).stat().st_size < 80_000, name
