@@ -1,0 +1,269 @@
+"""Django: ``SESSION_ENGINE``, and ``request.session`` is kept in our stores, by our rules.
+
+::
+
+    SESSION_ENGINE = "wsgi_session.integrations.django"
+    WSGI_SESSION_STORE = "sqlite:///sessions.db"
+    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # if you like: absolute_timeout, max_size, on_event
+
+Django's own ``SessionMiddleware`` stays: it says when to save, and writes the cookie, by Django's SESSION_COOKIE_*
+settings. SECRET_KEY signs what is in it; what SECRET_KEY_FALLBACKS signed is good too. SESSION_COOKIE_NAME is the
+namespace: two sites over one store give it two names.
+
+What is another way than in Django's own engines:
+
+* A save carries the keys that this request changed, on top of what others have saved by then. A change inside a value
+  is seen, and ``session.modified = True`` not needed.
+* ``session_key`` is the secret that the browser holds, and at rest nowhere. What names a session, in a log or a table,
+  is ``session.handle``.
+* ``cycle_key()`` takes place with the save, in one step: if the request fails, the visitor keeps the session he had.
+* A cookie that opens nothing is left alone, as a login in a parallel request may just have replaced it; ``flush()``
+  removes it. A write to a session that ended meanwhile is answered with 400, as Django's engines do.
+* SESSION_SERIALIZER is for ``encode()`` and ``decode()`` only. Values come back as the types they went in; what cannot
+  be kept is an ``UnsupportedValue`` (a ``TypeError``) at the assignment.
+* While the store is out of order, a look at the session raises ``StoreUnavailable``: Django answers 500, and the
+  visitor keeps the cookie.
+* Whoever logged in with ``django.contrib.auth`` can be logged out everywhere: :func:`sessions`.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib.auth import SESSION_KEY as USER_ID
+from django.contrib.sessions.backends.base import SessionBase, UpdateError
+
+from wsgi_session import saving, tokens
+from wsgi_session.backend import Bearer
+from wsgi_session.draft import Draft
+from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
+from wsgi_session.integrations.django_site import backend
+from wsgi_session.integrations.django_site import sessions as sessions
+from wsgi_session.records import Login, touched_times
+from wsgi_session.session import Session
+from wsgi_session.stores import Sweeps
+
+_SWEEP_BATCH = 1000
+
+
+class SessionStore(SessionBase):
+    """``request.session``. A subclass may have another ``get_session_cookie_age()``, as of Django's own engines."""
+
+    # There once it is looked at, under Django's own name.
+    _session_cache: Session
+    _modified = False
+
+    def __init__(self, session_key: str | None = None) -> None:
+        super().__init__(session_key)
+        self._backend = backend()
+
+    @property
+    def handle(self) -> str | None:
+        """The public name, for device lists and logs; ``None`` while nothing is stored. It opens nothing."""
+        return self._draft.handle
+
+    @property
+    def modified(self) -> bool:
+        """Whether there is something to save: also a change inside a value, or a signature by an older secret."""
+        if not self._modified and (draft := self._loaded) is not None:
+            before = draft.values.changed.copy()
+            draft.values.collect()
+            self._modified = draft.values.changed != before or not (draft.bearer is None or draft.bearer.current)
+        return self._modified
+
+    @modified.setter
+    def modified(self, modified: bool) -> None:
+        self._modified = modified
+
+    def is_empty(self) -> bool:
+        """Whether there is neither a session nor anything to save: Django then removes the cookie.
+
+        Not so for a cookie that opens nothing: a login in a parallel request may have replaced it in the browser.
+        """
+        state = None if self._loaded is None else self._loaded.state
+        # Where every request saves, every cookie that opens nothing would make a session.
+        if state == "rotated" or (state in ("unknown", "tampered") and not settings.SESSION_SAVE_EVERY_REQUEST):
+            return False
+        return super().is_empty()
+
+    # In the store.
+
+    def load(self) -> Session:  # type: ignore[override]  # a mapping that is no dict
+        """Read what is stored, without this request's changes. A key that opens nothing is forgotten."""
+        draft = self._look_up(self._open(self.session_key))
+        if draft.state == "new" and self.session_key is not None:
+            draft.state = "tampered"
+        if draft.record is None:
+            self._session_key = None
+        return _session_of(draft)
+
+    def exists(self, session_key: str | None) -> bool:
+        """Whether the key opens a session. One that ``cycle_key()`` has replaced does not."""
+        found, own = self._look_up(self._open(session_key)), self._loaded
+        if found.record is None or found.bearer is None:
+            return False
+        replaced = own.bearer if own is not None and own.next_bearer is not None else None
+        return replaced is None or replaced.key != found.bearer.key
+
+    def create(self) -> None:
+        """Store a new session with what is in this one. The one that it comes from stays as it is."""
+        values = {} if self._loaded is None else self._session_cache.copy()
+        self._session_key = None
+        self._session_cache = self.load()
+        self._session_cache.update(values)
+        self.save()
+        self.modified = True
+
+    def save(self, must_create: bool = False) -> None:
+        """Save what this request changed; ``UpdateError`` if the session ended meanwhile."""
+        if must_create:
+            self.create()
+            return
+        draft = self._draft
+        self._file(draft)
+        now = draft.backend.settings.clock()
+        self._prolong(draft, now)
+        # What is saved is stored, in Django also if it is empty.
+        draft.wanted = True
+        if not saving.save(draft) and not self._touch(draft, now):
+            raise UpdateError
+        if draft.record is None or draft.bearer is None:
+            raise UpdateError
+        self._session_key = self._signed(draft.bearer)
+        if self._backend.sweep_due:
+            self._backend.sweep(now)
+
+    def delete(self, session_key: str | None = None) -> None:
+        """End the session of that key, by default this one, which cannot be saved any more then."""
+        draft = self._draft if session_key in (None, self.session_key) else self._look_up(self._open(session_key))
+        if draft.record is not None:
+            draft.destroy()
+            draft.dead = True
+
+    def flush(self) -> None:
+        """End the session, now and everywhere. What is written afterwards starts a new one."""
+        draft = self._draft
+        draft.destroy()
+        self._session_key = None
+        # What comes with a key that was just replaced changes nothing, and says nothing to the browser.
+        self._modified = self._modified or not draft.dead
+
+    def cycle_key(self) -> None:
+        """Take a new key, with the same data, from the save on."""
+        draft = self._draft
+        draft.next_bearer = draft.next_bearer or draft.backend.draw()
+        self._session_key = self._signed(draft.next_bearer)
+        self.modified = True
+
+    def clear(self) -> None:
+        """Drop every key, those that another request adds meanwhile too. The session itself stays."""
+        self._draft.values.clear()
+        self.modified = True
+
+    @classmethod
+    def clear_expired(cls) -> None:
+        """Remove what has been dead for over an hour: the command ``clearsessions``. Some engines do so themselves."""
+        store, clock = backend().store, backend().settings.clock
+        while isinstance(store, Sweeps) and store.sweep(_SWEEP_BATCH, clock()):
+            pass
+
+    # Where Django's own would not do: what is here may load.
+
+    async def aflush(self) -> None:
+        await sync_to_async(self.flush)()
+
+    async def acycle_key(self) -> None:
+        await sync_to_async(self.cycle_key)()
+
+    async def _aget_session(self, no_load: bool = False) -> Session:
+        if self._loaded is None:
+            await sync_to_async(self._get_session)()
+        return self._get_session()
+
+    # How it comes to be.
+
+    def _get_session(self, no_load: bool = False) -> Session:
+        self.accessed = True
+        if self._loaded is None:
+            self._session_cache = self.load()
+        return self._session_cache
+
+    _session = property(_get_session)
+
+    @property
+    def _loaded(self) -> Draft | None:
+        session: Session | None = self.__dict__.get("_session_cache")
+        return None if session is None else session._draft
+
+    @property
+    def _draft(self) -> Draft:
+        draft = self._get_session()._draft
+        assert draft is not None
+        return draft
+
+    def _open(self, session_key: str | None) -> Bearer | None:
+        """Return who bears the session of that key, ``None`` if we did not sign it."""
+        opened = self._backend._tokens.open(session_key) if session_key is not None else None
+        if opened is None:
+            return None
+        token, current = opened
+        return Bearer(token, current, tokens.key_of(token))
+
+    def _look_up(self, bearer: Bearer | None) -> Draft:
+        """Return what is stored, judged by the current settings and by what ``set_expiry()`` left in it."""
+        # A copy: each save has settings of its own.
+        own = copy(self._backend)
+        now = own.settings.clock()
+        if bearer is None:
+            return Draft(own, now, ("new", None, None, {}))
+        draft = Draft(own, now, own.look_up(bearer, now))
+        if draft.record is not None and now >= self._ends(draft, draft.record.touched):
+            return Draft(own, now, ("unknown", None, None, {}))
+        return draft
+
+    def _ends(self, draft: Draft, touched: float) -> float:
+        """Return when the session dies if it was last saved at ``touched``."""
+        expiry = _session_of(draft)._peek("_session_expiry")
+        saved = datetime.fromtimestamp(touched, timezone.utc)
+        return self.get_expiry_date(modification=saved, expiry=expiry).timestamp()
+
+    def _prolong(self, draft: Draft, now: float) -> None:
+        """Let the record live as long as the session is to. A life once promised to the store is never shortened."""
+        idle = self._ends(draft, now) - now
+        if draft.record is not None:
+            # Alive up to this save, however short its life is from now on: _look_up() goes by that.
+            idle = max(idle, now - draft.record.touched + 1)
+        draft.backend.settings = replace(draft.backend.settings, idle=idle, touch_interval=0.0)
+
+    def _file(self, draft: Draft) -> None:
+        """File the session under the user whom ``django.contrib.auth`` has logged in, so that he can be logged out."""
+        user = _session_of(draft)._peek(USER_ID)
+        if user is None:
+            return
+        owner = f"id:{user}"
+        settings = draft.backend.settings
+        if draft.record is not None and draft.record.owner == tokens.owner_key(settings.namespace, owner):
+            return
+        draft.next_bearer = draft.next_bearer or draft.backend.draw()
+        handle, _ = tokens.draw_names()
+        draft.login = Login(owner, handle, created=settings.clock(), persistent=settings.persistent, idle=None)
+        draft.dead = False
+
+    def _touch(self, draft: Draft, now: float) -> bool:
+        """Note a save that changes nothing: it prolongs the session's life all the same."""
+        assert draft.record is not None and draft.bearer is not None
+        touched, expires = touched_times(draft.record, now, draft.backend.settings, touching=True)
+        return draft.backend.touch(draft.bearer, touched, expires, now)
+
+    def _signed(self, bearer: Bearer) -> str:
+        return self._backend._tokens.sign(bearer.token)
+
+
+def _session_of(draft: Draft) -> Session:
+    session = Session(draft.backend, {})
+    session._draft = draft
+    return session
