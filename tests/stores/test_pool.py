@@ -7,6 +7,7 @@ import os
 import queue
 import signal
 import sqlite3
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ from types import FrameType
 import pytest
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Record, SQLiteStore
+from wsgi_session.stores import MemoryStore, Record, SQLiteStore
 from wsgi_session.stores import pool as pool_module
 from wsgi_session.stores.pool import Pool
 from wsgi_session.testing.clock import FakeClock
@@ -349,6 +350,24 @@ def test_a_fork_that_python_does_not_know_of_is_noticed(store: SQLiteStore) -> N
     assert fork(child, ctypes.PyDLL(None).fork) == 0
     assert inherited._idle == [connection]
     assert store.load(b"before", NOW) is not None
+
+
+@needs_fork
+def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As uWSGI forks with --py-call-osafterfork. MemoryStore has hooks of its own."""
+    store.create(b"before", record(), NOW)
+    memory = MemoryStore()
+    complaints: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+
+    def child() -> bool:
+        ctypes.PyDLL(None).PyOS_AfterFork_Child()
+        memory.create(b"after", record(), NOW)
+        return not complaints and fork(lambda: store.load(b"before", NOW) is not None) == 0
+
+    assert fork(child, ctypes.PyDLL(None).fork) == 0
 
 
 def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(store: SQLiteStore) -> None:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 
@@ -16,8 +17,16 @@ from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store
 # in the middle of a change. Reading takes none (it would cost more than the rest of a load): each step of it is one
 # operation of a built-in dictionary.
 _lock = threading.Lock()
+
+
+def _after_fork() -> None:
+    # uWSGI's --py-call-osafterfork says when it has forked, and not when it is about to.
+    with suppress(RuntimeError):
+        _lock.release()
+
+
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 # One call less than Record(...), on the way of every write.
 _record = partial(tuple.__new__, Record)

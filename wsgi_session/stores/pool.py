@@ -9,6 +9,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from wsgi_session.errors import StoreUnavailable
@@ -170,7 +171,9 @@ def _before_fork() -> None:
 def _after_fork() -> None:
     while _frozen:
         _frozen.pop().thaw()
-    _forking.release()
+    # uWSGI's --py-call-osafterfork says when it has forked, and not when it is about to.
+    with suppress(RuntimeError):
+        _forking.release()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
