@@ -39,6 +39,13 @@ class Answer(NamedTuple):
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
 
+def parsed(output: bytes) -> Answer:
+    head, _, body = output.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
+    return Answer(int(first.split()[1]), headers, body)
+
+
 class Curl:
     """One visitor."""
 
@@ -66,14 +73,14 @@ class Curl:
             capture_output=True,
         )
         assert done.returncode == 0, done.stderr.decode()
-        head, _, body = done.stdout.partition(b"\r\n\r\n")
-        first, *lines = head.decode("latin-1").split("\r\n")
-        headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-        return Answer(int(first.split()[1]), headers, body)
+        answer = parsed(done.stdout)
+        while "--location" in options and answer.status in (302, 303):
+            answer = parsed(answer.body)  # Of a redirect that it follows, curl shows the head only.
+        return answer
 
-    def post(self, path: str, **fields: str) -> Answer:
-        options = [option for name, value in fields.items() for option in ("--data-urlencode", f"{name}={value}")]
-        return self.get(path, *(options or ["--data", ""]))
+    def post(self, path: str, *options: str, **fields: str) -> Answer:
+        form = [option for name, value in fields.items() for option in ("--data-urlencode", f"{name}={value}")]
+        return self.get(path, *options, *(form or ["--data", ""]))
 
     def submit(self, page: str, path: str, **fields: str) -> Answer:
         """Open ``page`` and send one of its forms to ``path``, with its token; the answer must lead on to a page."""

@@ -53,9 +53,8 @@ def somebody(request: pytest.FixtureRequest, visitor: Visitor) -> Curl:
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_can_be_read_on_a_phone_and_by_a_screen_reader(somebody: Curl, path: str) -> None:
-    answer = somebody.get(path, "-L")
-    # After a redirect, the last answer's.
-    page = Page(answer.html[answer.html.index("<!doctype html>") :])
+    answer = somebody.get(path, "--location")
+    page = Page(answer.html)
     assert {"lang": "en"} in page.all("html")
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta")
     assert len(page.all("h1")) == 1
@@ -72,8 +71,8 @@ def test_a_page_can_be_read_on_a_phone_and_by_a_screen_reader(somebody: Curl, pa
 
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_needs_no_script_and_nothing_inline_or_from_elsewhere(somebody: Curl, path: str) -> None:
-    answer = somebody.get(path, "-L")
-    page = Page(answer.html[answer.html.index("<!doctype html>") :])
+    answer = somebody.get(path, "--location")
+    page = Page(answer.html)
     assert page.all("style", "iframe") == []
     if path == "/live":
         assert page.all("script") == [{"type": "module", "src": "/static/live.js"}]
@@ -89,7 +88,7 @@ def test_a_page_needs_no_script_and_nothing_inline_or_from_elsewhere(somebody: C
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_form_that_posts_carries_a_token_and_none_gets(somebody: Curl, path: str) -> None:
-    html = somebody.get(path, "-L").html
+    html = somebody.get(path, "--location").html
     forms = re.findall(r"<form.*?</form>", html, re.S)
     for form in forms:
         assert 'method="post"' in form

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from waitress.server import create_server
+
+from tests.clients.client import Client
+from tests.clients.curl import CurlJar
+from tests.clients.node import Node, modules
+from tests.clients.python import Httpx, Requests, Urllib
+from tests.clients.site import mounted
+from tests.tls import serving_https
+
+
+class Place(NamedTuple):
+    """Where the site is: over what, below which path, for which path its cookie is, and what that is then called."""
+
+    scheme: str
+    mount: str
+    cookie_path: str
+    cookie_name: str
+
+
+PLACES = {
+    "http": Place("http", "", "/", "sid"),
+    "http below a path": Place("http", "/shop", "/", "sid"),
+    "http, cookie for the path": Place("http", "/shop", "/shop", "sid"),
+    "https": Place("https", "", "/", "__Host-sid"),
+    "https, cookie for the path": Place("https", "/shop", "/shop", "__Secure-sid"),
+}
+
+
+class Served(NamedTuple):
+    place: Place
+    address: str
+    authority: Path | None
+
+
+@pytest.fixture(scope="package", params=PLACES)
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    place = PLACES[request.param]
+    app = mounted(place.mount, place.cookie_path)
+    if place.scheme == "https":
+        with serving_https(app, tmp_path_factory.mktemp("tls")) as (address, authority):
+            yield Served(place, address, authority)
+        return
+
+    server = create_server(app, host="127.0.0.1", port=0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    yield Served(place, f"http://127.0.0.1:{server.effective_port}", None)
+    server.close()
+    thread.join()
+
+
+@pytest.fixture(params=[CurlJar, Urllib, Requests, Httpx, Node], ids=lambda client: client.__name__)
+def client(request: pytest.FixtureRequest, served: Served, tmp_path: Path) -> Iterator[Client]:
+    if request.param is Node:
+        Node.modules = modules(request.config.cache.mkdir("npm"))
+    made = request.param(served.address + served.place.mount, tmp_path, served.authority)
+    yield made
+    made.end()
