@@ -1,6 +1,6 @@
 """A Django site with ``django.contrib.auth`` over our engine: its settings, its pages, and a server process of it.
 
-``python -m tests.frameworks.django_site PORT FOLDER '{"SECRET_KEY": "…"}'`` serves it; users and sessions are in FOLDER.
+``python -m tests.frameworks.django_site PORT FOLDER '{"SECRET_KEY": "…"}'`` serves it; FOLDER has users and sessions.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def append(request: HttpRequest) -> HttpResponse:
 
 
 def log_in(request: HttpRequest) -> HttpResponse:
-    user = authenticate(request, username=request.GET["name"], password=request.GET.get("password", request.GET["name"]))
+    name = request.GET["name"]
+    user = authenticate(request, username=name, password=request.GET.get("password", name))
     if user is None:
         return HttpResponse(status=403)
     login(request, user)

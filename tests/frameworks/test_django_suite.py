@@ -93,7 +93,7 @@ def test_djangos_own_tests_of_session_engines_pass(store: None, their_tests: Mod
 def test_djangos_own_tests_of_its_session_middleware_pass(store: None, their_tests: ModuleType) -> None:
     left_out = dict.fromkeys(OF_ANOTHER_ENGINE)
     case = type("OurMiddlewareTests", (their_tests.SessionMiddlewareTests, TestCase), left_out)
-    assert settings.SESSION_ENGINE == SessionStore.__module__
+    assert SessionStore.__module__ == settings.SESSION_ENGINE
     run(case, at_least=10)
 
 

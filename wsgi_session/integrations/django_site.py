@@ -68,7 +68,9 @@ class _Visitor:
             return self._request.session.get(key, default)
         if not user.is_authenticated:
             return default
-        return {"id": user.pk, "name": user.get_username(), "email": getattr(user, user.get_email_field_name(), None)}
+        name = user.get_full_name() if hasattr(user, "get_full_name") else ""
+        email = getattr(user, user.get_email_field_name(), None)
+        return {"id": user.pk, "name": name or user.get_username(), "email": email}
 
 
 def _middleware() -> SessionMiddleware:
