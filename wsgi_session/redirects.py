@@ -40,7 +40,7 @@ class LoginRedirect(Response, Exception):
                 ("Cache-Control", "no-store"),
                 ("Vary", "Cookie"),
                 ("Content-Type", "text/html; charset=UTF-8"),
-                ("Content-Length", str(len(body))),
+                # No Content-Length: an answer of another framework's, made of these headers, may have no body.
             ],
             app_iter=[body.encode("ascii")],
         )
