@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.http.site import SECRET
+from tests.wsgi_servers.client import Client
+from tests.wsgi_servers.launchers import LAUNCHERS, Launcher
+
+#: What servers write when something went wrong inside. (The page that fails on purpose is told apart by its words.)
+COMPLAINTS = ("Exception ignored", "unlocked lock", "Fatal Python error", "Segmentation fault", "WSGIWarning")
+
+
+@pytest.fixture(scope="session", params=LAUNCHERS, ids=lambda launcher: launcher.name)
+def server(request: pytest.FixtureRequest) -> Iterator[Launcher]:
+    """Each server in turn, with ``site``, started once for all tests."""
+    launcher: Launcher = request.param()
+    launcher.settings["HURRIED_STORE"] = f"{launcher.store}?timeout=0.2"
+    (launcher.folder / "download").write_bytes(os.urandom(1 << 20))
+    try:
+        launcher.start()
+        yield launcher
+        log = (launcher.folder / "log").read_text(errors="replace")
+        launcher.stop()
+        with closing(sqlite3.connect(launcher.folder / "sessions.db")) as database:
+            # Connections that cross a fork have corrupted databases.
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    finally:
+        launcher.remove(os.getpid())
+    found = [line for line in log.splitlines() if any(complaint in line for complaint in COMPLAINTS)]
+    assert found == [], log
+    assert SECRET not in log
+
+
+@pytest.fixture
+def visitor(server: Launcher) -> Iterator[Client]:
+    visitor = Client(server.port)
+    yield visitor
+    visitor.close()
