@@ -26,6 +26,8 @@ from tests.http.stores import CountingStore
 from wsgi_session.testing import FakeClock
 
 __all__ = ["clock", "make_app", "store"]
+# Flask-Login 0.6.3 asks for the time in a way that Python 3.12 deprecates.
+pytestmark = pytest.mark.filterwarnings(r"ignore:datetime.datetime.utcnow\(\):DeprecationWarning:flask_login")
 
 
 class User(UserMixin):  # type: ignore[misc]
