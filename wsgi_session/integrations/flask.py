@@ -15,7 +15,6 @@ returned from a view, or from ``before_request``.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from flask import Flask, current_app
@@ -27,23 +26,21 @@ from werkzeug.datastructures import Headers
 
 from wsgi_session.backend import Backend
 from wsgi_session.codec import CorruptData
-from wsgi_session.config import parse_options
 from wsgi_session.draft import Draft
 from wsgi_session.errors import ConfigError
 from wsgi_session.exchange import Exchange, StartResponse
 from wsgi_session.flash import find_messages, put_message
+from wsgi_session.integrations.flask_settings import options_for
 from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.session import OPEN, Session
 
 #: Under which ``app.extensions`` has the middleware.
 EXTENSION = "wsgi_session"
-PREFIX = "WSGI_SESSION_"
 
 # Where Flask's flash() and get_flashed_messages() look.
 _FLASHES = "_flashes"
 # What stands for Markup among the messages, as in Flask's own sessions.
 _MARKUP = " m"
-_NINETY_DAYS = timedelta(days=90)
 
 
 class FlaskSession(Session, SessionMixin):
@@ -243,17 +240,8 @@ def _standing_alone(middleware: FlaskMiddleware, environ: dict[str, Any]) -> Fla
 class FlaskSessions:
     """The extension: ``FlaskSessions(app, store=URL)``, or ``FlaskSessions(store=URL)`` and ``init_app(app)``.
 
-    Takes every option of :class:`~wsgi_session.SessionMiddleware`. What is not given here comes from ``app.config``,
-    which has to be filled by then: ``WSGI_SESSION_STORE`` and so on, as text or as objects (see
-    ``SessionMiddleware.from_config``); else Flask's own settings hold:
-
-    * ``SECRET_KEY``, then ``SECRET_KEY_FALLBACKS``, newest first: ``secret``;
-    * ``SESSION_COOKIE_NAME``, ``_DOMAIN``, ``_PATH`` (else ``APPLICATION_ROOT``), ``_SAMESITE`` (``None`` is ``Lax``),
-      ``_PARTITIONED``: those of the cookie. ``_SECURE=True`` is ``cookie_secure=True``, and ``False`` is ``"auto"``:
-      over https the cookie is Secure anyway. ``_HTTPONLY=False`` is refused;
-    * ``PERMANENT_SESSION_LIFETIME``: ``idle_timeout``; ``absolute_timeout`` is as long if that is more than 90 days;
-    * ``SESSION_REFRESH_EACH_REQUEST`` means nothing: the cookie is sent again when its life has moved on by
-      ``touch_interval``.
+    Takes every option of :class:`~wsgi_session.SessionMiddleware`, from here or from ``app.config``, where Flask's own
+    settings stand for most: see :mod:`wsgi_session.integrations.flask_settings`.
 
     As in Flask, the cookie ends with the browser unless ``session.permanent = True``, ``login(remember=True)`` or
     ``cookie_persistent=True`` says otherwise. With Flask-Login, every login and logout changes the token.
@@ -267,8 +255,8 @@ class FlaskSessions:
     def init_app(self, app: Flask) -> None:
         """Put the middleware around ``app``; a mistake in the options is a ``ConfigError``."""
         if EXTENSION in app.extensions:
-            raise ConfigError("this application has sessions already: give it to FlaskSessions(app) or init_app(app) once.")
-        middleware = FlaskMiddleware(app.wsgi_app, **_options(app, self._options))
+            raise ConfigError("this application has sessions already: call FlaskSessions(app) or init_app(app) once.")
+        middleware = FlaskMiddleware(app.wsgi_app, **options_for(app, self._options))
         app.wsgi_app = middleware  # type: ignore[method-assign]  # Flask's documented way
         app.session_interface = FlaskSessionInterface(middleware)
         app.extensions[EXTENSION] = middleware
@@ -279,49 +267,6 @@ class FlaskSessions:
         """The current application's: ``.sessions`` lists and revokes sessions, ``close()`` closes the store."""
         middleware: SessionMiddleware = current_app.extensions[EXTENSION]
         return middleware
-
-
-def _options(app: Flask, given: dict[str, Any]) -> dict[str, Any]:
-    start = len(PREFIX)
-    configured = {name[start:].lower(): value for name, value in app.config.items() if name.startswith(PREFIX)}
-    if isinstance(given.get("secret"), str):
-        # One secret: only configuration's text may hold several, apart by spaces.
-        given = {**given, "secret": [given["secret"]]}
-    options = {**_flask_settings(app), **configured, **given}
-    if "secret" not in options:
-        raise ConfigError(
-            'secret is missing: set app.config["SECRET_KEY"] before, or give secret=... '
-            "Make one with: python -m wsgi_session keygen"
-        )
-    if "store" not in options:
-        raise ConfigError('store is missing: give store="sqlite:///sessions.db", or app.config["WSGI_SESSION_STORE"].')
-    return parse_options({PREFIX + name: value for name, value in options.items()}, PREFIX)
-
-
-def _flask_settings(app: Flask) -> dict[str, Any]:
-    """Return the options that Flask has settings of its own for."""
-    config = app.config
-    if not config["SESSION_COOKIE_HTTPONLY"]:
-        raise ConfigError(
-            "SESSION_COOKIE_HTTPONLY=False: no script may read this cookie. Remove the setting; what scripts may know "
-            "they get from session_info()."
-        )
-    lifetime = app.permanent_session_lifetime
-    settings = {
-        "cookie_name": config["SESSION_COOKIE_NAME"],
-        "cookie_domain": config["SESSION_COOKIE_DOMAIN"] or None,
-        "cookie_path": config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"],
-        "cookie_samesite": (config["SESSION_COOKIE_SAMESITE"] or "Lax").title(),
-        "cookie_secure": config["SESSION_COOKIE_SECURE"] or "auto",
-        # Since Flask 3.1.
-        "cookie_partitioned": config.get("SESSION_COOKIE_PARTITIONED", False),
-        "cookie_persistent": False,
-        "idle_timeout": lifetime,
-        "absolute_timeout": max(lifetime, _NINETY_DAYS),
-    }
-    if app.secret_key:
-        settings["secret"] = [app.secret_key, *(config.get("SECRET_KEY_FALLBACKS") or ())]
-    return settings
 
 
 def _follow_flask_login(app: Flask) -> None:
