@@ -1,12 +1,14 @@
-"""What every test stands under: in CI nothing is skipped unseen."""
+"""What every test stands under: nothing shows a token or a secret, and in CI nothing is skipped unseen."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
+
+from tests.leaks import Watch, watching
 
 #: Set by ``.ci/run``, which installs all that the tests need: there a skip is a failure, unless its reason begins with
 #: "platform:" (this interpreter or operating system cannot run it) or "elsewhere:" (another tox environment runs it).
@@ -41,3 +43,18 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def watch() -> Iterator[Watch]:
+    """What is noted and searched for in the whole run."""
+    with watching() as watch:
+        yield watch
+
+
+@pytest.fixture(autouse=True)
+def no_token_and_no_secret_is_shown(watch: Watch) -> Iterator[None]:
+    """Rule 8, in every test: neither in what the package logs, at any level, nor in a traceback with locals."""
+    watch.found.clear()
+    yield
+    assert watch.found == []

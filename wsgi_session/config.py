@@ -10,6 +10,7 @@ from typing import Any, TypeGuard
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events
+from wsgi_session.hidden import HiddenBytes, hidden
 from wsgi_session.stores import Record
 
 Seconds = timedelta | float
@@ -87,7 +88,7 @@ def _check_secret(secret: object, place: int) -> bytes:
     if not isinstance(secret, (str, bytes)):
         raise ConfigError(f"secret {place} is a {type(secret).__name__}: give text or bytes. {_KEYGEN}")
     try:
-        raw = secret.encode(errors="surrogateescape") if isinstance(secret, str) else secret
+        raw = HiddenBytes(secret.encode(errors="surrogateescape") if isinstance(secret, str) else secret)
     except UnicodeEncodeError:
         # "from None": the error carries the secret.
         raise ConfigError(f"secret {place} is no text that UTF-8 can hold. {_KEYGEN}") from None
@@ -155,6 +156,12 @@ def check_callable(option: str, value: object, wanted: str) -> None:
         raise ConfigError(f"{option}={value!r}: give {wanted}.")
 
 
+def hide_secret(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return ``mapping`` with what it has as the secret hidden from tracebacks that show local variables."""
+    name = f"{prefix}secret"
+    return {**mapping, name: hidden(mapping[name])} if name in mapping else dict(mapping)
+
+
 def parse_options(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return the keyword arguments that the ``prefix`` entries of ``mapping`` spell in text.
 
@@ -183,8 +190,8 @@ def _optional_text(name: str, value: str) -> str | None:
     return None if value.lower() in ("", "none") else value
 
 
-def _secrets(name: str, value: str) -> list[str]:
-    return value.split()
+def _secrets(name: str, value: str) -> object:
+    return hidden(value.split())
 
 
 def _flag(name: str, value: str) -> bool:

@@ -26,6 +26,9 @@ def check_csrf(request: object, token: str | None = None, key: str = "session") 
     if environ.get("REQUEST_METHOD") in _SAFE:
         return True
     session = get_session(request, key)
+    # Loaded before a token is read: if that fails, no local variable of the traceback shows one.
+    if session.state == "new":
+        return False
     if token is None:
         token = environ.get("HTTP_X_CSRF_TOKEN") or read_field(request, "csrf_token")
     return isinstance(token, str) and session._csrf_matches(token)

@@ -105,7 +105,7 @@ class Exchange:
             return
         session = self.session
         draft = session._draft
-        headers = self._headers
+        session._sent_headers = headers = self._headers
         if session._looked:
             if status[:1] == "5":
                 if session._outage_raised:
@@ -115,13 +115,13 @@ class Exchange:
                 saving.refresh(draft)
             if draft is not None and draft.cookie_due is not None:
                 self._decide_cookie(draft)
-            headers, dropped = self._ours(headers)
+            # In no local variable: if the server refuses them, error reporters would show the cookie.
+            session._sent_headers, dropped = self._ours(headers)
             if dropped:
                 self._backend.settings.events("cache_overridden", dropped=dropped)
         self._committed = True
         session._phase = SENT
-        session._sent_headers = headers
-        self._server_write = self._server_start_response(status, headers)
+        self._server_write = self._server_start_response(status, session._sent_headers)
 
     def _save(self, draft: Draft, late: bool = False) -> bool:
         try:

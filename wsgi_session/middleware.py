@@ -16,6 +16,7 @@ from wsgi_session.cookies import SchemeCookies, SessionCookie, check_cookie_opti
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
+from wsgi_session.hidden import hidden
 from wsgi_session.session import Session
 from wsgi_session.stored import StoreBackend
 from wsgi_session.stores import Store
@@ -71,13 +72,16 @@ class SessionMiddleware:
         # Seconds since the epoch. Tests pass a FakeClock.
         clock: Callable[[], float] = time.time,
     ) -> None:
+        hidden_secret = hidden(secret)
+        # From here on no traceback with local variables shows it, whatever is wrong with it or with the rest.
+        del secret
         config.check_callable("app", app, "a WSGI application")
         config.check_callable("clock", clock, "a function that returns seconds since the epoch")
         if validate is not None:
             config.check_callable("validate", validate, "a function of the session, or None")
         if on_event is not None:
             config.check_callable("on_event", on_event, "a function of an event's name and its data, or None")
-        secrets = config.check_secrets(secret)
+        secrets = config.check_secrets(hidden_secret)
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
@@ -116,14 +120,15 @@ class SessionMiddleware:
         ``false``, several secrets stand apart by spaces. Keys without the prefix are ignored; an unknown option is a
         ``ConfigError``.
         """
+        mapping = config.hide_secret(mapping, prefix)
         return cls(app, **config.parse_options(mapping, prefix))
 
     @classmethod
     def from_environ(cls, app: Application, prefix: str = "WSGI_SESSION_") -> SessionMiddleware:
         """Return a middleware from the process's environment: ``WSGI_SESSION_SECRET``, ``WSGI_SESSION_STORE`` …"""
         start = len(prefix)
-        given = {prefix + name[start:].lower(): text for name, text in os.environ.items() if name.startswith(prefix)}
-        return cls.from_config(app, given, prefix)
+        given = {prefix + name[start:].lower(): name for name in os.environ if name.startswith(prefix)}
+        return cls.from_config(app, {option: os.environ[name] for option, name in given.items()}, prefix)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if self._one_process and environ.get("wsgi.multiprocess"):
@@ -168,7 +173,9 @@ def filter_app_factory(
     app: Application, global_conf: Mapping[str, str], **local_conf: str
 ) -> SessionMiddleware:
     """PasteDeploy's ``[filter:session]`` with ``use = egg:wsgi-session``; the options stand there without a prefix."""
-    return SessionMiddleware.from_config(app, local_conf, prefix="")
+    options = config.hide_secret(local_conf, prefix="")
+    del local_conf
+    return SessionMiddleware.from_config(app, options, prefix="")
 
 
 def _open(store: str | Store) -> Store:

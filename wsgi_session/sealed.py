@@ -54,26 +54,12 @@ class SealedBackend:
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the first live session among the request's cookies."""
-        texts = self._pieces.read(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
-        if not texts:
-            return "new", None, None, {}
-        state = "tampered"
-        for text in texts:
-            opened = self._seals.open(text)
-            if opened is None:
-                continue
-            state = "unknown"
-            plain, current = opened
-            try:
-                token, record = self._unpack(plain)
-                if not self._is_dead(record, now):
-                    return "live", Bearer(token, current, record=record), record, split(record.data)
-            except (ValueError, TypeError):
-                # Genuine, and not what this release seals.
-                self.settings.events("corrupt", handle=None)
-        if state == "tampered":
-            self.settings.events("tampered", cookies=len(texts))
-        return state, None, None, {}
+        found, cookies, corrupt = self._read(environ, now)
+        for _ in range(corrupt):
+            self.settings.events("corrupt", handle=None)
+        if found[0] == "tampered":
+            self.settings.events("tampered", cookies=cookies)
+        return found
 
     def sweep(self, now: float) -> None:
         """Nothing to do: what is dead is in the browsers."""
@@ -119,6 +105,30 @@ class SealedBackend:
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
         """Return the Set-Cookie values that remove what the request sent of ours, none if it sent nothing."""
         return self._pieces.remove(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
+
+    def _read(self, environ: Mapping[str, Any], now: float) -> tuple[Loaded, int, int]:
+        """Return the session, and how many cookies there are and are genuine but not what this release seals.
+
+        In a frame of its own, so that none which tells the log or the application has a token in it: error reporters
+        show local variables.
+        """
+        texts = self._pieces.read(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
+        state = "tampered" if texts else "new"
+        corrupt = 0
+        for text in texts:
+            opened = self._seals.open(text)
+            if opened is None:
+                continue
+            state = "unknown"
+            plain, current = opened
+            try:
+                token, record = self._unpack(plain)
+                if not self._is_dead(record, now):
+                    bearer = Bearer(token, current, record=record)
+                    return ("live", bearer, record, split(record.data)), len(texts), corrupt
+            except (ValueError, TypeError):
+                corrupt += 1
+        return (state, None, None, {}), len(texts), corrupt
 
     def _is_dead(self, record: Record, now: float) -> bool:
         if max(record.created, record.touched) > now + MAX_SKEW:
