@@ -275,7 +275,7 @@ def test_tuples_at_full_depth_fit_on_a_small_stack() -> None:
         (["ok", "\udfff"], "cart[1]"),
         ({"a": {"b": ("ok", "x\ud800")}}, "cart.a.b[1]"),
         ({"a": {"\ud800": 1}}, "cart.a"),
-        ({"\ud800": ["\ud800"]}, "cart.?[0]"),
+        ({"\ud800": ["\ud800"]}, r"cart['\ud800'][0]"),
         ({"\ud800"}, "cart{}"),
         (frozenset({("\ud800",)}), "cart{}[0]"),
     ],
@@ -309,7 +309,23 @@ def test_a_key_that_is_no_str_is_refused(key: Any) -> None:
 def test_a_key_with_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(UnsupportedValue, match="a key with a lone surrogate") as caught:
         check_key("a\ud800")
-    assert caught.value.path == "a?"
+    assert caught.value.path == r"'a\ud800'"
+
+
+@pytest.mark.parametrize("refused", [Money(), "\ud800"], ids=["type", "surrogate"])
+def test_no_line_break_of_a_key_is_in_a_refusal(refused: Any) -> None:
+    """Keys may come from a client, and a server logs what was raised (CVE-2025-25184)."""
+    for break_ in ("\n", "\r", "\x1b[2K", "\x85", "\u2028"):
+        key = f"a{break_}ERROR forged"
+        for call in (
+            lambda key=key: pack({key: [refused]}, "cart"),
+            lambda key=key: pack(refused, key),
+            lambda key=key: check_key(key + "\ud800"),
+        ):
+            with pytest.raises(UnsupportedValue) as caught:
+                call()
+            assert caught.value.path.isprintable(), caught.value.path
+            assert str(caught.value).isprintable(), str(caught.value)
 
 
 @given(keepable)

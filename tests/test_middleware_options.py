@@ -221,6 +221,14 @@ def test_data_over_max_size_is_refused_with_the_largest_keys_and_the_record_stay
     assert site.visit(lambda environ: dict(session_in(environ))) == {"a": 1}
 
 
+def test_no_line_break_of_a_key_is_in_the_refusal_of_too_much_data() -> None:
+    """A server logs what was raised, and a key may come from a client (CVE-2025-25184)."""
+    with pytest.raises(SessionTooLarge) as caught:
+        Site(max_size=100).visit(lambda environ: session_in(environ).update({"a\nERROR forged": "x" * 600}))
+    assert str(caught.value).isprintable(), str(caught.value)
+    assert caught.value.largest[0][0] == "a\nERROR forged"
+
+
 def test_data_of_exactly_max_size_is_kept() -> None:
     with pytest.raises(SessionTooLarge) as caught:
         Site(max_size=1).visit(write)

@@ -48,13 +48,13 @@ class CorruptData(ValueError):
 def pack(value: Any, key: str) -> bytes:
     """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to what cannot be kept."""
     if type(value) not in IMMUTABLE and not supported(value):
-        refusal = _refusal(value, key, 1)
+        refusal = _refusal(value, spelled(key), 1)
         assert refusal is not None
         raise refusal
     try:
         return _pack(value)
     except UnicodeEncodeError as error:
-        path = _surrogate_path(value, key)
+        path = _surrogate_path(value, spelled(key))
         raise UnsupportedValue(
             f"{path}: a lone surrogate, which UTF-8 cannot hold. Decode or clean the text before storing it.",
             path=path,
@@ -71,7 +71,7 @@ def check_key(key: object) -> str:
     try:
         key.encode()
     except UnicodeEncodeError as error:
-        path = key.encode(errors="replace").decode()
+        path = spelled(key)
         raise UnsupportedValue(f"{path}: a key with a lone surrogate, which UTF-8 cannot hold.", path=path) from error
     return key
 
@@ -169,8 +169,13 @@ def _children(value: Any) -> Iterable[tuple[str, Any]]:
     return ((f"[{index}]", item) for index, item in enumerate(value))
 
 
+def spelled(key: str) -> str:
+    """Return ``key`` for a message: no line break that a client chose gets into what somebody logs (CVE-2025-25184)."""
+    return key if key.isprintable() else repr(key)
+
+
 def _step(key: object) -> str:
-    if type(key) is str:
+    if type(key) is str and key.isprintable():
         return f".{key}"
     if type(key) is int and key.bit_length() > 256:
         # Python refuses to spell out the longest.
@@ -185,8 +190,8 @@ def _surrogate_path(value: Any, path: str) -> str:
             try:
                 _pack(item)
             except UnicodeEncodeError:
-                return _surrogate_path(item, path.encode(errors="replace").decode() + step)
-    return path.encode(errors="replace").decode()
+                return _surrogate_path(item, path + step)
+    return path
 
 
 def _pack(value: Any) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wsgi_session import tokens
-from wsgi_session.codec import Packed, join
+from wsgi_session.codec import Packed, join, spelled
 from wsgi_session.config import Settings
 from wsgi_session.errors import SessionTooLarge
 from wsgi_session.stores import Record
@@ -80,7 +80,7 @@ def join_within(packed: Packed, limit: int) -> bytes:
     size = len(data)
     sizes = sorted(((len(value), str(key)) for key, value in packed.items()), reverse=True)[:3]
     largest = [(key, length) for length, key in sizes]
-    named = ", ".join(f"{key} ({length:,} bytes)" for key, length in largest)
+    named = ", ".join(f"{spelled(key)} ({length:,} bytes)" for key, length in largest)
     raise SessionTooLarge(
         f"the session would take {size:,} bytes, and may take {limit:,} (max_size). Largest: {named}. Keep such "
         "data in a table of its own, and its id in the session.",
