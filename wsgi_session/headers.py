@@ -82,5 +82,5 @@ def _name(directive: str) -> str:
 
 
 def _is_cdn(lower: str) -> bool:
-    # RFC 9213 and its vendors' forms (Cloudflare-CDN-Cache-Control, Vercel-CDN-Cache-Control ...).
-    return lower.endswith("cdn-cache-control") or lower in _CDN_HEADERS
+    # RFC 9213: each cache has a name to put in front (CDN-, Akamai-, Vercel-CDN-, X-LiteSpeed- ...).
+    return lower.endswith("-cache-control") or lower in _CDN_HEADERS

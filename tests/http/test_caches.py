@@ -14,7 +14,14 @@ from wsgi_session.testing.clock import FakeClock
 
 DAY = 86_400.0
 Headers = list[tuple[str, str]]
-CDN = ["CDN-Cache-Control", "Surrogate-Control", "Cloudflare-CDN-Cache-Control", "Vercel-CDN-Cache-Control"]
+CDN = [
+    "CDN-Cache-Control",
+    "Surrogate-Control",
+    "Cloudflare-CDN-Cache-Control",
+    "Vercel-CDN-Cache-Control",
+    "Akamai-Cache-Control",
+    "X-LiteSpeed-Cache-Control",
+]
 PUBLIC = ["public", "public, max-age=60", "s-maxage=60", "max-age=5, S-MaxAge=60", "PUBLIC"]
 
 
