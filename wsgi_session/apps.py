@@ -32,7 +32,9 @@ def require_login(app: WSGIApplication, login_url: str = "/login", key: str = "s
     login_path = login_url.partition("#")[0].partition("?")[0]
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if on_this_site and unquote_to_bytes(on_mount(environ, login_path)) == requested_path(environ):
+        # Below a mount point that is named like the login page, no path at all is the root of what is mounted there.
+        here = on_this_site and environ.get("PATH_INFO")
+        if here and unquote_to_bytes(on_mount(environ, login_path)) == requested_path(environ):
             return app(environ, start_response)
         response = redirect_if_anonymous(environ, login_url, key)
         return response(environ, start_response) if response else app(environ, start_response)
