@@ -10,6 +10,9 @@ The middleware goes around ``app.wsgi_app`` and saves when the answer is ready, 
 ``after_request`` and ``teardown_request`` functions change is saved too, ``session.modified = True`` is never needed,
 and an outage inside a view is a 503. The helpers take ``flask.request``; what ``redirect_if_anonymous`` gives can be
 returned from a view, or from ``before_request``.
+
+What is another than with Flask's own sessions: ``session.clear()`` ends the session, a request that fails (5xx) changes
+nothing, and ``Markup`` can be flashed, but not be kept under a key.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from werkzeug.datastructures import Headers
 
 from wsgi_session.backend import Backend
 from wsgi_session.codec import CorruptData
+from wsgi_session.config import hide_secret
 from wsgi_session.draft import Draft
 from wsgi_session.errors import ConfigError
 from wsgi_session.exchange import Exchange, StartResponse
@@ -248,7 +252,9 @@ class FlaskSessions:
     """
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
-        self._options = options
+        self._options = hide_secret(options, "")
+        # From here on no traceback with local variables shows it.
+        del options
         if app is not None:
             self.init_app(app)
 

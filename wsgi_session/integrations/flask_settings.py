@@ -20,21 +20,22 @@ from typing import Any
 
 from flask import Flask
 
-from wsgi_session.config import parse_options
+from wsgi_session.config import hide_secret, parse_options
 from wsgi_session.errors import ConfigError
+from wsgi_session.hidden import hidden
 
 PREFIX = "WSGI_SESSION_"
 _NINETY_DAYS = timedelta(days=90)
 
 
 def options_for(app: Flask, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the middleware's options; ``given`` are those that ``FlaskSessions`` was given."""
-    start = len(PREFIX)
-    configured = {name[start:].lower(): value for name, value in app.config.items() if name.startswith(PREFIX)}
+    """Return the middleware's options; ``given`` are those that ``FlaskSessions`` was given, its secret hidden."""
+    ours = [name for name in app.config if name.startswith(PREFIX)]
+    settings = hide_secret({name[len(PREFIX) :].lower(): app.config[name] for name in ours}, "")
     if isinstance(given.get("secret"), str):
-        # One secret: only configuration's text may hold several, apart by spaces.
+        # One secret: only a setting's text may hold several, apart by spaces.
         given = {**given, "secret": [given["secret"]]}
-    options = {**_flask_settings(app), **configured, **given}
+    options = {**_of_flask(app), **settings, **given}
     if "secret" not in options:
         raise ConfigError(
             'secret is missing: set app.config["SECRET_KEY"] before, or give secret=... '
@@ -45,27 +46,26 @@ def options_for(app: Flask, given: dict[str, Any]) -> dict[str, Any]:
     return parse_options({PREFIX + name: value for name, value in options.items()}, PREFIX)
 
 
-def _flask_settings(app: Flask) -> dict[str, Any]:
+def _of_flask(app: Flask) -> dict[str, Any]:
     """Return the options that Flask has settings of its own for."""
-    config = app.config
-    if not config["SESSION_COOKIE_HTTPONLY"]:
+    if not app.config["SESSION_COOKIE_HTTPONLY"]:
         raise ConfigError(
             "SESSION_COOKIE_HTTPONLY=False: no script may read this cookie. Remove the setting; what scripts may know "
             "they get from session_info()."
         )
     lifetime = app.permanent_session_lifetime
-    settings = {
-        "cookie_name": config["SESSION_COOKIE_NAME"],
-        "cookie_domain": config["SESSION_COOKIE_DOMAIN"] or None,
-        "cookie_path": config["SESSION_COOKIE_PATH"] or config["APPLICATION_ROOT"],
-        "cookie_samesite": (config["SESSION_COOKIE_SAMESITE"] or "Lax").title(),
-        "cookie_secure": config["SESSION_COOKIE_SECURE"] or "auto",
-        # Since Flask 3.1.
-        "cookie_partitioned": config.get("SESSION_COOKIE_PARTITIONED", False),
+    options = {
+        "cookie_name": app.config["SESSION_COOKIE_NAME"],
+        "cookie_domain": app.config["SESSION_COOKIE_DOMAIN"] or None,
+        "cookie_path": app.config["SESSION_COOKIE_PATH"] or app.config["APPLICATION_ROOT"],
+        "cookie_samesite": (app.config["SESSION_COOKIE_SAMESITE"] or "Lax").title(),
+        "cookie_secure": app.config["SESSION_COOKIE_SECURE"] or "auto",
+        # Since Flask 3.1, as SECRET_KEY_FALLBACKS.
+        "cookie_partitioned": app.config.get("SESSION_COOKIE_PARTITIONED", False),
         "cookie_persistent": False,
         "idle_timeout": lifetime,
         "absolute_timeout": max(lifetime, _NINETY_DAYS),
     }
     if app.secret_key:
-        settings["secret"] = [app.secret_key, *(config.get("SECRET_KEY_FALLBACKS") or ())]
-    return settings
+        options["secret"] = hidden([app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())])
+    return options
