@@ -39,7 +39,7 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a demo for this test alone, which is run over http and over https."""
     if request.param == "https":
-        from tests.tls import serving_https
+        from tests.serving import serving_https
 
         with serving_https(Site(secret=new_secret(), store=MemoryStore()), tmp_path) as (address, _):
             yield address

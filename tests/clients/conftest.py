@@ -1,19 +1,17 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from waitress.server import create_server
 
 from tests.clients.client import Client
 from tests.clients.curl import CurlJar
 from tests.clients.node import Node, modules
 from tests.clients.python import Httpx, Requests, Urllib
 from tests.clients.site import mounted
-from tests.tls import serving_https
+from tests.serving import serving_http, serving_https
 
 
 class Place(NamedTuple):
@@ -47,14 +45,9 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     if place.scheme == "https":
         with serving_https(app, tmp_path_factory.mktemp("tls")) as (address, authority):
             yield Served(place, address, authority)
-        return
-
-    server = create_server(app, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    yield Served(place, f"http://127.0.0.1:{server.effective_port}", None)
-    server.close()
-    thread.join()
+    else:
+        with serving_http(app) as address:
+            yield Served(place, address, None)
 
 
 @pytest.fixture(params=[CurlJar, Urllib, Requests, Httpx, Node], ids=lambda client: client.__name__)

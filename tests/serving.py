@@ -1,4 +1,4 @@
-"""A WSGI application over https, with a certificate that is made for the run: what makes ``__Host-`` cookies real."""
+"""A WSGI application behind a real server, for as long as a block lasts: over http, or over https."""
 
 from __future__ import annotations
 
@@ -14,10 +14,20 @@ from cheroot.wsgi import Server
 
 
 @contextmanager
+def serving_http(app: Any) -> Iterator[str]:
+    """Serve ``app`` at the address given."""
+    with _running(Server(("127.0.0.1", 0), app)) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
 def serving_https(app: Any, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Serve ``app`` at the address given, and give also the file of the authority that the certificate is from."""
+    """Serve ``app`` at the address given, with a certificate made for this block; its authority is in the file given.
+
+    ``wsgi.url_scheme`` is then ``https``, which makes the cookies Secure and their names begin with ``__Host-``.
+    """
     authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    certificate = authority.issue_cert("127.0.0.1")
     trusted, chain, key = folder / "authority.pem", folder / "certificate.pem", folder / "key.pem"
     authority.cert_pem.write_to_path(trusted)
     certificate.cert_chain_pems[0].write_to_path(chain)
@@ -25,11 +35,17 @@ def serving_https(app: Any, folder: Path) -> Iterator[tuple[str, Path]]:
 
     server = Server(("127.0.0.1", 0), app)
     server.ssl_adapter = BuiltinSSLAdapter(str(chain), str(key))
+    with _running(server) as port:
+        yield f"https://127.0.0.1:{port}", trusted
+
+
+@contextmanager
+def _running(server: Server) -> Iterator[int]:
     server.prepare()
     thread = threading.Thread(target=server.serve)
     thread.start()
     try:
-        yield f"https://127.0.0.1:{server.bind_addr[1]}", trusted
+        yield server.bind_addr[1]
     finally:
         server.stop()
         thread.join()
