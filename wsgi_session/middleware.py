@@ -17,7 +17,7 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
 from wsgi_session.hidden import hidden
-from wsgi_session.session import Session
+from wsgi_session.session import OPEN, Session
 from wsgi_session.stored import StoreBackend
 from wsgi_session.stores import Store
 from wsgi_session.stores.cookie import CookieStore
@@ -141,7 +141,14 @@ class SessionMiddleware:
         if present is not None:
             self._check_present(present)
         environ[self._environ_key] = exchange.session
-        return exchange.run(self.app)
+        if present is None:
+            return exchange.run(self.app)
+        try:
+            return exchange.run(self.app)
+        finally:
+            if isinstance(present, Session) and present._phase == OPEN:
+                # This was a sub-request in the environ of a request under way, whose looks must count as its own.
+                environ[self._environ_key] = present
 
     def _check_present(self, present: object) -> None:
         """Refuse to hide another middleware's session. Our own, from a sub-request, is replaced by a fresh one."""

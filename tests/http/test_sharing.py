@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -147,6 +148,33 @@ def test_a_sub_request_has_a_session_of_its_own_and_loses_nothing(site: Site, br
 
     browser.visit(app, lint=False)
     assert browser.do(read).result == {"a": 1, "before": 1, "sub": 2, "after": 3}
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["", "that fails"])
+def test_after_a_sub_request_in_the_same_environ_the_request_has_its_own_session_again(
+    site: Site, browser: Browser, fails: bool
+) -> None:
+    """Else its looks were at a session that is over: without Vary, a shared cache would serve Ann's page to all."""
+    browser.do(log_in(ANN))
+
+    def sub(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if fails:
+            raise RuntimeError("the sub-request failed")
+        start_response("200 OK", list(PLAIN))
+        return [b"sub"]
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["test.app"] = sub
+        with suppress(RuntimeError):
+            site.middleware(environ, lambda status, headers: lambda data: None)
+        environ["session"]["seen"] = 1
+        start_response("200 OK", [*PLAIN, ("Cache-Control", "public")])
+        return [environ["session"]["user"]["name"].encode()]
+
+    answer = browser.visit(app, lint=False)
+    assert (answer.body, answer.header("Vary")) == (b"Ann", "Cookie")
+    assert site.happened("late_access") == []
+    assert browser.do(read).result == {"user": ANN, "seen": 1}
 
 
 # Rule 17.
