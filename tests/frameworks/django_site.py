@@ -9,11 +9,12 @@ import json
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import django
+import pytest
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import authenticate, login, logout, update_session_auth_hash
@@ -21,12 +22,30 @@ from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
+from django.test import override_settings
 from django.urls import path
 
+from tests.http.stores import ENGINE, KINDS, CountingStore, Kind, counting
 from tests.servers.process import Server
 from wsgi_session import redirect_if_anonymous, user_email_or_none, user_or_none
 
 SECRET = "django-4c1b9f0e7a6d4f52b8c3e0d19a75f264"
+OVER = [
+    pytest.param(kind, id=kind.name, marks=[pytest.mark.engine] if ENGINE in kind.flags else [])
+    for kind in KINDS
+    if kind.name in ("memory", "sqlite", "redis", "postgresql")
+]
+
+
+@pytest.fixture(params=OVER)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[CountingStore]:
+    """The site's store, empty; Django is set up."""
+    set_up()
+    kind: Kind = request.param
+    with kind.open(tmp_path) as inner:
+        counted = counting(inner)
+        with override_settings(WSGI_SESSION_STORE=counted):
+            yield counted
 
 
 def set_up(folder: Path | None = None, **others: Any) -> None:

@@ -18,15 +18,12 @@ from django.conf import settings
 from django.test import SimpleTestCase, TestCase
 from django.test.utils import modify_settings, override_settings
 
-from tests.frameworks.django_site import set_up
-from tests.http.stores import ENGINE, KINDS, Kind
+from tests.frameworks.django_site import store
 from wsgi_session.integrations.django import SessionStore
+from wsgi_session.stores import Store
 
-OVER = [
-    pytest.param(kind, id=kind.name, marks=[pytest.mark.engine] if ENGINE in kind.flags else [])
-    for kind in KINDS
-    if kind.name in ("memory", "sqlite", "redis", "postgresql")
-]
+__all__ = ["store"]
+
 #: Those that look into the table of Django's own engine, whatever SESSION_ENGINE says. What they hold Django to is held
 #: here by test_django.py.
 OF_ANOTHER_ENGINE = {"test_empty_session_saved", "test_session_update_error_redirect"}
@@ -75,22 +72,14 @@ def their_tests(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Modul
         yield tests
 
 
-@pytest.fixture(params=OVER)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
-    set_up()
-    kind: Kind = request.param
-    with kind.open(tmp_path) as store, override_settings(WSGI_SESSION_STORE=store):
-        yield
-
-
 @pytest.mark.parametrize("time_zones", [False, True], ids=["naive", "aware"])
-def test_djangos_own_tests_of_session_engines_pass(store: None, their_tests: ModuleType, time_zones: bool) -> None:
+def test_djangos_own_tests_of_session_engines_pass(store: Store, their_tests: ModuleType, time_zones: bool) -> None:
     case = type("OurSessionTests", (their_tests.SessionTestsMixin, SimpleTestCase), {"backend": SessionStore})
     with override_settings(USE_TZ=time_zones):
         run(case, at_least=60)
 
 
-def test_djangos_own_tests_of_its_session_middleware_pass(store: None, their_tests: ModuleType) -> None:
+def test_djangos_own_tests_of_its_session_middleware_pass(store: Store, their_tests: ModuleType) -> None:
     left_out = dict.fromkeys(OF_ANOTHER_ENGINE)
     case = type("OurMiddlewareTests", (their_tests.SessionMiddlewareTests, TestCase), left_out)
     assert SessionStore.__module__ == settings.SESSION_ENGINE

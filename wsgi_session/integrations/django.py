@@ -103,7 +103,9 @@ class SessionStore(SessionBase):
 
     def exists(self, session_key: str | None) -> bool:
         """Whether the key opens a session. One that ``cycle_key()`` has replaced does not."""
-        found, own = self._look_up(self._open(session_key)), self._loaded
+        bearer = self._open(session_key)
+        del session_key  # A traceback may show what is here.
+        found, own = self._look_up(bearer), self._loaded
         if found.record is None or found.bearer is None:
             return False
         replaced = own.bearer if own is not None and own.next_bearer is not None else None
@@ -139,7 +141,10 @@ class SessionStore(SessionBase):
 
     def delete(self, session_key: str | None = None) -> None:
         """End the session of that key, by default this one, which cannot be saved any more then."""
-        draft = self._draft if session_key in (None, self.session_key) else self._look_up(self._open(session_key))
+        own = session_key is None or session_key == self.session_key
+        bearer = self._open(session_key)
+        del session_key
+        draft = self._draft if own else self._look_up(bearer)
         if draft.record is not None:
             draft.destroy()
             draft.dead = True
