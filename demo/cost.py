@@ -69,8 +69,12 @@ class TimedStore(Store):
                 setattr(self, name, _timed(getattr(store, name)))
 
     @property
-    def sweep_due(self) -> bool:  # type: ignore[override]
+    def sweep_due(self) -> bool:
         return self.store.sweep_due
+
+    @sweep_due.setter
+    def sweep_due(self, due: bool) -> None:
+        self.store.sweep_due = due
 
     def load(self, key: bytes, now: float) -> Record | None:
         return _timed(self.store.load)(key, now)
@@ -155,7 +159,9 @@ def bar(app: WSGIApplication) -> WSGIApplication:
             _meter.reset(token)
         if not isinstance(body, list):  # A file, or the empty body of HEAD: no page, no bar.
             return body
-        return [_fill(chunk, meter.calls, seconds) for chunk in body]
+        # The list itself: it may be one with a close(), by which the middleware sweeps its store after the answer.
+        body[:] = [_fill(chunk, meter.calls, seconds) for chunk in body]
+        return body
 
     return barred
 

@@ -11,6 +11,7 @@ import pytest
 
 from demo import cost
 from tests.demo.curl import Curl
+from wsgi_session import SessionMiddleware
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Store, Sweeps
 from wsgi_session.stores.memory import MemoryStore
 
@@ -198,6 +199,33 @@ def test_the_timed_store_offers_what_the_store_inside_offers_and_no_more() -> No
         assert cost.TimedStore(rich).multiprocess is rich.multiprocess
     assert cost.TimedStore(BareStore()).multiprocess is False
     assert cost.TimedStore(BareStore()).sweep_due is True
+
+
+def test_a_store_is_swept_after_the_answer_when_that_is_due() -> None:
+    """Every visitor who is shown a form is a session: the store would grow for ever."""
+
+    class Swept(MemoryStore):
+        sweeps = 0
+
+        def sweep(self, limit: int, now: float) -> int:
+            self.sweeps += 1
+            return super().sweep(limit, now)
+
+    def visit(environ: Any, start_response: Callable[..., Any]) -> list[bytes]:
+        environ["session"]["a"] = 1
+        start_response("200 OK", [("Content-Type", "text/html")])
+        return [PAGE]
+
+    with Swept() as store:
+        secret = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
+        app = cost.bar(SessionMiddleware(cost.clock(visit), secret=secret, store=cost.TimedStore(store)))
+        store.sweep_due = True
+        environ = {"PATH_INFO": "/", "REQUEST_METHOD": "GET"}
+        body: Any = app(environ, lambda status, headers, exc_info=None: lambda data: None)
+        assert "store call" in text(b"".join(body))
+        assert store.sweeps == 0
+        body.close()
+        assert (store.sweeps, store.sweep_due) == (1, False)
 
 
 @pytest.mark.parametrize(
