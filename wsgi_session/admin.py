@@ -63,7 +63,8 @@ class Sessions:
         """
         store = self._lists("revoke_all")
         owner = self._key(user)
-        kept = keep._handles() if isinstance(keep, Session) else {keep}
+        # What else is given is a framework's name for a Session, such as Pyramid's.
+        kept = {keep} if keep is None or isinstance(keep, str) else keep._handles()
         called = self._settings.clock()
         # By name as well: one that is there now may be of a machine whose clock is ahead.
         there = {record.handle for _, record in store.of_owner(owner, called)}

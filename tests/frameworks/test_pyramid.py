@@ -736,6 +736,24 @@ def test_the_administrators_view_is_in_the_registry() -> None:
     assert site.browser().see("/devices") == "2"
 
 
+def test_everywhere_else_can_be_logged_out() -> None:
+    def page(request: Any) -> None:
+        login(request, ANN)
+
+    def everywhere_else(request: Any) -> int:
+        return request.registry["wsgi_session"].sessions.revoke_all(ANN, keep=request.session)
+
+    def name(request: Any) -> Any:
+        return request.session.owner
+
+    site = Site(page, everywhere_else, name)
+    here, there = site.browser(), site.browser()
+    here.visit()
+    there.visit()
+    assert here.see("/everywhere_else") == "1"
+    assert (here.see("/name"), there.see("/name")) == ("'id:1'", "None")
+
+
 def test_a_planted_session_is_there_for_tests_of_an_application() -> None:
     browser = visiting(lambda request: user_email_or_none(request))
     name, _, value = plant(browser.site.middleware, {"user": ANN}).partition("=")
