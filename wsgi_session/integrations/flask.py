@@ -43,8 +43,8 @@ EXTENSION = "wsgi_session"
 
 # Where Flask's flash() and get_flashed_messages() look.
 _FLASHES = "_flashes"
-# What stands for Markup among the messages, as in Flask's own sessions.
-_MARKUP = " m"
+# What markup among the messages is kept under, and what a dict.
+_MARKUP, _DICT = " m", " d"
 
 
 class FlaskSession(Session, SessionMixin):
@@ -67,10 +67,12 @@ class FlaskSession(Session, SessionMixin):
     @permanent.setter
     def permanent(self, value: bool) -> None:
         self._remember = bool(value)
-        if self._draft is not None and self._draft.persistent != self._remember:
+        draft = self._draft
+        if draft is None:
+            return
+        if draft.persistent != self._remember:
             self._writing(cookie=True)
-        if self._draft is not None:
-            self._draft.persist(self._remember)
+        draft.persist(self._remember)
 
     @property
     def new(self) -> bool:  # type: ignore[override]  # an attribute in SessionMixin, though nobody's to set
@@ -171,11 +173,16 @@ class FlaskSession(Session, SessionMixin):
 
 def _kept(message: Any) -> Any:
     """Return what a session keeps of a flashed message. Markup, and what can turn into it, stays markup."""
-    return {_MARKUP: str(message.__html__())} if hasattr(message, "__html__") else message
+    if hasattr(message, "__html__"):
+        return {_MARKUP: str(message.__html__())}
+    # Whatever is in a dict, and a client may have a hand in that, it cannot be taken for markup.
+    return {_DICT: message} if type(message) is dict else message
 
 
 def _unkept(kept: Any) -> Any:
-    return Markup(kept[_MARKUP]) if type(kept) is dict and kept.keys() == {_MARKUP} else kept  # noqa: S704  (it was)
+    if type(kept) is not dict:
+        return kept
+    return Markup(kept[_MARKUP]) if _MARKUP in kept else kept[_DICT]  # noqa: S704  (it was)
 
 
 class FlaskExchange(Exchange):
