@@ -10,22 +10,13 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
+from tests.pages import ROOT, python_of
 from wsgi_session import SessionMiddleware
 from wsgi_session.events import _LEVELS
 from wsgi_session.keygen import new_secret
 
-PAGE = Path(__file__).parent.parent / "docs" / "manual.md"
+PAGE = ROOT / "docs" / "manual.md"
 TEXT = PAGE.read_text("utf-8")
-
-
-def examples() -> str:
-    """The page's Python, every line at its line number there, so that a failure points into the page."""
-    lines, python = [], False
-    for line in TEXT.splitlines():
-        fence = line.startswith("```")
-        lines.append(line if python and not fence else "")
-        python = line == "```python" if fence else python
-    return "\n".join(lines)
 
 
 @pytest.fixture
@@ -37,7 +28,7 @@ def names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     def site(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         if names.get("environ") is None:
             names.update(environ=environ, site=site)
-            exec(compile(examples(), str(PAGE), "exec"), names)
+            exec(compile(python_of(TEXT), str(PAGE), "exec"), names)
         start_response("200 OK", [])
         return []
 

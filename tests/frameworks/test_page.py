@@ -1,0 +1,86 @@
+"""What docs/frameworks.md has to paste works as it stands there."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.frameworks.paste import PAGE
+from tests.pages import ROOT, python_of, section
+
+TEXT = PAGE.read_text("utf-8")
+#: Heading, and the module without which there is nothing to run.
+FRAMEWORKS = {
+    "Plain WSGI": "wsgi_session",
+    "WebOb": "webob",
+    "Werkzeug": "werkzeug",
+    "Flask": "flask",
+    "Django": "django",
+    "Pyramid": "pyramid",
+    "Bottle": "bottle",
+    "Falcon": "falcon",
+    "CherryPy": "cherrypy",
+    "web.py": "web",
+}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All of them at once, each in a folder of its own."""
+    processes = {heading: paste(heading, tmp_path_factory.mktemp("paste")) for heading in filter(installed, FRAMEWORKS)}
+    yield processes
+    for process in processes.values():
+        process.kill()
+        process.communicate()
+
+
+def installed(heading: str) -> bool:
+    return find_spec(FRAMEWORKS[heading]) is not None
+
+
+def paste(heading: str, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.frameworks.paste", heading],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("heading", FRAMEWORKS)
+def test_ten_lines_send_a_stranger_to_the_login_and_know_who_is_logged_in(
+    heading: str, running: dict[str, subprocess.Popen[str]]
+) -> None:
+    if heading not in running:
+        pytest.skip(f"pip install {heading}")
+    out, errors = running[heading].communicate(timeout=60)
+    assert running[heading].returncode == 0, errors
+    (status, location, _), (found, _, text) = json.loads(out.splitlines()[-1])
+    assert (status, urlsplit(location)[2:]) == (302, ("/login", "next=/profile", ""))
+    assert found == 200
+    assert "ann@example.com" in text
+
+
+def test_every_framework_has_a_section_and_every_section_a_framework() -> None:
+    headings = re.findall(r"^## (.*)$", TEXT, re.M)
+    assert headings == [*FRAMEWORKS, "Any other", "Frameworks and servers"]
+
+
+@pytest.mark.parametrize("heading", FRAMEWORKS)
+def test_a_section_is_ten_lines_to_paste_and_names_its_example(heading: str) -> None:
+    for block in re.findall(r"^```python\n(.*?)^```$", section(TEXT, heading), re.M | re.S):
+        assert len([line for line in block.splitlines() if line]) <= 10, block
+    assert python_of(section(TEXT, heading)).strip()
+    (example,) = re.findall(r"\]\(\.\./examples/(\w+_app\.py)\)", section(TEXT, heading))
+    assert (ROOT / "examples" / example).exists()
