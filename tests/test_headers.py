@@ -144,6 +144,15 @@ def test_expires_and_other_headers_stay() -> None:
     assert made == [*others, ("Cache-Control", "private")]
 
 
+@pytest.mark.parametrize(
+    "header", [("Surrogate-Control", "no-store"), ("CDN-Cache-Control", "private"), ("X-Accel-Expires", "0")], ids=repr
+)
+def test_what_keeps_a_shared_cache_out_stays(header: tuple[str, str]) -> None:
+    made = [header]
+    assert make_private(made) == []
+    assert made == [header, ("Cache-Control", "private")]
+
+
 directive = st.sampled_from(
     [
         "public",

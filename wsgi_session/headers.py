@@ -40,7 +40,7 @@ def is_public(headers: Headers) -> bool:
         if lower == "cache-control":
             if not _MARKS_PUBLIC.isdisjoint(_names(value)):
                 return True
-        elif _is_cdn(lower) and value.strip() != "0" and _KEEPS_OUT.isdisjoint(_names(value)):
+        elif _lets_cdn_in(lower, value):
             return True
     return False
 
@@ -58,7 +58,7 @@ def make_private(headers: Headers) -> list[str]:
     for index in range(len(headers) - 1, -1, -1):
         name, value = headers[index]
         lower = name.lower()
-        if _is_cdn(lower):
+        if _lets_cdn_in(lower, value):
             dropped.append(name)
             del headers[index]
         elif lower == "cache-control":
@@ -81,6 +81,7 @@ def _name(directive: str) -> str:
     return directive.partition("=")[0].strip().lower()
 
 
-def _is_cdn(lower: str) -> bool:
+def _lets_cdn_in(lower: str, value: str) -> bool:
     # RFC 9213: each cache has a name to put in front (CDN-, Akamai-, Vercel-CDN-, X-LiteSpeed- ...).
-    return lower.endswith("-cache-control") or lower in _CDN_HEADERS
+    speaks_to_cdn = lower.endswith("-cache-control") or lower in _CDN_HEADERS
+    return speaks_to_cdn and value.strip() != "0" and _KEEPS_OUT.isdisjoint(_names(value))
