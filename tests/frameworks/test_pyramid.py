@@ -30,7 +30,7 @@ from pyramid.interfaces import ICSRFStoragePolicy, ISession, ISessionFactory
 from pyramid.request import Request
 from pyramid.response import Response
 from pyramid.scripting import prepare
-from pyramid_retry import RetryableException
+from pyramid_retry import RetryableException, mark_error_retryable
 from zope.interface.verify import verifyClass, verifyObject
 
 from wsgi_session import (
@@ -967,6 +967,21 @@ def test_an_attempt_that_did_not_look_is_tried_again_too() -> None:
         return count(request)
 
     assert visiting(page, setup=with_retries).see() == "1"
+
+
+def test_an_attempt_after_an_outage_asks_the_store_again() -> None:
+    def page(request: Any) -> int:
+        site.store.down = request.environ["retry.attempt"] == 0
+        try:
+            return count(request)
+        except StoreUnavailable as error:
+            mark_error_retryable(error)
+            raise
+
+    site = Site(page, count, setup=with_retries)
+    browser = site.browser()
+    browser.visit("/count")
+    assert browser.see() == "2"
 
 
 def test_it_works_without_pyramid_retry(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,9 @@ def _begin_again(environ: dict[str, Any], middleware: SessionMiddleware) -> None
     """
     session = environ.get(middleware._environ_key)
     if isinstance(session, Session):
-        session._draft, session._environ = None, environ
+        session._draft = session._outage = None
+        session._outage_raised = False
+        session._environ = environ
 
 
 @implementer(ISession)
