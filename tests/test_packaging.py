@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import os
 import shutil
 import subprocess
 import sys
@@ -18,22 +19,30 @@ ROOT = Path(__file__).parent.parent
 BUILD = "import setuptools.build_meta as backend; print(backend.build_wheel({folder!r}))"
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
-    """The wheel of this tree, built from a copy of it: a build leaves files behind."""
-    copy = tmp_path_factory.mktemp("wheel") / "source"
+def build(folder: Path, copied_at: float | None = None, **environ: str) -> Path:
+    """Return the wheel of this tree, built in ``folder`` from a copy of it: a build leaves files behind."""
+    copy = folder / "source"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__"))
+    if copied_at is not None:
+        for path in copy.rglob("*"):
+            os.utime(path, (copied_at, copied_at))
     done = subprocess.run(
-        [sys.executable, "-c", BUILD.format(folder=str(copy.parent))],
+        [sys.executable, "-c", BUILD.format(folder=str(folder))],
         cwd=copy,
+        env={**os.environ, **environ},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = copy.parent.glob("*.whl")
-    with zipfile.ZipFile(path) as opened:
+    (path,) = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]:
+    with zipfile.ZipFile(build(tmp_path_factory.mktemp("wheel"))) as opened:
         yield opened
 
 
@@ -100,3 +109,22 @@ def test_paste_finds_the_filter(wheel: zipfile.ZipFile) -> None:
 
 def test_the_changelog_has_a_section_for_this_version(metadata: Message) -> None:
     assert f"\n## [{metadata['Version']}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_a_release_built_again_is_the_same_to_the_byte(tmp_path: Path) -> None:
+    """Elsewhere, at another time, in another zone: so that anybody can check what the index has."""
+    here, there = tmp_path / "here", tmp_path / "some where else"
+    for folder in (here, there):
+        folder.mkdir()
+    release = {"SOURCE_DATE_EPOCH": "1780000000"}
+    first = build(here, **release, TZ="Pacific/Kiritimati", PYTHONHASHSEED="1")
+    again = build(there, **release, TZ="UTC", PYTHONHASHSEED="2", copied_at=1_500_000_000.0)
+    assert first.name == again.name
+    assert contents(first) == contents(again)
+    assert first.read_bytes() == again.read_bytes()
+
+
+def contents(wheel: Path) -> list[str]:
+    """Return what a wheel holds, so that a difference can be read."""
+    with zipfile.ZipFile(wheel) as opened:
+        return [f"{info} {info.date_time} {info.CRC:x}" for info in opened.infolist()]
