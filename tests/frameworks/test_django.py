@@ -10,11 +10,12 @@ from threading import Lock, Semaphore
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user, get_user_model
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.test import Client, RequestFactory, override_settings
+from django.test import AsyncClient, Client, RequestFactory, override_settings
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 
@@ -411,6 +412,30 @@ def test_messages_are_shown_once(client: Client, storage: str) -> None:
         client.get("/say", {"text": "Sent."})
         assert client.get("/said").json() == ["Saved.", "Sent."]
         assert client.get("/said").json() == []
+
+
+def test_an_asynchronous_login_is_one_too(store: CountingStore) -> None:
+    user = get_user_model().objects.get(username="ann")
+
+    async def visit() -> list[str]:
+        client = AsyncClient()
+        await client.aforce_login(user)
+        before = await client.get("/")
+        await client.alogout()
+        return [answer.json()["user"] for answer in (before, await client.get("/"))]
+
+    assert async_to_sync(visit)() == ["ann", ""]
+
+
+def test_what_happens_is_told(store: CountingStore) -> None:
+    told: list[str] = []
+    with override_settings(WSGI_SESSION_OPTIONS={"on_event": lambda name, data: told.append(name)}):
+        client = visitor()
+        client.cookies["sessionid"] = "A" * 87
+        client.get("/put", {"key": "a", "value": "1"})
+        client.get("/login", {"name": "ann"})
+        client.get("/logout")
+    assert told == ["tampered", "created", "logged_in", "rotated", "destroyed"]
 
 
 # How long it lives.

@@ -30,9 +30,10 @@ OF_ANOTHER_ENGINE = {"test_empty_session_saved", "test_session_update_error_redi
 
 
 @pytest.fixture(scope="session")
-def folder(request: pytest.FixtureRequest) -> Path:
-    """Return where the package ``sessions_tests`` is: downloaded once, and kept in pytest's cache."""
-    cache = request.config.cache.mkdir("django")
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return where the package ``sessions_tests`` is: downloaded once, and kept in pytest's cache if it has one."""
+    kept_for_ever = getattr(request.config, "cache", None)
+    cache = kept_for_ever.mkdir("django") if kept_for_ever else tmp_path_factory.mktemp("django")
     kept = cache / django.__version__
     if not kept.exists():
         partial = Path(tempfile.mkdtemp(dir=cache))

@@ -10,15 +10,15 @@ Django's own ``SessionMiddleware`` stays: it says when to save, and writes the c
 settings. SECRET_KEY signs what is in it; what SECRET_KEY_FALLBACKS signed is good too. SESSION_COOKIE_NAME is the
 namespace: two sites over one store give it two names.
 
-What is another way than in Django's own engines:
+What differs from Django's own engines:
 
 * A save carries the keys that this request changed, on top of what others have saved by then. A change inside a value
-  is seen, and ``session.modified = True`` not needed.
-* ``session_key`` is the secret that the browser holds, and at rest nowhere. What names a session, in a log or a table,
-  is ``session.handle``.
-* ``cycle_key()`` takes place with the save, in one step: if the request fails, the visitor keeps the session he had.
+  is seen without ``session.modified = True``.
+* ``session_key`` is the secret that the browser holds; no store has it. What names a session, in a log or a table, is
+  ``session.handle``.
+* ``cycle_key()`` takes effect with the save, in one step: if the request fails, the visitor keeps the session he had.
 * A cookie that opens nothing is left alone, as a login in a parallel request may just have replaced it; ``flush()``
-  removes it. A write to a session that ended meanwhile is answered with 400, as Django's engines do.
+  removes it. A write to a session that ended meanwhile is answered with 400, as with Django's engines.
 * SESSION_SERIALIZER is for ``encode()`` and ``decode()`` only. Values come back as the types they went in; what cannot
   be kept is an ``UnsupportedValue`` (a ``TypeError``) at the assignment.
 * While the store is out of order, a look at the session raises ``StoreUnavailable``: Django answers 500, and the
@@ -51,7 +51,7 @@ _SWEEP_BATCH = 1000
 
 
 class SessionStore(SessionBase):
-    """``request.session``. A subclass may have another ``get_session_cookie_age()``, as of Django's own engines."""
+    """``request.session``. A subclass may have a ``get_session_cookie_age()`` of its own, as Django's engines may."""
 
     # There once it is looked at, under Django's own name.
     _session_cache: Session
@@ -97,6 +97,7 @@ class SessionStore(SessionBase):
         draft = self._look_up(self._open(self.session_key))
         if draft.state == "new" and self.session_key is not None:
             draft.state = "tampered"
+            self._backend.settings.events("tampered", cookies=1)
         if draft.record is None:
             self._session_key = None
         return _session_of(draft)
