@@ -3,7 +3,7 @@
 Every token that is drawn, every text that stands in a cookie or a form for one, and every secret that a middleware is
 made with is noted. Every line that the package logs, at DEBUG, and every local variable of the package's frames at the
 moment when one of its errors is raised, as an error reporter or a debugger would show it (by its ``repr``), is searched
-for all of them. What has none of that and is the server's is the environ: its Cookie header is taken out first.
+for all of them. All but the environ: that is the server's and the framework's, and holds the Cookie header by design.
 """
 
 from __future__ import annotations
@@ -118,10 +118,10 @@ def frames_of(error: BaseException | None) -> Iterator[FrameType]:
 
 
 def as_shown(value: object) -> str:
-    """Return what a debugger shows of a local variable; of an environ, without the header that a browser sent."""
+    """Return what a debugger shows of a local variable; of an environ nothing, as that is the server's."""
     # A dict: to look into any other mapping could load a session.
-    if isinstance(value, dict) and "HTTP_COOKIE" in value:
-        value = {key: item for key, item in value.items() if key not in ("HTTP_COOKIE", "HTTP_X_CSRF_TOKEN")}
+    if isinstance(value, dict) and not value.keys().isdisjoint(("HTTP_COOKIE", "REQUEST_METHOD")):
+        return ""
     try:
         return repr(value)
     except Exception:

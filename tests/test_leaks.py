@@ -57,7 +57,12 @@ def test_looking_at_a_session_in_a_local_variable_does_not_load_it() -> None:
     middleware = SessionMiddleware(lambda environ, start_response: [], secret=SECRET, store=store)
     session = Session(middleware._backend, {"HTTP_COOKIE": "sid=x"})
     assert as_shown(session) == "<Session, not looked at>"
-    assert as_shown({"HTTP_COOKIE": "sid=x", "REQUEST_METHOD": "GET"}) == "{'REQUEST_METHOD': 'GET'}"
+
+
+def test_the_environ_is_the_servers_and_no_other_dict_is() -> None:
+    assert as_shown({"HTTP_COOKIE": "sid=x", "wsgi.url_scheme": "http"}) == ""
+    assert as_shown({"REQUEST_METHOD": "POST", "webob._parsed_post_vars": "csrf_token=x"}) == ""
+    assert as_shown({"sid": "x"}) == "{'sid': 'x'}"
 
 
 def test_the_frames_of_an_error_are_those_of_its_causes_too() -> None:
