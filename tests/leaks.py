@@ -3,7 +3,8 @@
 Every token that is drawn, every text that stands in a cookie or a form for one, and every secret that a middleware is
 made with is noted. Every line that the package logs, at DEBUG, and every local variable of the package's frames at the
 moment when one of its errors is raised, as an error reporter or a debugger would show it (by its ``repr``), is searched
-for all of them. All but the environ: that is the server's and the framework's, and holds the Cookie header by design.
+for all of them. But for what is not ours: the environ, which holds the Cookie header, and the application's own page, in
+which a form's token belongs.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _LENGTH = 32
 _EVERYTHING = 5
 # The same place in the code, reached in the same way, is looked at so often.
 _ENOUGH = 3
+# What the application answers, on its way through.
+_PAGE = ("body", "chunks")
 
 
 class Watch:
@@ -89,7 +92,7 @@ class Watch:
         """Say which local variable of which frame shows what."""
         for frame in frames:
             for name, value in list(frame.f_locals.items()):
-                if self.shows(as_shown(value)):
+                if name not in _PAGE and self.shows(as_shown(value)):
                     file = frame.f_code.co_filename.removeprefix(_PACKAGE)
                     yield f"{name} in {frame.f_code.co_name}, wsgi_session{file}:{frame.f_lineno}"
 
