@@ -39,12 +39,3 @@ class Client(ABC):
 
     def post(self, path: str, **fields: str) -> Page:
         return self.ask(self.address + path, fields)
-
-    def log_in(self, **fields: str) -> Page:
-        return self.post("/login", csrf_token=self.token(), **fields)
-
-    def log_out(self) -> Page:
-        return self.post("/logout", csrf_token=self.token())
-
-    def token(self) -> str:
-        return self.get("/login").text.removeprefix("log in with ")

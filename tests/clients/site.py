@@ -1,4 +1,4 @@
-"""A site that says in plain text who is there, by itself or below a path."""
+"""A site that says in plain text who is there, by itself or below a path. It trusts every form: no test is of that."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from wsgiref.util import shift_path_info
 
 from webob import Request, Response
-from webob.exc import HTTPForbidden, HTTPNotFound, HTTPSeeOther
+from webob.exc import HTTPNotFound, HTTPSeeOther
 
-from wsgi_session import SessionMiddleware, check_csrf, get_session, login, logout, next_url, redirect_if_anonymous
+from wsgi_session import SessionMiddleware, get_session, login, logout, next_url, redirect_if_anonymous
 from wsgi_session.keygen import new_secret
 
 ANN = {"id": 1, "name": "Ann", "email": "ann@example.com"}
@@ -30,16 +30,12 @@ def profile(request: Request) -> Any:
 
 def log_in(request: Request) -> Any:
     if request.method == "GET":
-        return Response(f"log in with {get_session(request).csrf_token}", content_type="text/plain")
-    if not check_csrf(request):
-        return HTTPForbidden()
+        return Response("please log in", content_type="text/plain")
     login(request, ANN, remember="remember" in request.POST)
     return HTTPSeeOther(location=next_url(request, f"{request.script_name}/profile"))
 
 
 def log_out(request: Request) -> Any:
-    if request.method != "POST" or not check_csrf(request, request.POST.get("csrf_token")):
-        return HTTPForbidden()
     logout(request)
     return HTTPSeeOther(location=f"{request.script_name}/cookies")
 
