@@ -3,7 +3,7 @@
 Every token that is drawn, every text that stands in a cookie or a form for one, and every secret that a middleware is
 made with is noted. Every line that the package logs, at DEBUG, and every local variable of the package's frames at the
 moment when one of its errors is raised, as an error reporter or a debugger would show it (by its ``repr``), is searched
-for all of them. But for what is not ours: the environ, which holds the Cookie header, and the application's own page, in
+for all of them. Not so what is not ours: the environ, which holds the Cookie header, and the application's own page, in
 which a form's token belongs.
 """
 
