@@ -42,6 +42,35 @@ def seen_by(values: Values) -> dict[Any, Any]:
 
 # Merging: rule 4.
 
+
+@pytest.mark.parametrize("how", ["put", "assigned", "changed and changed back"])
+def test_what_a_login_writes_stands_in_another_record_too_though_it_was_stored(how: str) -> None:
+    values = loaded(user={"id": 1}, cart=["bun"])
+    values.insist("user")
+    if how == "put":
+        values.put("user", {"id": 1}, pack({"id": 1}, "user"))
+    elif how == "assigned":
+        values.assign("user", {"id": 1})
+    else:
+        values.put("user", {"id": 1}, pack({"id": 1}, "user"))
+        values.get("user")["seen"] = True
+        values.collect()
+        del values.get("user")["seen"]
+    assert merged(values, {}) == {"user": {"id": 1}}
+    values.delete("user")
+    assert merged(values, {"user": {"id": 1}}) == {}
+
+
+def test_what_a_login_wrote_is_like_all_else_once_it_is_saved() -> None:
+    values = loaded(user={"id": 1})
+    values.insist("user")
+    values.put("user", {"id": 1}, pack({"id": 1}, "user"))
+    values.collect()
+    values.saved(values.applied_to(values.stored))
+    values.assign("user", {"id": 1})
+    assert not values.collect()
+
+
 keys = st.sampled_from(["a", "b", "c", "\xe9"])
 contents = st.integers(0, 3) | st.lists(st.integers(0, 1), max_size=2) | st.sampled_from(["x", "\xe9"])
 records = st.dictionaries(keys, contents)

@@ -15,7 +15,7 @@ from wsgi_session.codec import IMMUTABLE, Packed, check_key, new_packer, pack, s
 class Values:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
-    __slots__ = ("_base", "_cleared", "_cleared_own", "_current", "_objects", "changed", "stored")
+    __slots__ = ("_base", "_cleared", "_cleared_own", "_current", "_insisted", "_objects", "changed", "stored")
 
     def __init__(self, stored: Packed) -> None:
         #: As loaded, or as last saved.
@@ -24,6 +24,8 @@ class Values:
         self.changed: dict[str | bytes, bytes | None] = {}
         # Whether this request dropped all that is stored; and the package's own keys with it.
         self._cleared = self._cleared_own = False
+        # What counts as changed also where it is what is stored: see insist().
+        self._insisted: tuple[str | bytes, ...] = ()
         # What this request sees: `_base` with its changes. The same dict until the first of them.
         self._base = self._current = stored
         # What has been handed out or assigned, so that `session[k] is session[k]` and nested changes are found.
@@ -65,6 +67,7 @@ class Values:
         # One packer and one loop for all of them: half the time of a call a key.
         packer = new_packer()
         base, objects, changed, cleared = self._base, self._objects, self.changed, self._cleared
+        insisted = self._insisted
         if self._current is base:
             self._current = base.copy()
         current = self._current
@@ -77,7 +80,7 @@ class Values:
                 packed = pack(value, key)  # Says where in it.
             current[key] = packed
             objects[key] = value
-            if cleared or base.get(key) != packed:
+            if cleared or base.get(key) != packed or key in insisted:
                 changed[key] = packed
             else:
                 changed.pop(key, None)
@@ -86,6 +89,13 @@ class Values:
         """Put ``value`` under ``key``; ``packed`` is what it packs to."""
         self._write(key, packed)
         self._objects[key] = value
+
+    def insist(self, *keys: str | bytes) -> None:
+        """Save what is written under ``keys`` from now on also if it is stored already.
+
+        What this request saves may come to stand in another record, without what is stored in this one.
+        """
+        self._insisted = keys
 
     def delete(self, key: str | bytes) -> None:
         """Remove ``key``; ``KeyError`` if it is not there."""
@@ -163,6 +173,7 @@ class Values:
         self.stored = self._base = self._current = stored
         self.changed = {}
         self._cleared = self._cleared_own = False
+        self._insisted = ()
 
     def snapshot(self) -> dict[str, Any]:
         """Return a plain dict of deep copies of all that the application may see; call :meth:`collect` first."""
@@ -180,7 +191,7 @@ class Values:
         else:
             self._current[key] = packed
         cleared = self._cleared and (self._cleared_own or type(key) is str)
-        if (None if cleared else self._base.get(key)) == packed:
+        if (None if cleared else self._base.get(key)) == packed and key not in self._insisted:
             self.changed.pop(key, None)
         else:
             self.changed[key] = packed

@@ -257,6 +257,48 @@ def test_two_logins_at_once_from_one_token_both_get_a_session(site: Site, browse
 
 
 @pytest.mark.needs(SERVER)
+def test_two_logins_at_once_of_a_user_who_is_logged_in_both_leave_him_logged_in(site: Site, ann: Browser) -> None:
+    """The second login writes what is stored already, and has to put it into a session without anything stored."""
+    second = ann.copy()
+
+    def slow(session: Session) -> None:
+        session["own"] = 1
+        ann.do(log_in(ANN))
+        log_in(ANN)(session)
+
+    second.do(slow)
+    assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
+    assert second.do(lambda session: (session.copy(), session.owner)).result == ({"own": 1, "user": ANN}, "id:1")
+
+
+@pytest.mark.needs(SERVER)
+def test_who_ends_all_his_sessions_and_logs_in_again_is_logged_in(site: Site, ann: Browser) -> None:
+    """As after a change of the password."""
+
+    def change_password(session: Session) -> None:
+        assert session["user"] == ANN
+        assert site.middleware.sessions.revoke_all(ANN) == 1
+        log_in(ANN)(session)
+
+    ann.do(change_password)
+    assert ann.do(read).result == {"user": ANN}
+
+
+@pytest.mark.needs(SERVER)
+def test_a_login_is_not_undone_by_who_removed_the_user_meanwhile(site: Site, ann: Browser) -> None:
+    held = ann.copy()
+    site.calls.before["rotate"] = lambda: held.do(lambda session: session.pop("user"))
+    ann.do(log_in(ANN))
+    assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
+
+
+@pytest.mark.needs(SERVER)
+def test_a_user_who_is_removed_right_after_the_login_is_not_there(ann: Browser) -> None:
+    ann.do(lambda session: (log_in(ANN)(session), session.pop("user")))
+    assert ann.do(read).result == {"cart": ["bun"]}
+
+
+@pytest.mark.needs(SERVER)
 def test_two_logins_at_once_of_two_users_share_nothing(browser: Browser) -> None:
     browser.do(put(cart=["bun"]))
     second = browser.copy()
