@@ -116,6 +116,11 @@ def _replace(draft: Draft, merge: Merge, now: float) -> bool:
     """Replace or rotate, merging with whoever wrote first. False: the session ended elsewhere."""
     version = tokens.draw_version()
     clock = draft.backend.settings.clock
+    loaded = draft.record
+    assert loaded is not None
+    # Over by what this request saw: another one may have kept it alive since.
+    if _is_over(draft, loaded, now) and not _reload(draft, now):
+        return _ended_elsewhere(draft, merge, now)
     for tries in range(MAX_TRIES):
         outcome = _try(draft, merge, version, now)
         if outcome is Outcome.SAVED:
@@ -136,8 +141,6 @@ def _replace(draft: Draft, merge: Merge, now: float) -> bool:
 def _try(draft: Draft, merge: Merge, version: bytes, now: float) -> Outcome:
     before, bearer = draft.record, draft.bearer
     assert before is not None and bearer is not None
-    if _is_over(draft, before, now):
-        return Outcome.GONE
     packed = merge(draft.values.stored)
     record = _next_record(draft, before, join_within(packed, draft.backend.settings.max_size), version, now)
     if draft.next_bearer is None:

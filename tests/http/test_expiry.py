@@ -195,6 +195,26 @@ def test_no_touch_lets_a_write_through_and_extends_nothing(browser: Browser, clo
     assert browser.do(state).result == "unknown"
 
 
+@pytest.mark.needs(SERVER)
+def test_a_write_that_takes_longer_than_the_idle_timeout_is_kept_where_others_kept_the_session_alive(
+    make_site: MakeSite, clock: FakeClock
+) -> None:
+    """An upload of ten minutes, say, under a login that ends after five idle ones."""
+    site = make_site(touch_interval=10)
+    browser = site.browser()
+    browser.do(log_in(ANN, idle_timeout=300))
+
+    def wait(session: Session) -> None:
+        assert session["user"] == ANN
+        for _ in range(3):
+            clock.advance(200)
+            assert browser.do(state).result == "live"
+
+    browser.copy().do(lambda session: (wait(session), session.update(a=1)))
+    browser.copy().do(lambda session: (wait(session), session.atomic(lambda data: data.update(b=2))))
+    assert browser.do(read).result == {"user": ANN, "a": 1, "b": 2}
+
+
 def test_expires_tells_of_no_touch(browser: Browser, clock: FakeClock) -> None:
     browser.do(put(a=1))
     clock.advance(2 * DAY)
