@@ -420,6 +420,23 @@ def test_what_no_value_packs_to_is_corrupt(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "key", [b"\xd4\x01\x90", b"\xd4\x03\x90", b"\xc7\x0a\x052026-01-02", b"\xcb" + bytes(8)], ids=bytes.hex
+)
+@pytest.mark.parametrize("around", [b"", b"\x91", b"\x81\x05"], ids=bytes.hex)
+def test_a_dict_key_that_no_session_can_have_is_corrupt(key: bytes, around: bytes) -> None:
+    """Else the value would be shown, and refused as soon as the application changed something in it."""
+    in_a_tuple = b"\x91" + around + b"\x81" + key + b"\x01"
+    for data in (around + b"\x81" + key + b"\x01", b"\xc7" + bytes([len(in_a_tuple), 1]) + in_a_tuple):
+        with pytest.raises(CorruptData):
+            unpack(data)
+
+
+def test_a_dict_key_that_is_no_text_is_read_wherever_the_dict_is() -> None:
+    value = {5: ({None: [{True: b"", b"k": {"t": {1: 2}}}]},)}
+    assert unpack(pack(value, "a")) == value
+
+
+@pytest.mark.parametrize(
     "wrap", [lambda inner: b"\x91" + inner, lambda inner: ext(1, b"\x91" + inner)], ids=["list", "tuple"]
 )
 def test_deeper_than_any_session_is_corrupt(wrap: Callable[[bytes], bytes]) -> None:

@@ -89,7 +89,13 @@ def unpack(packed: bytes) -> Any:
     """Return the value that ``packed`` holds, or raise ``CorruptData``."""
     try:
         # msgpack's own timestamps come out as floats: no type of its own for what we never write.
-        value = unpackb(packed, ext_hook=_restore, strict_map_key=False, timestamp=1)
+        try:
+            value = unpackb(packed, ext_hook=_restore, timestamp=1)
+        except ValueError:
+            # Dict keys other than text and bytes are rare: only then is it worth asking for the types of all of them.
+            value = unpackb(packed, ext_hook=_restore_any_key, strict_map_key=False, timestamp=1)
+            if type(value) not in IMMUTABLE and not supported(value):
+                raise CorruptData("not a packed value of a supported type") from None
         if type(value) in _AS_FOUND:
             return value
         # What does not pack to the very same bytes is not ours, and would look like a change of the application's.
@@ -198,7 +204,7 @@ def _pack(value: Any) -> bytes:
     return new_packer()(value)
 
 
-def _unpack_items(data: bytes, depth: int) -> Any:
+def _unpack_items(data: bytes, depth: int, strict: bool) -> Any:
     """Return the items of a tuple or a set. ``unpackb`` takes 40 KB of the thread's stack at each call: this does not.
 
     200 tuples in one another would overflow it, and end the process.
@@ -206,8 +212,8 @@ def _unpack_items(data: bytes, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise CorruptData(f"more than {MAX_DEPTH} deep")
     size = len(data)
-    hook = partial(_restore, depth=depth)
-    unpacker = Unpacker(read_size=size, max_buffer_size=size, ext_hook=hook, strict_map_key=False, timestamp=1)
+    hook = partial(_restore, depth=depth, strict=strict)
+    unpacker = Unpacker(read_size=size, max_buffer_size=size, ext_hook=hook, strict_map_key=strict, timestamp=1)
     unpacker.feed(data)
     # What follows the items is found when the whole is packed again.
     return unpacker.unpack()
@@ -280,10 +286,16 @@ def _extend(value: Any) -> ExtType:
     return ExtType(code, packer(value))
 
 
-def _restore(code: int, data: bytes, depth: int = 0) -> Any:
-    """Called by msgpack for every extension type; ``depth`` is how many tuples and sets stand around it."""
+def _restore(code: int, data: bytes, depth: int = 0, strict: bool = True) -> Any:
+    """Called by msgpack for every extension type; ``depth`` is how many tuples and sets stand around it.
+
+    ``strict``: dict keys in it are text or bytes.
+    """
     if code in _ITEMS:
-        return _ITEMS[code](_unpack_items(data, depth + 1))
+        return _ITEMS[code](_unpack_items(data, depth + 1, strict))
     if code in _UNPACK:
         return _UNPACK[code](data)
     raise CorruptData(f"extension type {code} is unknown")
+
+
+_restore_any_key = partial(_restore, strict=False)
