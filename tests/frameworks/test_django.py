@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from http.cookies import Morsel
+from pathlib import Path
 from threading import Lock, Semaphore
 from typing import Any
 
@@ -21,11 +22,18 @@ from django.utils.safestring import mark_safe
 
 from tests.frameworks.django_site import SECRET, set_up, store
 from tests.http.stores import CountingStore
-from wsgi_session import Session, SessionMissing, UnsupportedValue, get_session, user_email_or_none
+from wsgi_session import (
+    Session,
+    SessionMissing,
+    StoreUnavailable,
+    UnsupportedValue,
+    get_session,
+    user_email_or_none,
+)
 from wsgi_session.integrations import django_site
 from wsgi_session.integrations.django import HelpersMiddleware, SessionStore, sessions
 from wsgi_session.integrations.django_site import backend
-from wsgi_session.stores import SWEEP_GRACE, MemoryStore, Sweeps
+from wsgi_session.stores import SWEEP_GRACE, Sweeps
 from wsgi_session.testing import FakeClock
 from wsgi_session.testing.harness import at_once
 
@@ -330,8 +338,11 @@ def test_after_a_change_of_the_secret_nobody_has_to_log_in_again(client: Client)
     log_in(client)
     stranger = visitor()
     stranger.get("/put", {"key": "cart", "value": "tea"})
+    late = visitor()
+    late.cookies["sessionid"] = cookie(client).value
     with override_settings(SECRET_KEY=NEW_SECRET, SECRET_KEY_FALLBACKS=[SECRET]):
         assert page(client)["user"] == "ann"
+        assert page(late)["user"] == "", "Django has changed the key with the secret"
         assert seen_by(stranger) == {"cart": "tea"}
     with override_settings(SECRET_KEY=NEW_SECRET):
         assert page(client)["user"] == "ann"
@@ -395,6 +406,15 @@ def test_a_new_password_logs_out_all_devices_but_this_one(client: Client) -> Non
         assert handle not in {info.handle for info in sessions().of({"id": user.pk})}
     finally:
         user.delete()
+
+
+def test_a_user_who_was_put_there_by_hand_is_found_too(store: CountingStore) -> None:
+    session = stored(a=1)
+    key = session.session_key
+    session["_auth_user_id"] = "77"
+    session.save()
+    assert [info.handle for info in sessions().of({"id": 77})] == [session.handle]
+    assert not SessionStore().exists(key), "a login has another key"
 
 
 def test_a_login_in_a_test_client_is_one(client: Client) -> None:
@@ -490,6 +510,14 @@ def test_a_long_session_whose_life_is_cut_short_is_saved_and_then_ends(clock: Fa
     assert again(session).get("a") == 1
     clock.advance(11)
     assert "a" not in again(session)
+
+
+def test_one_sessions_short_life_is_none_of_anothers(clock: FakeClock) -> None:
+    session, short = stored(a=1), stored(b=2)
+    short.set_expiry(60)
+    short.save()
+    clock.advance(61)
+    assert again(session).get("a") == 1
 
 
 def test_a_session_may_end_with_the_browser(client: Client) -> None:
@@ -735,10 +763,12 @@ def test_threads_that_come_first_make_one_store_between_them(monkeypatch: pytest
     assert one.store is other.store
 
 
-def test_a_store_from_a_url_is_closed_when_a_test_puts_another_in_its_place() -> None:
+def test_a_store_from_a_url_is_closed_when_a_test_puts_another_in_its_place(tmp_path: Path) -> None:
     set_up()
-    with override_settings(WSGI_SESSION_STORE="memory://"):
+    with override_settings(WSGI_SESSION_STORE=f"sqlite:///{tmp_path}/sessions.db"):
         session = stored(a=1)
-        assert again(session).get("a") == 1
-    with override_settings(WSGI_SESSION_STORE=MemoryStore()):
+        opened = backend().store
+    with pytest.raises(StoreUnavailable, match="closed"):
+        opened.load(b"k" * 32, 0)
+    with override_settings(WSGI_SESSION_STORE="memory://"):
         assert "a" not in again(session)

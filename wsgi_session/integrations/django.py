@@ -72,7 +72,8 @@ class SessionStore(SessionBase):
         if not self._modified and (draft := self._loaded) is not None:
             before = draft.values.changed.copy()
             draft.values.collect()
-            self._modified = draft.values.changed != before or not (draft.bearer is None or draft.bearer.current)
+            live = draft.bearer if draft.record is not None else None
+            self._modified = draft.values.changed != before or (live is not None and not live.current)
         return self._modified
 
     @modified.setter
@@ -160,9 +161,8 @@ class SessionStore(SessionBase):
 
     def cycle_key(self) -> None:
         """Take a new key, with the same data, from the save on."""
-        draft = self._draft
-        draft.next_bearer = draft.next_bearer or draft.backend.draw()
-        self._session_key = self._signed(draft.next_bearer)
+        bearer = self._draft.next_bearer = self._backend.draw()
+        self._session_key = self._signed(bearer)
         self.modified = True
 
     def clear(self) -> None:
