@@ -13,7 +13,7 @@ from wsgi_session.stores.memory import MemoryStore
 
 # What may be missing is imported where it is used: then the test files beside this one skip, each by itself.
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright
+    from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 
     from tests.browser.views import View
 
@@ -57,23 +57,38 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     assert demo.errors.read_text() == ""
 
 
-@pytest.fixture
-def complaints() -> Iterator[list[str]]:
-    """What the browser's console said. A test that provokes something takes it out: nothing may be left."""
-    said: list[str] = []
-    yield said
-    assert said == []
+class Complaints:
+    """What the browser's console shows and what scripts throw. Of both, there must be nothing but what is expected."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.expected: list[str] = []
+
+    def watch(self, context: BrowserContext) -> None:
+        context.on("console", lambda message: self.heard.append(f"{message.type}: {message.text}"))
+        context.on("weberror", lambda error: self.heard.append(f"thrown: {error.error}"))
+
+    def unexpected(self) -> list[str]:
+        return [line for line in self.heard if not any(text in line for text in self.expected)]
 
 
 @pytest.fixture
-def device(chromium: Browser, complaints: list[str]) -> Iterator[Callable[..., Page]]:
+def complaints() -> Iterator[Complaints]:
+    complaints = Complaints()
+    yield complaints
+    assert complaints.unexpected() == []
+
+
+@pytest.fixture
+def device(chromium: Browser, complaints: Complaints) -> Iterator[Callable[..., Page]]:
     """Open a browser that shares nothing with those opened before: another device."""
     contexts: list[BrowserContext] = []
 
     def open_one(address: str, **options: Any) -> Page:
         context = chromium.new_context(base_url=address, ignore_https_errors=True, **options)
         contexts.append(context)
-        return watched(context, complaints).new_page()
+        complaints.watch(context)
+        return context.new_page()
 
     yield open_one
     for context in contexts:
@@ -92,26 +107,15 @@ def shop_of_ann(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def look(shop_of_ann: tuple[str, Any], device: Callable[..., Page], complaints: list[str]) -> Callable[..., Page]:
+def look(shop_of_ann: tuple[str, Any], device: Callable[..., Page], complaints: Complaints) -> Callable[..., Page]:
     """Open a view in a browser with these options; the browser may complain of its status, and of nothing else."""
     address, ann = shop_of_ann
 
     def open_it(view: View, **options: Any) -> Page:
+        if view.status >= 400:
+            complaints.expected.append(f"status of {view.status}")
         page = device(address, storage_state=ann if view.ann else None, **options)
         view.open(page)
-        if view.status >= 400:
-            assert f"status of {view.status}" in complaints.pop()
         return page
 
     return open_it
-
-
-def watched(context: BrowserContext, complaints: list[str]) -> BrowserContext:
-    """Write down whatever the console shows and whatever a script throws."""
-
-    def heard(message: ConsoleMessage) -> None:
-        complaints.append(f"{message.type}: {message.text}")
-
-    context.on("console", heard)
-    context.on("weberror", lambda error: complaints.append(f"thrown: {error.error}"))
-    return context

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.chromium import ARGUMENTS, Page, executable, expect
-from tests.browser.conftest import watched
+from tests.browser.conftest import Complaints
 from tests.browser.visitor import cookie, log_in, put_in_cart
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def reopened(shop: str, playwright: Playwright, complaints: list[str], tmp_path: Path) -> Iterator[Callable[[], Page]]:
+def reopened(shop: str, playwright: Playwright, complaints: Complaints, tmp_path: Path) -> Iterator[Callable[[], Page]]:
     """Close the browser, if it is open, and open it again."""
     browsers: list[BrowserContext] = []
 
@@ -33,7 +33,8 @@ def reopened(shop: str, playwright: Playwright, complaints: list[str], tmp_path:
                 ignore_https_errors=True,
             )
         ]
-        return watched(browsers[0], complaints).new_page()
+        complaints.watch(browsers[0])
+        return browsers[0].new_page()
 
     yield reopen
     for browser in browsers:
