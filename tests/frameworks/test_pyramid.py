@@ -35,6 +35,7 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from wsgi_session import (
     ConfigError,
+    HeadersAlreadySent,
     Session,
     StoreUnavailable,
     check_csrf,
@@ -405,12 +406,12 @@ def test_messages_and_the_helpers_messages_are_the_same() -> None:
     visiting(page).see()
 
 
-def test_a_corrupt_message_is_no_error() -> None:
-    def page(request: Any) -> list[Any]:
+def test_a_message_that_cannot_be_read_is_no_error_and_makes_the_session_unknown() -> None:
+    def page(request: Any) -> Any:
         get_session(request)._writing().values.put(b"flash:broken", 5, b"\x05")
-        return list(request.session.pop_flash())
+        return request.session.pop_flash(), request.session.state
 
-    assert visiting(page).see() == "[]"
+    assert visiting(page).see() == "([], 'unknown')"
 
 
 # CSRF tokens.
@@ -465,9 +466,24 @@ def test_a_new_token_is_another_and_ends_the_old_one() -> None:
 
 
 def test_a_new_token_as_the_first_thing_makes_a_session_for_it() -> None:
-    browser = Site(new_token_page, check_page).browser()
+    browser = Site(new_csrf_token, check_page).browser()
     token = token_of(browser)
     assert browser.see("/check_page", POST={"csrf_token": token}) == "True"
+
+
+def test_a_new_token_that_comes_too_late_for_the_cookie_is_an_error() -> None:
+    def page(request: Any) -> Any:
+        count(request)
+
+        def body() -> Iterator[bytes]:
+            yield b"first "
+            with pytest.raises(HeadersAlreadySent):
+                request.session.new_csrf_token()
+            yield b"second"
+
+        return Response(app_iter=body(), content_type="text/plain")
+
+    assert visiting(page).see() == "first second"
 
 
 def test_logging_in_changes_the_token() -> None:
@@ -916,7 +932,8 @@ def test_another_environ_key_is_where_the_helpers_look() -> None:
 def test_an_applications_own_execution_policy_stays() -> None:
     def policy(environ: dict[str, Any], router: Any) -> Any:
         with router.request_context(environ) as request:
-            request.session["policy"] = True
+            request.session["policy"] = user_email_or_none(request)
+            request.add_finished_callback(lambda request: request.session.update(finished=True))
             return router.invoke_request(request)
 
     def setup(config: Any) -> None:
@@ -924,7 +941,7 @@ def test_an_applications_own_execution_policy_stays() -> None:
 
     browser = Site(count, setup=setup).browser()
     browser.see()
-    assert browser.session() == {"policy": True, "count": 1}
+    assert browser.session() == {"policy": None, "count": 1, "finished": True}
 
 
 def trying(request: Any) -> Any:
@@ -969,11 +986,12 @@ def test_an_attempt_that_did_not_look_is_tried_again_too() -> None:
     assert visiting(page, setup=with_retries).see() == "1"
 
 
-def test_an_attempt_after_an_outage_asks_the_store_again() -> None:
-    def page(request: Any) -> int:
+@pytest.mark.parametrize("status", [200, 500])
+def test_an_attempt_after_an_outage_asks_the_store_again(status: int) -> None:
+    def page(request: Any) -> Any:
         site.store.down = request.environ["retry.attempt"] == 0
         try:
-            return count(request)
+            return Response(str(count(request)), status=status)
         except StoreUnavailable as error:
             mark_error_retryable(error)
             raise
@@ -981,7 +999,8 @@ def test_an_attempt_after_an_outage_asks_the_store_again() -> None:
     site = Site(page, count, setup=with_retries)
     browser = site.browser()
     browser.visit("/count")
-    assert browser.see() == "2"
+    answer = browser.visit()
+    assert (answer.status_int, answer.text) == (status, "2")
 
 
 def test_it_works_without_pyramid_retry(monkeypatch: pytest.MonkeyPatch) -> None:
