@@ -126,7 +126,8 @@ class Session(DraftMapping):
 
         ``function`` gets a plain dict with this request's changes in it, and must have no other effects. For what two
         requests may not both do: counters, stock, codes that work once. Returns what ``function`` returned; raises
-        ``SessionGone`` if the session has ended, ``StoreUnavailable`` if nothing can be saved.
+        ``SessionGone`` if the session has ended, ``StoreUnavailable`` if nothing can be saved. What it changed is read
+        anew afterwards: ``session[key]`` is another object then, and a change to the one from before is not seen.
         """
         draft = self._writing()
         try:
