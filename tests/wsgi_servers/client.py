@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,14 +27,28 @@ class Seen(Reply):
 
 
 class Client:
-    """One visitor of the server on ``port``. The connection is kept for as long as the server keeps it."""
+    """One visitor of the server on ``port``, with ``headers`` in every request; over https with ``tls``.
 
-    def __init__(self, port: int, jar: dict[str, str] | None = None, host: str | None = None) -> None:
+    The connection is kept for as long as the server keeps it.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        jar: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.port = port
         self.jar = {} if jar is None else jar
-        self._host = host or f"127.0.0.1:{port}"
+        self._always = {"Host": f"127.0.0.1:{port}", **(headers or {})}
+        self._tls = tls
         self._twins: list[Client] = []
-        self.connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        self.connection = (
+            HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+            if tls is None
+            else HTTPSConnection("127.0.0.1", port, timeout=PATIENCE, context=tls)
+        )
 
     def get(self, path: str, /, **arguments: str) -> Seen:
         return self.request("GET", path, arguments)
@@ -60,11 +75,11 @@ class Client:
 
     def headers(self, more: dict[str, str] | None = None) -> dict[str, str]:
         cookies = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.jar.items())} if self.jar else {}
-        return {"Host": self._host, **cookies, **(more or {})}
+        return {**self._always, **cookies, **(more or {})}
 
     def twin(self) -> Client:
         """Return the same visitor on a connection of its own: a second tab."""
-        self._twins.append(Client(self.port, self.jar, self._host))
+        self._twins.append(Client(self.port, self.jar, self._always, self._tls))
         return self._twins[-1]
 
     def hang_up_on(self, head: bytes, let: int, body: bytes = b"") -> bytes:

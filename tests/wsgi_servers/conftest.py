@@ -4,6 +4,8 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from importlib.util import find_spec
+from shutil import which
 
 import pytest
 
@@ -13,6 +15,24 @@ from tests.wsgi_servers.launchers import LAUNCHERS, Launcher
 
 #: What servers write when something went wrong inside. (The page that fails on purpose is told apart by its words.)
 COMPLAINTS = ("Exception ignored", "unlocked lock", "Fatal Python error", "Segmentation fault", "WSGIWarning")
+
+
+#: Set by ``tox -e servers``, which installs the packages: there nothing may be missing.
+ALL_HERE = os.environ.get("SESSIONS_ALL_SERVERS") == "1"
+PROGRAMS = ["apache2", "nginx", "openssl"]
+REMEDY = "apt-get install -y apache2 apache2-dev nginx openssl, and pip install -r tests/wsgi_servers/requirements.txt"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _everything_is_installed() -> None:
+    """Run this folder's tests with every server, or not at all: ``tox -e servers`` is where they run."""
+    packages = {launcher.package for launcher in LAUNCHERS}
+    missing = sorted(package for package in packages if find_spec(package) is None)
+    missing += [program for program in PROGRAMS if which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None]
+    if missing and ALL_HERE:
+        pytest.fail(f"not installed: {missing}. {REMEDY}")
+    if missing:
+        pytest.skip(f"elsewhere: {REMEDY}, or tox -e servers")
 
 
 @pytest.fixture(scope="session", params=LAUNCHERS, ids=lambda launcher: launcher.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
 import sys
@@ -13,16 +12,11 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any, ClassVar
 
-import pytest
-
 from tests.http.site import SECRET
-from tests.servers.process import NOBODY, Server, as_nobody, hand_over, need
+from tests.servers.process import NOBODY, Server, as_nobody, hand_over
 from tests.wsgi_servers.client import Client
 
 ROOT = Path(__file__).parent.parent.parent
-REMEDY = "pip install -r tests/wsgi_servers/requirements.txt, or tox -e servers"
-#: Set by the tox environment that installs them: there every server must run.
-ALL_HERE = os.environ.get("SESSIONS_ALL_SERVERS") == "1"
 
 
 class Launcher(Server):
@@ -33,6 +27,8 @@ class Launcher(Server):
 
     #: What has to be installed, as it is imported.
     package: ClassVar[str]
+    #: The same, as it is called on PyPI.
+    distribution: ClassVar[str]
     #: What the manual calls it.
     documented: ClassVar[str]
     #: Whether several requests may come over one connection.
@@ -60,7 +56,6 @@ class Launcher(Server):
         options: Sequence[str] = (),
         **settings: str,
     ) -> None:
-        _need_package(self.package)
         super().__init__()
         self.application = application
         self.store = store or f"sqlite:///{self.folder / 'sessions.db'}"
@@ -72,9 +67,11 @@ class Launcher(Server):
         raise NotImplementedError
 
     def command(self) -> Sequence[str]:
-        settings = {"STORE": self.store, "SECRET": SECRET, "FOLDER": str(self.folder), "PYTHONPATH": str(ROOT)}
-        settings |= self.settings
-        return ["env", *(f"{name}={value}" for name, value in settings.items()), *self.arguments()]
+        folder = str(self.folder)
+        # gunicorn leaves a socket in HOME.
+        settings = {"STORE": self.store, "SECRET": SECRET, "FOLDER": folder, "HOME": folder, "PYTHONPATH": str(ROOT)}
+        given = [f"{name}={value}" for name, value in {**settings, **self.settings}.items()]
+        return ["env", f"--chdir={folder}", *given, *self.arguments()]
 
     def answers(self) -> bool:
         visitor = Client(self.port)
@@ -105,6 +102,7 @@ class Launcher(Server):
 class Waitress(Launcher):
     name = "waitress"
     package = "waitress"
+    distribution = "waitress"
     documented = "waitress"
 
     def arguments(self) -> Sequence[str]:
@@ -117,7 +115,9 @@ class Gunicorn(Launcher):
 
     name = "gunicorn-sync"
     package = "gunicorn"
+    distribution = "gunicorn"
     documented = "gunicorn"
+    python: Sequence[str] = (sys.executable, "-m")
     worker: Sequence[str] = ("sync",)
     keeps_alive = False
     processes = 2
@@ -127,8 +127,8 @@ class Gunicorn(Launcher):
 
     def arguments(self) -> Sequence[str]:
         return [
-            sys.executable, "-m", "gunicorn", "--workers", "2", "--preload", "--worker-class", *self.worker,
-            "--bind", f"127.0.0.1:{self.port}", "--worker-tmp-dir", str(self.folder), *self.options, self.application,
+            *self.python, "gunicorn", "--workers", "2", "--preload", "--worker-class", *self.worker, "--bind",
+            f"127.0.0.1:{self.port}", "--worker-tmp-dir", str(self.folder), *self.options, self.application,
         ]  # fmt: skip
 
     def restart(self) -> None:
@@ -142,10 +142,14 @@ class GunicornThreads(Gunicorn):
 
 
 class GunicornGevent(Gunicorn):
-    """Greenlets: gevent replaces what blocks in the standard library, and reads files in Python."""
+    """Greenlets: gevent replaces what blocks in the standard library, and reads files in Python.
+
+    It does so before anything else is imported: Django's connections do not get over what comes later.
+    """
 
     name = "gunicorn-gevent"
     package = "gevent"
+    python = (sys.executable, "-m", "gevent.monkey", "--module")
     worker = ("gevent",)
     keeps_alive = True
     sends_files = False
@@ -156,6 +160,7 @@ class UWSGI(Launcher):
 
     name = "uwsgi"
     package = "uwsgidecorators"
+    distribution = "uWSGI"
     documented = "uWSGI"
     processes = 2
     restarts_gracefully = True
@@ -186,23 +191,23 @@ class ModWSGI(Launcher):
 
     name = "mod_wsgi"
     package = "mod_wsgi"
+    distribution = "mod_wsgi"
     documented = "Apache httpd, mod_wsgi"
     processes = 2
     restarts_gracefully = True
     sends_files = True
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
-        need("apachectl", "apt-get install -y apache2 apache2-dev")
         super().__init__(*arguments, **more)
         hand_over(self.folder)
 
     def arguments(self) -> Sequence[str]:
         module, _, name = self.application.partition(":")
         return [
-            *_as_nobody_who_reads_all(), script("mod_wsgi-express"), "start-server", "--server-root",
+            *as_nobody_who_reads_all(), script("mod_wsgi-express"), "start-server", "--server-root",
             str(self.folder / "apache"), "--host", "127.0.0.1", "--port", str(self.port), "--processes", "2",
-            "--threads", "2", "--enable-sendfile", *self.options, "--application-type", "module",
-            "--callable-object", name, module,
+            "--threads", "2", "--enable-sendfile", "--working-directory", str(self.folder), *self.options,
+            "--application-type", "module", "--callable-object", name, module,
         ]  # fmt: skip
 
     def restart(self) -> None:
@@ -216,6 +221,7 @@ class ModWSGI(Launcher):
 class Cheroot(Launcher):
     name = "cheroot"
     package = "cheroot"
+    distribution = "cheroot"
     documented = "cheroot"
 
     def arguments(self) -> Sequence[str]:
@@ -227,6 +233,7 @@ class Granian(Launcher):
 
     name = "granian"
     package = "granian"
+    distribution = "granian"
     documented = "granian"
     processes = 2
     writes = False
@@ -248,6 +255,7 @@ class Wsgiref(Launcher):
 
     name = "wsgiref"
     package = "wsgiref"
+    distribution = ""
     documented = "wsgiref"
     keeps_alive = False
 
@@ -270,14 +278,8 @@ def script(name: str) -> str:
     return str(Path(sysconfig.get_path("scripts")) / name)
 
 
-def _need_package(name: str) -> None:
-    if importlib.util.find_spec(name) is None:
-        missing = f"{name} is not installed"
-        pytest.fail(missing) if ALL_HERE else pytest.skip(f"elsewhere: {missing}: {REMEDY}")
-
-
-def _as_nobody_who_reads_all() -> Sequence[str]:
-    # mod_wsgi refuses to be root's, and this Python may lie where only root may look.
+def as_nobody_who_reads_all() -> Sequence[str]:
+    """Return what goes in front of Apache's command: root's it must not be, and only root may see its Python."""
     if as_nobody() is None:
         return []
     return [

@@ -9,10 +9,18 @@ import pytest
 
 from tests.servers.valkey import Valkey
 from tests.wsgi_servers.client import Client
-from tests.wsgi_servers.launchers import LAUNCHERS, Launcher
+from tests.wsgi_servers.launchers import LAUNCHERS, Gunicorn, GunicornGevent, Launcher
 from tests.wsgi_servers.test_parallel import WRITTEN, write_in_parallel
 
-PRELOADING = [launcher for launcher in LAUNCHERS if launcher.preloads]
+
+class GunicornGeventLate(GunicornGevent):
+    """As people start it: gevent takes over in the workers, when the site has made its locks and its connections."""
+
+    name = "gunicorn-gevent-late"
+    python = Gunicorn.python
+
+
+PRELOADING = [*(launcher for launcher in LAUNCHERS if launcher.preloads), GunicornGeventLate]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,96 @@
+"""The table of docs/frameworks.md: which example works on which server, tried now.
+
+    python -m tests.wsgi_servers.matrix
+
+writes it into the page, between its two marks.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import version
+
+from tests.wsgi_servers.launchers import LAUNCHERS, ROOT, Launcher
+from tests.wsgi_servers.shop import NAMES, Shopper
+
+APPLICATION = "tests.wsgi_servers.examples:application"
+PAGE = ROOT / "docs" / "frameworks.md"
+BEGIN, END = "<!-- matrix:begin -->\n", "<!-- matrix:end -->"
+#: What each example shows, and which distribution that is.
+FRAMEWORKS = {
+    "bottle": "Bottle",
+    "cherrypy": "CherryPy",
+    "django": "Django",
+    "falcon": "Falcon",
+    "flask": "Flask",
+    "plain": "",
+    "pyramid": "Pyramid",
+    "webob": "WebOb",
+    "webpy": "web.py",
+    "werkzeug": "Werkzeug",
+}
+WORKS = "yes"
+
+
+def row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def table() -> str:
+    """Try everything, and return the table with the versions."""
+    tried = [results(launcher) for launcher in LAUNCHERS]
+    head = ["", *(f"{launcher.name} {version_of(launcher.distribution)}".strip() for launcher in LAUNCHERS)]
+    lines = [row(head), row(["---"] * len(head))]
+    lines += [row([f"[{name}](../examples/{name}_app.py) {version_of(FRAMEWORKS[name])}".strip(),
+                   *(column[name] for column in tried)]) for name in NAMES]  # fmt: skip
+    today = datetime.now(timezone.utc).date()
+    python = platform.python_version()
+    return "\n".join([*lines, "", f"{platform.python_implementation()} {python} on {platform.system()}, {today}.", ""])
+
+
+def results(launcher: type[Launcher]) -> dict[str, str]:
+    """Return what became of a visit to each example on this server."""
+    server = launcher(APPLICATION)
+    try:
+        server.start()
+        return {name: result(server, name) for name in NAMES}
+    finally:
+        server.remove(os.getpid())
+
+
+def result(server: Launcher, name: str) -> str:
+    shopper = Shopper(server.port, name)
+    try:
+        shopper.visit()
+    except (AssertionError, OSError) as error:
+        print(f"{name} on {server.name}: {error!r}", file=sys.stderr)
+        return "**no**"
+    finally:
+        shopper.close()
+    return WORKS
+
+
+def version_of(distribution: str) -> str:
+    return version(distribution) if distribution else ""
+
+
+def written() -> tuple[list[str], list[str]]:
+    """Return the examples and the servers of the table that is in the page; each cell of it says that it works."""
+    text = PAGE.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
+    head, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert all(cells[1:] == [WORKS] * len(LAUNCHERS) for cells in rows), text
+    return [re.match(r"\[(\w+)\]", cells[0])[1] for cells in rows], [cell.split()[0] for cell in head.split("|")[2:-1]]
+
+
+if __name__ == "__main__":
+    page = PAGE.read_text("utf-8")
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not end:
+        sys.exit(f"{PAGE} has no {BEGIN.strip()} and {END} for the table to stand between")
+    PAGE.write_text(before + begin + table() + end + after, "utf-8")
