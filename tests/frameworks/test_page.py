@@ -84,3 +84,11 @@ def test_a_section_is_ten_lines_to_paste_and_names_its_example(heading: str) -> 
     assert python_of(section(TEXT, heading)).strip()
     (example,) = re.findall(r"\]\(\.\./examples/(\w+_app\.py)\)", section(TEXT, heading))
     assert (ROOT / "examples" / example).exists()
+
+
+def test_the_options_of_djangos_engine_are_named() -> None:
+    pytest.importorskip("django", reason="pip install Django")
+    from wsgi_session.integrations.django_site import _OPTIONS
+
+    (row,) = re.findall(r"^\| `WSGI_SESSION_OPTIONS` \|.*$", TEXT, re.M)
+    assert set(re.findall(r"`(\w+)`", row)) == {"WSGI_SESSION_OPTIONS", *_OPTIONS}
