@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import atexit
 import json
+import shutil
 import socket
 import sys
 import tempfile
@@ -52,7 +54,9 @@ def set_up(folder: Path | None = None, **others: Any) -> None:
     """Configure Django in this process, once, and make the tables and the users."""
     if settings.configured:
         return
-    where = Path(tempfile.mkdtemp(prefix="django-")) if folder is None else folder
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="django-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     settings.configure(
         **{
             "SECRET_KEY": SECRET,
@@ -70,17 +74,17 @@ def set_up(folder: Path | None = None, **others: Any) -> None:
                 "django.contrib.messages.middleware.MessageMiddleware",
                 "wsgi_session.integrations.django.HelpersMiddleware",
             ],
-            "DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(where / "users.db")}},
+            "DATABASES": {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": str(folder / "users.db")}},
             # The point of the others is to be slow.
             "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
             "USE_TZ": True,
             "SESSION_ENGINE": "wsgi_session.integrations.django",
-            "WSGI_SESSION_STORE": f"sqlite:///{where}/sessions.db",
+            "WSGI_SESSION_STORE": f"sqlite:///{folder}/sessions.db",
             **others,
         }
     )
     django.setup()
-    if not (where / "users.db").exists():
+    if not (folder / "users.db").exists():
         call_command("migrate", verbosity=0)
         from django.contrib.auth.models import User
 
