@@ -25,7 +25,7 @@ from wsgi_session.stores import Store
 __all__ = ["store"]
 
 #: Those that look into the table of Django's own engine, whatever SESSION_ENGINE says. What they hold Django to is held
-#: here by test_django.py.
+#: by test_a_session_that_is_emptied_stays and test_what_was_deleted_cannot_be_saved_and_what_was_flushed_begins_anew.
 OF_ANOTHER_ENGINE = {"test_empty_session_saved", "test_session_update_error_redirect"}
 
 

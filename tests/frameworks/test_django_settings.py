@@ -1,0 +1,85 @@
+"""The settings of Django's engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock, Semaphore
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.test import override_settings
+
+from tests.frameworks.django_site import set_up, store
+from tests.frameworks.django_visitor import again, stored
+from tests.http.stores import CountingStore
+from wsgi_session import StoreUnavailable
+from wsgi_session.integrations import django_site
+from wsgi_session.integrations.django import SessionStore
+from wsgi_session.integrations.django_site import backend
+from wsgi_session.testing.harness import at_once
+
+__all__ = ["store"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"WSGI_SESSION_STORE": ""}, "WSGI_SESSION_STORE"),
+        ({"WSGI_SESSION_STORE": "nosuch://"}, "nosuch"),
+        ({"WSGI_SESSION_STORE": "cookie://"}, "cookie://"),
+        ({"SECRET_KEY": "too short"}, "SECRET_KEY"),
+        ({"WSGI_SESSION_OPTIONS": {"idle_timeout": 60, "cookie_path": "/"}}, "cookie_path, idle_timeout"),
+        ({"WSGI_SESSION_OPTIONS": {"absolute_timeout": -1}}, "absolute_timeout"),
+    ],
+    ids=str,
+)
+def test_a_wrong_setting_is_named(wrong: dict[str, Any], named: str) -> None:
+    set_up()
+    with override_settings(**wrong), pytest.raises(ImproperlyConfigured, match=named):
+        SessionStore()
+
+
+def test_a_cookie_name_with_a_prefix_is_djangos_business(store: CountingStore) -> None:
+    with override_settings(SESSION_COOKIE_NAME="__Host-sessionid"):
+        assert again(stored(a=1)).get("a") == 1
+
+
+def test_sites_with_two_cookie_names_share_nothing_in_one_store(store: CountingStore) -> None:
+    session = stored(a=1)
+    with override_settings(SESSION_COOKIE_NAME="other"):
+        assert "a" not in again(session)
+
+
+def test_threads_that_come_first_make_one_store_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_up()
+    lock, arrived = Lock(), Semaphore(0)
+
+    class Door:
+        def __enter__(self) -> None:
+            arrived.release()
+            lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            lock.release()
+
+    class Options(dict[str, Any]):
+        def keys(self) -> Any:
+            assert all(arrived.acquire(timeout=30) for _ in range(2)), "the other thread never came to the door"
+            return super().keys()
+
+    monkeypatch.setattr(django_site, "_making", Door())
+    with override_settings(WSGI_SESSION_STORE="memory://", WSGI_SESSION_OPTIONS=Options()):
+        one, other = at_once([backend, backend])
+    assert one.store is other.store
+
+
+def test_a_store_from_a_url_is_closed_when_a_test_puts_another_in_its_place(tmp_path: Path) -> None:
+    set_up()
+    with override_settings(WSGI_SESSION_STORE=f"sqlite:///{tmp_path}/sessions.db"):
+        session = stored(a=1)
+        opened = backend().store
+    with pytest.raises(StoreUnavailable, match="closed"):
+        opened.load(b"k" * 32, 0)
+    with override_settings(WSGI_SESSION_STORE="memory://"):
+        assert "a" not in again(session)

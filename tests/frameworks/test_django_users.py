@@ -1,0 +1,181 @@
+"""``django.contrib.auth`` and messages over our engine, and who the visitor is to our helpers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+from django.contrib.auth import get_user, get_user_model
+from django.test import AsyncClient, Client, RequestFactory, override_settings
+
+from tests.frameworks.django_site import store
+from tests.frameworks.django_visitor import client, cookie, log_in, page, stored, user_id, visitor
+from tests.http.stores import CountingStore
+from wsgi_session import Session, SessionMissing, get_session, user_email_or_none
+from wsgi_session.integrations.django import HelpersMiddleware, SessionStore, sessions
+from wsgi_session.integrations.django_site import backend
+
+__all__ = ["client", "store"]
+
+
+def test_a_login_keeps_the_cart_and_has_another_key(client: Client) -> None:
+    client.get("/put", {"key": "cart", "value": "tea"})
+    before = cookie(client).value
+    shown = log_in(client)
+    assert (shown["user"], shown["session"]) == ("ann", {"cart": "tea"})
+    assert cookie(client).value != before
+    assert not SessionStore().exists(before)
+
+
+def test_another_user_gets_nothing_of_the_first_ones(client: Client) -> None:
+    log_in(client)
+    client.get("/put", {"key": "secret", "value": "ann's"})
+    shown = log_in(client, "bob")
+    assert (shown["user"], shown["session"]) == ("bob", {})
+    assert sessions().of(user_id("ann")) == []
+    assert [info.handle for info in sessions().of(user_id("bob"))] == [shown["handle"]]
+
+
+def test_a_logout_ends_the_session_everywhere_and_removes_the_cookie(client: Client) -> None:
+    log_in(client)
+    copy = visitor()
+    copy.cookies["sessionid"] = cookie(client).value
+    client.get("/logout")
+    assert cookie(client)["max-age"] == 0
+    assert page(copy)["user"] == ""
+    assert sessions().of(user_id()) == []
+
+
+def test_a_users_devices_are_listed_and_logged_out_one_by_one_or_all(client: Client) -> None:
+    phone, laptop = visitor(), visitor()
+    handles = [log_in(device)["handle"] for device in (client, phone, laptop)]
+    log_in(visitor(), "bob")
+    listed = sessions().of(user_id())
+    assert {info.handle for info in listed} == set(handles)
+    assert sessions().revoke(user_id(), handles[1])
+    assert [page(device)["user"] for device in (client, phone, laptop)] == ["ann", "", "ann"]
+    assert sessions().revoke_all(user_id(), keep=handles[0]) == 1
+    assert [page(device)["user"] for device in (client, phone, laptop)] == ["ann", "", ""]
+    assert len(sessions().of(user_id("bob"))) == 1
+
+
+def test_a_new_password_logs_out_all_devices_but_this_one(client: Client) -> None:
+    user = get_user_model().objects.create_user("eve", "eve@example.com", "eve")
+    try:
+        other = visitor()
+        log_in(client, "eve")
+        handle = log_in(other, "eve")["handle"]
+        client.get("/password", {"password": "another"})
+        assert page(client)["user"] == "eve"
+        assert page(other)["user"] == ""
+        assert handle not in {info.handle for info in sessions().of({"id": user.pk})}
+    finally:
+        user.delete()
+
+
+def test_a_user_who_was_put_there_by_hand_is_found_too(store: CountingStore) -> None:
+    session = stored(a=1)
+    key = session.session_key
+    session["_auth_user_id"] = "77"
+    session.save()
+    assert [info.handle for info in sessions().of({"id": 77})] == [session.handle]
+    assert not SessionStore().exists(key), "a login has another key"
+
+
+def test_a_login_in_a_test_client_is_one(client: Client) -> None:
+    client.force_login(get_user_model().objects.get(username="ann"))
+    assert page(client)["user"] == "ann"
+    assert len(sessions().of(user_id())) == 1
+    client.logout()
+    assert page(client)["user"] == ""
+
+
+@pytest.mark.parametrize("storage", ["session.SessionStorage", "cookie.CookieStorage", "fallback.FallbackStorage"])
+def test_messages_are_shown_once(client: Client, storage: str) -> None:
+    with override_settings(MESSAGE_STORAGE=f"django.contrib.messages.storage.{storage}"):
+        client.get("/say", {"text": "Saved."})
+        client.get("/say", {"text": "Sent."})
+        assert client.get("/said").json() == ["Saved.", "Sent."]
+        assert client.get("/said").json() == []
+
+
+def test_an_asynchronous_login_is_one_too(store: CountingStore) -> None:
+    user = get_user_model().objects.get(username="ann")
+
+    async def visit() -> list[str]:
+        client = AsyncClient()
+        await client.aforce_login(user)
+        before = await client.get("/")
+        await client.alogout()
+        return [answer.json()["user"] for answer in (before, await client.get("/"))]
+
+    assert async_to_sync(visit)() == ["ann", ""]
+
+
+def test_what_happens_is_told(store: CountingStore) -> None:
+    told: list[str] = []
+    with override_settings(WSGI_SESSION_OPTIONS={"on_event": lambda name, data: told.append(name)}):
+        client = visitor()
+        client.cookies["sessionid"] = "A" * 87
+        client.get("/put", {"key": "a", "value": "1"})
+        client.get("/login", {"name": "ann"})
+        client.get("/logout")
+    assert told == ["tampered", "created", "logged_in", "rotated", "destroyed"]
+
+
+# The helpers.
+
+
+def test_the_helpers_know_djangos_user(client: Client) -> None:
+    assert page(client)["helpers"] == [None, None]
+    answer = client.get("/profile", {"tab": "1"})
+    assert (answer.status_code, answer["Location"]) == (302, "/login?next=/profile%3Ftab%3D1")
+    assert answer["Cache-Control"] == "no-store"
+    log_in(client)
+    assert page(client)["helpers"] == [{**user_id(), "name": "ann", "email": "ann@example.com"}, "ann@example.com"]
+    assert client.get("/profile").content == b"ann@example.com"
+
+
+def test_the_helpers_take_a_users_full_name_and_any_user_model(store: CountingStore) -> None:
+    class Minimal:
+        pk, is_authenticated = 7, True
+
+        def get_username(self) -> str:
+            return "min"
+
+        def get_email_field_name(self) -> str:
+            return "mail"
+
+    request = prepared()
+    visitor = request.META["session"]
+    assert visitor.get("user", "nobody") == "nobody"
+    request.user = Minimal()
+    assert visitor.get("user") == {"id": 7, "name": "min", "email": None}
+    request.user = get_user_model()(first_name="Ann", last_name="Lee", username="al", email="al@example.com", pk=8)
+    assert visitor.get("user") == {"id": 8, "name": "Ann Lee", "email": "al@example.com"}
+
+
+def test_without_users_the_helpers_see_the_session(store: CountingStore) -> None:
+    request = prepared()
+    del request.user
+    assert user_email_or_none(request) is None
+    request.session["user"] = {"email": "ann@example.com"}
+    assert user_email_or_none(request) == "ann@example.com"
+    with pytest.raises(SessionMissing):
+        get_session(request)
+
+
+def prepared() -> Any:
+    request = RequestFactory().get("/")
+    request.session = SessionStore()
+    request.user = get_user(request)
+    HelpersMiddleware(lambda request: None).process_request(request)  # type: ignore[arg-type,return-value]
+    return request
+
+
+def test_around_all_of_django_our_middleware_serves_all_helpers(store: CountingStore) -> None:
+    request = RequestFactory().get("/")
+    session = request.META["session"] = Session(backend(), request.META)
+    HelpersMiddleware(lambda request: None).process_request(request)  # type: ignore[arg-type,return-value]
+    assert get_session(request) is session
