@@ -33,6 +33,8 @@ _LENGTH = 32
 _EVERYTHING = 5
 # The same place in the code, reached in the same way, is looked at so often.
 _ENOUGH = 3
+# Of a local variable so many characters: more than any error reporter shows.
+_SHOWN = 10_000
 # What the application answers, on its way through.
 _PAGE = ("body", "chunks")
 
@@ -92,7 +94,7 @@ class Watch:
         """Say which local variable of which frame shows what."""
         for frame in frames:
             for name, value in list(frame.f_locals.items()):
-                if name not in _PAGE and self.shows(as_shown(value)):
+                if name not in _PAGE and self.shows(as_shown(value)[:_SHOWN]):
                     file = frame.f_code.co_filename.removeprefix(_PACKAGE)
                     yield f"{name} in {frame.f_code.co_name}, wsgi_session{file}:{frame.f_lineno}"
 

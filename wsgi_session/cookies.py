@@ -62,9 +62,11 @@ class SessionCookie:
 
     def read(self, header: str) -> list[str]:
         """Return the values of every cookie of this name, in the header's order."""
+        if len(header) > MAX_HEADER:
+            return []
         equals = self._equals
         before, found, rest = header.partition(equals)
-        if not found or len(header) > MAX_HEADER:
+        if not found:
             return []
         if (not before or before[-2:] == "; ") and equals not in rest:
             # The usual header: one cookie of this name, where a browser puts it. As below, without the split.
