@@ -17,13 +17,12 @@ from typing import Any
 import pytest
 from redis import Redis
 from sqlalchemy import create_engine, inspect, make_url
-from webob import Request
 
-from demo.app import Site as Shop
 from tests.http.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import PROCESSES, SERVER, Kind
 from tests.leaks import Watch, as_shown, frames_of, is_ours
 from tests.security.cases import DAY, OLD_SECRET
+from tests.security.shop import Visitor, open_shop
 from tests.servers.shared import mariadb, postgres, valkey
 from wsgi_session import (
     ConfigError,
@@ -350,39 +349,16 @@ def test_no_dump_of_a_store_holds_a_token(
         assert form.hex() not in dump.lower(), form
 
 
-class Visitor:
-    """Somebody who visits the demo and keeps its cookies."""
-
-    def __init__(self, shop: Shop) -> None:
-        self.shop = shop
-        self.cookie = ""
-
-    def get(self, path: str, **form: str) -> str:
-        """Return a page, with its headers but for the cookie."""
-        request = Request.blank(path, POST=form or None, headers={"Cookie": self.cookie} if self.cookie else {})
-        answer = request.get_response(self.shop)
-        for value in answer.headers.getall("Set-Cookie"):
-            self.cookie = value.partition(";")[0]
-        answer.headers.pop("Set-Cookie", None)
-        return f"{answer.status} {answer.headers} {answer.text}"
-
-    def send(self, page: str, path: str, **form: str) -> str:
-        found = re.search(r'name="csrf_token" value="([^"]+)"', self.get(page))
-        assert found, page
-        return self.get(path, csrf_token=found[1], **form)
-
-
 def test_no_page_of_the_demo_shows_a_token_or_the_secret(watch: Watch) -> None:
     """The tokens in its forms are there to be sent back, and open nothing: they are taken out before the search."""
-    shop = Shop(secret=SECRET, store=MemoryStore())
+    shop = open_shop()
     visitor = Visitor(shop)
-    pages = [visitor.get(path) for path in shop.routes if path != "/logout"]
+    paths = [path for path in [*shop.routes, "/nowhere"] if path != "/logout"]
+    pages = [visitor.get(path) for path in paths]
     pages.append(visitor.send("/cart", "/cart/add", sku="oat"))
-    pages.append(visitor.send("/login", "/login", email="ann@example.com", password="shortbread"))
-    pages += [visitor.get(path) for path in [*shop.routes, "/nowhere"] if path != "/logout"]
-    pages += [visitor.get("/cart/add", sku="oat"), visitor.get("/login", csrf_token="wrong")]
-    assert "303" in pages[-len(shop.routes) - 4], "nobody logged in"
-    assert visitor.cookie
+    visitor.log_in()
+    pages += [visitor.get(path) for path in paths]
+    pages += [visitor.post("/cart/add", sku="oat"), visitor.post("/login", csrf_token="wrong")]
     watch.note(visitor.cookie.partition("=")[2])
     pages = [re.sub(r'(name="csrf_token" value=)"[^"]+"', r"\1", page) for page in pages]
     assert [page[:60] for page in pages if watch.shows(page)] == []

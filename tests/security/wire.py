@@ -97,10 +97,16 @@ class Wire:
 
     def get(self, target: str | bytes, *headers: bytes) -> Reply:
         """Send a GET with these header lines, byte for byte."""
-        raw = target if isinstance(target, bytes) else target.encode()
-        lines = [b"GET " + raw + b" HTTP/1.1", b"Host: site.example", b"Connection: close", *headers]
+        return self._send(b"GET", target if isinstance(target, bytes) else target.encode(), headers)
+
+    def post(self, target: bytes, body: bytes, *headers: bytes) -> Reply:
+        """Send a POST with these header lines and this body, byte for byte; Content-Length is one to give."""
+        return self._send(b"POST", target, headers, body)
+
+    def _send(self, method: bytes, target: bytes, headers: Sequence[bytes], body: bytes = b"") -> Reply:
+        lines = [method + b" " + target + b" HTTP/1.1", b"Host: site.example", b"Connection: close", *headers]
         with socket.create_connection(("127.0.0.1", self._port), timeout=30) as connection:
-            connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
+            connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n" + body)
             answer = b""
             while chunk := connection.recv(65_536):
                 answer += chunk

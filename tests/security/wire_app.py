@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import parse_qsl
 
-from wsgi_session import Session, SessionMiddleware, login, logout, next_url, redirect_if_anonymous
+from wsgi_session import Session, SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous
 
 SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
 
@@ -28,11 +29,25 @@ def application(environ: dict[str, Any], start_response: Callable[..., object]) 
         logout(environ)
     elif path == "/twice":
         return _twice(start_response)
-    elif path != "/get":
+    elif path not in ("/get", "/form"):
         response = redirect_if_anonymous(environ)
         if response is not None:
             return response(environ, start_response)
+    if path == "/form":
+        return _answer({"checked": check_csrf(environ), **_what_was_sent(environ)}, start_response)
     seen = {"state": session.state, "data": session.copy(), "next": next_url(environ)}
+    return _answer(seen, start_response)
+
+
+def _what_was_sent(environ: dict[str, Any]) -> dict[str, object]:
+    """Read the body as an application does, after the check. (Both servers end one without a length.)"""
+    length = environ.get("CONTENT_LENGTH")
+    body = environ["wsgi.input"].read(*([int(length)] if length else []))
+    token = environ["session"].csrf_token
+    return {"length": len(body), "sha256": hashlib.sha256(body).hexdigest(), "token": token}
+
+
+def _answer(seen: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
     body = json.dumps(seen).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
     return [body]
