@@ -115,6 +115,14 @@ def steady(text: str) -> str:
     return re.sub(r"^(Date|Server): .*", r"\1: SOME", text, flags=re.M)
 
 
+def test_the_login_example_starts_no_session_for_a_forged_login(folder: Path) -> None:
+    """A POST of another site comes without the cookie: a new one would take its place, and log the visitor out."""
+    with serving(folder, "site.py") as browser:
+        for form in ("email=ann%40example.com&password=wonderland", "csrf_token=AAAA&email=&password="):
+            answer = browser.request("POST", "/login", form)
+            assert (answer.status, answer.getheader("Set-Cookie")) == (403, None)
+
+
 def test_the_login_example_logs_in_greets_and_logs_out(folder: Path) -> None:
     with serving(folder, "site.py") as browser:
         answer = browser.request("GET", "/profile")
