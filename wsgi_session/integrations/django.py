@@ -252,7 +252,8 @@ class SessionStore(SessionBase):
             return
         owner = f"id:{user}"
         settings = draft.backend.settings
-        if draft.record is not None and draft.record.owner == tokens.owner_key(settings.namespace, owner):
+        filed_under = tokens.owner_key(settings.namespace, owner)
+        if draft.record is not None and draft.record.owner == filed_under:
             return
         draft.next_bearer = draft.next_bearer or draft.backend.draw()
         handle, _ = tokens.draw_names()
