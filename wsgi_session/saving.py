@@ -125,13 +125,13 @@ def _replace(draft: Draft, merge: Merge, now: float) -> bool:
         outcome = _try(draft, merge, version, now)
         if outcome is Outcome.SAVED:
             return True
+        if outcome is Outcome.CONFLICT and tries:
+            # Writers who step out of each other's way all get through sooner. Not later than here: what is loaded ages.
+            time.sleep(random.uniform(0, min(0.0005 * 2**tries, 0.02)))  # noqa: S311  (no secret)
         if outcome is Outcome.GONE or not _reload(draft, now):
             return _ended_elsewhere(draft, merge, now)
         if clock() - now >= MAX_SECONDS:
             break
-        if tries > 2:
-            # Writers who step out of each other's way all get through sooner.
-            time.sleep(random.uniform(0, min(0.0005 * 2**tries, 0.02)))  # noqa: S311  (no secret)
     raise StoreUnavailable(
         f"other requests wrote to this session first, {tries + 1} times in a row: nothing was saved. Write to it "
         "less often, or in fewer requests at once."

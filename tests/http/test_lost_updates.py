@@ -191,6 +191,20 @@ def test_a_save_that_meets_other_writers_for_five_seconds_is_a_503(
     assert len(tries) == 5
 
 
+def test_what_a_writer_builds_on_does_not_age_while_it_waits(visitor: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        visitor.copy().do(put(meanwhile=len(waits)))
+
+    monkeypatch.setattr(saving.time, "sleep", wait)
+    Rival(visitor, 5)
+    assert visitor.do(put(b=2)).code == 200, f"after {len(waits)} waits"
+    assert waits
+    assert visitor.do(lambda session: [session[key] for key in ("a", "b", "rival")]).result == [1, 2, 5]
+
+
 # atomic
 
 
