@@ -162,6 +162,9 @@ class Site:
     def logout(self, request: Request) -> WSGIApplication:
         """End this session, by POST only: a link could be followed by a prefetch, or planted in another site."""
         logout(request)
+        # This begins an anonymous session, so the cookie is not removed but set anew. Only that makes Chromium forget
+        # the pages that it keeps for "back", although they say no-store (tests/browser/test_visit.py).
+        get_session(request).flash("You are logged out.")
         return see_other("/")
 
     # Pages for those who are logged in

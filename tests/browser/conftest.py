@@ -35,7 +35,12 @@ def playwright() -> Iterator[Playwright]:
 def chromium(playwright: Playwright) -> Iterator[Browser]:
     from tests.browser.chromium import ARGUMENTS, executable
 
-    browser = playwright.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+    browser = playwright.chromium.launch(
+        executable_path=executable(),
+        args=ARGUMENTS,
+        # As people's browsers do, keep pages as they are for "back"; Playwright turns that off.
+        ignore_default_args=["--disable-back-forward-cache"],
+    )
     yield browser
     browser.close()
 
