@@ -63,9 +63,7 @@ class Backend(Protocol):
     def replace(self, bearer: Bearer, record: Record, version: bytes, now: float) -> Outcome:
         """Compare-and-set; see ``Store.replace``."""
 
-    def rotate(
-        self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float
-    ) -> tuple[Outcome, Bearer]:
+    def rotate(self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float) -> tuple[Outcome, Bearer]:
         """Move a session to a new bearer; return the one it has now. See ``Store.rotate``."""
 
     def touch(self, bearer: Bearer, touched: float, expires: float, now: float) -> bool:

@@ -24,9 +24,7 @@ from wsgi_session.errors import UnsupportedValue
 #: How deep containers may stand in one another.
 MAX_DEPTH = 64
 #: What cannot change once it has been handed out.
-IMMUTABLE = frozenset(
-    {str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, UUID, Decimal}
-)
+IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, UUID, Decimal})
 _CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
 # What is compared with its bytes when it is unpacked, and what is not worth it.
 _PACKED_AGAIN = _CONTAINERS | {float}

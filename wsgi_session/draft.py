@@ -16,6 +16,7 @@ from wsgi_session.values import Values
 #: The record key of the owner's readable form; what the store files by is a hash of it.
 OWNER = b"owner"
 
+
 class Draft:
     """What one request knows of its session, and what it is about to make of it."""
 

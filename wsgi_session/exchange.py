@@ -201,7 +201,7 @@ class Exchange:
         wrapper = self._environ.get("wsgi.file_wrapper")
         if isinstance(wrapper, type):
             return isinstance(body, wrapper)
-        # uWSGI's is a function: it returns the application's own file, which is sent by the system if it comes as it is.
+        # uWSGI's is a function that returns the application's own file: the system sends it, if it comes as it is.
         return wrapper is not None and hasattr(body, "fileno")
 
     def finish(self) -> None:

@@ -176,9 +176,7 @@ class SessionMiddleware:
         return f"<SessionMiddleware {self._settings.namespace!r} over {type(self.store).__name__}>"
 
 
-def filter_app_factory(
-    app: Application, global_conf: Mapping[str, str], **local_conf: str
-) -> SessionMiddleware:
+def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local_conf: str) -> SessionMiddleware:
     """PasteDeploy's ``[filter:session]`` with ``use = egg:wsgi-session``; the options stand there without a prefix."""
     options = config.hide_secret(local_conf, prefix="")
     del local_conf

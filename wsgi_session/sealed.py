@@ -82,9 +82,7 @@ class SealedBackend:
         bearer.record = record
         return Outcome.SAVED
 
-    def rotate(
-        self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float
-    ) -> tuple[Outcome, Bearer]:
+    def rotate(self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float) -> tuple[Outcome, Bearer]:
         new.record = record
         return Outcome.SAVED, new
 

@@ -95,9 +95,7 @@ class StoreBackend:
         except StoreUnavailable as error:
             return _once_more(error, lambda: self.store.replace(bearer.key, record, version, now))
 
-    def rotate(
-        self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float
-    ) -> tuple[Outcome, Bearer]:
+    def rotate(self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float) -> tuple[Outcome, Bearer]:
         """Move a session to a new token, and leave a tombstone under the old one; return the bearer it has now."""
         for _ in range(MAX_DRAWS):
             try:

@@ -1,4 +1,4 @@
-"""The races of ``test_races.py`` at a size where a gap of one in a thousand shows: thousands of writes to one session."""
+"""The races of ``test_races.py`` at a size where a gap of one in a thousand shows: thousands of writes a session."""
 
 from __future__ import annotations
 
