@@ -15,32 +15,21 @@ from waitress import serve
 from wsgi_session import next_url, redirect_if_anonymous, user_email_or_none, user_or_none
 
 settings.configure(
-    SECRET_KEY=os.environ.get("SECRET") or os.urandom(32).hex(),
-    ROOT_URLCONF=__name__,
-    ALLOWED_HOSTS=["127.0.0.1"],
-    SESSION_ENGINE="wsgi_session.integrations.django",
-    WSGI_SESSION_STORE=os.environ.get("STORE", "sqlite:///sessions.db"),
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "users.db"}},
-    CSRF_USE_SESSIONS=True,
-    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"],
-    MIDDLEWARE=[
-        "django.contrib.sessions.middleware.SessionMiddleware",
-        "django.middleware.csrf.CsrfViewMiddleware",
-        "django.contrib.auth.middleware.AuthenticationMiddleware",
-        "wsgi_session.integrations.django.HelpersMiddleware",
-    ],
-)
+    SECRET_KEY=os.environ.get("SECRET") or os.urandom(32).hex(), ROOT_URLCONF=__name__, ALLOWED_HOSTS=["127.0.0.1"],
+    SESSION_ENGINE="wsgi_session.integrations.django", WSGI_SESSION_STORE=os.environ.get("STORE", "sqlite:///sessions.db"),
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "users.db"}}, CSRF_USE_SESSIONS=True,
+    INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"], MIDDLEWARE=[
+    "django.contrib.sessions.middleware.SessionMiddleware", "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware", "wsgi_session.integrations.django.HelpersMiddleware"])
 application = get_wsgi_application()
 call_command("migrate", verbosity=0)
 if not get_user_model().objects.exists():
     get_user_model().objects.create_user("ann", "ann@example.com", "ann", first_name="Ann")
 
-
 def home(request):
     user = user_or_none(request) or {"name": "stranger"}
     cart = ", ".join(f"{item} x {count}" for item, count in request.session.get("cart", {}).items())
     return HttpResponse(format_html("<p>Hello, {}</p><p>Cart: {}</p>", user["name"], cart or "empty"))
-
 
 def log_in(request):
     if user := authenticate(request, username=request.POST.get("name"), password=request.POST.get("password")):
@@ -49,31 +38,22 @@ def log_in(request):
     form = "<form method=post><input hidden name=csrfmiddlewaretoken value={}><input name=name><input name=password>"
     return HttpResponse(format_html(form, get_token(request)))
 
-
 def profile(request):
     if anonymous := redirect_if_anonymous(request):
         return HttpResponse(anonymous.body, status=anonymous.status_int, headers=anonymous.headerlist)
     return HttpResponse(format_html("<p>Your email is {}</p>", user_email_or_none(request)))
-
 
 def add_to_cart(request):
     cart, item = request.session.setdefault("cart", {}), request.POST["item"]
     cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
     return redirect("/")
 
-
 def log_out(request):
     logout(request)
     return redirect("/")
 
-
-urlpatterns = [
-    path("", home),
-    path("login", log_in),
-    path("profile", profile),
-    path("cart", require_POST(add_to_cart)),
-    path("logout", require_POST(log_out)),
-]
+urlpatterns = [path("", home), path("login", log_in), path("profile", profile),
+    path("cart", require_POST(add_to_cart)), path("logout", require_POST(log_out))]
 
 if __name__ == "__main__":
     serve(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))

@@ -3,14 +3,7 @@ import os
 
 import web
 from wsgi_session import (
-    SessionMiddleware,
-    check_csrf,
-    login,
-    logout,
-    next_url,
-    redirect_if_anonymous,
-    user_email_or_none,
-    user_or_none,
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
 FORM = "<form method=post><input type=hidden name=csrf_token value={}><input name=name><input name=password></form>"
