@@ -12,6 +12,7 @@ from tests.fuzz.visits import Broken, Visits, flash, read, read_each, use
 from tests.http.site import ANN
 from tests.values import shape
 from wsgi_session.codec import IMMUTABLE, CorruptData, join, pack, split, unpack
+from wsgi_session.errors import UnsupportedValue
 from wsgi_session.stores import Outcome, Record, Store
 from wsgi_session.testing import plant
 
@@ -99,7 +100,13 @@ class Codec:
             value = unpack(packed)
         except CorruptData:
             return
-        again = pack(value, "a")
+        try:
+            again = pack(value, "a")
+        except UnsupportedValue as error:
+            # Lists and dicts are not counted when they are read: that would cost every reader.
+            if "deep" in str(error):
+                return
+            raise
         # A scalar is not packed again to see whether it changed: it may have been spelled otherwise.
         if again != packed and (type(value) not in IMMUTABLE or shape(unpack(again)) != shape(value)):
             raise Broken(f"{packed!r} is {value!r}, which packs to {again!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import pytest
@@ -93,8 +93,9 @@ def test_twice_the_size_is_twice_the_work_at_most(name: str, families: dict[str,
 class Thin:
     """Breaks where there is a space in the input."""
 
-    valid = (b"no", b"a b")
-    words = (b" ", b"x")
+    def __init__(self) -> None:
+        self.valid: Sequence[bytes] = [b"no", b"a b"]
+        self.words: Sequence[bytes] = [b" ", b"x"]
 
     def hold(self, data: bytes, turn: int) -> None:
         if b" " in data:

@@ -1,0 +1,282 @@
+"""What each step makes of a world, given what was seen of it: the bridge between ``machine.py`` and ``model.py``."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, combinations
+from typing import Any, NamedTuple
+
+from tests.fuzz.held import Action, Answer
+from tests.fuzz.model import Request, World
+from wsgi_session import Session, SessionGone, StoreUnavailable, login, logout
+
+UNAVAILABLE = "unavailable"
+#: In the place of what was seen: here a step that does not happen in one moment begins.
+BEGINS = "begins"
+
+
+class Disturbed(NamedTuple):
+    """What came in the way of a step: a failing store, others between its store calls, or both."""
+
+    failed: bool
+    others: bool
+
+
+#: Yields what a world may have become, given what was seen; nothing if that could not be seen there. May change the
+#: world that it is given. The last argument is what may have disturbed the step.
+Follow = Callable[[World, Any, Disturbed], Iterable[World]]
+#: What an action makes of a request, given what was seen; returns what should have been seen.
+Model = Callable[[World, Request, Any], Any]
+
+
+@dataclass
+class Step:
+    """One thing that is done to the package, and to every world that there may be."""
+
+    what: str
+    #: Returns what was seen.
+    run: Callable[[], Any]
+    follow: Follow
+    #: Of a step that does not happen in one moment: what its first part makes of a world.
+    begins: Callable[[World], None] | None = None
+
+
+def worlds_after(worlds: Iterable[World], orders: list[list[tuple[Step, Any]]], disturbed: Disturbed) -> list[World]:
+    """Return each world that there may be now, if the steps were done in one of the orders and seen as they were."""
+    found: list[World] = []
+    for world in worlds:
+        for order in orders:
+            for after in _in_order(world, order, disturbed):
+                after.forget_what_nobody_can_reach()
+                if after not in found:
+                    found.append(after)
+    return found
+
+
+def _in_order(world: World, order: list[tuple[Step, Any]], disturbed: Disturbed) -> list[World]:
+    worlds = [copy_of(world)]
+    for step, seen in order:
+        if seen is BEGINS:
+            for before in worlds:
+                assert step.begins is not None
+                step.begins(before)
+            continue
+        worlds = [after for before in worlds for after in step.follow(before, seen, disturbed)]
+    return worlds
+
+
+def copy_of(world: World) -> World:
+    copied: World = pickle.loads(pickle.dumps(world))
+    return copied
+
+
+# What a world becomes.
+
+
+def looks(number: int) -> Follow:
+    def follow(world: World, seen: Any, disturbed: Disturbed) -> Iterator[World]:
+        if isinstance(seen, Answer):
+            yield from _ended([world], number, world.requests[number], seen, disturbed)
+            return
+        expected = world.look(number)
+        if disturbed.others and (expected, seen) == ("rotated", "unknown"):
+            # In the moment between a rotation and what says so of the old token, which is done as well as can be.
+            world.requests[number].state, world.requests[number].dead = "unknown", False
+        elif seen != expected:
+            return
+        yield world
+
+    return follow
+
+
+def acts(number: int, model: Model) -> Follow:
+    def follow(world: World, seen: Any, disturbed: Disturbed) -> Iterator[World]:
+        before = copy_of(world)
+        expected = model(world, world.requests[number], seen)
+        if not isinstance(seen, Answer):
+            if seen == expected:
+                yield from _as_well_as_can_be(before, world, disturbed)
+            return
+        yield from _ended(_partly(before, world), number, before.requests[number], seen, disturbed)
+
+    return follow
+
+
+def commits(number: int, code: int) -> Follow:
+    """``code``: what the application says, 0 if it raises."""
+
+    def follow(world: World, seen: Answer, disturbed: Disturbed) -> Iterator[World]:
+        before = copy_of(world)
+        if seen.code == 503:
+            saved = copy_of(world)
+            after = copy_of(world)
+            after.requests[number] = saved.commit(number, saved=True)
+            saved.requests[number] = after.requests[number]
+            yield from _ended([before, saved], number, world.requests[number], seen, disturbed)
+            return
+        request = world.commit(number, saved=code == 200)
+        if seen.code == (code or 500) and (not code or _cookie_is_right(world, request, seen)):
+            yield from _as_well_as_can_be(before, world, disturbed)
+
+    return follow
+
+
+Chosen = Callable[[World], list[str]]
+
+
+def begins_to_revoke(chosen: Chosen) -> Callable[[World], None]:
+    """Whoever revokes looks again until none is left: what is created meanwhile may be ended, too."""
+
+    def begin(world: World) -> None:
+        world.revoked = world.revoke(chosen(world))
+
+    return begin
+
+
+def revokes(chosen: Chosen, told: Callable[[list[str]], Any]) -> Follow:
+    """``told``: what is returned, from the tokens that were ended."""
+
+    def follow(world: World, seen: Any, disturbed: Disturbed) -> Iterator[World]:
+        before = copy_of(world)
+        ended = world.revoke(chosen(world)) + world.revoked
+        world.revoked = []
+        if seen == UNAVAILABLE:
+            if disturbed.failed:
+                yield from _partly(before, world)
+        elif seen == told(ended):
+            yield world
+
+    return follow
+
+
+def opens(tokens: list[str]) -> Follow:
+    def follow(world: World, seen: list[dict[str, Any]], disturbed: Disturbed) -> Iterator[World]:
+        found = [world.find(token) for token in tokens]
+        if seen == [{} if one is None else _mapping(one.data) for one in found]:
+            yield world
+
+    return follow
+
+
+def lists(users: list[int]) -> Follow:
+    def follow(world: World, seen: list[set[str]], disturbed: Disturbed) -> Iterator[World]:
+        if seen == [world.of(user) for user in users]:
+            yield world
+
+    return follow
+
+
+def _mapping(data: dict[str | int, Any]) -> dict[str | int, Any]:
+    return {key: value for key, value in data.items() if isinstance(key, str)}
+
+
+def _ended(
+    worlds: Iterable[World], number: int, request: Request, seen: Answer, disturbed: Disturbed
+) -> Iterator[World]:
+    """Yield what is left when the store's failure ended a request: its answer shows what it had done before."""
+    for world in worlds:
+        world.requests.pop(number, None)
+        if disturbed.failed and seen.code == 503 and _cookie_is_right(world, request, seen):
+            yield world
+
+
+def _partly(before: World, after: World) -> Iterator[World]:
+    """Yield what a step whose answer was lost may have done: nothing, all, or, of several that it ends, some."""
+    yield copy_of(before)
+    ended = [token for token in before.sessions if token not in after.sessions]
+    if not after.sessions.keys() - before.sessions.keys():
+        for some in chain.from_iterable(combinations(ended, size) for size in range(1, len(ended))):
+            partly = copy_of(before)
+            for token in some:
+                del partly.sessions[token]
+            yield partly
+    yield after
+
+
+def _as_well_as_can_be(before: World, after: World, disturbed: Disturbed) -> Iterator[World]:
+    """Yield ``after``; if the store failed, without what harms nobody when it is not done."""
+    if disturbed.failed:
+        without = copy_of(after)
+        without.rotated = {token: until for token, until in after.rotated.items() if token in before.rotated}
+        yield without
+        for token, one in before.sessions.items():
+            if token in after.sessions and after.sessions[token].saves == one.saves:
+                untouched = copy_of(after)
+                untouched.sessions[token].touched = one.touched
+                yield untouched
+    yield after
+
+
+def _cookie_is_right(world: World, request: Request, seen: Answer) -> bool:
+    """Whether an answer's cookie is what the request's state asks for; learn the token if it is a new one."""
+    if seen.cookie is None:
+        gone = request.cookie == "new" and request.record is None
+        return request.cookie is None or gone or (request.cookie == "remove" and not request.came_with_cookie)
+    if seen.cookie == "":
+        return request.cookie == "remove" and request.came_with_cookie
+    if request.cookie == "new":
+        new = seen.cookie not in world.sessions and seen.cookie not in world.rotated
+        world.rename(request.token or "", seen.cookie)
+        return new
+    # Its life moved, and it goes out again.
+    return request.cookie is None and seen.cookie == request.token and request.record is not None
+
+
+# What an application does.
+
+
+def log_in(user: int, idle: float | None) -> Action:
+    def act(session: Session) -> str | None:
+        login({"session": session}, {"id": user}, idle_timeout=idle)
+        return session.handle
+
+    return act
+
+
+def _append(session: Session, value: int) -> list[int]:
+    items: list[int] = session.setdefault("list", [])
+    items.append(value)
+    return list(items)
+
+
+def _add(session: Session) -> Any:
+    def change(data: dict[str, Any]) -> int:
+        data["count"] = data.get("count", 0) + 1
+        return int(data["count"])
+
+    try:
+        return session.atomic(change)
+    except SessionGone:
+        return "gone"
+
+
+def _csrf(session: Session) -> None:
+    assert session.csrf_token
+
+
+REAL: dict[str, Callable[..., Any]] = {
+    "read": lambda session: (session.copy(), session.owner, session.is_new),
+    "put": lambda session, key, value: session.update({key: value}),
+    "delete": lambda session, key: session.pop(key, None),
+    "append": _append,
+    "flash": lambda session, value: session.flash(f"message {value}"),
+    "flashes": lambda session: sorted(session.flashes()),
+    "csrf": _csrf,
+    "no_touch": lambda session: session.no_touch(),
+    "clear": lambda session: session.clear(),
+    "rotate": lambda session: session.rotate(),
+    "add": _add,
+    "log_out": lambda session: logout({"session": session}),
+}
+
+
+def or_unavailable(call: Callable[[], Any]) -> Callable[[], Any]:
+    def run() -> Any:
+        try:
+            return call()
+        except StoreUnavailable:
+            return UNAVAILABLE
+
+    return run
