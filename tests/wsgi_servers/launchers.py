@@ -19,7 +19,17 @@ from tests.wsgi_servers.client import Client
 ROOT = Path(__file__).parent.parent.parent
 
 
-class Launcher(Server):
+class Group(Server):
+    """A server with worker processes, which end when it is killed."""
+
+    def kill(self) -> None:
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        super().kill()
+
+
+class Launcher(Group):
     """A server of this Python on a port of its own, with the sessions in a file in its folder.
 
     ``application`` is ``module:name``. ``settings`` are environment variables for it; ``options`` go to the server.
@@ -86,13 +96,6 @@ class Launcher(Server):
         """Let workers that start now take over, as an administrator does after an update."""
         self.stop()
         self.start()
-
-    def kill(self) -> None:
-        # Its workers are of its process group, and some outlive it.
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-        super().kill()
 
     def hang_up(self) -> None:
         """Send SIGHUP, which means "start anew" to most."""
@@ -284,5 +287,6 @@ def as_nobody_who_reads_all() -> Sequence[str]:
         return []
     return [
         "setpriv", f"--reuid={NOBODY}", "--regid=nogroup", "--clear-groups", "--inh-caps=+dac_override",
-        "--ambient-caps=+dac_override", "--pdeathsig=KILL",
+        # (Or access() would say no, of what open() opens.)
+        "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup", "--pdeathsig=KILL",
     ]  # fmt: skip

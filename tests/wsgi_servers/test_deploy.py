@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from tests.http.site import SECRET
-from tests.servers.process import Server, free_port, hand_over
+from tests.servers.process import free_port, hand_over
 from tests.wsgi_servers.client import Client
-from tests.wsgi_servers.launchers import ROOT, as_nobody_who_reads_all, script
+from tests.wsgi_servers.launchers import ROOT, Group, as_nobody_who_reads_all, script
 from tests.wsgi_servers.test_headers import limits
 from wsgi_session.stores.urls import open_store
 
@@ -47,7 +47,7 @@ TABLE = {
 }
 
 
-class Deployed(Server):
+class Deployed(Group):
     """A server that the page starts, in a folder with the page's program, or another, as ``shop.py``."""
 
     def __init__(self, program: str = "", **settings: str) -> None:
