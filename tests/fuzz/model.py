@@ -284,6 +284,9 @@ class World:
             known = request.record if request.record and request.record.saves == stored.saves else stored
             if request.touching and known.due(self.now):
                 stored.touched = self.now
+            elif request.rotating:
+                # It moves as it was loaded: activity that others noted meanwhile is not noted there.
+                stored.touched = known.touched
             stored.data, stored.saves = data, stored.saves + 1
         if request.login is not None:
             login = request.login
