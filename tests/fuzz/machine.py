@@ -1,6 +1,7 @@
-"""Browsers, overlapping requests, logins, expiry and failures in any order, against ``model.py``.
+"""Run what is in ``rules.py`` against ``model.py``: ``python -m tests.fuzz.machine --store sqlite --examples 10000``.
 
-``python -m tests.fuzz.machine --store sqlite --examples 10000``: a long run. A short one is among the tests.
+Progress goes to stderr, the figures to stdout; Ctrl-C prints those so far. What is found is shown in its shortest form.
+A short run is among the tests.
 """
 
 from __future__ import annotations
@@ -9,392 +10,19 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 from hypothesis import HealthCheck, seed, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    Bundle,
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import run_state_machine_as_test
 
 from bench.report import say
-from tests.fuzz.held import Action, Answer, Held, Trouble, TroubledStore, dispatch
-from tests.fuzz.model import ABSOLUTE, IDLE, INTERVAL, TOMBSTONE, Request, SealedWorld, World
-from tests.fuzz.steps import (
-    BEGINS,
-    REAL,
-    Disturbed,
-    Follow,
-    Model,
-    Step,
-    acts,
-    begins_to_revoke,
-    commits,
-    lists,
-    log_in,
-    looks,
-    opens,
-    or_unavailable,
-    revokes,
-    worlds_after,
-)
-from tests.http.site import SECRET
+from tests.fuzz.rules import Machine
 from tests.http.stores import KINDS, Kind
-from wsgi_session import Session, SessionMiddleware
 from wsgi_session.stores import MemoryStore, MigratingStore, Store
 from wsgi_session.stores.cookie import CookieStore
-from wsgi_session.testing import read
-from wsgi_session.testing.clock import FakeClock
-
-BROWSERS = 2
-USERS = 2
-#: Tokens that are tried out after every step: the newest ones.
-TRIED = 12
-# One for each run of the machine: its users, which no other run's are. The store is one for all runs.
-_runs = count(1)
-_values = count(1_000_000)
-
-#: What a login's own idle timeout is, where it has one.
-SHORT = 300.0
-#: What an application does, with what.
-ACTIONS = st.one_of(
-    st.tuples(st.just("read")),
-    st.tuples(st.just("put"), st.sampled_from("ab")),
-    st.tuples(st.just("delete"), st.sampled_from("ab")),
-    st.sampled_from([("append",), ("add",), ("flash",), ("flashes",), ("clear",)]),
-    st.sampled_from([("csrf",), ("no_touch",), ("rotate",)]),
-    st.tuples(st.just("log_in"), st.integers(0, USERS - 1), st.sampled_from([None, SHORT])),
-    st.sampled_from([("log_out",), ("revoke_others",)]),
-)
-FEW = st.lists(ACTIONS, min_size=1, max_size=2)
-#: How a request ends: answered, as an error, or not at all.
-CODES = st.sampled_from([200, 200, 200, 500, 0])
-TROUBLE = st.none() | st.builds(
-    Trouble, st.integers(0, 2), st.sampled_from(["refused", "lost", "applied"]), st.sampled_from([1, 1, 2, 99])
-)
-#: Others come in at one of the store calls of a step; that call may fail, too.
-MEANWHILE = st.builds(
-    Trouble, st.integers(0, 4), st.sampled_from(["", "", "lost", "applied"]), st.just(1), st.just(True)
-)
-PLACES = st.integers(0, BROWSERS - 1)
-NAMES = st.integers(0, USERS - 1)
-MOMENTS = st.sampled_from([1.0, TOMBSTONE - 1, TOMBSTONE + 1, INTERVAL, SHORT, IDLE / 2, IDLE - 1])
-
-
-class Machine(RuleBasedStateMachine):
-    """One site. Subclasses say over which store: see :func:`opened`."""
-
-    store: Store
-    figures: Figures | None = None
-    #: Under another store: what was there before a move to this one.
-    before_move: Store | None = None
-    stateless = False
-    requests: Bundle[int] = Bundle("requests")
-    answers: Bundle[Any] = Bundle("answers")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.clock = FakeClock()
-        self.troubled = TroubledStore(self.store)
-        self.middleware = self._middleware(self.store if self.stateless else self.troubled)
-        self.old = self._middleware(self.before_move) if self.before_move else self.middleware
-        self.worlds: list[World] = [(SealedWorld if self.stateless else World)(self.clock())]
-        self.jars: list[str | None] = [None] * BROWSERS
-        self.held: dict[int, Held] = {}
-        self.tokens: dict[str, None] = {}
-        run = next(_runs)
-        self.users = [run * 10 + number for number in range(USERS)]
-        self.steps = 0
-        self._numbers = count(1)
-
-    def _middleware(self, store: Store) -> SessionMiddleware:
-        return SessionMiddleware(
-            dispatch, secret=SECRET, store=store, clock=self.clock,
-            idle_timeout=IDLE, absolute_timeout=ABSOLUTE, touch_interval=INTERVAL,
-        )  # fmt: skip
-
-    def teardown(self) -> None:
-        for held in self.held.values():
-            held.finish(0)
-        if self.figures is not None:
-            self.figures.add(self)
-
-    # What happens.
-
-    @initialize(actions=st.tuples(*[FEW] * BROWSERS), user=st.none() | NAMES)
-    def begin(self, actions: tuple[list[Any], ...], user: int | None) -> None:
-        """Every browser has a session, or most would never meet another request in one."""
-        for browser, its in enumerate(actions):
-            self.visit(browser, [("put", "a"), *([] if user is None else [("log_in", user, None)]), *its])
-
-    @rule(target=requests, browser=PLACES)
-    def open(self, browser: int) -> int:
-        """A browser sends a request, with the cookie that it has at this moment."""
-        return self._open(self.jars[browser])
-
-    @rule(number=requests, action=ACTIONS, trouble=TROUBLE)
-    def act(self, number: int, action: tuple[Any, ...], trouble: Trouble | None) -> None:
-        for step in self._act(number, action):
-            self._perform(step, trouble)
-
-    @rule(target=answers, number=requests, code=CODES, trouble=TROUBLE, browser=PLACES)
-    def commit(self, number: int, code: int, trouble: Trouble | None, browser: int) -> Any:
-        return browser, self._commit(number, code, trouble)
-
-    @rule(answer=answers)
-    def arrive(self, answer: Any) -> None:
-        """An answer reaches its browser, whatever reached it before; some never do, some do twice."""
-        browser, cookie = answer
-        if cookie is not None:
-            self.jars[browser] = cookie or None
-
-    @rule(browser=PLACES, actions=FEW)
-    def visit(self, browser: int, actions: list[tuple[Any, ...]]) -> None:
-        """A request from beginning to end, with nothing in between."""
-        number = self._open(self.jars[browser])
-        self._act_all(number, actions)
-        self.arrive((browser, self._commit(number, 200)))
-
-    @rule(browser=PLACES, first=FEW, second=st.none() | FEW, trouble=TROUBLE, swapped=st.booleans())
-    def overlap(
-        self, browser: int, first: list[Any], second: list[Any] | None, trouble: Trouble | None, swapped: bool
-    ) -> None:
-        """Two requests of one browser, each of which has seen the session before the other one saves it.
-
-        Without a ``second``, both do the same.
-        """
-        numbers = self._open_both(browser)
-        self._act_all(numbers[0], first)
-        self._act_all(numbers[1], first if second is None else second)
-        cookies = [self._commit(numbers[0], 200), self._commit(numbers[1], 200, trouble)]
-        for cookie in reversed(cookies) if swapped else cookies:
-            self.arrive((browser, cookie))
-
-    @rule(browser=PLACES, first=FEW, second=FEW, meanwhile=MEANWHILE, saving=st.booleans())
-    def collide(self, browser: int, first: list[Any], second: list[Any], meanwhile: Trouble, saving: bool) -> None:
-        """The same, and the second one saves while the first one saves, or does the last thing that it does."""
-        numbers = self._open_both(browser)
-        self._act_all(numbers[1], second)
-        self._act_all(numbers[0], first if saving else first[:-1])
-        if not saving:
-            for step in self._act(numbers[0], first[-1]):
-                self._perform(step, meanwhile, self._finishes(numbers[1]))
-        elif numbers[0] in self.held:
-            self._perform(self._finish(numbers[0], 200), meanwhile, self._finishes(numbers[1]))
-        for number in numbers:
-            self.arrive((browser, self._commit(number, 200)))
-
-    @rule(browser=PLACES, actions=FEW, user=NAMES, meanwhile=MEANWHILE)
-    def revoke_all_and_collide(self, browser: int, actions: list[Any], user: int, meanwhile: Trouble) -> None:
-        """A request saves while all sessions of somebody are being ended."""
-        if not self.stateless:
-            number = self._open(self.jars[browser])
-            self._act_all(number, actions)
-            self._perform(self._revoke_all(user), meanwhile, self._finishes(number))
-            self.arrive((browser, self._commit(number, 200)))
-
-    @rule(browser=PLACES, times=st.integers(1, 4))
-    def stay(self, browser: int, times: int) -> None:
-        """A visitor who comes back before the session ends by itself, for as long as that helps."""
-        for _ in range(times):
-            self.wait(IDLE / 2)
-            self.visit(browser, [("read",)])
-
-    @precondition(lambda self: self.before_move is not None)
-    @rule(browser=PLACES, actions=FEW)
-    def come_before_the_move(self, browser: int, actions: list[tuple[Any, ...]]) -> None:
-        """A visitor whose session was made when there was only the old store."""
-        middleware, self.middleware = self.middleware, self.old
-        try:
-            self.jars[browser] = None
-            self.visit(browser, actions)
-        finally:
-            self.middleware = middleware
-
-    @rule(thief=PLACES, browser=PLACES)
-    def copy(self, thief: int, browser: int) -> None:
-        self.jars[thief] = self.jars[browser]
-
-    @rule(seconds=MOMENTS)
-    def wait(self, seconds: float) -> None:
-        self.clock.advance(seconds)
-        for world in self.worlds:
-            world.now += seconds
-
-    @rule(user=NAMES, trouble=TROUBLE)
-    def revoke_all(self, user: int, trouble: Trouble | None) -> None:
-        if not self.stateless:
-            self._perform(self._revoke_all(user), trouble)
-
-    @rule(user=NAMES, place=st.integers(0, 3), trouble=TROUBLE)
-    def revoke_one(self, user: int, place: int, trouble: Trouble | None) -> None:
-        # In the order in which the model has them: handles are random.
-        there = [one.handle for one in self.worlds[0].sessions.values() if one.user == self.users[user]]
-        handles = [] if self.stateless else [handle for handle in there if handle in self._handles(user)]
-        if handles:
-            self._perform(self._revoke(user, handles[place % len(handles)]), trouble)
-
-    @rule(number=requests, meanwhile=MEANWHILE, other=requests, action=ACTIONS)
-    def commit_meanwhile(self, number: int, meanwhile: Trouble, other: int, action: tuple[Any, ...]) -> None:
-        """While one request saves, any other one does something."""
-        if number != other and number in self.held:
-            self._perform(self._finish(number, 200), meanwhile, list(self._act(other, action)))
-
-    # What must hold after every step.
-
-    @invariant()
-    def every_token_opens_its_own_session_and_no_other(self) -> None:
-        tokens = list(self.tokens)[-TRIED:]
-        self._perform(Step("look", lambda: [read(self.middleware, f"sid={token}") for token in tokens], opens(tokens)))
-
-    @invariant()
-    def every_user_is_listed_with_the_sessions_he_has(self) -> None:
-        if not self.stateless:
-            users = self.users
-            self._perform(Step("list", lambda: [self._handles(place) for place in range(USERS)], lists(users)))
-
-    # How a step is made.
-
-    def _open(self, cookie: str | None) -> int:
-        number = next(self._numbers)
-        self.held[number] = Held(self.middleware, cookie)
-        for world in self.worlds:
-            world.requests[number] = Request(cookie, cookie is not None)
-        return number
-
-    def _act(self, number: int, action: tuple[Any, ...]) -> Iterator[Step]:
-        """Yield the first look of a request, if this is it, and the action: each happens in one moment."""
-        if number in self.held and self._unlooked(number):
-            yield self._step(number, "look", lambda session: session.state, looks(number))
-        if number in self.held and not (self.stateless and action[0] in ("add", "revoke_others")):
-            name, *given = action
-            real, model = self._action(name, given)
-            yield self._step(number, f"{name} {given}", real, acts(number, model))
-
-    def _unlooked(self, number: int) -> bool:
-        return any(world.requests[number].state == "not looked" for world in self.worlds)
-
-    def _step(self, number: int, what: str, action: Action, follow: Follow) -> Step:
-        def run() -> Any:
-            seen = self.held[number].do(action)
-            if isinstance(seen, Answer):
-                # It is over: the store failed.
-                del self.held[number]
-                self._note(seen)
-            return seen
-
-        return Step(f"request {number}: {what}", run, follow)
-
-    def _finish(self, number: int, code: int) -> Step:
-        def run() -> Answer:
-            answer = self.held.pop(number).finish(code)
-            self._note(answer)
-            return answer
-
-        return Step(f"request {number}: answers {code}", run, commits(number, code))
-
-    def _note(self, answer: Answer) -> None:
-        if answer.cookie:
-            self.tokens[answer.cookie] = None
-
-    def _act_all(self, number: int, actions: list[tuple[Any, ...]]) -> None:
-        for action in actions:
-            for step in self._act(number, action):
-                self._perform(step)
-
-    def _commit(self, number: int, code: int, trouble: Trouble | None = None) -> str | None:
-        """End a request, if it has not ended over a failure of the store; return the cookie that came of it."""
-        if number not in self.held:
-            return None
-        answer: Answer = self._perform(self._finish(number, code), trouble)
-        return answer.cookie
-
-    def _finishes(self, number: int) -> list[Step]:
-        return [self._finish(number, 200)] if number in self.held else []
-
-    def _open_both(self, browser: int) -> list[int]:
-        numbers = [self._open(self.jars[browser]) for _ in range(2)]
-        for number in numbers:
-            self._act_all(number, [("read",)])
-        return numbers
-
-    def _revoke_all(self, user: int) -> Step:
-        owner = self.users[user]
-
-        def chosen(world: World) -> list[str]:
-            return world.sessions_of(owner, set())
-
-        run = or_unavailable(lambda: self.middleware.sessions.revoke_all(f"id:{owner}"))
-        return Step(f"revoke_all {owner}", run, revokes(chosen, len), begins_to_revoke(chosen))
-
-    def _revoke(self, user: int, handle: str) -> Step:
-        owner = self.users[user]
-
-        def chosen(world: World) -> list[str]:
-            return [token for token in world.sessions_of(owner, set()) if world.sessions[token].handle == handle]
-
-        run = or_unavailable(lambda: self.middleware.sessions.revoke(f"id:{owner}", handle))
-        return Step(f"revoke {owner} {handle}", run, revokes(chosen, bool))
-
-    def _handles(self, user: int) -> set[str]:
-        return {info.handle for info in self.middleware.sessions.of(f"id:{self.users[user]}")}
-
-    def _action(self, name: str, given: list[Any]) -> tuple[Action, Model]:
-        """Return what the application does with its session, and what the model does."""
-        if name == "log_in":
-            user, idle = self.users[given[0]], given[1]
-            return log_in(user, idle), lambda world, request, seen: world.log_in(request, user, idle, seen)
-        if name == "revoke_others":
-            return self._revoke_others, lambda world, request, seen: world.revoke_others(request)
-        if name in ("put", "append", "flash"):
-            given = [*given, next(_values)]
-        return (lambda session: REAL[name](session, *given)), lambda world, request, seen: getattr(world, name)(
-            request, *given
-        )
-
-    def _revoke_others(self, session: Session) -> int | None:
-        return None if session.owner is None else self.middleware.sessions.revoke_all(session.owner, keep=session)
-
-    def _perform(self, step: Step, trouble: Trouble | None = None, others: Iterable[Step] = ()) -> Any:
-        """Do something, with what goes wrong or happens meanwhile; keep the worlds that agree with what was seen."""
-        self.steps += 1
-        came_in: list[tuple[Step, Any]] = []
-        if trouble is not None and not self.stateless:
-            self.troubled.expect(trouble, lambda: came_in.extend([(other, other.run()) for other in others]))
-        try:
-            seen = step.run()
-        finally:
-            self.troubled.calm()
-        # What came in was done in its order, and this at some moment before, between or after.
-        orders = [[*came_in[:place], (step, seen), *came_in[place:]] for place in range(len(came_in) + 1)]
-        if came_in and step.begins:
-            orders.append([(step, BEGINS), *came_in, (step, seen)])
-        disturbed = Disturbed(failed=trouble is not None and bool(trouble.failure), others=bool(came_in))
-        worlds = worlds_after(self.worlds, orders, disturbed)
-        if not worlds:
-            raise Broken(_describe(self.worlds, [*came_in, (step, seen)], trouble))
-        self.worlds = worlds
-        return seen
-
-
-class Broken(AssertionError):
-    """What was seen could be in no world."""
-
-
-def _describe(worlds: list[World], steps: list[tuple[Step, Any]], trouble: Trouble | None) -> str:
-    seen = "\n".join(f"  {step.what}: {what}" for step, what in steps)
-    return f"seen, with {trouble}:\n{seen}\nwhich agrees with none of:\n" + "\n".join(map(repr, worlds))
 
 
 def main() -> int:
@@ -427,9 +55,9 @@ class Figures:
         self._wanted = wanted
         self._began = monotonic()
 
-    def add(self, machine: Machine) -> None:
+    def add(self, steps: int) -> None:
         self.examples += 1
-        self.steps += machine.steps
+        self.steps += steps
         say(f"{self} of {self._wanted:,}")
 
     def __str__(self) -> str:
@@ -451,7 +79,7 @@ def run(
     machine: type[Machine], examples: int, steps: int, seed_: int | None = None, figures: Figures | None = None
 ) -> None:
     """Run a machine so many times; what it finds is raised, in its shortest form."""
-    machine.figures = figures
+    machine.tell = None if figures is None else figures.add
     chosen = settings(
         max_examples=examples, stateful_step_count=steps, deadline=None, database=None,
         derandomize=seed_ is None, suppress_health_check=list(HealthCheck),
