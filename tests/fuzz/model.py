@@ -190,7 +190,7 @@ class World:
         request.view["user"] = {"id": user}
         request.login = Login(user, handle, self.now, idle)
         request.rotating, request.dead = True, False
-        return handle
+        return "taken" if any(one.handle == handle for one in self.sessions.values()) else handle
 
     def log_out(self, request: Request) -> Any:
         """End the session, also if it has another token by now: known by its handle, if somebody logged in to it."""
