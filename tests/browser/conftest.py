@@ -18,11 +18,6 @@ if TYPE_CHECKING:
     from tests.browser.views import View
 
 
-@pytest.fixture
-def no_token_and_no_secret_is_shown() -> None:
-    """Not searched for here: the site over https runs in this process, and its pages and forms are full of tokens."""
-
-
 @pytest.fixture(scope="package")
 def playwright() -> Iterator[Playwright]:
     from tests.browser.chromium import sync_playwright
