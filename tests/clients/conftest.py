@@ -52,8 +52,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(params=[CurlJar, Urllib, Requests, Httpx, Node], ids=lambda client: client.__name__)
 def client(request: pytest.FixtureRequest, served: Served, tmp_path: Path) -> Iterator[Client]:
-    if request.param is Node:
-        Node.modules = modules(request.config.cache.mkdir("npm"))
-    made = request.param(served.address + served.place.mount, tmp_path, served.authority)
+    needs = [modules(request.config.cache.mkdir("npm"))] if request.param is Node else []
+    made = request.param(served.address + served.place.mount, tmp_path, served.authority, *needs)
     yield made
     made.end()

@@ -37,7 +37,9 @@ def modules(cache: Path) -> Path:
 
 
 class Node(Client):
-    modules: Path
+    def __init__(self, address: str, folder: Path, authority: Path | None, modules: Path) -> None:
+        self.modules = modules
+        super().__init__(address, folder, authority)
 
     def start(self) -> None:
         environ = {**os.environ, "NODE_PATH": str(self.modules)}
