@@ -245,9 +245,12 @@ class Granian(Launcher):
         return [
             sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", "2", "--blocking-threads", "2",
             # Between one new process and the next: the first has to answer before the second old one goes.
-            "--respawn-interval", "0.5", "--host", "127.0.0.1", "--port", str(self.port), *self.options,
-            self.application,
+            "--respawn-interval", "0.5", "--workers-kill-timeout", "5", "--host", "127.0.0.1", "--port",
+            str(self.port), *self.options, self.application,
         ]  # fmt: skip
+
+    def answers(self) -> bool:
+        return super().answers() and all_started(self.log())
 
     def restart(self) -> None:
         self.hang_up()
@@ -279,6 +282,11 @@ LAUNCHERS: Sequence[type[Launcher]] = [
 def script(name: str) -> str:
     """Return the path of a program that a package of this Python has installed."""
     return str(Path(sysconfig.get_path("scripts")) / name)
+
+
+def all_started(log: str) -> bool:
+    """Whether both of granian's workers run: told to stop while one begins, it waits for that one for ever."""
+    return log.count("Started worker-") >= 2
 
 
 def as_nobody_who_reads_all() -> Sequence[str]:

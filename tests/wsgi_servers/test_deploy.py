@@ -19,7 +19,7 @@ import pytest
 from tests.http.site import SECRET
 from tests.servers.process import free_port, hand_over
 from tests.wsgi_servers.client import Client
-from tests.wsgi_servers.launchers import ROOT, Group, as_nobody_who_reads_all, script
+from tests.wsgi_servers.launchers import ROOT, Group, all_started, as_nobody_who_reads_all, script
 from tests.wsgi_servers.test_headers import limits
 from wsgi_session.stores.urls import open_store
 
@@ -94,6 +94,9 @@ class Command(Deployed):
         line = self._command.replace("8000", str(self.port)).replace("/srv/shop", str(self.folder))
         program, *arguments = shlex.split(line)
         return [*self.environment(), sys.executable if program == "python" else script(program), *arguments]
+
+    def answers(self) -> bool:
+        return super().answers() and (self.name != "granian" or all_started(self.log()))
 
 
 class WithTLS(Deployed):
