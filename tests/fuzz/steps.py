@@ -99,7 +99,8 @@ def acts(number: int, model: Model) -> Follow:
             if seen == expected:
                 yield from _as_well_as_can_be(before, world, disturbed)
             return
-        yield from _ended(_partly(before, world), number, before.requests[number], seen, disturbed)
+        done = chain(_partly(before, world), _as_well_as_can_be(before, world, disturbed))
+        yield from _ended(done, number, before.requests[number], seen, disturbed)
 
     return follow
 
@@ -110,11 +111,9 @@ def commits(number: int, code: int) -> Follow:
     def follow(world: World, seen: Answer, disturbed: Disturbed) -> Iterator[World]:
         before = copy_of(world)
         if seen.code == 503:
-            saved = copy_of(world)
-            after = copy_of(world)
-            after.requests[number] = saved.commit(number, saved=True)
-            saved.requests[number] = after.requests[number]
-            yield from _ended([before, saved], number, world.requests[number], seen, disturbed)
+            world.commit(number, saved=True)
+            saved = _as_well_as_can_be(before, world, disturbed)
+            yield from _ended([copy_of(before), *saved], number, before.requests[number], seen, disturbed)
             return
         request = world.commit(number, saved=code == 200)
         if seen.code == (code or 500) and (not code or _cookie_is_right(world, request, seen)):
@@ -145,6 +144,7 @@ def revokes(chosen: Chosen, told: Callable[[list[str]], Any]) -> Follow:
         if seen == UNAVAILABLE:
             if disturbed.failed:
                 yield from _partly(before, world)
+                yield world
         elif seen == told(ended):
             yield world
 
@@ -183,7 +183,7 @@ def _ended(
 
 
 def _partly(before: World, after: World) -> Iterator[World]:
-    """Yield what a step whose answer was lost may have done: nothing, all, or, of several that it ends, some."""
+    """Yield what a step that failed may have done, other than all of it: nothing, or, of several that it ends, some."""
     yield copy_of(before)
     ended = [token for token in before.sessions if token not in after.sessions]
     if not after.sessions.keys() - before.sessions.keys():
@@ -192,7 +192,6 @@ def _partly(before: World, after: World) -> Iterator[World]:
             for token in some:
                 del partly.sessions[token]
             yield partly
-    yield after
 
 
 def _as_well_as_can_be(before: World, after: World, disturbed: Disturbed) -> Iterator[World]:
