@@ -20,7 +20,7 @@ from tests.wsgi_servers.shop import NAMES, Shopper
 APPLICATION = "tests.wsgi_servers.examples:application"
 PAGE = ROOT / "docs" / "frameworks.md"
 BEGIN, END = "<!-- matrix:begin -->\n", "<!-- matrix:end -->"
-#: What each example shows, and which distribution that is.
+#: The distribution that each example is about.
 FRAMEWORKS = {
     "bottle": "Bottle",
     "cherrypy": "CherryPy",
@@ -42,14 +42,14 @@ def row(cells: list[str]) -> str:
 
 def table() -> str:
     """Try everything, and return the table with the versions."""
-    tried = [results(launcher) for launcher in LAUNCHERS]
+    columns = [results(launcher) for launcher in LAUNCHERS]
     head = ["", *(f"{launcher.name} {version_of(launcher.distribution)}".strip() for launcher in LAUNCHERS)]
     lines = [row(head), row(["---"] * len(head))]
-    lines += [row([f"[{name}](../examples/{name}_app.py) {version_of(FRAMEWORKS[name])}".strip(),
-                   *(column[name] for column in tried)]) for name in NAMES]  # fmt: skip
-    today = datetime.now(timezone.utc).date()
-    python = platform.python_version()
-    return "\n".join([*lines, "", f"{platform.python_implementation()} {python} on {platform.system()}, {today}.", ""])
+    for name in NAMES:
+        shown = f"[{name}](../examples/{name}_app.py) {version_of(FRAMEWORKS[name])}".strip()
+        lines.append(row([shown, *(column[name] for column in columns)]))
+    python = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
+    return "\n".join([*lines, "", f"{python}, {datetime.now(timezone.utc).date()}.", ""])
 
 
 def results(launcher: type[Launcher]) -> dict[str, str]:

@@ -24,11 +24,11 @@ from tests.wsgi_servers.test_headers import limits
 from wsgi_session.stores.urls import open_store
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
-#: What a command's program comes from.
-PACKAGES = {
+#: What the page calls the server of a command.
+SERVERS = {
     "waitress-serve": "waitress",
     "gunicorn": "gunicorn",
-    "uwsgi": "uwsgidecorators",
+    "uwsgi": "uWSGI",
     "granian": "granian",
     "python": "cheroot",
 }
@@ -41,10 +41,15 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [block.strip() for block in blocks("sh") if "8000" in block]
+(GUNICORN,) = [command for command in COMMANDS if command.startswith("gunicorn")]
 #: The table: what each server makes of X-Forwarded-Proto, and of memory://.
 TABLE = {
     name: (scheme, memory) for name, scheme, memory in re.findall(r"^\| (\w+) \| ([^|]+) \| ([^|]+) \|", PAGE, re.M)
 }
+
+
+def server_of(command: str) -> str:
+    return SERVERS[command.split()[0]]
 
 
 class Deployed(Group):
@@ -200,23 +205,18 @@ def serves_the_shop(visitor: Client, scheme: str) -> None:
     assert visitor.get("/").body == f"Visit 2, over {scheme}.\n".encode()
 
 
-def of(command: str) -> tuple[str, str]:
-    """The row of the table that speaks of this command's server."""
-    return next(row for name, row in TABLE.items() if PACKAGES[command.split()[0]].startswith(name.lower()))
-
-
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: PACKAGES[command.split()[0]])
+@pytest.mark.parametrize("command", COMMANDS, ids=server_of)
 def test_the_command_serves_the_program_and_believes_whom_the_table_says(command: str) -> None:
-    scheme, _ = of(command)
+    scheme, _ = TABLE[server_of(command)]
     with running(Command(command)) as visitor:
         serves_the_shop(visitor, "http")
         told = visitor.request("GET", "/", headers={"X-Forwarded-Proto": "https"})
         assert told.body == f"Visit 3, over {'http' if scheme.startswith('never') else 'https'}.\n".encode()
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: PACKAGES[command.split()[0]])
+@pytest.mark.parametrize("command", COMMANDS, ids=server_of)
 def test_sessions_in_memory_are_refused_where_the_table_says(command: str) -> None:
-    _, memory = of(command)
+    _, memory = TABLE[server_of(command)]
     with running(Command(command, WSGI_SESSION_STORE="memory://")) as visitor:
         try:
             status = visitor.request("GET", "/", headers={"Connection": "close"}).status
@@ -228,11 +228,13 @@ def test_sessions_in_memory_are_refused_where_the_table_says(command: str) -> No
 def test_apache_serves_the_program_over_tls() -> None:
     with running(Apache(WSGI_SESSION_COOKIE_SECURE="auto")) as visitor:
         serves_the_shop(visitor, "https")
+    assert TABLE["mod_wsgi"] == ("with TLS in Apache itself", "refused")
+    with running(Apache(WSGI_SESSION_STORE="memory://")) as visitor:
+        assert visitor.get("/").status == 500
 
 
 def test_nginx_serves_the_program_over_tls() -> None:
-    (command,) = [command for command in COMMANDS if command.startswith("gunicorn")]
-    server = Command(command)
+    server = Command(GUNICORN)
     nginx = Nginx(server.port)
     with running(server, nginx) as visitor:
         serves_the_shop(visitor, "https")
@@ -246,8 +248,8 @@ def test_nginx_serves_the_program_over_tls() -> None:
 
 @pytest.fixture
 def gunicorn() -> Deployed:
-    (command,) = [command for command in COMMANDS if command.startswith("gunicorn")]
-    return Command(f"{command} {limits()['gunicorn'].setting}", SITE, STORE="cookie://")
+    """The page's gunicorn, with room for a session in cookies."""
+    return Command(f"{GUNICORN} {limits()['gunicorn'].setting}", SITE, STORE="cookie://")
 
 
 def test_a_session_in_cookies_comes_through_nginx(gunicorn: Deployed) -> None:
