@@ -44,8 +44,6 @@ class Watch:
 
     def __init__(self) -> None:
         self.found: list[str] = []
-        #: How much was searched: a watch that saw nothing has shown nothing.
-        self.searched: Counter[str] = Counter()
         self._marks: set[str] = set()
         self._places: Counter[tuple[object, ...]] = Counter()
         self._busy = False
@@ -66,7 +64,6 @@ class Watch:
         return any(text[start : start + _LENGTH] in marks for start in range(len(text) - _LENGTH + 1))
 
     def search_line(self, record: logging.LogRecord) -> None:
-        self.searched["lines"] += 1
         text = record.getMessage()
         if record.exc_info:
             text += logging.Formatter().formatException(record.exc_info)
@@ -77,6 +74,7 @@ class Watch:
         self.search_frames(frames_of(sys.exc_info()[1]))
 
     def search_frames(self, frames: Iterable[FrameType]) -> None:
+        """Search the local variables of those frames that are ours."""
         frames = [frame for frame in frames if is_ours(frame)]
         place = tuple((frame.f_code, frame.f_lineno) for frame in frames)
         self._places[place] += 1
@@ -85,7 +83,6 @@ class Watch:
         # A repr may raise an error of ours, too.
         self._busy = True
         try:
-            self.searched["stacks"] += bool(frames)
             self.found += self.shown_in(frames)
         finally:
             self._busy = False
