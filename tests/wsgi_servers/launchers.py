@@ -53,7 +53,7 @@ class Launcher(Group):
     writes = True
     #: Whether an application that raises is answered 500, and not by hanging up.
     answers_failures = True
-    #: Whether a HEAD that is answered without a length ends with its headers.
+    #: Whether a HEAD that is answered without a length ends with its headers, and not with the last chunk of no body.
     ends_heads = True
     #: Whether a restart cuts nobody off.
     restarts_gracefully = False
@@ -107,6 +107,7 @@ class Waitress(Launcher):
     package = "waitress"
     distribution = "waitress"
     documented = "waitress"
+    ends_heads = False
 
     def arguments(self) -> Sequence[str]:
         return [sys.executable, "-m", "waitress", f"--listen=127.0.0.1:{self.port}", *self.options,
@@ -170,7 +171,7 @@ class UWSGI(Launcher):
     preloads = True
     sends_files = True
     answers_failures = False
-    ends_heads = False  # --http-auto-chunked adds the last chunk of a body that is not there.
+    ends_heads = False
 
     def arguments(self) -> Sequence[str]:
         return [

@@ -37,7 +37,8 @@ def see(environ: dict[str, Any], start_response: StartResponse) -> Iterable[byte
     }
     body = json.dumps(seen).encode()
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return [body]
+    # Some servers send on what they are given, also after HEAD.
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [body]
 
 
 def get(environ: dict[str, Any], start_response: StartResponse, arguments: dict[str, str]) -> Iterable[bytes]:
@@ -91,6 +92,8 @@ def stream(environ: dict[str, Any], start_response: StartResponse, arguments: di
     session: Session = environ["session"]
     session["early"] = arguments["value"]
     start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["REQUEST_METHOD"] == "HEAD":
+        return
     yield b"one,"
     session["late"] = arguments["value"]
     yield b"two,"
