@@ -7,12 +7,10 @@ import tempfile
 from pathlib import Path
 
 from tests.browser.chromium import ARGUMENTS, Image, executable, sync_playwright
-from tests.browser.views import DESK, PHONE, VIEWS, ann_at
+from tests.browser.views import KINDS, VIEWS, ann_at
 from tests.demo.conftest import ROOT, Demo
 
 FOLDER = ROOT / "docs" / "images"
-#: Each view twice, so that both widths and both schemes are seen.
-KINDS = {"desk": {**DESK, "color_scheme": "light"}, "phone": {**PHONE, "color_scheme": "dark"}}
 
 
 def save(png: bytes, path: Path) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from tests.browser.chromium import Axe, Image, Page
-from tests.browser.pictures import FOLDER, KINDS
-from tests.browser.views import DESK, NARROW, PHONE, VIEWS, View, every_view
+from tests.browser.pictures import FOLDER
+from tests.browser.views import KINDS, NARROW, PHONE, VIEWS, View, every_view
 
 #: All of WCAG 2.2 AA, and what is good practice besides.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -18,14 +17,11 @@ NO_TEXT = "Element content contains only non-text characters"
 
 Look = Callable[..., Page]
 
-every_scheme = pytest.mark.parametrize("scheme", ["light", "dark"])
-
 
 @every_view
-@every_scheme
-@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
-def test_axe_finds_nothing_that_keeps_anybody_out(look: Look, view: View, scheme: str, size: dict[str, Any]) -> None:
-    page = look(view, color_scheme=scheme, **size)
+@pytest.mark.parametrize("kind", KINDS)
+def test_axe_finds_nothing_that_keeps_anybody_out(look: Look, view: View, kind: str) -> None:
+    page = look(view, **KINDS[kind])
     # What lies half under the bar at the foot, until one scrolls, axe takes for half as large.
     page.evaluate("document.querySelector('.cost').style.position = 'static'")
     found = Axe().run(page, options={**RULES, "resultTypes": ["violations", "incomplete"]}).response
@@ -53,7 +49,7 @@ def test_a_page_fits_a_phone_and_the_narrowest_screen(look: Look, view: View) ->
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), size
 
 
-@every_scheme
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_page_is_as_light_or_dark_as_the_system(look: Look, scheme: str) -> None:
     page = look(VIEWS[0], color_scheme=scheme)
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")
