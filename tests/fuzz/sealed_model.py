@@ -29,6 +29,12 @@ class SealedWorld(World):
         return request
 
     def _save(self, request: Request, change: Any = lambda data: None) -> bool:
+        if request.record is not None and self.now >= request.record.ends():
+            # It ended while the request was under way. What others made of it is in cookies of their own.
+            request.view = request.on_top_of({})
+            request.record, request.state, request.dead = None, "unknown", request.login is None
+            if request.dead:
+                return False
         record = request.record or Stored({}, self.now, self.now)
         if request.touching and record.due(self.now):
             record.touched = self.now
