@@ -11,7 +11,7 @@ import pytest
 from tests.fuzz.machine import opened, run
 from tests.http.stores import ENGINE, KINDS, Kind
 
-EXAMPLES, STEPS = 40, 25
+EXAMPLES, STEPS = 30, 25
 
 
 @pytest.fixture(autouse=True)
