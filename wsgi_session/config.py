@@ -162,11 +162,12 @@ def hide_secret(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     return {**mapping, name: hidden(mapping[name])} if name in mapping else dict(mapping)
 
 
-def parse_options(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+def parse_options(mapping: Mapping[str, Any], prefix: str, spell: Callable[[str], str] = str) -> dict[str, Any]:
     """Return the keyword arguments that the ``prefix`` entries of ``mapping`` spell in text.
 
     Entries without the prefix are somebody else's; one with the prefix and no meaning is a ``ConfigError``. Values that
-    are no text (a ``Store``, a callable) are taken as they are.
+    are no text (a ``Store``, a callable) are taken as they are. ``spell`` turns an option into what the user writes
+    after the prefix, which is what an error has to show: ``str.upper`` for the environment.
     """
     options: dict[str, Any] = {}
     for name, value in mapping.items():
@@ -174,11 +175,12 @@ def parse_options(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
             continue
         option = name[len(prefix) :]
         if option not in _PARSERS:
-            raise ConfigError(f"{name}: no such option. There are: {', '.join(prefix + known for known in _PARSERS)}.")
-        options[option] = _PARSERS[option](name, value.strip()) if isinstance(value, str) else value
+            known = ", ".join(prefix + spell(known) for known in _PARSERS)
+            raise ConfigError(f"{prefix}{spell(option)}: no such option. There are: {known}.")
+        options[option] = _PARSERS[option](prefix + spell(option), value.strip()) if isinstance(value, str) else value
     for required in ("secret", "store"):
         if required not in options:
-            raise ConfigError(f"{prefix}{required} is missing.")
+            raise ConfigError(f"{prefix}{spell(required)} is missing.")
     return options
 
 

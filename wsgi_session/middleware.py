@@ -128,7 +128,8 @@ class SessionMiddleware:
         """Return a middleware from the process's environment: ``WSGI_SESSION_SECRET``, ``WSGI_SESSION_STORE`` …"""
         start = len(prefix)
         given = {prefix + name[start:].lower(): name for name in os.environ if name.startswith(prefix)}
-        return cls.from_config(app, {option: os.environ[name] for option, name in given.items()}, prefix)
+        mapping = config.hide_secret({option: os.environ[name] for option, name in given.items()}, prefix)
+        return cls(app, **config.parse_options(mapping, prefix, spell=str.upper))
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if self._one_process and environ.get("wsgi.multiprocess"):

@@ -43,7 +43,7 @@ def options_for(app: Flask, given: dict[str, Any]) -> dict[str, Any]:
         )
     if "store" not in options:
         raise ConfigError('store is missing: give store="sqlite:///sessions.db", or app.config["WSGI_SESSION_STORE"].')
-    return parse_options({PREFIX + name: value for name, value in options.items()}, PREFIX)
+    return parse_options({PREFIX + name: value for name, value in options.items()}, PREFIX, spell=str.upper)
 
 
 def _of_flask(app: Flask) -> dict[str, Any]:
