@@ -7,7 +7,8 @@ from wsgi_session import (
     SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
-FORM = "<form method=post><input type=hidden name=csrf_token value={}><input name=name><input name=password></form>"
+FORM = """<form method=post><input type=hidden name=csrf_token value={}>
+<input name=name><input name=password><button>Log in</button></form>"""
 
 
 @hook("before_request")

@@ -8,8 +8,6 @@ from wsgi_session import (
     SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
-FORM = "<form method=post><input type=hidden name=csrf_token value={}><input name=name><input name=password></form>"
-
 
 @tools.register("before_handler")
 def csrf():
@@ -27,7 +25,8 @@ class Shop:
     @expose
     def login(self, name="", password="", csrf_token="", next="/"):
         if (name, password) != ("ann", "ann"):  # yours: look up, compare a hash
-            return FORM.format(request.wsgi_environ["session"].csrf_token)
+            return f"""<form method=post><input name=name><input name=password><button>Log in</button>
+            <input type=hidden name=csrf_token value={request.wsgi_environ["session"].csrf_token}></form>"""
         login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
         raise HTTPRedirect(next_url(request), 303)
 

@@ -35,8 +35,8 @@ def log_in(request):
     if user := authenticate(request, username=request.POST.get("name"), password=request.POST.get("password")):
         login(request, user)
         return redirect(next_url(request))
-    form = "<form method=post><input hidden name=csrfmiddlewaretoken value={}><input name=name><input name=password>"
-    return HttpResponse(format_html(form, get_token(request)))
+    return HttpResponse(format_html("""<form method=post><input type=hidden name=csrfmiddlewaretoken value={}>
+    <input name=name><input name=password><button>Log in</button></form>""", get_token(request)))
 
 def profile(request):
     if anonymous := redirect_if_anonymous(request):

@@ -9,7 +9,7 @@ from wsgi_session.integrations.flask import FlaskSessions
 
 HOME = "<p>Hello, {{ user.name or 'stranger' }}</p><p>Cart: {{ cart or 'empty' }}</p>"
 FORM = """<form method=post><input type=hidden name=csrf_token value={{ session.csrf_token }}>
-<input name=name><input name=password></form>"""
+<input name=name><input name=password><button>Log in</button></form>"""
 PROFILE = "<p>Your email is {{ email }}</p>"
 
 app = application = Flask(__name__)

@@ -6,8 +6,6 @@ from wsgi_session import (
     SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
-FORM = "<form method=post><input type=hidden name=csrf_token value={}><input name=name><input name=password></form>"
-
 
 class Home:
     def GET(self):
@@ -23,7 +21,8 @@ class Home:
 
 class Login:
     def GET(self):
-        return FORM.format(web.ctx.env["session"].csrf_token)
+        return f"""<form method=post><input name=name><input name=password><button>Log in</button>
+        <input type=hidden name=csrf_token value={web.ctx.env["session"].csrf_token}></form>"""
 
     def POST(self):
         form = web.input(name="", password="")

@@ -1,6 +1,5 @@
 # A small shop in Werkzeug: a cart for everybody, a profile behind a login. Run it: python examples/werkzeug_app.py
 import os
-import secrets
 from html import escape
 
 from waitress import serve
@@ -12,7 +11,8 @@ from wsgi_session import (
     SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
-FORM = "<form method=post><input type=hidden name=csrf_token value={}><input name=name><input name=password></form>"
+FORM = """<form method=post><input type=hidden name=csrf_token value={}>
+<input name=name><input name=password><button>Log in</button></form>"""
 URLS = Map([
     Rule("/", endpoint="home"), Rule("/login", endpoint="login"), Rule("/profile", endpoint="profile"),
     Rule("/cart", endpoint="cart", methods=["POST"]), Rule("/logout", endpoint="logout", methods=["POST"]),
@@ -52,7 +52,7 @@ class Shop:
         return redirect("/", 303)
 
 
-SECRET = os.environ.get("SECRET") or secrets.token_urlsafe(32)
+SECRET = os.environ.get("SECRET") or os.urandom(32)
 application = SessionMiddleware(Shop(), secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
 
 if __name__ == "__main__":
