@@ -117,14 +117,14 @@ def steady(text: str) -> str:
 
 def test_the_login_example_starts_no_session_for_a_forged_login(folder: Path) -> None:
     """A POST of another site comes without the cookie: a new one would take its place, and log the visitor out."""
-    with serving(folder, "site.py") as browser:
+    with serving(folder, "welcome.py") as browser:
         for form in ("email=ann%40example.com&password=wonderland", "csrf_token=AAAA&email=&password="):
             answer = browser.request("POST", "/login", form)
             assert (answer.status, answer.getheader("Set-Cookie")) == (403, None)
 
 
 def test_the_login_example_logs_in_greets_and_logs_out(folder: Path) -> None:
-    with serving(folder, "site.py") as browser:
+    with serving(folder, "welcome.py") as browser:
         answer = browser.request("GET", "/profile")
         assert (answer.status, answer.getheader("Location")) == (302, "/login?next=/profile")
 
