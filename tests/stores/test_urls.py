@@ -51,7 +51,8 @@ def test_sqlite_takes_its_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("sessions.db", r"'sessions\.db' is no URL: write sqlite:///sessions\.db"),
+        ("sessions.db", r"'sessions\.db' is no URL, it has no '://': write sqlite:///sessions\.db"),
+        ("sqlite:/sessions.db", r"'sqlite…' is no URL, it has no '://'"),
         ("", r"'' is no URL"),
         ("nosuch://host/1", r"no store is known for nosuch://; there are: .*memory://.*sqlite://"),
         ("memory://?max_session=5", r"no option 'max_session'; the options are: max_sessions, sweep"),

@@ -32,7 +32,9 @@ def open_store(url: str) -> Store:
     scheme, separator, _ = url.partition("://")
     scheme = scheme.lower()
     if not separator:
-        raise ConfigError(f"store={without_secrets(url)!r} is no URL: write sqlite:///sessions.db, or memory://")
+        shown = without_secrets(url)
+        shown += "" if shown == url else "…"
+        raise ConfigError(f"store={shown!r} is no URL, it has no '://': write sqlite:///sessions.db, or memory://")
     built_in = _BUILT_IN.get(scheme)
     if built_in is not None:
         return built_in(url)
