@@ -266,6 +266,8 @@ def test_flash_messages_and_the_owner_are_no_part_of_the_mapping() -> None:
         assert b"owner" not in session
         assert session.popitem() == ("user", ANN)
         assert not session
+        with pytest.raises(KeyError):
+            session.popitem()
         assert session.flashes() == ["saved"]
 
     site.visit(look)
