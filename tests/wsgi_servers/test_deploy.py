@@ -101,7 +101,14 @@ class Command(Deployed):
         return [*self.environment(), sys.executable if program == "python" else script(program), *arguments]
 
     def answers(self) -> bool:
-        return super().answers() and (self.name != "granian" or all_started(self.log()))
+        # Two that hang if they are stopped while a worker is still loading the application. (All of the log: each
+        # question is a line in uWSGI's.)
+        log = (self.folder / "log").read_text(errors="replace")
+        if self.name == "granian" and not all_started(log):
+            return False
+        if self.name == "uwsgi" and log.count("WSGI app 0 (mountpoint='') ready") < 2:
+            return False
+        return super().answers()
 
 
 class WithTLS(Deployed):
