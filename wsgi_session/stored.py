@@ -39,15 +39,15 @@ class StoreBackend:
         """Return the first live session among the request's cookies; badly signed ones cost no store call."""
         if not environ.get("HTTP_COOKIE"):
             return "new", None, None, {}
+        bearers, cookies = self._bearers(environ)
         others: list[Loaded] = []
-        for bearer in self._bearers(environ):
+        for bearer in bearers:
             found = self.look_up(bearer, now)
             if found[0] == "live":
                 return found
             others.append(found)
         if others:
             return max(others, key=lambda other: _RANK[other[0]])
-        cookies = len(self._cookies.of(environ).read(environ["HTTP_COOKIE"]))
         if not cookies:
             return "new", None, None, {}
         self.settings.events("tampered", cookies=cookies)
@@ -142,13 +142,14 @@ class StoreBackend:
         cookie = self._cookies.of(environ)
         return [cookie.remove()] if cookie.read(environ.get("HTTP_COOKIE", "")) else []
 
-    def _bearers(self, environ: Mapping[str, Any]) -> list[Bearer]:
-        """Return who bears the well-signed cookies of our name, the first few.
+    def _bearers(self, environ: Mapping[str, Any]) -> tuple[list[Bearer], int]:
+        """Return who bears the first few well-signed cookies of our name, and how many of the name there are.
 
         In a frame of its own, so that none which waits for the store has a token in it: error reporters show locals.
         """
         bearers: list[Bearer] = []
-        for value in self._cookies.of(environ).read(environ["HTTP_COOKIE"]):
+        values = self._cookies.of(environ).read(environ["HTTP_COOKIE"])
+        for value in values:
             opened = self._tokens.open(value)
             if opened is None:
                 continue
@@ -156,7 +157,7 @@ class StoreBackend:
             bearers.append(Bearer(token, current, tokens.key_of(token)))
             if len(bearers) == MAX_LOADS:
                 break
-        return bearers
+        return bearers, len(values)
 
     def _rotate(self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float) -> Outcome:
         try:
