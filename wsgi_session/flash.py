@@ -6,7 +6,8 @@ import struct
 from typing import Any
 
 from wsgi_session import tokens
-from wsgi_session.codec import CorruptData, pack
+from wsgi_session.codec import pack
+from wsgi_session.draft import Draft
 from wsgi_session.values import Values
 
 # With the time behind it, so that they come in the order of their making.
@@ -26,10 +27,10 @@ def put_flash(values: Values, message: str, category: str, now: float) -> None:
     put_message(values, str(message), str(category), now)
 
 
-def find_flashes(values: Values, category: str | None) -> list[tuple[bytes, Flash]]:
-    """Return key and text of the messages (of ``category``, if given), oldest first, or raise ``CorruptData``."""
+def find_flashes(draft: Draft, category: str | None) -> list[tuple[bytes, Flash]]:
+    """Return key and text of the messages (of ``category``, if given), oldest first."""
     found = []
-    for key, its_category, message in find_messages(values, category):
+    for key, its_category, message in find_messages(draft, category):
         text = Flash(message)
         text.category = its_category
         found.append((key, text))
@@ -45,14 +46,19 @@ def put_message(values: Values, message: object, category: str, now: float) -> N
     values.put(key, value, pack(value, "flash message"))
 
 
-def find_messages(values: Values, category: str | None) -> list[tuple[bytes, str, Any]]:
-    """Return key, category and message as they were put (of ``category``, if given), oldest first."""
+def find_messages(draft: Draft, category: str | None) -> list[tuple[bytes, str, Any]]:
+    """Return key, category and message as they were put (of ``category``, if given), oldest first.
+
+    If one cannot be read, the session is unknown, and there are none.
+    """
+    values = draft.values
     found = []
     for key in sorted(key for key in values.own_keys() if key.startswith(_PREFIX)):
         try:
             its_category, message = values.peek(key)
-        except (ValueError, TypeError) as error:
-            raise CorruptData("not a flash message") from error
+        except (ValueError, TypeError):
+            draft.corrupt()
+            return []
         if category in (None, its_category):
             found.append((key, its_category, message))
     return found

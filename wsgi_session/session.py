@@ -143,11 +143,7 @@ class Session(DraftMapping):
     def flashes(self, category: str | None = None) -> list[Flash]:
         """Return the messages (of ``category``, if given) and forget them. Each is text with a ``category``."""
         draft = self._draft or self._look()
-        try:
-            found = find_flashes(draft.values, category)
-        except CorruptData:
-            draft.corrupt()
-            return []
+        found = find_flashes(draft, category)
         if found:
             self._writing()
         for key, _ in found:
@@ -196,6 +192,12 @@ class Session(DraftMapping):
         draft = self._draft or self._look()
         stored = None if draft.record is None else draft.record.handle
         return {name for name in (draft.handle, stored) if name is not None}
+
+    def _begin_again(self, environ: Mapping[str, Any]) -> None:
+        """Forget the look and all that was to be saved. What acted at the call (``destroy``, ``atomic``) stays done."""
+        self._draft = self._outage = None
+        self._outage_raised = False
+        self._environ = environ
 
     def _leave(self, headers: list[tuple[str, str]]) -> None:
         """End without a look: let go of the environ (see :meth:`_look`), but for what a late first look asks for."""

@@ -28,7 +28,6 @@ from markupsafe import Markup
 from werkzeug.datastructures import Headers
 
 from wsgi_session.backend import Backend
-from wsgi_session.codec import CorruptData
 from wsgi_session.config import hide_secret
 from wsgi_session.draft import Draft
 from wsgi_session.errors import ConfigError
@@ -143,12 +142,7 @@ class FlaskSession(Session, SessionMixin):
         Flask keeps one list of them in the session, where overlapping requests would lose each other's. Here they are
         what ``flash`` makes: each a record key of its own, outside the mapping.
         """
-        draft = self._draft or self._look()
-        try:
-            found = find_messages(draft.values, None)
-        except CorruptData:
-            draft.corrupt()
-            return []
+        found = find_messages(self._draft or self._look(), None)
         return [(key, (category, _unkept(message))) for key, category, message in found]
 
     def _set_messages(self, messages: list[tuple[str, Any]]) -> None:

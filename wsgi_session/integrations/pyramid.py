@@ -25,7 +25,6 @@ from pyramid.interfaces import ICSRFStoragePolicy, IExecutionPolicy, ISession
 from pyramid.router import default_execution_policy
 from zope.interface import implementer
 
-from wsgi_session.codec import CorruptData
 from wsgi_session.draft import Draft
 from wsgi_session.exchange import Exchange, StartResponse
 from wsgi_session.flash import find_messages, put_message
@@ -132,15 +131,10 @@ def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
 
 
 def _begin_again(environ: dict[str, Any], middleware: SessionMiddleware) -> None:
-    """Forget what the failed attempt at a request made of its session, as pyramid_retry throws its request away.
-
-    What acted at the call (``invalidate``, ``atomic``) stays done.
-    """
+    """Forget what the failed attempt at a request made of its session, as pyramid_retry throws its request away."""
     session = environ.get(middleware._environ_key)
     if isinstance(session, Session):
-        session._draft = session._outage = None
-        session._outage_raised = False
-        session._environ = environ
+        session._begin_again(environ)
 
 
 @implementer(ISession)
@@ -182,7 +176,7 @@ class PyramidSession(DraftMapping):
 
     def pop_flash(self, queue: str = "") -> list[Any]:
         """Return the messages of ``queue``, oldest first, and forget them."""
-        found = self._messages(queue)
+        found = find_messages(self._look(), queue)
         if found:
             values = self._writing().values
             for key, _, _ in found:
@@ -191,15 +185,7 @@ class PyramidSession(DraftMapping):
 
     def peek_flash(self, queue: str = "") -> list[Any]:
         """Return the messages of ``queue``, oldest first, and keep them."""
-        return [message for _, _, message in self._messages(queue)]
-
-    def _messages(self, queue: str) -> list[tuple[bytes, str, Any]]:
-        draft = self._look()
-        try:
-            return find_messages(draft.values, queue)
-        except CorruptData:
-            draft.corrupt()
-            return []
+        return [message for _, _, message in find_messages(self._look(), queue)]
 
     def get_csrf_token(self) -> str:
         """Return the CSRF token: the same text until the session gets a new token (``login``, ``new_csrf_token``)."""
