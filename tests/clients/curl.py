@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-
-import pytest
-
 from tests.clients.client import Client, Page
-from tests.demo.curl import Curl
+from tests.demo.curl import Curl, need_curl
 
 
 class CurlJar(Client):
     """Each request is a program of its own, and finds the cookies in the jar, those without a date too."""
 
     def start(self) -> None:
-        if shutil.which("curl") is None:
-            pytest.skip("curl is not installed: apt-get install curl")
+        need_curl()
         self.curl = Curl("", self.file)
         # That is how curl is told that a browser's session has ended: these cookies are forgotten.
         self.first = ["--junk-session-cookies"] if self.file.exists() else []

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.curl import FIREFOX, Curl
+from tests.demo.curl import FIREFOX, Curl, need_curl
 
 ROOT = Path(__file__).parents[2]
 
@@ -75,8 +74,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 @pytest.fixture
 def visitor(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[..., Curl]:
     """Make a visitor of the shop, or of the demo at the address given."""
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
+    need_curl()
     numbers = count()
 
     def make(agent: str = FIREFOX, address: str | None = None) -> Curl:

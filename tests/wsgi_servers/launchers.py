@@ -6,8 +6,8 @@ import os
 import signal
 import sys
 import sysconfig
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, ClassVar
@@ -91,6 +91,16 @@ class Launcher(Group):
             return False
         finally:
             visitor.close()
+
+    @contextmanager
+    def running(self) -> Iterator[Launcher]:
+        """Serve for as long as the block lasts, and leave nothing behind."""
+        try:
+            self.start()
+            yield self
+            self.stop()
+        finally:
+            self.remove(os.getpid())
 
     def restart(self) -> None:
         """Let workers that start now take over, as an administrator does after an update."""

@@ -7,7 +7,6 @@ writes it into the page, between its two marks.
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import sys
@@ -54,12 +53,8 @@ def table() -> str:
 
 def results(launcher: type[Launcher]) -> dict[str, str]:
     """Return what became of a visit to each example on this server."""
-    server = launcher(APPLICATION)
-    try:
-        server.start()
+    with launcher(APPLICATION).running() as server:
         return {name: result(server, name) for name in NAMES}
-    finally:
-        server.remove(os.getpid())
 
 
 def result(server: Launcher, name: str) -> str:

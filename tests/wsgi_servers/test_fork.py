@@ -34,13 +34,8 @@ def valkey() -> Iterator[Valkey]:
 @pytest.fixture(params=PRELOADING, ids=lambda launcher: launcher.name)
 def server(request: pytest.FixtureRequest, valkey: Valkey) -> Iterator[Launcher]:
     """Each such server in turn, with the sessions in Valkey."""
-    server: Launcher = request.param(store=valkey.url)
-    try:
-        server.start()
+    with request.param(store=valkey.url).running() as server:
         yield server
-        server.stop()
-    finally:
-        server.remove(os.getpid())
 
 
 def test_no_connection_crosses_the_fork_and_an_outage_logs_nobody_out(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from http.client import RemoteDisconnected
@@ -71,13 +70,9 @@ def padded(visitor: Client, length: int) -> tuple[int | None, dict[str, str] | N
 @pytest.mark.parametrize("launcher", [GunicornThreads, UWSGI], ids=lambda launcher: launcher.name)
 def test_with_the_setting_that_the_page_names_a_session_in_cookies_has_room(launcher: type[Launcher]) -> None:
     server = launcher(store="cookie://", options=shlex.split(limits()[launcher.documented].setting))
-    try:
-        server.start()
+    with server.running():
         visitor = Client(server.port)
         visitor.get("/fill", size="14000")
         assert len(visitor.jar) == 5
         assert len(visitor.get("/get").seen["data"]["filling"]) == 14_000
         visitor.close()
-        server.stop()
-    finally:
-        server.remove(os.getpid())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -14,13 +13,8 @@ from tests.wsgi_servers.shop import NAMES, Shopper
 
 @pytest.fixture(scope="module", params=LAUNCHERS, ids=lambda launcher: launcher.name)
 def shops(request: pytest.FixtureRequest) -> Iterator[Launcher]:
-    server: Launcher = request.param(matrix.APPLICATION)
-    try:
-        server.start()
+    with request.param(matrix.APPLICATION).running() as server:
         yield server
-        server.stop()
-    finally:
-        server.remove(os.getpid())
 
 
 @pytest.mark.parametrize("name", NAMES)
