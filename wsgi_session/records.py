@@ -8,7 +8,7 @@ from wsgi_session import tokens
 from wsgi_session.codec import Packed, join, spelled
 from wsgi_session.config import Settings
 from wsgi_session.errors import SessionTooLarge
-from wsgi_session.stores import Record
+from wsgi_session.stores import Record, make_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Login:
 def first_record(handle: str, data: bytes, version: bytes, now: float, settings: Settings) -> Record:
     """Return the record of a new session, an anonymous visitor's."""
     expires = settings.expires(now, now, None)
-    return Record(data, version, handle, now, now, expires, None, settings.persistent, None, settings.namespace)
+    return make_record((data, version, handle, now, now, expires, None, settings.persistent, None, settings.namespace))
 
 
 def login_record(login: Login, data: bytes, version: bytes, now: float, settings: Settings) -> Record:
@@ -49,19 +49,8 @@ def changed_record(
 ) -> Record:
     """Return ``before`` with other data; its times move only if a touch is due."""
     touched, expires = touched_times(before, now, settings, touching=touching)
-    # Field by field: _replace() takes three times as long.
-    return Record(
-        data,
-        version,
-        before.handle,
-        before.created,
-        touched,
-        expires,
-        before.owner,
-        before.persistent,
-        before.idle,
-        before.namespace,
-    )
+    _, _, handle, created, _, _, owner, persistent, idle, namespace = before
+    return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
 
 
 def touched_times(record: Record, now: float, settings: Settings, *, touching: bool) -> tuple[float, float]:

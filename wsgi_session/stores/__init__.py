@@ -21,7 +21,8 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -66,6 +67,9 @@ class Record(NamedTuple):
     #: The cookie's name: what ``count`` counts by. Empty for a tombstone.
     namespace: str = ""
 
+
+#: ``Record(*fields)`` from a tuple of all ten fields, in a third of the time: on the way of every load and every save.
+make_record: Callable[[tuple[object, ...]], Record] = partial(tuple.__new__, Record)
 
 _Store = TypeVar("_Store", bound="Store")
 

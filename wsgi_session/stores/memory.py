@@ -7,11 +7,10 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import partial
 from itertools import chain
 
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record
 
 # One lock for all memory stores, taken by whatever writes, and by fork: a child never inherits it taken, nor a store
 # in the middle of a change. Reading takes none (it would cost more than the rest of a load): each step of it is one
@@ -27,9 +26,6 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
     os.register_at_fork(before=_lock.acquire, after_in_parent=_after_fork, after_in_child=_after_fork)
-
-# One call less than Record(...), on the way of every write.
-_record = partial(tuple.__new__, Record)
 
 
 class MemoryStore(Store):
@@ -102,7 +98,7 @@ class MemoryStore(Store):
                 touched = record.touched
             if record.expires > expires:
                 expires = record.expires
-            kept[key] = _record(
+            kept[key] = make_record(
                 (record.data, record.version, handle, created, touched, expires, owner, persistent, idle, namespace)
             )
             kept.move_to_end(key)

@@ -21,16 +21,13 @@ from collections.abc import Callable
 from struct import Struct, error
 
 from wsgi_session.events import logger
-from wsgi_session.stores import Record
+from wsgi_session.stores import Record, make_record
 
 FORM = 1
 _PERSISTENT, _OWNED, _IDLE, _MOVED = 1, 2, 4, 8
 
 _HEAD = Struct(">BB16sddHHd")
 _DOUBLE = Struct(">d")
-
-# One call less than Record(...), on the way of every load.
-_record: Callable[..., Record] = Record._make
 
 
 def pack(record: Record) -> bytes:
@@ -71,7 +68,7 @@ def unpack(value: bytes) -> Record | None:
     except (error, ValueError) as reason:
         logger.error("corrupt a record in Redis cannot be read, and is left as it is: %s", reason)
         return None
-    return _record((data, version, handle, created, touched, expires, owner, flags & 1 == 1, idle, namespace))
+    return make_record((data, version, handle, created, touched, expires, owner, flags & 1 == 1, idle, namespace))
 
 
 def moved(version: bytes) -> bytes:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Engine
 
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record
 from wsgi_session.stores.sql_database import Database, Duplicate
 from wsgi_session.stores.sql_schema import Schema
 from wsgi_session.stores.sql_source import source_of, split_options
@@ -197,7 +197,7 @@ def _rows(cursor: Any) -> Any:
 
 def _record(row: Sequence[Any]) -> Record:
     data, version, handle, created, touched, expires, owner, persistent, idle, namespace = row
-    return _make(
+    return make_record(
         (
             # Some drivers have types of their own for bytes, and MySQL none for booleans.
             bytes(data),
@@ -212,6 +212,3 @@ def _record(row: Sequence[Any]) -> Record:
             namespace if namespace.__class__ is str else str(namespace, "utf-8"),
         )
     )
-
-
-_make: Callable[[tuple[object, ...]], Record] = Record._make

@@ -18,6 +18,9 @@ SCHEMA_VERSION = 1
 # stays at about 8 MiB.
 PAGE_SIZE = 2048
 CHECKPOINT = 4000
+# KiB, a connection: as much as the log holds. With SQLite's own 2,000, to load one of 256 sessions of 20 KB, which do
+# not fit, takes 15 us where it takes 9 with this.
+CACHE = 8192
 
 # A rowid table: new rows fill its pages from left to right. WITHOUT ROWID, in the random order of the keys, took 940
 # bytes a session instead of 790, and 125 us a create instead of 80. The data stands last: what does not fit the page
@@ -57,6 +60,7 @@ def open_database(path: str, synchronous: str, busy_timeout: float) -> sqlite3.C
     try:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
+        connection.execute(f"PRAGMA cache_size = -{CACHE}")
         if not _is_ours(connection, path):
             _make_schema(connection, path, busy_timeout)
     except BaseException as error:
