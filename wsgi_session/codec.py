@@ -50,7 +50,7 @@ def pack(value: Any, key: str) -> bytes:
         assert refusal is not None
         raise refusal
     try:
-        return _pack(value)
+        return new_packer()(value)
     except UnicodeEncodeError as error:
         path = _surrogate_path(value, spelled(key))
         raise UnsupportedValue(
@@ -129,13 +129,15 @@ _UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, Memory
 def supported(value: Any, depth: int = 1) -> bool:
     """Whether ``value``, which is no scalar, holds supported types only. No path is built for what is fine."""
     kind = type(value)
-    if kind not in _CONTAINERS or depth > MAX_DEPTH:
-        return False
     if kind is dict:
         for key in value:
-            if type(key) not in _MAP_KEYS:
+            if type(key) is not str and type(key) not in _MAP_KEYS:
                 return False
         value = value.values()
+    elif kind not in _CONTAINERS:
+        return False
+    if depth > MAX_DEPTH:
+        return False
     for item in value:  # noqa: SIM110  (all() over a generator takes twice as long)
         if type(item) not in IMMUTABLE and not supported(item, depth + 1):
             return False
