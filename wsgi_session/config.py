@@ -57,7 +57,8 @@ class Settings:
 
     def touch_due(self, record: Record, now: float) -> bool:
         """Whether activity on ``record`` has to be noted now."""
-        return now - record.touched >= self.interval(record.idle)
+        idle = record.idle
+        return now - record.touched >= (self.touch_interval if idle is None else self.interval(idle))
 
     def interval(self, idle: float | None) -> float:
         """Return how often activity is noted at most, in seconds; ``idle`` is the record's own timeout."""

@@ -28,20 +28,18 @@ Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 class Exchange:
     """What passes between the server and the application in one request."""
 
-    # Defaults on the class, as in Session: what does not happen costs nothing.
-    _status: str | None = None
     _headers: Headers
-    _committed = False
-    _late = False
+    _server_write: Callable[[bytes], object]
     # The application raised while its body was sent.
     _broke_off = False
-    _cookies: Sequence[str] = ()
-    _server_write: Callable[[bytes], object]
 
     def __init__(self, backend: Backend, environ: dict[str, Any], start_response: StartResponse) -> None:
         self._backend = backend
         self._environ = environ
         self._server_start_response = start_response
+        self._status: str | None = None
+        self._committed = self._late = False
+        self._cookies: Sequence[str] = ()
         self.session = Session(backend, environ)
 
     def run(self, app: Application) -> Iterable[bytes]:
@@ -49,10 +47,14 @@ class Exchange:
         body: Iterable[bytes] = ()
         try:
             body = chunks = app(self._environ, self._start_response)
-            if not self.session._looked and type(body) is list and self._untouched():
+            status = self._status
+            if not self.session._looked and type(body) is list and status is not None and not self._committed:
                 # Nothing to save, nothing to add, nothing to do at its end.
+                self._committed = True
+                self.session._leave(self._headers)
+                self._server_start_response(status, self._headers)
                 return body
-            if self._status is None:
+            if status is None:
                 # A generator: it calls start_response on the way to its first item.
                 iterator = iter(body)
                 chunks = chain(list(_first(iterator)), iterator)
@@ -74,10 +76,10 @@ class Exchange:
             self._headers = headers
         elif exc_info is None:
             # Not allowed by PEP 3333: the server says so.
-            self._server_write = self._server_start_response(status, self._ours(headers)[0])
+            self._server_write = self._server_start_response(status, self._ours(headers))
         else:
             # Nothing is saved again; whether headers can still be replaced is the server's to say.
-            self._server_write = self._server_start_response(status, self._ours(headers)[0], exc_info)
+            self._server_write = self._server_start_response(status, self._ours(headers), exc_info)
         return self._write
 
     def _write(self, data: bytes) -> None:
@@ -86,16 +88,6 @@ class Exchange:
             self._commit()
             self._late = True
         self._server_write(data)
-
-    def _untouched(self) -> bool:
-        """Pass the answer on as it is, as nobody looked at the session; return whether that could be done."""
-        session, status = self.session, self._status
-        if status is None or self._committed:
-            return False
-        self._committed = True
-        session._leave(self._headers)
-        self._server_start_response(status, self._headers)
-        return True
 
     def _commit(self) -> None:
         """Save, decide on the cookie, and pass the recorded answer on; raises what keeps it from being saved."""
@@ -116,9 +108,7 @@ class Exchange:
             if draft is not None and draft.cookie_due is not None:
                 self._decide_cookie(draft)
             # In no local variable: if the server refuses them, error reporters would show the cookie.
-            session._sent_headers, dropped = self._ours(headers)
-            if dropped:
-                self._backend.settings.events("cache_overridden", dropped=dropped)
+            session._sent_headers = self._ours(headers)
         self._committed = True
         session._phase = SENT
         self._server_write = self._server_start_response(status, session._sent_headers)
@@ -152,18 +142,18 @@ class Exchange:
             return self._environ
         return {**self._environ, "wsgi.url_scheme": scheme}
 
-    def _ours(self, given: Headers) -> tuple[Headers, list[str]]:
-        """Return the application's headers with ours, and what had to go; its own list is its own (CVE-2025-7339)."""
+    def _ours(self, given: Headers) -> Headers:
+        """Return the application's headers with ours; its own list is its own (CVE-2025-7339)."""
         if not self.session._looked:
-            return given, []
+            return given
         headers = list(given)
-        dropped: list[str] = []
         if self._cookies:
-            dropped = make_private(headers)
+            if dropped := make_private(headers):
+                self._backend.settings.events("cache_overridden", dropped=dropped)
             for cookie in self._cookies:
                 headers.append(("Set-Cookie", cookie))  # noqa: PERF401  (a list of one, mostly)
         add_vary_cookie(headers)
-        return headers, dropped
+        return headers
 
     def _answer_unavailable(self, error: StoreUnavailable) -> Iterable[bytes]:
         """Answer 503: an outage is no logout, and costs nobody the cookie."""
@@ -183,12 +173,12 @@ class Exchange:
             self._decide_cookie(draft)
         self._committed = True
         self.session._phase = CLOSED
-        self._server_start_response("503 Service Unavailable", self._ours(self._headers)[0])
+        self._server_start_response("503 Service Unavailable", self._ours(self._headers))
         return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [text]
 
     def _outgoing(self, body: Iterable[bytes], chunks: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets: the application's own object wherever nothing has to be done at its end."""
-        sweeping = bool(self._cookies) and self._backend.sweep_due
+        sweeping = self._backend.sweep_due if self._cookies else False
         if chunks is body and (type(body) in (list, tuple) or self._is_file(body)):
             if self._late:
                 self.finish()

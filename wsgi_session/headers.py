@@ -12,23 +12,26 @@ _SHARED = frozenset({"public", "s-maxage", "immutable"})
 _MARKS_PUBLIC = frozenset({"public", "s-maxage"})
 # What a CDN is told when it is to keep nothing.
 _KEEPS_OUT = frozenset({"no-store", "private"})
-# What any of the headers that matter here ends with.
-_ENDINGS = ("control", "expires")
+# What any of the headers that matter to a cache ends with.
+_ENDINGS = frozenset({"control", "expires"})
 _CDN_HEADERS = frozenset({"surrogate-control", "edge-control", "x-accel-expires"})
 
 
 def add_vary_cookie(headers: Headers) -> None:
     """Add ``Cookie`` to Vary, unless it is there or ``*`` is (CVE-2023-30861: it was missing on a refresh)."""
-    place = None
-    for index, (name, value) in enumerate(headers):
+    for name, _ in headers:
         if len(name) == 4 and name.lower() == "vary":
+            break
+    else:
+        headers.append(("Vary", "Cookie"))
+        return
+    place = -1
+    for index, (name, value) in enumerate(headers):
+        if name.lower() == "vary":
             fields = [field.strip().lower() for field in value.split(",")]
             if "cookie" in fields or "*" in fields:
                 return
             place = index
-    if place is None:
-        headers.append(("Vary", "Cookie"))
-        return
     name, value = headers[place]
     headers[place] = (name, f"{value}, Cookie" if value.strip() else "Cookie")
 
@@ -50,7 +53,7 @@ def make_private(headers: Headers) -> list[str]:
     dropped: list[str] = []
     kept: list[str] = []
     for name, _ in headers:
-        if name.lower().endswith(_ENDINGS):
+        if name[-7:].lower() in _ENDINGS:
             break
     else:
         headers.append(("Cache-Control", "private"))

@@ -41,10 +41,16 @@ class DraftMapping(MutableMapping[str, Any]):
             return draft.values.get(key)
 
     def get(self, key: str, default: Any = None) -> Any:
+        draft = self._draft or self._look()
         try:
-            return self.__getitem__(key)
+            if not isinstance(key, str):
+                raise KeyError(key)
+            return draft.values.get(key)
         except KeyError:
             return default
+        except CorruptData:
+            draft.corrupt()
+            return self.get(key, default)
 
     def __contains__(self, key: object) -> bool:
         draft = self._draft or self._look()

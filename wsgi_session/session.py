@@ -43,6 +43,8 @@ class Session(DraftMapping):
     # The server's, at the first look: an application that rewrites its environ does not change the cookie's name.
     _scheme: str | None = None
     _sent_headers: list[tuple[str, str]] = []  # noqa: RUF012  (only ever replaced)
+    # What a late first look needs of the environ.
+    _left: tuple[str | None, str | None] | None = None
 
     def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
         self._backend = backend
@@ -204,11 +206,8 @@ class Session(DraftMapping):
         self._phase = CLOSED
         self._sent_headers = headers
         environ = self._environ
-        cookie = environ.get("HTTP_COOKIE")
-        if cookie is None:
-            self._environ = _NO_ENVIRON
-        else:
-            self._environ = {"HTTP_COOKIE": cookie, "wsgi.url_scheme": environ.get("wsgi.url_scheme")}
+        self._left = environ.get("HTTP_COOKIE"), environ.get("wsgi.url_scheme")
+        self._environ = _NO_ENVIRON
 
     def _look(self) -> Draft:
         """Load the session: the one time that this request does."""
@@ -222,6 +221,8 @@ class Session(DraftMapping):
                     "response: look at the session before start_response, or do not mark the response public."
                 )
             self._backend.settings.events("late_access")
+            if self._left is not None:
+                self._environ = dict(zip(("HTTP_COOKIE", "wsgi.url_scheme"), self._left, strict=True))
         backend = self._backend
         settings = backend.settings
         now = settings.clock()

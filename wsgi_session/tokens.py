@@ -42,10 +42,9 @@ class Tokens:
 
     def open(self, signed: str) -> tuple[bytes, bool] | None:
         """Return the token and whether the newest secret signed it; ``None`` for anything we did not sign."""
-        if len(signed) != SIGNED_LENGTH or signed[_TOKEN_LENGTH] != "." or not signed.isascii():
+        if len(signed) != SIGNED_LENGTH or not signed.isascii():
             return None
-        raw = signed.encode()
-        token, given = raw[:_TOKEN_LENGTH], raw[_TOKEN_LENGTH + 1 :]
+        token, _, given = signed.encode().partition(b".")
         if compare_digest(self._newest(token), given):
             return token, True
         for signature in self._older:

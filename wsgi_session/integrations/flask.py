@@ -17,7 +17,7 @@ nothing, and ``Markup`` can be flashed, but not be kept under a key.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask, current_app
@@ -112,6 +112,9 @@ class FlaskSession(Session, SessionMixin):
         if messages := [message for _, message in self._messages()]:
             return messages
         raise KeyError(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return Mapping.get(self, key, default)  # By way of __getitem__.
 
     def __contains__(self, key: object) -> bool:
         return bool(self._messages()) if key == _FLASHES else super().__contains__(key)
