@@ -75,7 +75,9 @@ def check_secrets(secret: object) -> list[bytes]:
         raise ConfigError(
             f"secret: {len(given)} given. Give one, or a sequence of at most {MAX_SECRETS}, newest first. {_KEYGEN}"
         )
-    return [_check_secret(one, place) for place, one in enumerate(given, 1)]
+    if len(given) == 1:
+        return [_check_secret(given[0], "secret")]
+    return [_check_secret(one, f"secret {place}") for place, one in enumerate(given, 1)]
 
 
 def _sequence(secret: object) -> Sequence[Any]:
@@ -85,18 +87,18 @@ def _sequence(secret: object) -> Sequence[Any]:
     raise ConfigError(f"secret: {given} given. Give text or bytes of at least {MIN_SECRET} bytes. {_KEYGEN}")
 
 
-def _check_secret(secret: object, place: int) -> bytes:
+def _check_secret(secret: object, name: str) -> bytes:
     if not isinstance(secret, (str, bytes)):
-        raise ConfigError(f"secret {place} is a {type(secret).__name__}: give text or bytes. {_KEYGEN}")
+        raise ConfigError(f"{name} is a {type(secret).__name__}: give text or bytes. {_KEYGEN}")
     try:
         raw = HiddenBytes(secret.encode(errors="surrogateescape") if isinstance(secret, str) else secret)
     except UnicodeEncodeError:
         # "from None": the error carries the secret.
-        raise ConfigError(f"secret {place} is no text that UTF-8 can hold. {_KEYGEN}") from None
+        raise ConfigError(f"{name} is no text that UTF-8 can hold. {_KEYGEN}") from None
     if raw.strip().lower().startswith(tuple(text.encode() for text in _WELL_KNOWN)):
-        raise ConfigError(f"secret {place} starts like one that everybody knows. {_KEYGEN}")
+        raise ConfigError(f"{name} starts like one that everybody knows. {_KEYGEN}")
     if len(raw) < MIN_SECRET:
-        raise ConfigError(f"secret {place} has {len(raw)} bytes: give at least {MIN_SECRET}. {_KEYGEN}")
+        raise ConfigError(f"{name} has {len(raw)} bytes: give at least {MIN_SECRET}. {_KEYGEN}")
     return raw
 
 

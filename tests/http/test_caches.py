@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -105,6 +106,30 @@ def test_with_our_cookie_cdn_headers_are_dropped_with_an_event(site: Site, brows
     answer = browser.visit(saying(put(a=1), (name, "max-age=600")))
     assert (answer.all(name), cache_control(answer)) == ([], {"private"})
     assert site.happened("cache_overridden") == [{"dropped": [name]}]
+
+
+def test_headers_that_replace_others_after_the_commit_keep_shared_caches_out_too(site: Site, browser: Browser) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        environ["session"]["a"] = 1
+        yield b""
+        try:
+            raise ValueError("half-way")
+        except ValueError:
+            start_response("410 Gone", [("Cache-Control", "public, max-age=60")], sys.exc_info())
+        yield b"sorry"
+
+    sent: list[list[tuple[str, str]]] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        sent.append(headers)
+        return lambda data: None
+
+    body = site.middleware(browser.request(app), start_response)
+    assert b"".join(body) == b"sorry"
+    body.close()  # type: ignore[attr-defined]
+    assert ("Cache-Control", "max-age=60, private") in sent[-1]
+    assert site.happened("cache_overridden") == [{"dropped": ["public"]}]
 
 
 def test_the_removal_of_a_cookie_is_private_too(site: Site, browser: Browser) -> None:
