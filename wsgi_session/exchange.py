@@ -129,8 +129,8 @@ class Exchange:
         record, bearer = draft.record, draft.bearer
         if draft.cookie_due and record is not None and bearer is not None:
             settings = self._backend.settings
-            expires = min(record.expires, settings.expires(record.touched, record.created, record.idle))
-            max_age = expires - settings.clock() if record.persistent else None
+            _, _, _, created, touched, expires, _, persistent, idle, _ = record
+            max_age = min(expires, settings.expires(touched, created, idle)) - settings.clock() if persistent else None
             self._cookies = self._backend.set_cookies(self._looked_at(), bearer, max_age)
         elif not draft.cookie_due:
             self._cookies = self._backend.remove_cookies(self._looked_at())
