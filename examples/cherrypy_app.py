@@ -51,6 +51,7 @@ class Shop:
 
 
 app = tree.mount(Shop(), config={"/": {"tools.csrf.on": True}})
+app.relative_urls = "server"  # else HTTPRedirect completes a path from the client's Host header
 SECRET = os.environ.get("SECRET") or os.urandom(32)
 application = SessionMiddleware(app, secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
 

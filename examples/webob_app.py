@@ -5,13 +5,20 @@ from html import escape
 from waitress import serve
 from webob import Response
 from webob.dec import wsgify
-from webob.exc import HTTPForbidden, HTTPNotFound, HTTPSeeOther
+from webob.exc import HTTPForbidden, HTTPNotFound
 from wsgi_session import (
     SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
+
+
+def see_other(path):
+    def answer(environ, start_response):  # not HTTPSeeOther: it completes the path from the client's Host header
+        start_response("303 See Other", [("Location", path), ("Content-Type", "text/plain")])
+        return [b""]
+    return answer
 
 
 @wsgify
@@ -30,7 +37,7 @@ def shop(request):
             if (form.get("name"), form.get("password")) != ("ann", "ann"):  # yours: look up, compare a hash
                 return Response(FORM.format(session.csrf_token))
             login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
-            return HTTPSeeOther(location=next_url(request))
+            return see_other(next_url(request))
         case "GET", "/profile":
             if response := redirect_if_anonymous(request):
                 return response
@@ -38,10 +45,10 @@ def shop(request):
         case "POST", "/cart":
             cart = session.setdefault("cart", {})
             cart[form["item"]] = cart.get(form["item"], 0) + 1  # inside a value of the session: seen, and saved
-            return HTTPSeeOther(location="/")
+            return see_other("/")
         case "POST", "/logout":
             logout(request)
-            return HTTPSeeOther(location="/")
+            return see_other("/")
     return HTTPNotFound()
 
 

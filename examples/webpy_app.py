@@ -16,7 +16,7 @@ class Home:
     def POST(self):
         cart, item = web.ctx.env["session"].setdefault("cart", {}), web.input().item
         cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
-        raise web.seeother("/")
+        raise web.HTTPError("303 See Other", {"Location": "/"})
 
 
 class Login:
@@ -29,7 +29,8 @@ class Login:
         if (form.name, form.password) != ("ann", "ann"):  # yours: look up, compare a hash
             return self.GET()
         login(web.ctx, {"id": 1, "name": "Ann", "email": "ann@example.com"})
-        raise web.seeother(next_url(web.ctx))
+        # Not web.seeother: it completes the path from the client's Host header.
+        raise web.HTTPError("303 See Other", {"Location": next_url(web.ctx)})
 
 
 class Account:
@@ -40,7 +41,7 @@ class Account:
 
     def POST(self):
         logout(web.ctx)
-        raise web.seeother("/")
+        raise web.HTTPError("303 See Other", {"Location": "/"})
 
 
 def begin():

@@ -66,11 +66,14 @@ class Browser:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.host = f"127.0.0.1:{port}"
         self.cookie = ""
         self.body = ""
 
     def request(self, method: str, path: str, body: str = "") -> HTTPResponse:
-        headers = {"Content-Type": "application/x-www-form-urlencoded"} if body else {}
+        headers = {"Host": self.host}
+        if body:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
         if self.cookie:
             headers["Cookie"] = self.cookie
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
@@ -132,8 +135,7 @@ def test_the_login_example_logs_in_greets_and_logs_out(folder: Path) -> None:
         form = f"csrf_token={browser.csrf_token()}&email=ann%40example.com&password="
         assert browser.request("POST", "/login?next=/profile", form + "wrong").status == 200
         answer = browser.request("POST", "/login?next=/profile", form + "wonderland")
-        # WebOb's own responses complete a path from the Host header; ours never does.
-        assert (answer.status, answer.getheader("Location")) == (303, f"http://127.0.0.1:{browser.port}/profile")
+        assert (answer.status, answer.getheader("Location")) == (303, "/profile")
 
         browser.request("GET", "/profile")
         assert "Welcome, Ann! Your email is ann@example.com." in browser.body
@@ -143,6 +145,19 @@ def test_the_login_example_logs_in_greets_and_logs_out(folder: Path) -> None:
 
         browser.cookie = logged_in
         assert browser.request("GET", "/profile").status == 302
+
+
+def test_the_login_example_sends_nobody_to_the_host_that_the_client_names(folder: Path) -> None:
+    """WebOb's own responses complete a path from the Host header; behind a proxy that ends TLS, with ``http://``."""
+    with serving(folder, "welcome.py") as browser:
+        browser.host = "evil.example"
+        assert browser.request("GET", "/profile").getheader("Location") == "/login?next=/profile"
+        browser.request("GET", "/login?next=/profile")
+        form = f"csrf_token={browser.csrf_token()}&email=ann%40example.com&password=wonderland"
+        assert browser.request("POST", "/login?next=/profile", form).getheader("Location") == "/profile"
+        browser.request("GET", "/profile")
+        answer = browser.request("POST", "/logout", f"csrf_token={browser.csrf_token()}")
+        assert answer.getheader("Location") == "/login"
 
 
 def test_the_secret_is_made_by_the_command_shown() -> None:

@@ -24,6 +24,8 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 FRAMEWORKS = ["plain", "webob", "werkzeug", "flask", "django", "pyramid", "bottle", "falcon", "cherrypy", "webpy"]
 #: The module whose absence says that a framework is not installed.
 MODULES = {"plain": "waitress", "webpy": "web"}
+#: Those whose framework completes a path from the Host header, and has no short way not to: docs/deploy.md names them.
+COMPLETING = {"pyramid_app"}
 HOSTILE_COOKIES = [
     b"sid=",
     b"sid=x; sid=y; sid=z; sid=1",
@@ -41,6 +43,8 @@ class Answer(NamedTuple):
     status: int
     location: str | None
     text: str
+    #: The Location header as it is.
+    sent_to: str | None
 
 
 class Visitor:
@@ -48,6 +52,7 @@ class Visitor:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        self.host = f"127.0.0.1:{port}"
         self.cookies: dict[str, str] = {}
         # The hidden field, which Django calls otherwise.
         self.field = "csrf_token"
@@ -55,7 +60,7 @@ class Visitor:
 
     def visit(self, path: str, form: dict[str, str] | None = None, cookie: bytes | None = None) -> Answer:
         """GET, or POST ``form``, with this visitor's cookies, or with a Cookie header as given."""
-        headers: dict[str, str | bytes] = {}
+        headers: dict[str, str | bytes] = {"Host": self.host}
         if given := cookie or "; ".join(f"{name}={value}" for name, value in self.cookies.items()):
             headers["Cookie"] = given
         body = None
@@ -73,7 +78,7 @@ class Visitor:
             self._keep(line)
         if found := re.search(r'name="?(csrf_token|csrfmiddlewaretoken)"? value="?([\w-]+)', text):
             self.field, self.token = found.groups()
-        return Answer(response.status, self._path(response.getheader("Location")), text)
+        return Answer(response.status, self._path(location := response.getheader("Location")), text, location)
 
     def _keep(self, line: str) -> None:
         name, _, value = line.partition(";")[0].partition("=")
@@ -85,7 +90,7 @@ class Visitor:
         """Return what is asked for next. Some frameworks complete a path with the host."""
         if location is None:
             return None
-        here = f"http://127.0.0.1:{self.port}"
+        here = f"http://{self.host}"
         there = urlsplit(urljoin(f"{here}/", location))
         assert f"{there.scheme}://{there.netloc}" == here, f"{location} leads off the site"
         return there._replace(scheme="", netloc="").geturl()
@@ -230,6 +235,19 @@ def test_the_whole_visit(visitor: Visitor) -> None:
 def test_after_the_login_nobody_is_sent_off_the_site(visitor: Visitor) -> None:
     for evil in ("//evil.example", "https://evil.example/", "/%5Cevil.example"):
         assert visitor.log_in(f"/login?next={evil}").location == "/"
+
+
+def test_a_redirect_is_a_path_whatever_host_the_client_names(example: Example, visitor: Visitor) -> None:
+    visitor.host = "127.0.0.1:9"  # Another port is another site, too, and one that Django's example lets through.
+    answers = [
+        visitor.visit("/profile"),
+        visitor.post("/cart", item="apple"),
+        visitor.log_in("/login?next=/profile"),
+    ]
+    visitor.token = ""
+    answers.append(visitor.post("/logout"))
+    site = f"http://{visitor.host}" if example.name in COMPLETING else ""
+    assert [answer.sent_to for answer in answers] == ["/login?next=/profile", f"{site}/", f"{site}/profile", f"{site}/"]
 
 
 def test_a_post_without_the_token_is_refused_and_changes_nothing(example: Example, visitor: Visitor) -> None:
