@@ -32,6 +32,21 @@ FRAMEWORKS = {
     "web.py": "web",
 }
 
+#: Runs a section and what serves it, and says where it would listen.
+LISTENING = """
+import socket
+from tests.frameworks.paste import run
+from wsgi_session.keygen import new_secret
+
+def bind(self, address):
+    print(*address[:2], flush=True)
+    raise SystemExit
+
+names = run({heading!r}, SECRET=new_secret())
+socket.socket.bind = bind
+exec({lines!r}, names)
+"""
+
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
@@ -84,6 +99,24 @@ def test_a_section_is_ten_lines_to_paste_and_names_its_example(heading: str) -> 
     assert python_of(section(TEXT, heading)).strip()
     (example,) = re.findall(r"\]\(\.\./examples/(\w+_app\.py)\)", section(TEXT, heading))
     assert (ROOT / "examples" / example).exists()
+
+
+@pytest.mark.parametrize("heading", ["Bottle", "CherryPy", "web.py"])
+def test_what_serves_it_runs_after_the_ten_lines_and_listens_on_this_machine_only(heading: str, tmp_path: Path) -> None:
+    if not installed(heading):
+        pytest.skip(f"pip install {heading}")
+    sentence = section(TEXT, heading).partition("Serve it with")[2]
+    lines = re.findall(r"`([^`]+)`", re.split(r"The (?:session|whole shop)", sentence)[0])
+    program = LISTENING.format(heading=heading, lines="\n".join(lines))
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout.splitlines()[-1:] == ["127.0.0.1 8080"], done.stderr
 
 
 def test_the_options_of_djangos_engine_are_named() -> None:
