@@ -284,6 +284,12 @@ def holds_much(visitor: Client) -> None:
     assert len(visitor.get("/get").seen["data"]["filling"]) == 14_000
 
 
+def test_the_timer_names_a_python_that_cron_finds_and_the_page_the_extra_that_it_needs() -> None:
+    (program,) = re.findall(r"^ +17 \* \* \* \*  (\S+) -m wsgi_session sweep sqlite:////", PAGE, re.M)
+    assert program == "/srv/shop/venv/bin/python"
+    assert "pip install 'wsgi-session[cli]'" in PAGE
+
+
 @pytest.mark.parametrize("verb", ["ping", "sweep"])
 def test_the_store_is_looked_after_as_the_page_says(verb: str, tmp_path: Path) -> None:
     assert f"python -m wsgi_session {verb}" in PAGE
