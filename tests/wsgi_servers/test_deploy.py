@@ -35,6 +35,13 @@ SERVERS = {
 #: The program of the other tests of this folder.
 SITE = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.wsgi_servers.site import application as app"
 
+#: Answers with the address that a framework would complete a path with.
+NAMED = """
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{environ['wsgi.url_scheme']}://{environ['HTTP_HOST']}".encode()]
+"""
+
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.M | re.S)
@@ -250,6 +257,16 @@ def test_nginx_serves_the_program_over_tls() -> None:
         plain = Client(nginx.plain_port, headers={"Host": "shop.example"})
         answer = plain.get("/profile")
         assert (answer.status, answer.all("Location")) == (301, ["https://shop.example/profile"])
+        plain.close()
+
+
+def test_nginx_tells_the_program_its_own_name_whatever_the_client_calls_it() -> None:
+    server = Command(GUNICORN, NAMED)
+    nginx = Nginx(server.port)
+    with running(server, nginx) as visitor:
+        assert visitor.request("GET", "/", headers={"Host": "evil.example"}).body == b"https://shop.example"
+        plain = Client(nginx.plain_port, headers={"Host": "evil.example"})
+        assert plain.get("/profile").all("Location") == ["https://shop.example/profile"]
         plain.close()
 
 
