@@ -18,7 +18,7 @@ try:
 except ModuleNotFoundError as error:
     sys.exit(f"The demo needs {error.name}. In a checkout of the project, write:  pip install -e '.[demo]'")
 
-from demo.secret import kept_secret
+from demo.secret import NoSecret, kept_secret
 from wsgi_session import ConfigError, StoreUnavailable
 from wsgi_session.stores.urls import open_store
 
@@ -63,7 +63,7 @@ def main(host: str, port: int, url: str, secret: str | None, threads: int) -> No
                 server.run()  # Until Ctrl-C or SIGTERM; lets running requests end.
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
-    except (StoreUnavailable, OSError) as error:
+    except (StoreUnavailable, NoSecret, OSError) as error:
         raise click.ClickException(str(error)) from error
     click.echo("\nClosed.")
 
@@ -78,8 +78,9 @@ def _listen(site: Site, host: str, port: int, threads: int) -> Any:
     except (OSError, ValueError) as error:  # waitress makes a ValueError of a host name that has no address.
         if getattr(error, "errno", None) != errno.EADDRINUSE:
             raise click.ClickException(f"Cannot listen on {host}, port {port}: {error}") from error
+        another = port + 1 if port < 65535 else port - 1
         raise click.ClickException(
-            f"Port {port} on {host} is in use, perhaps by another demo. Another port: --port {port + 1}; "
+            f"Port {port} on {host} is in use, perhaps by another demo. Another port: --port {another}; "
             "any free one: --port 0"
         ) from error
 

@@ -10,10 +10,12 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from demo.secret import NoSecret, kept_secret
 from tests.demo.conftest import ROOT, Demo
 from tests.demo.curl import FIREFOX, Curl
 
@@ -84,6 +86,36 @@ def test_a_port_in_use_is_named_together_with_what_to_write(tmp_path: Path) -> N
     assert done.stderr == (
         f"Error: Port {port} on 127.0.0.1 is in use, perhaps by another demo. Another port: --port {port + 1}; "
         "any free one: --port 0\n"
+    )
+
+
+def test_of_the_last_port_the_one_before_is_named(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        with suppress(OSError):  # Somebody else has it: as good.
+            taken.bind(("127.0.0.1", 65_535))
+            taken.listen()
+        done = run(tmp_path, "--port", "65535")
+    assert "Another port: --port 65534; " in done.stderr
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"short\n", "Schlüssel mit über 32 Bytes, nicht ASCII".encode(), b"\xff" * 40]
+)
+def test_a_file_with_no_secret_is_named_together_with_what_to_do(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "demo.secret").write_bytes(content)
+    done = run(tmp_path, "--store", "memory://")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: There is no secret of 32 ASCII characters or more in demo.secret: delete it, and a new one is made.\n"
+    )
+
+
+def test_where_no_file_can_be_made_a_secret_of_ones_own_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "gone" / "demo.secret"
+    with pytest.raises(NoSecret) as caught:
+        kept_secret(path)
+    assert str(caught.value) == (
+        f"Cannot keep a secret in {path}: No such file or directory. Give one instead: --secret TEXT"
     )
 
 
