@@ -67,6 +67,15 @@ def test_two_tabs_log_out_together(tabs: tuple[Page, Page]) -> None:
     expect(first.get_by_role("main").get_by_role("link", name="Log in")).to_be_focused()
 
 
+def test_what_the_login_said_goes_with_it(tabs: tuple[Page, Page]) -> None:
+    first, _ = tabs
+    greeting = first.get_by_text("you are logged in.")
+    expect(greeting).to_be_visible()
+    log_out(first)
+    said(first, GONE)
+    expect(greeting).to_be_hidden()
+
+
 def test_two_tabs_log_in_together(tabs: tuple[Page, Page]) -> None:
     first, second = tabs
     log_out(first)

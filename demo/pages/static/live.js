@@ -40,7 +40,7 @@ async function answer() {
 function showNobody() {
   element("said").textContent = "Nobody is logged in any more.";
   element("login").hidden = false;
-  for (const gone of document.querySelectorAll(".account, .count")) gone.hidden = true;
+  for (const gone of document.querySelectorAll(".account, .count, .flash")) gone.hidden = true;
 }
 
 /** Ask, and if it is news, tell the other tabs. What another tab told is not passed on: it told them all. */
