@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from demo.cart import SHELF
 from tests.browser.chromium import Axe, Image, Page
 from tests.browser.pictures import FOLDER
 from tests.browser.views import KINDS, NARROW, PHONE, VIEWS, View, every_view
+from tests.browser.visitor import put_in_cart
 
 #: All of WCAG 2.2 AA, and what is good practice besides.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -47,6 +50,34 @@ def test_a_page_fits_a_phone_and_the_narrowest_screen(look: Look, view: View) ->
         )
         assert too_wide == [], size
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), size
+
+
+def test_nothing_in_a_full_cart_sticks_out_of_its_place(
+    shop_of_ann: tuple[str, Any], device: Callable[..., Page]
+) -> None:
+    page = device(shop_of_ann[0], **NARROW)
+    put_in_cart(page, *(cookie.name for cookie in SHELF.values()), *["Shortbread"] * 9)
+    for width in (320, 340, 359, 360, 390):
+        page.set_viewport_size({"width": width, "height": 640})
+        # How far each text or box goes beyond the content of what it stands in, or into what stands beside it.
+        sticking_out = page.evaluate(
+            """() => [...document.querySelectorAll(".shelf :is(li, h3, p, button), .lines li > *")]
+                .map((element) => {
+                    const text = document.createRange();
+                    text.selectNodeContents(element);
+                    const boxes = element.children.length ? [] : [...text.getClientRects()];
+                    const own = element.getBoundingClientRect();
+                    const right = Math.max(...[own, ...boxes].map((box) => box.right));
+                    const around = element.parentElement.closest("li, .panel, main");
+                    const next = element.closest(".lines") && element.nextElementSibling?.getBoundingClientRect();
+                    const end = next && next.top < own.bottom
+                        ? next.left
+                        : around.getBoundingClientRect().right - parseFloat(getComputedStyle(around).paddingRight);
+                    return [Math.round(right - end), element.outerHTML.slice(0, 120)];
+                })
+                .filter(([beyond]) => beyond > 1)"""
+        )
+        assert sticking_out == [], width
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
