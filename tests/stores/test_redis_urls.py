@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
 from importlib.metadata import entry_points
 from typing import Any
 
 import pytest
 
-from wsgi_session.errors import ConfigError
+from wsgi_session.errors import ConfigError, StoreUnavailable
 
 pytest.importorskip("redis", reason="no Redis client here: pip install redis hiredis")
 
@@ -78,6 +79,15 @@ def test_sentinels_are_asked_with_their_own_login() -> None:
     for one in found:
         assert (one["username"], one["password"], one["db"]) == ("w", "x", 0)
         assert (one["socket_timeout"], one["retry"].get_retries()) == (1.0, 0)
+
+
+def test_sentinels_that_name_nobody_are_told_of_without_their_password() -> None:
+    """redis-py 6.3 to 7.3 quotes each Sentinel with its password, in its message and so in a traceback."""
+    url = f"redis+sentinel://ann@127.0.0.1:1/mine?sentinel_password={PASSWORD}"
+    with open_url(url) as store, pytest.raises(StoreUnavailable, match=r"no Sentinel names a primary$") as caught:
+        store.ping()
+    assert str(caught.value.__cause__) == "no Sentinel names a primary"
+    assert PASSWORD not in "".join(traceback.format_exception(caught.value))
 
 
 def test_sentinels_without_a_login_of_their_own_get_none() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.sentinel import MasterNotFoundError
 
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.redis_pool import Connection, Pool
@@ -135,7 +136,8 @@ class Node:
             if not isinstance(error, FAILURES):
                 raise
             pool.clear()  # They are as old.
-            raise self._failed(error, reused and isinstance(error, Disconnected), answer_lost=writes) from error
+            cause = _without_secrets(error)
+            raise self._failed(cause, reused and isinstance(error, Disconnected), answer_lost=writes) from cause
         pool.give(connection)
         return answer
 
@@ -148,12 +150,20 @@ class Node:
             pool.drop(connection)
             if not isinstance(error, FAILURES):
                 raise
-            raise self._failed(error, stale=False, answer_lost=False) from error
+            cause = _without_secrets(error)
+            raise self._failed(cause, stale=False, answer_lost=False) from cause
         return connection
 
     def _failed(self, error: BaseException, stale: bool, answer_lost: bool) -> StoreUnavailable:
         kind = Stale if stale else StoreUnavailable
         return kind(f"Redis at {self!r}: {error}", answer_lost=answer_lost)
+
+
+def _without_secrets(error: BaseException) -> BaseException:
+    """Return ``error``, or one that may be shown: redis-py 6.3 to 7.3 quotes each Sentinel with its password."""
+    if isinstance(error, MasterNotFoundError):
+        return MasterNotFoundError("no Sentinel names a primary")
+    return error
 
 
 def _one(connection: Connection, command: Command) -> Any:
