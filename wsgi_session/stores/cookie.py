@@ -8,11 +8,10 @@ not. There ``validate`` helps: docs/stores-cookie.md.
 from __future__ import annotations
 
 from typing import NoReturn
-from urllib.parse import urlsplit
 
 from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.stores import Outcome, Record, Store
-from wsgi_session.stores.options import query_options, without_secrets
+from wsgi_session.stores.options import query_options, split_url, without_secrets
 
 
 class CookieStore(Store):
@@ -61,7 +60,7 @@ class CookieStore(Store):
 
 def open_url(url: str) -> CookieStore:
     """Return the store for ``cookie://``, which has no options."""
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.netloc or parts.path:
         raise ConfigError(f"{without_secrets(url)}: sessions in cookies have no name or path: write cookie://")
     query_options(url, {})

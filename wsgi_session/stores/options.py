@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from wsgi_session.errors import ConfigError
 
@@ -19,7 +19,7 @@ def query_options(url: str, known: Mapping[str, Callable[[str], Any]]) -> dict[s
     function refuse a secret.
     """
     options: dict[str, Any] = {}
-    for name, text in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+    for name, text in parse_qsl(split_url(url).query, keep_blank_values=True):
         if name not in known:
             valid = ", ".join(sorted(known)) or "none"
             raise ConfigError(f"{without_secrets(url)}: there is no option {name!r}; the options are: {valid}")
@@ -30,6 +30,17 @@ def query_options(url: str, known: Mapping[str, Callable[[str], Any]]) -> dict[s
         except ValueError as error:
             raise ConfigError(f"{without_secrets(url)}: {name}={text!r}: give {error}") from None
     return options
+
+
+def split_url(url: str) -> SplitResult:
+    """Return the parts of ``url``, or raise a ``ConfigError`` that says what may be wrong with it."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        # Not chained: its message may hold the password.
+        raise ConfigError(
+            f"{without_secrets(url)}: percent-encode what is special in user and password ([ is %5B, ] is %5D)"
+        ) from None
 
 
 def without_secrets(url: str) -> str:

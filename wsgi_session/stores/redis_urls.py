@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
 from redis import Redis
 from redis.backoff import NoBackoff
@@ -24,7 +24,7 @@ from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from wsgi_session.errors import ConfigError
-from wsgi_session.stores.options import count, query_options, seconds, switch, without_secrets
+from wsgi_session.stores.options import count, query_options, seconds, split_url, switch, without_secrets
 from wsgi_session.stores.redis import RedisStore
 
 #: Seconds: short, as a visitor waits, and nothing is lost by a 503.
@@ -54,7 +54,7 @@ def open_url(url: str) -> RedisStore:
     ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``; ``tls=on`` for a cluster or Sentinel; ``sentinel_username``
     and ``sentinel_password`` where the Sentinels have their own. Raises ``ConfigError`` for anything else.
     """
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.fragment:
         raise ConfigError(f"{without_secrets(url)}: there is a # in it: write it as %23")
     return _OPENERS[parts.scheme](url, parts)

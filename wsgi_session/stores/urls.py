@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores import Store
 from wsgi_session.stores.memory import MemoryStore
-from wsgi_session.stores.options import choice, count, query_options, seconds, switch, without_secrets
+from wsgi_session.stores.options import choice, count, query_options, seconds, split_url, switch, without_secrets
 from wsgi_session.stores.sqlite import SQLiteStore
 
 #: Where a package that has a store says so: the name is the URL scheme, the object a callable ``(url) -> Store``.
@@ -42,7 +42,10 @@ def open_store(url: str) -> Store:
     published = {entry.name: entry for entry in reversed(tuple(entry_points(group=GROUP)))}
     if scheme not in published:
         known = ", ".join(f"{name}://" for name in sorted({*_BUILT_IN, *published}))
-        raise ConfigError(f"no store is known for {scheme}://; there are: {known}")
+        raise ConfigError(
+            f"no store is known for {scheme}://; there are: {known}. For another URL of SQLAlchemy's, give "
+            "wsgi_session.stores.sql.SQLStore.from_url(URL) as the store."
+        )
     entry = published[scheme]
     try:
         factory = entry.load()
@@ -55,14 +58,14 @@ def open_store(url: str) -> Store:
 
 
 def _memory(url: str) -> Store:
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.netloc or parts.path:
         raise ConfigError(f"{without_secrets(url)}: sessions in memory have no name or path: write memory://")
     return MemoryStore(**query_options(url, {"max_sessions": count, "sweep": switch}))
 
 
 def _sqlite(url: str) -> Store:
-    parts = urlsplit(url)
+    parts = split_url(url)
     if parts.netloc or parts.fragment or not parts.path.strip("/"):
         raise ConfigError(
             f"{without_secrets(url)}: write sqlite:///sessions.db for a path from here, sqlite:////var/lib/sessions.db "
