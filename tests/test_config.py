@@ -275,7 +275,8 @@ def test_entries_of_others_are_left_alone_and_unknown_ones_of_ours_are_refused()
 @pytest.mark.parametrize("missing", ["secret", "store"])
 def test_a_missing_secret_or_store_is_named(missing: str) -> None:
     rest = {name: value for name, value in REQUIRED.items() if name != f"session.{missing}"}
-    with pytest.raises(ConfigError, match=rf"^session\.{missing} is missing\.$"):
+    remedy = {"secret": "python -m wsgi_session keygen$", "store": "sqlite:///sessions.db$"}
+    with pytest.raises(ConfigError, match=rf"^session\.{missing} is missing\. .*{remedy[missing]}"):
         parse_options(rest, "session.")
 
 

@@ -181,9 +181,9 @@ def parse_options(mapping: Mapping[str, Any], prefix: str, spell: Callable[[str]
             known = ", ".join(prefix + spell(known) for known in _PARSERS)
             raise ConfigError(f"{prefix}{spell(option)}: no such option. There are: {known}.")
         options[option] = _PARSERS[option](prefix + spell(option), value.strip()) if isinstance(value, str) else value
-    for required in ("secret", "store"):
+    for required, remedy in (("secret", _KEYGEN), ("store", "Give a URL, such as sqlite:///sessions.db")):
         if required not in options:
-            raise ConfigError(f"{prefix}{spell(required)} is missing.")
+            raise ConfigError(f"{prefix}{spell(required)} is missing. {remedy}")
     return options
 
 
