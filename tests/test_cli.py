@@ -314,6 +314,7 @@ def test_no_error_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
         ("redis://:p@ss/w:rd@host/0", "at redis://:p@ss/w:rd@host/0", "at redis://:***@host/0"),
         ("mysql://host/db?password=hunter2&x=1", "with hunter2", "with ***"),
         ("redis://host?sentinel_password=hunter2", "with hunter2", "with ***"),
+        ("postgresql://u:p@host/db", "postgresql://u:p@host/db: no psycopg", "postgresql://u:***@host/db: no psycopg"),
         ("sqlite:///sessions.db", "at sqlite:///sessions.db", "at sqlite:///sessions.db"),
         ("no url", "at no url", "at no url"),
     ],
@@ -385,6 +386,22 @@ def test_a_copy_that_is_stopped_says_how_far_it_got_and_goes_on_from_there(
     monkeypatch.undo()
     assert run("copy", url, new).stdout == "sessions moved: 2\n"
     assert run("stats", new).stdout == "live sessions: 3\n"
+
+
+def test_a_copy_that_can_never_work_is_not_to_be_run_again(url: str) -> None:
+    for old, new in ((url, "cookie://"), ("cookie://", url)):
+        result = run("copy", old, new)
+        assert result.exit_code == 1
+        assert "again" not in result.stderr
+
+
+def test_ctrl_c_while_a_store_does_not_answer_is_130(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(store: Store, now: float, namespace: str | None = None) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SQLiteStore, "count", interrupted)
+    result = run("stats", url)
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "Stopped.\n")
 
 
 def test_copy_from_a_store_in_memory_says_who_can_reach_it(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, unquote
 
 import click
 
-from wsgi_session.errors import ConfigError, SessionError, Unsupported
+from wsgi_session.errors import ConfigError, SessionError, StoreUnavailable, Unsupported
 from wsgi_session.keygen import new_secret
 from wsgi_session.stores import Counts, Scans, Store, Sweeps
 from wsgi_session.stores.migrating import copy_all
@@ -25,6 +25,8 @@ from wsgi_session.stores.urls import open_store
 
 #: Small enough that no engine holds a lock for long, large enough that the round trips do not count.
 BATCH = 1000
+#: Passwords of fewer characters are looked for in URLs only.
+SHORT = 4
 
 # From the environment where it is not given, under the name that SessionMiddleware.from_environ reads too: what stands
 # on a command line, a password included, every user of the machine can see.
@@ -40,6 +42,9 @@ class HasTables(Protocol):
 
     def ddl(self) -> str:
         """Return the SQL that makes it."""
+
+    def make_no_tables(self) -> None:
+        """Leave it to ``init``: first use makes nothing."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -128,7 +133,7 @@ def sweep(url: str, limit: int | None) -> None:
     with opened(url) as store:
         if not isinstance(store, Sweeps):
             raise Unsupported(
-                f"{type(store).__name__} has nothing to sweep: its engine removes expired sessions.", operation="sweep"
+                f"{type(store).__name__} has nothing to sweep: expired sessions go by themselves.", operation="sweep"
             )
         removed = 0
         try:
@@ -168,7 +173,7 @@ def copy(old: str, new: str) -> None:
         except KeyboardInterrupt:
             click.echo(f"Stopped: {moved} sessions moved so far. Run it again to go on.", err=True)
             sys.exit(130)
-        except SessionError:
+        except StoreUnavailable:
             click.echo(f"Failed after {moved} sessions were moved. Run it again to go on.", err=True)
             raise
         click.echo(f"sessions moved: {moved}")
@@ -196,6 +201,10 @@ def opened(url: str, *, may_be_new: bool = False) -> Iterator[Store]:
             yield store
     except SessionError as error:
         raise click.ClickException(without_passwords(str(error), url)) from error
+    except KeyboardInterrupt:
+        # click's own answer to it is 1, which is the store's.
+        click.echo("Stopped.", err=True)
+        sys.exit(130)
 
 
 def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
@@ -206,9 +215,14 @@ def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
             "ask middleware.sessions there.",
             operation="open",
         )
-    # Opening would make the file, as whoever runs the command (root, often), and the site could not open it then.
-    if not may_be_new and isinstance(store, SQLiteStore) and not os.path.exists(store.path):
+    if may_be_new:
+        return
+    # Opening would make the file, or the tables, as whoever runs the command (root, often), and the site could not use
+    # them then.
+    if isinstance(store, SQLiteStore) and not os.path.exists(store.path):
         raise ConfigError(f"{store.path}: there is no such file. The site makes it with its first session.")
+    if isinstance(store, HasTables):
+        store.make_no_tables()
 
 
 def without_passwords(text: str, url: str) -> str:
@@ -218,7 +232,9 @@ def without_passwords(text: str, url: str) -> str:
     query = parse_qsl(rest.partition("?")[2])
     passwords = {password, unquote(password), *(value for name, value in query if "pass" in name.lower())} - {""}
     for password in sorted(passwords, key=len, reverse=True):
-        text = text.replace(password, "***")
+        # One of a few characters stands in any text: blotted out there, it would be spelled out by what is missing.
+        shown = password if len(password) >= SHORT else f":{password}@"
+        text = text.replace(shown, "***" if shown is password else ":***@")
     return text
 
 

@@ -147,6 +147,10 @@ class SQLStore(Store):
     def close(self) -> None:
         self._database.close()
 
+    def make_no_tables(self) -> None:
+        """Let first use look for the tables only: whoever makes them owns them."""
+        self._database.create = False
+
     def ddl(self) -> str:
         """Return the SQL that makes the tables: for a migration."""
         return "".join(f"{statement};\n" for statement in self._schema.statements(self._source.dialect))

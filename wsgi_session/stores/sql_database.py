@@ -46,7 +46,8 @@ class Database:
         self._errors = source.dialect.loaded_dbapi
         self._schema = schema
         self._statements = statements
-        self._create = create
+        #: Whether first use makes the tables.
+        self.create = create
         self._pool_size = pool_size
         self._connections = Connections(source.connect, source.driver, pool_size)
         self._ready = False
@@ -54,13 +55,13 @@ class Database:
     def read(self, statement: Statement, values: Sequence[object], fetch: Callable[[Any], _Result]) -> _Result:
         """Return what ``fetch`` makes of the cursor."""
         if not self._ready:
-            self.prepare(self._create)
+            self.prepare(self.create)
         return self._run(statement, values, fetch, writes=False)
 
     def write(self, statement: Statement, values: Sequence[object]) -> int:
         """Return how many rows matched. Raises ``Duplicate`` where a key is taken."""
         if not self._ready:
-            self.prepare(self._create)
+            self.prepare(self.create)
         return self._run(statement, values, _changed, writes=True)
 
     def prepare(self, create: bool) -> None:
@@ -73,8 +74,12 @@ class Database:
             version, problem = self._version()
             problem = refused or problem
         if version is None:
-            remedy = "make them with python -m wsgi_session init URL"
-            raise self._unavailable(f"no tables of ours ({problem}): {remedy}") from problem
+            table, versions = self._schema.sessions.fullname, self._schema.versions.fullname
+            raise self._unavailable(
+                f"no tables of ours that this user may read ({problem}): make them with python -m wsgi_session init "
+                f"URL. Whoever else made them: GRANT SELECT, INSERT, UPDATE, DELETE ON {table}; GRANT SELECT ON "
+                f"{versions}"
+            ) from problem
         if version != SCHEMA_VERSION:
             raise self._unavailable("its tables are of another version") from ConfigError(
                 f"{self._schema.sessions.fullname} holds sessions of schema version {version}, and this wsgi-session "

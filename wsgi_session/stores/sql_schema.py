@@ -9,7 +9,20 @@ from __future__ import annotations
 
 import re
 
-from sqlalchemy import Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    literal,
+    select,
+)
 from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable, ExecutableDDLElement
@@ -68,14 +81,17 @@ class Schema:
         """Return the statements that make everything, the row with the version last: where it stands, all is made."""
         # MySQL knows no IF NOT EXISTS for an index: see SQLStore.init.
         repeatable = dialect.name not in ("mysql", "mariadb")
-        insert = self.versions.insert().values(version=SCHEMA_VERSION)
+        # A migration may run twice.
+        missing = select(literal(SCHEMA_VERSION).label("version")).where(~select(self.versions.c.version).exists())
+        insert = self.versions.insert().from_select(["version"], missing)
         clauses: list[ExecutableDDLElement] = [
             CreateTable(self.sessions, if_not_exists=True),
             *(CreateIndex(index, if_not_exists=repeatable) for index in self._indexes),
             CreateTable(self.versions, if_not_exists=True),
         ]
         made = [re.sub(r"\s+\n", "\n", str(clause.compile(dialect=dialect))).strip() for clause in clauses]
-        return [*made, str(insert.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))]
+        last = str(insert.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+        return [*made, " ".join(last.split())]
 
 
 def _bytes(length: int) -> TypeEngine[bytes]:
