@@ -219,10 +219,6 @@ def _unpack_items(data: bytes, depth: int, strict: bool) -> Any:
     return unpacker.unpack()
 
 
-def _pack_items(items: Iterable[Any]) -> bytes:
-    return _pack(list(items))
-
-
 def _pack_set(items: Iterable[Any]) -> bytes:
     # In the order of the elements' bytes: a set has none of its own, and reading one would look like a change.
     packed = sorted(map(_pack, items))
@@ -273,7 +269,7 @@ _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], 
 # What holds other values, and is unpacked one level deeper.
 _ITEMS: dict[int, Callable[[Any], Any]] = {1: tuple, 2: set, 3: frozenset}
 _PACK: dict[type, tuple[int, Callable[[Any], bytes]]] = {kind: (code, packer) for code, kind, packer, _ in _TABLE}
-_PACK.update({tuple: (1, _pack_items), set: (2, _pack_set), frozenset: (3, _pack_set)})
+_PACK.update({tuple: (1, lambda items: _pack(list(items))), set: (2, _pack_set), frozenset: (3, _pack_set)})
 _UNPACK = {code: unpacker for code, _, _, unpacker in _TABLE}
 
 
