@@ -56,11 +56,15 @@ def _stays_local(path: str) -> bool:
 
 
 def _leads_away(path: str) -> bool:
-    """Whether ``path``, as it is or resolved as a browser does, starts with two slashes: a host's name would follow."""
-    path = path.replace("\\", "/")
+    """Whether ``path``, as it is or resolved, starts with two slashes: a host's name would follow."""
+    path = re.sub("%2e", ".", path.replace("\\", "/"), flags=re.IGNORECASE)
+    # To a server, "..;a" may be "..", with a parameter. To a browser it is a name, and "/.//..;a" leads to "//..;a".
+    return _resolves_away(path) or _resolves_away(re.sub(";[^/]*", "", path))
+
+
+def _resolves_away(path: str) -> bool:
     segments: list[str] = []
-    for segment in path.split("/")[1:]:
-        name = re.sub("%2e", ".", segment.partition(";")[0], flags=re.IGNORECASE)
+    for name in path.split("/")[1:]:
         if name == "..":
             segments[-1:] = []
         elif name != ".":

@@ -30,6 +30,7 @@ EVIL = [
     "/\r\n/evil.example", "https:evil.example", "https://evil.example", "javascript:alert(1)",
     "/%2f%2fevil.example", "/%09/evil.example",
     "/%5cevil.example", "/.//evil.example", "/..//evil.example", "/x/..//evil.example", *PAYLOADS,
+    "/.//..;@evil.example/", "/x/..//..;@evil.example/", "/.//..%3b@evil.example/", "/%2e//%2E%2e;a@evil.example/",
 ]  # fmt: skip
 
 
