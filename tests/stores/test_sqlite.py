@@ -111,6 +111,8 @@ def test_the_mode_that_the_administrator_gave_an_existing_file_stays(path: Path)
         ({"path": ""}, r"memory://"),
         ({"path": "no/such/directory/sessions.db"}, r"directory .*no/such/directory does not exist: create it"),
         ({"path": "."}, r"is a directory: give the path of a file"),
+        ({"path": "a\0b"}, r"path='a\\x00b': no file can have that name"),
+        ({"path": "a\ud800b"}, r"path='a\\ud800b': no file can have that name"),
         ({"synchronous": "off"}, r"synchronous='off': give 'normal' or 'full'"),
         ({"busy_timeout": 0}, r"busy_timeout=0: give seconds"),
         ({"busy_timeout": float("nan")}, r"busy_timeout=nan: give seconds"),

@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores import Outcome, Record, SQLiteStore
+from wsgi_session.testing import plant, read
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START
@@ -276,6 +278,46 @@ def test_a_deleted_file_is_made_anew_and_every_process_goes_on_with_the_same_one
         assert other.load(b"after", NOW) == fresh
         assert other.replace(b"after", fresh._replace(version=b"w" * 16), fresh.version, NOW) is Outcome.SAVED
         is_well(store)
+
+
+def test_a_login_after_the_file_was_deleted_does_not_go_with_it(path: Path) -> None:
+    with SQLiteStore(path) as store, SQLiteStore(path) as other:
+        first = record()
+        store.create(KEY, first, NOW)
+        path.unlink()
+        assert store.rotate(KEY, b"new", record(), first.version, NOW) is Outcome.GONE
+        store.create(b"new", record(), NOW)
+        assert other.load(b"new", NOW) is not None
+
+
+def test_a_connection_that_opens_the_new_file_does_not_hide_that_the_others_have_the_deleted_one(path: Path) -> None:
+    with SQLiteStore(path) as store, SQLiteStore(path) as other:
+        store.create(KEY, record(), NOW)
+        # As while another thread is in the middle of an operation: the next one opens a connection of its own.
+        busy = store._pool.take()
+        for file in path.parent.iterdir():
+            file.unlink()
+        assert store.load(KEY, NOW) is None
+        store._pool.give(busy)
+        store.create(b"after", record(), NOW)
+        assert other.load(b"after", NOW) is not None, "it went into the deleted file"
+
+
+@pytest.mark.parametrize("column", ["created", "touched", "idle"])
+def test_a_time_that_is_none_is_a_corrupt_record(path: Path, column: str) -> None:
+    events: list[str] = []
+    middleware = SessionMiddleware(
+        lambda environ, start_response: [], secret="f" * 40, store=f"sqlite:///{path}", clock=FakeClock(),
+        on_event=lambda name, data: events.append(name),
+    )  # fmt: skip
+    with middleware:
+        cookie = plant(middleware, {"a": 1})
+        intruder = sqlite3.connect(path)
+        intruder.execute(f"UPDATE sessions SET {column} = 'x'")
+        intruder.commit()
+        intruder.close()
+        assert read(middleware, cookie) == {}
+        assert events.count("corrupt") == 1
 
 
 def test_a_deleted_directory_is_an_outage_until_it_is_back(tmp_path: Path) -> None:

@@ -136,6 +136,7 @@ class SQLiteStore(Store):
         return Outcome.SAVED if stored == mine else Outcome.CONFLICT
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        self._notice_another_file()
         if self._run(_ROTATE, (*record, new, old, version, now, new, now), _changed):
             return Outcome.SAVED
         there = dict(self._run(_VERSIONS, (old, new, now), _rows))
@@ -221,7 +222,9 @@ class SQLiteStore(Store):
             connection = open_database(self.path, self._synchronous, self._busy_timeout)
         except (sqlite3.Error, OSError, ConfigError) as error:
             raise self._unavailable(error) from error
-        self._identity = identity(self.path)
+        if self._identity is None:
+            # Only the first one says: a later one may have opened another file than those that are in the pool.
+            self._identity = identity(self.path)
         return connection
 
     def _succeed(self, pool: Pool, inherited: Pool | None = None) -> Pool:
@@ -234,9 +237,12 @@ class SQLiteStore(Store):
 
     def _notice_another_file(self) -> None:
         # SQLite goes on writing to a file that was deleted: new sessions and logouts would be lost to the others.
-        if self._identity is not None and identity(self.path) != self._identity:
-            self._identity = None
+        if self._identity is None:
+            return
+        found = identity(self.path)
+        if found != self._identity:
             self._succeed(self._pool)
+            self._identity = found
 
     def _check_file(self) -> None:
         try:
@@ -255,7 +261,13 @@ def _absolute(path: str | os.PathLike[str]) -> str:
     given = os.fspath(path)
     if not given or given == ":memory:":
         raise ConfigError(f"path={given!r}: an SQLite store needs a file; for sessions in memory write memory://")
-    absolute = os.path.abspath(given)
+    try:
+        absolute = os.path.abspath(given)
+        possible = b"\0" not in os.fsencode(absolute)
+    except ValueError:  # A lone surrogate.
+        possible = False
+    if not possible:
+        raise ConfigError(f"path={given!r}: no file can have that name")
     directory = os.path.dirname(absolute)
     if not os.path.isdir(directory):
         raise ConfigError(f"path={given!r}: the directory {directory} does not exist: create it first")
