@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import tracemalloc
 
@@ -62,6 +63,33 @@ def test_sessions_without_an_owner_go_before_those_with_one() -> None:
     fill(store, b"anonymous2", b"anonymous3")
     assert alive(store, b"owned1", b"owned2") == [b"owned1", b"owned2"]
     assert alive(store, b"anonymous1", b"anonymous2", b"anonymous3") == [b"anonymous2", b"anonymous3"]
+
+
+def test_a_load_in_the_middle_of_making_room_disturbs_nobody() -> None:
+    """Loading takes no lock: it may come between any two steps of another thread."""
+    store = MemoryStore(max_sessions=2)
+    fill(store, b"a", b"b")
+
+    def load(frame: object, event: str, argument: object) -> None:
+        if event == "c_return":
+            sys.setprofile(None)
+            for key in (b"a", b"b"):
+                store.load(key, NOW)
+            sys.setprofile(load)
+
+    sys.setprofile(load)
+    try:
+        fill(store, b"c")
+    finally:
+        sys.setprofile(None)
+    assert store.count(NOW) == 2
+
+
+def test_the_mark_of_a_rotation_displaces_nobody_who_is_logged_in() -> None:
+    store = MemoryStore(max_sessions=2)
+    fill(store, b"ann", b"bob", owner=b"somebody")
+    store.create(b"mark", record()._replace(handle=""), NOW)
+    assert alive(store, b"ann", b"bob", b"mark") == [b"ann", b"bob"]
 
 
 def test_a_flood_of_anonymous_visitors_displaces_one_logged_in_session_at_most() -> None:

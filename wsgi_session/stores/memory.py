@@ -74,7 +74,9 @@ class MemoryStore(Store):
                 self._remove(key)
             kept = len(self._owned) + len(self._anonymous)
             if kept >= self._max_sessions:
-                self._remove(next(iter(self._anonymous or self._owned)))
+                if not (record.handle or self._anonymous):
+                    return  # A tombstone is best effort, and worth nobody's login.
+                self._displace()
             self._put(key, record)
             self._creates += 1
             # A sweep looks at every record: this keeps its cost per create the same, however many are kept.
@@ -201,15 +203,24 @@ class MemoryStore(Store):
         elif keys != key:
             self._keys_of[record.owner] = {keys, key}
 
+    def _displace(self) -> None:
+        # In one step of the dictionary: a load, which takes no lock, may move keys.
+        key, record = (self._anonymous or self._owned).popitem(last=False)
+        if record.owner is not None:
+            self._unfile(key, record.owner)
+
     def _remove(self, key: bytes) -> bool:
         if self._anonymous.pop(key, None) is not None:
             return True
         record = self._owned.pop(key, None)
         if record is None or record.owner is None:
             return False
-        keys = self._keys_of[record.owner]
+        self._unfile(key, record.owner)
+        return True
+
+    def _unfile(self, key: bytes, owner: bytes) -> None:
+        keys = self._keys_of[owner]
         if isinstance(keys, set) and len(keys) > 1:
             keys.remove(key)
         else:
-            del self._keys_of[record.owner]
-        return True
+            del self._keys_of[owner]
