@@ -17,7 +17,7 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
 from wsgi_session.hidden import hidden
-from wsgi_session.session import OPEN, Session
+from wsgi_session.session import CLOSED, Session
 from wsgi_session.stored import StoreBackend
 from wsgi_session.stores import Store
 from wsgi_session.stores.cookie import CookieStore
@@ -147,7 +147,7 @@ class SessionMiddleware:
         try:
             return exchange.run(self.app)
         finally:
-            if isinstance(present, Session) and present._phase == OPEN:
+            if isinstance(present, Session) and present._phase != CLOSED:
                 # This was a sub-request in the environ of a request under way, whose looks must count as its own.
                 environ[self._environ_key] = present
 

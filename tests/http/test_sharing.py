@@ -177,6 +177,27 @@ def test_after_a_sub_request_in_the_same_environ_the_request_has_its_own_session
     assert browser.do(read).result == {"user": ANN, "seen": 1}
 
 
+@pytest.mark.needs(SERVER)
+def test_a_sub_request_while_the_body_streams_leaves_the_request_its_session(site: Site, browser: Browser) -> None:
+    browser.do(put(a=1))
+
+    def sub(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("200 OK", list(PLAIN))
+        return [b"sub"]
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["session"].get("a")
+        start_response("200 OK", list(PLAIN))
+        yield b"pa"
+        environ["test.app"] = sub
+        list(site.middleware(environ, lambda status, headers: lambda data: None))
+        environ["session"]["late"] = 2
+        yield b"ge"
+
+    assert browser.visit(app, lint=False).body == b"page"
+    assert browser.do(read).result == {"a": 1, "late": 2}
+
+
 # Rule 17.
 
 
