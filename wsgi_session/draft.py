@@ -171,6 +171,9 @@ class Draft:
         if self.record is not None:
             self._unread = self.bearer, self.record
             self.backend.settings.events("corrupt", handle=self.record.handle)
+            if self.late:
+                # No other session can take what this request wrote: there is no cookie for it any more.
+                self.lost, self.dead = self.record.handle, True
         self.state = "unknown"
         self.record = self.bearer = None
         self.values.rebase({})

@@ -9,6 +9,7 @@ import pytest
 
 from tests.http.site import ANN, Application, Browser, Site, log_in, log_out, page, put, read
 from tests.http.stores import SERVER
+from tests.http.test_corrupt import damage
 from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, UnsupportedValue
 
 pytestmark = pytest.mark.needs(SERVER)
@@ -278,6 +279,13 @@ def test_a_late_value_that_cannot_be_kept_is_raised_to_the_server_with_an_event(
         visitor.visit(streaming(lambda session: session["cart"].append(object())), lint=False)
     assert site.happened("unsaved"), site.events
     assert visitor.do(read).result == {"a": 1, "cart": []}
+
+
+def test_a_late_change_before_a_value_that_cannot_be_read_is_told_as_dropped(site: Site, visitor: Browser) -> None:
+    damage(visitor, value=b"\xc1", key="cart")
+    visitor.visit(streaming(lambda session: (session.update(late=1), session.get("cart")), early=lambda s: s.get("a")))
+    assert len(site.happened("corrupt")) == 1
+    assert [event["keys"] for event in site.happened("dropped")] == [["late"]]
 
 
 def test_a_body_that_the_client_did_not_wait_for_is_closed_and_saved(site: Site, visitor: Browser) -> None:
