@@ -39,7 +39,8 @@ def save(draft: Draft) -> bool:
             return False
         _create(draft, draft.values.applied_to, draft.backend.settings.clock())
         return True
-    if not changed and draft.next_bearer is None:
+    # A clear of what looked empty drops what others have stored meanwhile.
+    if not changed and draft.next_bearer is None and not draft.values.cleared:
         return False
     if not _replace(draft, draft.values.applied_to, draft.backend.settings.clock()) and changed:
         _drop(draft)

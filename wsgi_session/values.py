@@ -128,6 +128,11 @@ class Values:
         self._current = kept
         self._objects = {}
 
+    @property
+    def cleared(self) -> bool:
+        """Whether this request drops all that is stored, also what it has not seen."""
+        return self._cleared
+
     def collect(self) -> bool:
         """Find the changes inside what was handed out; return whether anything is to be saved.
 

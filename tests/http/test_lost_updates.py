@@ -69,6 +69,12 @@ def test_two_overlapping_requests_lose_nothing_of_each_others(
     assert visitor.do(read).result == then
 
 
+def test_a_clear_of_what_looked_empty_deletes_what_is_stored_by_then(browser: Browser) -> None:
+    browser.do(lambda session: session.csrf_token)
+    overlap(browser, lambda session: session.clear(), put(b=2))
+    assert browser.do(read).result == {}
+
+
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_change_counts_whether_the_other_request_came_before_or_after_it(visitor: Browser, order: str) -> None:
     def slow(session: Session) -> None:
