@@ -11,7 +11,7 @@ from wsgi_session.codec import CorruptData, split
 from wsgi_session.config import Settings
 from wsgi_session.cookies import SchemeCookies
 from wsgi_session.errors import KeyExists, StoreUnavailable
-from wsgi_session.revocation import end_sessions
+from wsgi_session.revocation import MAX_LOOKS, end_sessions
 from wsgi_session.stores import SWEEP_LIMIT, ListsOwners, Outcome, Record, Store, Sweeps
 
 #: Seconds for which a rotated token says so, for the requests that the browser had in flight with it.
@@ -63,11 +63,11 @@ class StoreBackend:
         data, _, handle, created, touched, _, _, _, idle, _ = record
         if not handle:
             return "rotated", bearer, None, {}
-        if now >= self.settings.expires(touched, created, idle):
-            return "unknown", None, None, {}
         try:
+            if now >= self.settings.expires(touched, created, idle):
+                return "unknown", None, None, {}
             return "live", bearer, record, split(data)
-        except CorruptData:
+        except (CorruptData, TypeError):  # A time that is none: SQLite keeps a text in any column.
             self.settings.events("corrupt", handle=handle)
             return "unknown", None, None, {}
 
@@ -107,7 +107,7 @@ class StoreBackend:
                 new = self.draw()
                 continue
             if outcome is Outcome.SAVED:
-                self._bury(old, now)
+                self._bury(old, new, now)
             return outcome, new
         raise _no_free_token()
 
@@ -117,10 +117,13 @@ class StoreBackend:
 
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
         """End a session, also if it is being rotated at this moment."""
-        if self.store.delete(bearer.key) or record.owner is None or not isinstance(self.store, ListsOwners):
+        if self.store.delete(bearer.key):
             return
         # It was not there any more: ended by somebody else, or moved to another token, under the same handle.
-        end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
+        if record.owner is not None and isinstance(self.store, ListsOwners):
+            end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
+        else:
+            self._follow(bearer.key, record.handle, now)
 
     @property
     def sweep_due(self) -> bool:
@@ -180,9 +183,21 @@ class StoreBackend:
                 return True
         return stored is not None and stored.version == record.version
 
-    def _bury(self, old: Bearer, now: float) -> None:
+    def _follow(self, key: bytes, handle: str, now: float) -> None:
+        """End a session that nobody lists: each tombstone says where it moved."""
+        for _ in range(MAX_LOOKS):
+            there = self.store.load(key, now)
+            if there is None:
+                return
+            if not there.handle:
+                key = there.data
+            elif there.handle != handle or self.store.delete(key):
+                # Another handle: somebody has logged in there, which is another session.
+                return
+
+    def _bury(self, old: Bearer, new: Bearer, now: float) -> None:
         """Best effort: without a tombstone, a request in flight is merely a stranger's."""
-        tombstone = Record(b"", tokens.draw_version(), "", now, now, now + TOMBSTONE_LIFE)
+        tombstone = Record(new.key, tokens.draw_version(), "", now, now, now + TOMBSTONE_LIFE)
         try:
             self.store.create(old.key, tombstone, now)
         except (KeyExists, StoreUnavailable):

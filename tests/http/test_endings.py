@@ -428,6 +428,37 @@ def test_a_logout_that_crosses_several_rotations_finds_the_session_where_it_is_n
 
 
 @pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("rotations", [1, 3])
+def test_a_logout_of_what_nobody_owns_finds_it_where_it_is_now(site: Site, browser: Browser, rotations: int) -> None:
+    browser.do(put(user={"name": "Ann"}))  # by hand: filed under nobody
+    held = browser.copy()
+
+    def slow(session: Session) -> None:
+        session.get("user")
+        for _ in range(rotations):
+            browser.do(lambda session: session.rotate())
+        log_out(session)
+
+    held.do(slow)
+    assert browser.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
+    assert site.middleware.sessions.count() == 0
+
+
+@pytest.mark.needs(SERVER)
+def test_a_logout_of_an_anonymous_session_leaves_the_login_that_came_between(site: Site, browser: Browser) -> None:
+    browser.do(put(a=1))
+    held = browser.copy()
+
+    def slow(session: Session) -> None:
+        session.get("a")
+        browser.do(log_in(ANN))
+        log_out(session)
+
+    held.do(slow)
+    assert browser.do(lambda session: session.owner).result == "id:1"
+
+
+@pytest.mark.needs(SERVER)
 def test_writing_after_a_logout_in_the_same_request_starts_a_fresh_session(site: Site, ann: Browser) -> None:
     held = ann.copy()
     before = ann.do(lambda session: session.handle).result
