@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -162,6 +162,43 @@ def in_one_request(look: Callable[[Session], Any], stored: dict[str, Any] | None
     if stored is not None:
         site.visit(lambda environ: session_in(environ).update(stored))
     return site.visit(lambda environ: look(session_in(environ)))
+
+
+def test_its_views_can_be_gone_through_backwards_as_those_of_a_dict() -> None:
+    def look(session: Mapping[str, Any]) -> Any:
+        return [list(reversed(view)) for view in (session.keys(), session.items(), session.values())]
+
+    stored = {"a": 1, "b": [2], "c": 3}
+    assert in_one_request(look, stored) == look(stored)
+
+
+def test_what_is_put_in_while_it_logs_out_starts_a_fresh_session() -> None:
+    def look(session: Session) -> Any:
+        def pairs() -> Iterator[tuple[str, int]]:
+            yield "b", 2
+            session.destroy()
+            yield "c", 3
+
+        session.update(pairs())
+        return dict(session)
+
+    assert in_one_request(look, {"a": 1}) == {"b": 2, "c": 3}
+
+
+def test_a_flash_message_may_be_a_text_that_stays_of_its_own_type() -> None:
+    """Django's SafeString returns itself from ``str()``."""
+
+    class Safe(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return self
+
+    def look(session: Session) -> Any:
+        session.flash(Safe("<b>saved</b>"), Safe("info"))
+        return [(type(message).__name__, message, message.category) for message in session.flashes()]
+
+    assert in_one_request(look) == [("Flash", "<b>saved</b>", "info")]
 
 
 def test_the_same_object_comes_back_each_time() -> None:

@@ -24,7 +24,8 @@ class Flash(str):
 
 def put_flash(values: Values, message: str, category: str, now: float) -> None:
     """Keep a text."""
-    put_message(values, str(message), str(category), now)
+    # Some texts (Django's SafeString) stay of their own type through str().
+    put_message(values, str.__str__(str(message)), str.__str__(str(category)), now)
 
 
 def find_flashes(draft: Draft, category: str | None) -> list[tuple[bytes, Flash]]:

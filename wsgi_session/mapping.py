@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, MutableMapping, ValuesView
 from typing import Any, TypeVar
 
 from wsgi_session.codec import CorruptData
@@ -11,6 +11,29 @@ from wsgi_session.draft import Draft
 
 Self = TypeVar("Self", bound="DraftMapping")
 _MISSING: Any = object()
+
+
+class _Keys(KeysView[str]):
+    """As those of a ``dict``: they can be gone through backwards too."""
+
+    _mapping: DraftMapping
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._mapping)
+
+
+class _Items(ItemsView[str, Any]):
+    _mapping: DraftMapping
+
+    def __reversed__(self) -> Iterator[tuple[str, Any]]:
+        return ((key, self._mapping[key]) for key in reversed(self._mapping))
+
+
+class _Values(ValuesView[Any]):
+    _mapping: DraftMapping
+
+    def __reversed__(self) -> Iterator[Any]:
+        return (self._mapping[key] for key in reversed(self._mapping))
 
 
 class DraftMapping(MutableMapping[str, Any]):
@@ -57,6 +80,15 @@ class DraftMapping(MutableMapping[str, Any]):
         # Read it: what is said to be there can be read, also if the record is corrupt.
         return isinstance(key, str) and key in draft.values and self.get(key, _MISSING) is not _MISSING
 
+    def keys(self) -> KeysView[str]:
+        return _Keys(self)
+
+    def items(self) -> ItemsView[str, Any]:
+        return _Items(self)
+
+    def values(self) -> ValuesView[Any]:
+        return _Values(self)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys())
 
@@ -71,7 +103,9 @@ class DraftMapping(MutableMapping[str, Any]):
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """As a ``dict`` does: from a mapping, pairs, or keywords."""
-        self._writing().values.update(dict(other, **more))
+        # Before the look: what is iterated over may log out.
+        items = dict(other, **more)
+        self._writing().values.update(items)
 
     def __delitem__(self, key: str) -> None:
         draft = self._writing()

@@ -8,6 +8,9 @@ from uuid import UUID
 
 from wsgi_session.errors import ConfigError
 
+#: More are no number of anybody's, and Python does not spell out the longest.
+MAX_ID_BITS = 1024
+
 
 def logged_in(user: object) -> Mapping[str, Any] | None:
     """Return ``user`` if that is a non-empty mapping, else ``None``."""
@@ -24,6 +27,8 @@ def owner_of(user: Mapping[str, Any]) -> str:
         raise ConfigError(f"user is a {type(user).__name__}: give a mapping, such as {{'id': 5, 'name': 'Ann'}}.")
     ident, email = user.get("id"), user.get("email")
     # Exact types: True is no id, and the text of a subclass is whatever its __str__ says today.
+    if type(ident) is int and ident.bit_length() > MAX_ID_BITS:
+        raise ConfigError(f"user has an id of {ident.bit_length()} bits: at most {MAX_ID_BITS} are a name.")
     if type(ident) in (int, str, UUID) and ident != "":
         return _storable(f"id:{ident}")
     if type(email) is str and email:
