@@ -108,6 +108,8 @@ class World:
         self.sessions: dict[str, Stored] = {}
         #: Until when a token that was rotated away says so.
         self.rotated: dict[str, float] = {}
+        #: And where it led to, which is what a logout goes by.
+        self.moved: dict[str, str] = {}
         self.requests: dict[int, Request] = {}
         #: What a revocation has ended so far that is under way.
         self.revoked: list[str] = []
@@ -193,17 +195,25 @@ class World:
         return "taken" if any(one.handle == handle for one in self.sessions.values()) else handle
 
     def log_out(self, request: Request) -> Any:
-        """End the session, also if it has another token by now: known by its handle, if somebody logged in to it."""
+        """End the session, also if it has another token by now: known by its handle if somebody logged in to it, else
+        by what says of the old token where it leads. A login that came between made another session."""
         record = request.record
         if record is not None:
+            moved = self._led_to(request.token or "")
             for token, one in list(self.sessions.items()):
-                if token == request.token or (record.user is not None and one.handle == record.handle):
+                same = one.handle == record.handle if record.user is not None else token == moved and one.user is None
+                if token == request.token or same:
                     del self.sessions[token]
         if not request.dead:
             request.state, request.cookie = "destroyed", "remove"
         request.record = request.login = None
         request.base, request.view = {}, {}
         request.cleared = request.cleared_flashes = request.rotating = request.wanted = False
+
+    def _led_to(self, token: str) -> str:
+        while token not in self.sessions and self.now < self.rotated.get(token, 0):
+            token = self.moved[token]
+        return token
 
     def clear(self, request: Request) -> Any:
         """Drop every key, those that others add meanwhile too; of somebody who is logged in, the session."""
@@ -253,7 +263,10 @@ class World:
             return request
         if request.record is None and request.dead:
             return request
-        if request.changed() or request.rotating or request.login or (request.wanted and request.record is None):
+        # What was cleared looked empty, and may not be by now.
+        cleared = request.cleared and request.record is not None
+        wanted = request.wanted and request.record is None
+        if request.changed() or cleared or request.rotating or request.login or wanted:
             self._save(request)
         elif request.record and self._notes_activity(request, request.record):
             self.sessions[request.token or ""].touched = self.now
@@ -293,9 +306,10 @@ class World:
             stored.user, stored.handle, stored.idle = login.user, login.handle, login.idle
             stored.created, stored.touched = login.created, self.now
         if request.rotating or request.record is None:
+            self._tokens += 1
             if request.record is not None:
                 self.rotated[request.token or ""] = self.now + TOMBSTONE
-            self._tokens += 1
+                self.moved[request.token or ""] = f"new {self._tokens}"
             request.token, request.cookie = f"new {self._tokens}", "new"
         self.sessions[request.token or ""] = stored
         request.record, request.base, request.view = deepcopy(stored), deepcopy(data), deepcopy(data)
@@ -311,6 +325,8 @@ class World:
             self.sessions[new] = self.sessions.pop(old)
         if old in self.rotated:
             self.rotated[new] = self.rotated.pop(old)
+            self.moved[new] = self.moved.pop(old)
+        self.moved = {token: new if led_to == old else led_to for token, led_to in self.moved.items()}
         for request in self.requests.values():
             request.token = new if request.token == old else request.token
 
@@ -321,4 +337,5 @@ class World:
             if token.startswith("new ") and token not in held and one.user is None:
                 del self.sessions[token]
         self.rotated = {token: until for token, until in self.rotated.items() if until > self.now}
+        self.moved = {token: led_to for token, led_to in self.moved.items() if token in self.rotated}
         self.sessions = {token: one for token, one in self.sessions.items() if self.find(token)}

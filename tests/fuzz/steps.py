@@ -98,6 +98,13 @@ def acts(number: int, model: Model) -> Follow:
         if not isinstance(seen, Answer):
             if seen == expected:
                 yield from _as_well_as_can_be(before, world, disturbed)
+                if disturbed.others and world.rotated:
+                    # It came in the moment between a rotation and what says so of the old token.
+                    astray = copy_of(before)
+                    astray.rotated = {}
+                    model(astray, astray.requests[number], seen)
+                    astray.rotated = world.rotated
+                    yield astray
             return
         done = chain(_partly(before, world), _as_well_as_can_be(before, world, disturbed))
         yield from _ended(done, number, before.requests[number], seen, disturbed)
@@ -199,6 +206,7 @@ def _as_well_as_can_be(before: World, after: World, disturbed: Disturbed) -> Ite
     if disturbed.failed:
         without = copy_of(after)
         without.rotated = {token: until for token, until in after.rotated.items() if token in before.rotated}
+        without.moved = {token: led_to for token, led_to in after.moved.items() if token in before.rotated}
         yield without
         for token, one in before.sessions.items():
             if token in after.sessions and after.sessions[token].saves == one.saves:
