@@ -85,6 +85,8 @@ class Site:
             answer.allow = sorted(methods)
         elif not check_csrf(request):
             answer = page(request, "error.html", status=403)
+        elif not has_readable_form(request):
+            answer = page(request, "error.html", status=400)
         else:
             try:
                 answer = methods[method](request)
@@ -199,6 +201,14 @@ class Site:
         gone = self.sessions.revoke_all(session["user"], keep=session)
         session.flash(f"Signed out everywhere else ({gone} device{'' if gone == 1 else 's'}).", "success")
         return see_other("/devices")
+
+
+def has_readable_form(request: Request) -> bool:
+    try:
+        request.POST  # noqa: B018 - it is parsed here, once
+    except ValueError:  # Not UTF-8, or a boundary that is none.
+        return False
+    return True
 
 
 def text(request: Request, name: str) -> str:

@@ -101,6 +101,14 @@ def test_a_form_that_is_no_utf_8_is_refused_without_an_error_of_ours(visitor: Vi
     assert 400 <= answer.status < 500
 
 
+@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=", "multipart/form-data"])
+def test_a_form_whose_parts_cannot_be_told_apart_gets_400(visitor: Visitor, kind: str) -> None:
+    ann = visitor()
+    token = ann.get("/login").token
+    headers = ("-H", f"Content-Type: {kind}", "-H", f"X-CSRF-Token: {token}")
+    assert ann.get("/login", *headers, "--data", "--x").status == 400
+
+
 def test_a_file_where_text_was_wanted_is_a_wrong_password(visitor: Visitor) -> None:
     ann = visitor()
     token = ann.get("/login").token
