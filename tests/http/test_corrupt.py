@@ -149,6 +149,17 @@ def test_a_value_that_cannot_be_read_makes_the_session_unknown(visitor: Browser,
     _expect_an_empty_session(visitor, {name for name in READERS if key == "a" or name not in ("get", "if there")})
 
 
+def test_a_key_whose_value_cannot_be_read_is_not_there(visitor: Browser) -> None:
+    damage(visitor, value=b"\xc1")
+
+    def look(session: Session) -> str:
+        with pytest.raises(KeyError):
+            session["a"]
+        return session.state
+
+    assert visitor.do(look).result == "unknown"
+
+
 def test_values_that_are_no_bytes_make_the_session_unknown(visitor: Browser) -> None:
     damage(visitor, data=b"\x81\xa1a\x01")
     _expect_an_empty_session(visitor, set(READERS))

@@ -10,7 +10,8 @@ import pytest
 from tests.http.conftest import MakeSite
 from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
-from wsgi_session import Session, SessionGone
+from wsgi_session import Session, SessionGone, tokens
+from wsgi_session.stores import Record
 from wsgi_session.testing.clock import FakeClock
 
 Change = Callable[[Session], Any]
@@ -442,6 +443,48 @@ def test_a_logout_of_what_nobody_owns_finds_it_where_it_is_now(site: Site, brows
     held.do(slow)
     assert browser.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
     assert site.middleware.sessions.count() == 0
+
+
+@pytest.mark.needs(SERVER)
+def test_a_logout_of_what_nobody_owns_that_meets_a_second_rotation_goes_after_it(site: Site, browser: Browser) -> None:
+    browser.do(put(a=1))
+    held = browser.copy()
+
+    def rotate() -> None:
+        browser.do(lambda session: session.rotate())
+
+    def slow(session: Session) -> None:
+        session.get("a")
+        rotate()
+        # Between the look at where the first one led to, and the delete there, which is the second.
+        delete, deletes = site.calls.inner.delete, iter([lambda: None, rotate])
+
+        def overtaken(key: bytes) -> bool:
+            next(deletes, lambda: None)()
+            return delete(key)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(site.calls.inner, "delete", overtaken)
+            log_out(session)
+
+    held.do(slow)
+    assert site.middleware.sessions.count() == 0
+
+
+@pytest.mark.needs(SERVER)
+def test_a_mark_that_leads_in_a_circle_ends_the_search(site: Site, browser: Browser) -> None:
+    browser.do(put(a=1))
+    key, other = tokens.key_of(browser.token.partition(".")[0].encode()), b"o" * 32
+
+    def slow(session: Session) -> None:
+        session.get("a")
+        now = site.clock()
+        assert site.calls.inner.delete(key)
+        for place, led_to in ((key, other), (other, key)):
+            site.calls.inner.create(place, Record(led_to, b"v" * 16, "", now, now, now + 60), now)
+        log_out(session)
+
+    assert browser.do(slow).code == 200
 
 
 @pytest.mark.needs(SERVER)

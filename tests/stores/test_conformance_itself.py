@@ -484,6 +484,15 @@ def test_a_store_of_which_a_record_vanishes_is_caught_in_the_act() -> None:
     assert "nobody deleted it" in str(failed["test_of_many_that_save_over_the_version_they_loaded_no_update_is_lost"])
 
 
+def test_a_store_that_answers_conflict_to_everybody_is_not_asked_for_ever() -> None:
+    class Stubborn(MemoryStore):
+        def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+            return Outcome.CONFLICT
+
+    failed = failures(Stubborn)
+    assert "answered conflict" in str(failed["test_of_many_that_save_over_the_version_they_loaded_no_update_is_lost"])
+
+
 def test_a_suite_without_make_store_says_what_to_write() -> None:
     suite = StoreConformance()
     suite.setup_method()
