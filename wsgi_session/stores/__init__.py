@@ -51,7 +51,8 @@ class Record(NamedTuple):
     data: bytes
     #: 16 random bytes, chosen anew by whoever writes: the writer of a lost answer knows its own write by them.
     version: bytes
-    #: The public name. ``""`` marks a tombstone: see :meth:`Store.touch`.
+    #: The public name. ``""`` marks a tombstone: what a rotation leaves under the old key for 60 s, with the new key as
+    #: its data.
     handle: str
     created: float
     #: The last activity that was noted.
@@ -120,7 +121,7 @@ class Store(ABC):
         """Note activity on a live record: ``touched`` and ``expires``, each only if later than what is stored.
 
         Changes no data and no version, creates nothing. False if there is no live record. A tombstone (``handle ==
-        ""``: what a rotation leaves under the old key for 60 s) is not touched either: False.
+        ""``) is not touched either: False.
         """
 
     @abstractmethod
