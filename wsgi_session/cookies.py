@@ -99,14 +99,11 @@ class SchemeCookies:
     def of(self, environ: Mapping[str, Any]) -> SessionCookie:
         if environ.get("wsgi.url_scheme") == "https":
             return self.https
-        if "HTTP_X_FORWARDED_PROTO" in environ and self._watching:
-            self._watch(environ["HTTP_X_FORWARDED_PROTO"])
-        return self.http
-
-    def _watch(self, forwarded: str) -> None:
-        if forwarded.strip().lower() == "https":
+        forwarded = environ.get("HTTP_X_FORWARDED_PROTO")
+        if forwarded and self._watching and forwarded.strip().lower() == "https":
             self._watching = False
             self._events("behind_proxy", advice="if TLS ends at a proxy of yours, set cookie_secure=True")
+        return self.http
 
 
 def check_cookie_options(

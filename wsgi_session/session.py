@@ -44,7 +44,7 @@ class Session(DraftMapping):
     _scheme: str | None = None
     _sent_headers: list[tuple[str, str]] = []  # noqa: RUF012  (only ever replaced)
     # What a late first look needs of the environ.
-    _left: tuple[str | None, str | None] | None = None
+    _left: tuple[str, str | None] | None = None
 
     def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
         self._backend = backend
@@ -206,7 +206,7 @@ class Session(DraftMapping):
         self._phase = CLOSED
         self._sent_headers = headers
         environ = self._environ
-        self._left = environ.get("HTTP_COOKIE"), environ.get("wsgi.url_scheme")
+        self._left = environ.get("HTTP_COOKIE", ""), environ.get("wsgi.url_scheme")
         self._environ = _NO_ENVIRON
 
     def _look(self) -> Draft:
