@@ -166,6 +166,24 @@ def test_a_change_in_a_public_response_is_saved(site: Site, browser: Browser) ->
     assert browser.do(read).result == {"a": 2}
 
 
+@pytest.mark.parametrize("comes_with_a_cookie", [True, False])
+def test_a_first_look_when_all_is_over_works_with_an_event(
+    site: Site, browser: Browser, comes_with_a_cookie: bool
+) -> None:
+    if comes_with_a_cookie:
+        browser.do(put(a=1))
+    kept: list[Session] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        kept.append(environ["session"])
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"page"]
+
+    browser.visit(app)
+    assert kept[0].get("a") == (1 if comes_with_a_cookie else None)
+    assert len(site.happened("late_access")) == 1
+
+
 def looking_late(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain"), *environ.get("test.headers", [])])
     yield b"seen: "
