@@ -31,7 +31,7 @@ from bench.report import facts, say
 from wsgi_session.stores import SWEEP_LIMIT, Outcome, Record, Store
 from wsgi_session.stores.memory import MemoryStore
 from wsgi_session.stores.sqlite import SQLiteStore
-from wsgi_session.stores.sqlite_file import CHECKPOINT
+from wsgi_session.stores.sqlite_file import CACHE, CHECKPOINT
 
 #: The time of everything that happens here; nothing expires but what is meant to.
 NOW = 1_800_000_000.0
@@ -67,7 +67,8 @@ class Bare:
 
     def __init__(self, path: Path) -> None:
         self.connection = sqlite3.connect(path, isolation_level=None)
-        for setting in ("journal_mode = wal", "synchronous = normal", f"wal_autocheckpoint = {CHECKPOINT}"):
+        settings = "journal_mode = wal", "synchronous = normal", f"wal_autocheckpoint = {CHECKPOINT}"
+        for setting in (*settings, f"cache_size = -{CACHE}"):
             self.connection.execute(f"PRAGMA {setting}")
         self.connection.execute("CREATE TABLE sessions (key BLOB PRIMARY KEY, data BLOB, expires REAL)")
 
