@@ -60,11 +60,11 @@ class StoreBackend:
         if record is None:
             return "unknown", None, None, {}
         # All at once: each by its name takes as long as all of them.
-        data, _, handle, created, touched, _, _, _, idle, _ = record
+        data, _, handle, created, touched, expires, _, _, idle, _ = record
         if not handle:
             return "rotated", bearer, None, {}
         try:
-            if now >= self.settings.expires(touched, created, idle):
+            if now >= expires or now >= self.settings.expires(touched, created, idle):
                 return "unknown", None, None, {}
             return "live", bearer, record, split(data)
         except (CorruptData, TypeError):  # A time that is none: SQLite keeps a text in any column.
@@ -116,7 +116,7 @@ class StoreBackend:
         return self.store.touch(bearer.key, touched, expires, now)
 
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
-        """End a session, also if it is being rotated at this moment."""
+        """End a session, also if it has been rotated since; one that nobody owns, while its tombstone says where to."""
         if self.store.delete(bearer.key):
             return
         # It was not there any more: ended by somebody else, or moved to another token, under the same handle.
@@ -190,6 +190,8 @@ class StoreBackend:
             if there is None:
                 return
             if not there.handle:
+                if type(there.data) is not bytes:
+                    return  # Nothing of ours: SQLite keeps a text in any column.
                 key = there.data
             elif there.handle != handle or self.store.delete(key):
                 # Another handle: somebody has logged in there, which is another session.

@@ -10,8 +10,8 @@ import pytest
 from tests.http.conftest import MakeSite
 from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
-from wsgi_session import Session, SessionGone, tokens
-from wsgi_session.stores import Record
+from wsgi_session import Session, SessionGone, SessionMiddleware, tokens
+from wsgi_session.stores import MemoryStore, Record
 from wsgi_session.testing.clock import FakeClock
 
 Change = Callable[[Session], Any]
@@ -485,6 +485,16 @@ def test_a_mark_that_leads_in_a_circle_ends_the_search(site: Site, browser: Brow
         log_out(session)
 
     assert browser.do(slow).code == 200
+
+
+def test_a_mark_that_somebody_meddled_with_leads_nowhere() -> None:
+    with MemoryStore() as store:
+        middleware = SessionMiddleware(lambda environ, start_response: [], secret="0" * 40, store=store)
+        backend, kept = middleware._backend, Record(b"\x80", b"v" * 16, "handle", 0.0, 0.0, 9.0)
+        bearer = backend.draw()
+        store.create(bearer.key, kept._replace(handle="", data="a text"), 1.0)  # type: ignore[arg-type]
+        backend.delete(bearer, kept, 1.0)
+        assert store.load(bearer.key, 1.0) is not None
 
 
 @pytest.mark.needs(SERVER)

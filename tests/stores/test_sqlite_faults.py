@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -303,7 +304,7 @@ def test_a_connection_that_opens_the_new_file_does_not_hide_that_the_others_have
         assert other.load(b"after", NOW) is not None, "it went into the deleted file"
 
 
-@pytest.mark.parametrize("column", ["created", "touched", "idle"])
+@pytest.mark.parametrize("column", ["created", "touched", "expires", "idle"])
 def test_a_time_that_is_none_is_a_corrupt_record(path: Path, column: str) -> None:
     events: list[str] = []
     middleware = SessionMiddleware(
@@ -318,6 +319,40 @@ def test_a_time_that_is_none_is_a_corrupt_record(path: Path, column: str) -> Non
         intruder.close()
         assert read(middleware, cookie) == {}
         assert events.count("corrupt") == 1
+
+
+def test_a_version_that_is_a_text_is_written_over(path: Path) -> None:
+    with SQLiteStore(path) as store:
+        store.create(KEY, record(), NOW)
+        intruder = sqlite3.connect(path)
+        intruder.execute("UPDATE sessions SET version = 'x'")
+        intruder.commit()
+        intruder.close()
+        loaded = store.load(KEY, NOW)
+        assert loaded is not None
+        assert store.replace(KEY, record(b"more"), loaded.version, NOW) is Outcome.SAVED
+
+
+def test_two_threads_that_notice_a_deleted_file_at_once_go_on_noticing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SQLiteStore(path) as store:
+        store.create(KEY, record(), NOW)
+        path.unlink()
+        succeed = store._succeed
+
+        def overtaken(pool: Any) -> Any:
+            monkeypatch.setattr(store, "_succeed", succeed)
+            heir = succeed(pool)
+            store.create(b"other thread", record(), NOW)
+            return heir
+
+        monkeypatch.setattr(store, "_succeed", overtaken)
+        store.create(b"first", record(), NOW)
+        path.unlink()
+        store.create(b"second", record(), NOW)
+        with SQLiteStore(path) as other:
+            assert other.load(b"second", NOW) is not None, "it went into the deleted file"
 
 
 def test_a_deleted_directory_is_an_outage_until_it_is_back(tmp_path: Path) -> None:

@@ -125,10 +125,11 @@ class SQLiteStore(Store):
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         data, mine, _, _, touched, expires, *_ = record
-        there, before, after = _blob(key), _blob(version), _blob(mine)
-        if self._run(_REPLACE_DATA, (data, after, there, before, now, touched, expires), _changed):
+        # The version as it was loaded: whoever meddled with the file may have made a text of it.
+        there, after = _blob(key), _blob(mine)
+        if self._run(_REPLACE_DATA, (data, after, there, version, now, touched, expires), _changed):
             return Outcome.SAVED
-        if self._run(_REPLACE, (data, after, touched, expires, there, before, now), _changed):
+        if self._run(_REPLACE, (data, after, touched, expires, there, version, now), _changed):
             return Outcome.SAVED
         stored = dict(self._run(_VERSIONS, (key, key, now), _rows)).get(key)
         if stored is None:
@@ -237,12 +238,14 @@ class SQLiteStore(Store):
 
     def _notice_another_file(self) -> None:
         # SQLite goes on writing to a file that was deleted: new sessions and logouts would be lost to the others.
-        if self._identity is None:
+        known = self._identity
+        if known is None:
             return
         found = identity(self.path)
-        if found != self._identity:
+        if found != known:
             self._succeed(self._pool)
-            self._identity = found
+            if self._identity is known:  # Else another thread saw it too, and knows more by now.
+                self._identity = found
 
     def _check_file(self) -> None:
         try:
