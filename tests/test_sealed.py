@@ -148,6 +148,12 @@ def test_asking_for_a_form_token_makes_a_session_that_keeps_it(browser: Browser)
     assert browser.do(checks(token)).result is True
 
 
+def test_a_clear_of_what_is_empty_sets_no_cookie(browser: Browser) -> None:
+    """Nobody else can have stored anything meanwhile."""
+    browser.do(lambda session: session.flash("kept"))
+    assert browser.do(lambda session: session.clear()).cookie is None
+
+
 def test_a_request_that_changes_nothing_sets_no_cookie(browser: Browser) -> None:
     assert browser.do(read).cookies == []
     browser.do(put(a=1))

@@ -39,8 +39,9 @@ def save(draft: Draft) -> bool:
             return False
         _create(draft, draft.values.applied_to, draft.backend.settings.clock())
         return True
-    # A clear of what looked empty drops what others have stored meanwhile.
-    if not changed and draft.next_bearer is None and not draft.values.cleared:
+    # A clear of what looked empty drops what others have stored meanwhile, where they can have.
+    clears = draft.values.cleared and not draft.backend.stateless
+    if not changed and draft.next_bearer is None and not clears:
         return False
     if not _replace(draft, draft.values.applied_to, draft.backend.settings.clock()) and changed:
         _drop(draft)
