@@ -85,9 +85,10 @@ def test_a_load_in_the_middle_of_making_room_disturbs_nobody() -> None:
     assert store.count(NOW) == 2
 
 
-def test_the_mark_of_a_rotation_displaces_nobody_who_is_logged_in() -> None:
+@pytest.mark.parametrize("owner", [b"somebody", None])
+def test_the_mark_of_a_rotation_displaces_nobody(owner: bytes | None) -> None:
     store = MemoryStore(max_sessions=2)
-    fill(store, b"ann", b"bob", owner=b"somebody")
+    fill(store, b"ann", b"bob", owner=owner)
     store.create(b"mark", record()._replace(handle=""), NOW)
     assert alive(store, b"ann", b"bob", b"mark") == [b"ann", b"bob"]
 

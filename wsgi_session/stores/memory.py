@@ -74,8 +74,8 @@ class MemoryStore(Store):
                 self._remove(key)
             kept = len(self._owned) + len(self._anonymous)
             if kept >= self._max_sessions:
-                if not (record.handle or self._anonymous):
-                    return  # A tombstone is best effort, and worth nobody's login.
+                if not record.handle:
+                    return  # A tombstone is best effort, and worth nobody's session.
                 self._displace()
             self._put(key, record)
             self._creates += 1
