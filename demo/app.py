@@ -206,7 +206,7 @@ class Site:
 def has_readable_form(request: Request) -> bool:
     try:
         request.POST  # noqa: B018 - it is parsed here, once
-    except ValueError:  # Not UTF-8, or a boundary that is none.
+    except (ValueError, LookupError, DeprecationWarning):  # Not UTF-8, a boundary or a charset that is none: WebOb's.
         return False
     return True
 

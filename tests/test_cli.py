@@ -315,6 +315,7 @@ def test_no_error_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
         ("mysql://host/db?password=hunter2&x=1", "with hunter2", "with ***"),
         ("redis://host?sentinel_password=hunter2", "with hunter2", "with ***"),
         ("postgresql://u:p@host/db", "postgresql://u:p@host/db: no psycopg", "postgresql://u:***@host/db: no psycopg"),
+        ("redis://host?password=abc", "redis://host?password=abc: abc", "redis://host?password=***: abc"),
         ("sqlite:///sessions.db", "at sqlite:///sessions.db", "at sqlite:///sessions.db"),
         ("no url", "at no url", "at no url"),
     ],

@@ -232,9 +232,11 @@ def without_passwords(text: str, url: str) -> str:
     query = parse_qsl(rest.partition("?")[2])
     passwords = {password, unquote(password), *(value for name, value in query if "pass" in name.lower())} - {""}
     for password in sorted(passwords, key=len, reverse=True):
-        # One of a few characters stands in any text: blotted out there, it would be spelled out by what is missing.
-        shown = password if len(password) >= SHORT else f":{password}@"
-        text = text.replace(shown, "***" if shown is password else ":***@")
+        if len(password) >= SHORT:
+            text = text.replace(password, "***")
+        else:
+            # It stands in any text: blotted out there, it would be spelled out by what is missing.
+            text = text.replace(f":{password}@", ":***@").replace(f"={password}", "=***")
     return text
 
 

@@ -101,8 +101,11 @@ def test_a_form_that_is_no_utf_8_is_refused_without_an_error_of_ours(visitor: Vi
     assert 400 <= answer.status < 500
 
 
-@pytest.mark.parametrize("kind", ["multipart/form-data; boundary=", "multipart/form-data"])
-def test_a_form_whose_parts_cannot_be_told_apart_gets_400(visitor: Visitor, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    ["multipart/form-data; boundary=", "multipart/form-data", "application/x-www-form-urlencoded; charset=nonsense"],
+)
+def test_a_form_that_cannot_be_read_gets_400(visitor: Visitor, kind: str) -> None:
     ann = visitor()
     token = ann.get("/login").token
     headers = ("-H", f"Content-Type: {kind}", "-H", f"X-CSRF-Token: {token}")

@@ -136,8 +136,9 @@ class Node:
             if not isinstance(error, FAILURES):
                 raise
             pool.clear()  # They are as old.
-            cause = _without_secrets(error)
-            raise self._failed(cause, reused and isinstance(error, Disconnected), answer_lost=writes) from cause
+            stale = reused and isinstance(error, Disconnected)
+            error = _without_secrets(error)
+            raise self._failed(error, stale, answer_lost=writes) from error
         pool.give(connection)
         return answer
 
@@ -150,8 +151,8 @@ class Node:
             pool.drop(connection)
             if not isinstance(error, FAILURES):
                 raise
-            cause = _without_secrets(error)
-            raise self._failed(cause, stale=False, answer_lost=False) from cause
+            error = _without_secrets(error)
+            raise self._failed(error, stale=False, answer_lost=False) from error
         return connection
 
     def _failed(self, error: BaseException, stale: bool, answer_lost: bool) -> StoreUnavailable:
