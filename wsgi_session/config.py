@@ -57,8 +57,7 @@ class Settings:
 
     def touch_due(self, record: Record, now: float) -> bool:
         """Whether activity on ``record`` has to be noted now."""
-        idle = record.idle
-        return now - record.touched >= (self.touch_interval if idle is None else self.interval(idle))
+        return now - record.touched >= self.interval(record.idle)
 
     def interval(self, idle: float | None) -> float:
         """Return how often activity is noted at most, in seconds; ``idle`` is the record's own timeout."""

@@ -81,9 +81,9 @@ class Values:
                         pass
                 fresh[key] = pack(value, key)  # Says what is wrong, and where in it.
         finally:
-            self._put(fresh, items)
+            self._put_all(fresh, items)
 
-    def _put(self, fresh: Packed, items: dict[str, Any]) -> None:
+    def _put_all(self, fresh: Packed, items: dict[str, Any]) -> None:
         """Put the values of ``items`` that are packed in ``fresh``."""
         base = self._base
         if self._current is base:

@@ -36,6 +36,12 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "sessions.db"
 
 
+def meddle(path: Path, column: str) -> None:
+    """Put a text into a column of every record, which SQLite takes for any type."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as intruder:
+        intruder.execute(f"UPDATE sessions SET {column} = 'x'")
+
+
 def unavailable(call: Callable[[], object], message: str) -> StoreUnavailable:
     with pytest.raises(StoreUnavailable, match=message) as caught:
         call()
@@ -313,10 +319,7 @@ def test_a_time_that_is_none_is_a_corrupt_record(path: Path, column: str) -> Non
     )  # fmt: skip
     with middleware:
         cookie = plant(middleware, {"a": 1})
-        intruder = sqlite3.connect(path)
-        intruder.execute(f"UPDATE sessions SET {column} = 'x'")
-        intruder.commit()
-        intruder.close()
+        meddle(path, column)
         assert read(middleware, cookie) == {}
         assert events.count("corrupt") == 1
 
@@ -324,10 +327,7 @@ def test_a_time_that_is_none_is_a_corrupt_record(path: Path, column: str) -> Non
 def test_a_version_that_is_a_text_is_written_over(path: Path) -> None:
     with SQLiteStore(path) as store:
         store.create(KEY, record(), NOW)
-        intruder = sqlite3.connect(path)
-        intruder.execute("UPDATE sessions SET version = 'x'")
-        intruder.commit()
-        intruder.close()
+        meddle(path, "version")
         loaded = store.load(KEY, NOW)
         assert loaded is not None
         assert store.replace(KEY, record(b"more"), loaded.version, NOW) is Outcome.SAVED
