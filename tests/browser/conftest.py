@@ -54,7 +54,7 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     yield demo.address
     demo.end()
     # Nothing that the browser sends may make the server raise, warn or complain.
-    assert demo.errors.read_text() == ""
+    assert demo.complaints() == ""
 
 
 class Complaints:
@@ -103,7 +103,7 @@ def shop_of_ann(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> 
     demo = Demo(tmp_path_factory.mktemp("demo"), "--port", "0")
     yield demo.address, ann_at(demo.address, chromium)
     demo.end()
-    assert demo.errors.read_text() == ""
+    assert demo.complaints() == ""
 
 
 @pytest.fixture

@@ -46,6 +46,10 @@ class Demo:
         output, _ = self.process.communicate(timeout=20)
         return self.process.returncode, output
 
+    def complaints(self) -> str:
+        """Return what the server wrote to stderr, but for what it says where a browser wanted something at the end."""
+        return re.sub(r"WARNING waitress: Canceling \d+ pending task\(s\)\n", "", self.errors.read_text())
+
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
@@ -68,7 +72,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     yield demo
     demo.end()
     # No test here may make the server raise, warn or complain, whatever it sends.
-    assert demo.errors.read_text() == ""
+    assert demo.complaints() == ""
 
 
 @pytest.fixture
