@@ -102,9 +102,12 @@ class Exchange:
             if status[:1] == "5":
                 if session._outage_raised:
                     raise session._unavailable()
-            elif draft is not None and not self._save(draft) and draft.refresh_due and not is_public(headers):
-                # In a response that shared caches may keep, a refresh is put off to the next request.
-                saving.refresh(draft)
+            elif draft is not None:
+                # Who only reads has nothing to save, and nothing to be looked through for changes.
+                due = draft.values.unsettled or draft.next_bearer is not None
+                if not (due and self._save(draft)) and draft.refresh_due and not is_public(headers):
+                    # In a response that shared caches may keep, a refresh is put off to the next request.
+                    saving.refresh(draft)
             if draft is not None and draft.cookie_due is not None:
                 self._decide_cookie(draft)
             # In no local variable: if the server refuses them, error reporters would show the cookie.

@@ -15,15 +15,21 @@ from wsgi_session.codec import IMMUTABLE, Packed, check_key, new_packer, pack, s
 class Values:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
-    __slots__ = ("_base", "_cleared", "_cleared_own", "_current", "_insisted", "_objects", "changed", "stored")
+    __slots__ = (
+        "_base", "_cleared_own", "_current", "_insisted", "_objects", "changed", "cleared", "stored", "unsettled",
+    )  # fmt: skip
 
     def __init__(self, stored: Packed) -> None:
         #: As loaded, or as last saved.
         self.stored = stored
         #: What this request wrote: packed bytes, or ``None`` for a key it deleted.
         self.changed: dict[str | bytes, bytes | None] = {}
-        # Whether this request dropped all that is stored; and the package's own keys with it.
-        self._cleared = self._cleared_own = False
+        #: Whether this request drops all that is stored, also what it has not seen.
+        self.cleared = False
+        # And the package's own keys with it.
+        self._cleared_own = False
+        #: Whether there may be anything to save: something was written, or handed out that can change inside.
+        self.unsettled = False
         # What counts as changed also where it is what is stored: see insist().
         self._insisted: tuple[str | bytes, ...] = ()
         # What this request sees: `_base` with its changes. The same dict until the first of them.
@@ -50,6 +56,8 @@ class Values:
         if key in objects:
             return objects[key]
         value = objects[key] = unpack(self._current[key])
+        if type(value) not in IMMUTABLE:
+            self.unsettled = True
         return value
 
     def peek(self, key: str | bytes) -> Any:
@@ -85,13 +93,14 @@ class Values:
 
     def _put_all(self, fresh: Packed, items: dict[str, Any]) -> None:
         """Put the values of ``items`` that are packed in ``fresh``."""
+        self.unsettled = True
         base = self._base
         if self._current is base:
             self._current = base | fresh
         else:
             self._current.update(fresh)
         self._objects.update(items if len(fresh) == len(items) else {key: items[key] for key in items if key in fresh})
-        if self._cleared or not base:
+        if self.cleared or not base:
             self.changed.update(fresh)
             return
         for key, packed in fresh.items():
@@ -123,15 +132,10 @@ class Values:
         """Drop every key stored by the time of the save; ``own``: the package's own ones too."""
         kept: Packed = {} if own else {key: packed for key, packed in self._current.items() if type(key) is bytes}
         self.changed = {key: packed for key, packed in self.changed.items() if type(key) is bytes and not own}
-        self._cleared = True
+        self.cleared = self.unsettled = True
         self._cleared_own |= own
         self._current = kept
         self._objects = {}
-
-    @property
-    def cleared(self) -> bool:
-        """Whether this request drops all that is stored, also what it has not seen."""
-        return self._cleared
 
     def collect(self) -> bool:
         """Find the changes inside what was handed out; return whether anything is to be saved.
@@ -153,13 +157,13 @@ class Values:
                 # Once more, with every type in it checked.
                 self._write(key, pack(value, str(key)))
                 current = self._current
-        return bool(self.changed) or (self._cleared and self._clears())
+        return bool(self.changed) or (self.cleared and self._clears())
 
     def applied_to(self, base: Packed) -> Packed:
         """Return ``base`` with this request's changes on top; call :meth:`collect` first."""
         if base is self._base:
             return self._current
-        if not self._cleared:
+        if not self.cleared:
             result = base.copy()
         elif self._cleared_own:
             result = {}
@@ -188,7 +192,7 @@ class Values:
                     del self._objects[key]
         self.stored = self._base = self._current = stored
         self.changed = {}
-        self._cleared = self._cleared_own = False
+        self.cleared = self._cleared_own = False
         self._insisted = ()
 
     def snapshot(self) -> dict[str, Any]:
@@ -200,13 +204,14 @@ class Values:
         return any(self._cleared_own or type(key) is str for key in self.stored)
 
     def _write(self, key: str | bytes, packed: bytes | None) -> None:
+        self.unsettled = True
         if self._current is self._base:
             self._current = self._base.copy()
         if packed is None:
             self._current.pop(key, None)
         else:
             self._current[key] = packed
-        cleared = self._cleared and (self._cleared_own or type(key) is str)
+        cleared = self.cleared and (self._cleared_own or type(key) is str)
         if (None if cleared else self._base.get(key)) == packed and key not in self._insisted:
             self.changed.pop(key, None)
         else:

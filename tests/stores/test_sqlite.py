@@ -185,6 +185,22 @@ def test_with_sweep_off_it_asks_for_none_and_sweeps_when_told(path: Path) -> Non
         assert store.sweep(1000, NOW + SWEEP_GRACE + 2) == SWEEP_EVERY
 
 
+def test_a_connection_that_waits_in_the_pool_keeps_no_checkpoint_from_the_log(path: Path) -> None:
+    key, other = b"k" * 32, b"o" * 32
+    with SQLiteStore(path) as store, SQLiteStore(path, pool_size=1) as writer:
+        writer.create(key, record(expires=NOW + 100), NOW)
+        assert store.load(key, NOW) is not None
+        assert store.load(other, NOW) is None
+        assert store.of_owner(b"nobody", NOW) == []
+        assert store.touch(key, NOW + 1, NOW + 101, NOW)
+        writer.create(other, record(expires=NOW + 100), NOW)
+        connection = writer._pool.take()
+        # 0: it had to wait for nobody.
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+        writer._pool.give(connection)
+        assert path.with_name(path.name + "-wal").stat().st_size == 0
+
+
 def test_a_sweep_of_large_records_takes_them_in_smaller_batches(path: Path) -> None:
     with SQLiteStore(path) as store:
         for number in range(9):

@@ -8,6 +8,7 @@ import sqlite3
 import time
 
 from wsgi_session.errors import ConfigError
+from wsgi_session.stores.pool import Connection
 
 #: "wses", in the file's header: this database is ours.
 APPLICATION_ID = 0x77736573
@@ -46,7 +47,7 @@ _SCHEMA = (
 )
 
 
-def open_database(path: str, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
+def open_database(path: str, synchronous: str, busy_timeout: float) -> Connection:
     """Open a connection that can write, making file and schema if they are not there.
 
     Raises ``ConfigError`` for a file that is not ours, ``sqlite3.Error`` and ``OSError`` for what may pass.
@@ -56,7 +57,9 @@ def open_database(path: str, synchronous: str, busy_timeout: float) -> sqlite3.C
     # read-only too, which would outlast the cause.
     if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, "the file is read-only", path)
-    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=busy_timeout, isolation_level=None, check_same_thread=False, factory=Connection
+    )
     try:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
