@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import queue
 import signal
@@ -17,8 +18,9 @@ from types import FrameType
 import pytest
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import MemoryStore, Record, SQLiteStore
+from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks
 from wsgi_session.stores import pool as pool_module
+from wsgi_session.stores.forks import ProcessId, new_mark
 from wsgi_session.stores.pool import Pool
 from wsgi_session.testing.clock import FakeClock
 
@@ -235,14 +237,52 @@ def fork(body: Callable[[], bool], system_call: Callable[[], int] | None = None)
     return status_of(child)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SQLiteStore]:
+def c_fork() -> int:
+    return int(ctypes.PyDLL(None).fork())
+
+
+@pytest.fixture(params=["page", "process id"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SQLiteStore]:
+    """A store that knows a fork by the best means there is, and by those that every system has."""
+    if request.param == "process id":
+        monkeypatch.setattr(pool_module, "new_mark", ProcessId)
     with SQLiteStore(tmp_path / "sessions.db") as store:
         yield store
 
 
 def healthy(store: SQLiteStore) -> bool:
     return store._run("PRAGMA integrity_check", (), sqlite3.Cursor.fetchall) == [("ok",)]
+
+
+@needs_fork
+@pytest.mark.parametrize("system_call", [None, c_fork], ids=["Python forks", "C forks"])
+@pytest.mark.parametrize("make", [new_mark, ProcessId])
+def test_a_mark_holds_in_this_process_and_in_no_child(
+    make: Callable[[], forks.Mark], system_call: Callable[[], int] | None
+) -> None:
+    mark = make()
+    assert mark[0]
+
+    def child() -> bool:
+        own = make()
+        return not mark[0] and bool(own[0]) and fork(lambda: not mark[0] and not own[0], system_call) == 0
+
+    assert fork(child, system_call) == 0
+    assert mark[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: no pages that are wiped on fork")
+def test_the_process_id_stands_in_where_the_kernel_wipes_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not isinstance(new_mark(), ProcessId)
+    with monkeypatch.context() as old_kernel:
+        old_kernel.setattr(forks, "WIPE_ON_FORK", forks.NO_ADVICE)
+        assert isinstance(new_mark(), ProcessId)
+    with monkeypatch.context() as emulator:
+        emulator.setattr(forks, "NO_ADVICE", mmap.MADV_NORMAL)
+        assert isinstance(new_mark(), ProcessId)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(sys, "platform", "darwin")
+        assert isinstance(new_mark(), ProcessId)
 
 
 @needs_fork
@@ -347,7 +387,7 @@ def test_a_fork_that_python_does_not_know_of_is_noticed(store: SQLiteStore) -> N
         grandchild = fork(lambda: store.load(b"before", NOW) is not None)
         return works and grandchild == 0 and inherited._idle == [connection] and not is_closed(connection)
 
-    assert fork(child, ctypes.PyDLL(None).fork) == 0
+    assert fork(child, c_fork) == 0
     assert inherited._idle == [connection]
     assert store.load(b"before", NOW) is not None
 
@@ -368,7 +408,7 @@ def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
         memory.create(b"after", record(), NOW)
         return not complaints and fork(lambda: store.load(b"before", NOW) is not None) == 0
 
-    assert fork(child, ctypes.PyDLL(None).fork) == 0
+    assert fork(child, c_fork) == 0
 
 
 def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(store: SQLiteStore) -> None:
@@ -376,7 +416,7 @@ def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(
     store.create(b"before", record(), NOW)
     inherited = store._pool
     (connection,) = inherited._idle
-    inherited.pid = os.getppid()
+    inherited.mark = b"\0"
     assert store.load(b"before", NOW) is not None
     assert store._pool is not inherited
     assert store._pool._inherited is inherited

@@ -14,6 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores.forks import new_mark
 
 #: How long a fork waits for the operations that other threads are in the middle of.
 FORK_PATIENCE = 1.0
@@ -41,6 +42,8 @@ class Pool:
         self, connect: Callable[[], Connection], size: int, timeout: float, inherited: Pool | None = None
     ) -> None:
         self.pid = os.getpid()
+        #: Item 0 is false in a child that inherited this pool.
+        self.mark = new_mark()
         self.heirs: dict[int, Pool] = {}
         # Of the process that forked us. Referenced for ever: closing one would drop that process's POSIX locks.
         self._inherited = inherited

@@ -197,8 +197,8 @@ class SQLiteStore(Store):
 
     def _run(self, sql: str, parameters: tuple[object, ...], read: Callable[[sqlite3.Cursor], _Result]) -> _Result:
         pool = self._pool
-        # Asked of the system every time (0.1 us): a server that forks in C tells Python nothing.
-        if pool.pid != os.getpid():
+        if not pool.mark[0]:
+            # A child, of which a server that forks in C has told Python nothing.
             pool = self._succeed(pool, inherited=pool)
         while pool.heirs:
             # Whoever was slow to see its connection fail has put back the successor of that time, long closed.
