@@ -67,10 +67,10 @@ class Bare:
 
     def __init__(self, path: Path) -> None:
         self.connection = sqlite3.connect(path, isolation_level=None)
-        settings = "journal_mode = wal", "synchronous = normal", f"wal_autocheckpoint = {CHECKPOINT}"
-        for setting in (*settings, f"cache_size = -{CACHE}"):
+        for setting in ("journal_mode = wal", "synchronous = normal", f"wal_autocheckpoint = {CHECKPOINT}"):
             self.connection.execute(f"PRAGMA {setting}")
         self.connection.execute("CREATE TABLE sessions (key BLOB PRIMARY KEY, data BLOB, expires REAL)")
+        self.connection.execute(f"PRAGMA cache_size = -{CACHE}")
 
     def create(self, number: int) -> None:
         row = (key(number), os.urandom(DATA), NOW + DAY)

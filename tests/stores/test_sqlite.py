@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import stat
 import statistics
@@ -183,6 +184,26 @@ def test_with_sweep_off_it_asks_for_none_and_sweeps_when_told(path: Path) -> Non
             store.create(b"%d" % number, record(expires=NOW + 1), NOW)
         assert not store.sweep_due
         assert store.sweep(1000, NOW + SWEEP_GRACE + 2) == SWEEP_EVERY
+
+
+@pytest.mark.skipif(not os.access("/proc/self/io", os.R_OK), reason="platform: nobody counts what a process reads")
+@pytest.mark.parametrize("opened", ["with the file it made", "with a file that was there"])
+def test_what_the_log_can_hold_is_read_from_the_file_once(path: Path, opened: str) -> None:
+    def read() -> int:
+        return int(re.findall(r"rchar: (\d+)", Path("/proc/self/io").read_text())[0])
+
+    keys = [b"%032d" % number for number in range(256)]
+    with SQLiteStore(path) as maker, SQLiteStore(path) as second:
+        for key in keys:
+            maker.create(key, record(bytes(20_000), expires=NOW + 100), NOW)
+        store = maker if opened == "with the file it made" else second
+        for key in keys:
+            store.load(key, NOW)
+        once = read()
+        for key in keys:
+            store.load(key, NOW)
+        twice = read()
+    assert twice - once < 256 * 1000
 
 
 def test_a_connection_that_waits_in_the_pool_keeps_no_checkpoint_from_the_log(path: Path) -> None:

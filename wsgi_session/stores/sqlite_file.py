@@ -62,10 +62,11 @@ def open_database(path: str, synchronous: str, busy_timeout: float) -> Connectio
     )
     try:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
-        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
-        connection.execute(f"PRAGMA cache_size = -{CACHE}")
         if not _is_ours(connection, path):
             _make_schema(connection, path, busy_timeout)
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
+        # Last: making the schema brings SQLite's own size back (and leaves the PRAGMA's answer as it was).
+        connection.execute(f"PRAGMA cache_size = -{CACHE}")
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
