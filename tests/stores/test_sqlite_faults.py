@@ -244,6 +244,22 @@ def test_a_corrupt_file_is_an_outage_until_it_is_restored(path: Path) -> None:
         is_well(store)
 
 
+def test_a_text_that_is_none_locks_nobody_out_and_keeps_nobody_in(path: Path) -> None:
+    """What a disk makes of a handle when it flips a bit."""
+    with SQLiteStore(path) as store:
+        kept = record()._replace(owner=b"ann")
+        store.create(KEY, kept, NOW)
+        meddler = sqlite3.connect(path, isolation_level=None)
+        meddler.execute("UPDATE sessions SET handle = CAST(x'48ff' AS TEXT)")
+        meddler.close()
+        found = store.load(KEY, NOW)
+        assert found == kept._replace(handle="H\ufffd")
+        assert store.of_owner(b"ann", NOW) == list(store.scan(NOW)) == [(KEY, found)]
+        assert store.replace(KEY, found._replace(version=b"w" * 16), found.version, NOW) is Outcome.SAVED
+        assert store.delete(KEY)
+        is_well(store)
+
+
 def test_a_file_that_is_replaced_by_something_else_while_we_run_is_an_outage(path: Path) -> None:
     with SQLiteStore(path) as store:
         store.create(KEY, record(), NOW)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import attrgetter
 from typing import TypeVar
 
@@ -66,6 +67,8 @@ _Result = TypeVar("_Result")
 # For short parameters, on the way of every request: sqlite3 looks for adapters of bytes, and finds none, in 0.3 us each
 # time; a bytearray it binds as it is.
 _blob = bytearray
+# Takes longer than `str` does: only where that has failed once.
+_LENIENT = partial(str, encoding="utf-8", errors="replace")
 _one: Callable[[sqlite3.Cursor], tuple[object, ...] | None] = sqlite3.Cursor.fetchone
 _rows = sqlite3.Cursor.fetchall
 _changed: Callable[[sqlite3.Cursor], int] = attrgetter("rowcount")
@@ -106,6 +109,7 @@ class SQLiteStore(Store):
         self._sweeps = sweep
         self._creates = 0
         self._identity: tuple[int, int] | None = None
+        self._text: Callable[..., str] = str
         self._pool = Pool(self._connect, pool_size, busy_timeout)
         if os.path.exists(self.path):
             self._check_file()
@@ -208,6 +212,11 @@ class SQLiteStore(Store):
             result = read(connection.run(sql, parameters))
         except sqlite3.Error as error:
             pool.discard(connection)
+            if "decode" in str(error) and self._text is str:
+                # A text that is none: the disk's fault, or somebody's with the file. It locks nobody out.
+                self._text = _LENIENT
+                self._succeed(pool)
+                return self._run(sql, parameters, read)
             if "locked" not in str(error):
                 # The file may be another one by the time that it works again: nothing opened before is used then.
                 self._succeed(pool)
@@ -223,6 +232,7 @@ class SQLiteStore(Store):
             connection = open_database(self.path, self._synchronous, self._busy_timeout)
         except (sqlite3.Error, OSError, ConfigError) as error:
             raise self._unavailable(error) from error
+        connection.text_factory = self._text
         if self._identity is None:
             # Only the first one says: a later one may have opened another file than those that are in the pool.
             self._identity = identity(self.path)
