@@ -212,7 +212,7 @@ class SQLiteStore(Store):
             result = read(connection.run(sql, parameters))
         except sqlite3.Error as error:
             pool.discard(connection)
-            if "decode" in str(error) and self._text is str:
+            if "decode" in str(error) and connection.text_factory is str:
                 # A text that is none: the disk's fault, or somebody's with the file. It locks nobody out.
                 self._text = _LENIENT
                 self._succeed(pool)
