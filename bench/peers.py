@@ -179,7 +179,7 @@ class OursCookie(Ours):
 class Beaker(Contender):
     """Beaker's ``SessionMiddleware``, signed, saved by ``session.save()`` where something was written.
 
-    Told to give the cookie that the others give: HttpOnly, and for 30 days. Its own default is neither.
+    Told to give a cookie as the others do: HttpOnly, and for a month. Its own default is neither.
     """
 
     def __init__(self, folder: Path) -> None:

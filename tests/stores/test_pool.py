@@ -294,6 +294,32 @@ def test_no_connection_is_open_while_the_process_forks(store: SQLiteStore) -> No
 
 
 @needs_fork
+def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "FORK_PATIENCE", 10.0)
+    store.create(b"before", record(), NOW)
+    inherited = store._pool
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            assert store.load(b"before", NOW) is not None
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        statuses = [fork(lambda: inherited._open == 0) for _ in range(5)]
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert statuses == [0] * 5
+    assert store._pool is inherited
+
+
+@needs_fork
 def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteStore) -> None:
     store.ping()
     stop = threading.Event()

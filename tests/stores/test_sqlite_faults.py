@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import shutil
@@ -257,6 +258,29 @@ def test_a_text_that_is_none_locks_nobody_out_and_keeps_nobody_in(path: Path) ->
         assert store.of_owner(b"ann", NOW) == list(store.scan(NOW)) == [(KEY, found)]
         assert store.replace(KEY, found._replace(version=b"w" * 16), found.version, NOW) is Outcome.SAVED
         assert store.delete(KEY)
+        is_well(store)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="platform: nobody counts what a process has open")
+def test_an_answer_that_cannot_be_read_leaves_nothing_of_the_file_open(path: Path) -> None:
+    """SQLite keeps a closed connection open while a statement of it is: no fork, no checkpoint would know of it."""
+
+    def unreadable(raw: bytes) -> str:
+        raise KeyboardInterrupt
+
+    with SQLiteStore(path) as store:
+        store.create(KEY, record(), NOW)
+        (connection,) = store._pool._idle
+        connection.text_factory = unreadable
+        gc.disable()  # What is left to the collector is left for long.
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                store.load(KEY, NOW)
+            descriptors = [os.path.join("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+            opened = [os.readlink(name) for name in descriptors if os.path.islink(name)]
+        finally:
+            gc.enable()
+        assert [name for name in opened if name.startswith(str(path))] == []
         is_well(store)
 
 

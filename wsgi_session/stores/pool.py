@@ -11,24 +11,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any
 
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.forks import new_mark
 
 #: How long a fork waits for the operations that other threads are in the middle of.
 FORK_PATIENCE = 1.0
-
-
-class Connection(sqlite3.Connection):
-    """A connection with one cursor for all that it is asked: to make another each time takes 0.3 us.
-
-    Every answer is read to its end, so that no statement which is under way keeps a checkpoint from the log.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.run = self.cursor().execute
 
 
 class Pool:
@@ -39,7 +27,7 @@ class Pool:
     """
 
     def __init__(
-        self, connect: Callable[[], Connection], size: int, timeout: float, inherited: Pool | None = None
+        self, connect: Callable[[], sqlite3.Connection], size: int, timeout: float, inherited: Pool | None = None
     ) -> None:
         self.pid = os.getpid()
         #: Item 0 is false in a child that inherited this pool.
@@ -51,28 +39,28 @@ class Pool:
         self._size = size
         self._timeout = timeout
         # Taken from and given to without the lock: pop and append of a list are atomic.
-        self._idle: list[Connection] = []
+        self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._open = 0
         # Who stands in line. Each gets a connection, or None: leave to open one.
-        self._line: deque[SimpleQueue[Connection | None]] = deque()
-        self._closed = False
+        self._line: deque[SimpleQueue[sqlite3.Connection | None]] = deque()
+        self._closed = self._frozen = False
         _pools[id(self)] = self
 
-    def take(self) -> Connection:
+    def take(self) -> sqlite3.Connection:
         """Return a connection that is nobody else's until ``give`` or ``discard``."""
         try:
             return self._idle.pop()
         except IndexError:
             return self._open_or_wait()
 
-    def give(self, connection: Connection) -> None:
+    def give(self, connection: sqlite3.Connection) -> None:
         """Take back a connection that has done its work."""
         self._idle.append(connection)
-        if self._line or self._closed:
-            self._settle()
+        if self._line or self._closed or self._frozen:
+            self._settle()  # Frozen: there this thread waits for the thaw, and does not take the connection again.
 
-    def discard(self, connection: Connection) -> None:
+    def discard(self, connection: sqlite3.Connection) -> None:
         """Take back a connection that raised: it is closed, and its transaction, if any, rolled back."""
         connection.close()
         self._leave()
@@ -86,13 +74,13 @@ class Pool:
                 self._line.popleft().put(None)
         self._settle()
 
-    def _open_or_wait(self) -> Connection:
+    def _open_or_wait(self) -> sqlite3.Connection:
         with self._lock:
             if self._open < self._size:
                 self._open += 1
                 place = None
             else:
-                place = SimpleQueue[Connection | None]()
+                place = SimpleQueue[sqlite3.Connection | None]()
                 self._line.append(place)
         if place is not None:
             self._settle()  # One may have come back just before we stood in line.
@@ -107,7 +95,7 @@ class Pool:
             self._leave()
             raise
 
-    def _wait(self, place: SimpleQueue[Connection | None]) -> Connection | None:
+    def _wait(self, place: SimpleQueue[sqlite3.Connection | None]) -> sqlite3.Connection | None:
         try:
             return place.get(timeout=self._timeout)
         except BaseException as error:
@@ -158,6 +146,7 @@ class Pool:
         connections of its own. So none is open at that moment, but for one that is busy for longer than we wait.
         """
         self._lock.acquire()
+        self._frozen = True
         patience = time.monotonic() + FORK_PATIENCE
         while self._open and time.monotonic() < patience:
             try:
@@ -167,6 +156,7 @@ class Pool:
                 time.sleep(0.001)
 
     def thaw(self) -> None:
+        self._frozen = False
         self._lock.release()
 
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record
-from wsgi_session.stores.pool import Connection, Pool
+from wsgi_session.stores.pool import Pool
 from wsgi_session.stores.sqlite_file import APPLICATION_ID, identity, open_database
 
 # A sweep's DELETE takes no more at once, so that it holds the write lock for less than 50 ms: 200 records dirty up to
@@ -209,7 +209,7 @@ class SQLiteStore(Store):
             pool = self._pool = pool.heirs[pool.pid]
         connection = pool.take()
         try:
-            result = read(connection.run(sql, parameters))
+            result = read(connection.execute(sql, parameters))
         except sqlite3.Error as error:
             pool.discard(connection)
             if "decode" in str(error) and connection.text_factory is str:
@@ -227,7 +227,7 @@ class SQLiteStore(Store):
         pool.give(connection)
         return result
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> sqlite3.Connection:
         try:
             connection = open_database(self.path, self._synchronous, self._busy_timeout)
         except (sqlite3.Error, OSError, ConfigError) as error:

@@ -8,7 +8,6 @@ import sqlite3
 import time
 
 from wsgi_session.errors import ConfigError
-from wsgi_session.stores.pool import Connection
 
 #: "wses", in the file's header: this database is ours.
 APPLICATION_ID = 0x77736573
@@ -47,7 +46,7 @@ _SCHEMA = (
 )
 
 
-def open_database(path: str, synchronous: str, busy_timeout: float) -> Connection:
+def open_database(path: str, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
     """Open a connection that can write, making file and schema if they are not there.
 
     Raises ``ConfigError`` for a file that is not ours, ``sqlite3.Error`` and ``OSError`` for what may pass.
@@ -57,15 +56,13 @@ def open_database(path: str, synchronous: str, busy_timeout: float) -> Connectio
     # read-only too, which would outlast the cause.
     if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, "the file is read-only", path)
-    connection = sqlite3.connect(
-        path, timeout=busy_timeout, isolation_level=None, check_same_thread=False, factory=Connection
-    )
+    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         if not _is_ours(connection, path):
             _make_schema(connection, path, busy_timeout)
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
-        # Last: making the schema brings SQLite's own size back (and leaves the PRAGMA's answer as it was).
+        # After the page size, by which SQLite makes pages of KiB: before it, half of them are lost.
         connection.execute(f"PRAGMA cache_size = -{CACHE}")
     except BaseException as error:
         connection.close()
