@@ -57,7 +57,8 @@ class Settings:
 
     def touch_due(self, record: Record, now: float) -> bool:
         """Whether activity on ``record`` has to be noted now."""
-        return now - record.touched >= self.interval(record.idle)
+        age = now - record.touched
+        return age >= self.touch_interval or (record.idle is not None and age >= self.interval(record.idle))
 
     def interval(self, idle: float | None) -> float:
         """Return how often activity is noted at most, in seconds; ``idle`` is the record's own timeout."""

@@ -60,6 +60,10 @@ class Exchange:
                 chunks = chain(list(_first(iterator)), iterator)
             if not self._committed:
                 self._commit()
+            if chunks is body and type(body) is list and not self._cookies and not self._late:
+                # As _outgoing() has it: what most requests come to.
+                self.session._phase = CLOSED
+                return body
         except StoreUnavailable as error:
             _close_in_outage(body)
             return self._answer_unavailable(error)

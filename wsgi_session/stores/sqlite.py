@@ -116,7 +116,11 @@ class SQLiteStore(Store):
 
     def load(self, key: bytes, now: float) -> Record | None:
         row = self._run(_LOAD, (_blob(key), now), _one)
-        return None if row is None else _record(row)
+        if row is None:
+            return None
+        # As _record() does: every request comes here.
+        data, version, handle, created, touched, expires, owner, persistent, idle, namespace = row
+        return make_record((data, version, handle, created, touched, expires, owner, persistent == 1, idle, namespace))
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         self._notice_another_file()
