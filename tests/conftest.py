@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 
 import hypothesis
 import pytest
 
 from tests.leaks import Watch, watching
+
+# Who is started in the background (`... &` in a script) ignores Ctrl-C, and so does whatever he starts. Tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Set by ``.ci/run``, which installs all that the tests need: there a skip is a failure, unless its reason begins with
 #: "platform:" (this interpreter or operating system cannot run it) or "elsewhere:" (another tox environment runs it).
