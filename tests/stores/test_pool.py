@@ -12,6 +12,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -237,6 +238,26 @@ def fork(body: Callable[[], bool], system_call: Callable[[], int] | None = None)
     return status_of(child)
 
 
+@contextmanager
+def in_three_threads(work: Callable[[], object]) -> Iterator[None]:
+    """Do it again and again, without a pause, for as long as the block lasts."""
+    stop = threading.Event()
+
+    def repeat() -> None:
+        while not stop.is_set():
+            work()
+
+    threads = [threading.Thread(target=repeat) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
 def c_fork() -> int:
     return int(ctypes.PyDLL(None).fork())
 
@@ -300,21 +321,12 @@ def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
     monkeypatch.setattr(pool_module, "FORK_PATIENCE", 10.0)
     store.create(b"before", record(), NOW)
     inherited = store._pool
-    stop = threading.Event()
 
     def read() -> None:
-        while not stop.is_set():
-            assert store.load(b"before", NOW) is not None
+        assert store.load(b"before", NOW) is not None
 
-    threads = [threading.Thread(target=read) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
+    with in_three_threads(read):
         statuses = [fork(lambda: inherited._open == 0) for _ in range(5)]
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
     assert statuses == [0] * 5
     assert store._pool is inherited
 
@@ -322,14 +334,12 @@ def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
 @needs_fork
 def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteStore) -> None:
     store.ping()
-    stop = threading.Event()
     written: list[bytes] = []
 
     def write() -> None:
-        while not stop.is_set():
-            key = os.urandom(32)
-            store.create(key, record(), NOW)
-            written.append(key)
+        key = os.urandom(32)
+        store.create(key, record(), NOW)
+        written.append(key)
 
     def child(number: int) -> bool:
         for step in range(20):
@@ -337,15 +347,8 @@ def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteSt
         store.close()
         return True
 
-    threads = [threading.Thread(target=write) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    try:
+    with in_three_threads(write):
         statuses = [fork(lambda number=number: child(number)) for number in range(6)]  # type: ignore[misc]
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
     assert statuses == [0] * 6
     assert store.count(NOW) == 6 * 20 + len(written)
     assert healthy(store)

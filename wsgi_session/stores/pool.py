@@ -168,7 +168,7 @@ _forking = threading.Lock()
 def _before_fork() -> None:
     _forking.acquire()
     pools = [reference() for reference in _pools.valuerefs()]
-    _frozen.extend(pool for pool in pools if pool is not None and pool.pid == os.getpid())
+    _frozen.extend(pool for pool in pools if pool is not None and pool.mark[0])
     for pool in _frozen:
         pool.freeze()
 

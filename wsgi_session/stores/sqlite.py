@@ -12,7 +12,7 @@ from typing import TypeVar
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record
 from wsgi_session.stores.pool import Pool
-from wsgi_session.stores.sqlite_file import APPLICATION_ID, identity, open_database
+from wsgi_session.stores.sqlite_file import APPLICATION_ID, absolute, identity, open_database
 
 # A sweep's DELETE takes no more at once, so that it holds the write lock for less than 50 ms: 200 records dirty up to
 # 600 pages, in about 7 ms.
@@ -96,7 +96,7 @@ class SQLiteStore(Store):
         sweep: bool = True,
     ) -> None:
         #: The file, absolute.
-        self.path = _absolute(path)
+        self.path = absolute(path)
         if synchronous not in ("normal", "full"):
             raise ConfigError(f"synchronous={synchronous!r}: give 'normal' or 'full'")
         if not 0 < busy_timeout <= 3600:
@@ -118,7 +118,7 @@ class SQLiteStore(Store):
         row = self._run(_LOAD, (_blob(key), now), _one)
         if row is None:
             return None
-        # As _record() does: every request comes here.
+        # As _record() does, without the call (0.2 us): every request comes here.
         data, version, handle, created, touched, expires, owner, persistent, idle, namespace = row
         return make_record((data, version, handle, created, touched, expires, owner, persistent == 1, idle, namespace))
 
@@ -272,25 +272,6 @@ class SQLiteStore(Store):
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         # Of all that SQLite reports, only a failing disk leaves open whether a write was kept.
         return StoreUnavailable(f"SQLite store {self.path}: {error}", answer_lost="disk I/O" in str(error))
-
-
-def _absolute(path: str | os.PathLike[str]) -> str:
-    given = os.fspath(path)
-    if not given or given == ":memory:":
-        raise ConfigError(f"path={given!r}: an SQLite store needs a file; for sessions in memory write memory://")
-    try:
-        absolute = os.path.abspath(given)
-        possible = b"\0" not in os.fsencode(absolute)
-    except ValueError:  # A lone surrogate.
-        possible = False
-    if not possible:
-        raise ConfigError(f"path={given!r}: no file can have that name")
-    directory = os.path.dirname(absolute)
-    if not os.path.isdir(directory):
-        raise ConfigError(f"path={given!r}: the directory {directory} does not exist: create it first")
-    if os.path.isdir(absolute):
-        raise ConfigError(f"path={given!r}: {absolute} is a directory: give the path of a file in it")
-    return absolute
 
 
 def _record(row: tuple[object, ...] | list[object]) -> Record:

@@ -46,6 +46,26 @@ _SCHEMA = (
 )
 
 
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return ``path`` as it is from everywhere, or raise ``ConfigError`` if no file can be made or opened there."""
+    given = os.fspath(path)
+    if not given or given == ":memory:":
+        raise ConfigError(f"path={given!r}: an SQLite store needs a file; for sessions in memory write memory://")
+    try:
+        absolute = os.path.abspath(given)
+        possible = b"\0" not in os.fsencode(absolute)
+    except ValueError:  # A lone surrogate.
+        possible = False
+    if not possible:
+        raise ConfigError(f"path={given!r}: no file can have that name")
+    directory = os.path.dirname(absolute)
+    if not os.path.isdir(directory):
+        raise ConfigError(f"path={given!r}: the directory {directory} does not exist: create it first")
+    if os.path.isdir(absolute):
+        raise ConfigError(f"path={given!r}: {absolute} is a directory: give the path of a file in it")
+    return absolute
+
+
 def open_database(path: str, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
     """Open a connection that can write, making file and schema if they are not there.
 
