@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from wsgi_session.errors import KeyExists
-from wsgi_session.stores import MemoryStore, Outcome, Record, Store
+from wsgi_session.stores import MemoryStore, Outcome, Record, Store, memory
 from wsgi_session.testing import harness
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
@@ -252,19 +252,40 @@ class LosingRotate(MemoryStore):
 class DeafDelete(MemoryStore):
     """Always says that something was there."""
 
-    def delete(self, key: bytes) -> bool:
-        super().delete(key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        super().delete(key, version)
         return True
 
 
 class TombstoneDelete(MemoryStore):
     """A logout that crosses a rotation removes its mark, and never learns that it missed."""
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         stored = self.load(key, 0.0)
         if stored is not None and not stored.handle:
             force(self, key, handle="no tombstone")
+        return super().delete(key, version)
+
+
+class VersionlessDelete(MemoryStore):
+    """Removes whatever is there, also where it was told which version to remove."""
+
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         return super().delete(key)
+
+
+class LookThenDelete(MemoryStore):
+    """Compares the version, and deletes in a second step."""
+
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        if version is None:
+            return super().delete(key)
+        stored = self.load(key, 0.0)
+        if stored is None or stored.version != version:
+            return False
+        pause()
+        with memory._lock:
+            return self._remove(key)
 
 
 class TextKeys(MemoryStore):
@@ -276,8 +297,8 @@ class TextKeys(MemoryStore):
     def create(self, key: bytes, record: Record, now: float) -> None:
         super().create(key.lower(), record, now)
 
-    def delete(self, key: bytes) -> bool:
-        return super().delete(key.lower())
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return super().delete(key.lower(), version)
 
 
 class WholeSeconds(MemoryStore):
@@ -409,6 +430,8 @@ BROKEN = {
     LosingRotate: "rotate_onto_a_live_record_is_refused",
     DeafDelete: "delete_removes_now_and_says_whether",
     TombstoneDelete: "delete_leaves_a_tombstone",
+    VersionlessDelete: "delete_of_a_version_removes_no_other",
+    LookThenDelete: "of_a_save_and_a_delete_of_the_version_before_one_succeeds",
     TextKeys: "keys_are_compared_as_bytes",
     WholeSeconds: "what_was_created_comes_back_field_by_field",
     NumbersForBooleans: "what_was_created_comes_back_field_by_field_in_its_type",
@@ -460,8 +483,8 @@ class Minimal(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return self._inner.touch(key, touched, expires, now)
 
-    def delete(self, key: bytes) -> bool:
-        return self._inner.delete(key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return self._inner.delete(key, version)
 
     def ping(self) -> None:
         self._inner.ping()

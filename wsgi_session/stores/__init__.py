@@ -125,11 +125,12 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def delete(self, key: bytes) -> bool:
-        """Remove the record under ``key``, now. True if one was there, alive or dead.
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        """Remove the record under ``key``, alive or dead, in one step. True if one was there and is gone now.
 
-        A tombstone is left where it is: False. So a logout that crosses a rotation learns that it missed, and looks for
-        the session where it is now.
+        Without ``version``, whatever its version is; but a tombstone is left where it is: False. So a logout that
+        crosses a rotation learns that it missed, and looks for the session where it is now. With ``version``, the
+        record is removed only if it has that version, a tombstone too; else it is left as it is: False.
         """
 
     @abstractmethod

@@ -133,10 +133,12 @@ class MemoryStore(Store):
             kept.move_to_end(key)
             return True
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         with _lock:
-            anonymous = self._anonymous.get(key)
-            if anonymous is not None and not anonymous.handle:
+            stored = self._owned.get(key) or self._anonymous.get(key)
+            if stored is None:
+                return False
+            if not stored.handle if version is None else stored.version != version:
                 return False
             return self._remove(key)
 

@@ -113,8 +113,8 @@ class RedisStore(Store):
             self._index.extend(result, key, now, expires)
         return bool(result != GONE)
 
-    def delete(self, key: bytes) -> bool:
-        result = self._run(DELETE, self._prefix + key, self._inside)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        result = self._run(DELETE, self._prefix + key, version or b"", self._inside)
         if self._index is not None and isinstance(result, bytes):
             self._index.strike(result, key)
         return bool(result != GONE)

@@ -18,6 +18,7 @@ from wsgi_session.stores.redis_scripts import (
     AGAIN,
     CONFLICT,
     CREATE,
+    DELETE,
     DONE,
     ENLIST,
     EXISTS,
@@ -25,7 +26,6 @@ from wsgi_session.stores.redis_scripts import (
     HEAL,
     MOVE,
     OWNER,
-    UNDO,
     YOUNG,
 )
 
@@ -75,7 +75,7 @@ class Index:
                 # Both steps had been taken before, and since then somebody has ended the session.
                 result = GONE
             if result in (GONE, CONFLICT):
-                self._run(UNDO, after, record.version)
+                self._run(DELETE, after, record.version, b"")
         except StoreUnavailable as error:
             error.answer_lost = True  # There are two records now. The same call, made again, brings it to an end.
             raise

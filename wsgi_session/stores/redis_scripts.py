@@ -163,11 +163,15 @@ return result(owner(there))
     *_WRITER,
 )
 
-#: Key; prefix.
+#: Key; the version that it must have, or nothing, prefix.
 DELETE = _script(
     """
 local key, there = KEYS[1], head(KEYS[1])
-if there and tombstone(there) then return 0 end
+if ARGV[1] ~= '' then
+  if not there or version(there) ~= ARGV[1] then return 0 end
+elseif there and tombstone(there) then
+  return 0
+end
 if redis.call('DEL', key) == 0 then return 0 end
 strike(owner(there), key)
 return result(owner(there))
@@ -239,16 +243,6 @@ return result(owner(there))
 """,
     _RECORD,
     _OWNER,
-)
-
-#: Key; version. Takes back what half a rotation has created.
-UNDO = _script(
-    """
-local there = head(KEYS[1])
-if there and version(there) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
-""",
-    _RECORD,
 )
 
 #: Index; key, times (now, expires).

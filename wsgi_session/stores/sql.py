@@ -108,8 +108,10 @@ class SQLStore(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return self._database.write(self._statements.touch, (touched, expires, key, now)) > 0
 
-    def delete(self, key: bytes) -> bool:
-        return self._database.write(self._statements.delete, (key,)) > 0
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        if version is None:
+            return self._database.write(self._statements.delete, (key,)) > 0
+        return self._database.write(self._statements.delete_version, (key, version)) > 0
 
     def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
         rows = self._database.read(self._statements.of_owner, (owner, now), _rows)

@@ -107,6 +107,10 @@ class Statements:
         )  # fmt: skip
         #: key
         self.delete = compiled(table.delete().where(here, real), "key")
+        #: key, version
+        self.delete_version = compiled(
+            table.delete().where(here, column.version == _given(table, "version")), "key", "version"
+        )
         #: owner, now
         self.of_owner = compiled(
             select(column.key, *fields)

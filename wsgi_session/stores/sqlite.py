@@ -50,6 +50,7 @@ _TOUCH = """
     UPDATE sessions SET touched = max(touched, ?), expires = max(expires, ?)
     WHERE key = ? AND expires > ? AND handle <> ''"""
 _DELETE = "DELETE FROM sessions WHERE key = ? AND handle <> ''"
+_DELETE_VERSION = "DELETE FROM sessions WHERE key = ? AND version = ?"
 _OF_OWNER = f"SELECT key, {_FIELDS} FROM sessions WHERE owner = ? AND expires > ? ORDER BY created"  # noqa: S608 - constants
 _COUNT = "SELECT count(*) FROM sessions WHERE expires > ? AND handle <> ''"
 _COUNT_NAMESPACE = f"{_COUNT} AND namespace = ?"
@@ -160,9 +161,11 @@ class SQLiteStore(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return self._run(_TOUCH, (touched, expires, key, now), _changed) > 0
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         self._notice_another_file()
-        return self._run(_DELETE, (key,), _changed) > 0
+        if version is None:
+            return self._run(_DELETE, (key,), _changed) > 0
+        return self._run(_DELETE_VERSION, (key, version), _changed) > 0
 
     def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
         return [(key, _record(row)) for key, *row in self._run(_OF_OWNER, (owner, now), _rows)]

@@ -126,6 +126,24 @@ class RacePromises(StoreHarness):
             equal(deleted, True, "delete of a live record")
             self.finds(key, None, f"load after delete, beside replace ({outcome}) and touch ({touched})")
 
+    def test_of_a_save_and_a_delete_of_the_version_before_one_succeeds(self) -> None:
+        other = self.another_handle()
+        for _ in range(ROUNDS // 2):
+            key = new_key()
+            record = self.created(key, owner=OWNER)
+            write = self.changed(record)
+
+            def replace(key: bytes = key, record: Record = record, write: Record = write) -> object:
+                return other.replace(key, write, record.version, self.clock())
+
+            def delete(key: bytes = key, record: Record = record) -> object:
+                return self.store.delete(key, record.version)
+
+            outcome, deleted = at_once([replace, delete])
+            wanted = (Outcome.GONE, True) if deleted else (Outcome.SAVED, False)
+            equal((outcome, deleted), wanted, "outcome of replace, answer of delete of the version before it")
+            self.finds(key, None if deleted else write, f"load after {outcome}")
+
     def test_of_a_touch_and_a_save_both_are_kept(self) -> None:
         other = self.another_handle()
         for _ in range(ROUNDS):
