@@ -71,7 +71,7 @@ class MigratingStore(Store):
             return outcome
         # It may not have moved yet, or be moving.
         loaded = self.load(key, now)
-        if loaded is None:
+        if loaded is None or not loaded.handle:
             return Outcome.GONE
         if loaded.version == version:
             return self._new.replace(key, record, version, now)
