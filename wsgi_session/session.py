@@ -184,7 +184,7 @@ class Session(DraftMapping):
         """What ``login()`` does; ``idle_timeout`` in seconds."""
         self._writing(cookie=True).log_in(user, persistent=remember, idle=idle_timeout)
 
-    def _csrf_matches(self, token: str) -> bool:
+    def _csrf_matches(self, token: object) -> bool:
         draft = self._draft or self._look()
         # The token that the browser holds: a form that was under way during a login still logs in.
         return draft.bearer is not None and tokens.csrf_matches(draft.bearer.token, token)

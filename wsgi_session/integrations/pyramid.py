@@ -28,6 +28,7 @@ from zope.interface import implementer
 from wsgi_session.draft import Draft
 from wsgi_session.exchange import Exchange, StartResponse
 from wsgi_session.flash import find_messages, put_message
+from wsgi_session.hidden import hidden
 from wsgi_session.mapping import DraftMapping
 from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.redirects import LoginRedirect
@@ -232,6 +233,12 @@ class CSRFStoragePolicy:
     def new_csrf_token(self, request: Any) -> str:
         return str(request.session.new_csrf_token())
 
-    def check_csrf_token(self, request: Any, supplied_token: str) -> bool:
-        """Whether the token is this session's. One without a session has none: asking makes nothing stored."""
-        return _session_of(request, self._middleware)._csrf_matches(supplied_token)
+    def check_csrf_token(self, request: Any, supplied_token: object) -> bool:
+        """Whether the token is this session's: anything that is not text (a file part) is not.
+
+        A visitor without a session has no token, and asking stores nothing.
+        """
+        given = hidden(supplied_token) if isinstance(supplied_token, str) else None
+        # In an outage the look raises, and error reporters show the local variables.
+        del supplied_token
+        return _session_of(request, self._middleware)._csrf_matches(given)
