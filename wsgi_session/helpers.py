@@ -19,7 +19,7 @@ def get_session(request: object, key: str = "session") -> Session:
     """
     session = session_of(request, key)
     if not isinstance(session, Session):
-        raise missing(key, session)
+        raise missing(request, key, session)
     return session
 
 
