@@ -116,8 +116,6 @@ class Draft:
         if self._is_somebody_elses(owner):
             # CVE-2014-0482: what belonged to one user is none of the next one's business.
             self.values.clear(own=True)
-        # Of two logins at once, the second one's session has none of what is stored: not the same user either.
-        self.values.insist("user", OWNER)
         self.values.put("user", user, packed)
         self.values.put(OWNER, owner, pack(owner, "user"))
         self.next_bearer = self.next_bearer or self.backend.draw()

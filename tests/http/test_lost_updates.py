@@ -75,6 +75,49 @@ def test_a_clear_of_what_looked_empty_deletes_what_is_stored_by_then(browser: Br
     assert browser.do(read).result == {}
 
 
+def assign_equal(session: Session) -> None:
+    session["a"] = session["a"]
+
+
+def update_equal(session: Session) -> None:
+    session.update(a=1)
+
+
+def change_and_change_back(session: Session) -> None:
+    session["cart"].append("pie")
+    session.copy()  # The change has been seen by then.
+    session["cart"].pop()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "then"),
+    [
+        (assign_equal, put(a=2), {"a": 1, "cart": ["bun"], "b": 2}),
+        (update_equal, put(a=2), {"a": 1, "cart": ["bun"], "b": 2}),
+        (assign_equal, lambda session: session.pop("a"), {"a": 1, "cart": ["bun"], "b": 2}),
+        (change_and_change_back, put(cart=[]), {"a": 1, "cart": ["bun"], "b": 2}),
+        (lambda session: session.setdefault("a", 9), lambda session: session.pop("a"), {"a": 1, "cart": ["bun"], "b": 2}),
+        (lambda session: session.setdefault("a", 9), put(a=2), {"a": 2, "cart": ["bun"], "b": 2}),
+    ],
+)  # fmt: skip
+def test_an_equal_assignment_is_part_of_what_a_request_saves(
+    visitor: Browser, first: Change, second: Change, then: dict[str, Any]
+) -> None:
+    overlap(visitor, lambda session: (first(session), session.update(b=2)), second)
+    assert visitor.do(read).result == then
+
+
+@pytest.mark.parametrize("change", [assign_equal, update_equal, change_and_change_back])
+def test_a_request_whose_every_assignment_was_equal_writes_nothing(
+    site: Site, visitor: Browser, change: Change
+) -> None:
+    """So its order among overlapping requests is that of a request that only read."""
+    site.forget()
+    overlap(visitor, change, put(a=2, cart=[]))
+    assert site.calls.counts() == {"load": 2, "replace": 1}
+    assert visitor.do(read).result == {"a": 2, "cart": []}
+
+
 @pytest.mark.parametrize("order", ["before", "after"])
 def test_a_change_counts_whether_the_other_request_came_before_or_after_it(visitor: Browser, order: str) -> None:
     def slow(session: Session) -> None:
