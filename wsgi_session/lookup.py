@@ -48,9 +48,10 @@ def session_of(request: object, key: str) -> Any:
 def user_in(session: Any) -> Mapping[str, Any] | None:
     """Return the logged-in user for a look: not handed out, so that nothing is packed again at commit.
 
-    Having a session is not being logged in (CVE-2023-48309): only a non-empty mapping under ``user`` is.
+    Having a session is not being logged in (CVE-2023-48309): only a non-empty mapping under ``user`` is, or a login of
+    the framework that the session is integrated with.
     """
-    return logged_in(session._peek("user") if isinstance(session, Session) else session.get("user"))
+    return session._current_user() if isinstance(session, Session) else logged_in(session.get("user"))
 
 
 def missing(request: object, key: str, found: object) -> SessionMissing:
