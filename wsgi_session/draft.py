@@ -10,11 +10,13 @@ from wsgi_session.codec import CorruptData, pack
 from wsgi_session.errors import ConfigError
 from wsgi_session.owner import owner_of
 from wsgi_session.records import Login, touched_times
-from wsgi_session.stores import Record
+from wsgi_session.stores import SWEEP_GRACE, Record
 from wsgi_session.values import Values
 
 #: The record key of the owner's readable form; what the store files by is a hash of it.
 OWNER = b"owner"
+#: The keys that a login writes.
+LOGIN_KEYS = ("user", OWNER)
 
 
 class Draft:
@@ -30,11 +32,15 @@ class Draft:
     lost: str | None = None
     # The session that could not be read: it is left as it is, unless it is to end.
     _unread: tuple[Bearer | None, Record | None] = (None, None)
+    # What the request brought, where that opens nothing (any more).
+    _presented: Bearer | None = None
 
     def __init__(self, backend: Backend, now: float, loaded: Loaded) -> None:
         self.backend = backend
         self.loaded_at = now
         self.state, self.bearer, self.record, packed = loaded
+        if self.state == "unknown":
+            self._presented, self.bearer = self.bearer, None
         self.values = Values(packed)
         # In every instance what every request asks for, which is the faster: the rest has its default on the class.
         #: Whether this request counts as activity.
@@ -93,7 +99,31 @@ class Draft:
         record, bearer = self.record, self.bearer
         if record is None or bearer is None:
             return False
-        return not bearer.current or (self.touching and self.backend.settings.touch_due(record, self.loaded_at))
+        settings = self.backend.settings
+        return not bearer.current or (self.touching and settings.touch_due(record, settings.clock()))
+
+    # Until when.
+
+    def judged_at(self, now: float) -> float:
+        """Return the time by which the store is to judge whether the session is alive.
+
+        What was live when the request looked is live for that request: see :meth:`is_over` for how long.
+        """
+        return now if now < self._ends() else self.loaded_at
+
+    def is_over(self, now: float) -> bool:
+        """Whether the session ended under this request: by the absolute limit, or an hour ago by the idle timeout.
+
+        A store that sweeps keeps a dead record for an hour (Redis: five minutes), so that a slow request can save it.
+        """
+        record, absolute = self.record, self.backend.settings.absolute
+        assert record is not None
+        return now >= self._ends() + SWEEP_GRACE or (absolute is not None and now >= record.created + absolute)
+
+    def _ends(self) -> float:
+        record = self.record
+        assert record is not None
+        return min(record.expires, self.backend.settings.expires(record.touched, record.created, record.idle))
 
     # Changes.
 
@@ -157,12 +187,22 @@ class Draft:
             if record is not None and bearer is not None:
                 self.backend.delete(bearer, record, self.backend.settings.clock())
                 self.backend.settings.events(event, handle=record.handle)
+        self.forget_presented()
         self._forget()
         if self.dead:
             # The browser has been given another cookie by now: removing it would log the visitor out of that one.
             return
         self.state = "destroyed"
         self.cookie_due = False
+
+    def forget_presented(self) -> None:
+        """Delete what the store may still have under a token that opened nothing when the request looked.
+
+        Without this a slow request that looked while that session was alive would save it after this logout or login.
+        """
+        if self._presented is not None:
+            self.backend.forget(self._presented)
+            self._presented = None
 
     def corrupt(self) -> None:
         """A value cannot be read: the session is unknown, what this request wrote goes into a new one."""

@@ -94,6 +94,9 @@ class SealedBackend:
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
         """Nothing to do: the removal of the cookie is all there is to end."""
 
+    def forget(self, bearer: Bearer) -> None:
+        """Nothing to do: as for :meth:`delete`."""
+
     def set_cookies(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> list[str]:
         """Return the Set-Cookie values that put the session into the browser, and take stale pieces out of it."""
         assert bearer.record is not None

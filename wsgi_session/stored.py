@@ -58,18 +58,18 @@ class StoreBackend:
         """Return what the store has for ``bearer``, judged by the current settings."""
         record = self.store.load(bearer.key, now)
         if record is None:
-            return "unknown", None, None, {}
+            return "unknown", bearer, None, {}
         # All at once: each by its name takes as long as all of them.
         data, _, handle, created, touched, expires, _, _, idle, _ = record
         if not handle:
             return "rotated", bearer, None, {}
         try:
             if now >= expires or now >= self.settings.expires(touched, created, idle):
-                return "unknown", None, None, {}
+                return "unknown", bearer, None, {}
             return "live", bearer, record, split(data)
         except (CorruptData, TypeError):  # A time that is none: SQLite keeps a text in any column.
             self.settings.events("corrupt", handle=handle)
-            return "unknown", None, None, {}
+            return "unknown", bearer, None, {}
 
     def draw(self) -> Bearer:
         """Return a bearer that nobody has yet."""
@@ -124,6 +124,10 @@ class StoreBackend:
             end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
         else:
             self._follow(bearer.key, record.handle, now)
+
+    def forget(self, bearer: Bearer) -> None:
+        """Delete the record of a token that opened nothing, if the store still has it: dead, or unreadable."""
+        self.store.delete(bearer.key)
 
     @property
     def sweep_due(self) -> bool:

@@ -1,6 +1,6 @@
 """A session's values: undecoded until they are read, and what this request changed of them.
 
-Nothing here talks to a store. A save puts the keys that this request assigned or deleted on top of whatever is stored by
+Nothing here talks to a store. A save puts the keys that this request assigned or deleted on top of what is stored by
 then (:meth:`Values.applied_to`). An assignment equal to what was loaded counts as well: the base may have changed under
 it, or be another record altogether. Only a request whose every assignment was equal has nothing to save.
 """
@@ -111,6 +111,11 @@ class Values:
         self._write(key, packed)
         self._objects[key] = value
 
+    def put_packed(self, key: str | bytes, packed: bytes | None) -> None:
+        """Put what ``packed`` stands for under ``key``, or remove the key for ``None``."""
+        self._objects.pop(key, None)
+        self._write(key, packed)
+
     def keep_default(self, key: str) -> None:
         """Put what is under ``key`` back if it is missing from what the save meets: ``setdefault`` found it there.
 
@@ -160,10 +165,7 @@ class Values:
         if self.cleared:
             return bool(self.changed) or self._clears()
         base = self._base
-        for key, packed in self.changed.items():
-            if base.get(key) != packed:
-                return True
-        return False
+        return any(base.get(key) != packed for key, packed in self.changed.items())
 
     def applied_to(self, base: Packed) -> Packed:
         """Return ``base`` with this request's changes on top; call :meth:`collect` first."""
