@@ -9,6 +9,9 @@ The settings are SessionMiddleware's options after ``wsgi_session.``, as text (s
 as objects; ``validate``, ``on_event`` and ``clock`` may be dotted names. The middleware itself, for its administrator's
 view, is ``request.registry["wsgi_session"]``.
 
+Pyramid's ``remember`` and ``forget`` over the session are logins and logouts: see
+:mod:`wsgi_session.integrations.pyramid_logins`.
+
 The middleware stands around all of Pyramid, tweens, response callbacks and exception views included: an execution
 policy, around whichever one is configured, is the one place where an include can put it. So all that the middleware
 promises holds, for streaming answers too, and the helpers take a Pyramid request.
@@ -26,9 +29,10 @@ from pyramid.router import default_execution_policy
 from zope.interface import implementer
 
 from wsgi_session.draft import Draft
-from wsgi_session.exchange import Exchange, StartResponse
+from wsgi_session.exchange import StartResponse
 from wsgi_session.flash import find_messages, put_message
 from wsgi_session.hidden import hidden
+from wsgi_session.integrations.pyramid_logins import USERID_KEY, exchange_watching
 from wsgi_session.mapping import DraftMapping
 from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.redirects import LoginRedirect
@@ -51,7 +55,10 @@ _OBJECTS = ("validate", "on_event", "clock")
 def includeme(config: Any) -> None:
     """Put the middleware around the application, and make ``request.session`` its session."""
     pyramid = _Pyramid()
-    middleware = SessionMiddleware.from_config(pyramid, _settings(config), PREFIX)
+    settings = _settings(config)
+    exchange = exchange_watching(settings.pop(PREFIX + "userid_key", USERID_KEY))
+    middleware = SessionMiddleware.from_config(pyramid, settings, PREFIX)
+    middleware._exchange = exchange
     registry = config.registry
     registry[REGISTRY_KEY] = middleware
 
@@ -112,7 +119,7 @@ def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
         answer.extend((status, headers))
         return lambda data: None
 
-    exchange = Exchange(middleware._backend, request.environ, start_response)
+    exchange = middleware._exchange(middleware._backend, request.environ, start_response)
     request.environ[middleware._environ_key] = exchange.session
 
     def save(request: Any, response: Any) -> None:
@@ -200,6 +207,15 @@ class PyramidSession(DraftMapping):
         return self.get_csrf_token()
 
     # The rest.
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._session[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._session[key]
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        self._session.update(other, **more)
 
     def destroy(self) -> None:
         self._session.destroy()
