@@ -52,9 +52,9 @@ def new_policy(config: Any) -> None:
 
 
 def old_policy(config: Any) -> None:
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         config.set_authorization_policy(ACLAuthorizationPolicy())
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="deprecated"):
         config.set_authentication_policy(
             SessionAuthenticationPolicy(callback=lambda userid, request: [] if userid in USERS else None)
         )

@@ -74,7 +74,7 @@ def _session() -> Session | None:
 
 def _log_in(app: Flask, **told: Any) -> None:
     if (session := _session()) is not None:
-        file_login(session._writing(cookie=True), session[_USER_ID])
+        file_login(session._writing(cookie=True), session[_USER_ID], _USER_ID)
 
 
 def _remember(app: Flask, **told: Any) -> None:

@@ -31,7 +31,7 @@ class RememberingSession(Session):
     def __setitem__(self, key: str, value: Any) -> None:
         super().__setitem__(key, value)
         if key == self.userid_key:
-            file_login(self._writing(cookie=True), value)
+            file_login(self._writing(cookie=True), value, key)
 
     def __delitem__(self, key: str) -> None:
         super().__delitem__(key)
