@@ -134,7 +134,8 @@ def test_a_duration_that_no_clock_could_count_is_refused(value: Any) -> None:
 
 def settings(**changes: Any) -> Settings:
     base: dict[str, Any] = {
-        "environ_key": "session", "namespace": "sid", "persistent": True, "idle": HOUR, "absolute": 10 * HOUR,
+        "environ_key": "session", "namespace": "sid", "cookie_path": "/", "outage_page": None, "persistent": True,
+        "idle": HOUR, "absolute": 10 * HOUR,
         "touch_interval": HOUR / 30, "max_size": 100, "anonymous_in_outage": False, "validate": None,
         "events": Events(None), "clock": lambda: 0.0,
     }  # fmt: skip

@@ -65,6 +65,7 @@ WRONG: dict[str, list[Any]] = {
     "max_size": [0, -1, 1.5, "1MB", None, True],
     "on_store_error": ["", "ignore", None, True],
     "validate": ["mine:check", 5, False],
+    "outage_page": ["<h1>Later</h1>", 5, False],
     "on_event": ["mine:count", 5, False],
     "clock": [None, 5, "time.time"],
 }
@@ -147,10 +148,11 @@ def test_environ_key_is_where_the_session_is() -> None:
 )
 def test_the_cookie_is_as_the_options_say(options: dict[str, Any], scheme: str, expected: str) -> None:
     site = Site(clock=FakeClock(), **options)
-    site.visit(write, make_environ(**{"wsgi.url_scheme": scheme}))
+    request = {"wsgi.url_scheme": scheme, "SCRIPT_NAME": "", "PATH_INFO": options.get("cookie_path", "/")}
+    site.visit(write, make_environ(**request))
     (cookie,) = set_cookies(site)
     assert re.fullmatch(expected, cookie), cookie
-    assert site.visit(lambda environ: session_in(environ)["a"], make_environ(**{"wsgi.url_scheme": scheme})) == 1
+    assert site.visit(lambda environ: session_in(environ)["a"], make_environ(**request)) == 1
 
 
 @pytest.mark.parametrize(("secure", "scheme"), [("auto", "https"), (True, "http")])
@@ -366,6 +368,16 @@ def test_two_middlewares_at_one_key_are_refused_by_both_names() -> None:
     outer = SessionMiddleware(inner, secret=SECRET, store=MemoryStore(), cookie_name="outer")
     with pytest.raises(ConfigError, match=r"cookie_name='outer'.*cookie_name='inner'.*another environ_key"):
         outer(make_environ(), lambda *args: print)
+
+
+@pytest.mark.parametrize("environ_key", ["session", "other"])
+def test_two_middlewares_with_one_cookie_name_are_refused_whatever_their_keys(environ_key: str) -> None:
+    """They would overwrite each other's cookie for ever."""
+    inner = wrap(environ_key=environ_key)
+    outer = SessionMiddleware(inner, secret=SECRET, store=MemoryStore())
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"cookie_name='sid'.*another cookie_name"):
+            outer(make_environ(), lambda *args: print)
 
 
 def test_two_middlewares_at_two_keys_both_serve() -> None:

@@ -36,6 +36,8 @@ class Settings:
     environ_key: str
     #: The cookie's name as configured, without the prefix it gets over https.
     namespace: str
+    #: The requests that a browser sends the cookie with.
+    cookie_path: str
     persistent: bool
     idle: float
     absolute: float | None
@@ -44,6 +46,8 @@ class Settings:
     #: An outage shows as an empty read-only session, not as a 503.
     anonymous_in_outage: bool
     validate: Callable[[Any], bool] | None
+    #: The application's page for an outage, a WSGI application.
+    outage_page: Callable[..., Any] | None
     events: Events
     clock: Callable[[], float]
 
@@ -248,6 +252,7 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "touch_interval": _optional_duration,
     "max_size": _bytes,
     "on_store_error": _text,
+    "outage_page": _no_text,
     "validate": _no_text,
     "on_event": _no_text,
     "clock": _no_text,

@@ -106,6 +106,14 @@ class SchemeCookies:
         return self.http
 
 
+def path_covers(cookie_path: str, environ: Mapping[str, Any]) -> bool:
+    """Whether a browser sends a cookie of this path with a request such as this one (RFC 6265, 5.1.4)."""
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if not path.startswith(cookie_path):
+        return False
+    return cookie_path.endswith("/") or path[len(cookie_path) :][:1] in ("", "/")
+
+
 def check_cookie_options(
     name: object, path: object, domain: object, secure: object, samesite: object, partitioned: object
 ) -> None:

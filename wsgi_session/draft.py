@@ -6,9 +6,9 @@ from typing import Any
 
 from wsgi_session import tokens
 from wsgi_session.backend import Backend, Bearer, Loaded
-from wsgi_session.codec import CorruptData, pack
+from wsgi_session.codec import CorruptData, Packed, pack, unpack
 from wsgi_session.errors import ConfigError
-from wsgi_session.owner import owner_of
+from wsgi_session.owner import logged_in, owner_of
 from wsgi_session.records import Login, touched_times
 from wsgi_session.stores import SWEEP_GRACE, Record
 from wsgi_session.values import Values
@@ -28,6 +28,8 @@ class Draft:
     remember: bool | None = None
     #: The keys that say who logged in: with the login they belong to the commit.
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
+    #: Whether the request is outside of ``cookie_path``: a new session's cookie would not come back.
+    outside = False
     #: The handle of the session that ended elsewhere.
     lost: str | None = None
     # The session that could not be read: it is left as it is, unless it is to end.
@@ -127,6 +129,11 @@ class Draft:
 
     # Changes.
 
+    def keep_nothing(self, *, unless: bool) -> None:
+        """Make no session for this request, not by a login either: it is outside of ``cookie_path``."""
+        if not unless:
+            self.outside = self.dead = True
+
     def rotate(self) -> None:
         """Take a new token with the save. Nothing to do while there is none yet."""
         if self.record is not None and self.next_bearer is None:
@@ -158,7 +165,7 @@ class Draft:
         )
         if persistent is not None:
             self.remember = None
-        self.dead = False
+        self.dead = self.outside
 
     def _is_somebody_elses(self, owner: str) -> bool:
         if self.login is not None and self.login.owner != owner:
@@ -180,6 +187,22 @@ class Draft:
         except ConfigError:
             # One without a name: whose it is filed under counts, if it is filed.
             return not self.owned
+
+    def tell_unfiled_user(self, packed: Packed, record: Record) -> None:
+        """Say that what is being saved has a user put there by hand: the administrator's view does not find it."""
+        given = packed.get("user")
+        if given is None or given == self.values.stored.get("user") or self.backend.stateless:
+            return
+        user = logged_in(unpack(given))
+        if user is None:
+            return
+        try:
+            filed = record.owner == tokens.owner_key(record.namespace, owner_of(user))
+        except ConfigError:
+            filed = record.owner is not None
+        if not filed:
+            advice = "call login(request, user): sessions.of(), revoke() and revoke_all() do not find this session"
+            self.backend.settings.events("unfiled_user", handle=record.handle, advice=advice)
 
     def destroy(self, event: str = "destroyed") -> None:
         """Delete the record, now, and forget all that was to be saved."""

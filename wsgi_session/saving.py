@@ -33,8 +33,8 @@ def save(draft: Draft) -> bool:
     now = draft.backend.settings.clock()
     if draft.record is None:
         if draft.dead:
-            if changed:
-                _drop(draft)
+            if changed or draft.outside:
+                drop(draft)
             return True
         if not (changed or draft.wanted or draft.login is not None):
             return False
@@ -51,7 +51,7 @@ def save(draft: Draft) -> bool:
         # Two logins at once from one token: the second carries only what its own request wrote.
         _create(draft, draft.values.applied_to, now)
     elif changed:
-        _drop(draft)
+        drop(draft)
     return True
 
 
@@ -60,7 +60,7 @@ def drop_changes(draft: Draft) -> bool:
     changed = draft.values.collect()
     if changed:
         draft.lost = draft.handle
-        _drop(draft)
+        drop(draft)
     return changed
 
 
@@ -201,6 +201,8 @@ def _try(draft: Draft, merge: Merge, version: bytes, now: float, moment: float, 
     moved = record.persistent and record.expires > before.expires
     if rotating or moved or not bearer.current or draft.backend.stateless:
         draft.cookie_due = True
+    if draft.login is None:
+        draft.tell_unfiled_user(packed, record)
     if rotating:
         _adopt(draft, packed, record, bearer)
         settings.events("rotated", handle=record.handle)
@@ -225,6 +227,8 @@ def _create(draft: Draft, merge: Merge, now: float) -> None:
         draft.forget_presented()
     bearer = draft.backend.create(draft.next_bearer or draft.backend.draw(), record, now)
     draft.cookie_due = True
+    if draft.login is None:
+        draft.tell_unfiled_user(packed, record)
     _adopt(draft, packed, record, bearer)
     settings.events("created", handle=record.handle)
 
@@ -261,11 +265,18 @@ def _end(draft: Draft) -> None:
     draft.dead = draft.login is None
 
 
-def _drop(draft: Draft) -> None:
-    keys = sorted(key for key in draft.values.changed if isinstance(key, str))
-    draft.backend.settings.events("dropped", handle=draft.lost, keys=keys)
+def drop(draft: Draft) -> None:
+    """Forget what this request wrote, and say so in an event that names the keys."""
+    events = draft.backend.settings.events
+    if draft.outside:
+        events.once("outside_path", advice="no session is kept for a request outside of cookie_path: set another one")
+    else:
+        keys = sorted(key for key in draft.values.changed if isinstance(key, str))
+        events("dropped", handle=draft.lost, keys=keys)
     draft.values.changed = {}
 
 
 def _gone(draft: Draft) -> SessionGone:
+    if draft.outside:
+        return SessionGone("this request is outside of cookie_path: no session is kept for it.")
     return SessionGone("the session has ended: nothing was saved. Ask the visitor to log in again.", handle=draft.lost)

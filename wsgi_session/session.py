@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from wsgi_session import saving, tokens
 from wsgi_session.codec import CorruptData
+from wsgi_session.cookies import path_covers
 from wsgi_session.draft import OWNER, Draft
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.flash import Flash, find_flashes, put_flash
@@ -236,6 +237,8 @@ class Session(DraftMapping):
         now = settings.clock()
         try:
             draft = self._draft = Draft(backend, now, backend.load(self._environ, now))
+            if draft.record is None and settings.cookie_path != "/":
+                draft.keep_nothing(unless=path_covers(settings.cookie_path, self._environ))
             if settings.validate is not None and draft.record is not None:
                 self._validate(draft, settings.validate)
         except StoreUnavailable as error:

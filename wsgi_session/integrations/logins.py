@@ -35,7 +35,7 @@ def file_login(draft: Draft, user_id: object, user_id_key: str) -> None:
         idle=None,
     )
     # A request that came with the token from before a login gets a session of its own by another login.
-    draft.dead = False
+    draft.dead = draft.outside
 
 
 def end_login(session: Session) -> None:

@@ -6,7 +6,7 @@
     config.include("wsgi_session.integrations.pyramid")
 
 The settings are SessionMiddleware's options after ``wsgi_session.``, as text (see ``SessionMiddleware.from_config``) or
-as objects; ``validate``, ``on_event`` and ``clock`` may be dotted names. The middleware itself, for its administrator's
+as objects; ``validate``, ``on_event``, ``clock`` and ``outage_page`` may be dotted names. The middleware itself, for its administrator's
 view, is ``request.registry["wsgi_session"]``.
 
 Pyramid's ``remember`` and ``forget`` over the session are logins and logouts: see
@@ -49,7 +49,7 @@ PREFIX = "wsgi_session."
 REGISTRY_KEY = "wsgi_session"
 _ROUTER = "wsgi_session.router"
 # Options that are Python objects: in an ini file, the dotted names of such.
-_OBJECTS = ("validate", "on_event", "clock")
+_OBJECTS = ("validate", "on_event", "clock", "outage_page")
 
 
 def includeme(config: Any) -> None:
