@@ -15,8 +15,6 @@ from wsgi_session.values import Values
 
 #: The record key of the owner's readable form; what the store files by is a hash of it.
 OWNER = b"owner"
-#: The keys that a login writes.
-LOGIN_KEYS = ("user", OWNER)
 
 
 class Draft:
@@ -28,6 +26,8 @@ class Draft:
     late = False
     #: Whether the cookie is to outlive the browser, where somebody asked for that apart from a login.
     remember: bool | None = None
+    #: The keys that say who logged in: with the login they belong to the commit.
+    login_keys: tuple[str | bytes, ...] = ("user", OWNER)
     #: Whether the request is outside of ``cookie_path``: a new session's cookie would not come back.
     outside = False
     #: The handle of the session that ended elsewhere.

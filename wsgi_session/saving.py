@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from wsgi_session import tokens
 from wsgi_session.backend import Bearer
 from wsgi_session.codec import CorruptData, Packed, check_key, pack, unpack
-from wsgi_session.draft import LOGIN_KEYS, Draft
+from wsgi_session.draft import Draft
 from wsgi_session.errors import SessionGone, StoreUnavailable, Unsupported
 from wsgi_session.records import changed_record, first_record, join_within, login_record, touched_times
 from wsgi_session.stores import Outcome, Record
@@ -98,7 +98,7 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
         )
     results: list[T] = []
     # What the login makes of these keys is not for the record that the visitor has if the request fails.
-    pending: dict[str | bytes, bytes | None] = {} if draft.login is None else dict.fromkeys(LOGIN_KEYS)
+    pending: dict[str | bytes, bytes | None] = {} if draft.login is None else dict.fromkeys(draft.login_keys)
 
     def merge(base: Packed) -> Packed:
         packed = draft.values.applied_to(base)
