@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from base64 import urlsafe_b64decode
 from binascii import b2a_base64
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from itsdangerous import Signer
 #: What a signed token looks like on the wire: 43 characters, a dot, 43 characters.
 SIGNED_LENGTH = 87
 _TOKEN_LENGTH = 43
+_SIGNED = re.compile(r"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{43}", re.ASCII)
 _CSRF_PURPOSE = b"wsgi-session csrf token"
 _CSRF_LENGTH = 86
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -51,6 +53,11 @@ class Tokens:
             if compare_digest(signature(token), given):
                 return token, False
         return None
+
+
+def looks_signed(text: str) -> bool:
+    """Whether ``text`` has the form of a signed token, whatever secret signed it."""
+    return _SIGNED.fullmatch(text) is not None
 
 
 def _signature_with(secret: bytes, namespace: str) -> Callable[[bytes], bytes]:
