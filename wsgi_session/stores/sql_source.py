@@ -97,7 +97,8 @@ def _connect(database: str, name: str, dialect: Dialect, driver: Driver) -> Conn
         raise ConfigError(f"{name}: the driver takes no such URL") from None
     # A traceback that passes through connect() shows what it uses.
     positional = [_hide(value) for value in positional]
-    arguments = {option: _hide(value) for option, value in {**driver.arguments(), **named}.items()}
+    named = {option: _hide(value) for option, value in named.items()}
+    arguments = {**driver.arguments(), **named}
 
     def connect() -> Any:
         return dialect.connect(*positional, **arguments)
