@@ -50,6 +50,7 @@ class StoreBackend:
         if not cookies:
             return "new", None, None, {}
         self.settings.events("tampered", cookies=cookies)
+        self._cookies.warn_of_foreign(map(tokens.looks_signed, self._cookies.of(environ).read(environ["HTTP_COOKIE"])))
         return "tampered", None, None, {}
 
     def look_up(self, bearer: Bearer, now: float) -> Loaded:
