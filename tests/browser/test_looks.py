@@ -69,7 +69,7 @@ def test_nothing_in_a_full_cart_sticks_out_of_its_place(
 ) -> None:
     page = device(shop_of_ann[0], **NARROW)
     put_in_cart(page, *(cookie.name for cookie in SHELF.values()), *["Shortbread"] * 9)
-    for width in (320, 340, 359, 360, 390):
+    for width in (320, 340, 359, 360, 390, 740, 800, 1280):
         page.set_viewport_size({"width": width, "height": 640})
         # How far each text or box goes beyond the content of what it stands in, or into what stands beside it.
         sticking_out = page.evaluate(
