@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
@@ -18,8 +18,9 @@ import click
 
 from wsgi_session.errors import ConfigError, SessionError, StoreUnavailable, Unsupported
 from wsgi_session.keygen import new_secret
-from wsgi_session.stores import Counts, Scans, Store, Sweeps
-from wsgi_session.stores.migrating import copy_all
+from wsgi_session.stores import Counts, MigratingStore, Scans, Store, Sweeps
+from wsgi_session.stores.migrating_urls import inner_urls
+from wsgi_session.stores.moving import move_all
 from wsgi_session.stores.sqlite import SQLiteStore
 from wsgi_session.stores.urls import open_store
 
@@ -69,17 +70,20 @@ def keygen() -> None:
 def init(url: str, sql: bool) -> None:
     """Make the tables that a SQL store needs, unless they are there."""
     with opened(url, may_be_new=True) as store:
-        if not isinstance(store, HasTables):
+        with_tables = [part for part in parts_of(store) if isinstance(part, HasTables)]
+        if not with_tables:
             if sql:
                 raise Unsupported(f"{type(store).__name__} has no tables to be made.", operation="init --sql")
             # No mistake: what sets a site up says the same for every store.
             click.echo(f"ok, {type(store).__name__} needs no tables to be made")
             return
-        if sql:
-            click.echo(store.ddl(), nl=False)
-            return
-        store.init()
-        click.echo("ok, the tables are there")
+        for part in with_tables:
+            if sql:
+                click.echo(part.ddl(), nl=False)
+            else:
+                part.init()
+        if not sql:
+            click.echo("ok, the tables are there")
 
 
 @cli.command()
@@ -101,14 +105,18 @@ def stats(url: str, namespace: str | None) -> None:
     Where the engine cannot count by itself (Redis), every session is looked at.
     """
     with opened(url) as store:
-        if isinstance(store, Counts):
-            live = store.count(time.time(), namespace)
-        elif isinstance(store, Scans):
-            click.echo(f"{type(store).__name__} cannot count: looking at every session.", err=True)
-            live = count_by_scan(store, namespace)
-        else:
-            raise Unsupported(f"{type(store).__name__} cannot count its sessions.", operation="count")
+        live = sum(count_live(part, namespace) for part in parts_of(store))
         click.echo(f"live sessions: {live}")
+
+
+def count_live(store: Store, namespace: str | None) -> int:
+    """Count the live sessions of ``namespace`` (``None``: all)."""
+    if isinstance(store, Counts):
+        return store.count(time.time(), namespace)
+    if isinstance(store, Scans):
+        click.echo(f"{type(store).__name__} cannot count: looking at every session.", err=True)
+        return count_by_scan(store, namespace)
+    raise Unsupported(f"{type(store).__name__} cannot count its sessions.", operation="count")
 
 
 def count_by_scan(store: Scans, namespace: str | None) -> int:
@@ -158,15 +166,15 @@ def sweep(url: str, limit: int | None) -> None:
 def copy(old: str, new: str) -> None:
     """Move every live session from the store OLD to the store NEW.
 
-    For a site that serves from MigratingStore(NEW, OLD) meanwhile: nobody is logged out, and nobody who logs out comes
-    back. Safe to stop: what has moved has moved, and the next run goes on with the rest.
+    For a site all of whose processes serve from migrating://move?old=OLD&new=NEW meanwhile: nobody is logged out, and
+    nobody who logs out comes back. Safe to stop: the next run continues with the sessions that are left.
     """
     with opened(old) as source, opened(new, may_be_new=True) as target:
         moved = 0
         length = source.count(time.time()) if isinstance(source, Counts) else None
         try:
             with click.progressbar(
-                copy_all(source, target, time.time()), length=length, label="Moving sessions", file=sys.stderr
+                move_all(source, target, time.time), length=length, label="Moving sessions", file=sys.stderr
             ) as moves:
                 for has_moved in moves:
                     moved += has_moved
@@ -200,7 +208,10 @@ def opened(url: str, *, may_be_new: bool = False) -> Iterator[Store]:
             check_reachable(store, may_be_new=may_be_new)
             yield store
     except SessionError as error:
-        raise click.ClickException(without_passwords(str(error), url)) from error
+        text = str(error)
+        for given in (url, *inner_urls(url)):
+            text = without_passwords(text, given)
+        raise click.ClickException(text) from error
     except KeyboardInterrupt:
         # click's own answer to it is 1, which is the store's.
         click.echo("Stopped.", err=True)
@@ -219,10 +230,16 @@ def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
         return
     # Opening would make the file, or the tables, as whoever runs the command (root, often), and the site could not use
     # them then.
-    if isinstance(store, SQLiteStore) and not os.path.exists(store.path):
-        raise ConfigError(f"{store.path}: there is no such file. The site makes it with its first session.")
-    if isinstance(store, HasTables):
-        store.make_no_tables()
+    for part in parts_of(store):
+        if isinstance(part, SQLiteStore) and not os.path.exists(part.path):
+            raise ConfigError(f"{part.path}: there is no such file. The site makes it with its first session.")
+        if isinstance(part, HasTables):
+            part.make_no_tables()
+
+
+def parts_of(store: Store) -> Sequence[Store]:
+    """Return the two stores of a MigratingStore, else ``store`` itself."""
+    return store.stores if isinstance(store, MigratingStore) else (store,)
 
 
 def without_passwords(text: str, url: str) -> str:
