@@ -19,6 +19,8 @@ from wsgi_session.stores import MemoryStore, Outcome, Record, Store
 
 #: Seconds until an actor counts as hung.
 PATIENCE = 60.0
+#: The calls that write nothing.
+READS = ("load", "of_owner", "scan")
 _here = threading.local()
 
 
@@ -58,6 +60,18 @@ class Steps:
         going = sorted(self._waiting)
         died = any(line.endswith(" dies") for line in self.log)
         return going + [f"{name} dies" for name in going if self.actors[name].mortal and not died]
+
+    def commute(self, choice: str, other: str) -> bool:
+        """Whether it makes no difference which of two choices comes first."""
+        (name, _, dies), (another, _, also_dies) = choice.partition(" "), other.partition(" ")
+        if name == another or (dies and also_dies):
+            return False
+        if dies or also_dies:
+            return True
+        (store, _, method), (another_store, _, another_method) = (
+            self._waiting[each].partition(".") for each in (name, another)
+        )
+        return store != another_store or (method in READS and another_method in READS)
 
     def take(self, choice: str) -> None:
         name, _, dies = choice.partition(" ")
@@ -174,25 +188,41 @@ def drawn(size: int) -> bytes:
 
 
 def explore(scenario: Scenario, limit: int = 1_000_000) -> int:
-    """Run ``scenario`` in every order; return how many runs that took. ``limit``: of runs, then a failure."""
-    seen: set[object] = set()
-    left: list[list[str]] = [[]]
-    runs = 0
-    while left:
-        runs += 1
-        assert runs <= limit, f"more than {limit} runs"
-        choices = left.pop()
+    """Run ``scenario`` in every order that can make a difference; return how many runs that took, ``limit`` at most.
 
-        def pick(steps: Steps, taken: list[str], choices: list[str] = choices) -> str | None:
+    Two calls that commute (of different stores, or neither of which writes) are tried in one order only: a choice that
+    was tried at a point "sleeps" in the runs of the choices after it, until something happens that it depends on
+    (Godefroid's sleep sets). A point that was reached before is gone on from again only with what slept there then.
+    """
+    # What was slept on at each point, whenever it was reached.
+    slept: dict[object, frozenset[str]] = {}
+    left: list[tuple[list[str], frozenset[str]]] = [([], frozenset())]
+    runs = 0
+    while left and runs < limit:
+        runs += 1
+        choices, asleep = left.pop()
+        sleeping = [asleep]
+
+        def pick(steps: Steps, taken: list[str], choices: list[str] = choices, now: Any = sleeping) -> str | None:
             if len(taken) < len(choices):
                 return choices[len(taken)]
-            state = steps.state()
-            if state in seen:
+            state, sleep = steps.state(), now[0]
+            awake = [choice for choice in steps.choices() if choice not in sleep]
+            if state in slept:
+                awake = [choice for choice in awake if choice in slept[state]]
+                slept[state] &= sleep
+            else:
+                slept[state] = sleep
+            tried = sleep
+            ways = []
+            for choice in awake:
+                ways.append(([*taken, choice], frozenset(other for other in tried if steps.commute(choice, other))))
+                tried |= {choice}
+            if not ways:
                 return None
-            seen.add(state)
-            first, *others = steps.choices()
-            left.extend([*taken, other] for other in others)
-            return first
+            left.extend(ways[:0:-1])
+            now[0] = ways[0][1]
+            return awake[0]
 
         _run(scenario, pick)
     return runs
