@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from wsgi_session.errors import KeyExists
-from wsgi_session.stores import MemoryStore, Outcome, Record, Store, memory
+from wsgi_session.stores import MemoryStore, Outcome, Record, Store, memory, tombstone_of
 from wsgi_session.testing import harness
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
@@ -199,7 +199,52 @@ class TwoStepRotate(MemoryStore):
         pause()
         self.create(new, record, now)
         self.delete(old)
+        self.create(old, tombstone_of(new, record.version, now), now)
         return Outcome.SAVED
+
+
+class GoneThenTombstone(MemoryStore):
+    """Leaves its tombstone in a second step: a request in between is a stranger's."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        outcome = super().rotate(old, new, record, version, now)
+        if outcome is Outcome.SAVED and (left := self.load(old, now)) is not None:
+            self.delete(old, left.version)
+            pause()
+            self.create(old, left, now)
+        return outcome
+
+
+class NoTombstone(MemoryStore):
+    """Leaves nothing under the old key."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        outcome = super().rotate(old, new, record, version, now)
+        if outcome is Outcome.SAVED and (left := self.load(old, now)) is not None:
+            self.delete(old, left.version)
+        return outcome
+
+
+class ShortTombstone(MemoryStore):
+    """Forgets where a session has gone when the clocks of two machines differ."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        outcome = super().rotate(old, new, record, version, now)
+        if outcome is Outcome.SAVED:
+            force(self, old, expires=now + 60)
+        return outcome
+
+
+class WritesTombstones(MemoryStore):
+    """Says conflict where the session has moved, and rotates a tombstone into a session."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        stored = self.load(old, now)
+        if stored is not None and not stored.handle and stored.version == version:
+            self.delete(old, version)
+            self.create(new, record, now)
+            return Outcome.SAVED
+        return super().rotate(old, new, record, version, now)
 
 
 class CopyingRotate(MemoryStore):
@@ -209,7 +254,7 @@ class CopyingRotate(MemoryStore):
         stored = self.load(old, now)
         outcome = super().rotate(old, new, record, version, now)
         if outcome is Outcome.SAVED and stored is not None:
-            self.create(old, stored, now)
+            force(self, old, **stored._asdict())
         return outcome
 
 
@@ -423,6 +468,10 @@ BROKEN = {
     LookThenCreate: "of_many_that_create_one_key_exactly_one_does",
     TimidCreate: "create_takes_the_place_of_a_dead_record",
     TwoStepRotate: "of_many_that_rotate_one_session_exactly_one_does",
+    GoneThenTombstone: "who_loads_during_a_rotation",
+    NoTombstone: "a_tombstone_under_the_old_key_says_where",
+    ShortTombstone: "a_tombstone_under_the_old_key_says_where",
+    WritesTombstones: "a_tombstone_is_never_written_to_nor_rotated",
     CopyingRotate: "rotate_kills_the_old_key",
     OverwritingRotate: "rotate_onto_a_live_record_is_refused",
     KeepingRotate: "rotate_kills_the_old_key_and_takes_every_field",

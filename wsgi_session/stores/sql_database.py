@@ -15,7 +15,7 @@ from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores.sql_connections import Connections
 from wsgi_session.stores.sql_schema import SCHEMA_VERSION, Schema
 from wsgi_session.stores.sql_source import Source
-from wsgi_session.stores.sql_statements import Statement, Statements
+from wsgi_session.stores.sql_statements import Statement, Statements, Transaction
 
 #: How often a statement is sent that the engine undid for the sake of others (a deadlock).
 ATTEMPTS = 20
@@ -58,7 +58,7 @@ class Database:
             self.prepare(self.create)
         return self._run(statement, values, fetch, writes=False)
 
-    def write(self, statement: Statement, values: Sequence[object]) -> int:
+    def write(self, statement: Statement | Transaction, values: Sequence[object]) -> int:
         """Return how many rows matched. Raises ``Duplicate`` where a key is taken."""
         if not self._ready:
             self.prepare(self.create)
@@ -110,7 +110,12 @@ class Database:
         return None
 
     def _run(
-        self, statement: Statement, values: Sequence[object], fetch: Callable[[Any], _Result], *, writes: bool
+        self,
+        statement: Statement | Transaction,
+        values: Sequence[object],
+        fetch: Callable[[Any], _Result],
+        *,
+        writes: bool,
     ) -> _Result:
         started = time.monotonic()
         attempt = 0
@@ -120,7 +125,7 @@ class Database:
             connection = proxy.dbapi_connection
             try:
                 cursor = self._driver.cursor(connection)
-                cursor.execute(statement.sql, statement.arrange(values))
+                statement.run(cursor, values)
                 result = fetch(cursor)
                 cursor.close()
             except self._errors.Error as error:
