@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -19,8 +19,9 @@ import click
 from wsgi_session.errors import ConfigError, SessionError, StoreUnavailable, Unsupported
 from wsgi_session.hidden import HiddenText
 from wsgi_session.keygen import new_secret
-from wsgi_session.stores import Counts, Scans, Store, Sweeps
-from wsgi_session.stores.migrating import copy_all
+from wsgi_session.stores import Counts, MigratingStore, Scans, Store, Sweeps
+from wsgi_session.stores.migrating_urls import inner_urls
+from wsgi_session.stores.moving import move_all
 from wsgi_session.stores.refusals import unsupported
 from wsgi_session.stores.sqlite import SQLiteStore
 from wsgi_session.stores.url_parts import blot_urls
@@ -76,17 +77,20 @@ def keygen() -> None:
 def init(url: str, sql: bool) -> None:
     """Make the tables that a SQL store needs, unless they are there."""
     with opened(url, may_be_new=True) as store:
-        if not isinstance(store, HasTables):
+        with_tables = [part for part in parts_of(store) if isinstance(part, HasTables)]
+        if not with_tables:
             if sql:
                 raise Unsupported(f"{type(store).__name__} has no tables to be made.", operation="init --sql")
             # No mistake: what sets a site up says the same for every store.
             click.echo(f"ok, {type(store).__name__} needs no tables to be made")
             return
-        if sql:
-            click.echo(store.ddl(), nl=False)
-            return
-        store.init()
-        click.echo("ok, the tables are there")
+        for part in with_tables:
+            if sql:
+                click.echo(part.ddl(), nl=False)
+            else:
+                part.init()
+        if not sql:
+            click.echo("ok, the tables are there")
 
 
 @cli.command()
@@ -108,14 +112,18 @@ def stats(url: str, namespace: str | None) -> None:
     Where the engine cannot count by itself (Redis), every session is looked at.
     """
     with opened(url) as store:
-        if isinstance(store, Counts):
-            live = store.count(time.time(), namespace)
-        elif isinstance(store, Scans):
-            click.echo(f"{type(store).__name__} cannot count: looking at every session.", err=True)
-            live = count_by_scan(store, namespace)
-        else:
-            raise unsupported(store, "count")
+        live = sum(count_live(part, namespace) for part in parts_of(store))
         click.echo(f"live sessions: {live}")
+
+
+def count_live(store: Store, namespace: str | None) -> int:
+    """Count the live sessions of ``namespace`` (``None``: all)."""
+    if isinstance(store, Counts):
+        return store.count(time.time(), namespace)
+    if isinstance(store, Scans):
+        click.echo(f"{type(store).__name__} cannot count: looking at every session.", err=True)
+        return count_by_scan(store, namespace)
+    raise unsupported(store, "count")
 
 
 def count_by_scan(store: Scans, namespace: str | None) -> int:
@@ -163,8 +171,8 @@ def sweep(url: str, limit: int | None) -> None:
 def copy(old: str, new: str) -> None:
     """Move every live session from the store OLD to the store NEW.
 
-    For a site that serves from MigratingStore(NEW, OLD) meanwhile: nobody is logged out, and nobody who logs out comes
-    back. Safe to stop: what has moved has moved, and the next run goes on with the rest.
+    For a site all of whose processes serve from migrating://move?old=OLD&new=NEW meanwhile: nobody is logged out, and
+    nobody who logs out comes back. Safe to stop: the next run continues with the sessions that are left.
     """
     # Either store's failure may quote its URL: both passwords are kept out of every message.
     with answering(old, new), reachable(old) as source, reachable(new, may_be_new=True) as target:
@@ -172,7 +180,7 @@ def copy(old: str, new: str) -> None:
         length = source.count(time.time()) if isinstance(source, Counts) else None
         try:
             with click.progressbar(
-                copy_all(source, target, time.time()), length=length, label="Moving sessions", file=sys.stderr
+                move_all(source, target, time.time), length=length, label="Moving sessions", file=sys.stderr
             ) as moves:
                 for has_moved in moves:
                     moved += has_moved
@@ -215,7 +223,8 @@ def answering(*urls: str) -> Iterator[None]:
     try:
         yield
     except SessionError as error:
-        raise click.ClickException(blot_urls(str(error), urls)) from error
+        shown = [given for url in urls for given in (url, *inner_urls(url))]
+        raise click.ClickException(blot_urls(str(error), shown)) from error
     except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
         raise
     except KeyboardInterrupt:
@@ -247,10 +256,16 @@ def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
         return
     # Opening would make the file, or the tables, as whoever runs the command (root, often), and the site could not use
     # them then.
-    if isinstance(store, SQLiteStore) and not os.path.exists(store.path):
-        raise ConfigError(f"{store.path}: there is no such file. The site makes it with its first session.")
-    if isinstance(store, HasTables):
-        store.make_no_tables()
+    for part in parts_of(store):
+        if isinstance(part, SQLiteStore) and not os.path.exists(part.path):
+            raise ConfigError(f"{part.path}: there is no such file. The site makes it with its first session.")
+        if isinstance(part, HasTables):
+            part.make_no_tables()
+
+
+def parts_of(store: Store) -> Sequence[Store]:
+    """Return the two stores of a MigratingStore, else ``store`` itself."""
+    return store.stores if isinstance(store, MigratingStore) else (store,)
 
 
 def show_progress(line: str) -> None:
