@@ -377,6 +377,28 @@ def test_a_login_whose_request_fails_is_none(visitor: Visitor) -> None:
     assert sessions_of(visitor).of({"id": "ann"}) == []
 
 
+def test_a_login_whose_request_fails_after_atomic_is_none(visitor: Visitor) -> None:
+    """What ``atomic`` saved at the call stays, under the token that the visitor has."""
+    visitor.do(lambda: session.update(cart=["apple"]))
+
+    def failing() -> Any:
+        log_in()
+        get_session(request).atomic(lambda data: data.update(count=1))
+        return "no", 500
+
+    visitor.visit(failing)
+    assert visitor.do(lambda: (who(), session["cart"], session["count"])) == (None, ["apple"], 1)
+    assert sessions_of(visitor).of({"id": "ann"}) == []
+
+    def succeeding() -> None:
+        log_in()
+        get_session(request).atomic(lambda data: data.update(count=2))
+
+    visitor.do(succeeding)
+    assert visitor.do(lambda: (who(), session["cart"], session["count"])) == ("ann", ["apple"], 2)
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 1
+
+
 def test_a_logout_while_the_body_streams_ends_the_session(visitor: Visitor) -> None:
     visitor.do(lambda: (session.update(cart=["apple"]), log_in()))
 
