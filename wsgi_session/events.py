@@ -10,6 +10,7 @@ event                  when                                                     
 ``invalid``            ``validate`` ended a session                                 info
 ``revoked``            the administrator's view ended sessions                      info
 ``tampered``           a cookie of our name that we did not sign                    debug
+``foreign_cookie``     a cookie of our name and form, by another secret; said once        warning
 ``corrupt``            a stored record that cannot be read; it is left as it is     error
 ``dropped``            a write to a session that somebody else had ended            warning
 ``conflict``           another request wrote first; the changes were merged         debug
@@ -51,6 +52,7 @@ _LEVELS = {
     "behind_proxy": logging.WARNING,
     "outside_path": logging.WARNING,
     "unfiled_user": logging.WARNING,
+    "foreign_cookie": logging.WARNING,
     "corrupt": logging.ERROR,
     "unavailable": logging.ERROR,
     "unsaved": logging.ERROR,

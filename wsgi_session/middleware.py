@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -16,7 +15,8 @@ from wsgi_session.cookies import SchemeCookies, SessionCookie, check_cookie_opti
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
-from wsgi_session.hidden import hidden
+from wsgi_session.given import check_app, check_store
+from wsgi_session.naming import named_options
 from wsgi_session.outage import OutagePage
 from wsgi_session.session import CLOSED, Session
 from wsgi_session.stored import StoreBackend
@@ -40,6 +40,8 @@ class SessionMiddleware:
     # What carries a request out. An integration whose session is more than a Session has another.
     _exchange: type[Exchange] = Exchange
 
+    # Hides the secret, and the password in the store's URL, from tracebacks that show local variables.
+    @named_options
     def __init__(
         self,
         app: Application,
@@ -73,20 +75,17 @@ class SessionMiddleware:
         validate: Callable[[Session], bool] | None = None,
         on_event: OnEvent | None = None,
         # Seconds since the epoch. Tests pass a FakeClock.
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = config.wall_clock,
     ) -> None:
-        hidden_secret = hidden(secret)
-        # From here on no traceback with local variables shows it, whatever is wrong with it or with the rest.
-        del secret
-        config.check_callable("app", app, "a WSGI application")
-        config.check_callable("clock", clock, "a function that returns seconds since the epoch")
+        check_app(app)
+        check_store(store)
         if validate is not None:
             config.check_callable("validate", validate, "a function of the session, or None")
         if outage_page is not None:
             config.check_callable("outage_page", outage_page, "a WSGI application, or None")
         if on_event is not None:
             config.check_callable("on_event", on_event, "a function of an event's name and its data, or None")
-        secrets = config.check_secrets(hidden_secret)
+        secrets = config.check_secrets(secret)
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
@@ -103,11 +102,11 @@ class SessionMiddleware:
             validate=validate,
             outage_page=outage_page,
             events=Events(on_event),
-            clock=clock,
+            clock=config.check_clock(clock),
         )
         self.app = app
         self._opened = isinstance(store, str)
-        self.store = _open(store)
+        self.store = open_store(store) if isinstance(store, str) else store
         cookies = _cookies(
             cookie_name, cookie_secure, settings.events,
             path=cookie_path, domain=cookie_domain, samesite=cookie_samesite, partitioned=cookie_partitioned,
@@ -206,14 +205,6 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
     options = config.hide_secret(local_conf, prefix="")
     del local_conf
     return SessionMiddleware.from_config(app, options, prefix="")
-
-
-def _open(store: str | Store) -> Store:
-    if isinstance(store, str):
-        return open_store(store)
-    if isinstance(store, Store):
-        return store
-    raise ConfigError(f'store is a {type(store).__name__}: give a URL such as "sqlite:///sessions.db", or a Store.')
 
 
 def _backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: config.Settings) -> Backend:

@@ -59,6 +59,9 @@ class SealedBackend:
             self.settings.events("corrupt", handle=None)
         if found[0] == "tampered":
             self.settings.events("tampered", cookies=cookies)
+            self._cookies.warn_of_foreign(
+                map(self._seals.looks_foreign, self._cookies.of(environ).read(environ["HTTP_COOKIE"]))
+            )
         return found
 
     def sweep(self, now: float) -> None:

@@ -21,6 +21,7 @@ from itsdangerous import Signer
 #: What a signed token looks like on the wire: 43 characters, a dot, 43 characters.
 SIGNED_LENGTH = 87
 _TOKEN_LENGTH = 43
+_SIGNED = re.compile(r"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{43}", re.ASCII)
 _CSRF_PURPOSE = b"wsgi-session csrf token"
 # 64 bytes. Checked before anything is decoded: decoders skip foreign characters, and Python 3.15 warns of "+" and "/".
 _CSRF_FORM = re.compile(r"[A-Za-z0-9_-]{86}")
@@ -53,6 +54,11 @@ class Tokens:
             if compare_digest(signature(token), given):
                 return token, False
         return None
+
+
+def looks_signed(text: str) -> bool:
+    """Whether ``text`` has the form of a signed token, whatever secret signed it."""
+    return _SIGNED.fullmatch(text) is not None
 
 
 def _signature_with(secret: bytes, namespace: str) -> Callable[[bytes], bytes]:

@@ -138,7 +138,7 @@ def test_the_secret_can_be_given_in_any_of_these_ways(make_app: MakeApp, secret:
         ({"SESSION_COOKIE_SAMESITE": "None"}, "cookie_secure=True"),
         ({"PERMANENT_SESSION_LIFETIME": 0}, "idle_timeout"),
         ({"WSGI_SESSION_IDLE": "5m"}, "WSGI_SESSION_IDLE: no such option.*WSGI_SESSION_IDLE_TIMEOUT"),
-        ({"cookie_nam": "sid"}, "COOKIE_NAM: no such option"),
+        ({"cookie_nam": "sid"}, "COOKIE_NAM: did you mean .*COOKIE_NAME"),
         ({"max_size": -1}, "max_size=-1"),
     ],
     ids=str,

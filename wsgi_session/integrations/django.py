@@ -102,6 +102,7 @@ class SessionStore(SessionBase):
         if draft.state == "new" and self.session_key is not None:
             draft.state = "tampered"
             self._backend.settings.events("tampered", cookies=1)
+            self._backend._cookies.warn_of_foreign(map(tokens.looks_signed, [self.session_key]))
         if draft.record is None:
             self._session_key = None
         return _session_of(draft)
