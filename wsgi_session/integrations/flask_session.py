@@ -16,6 +16,8 @@ from wsgi_session.session import OPEN, Session
 
 # Where Flask's flash() and get_flashed_messages() look.
 _FLASHES = "_flashes"
+# Where Flask-Login says what the remember cookie of this answer is to become.
+_REMEMBER = "_remember"
 # What markup among the messages is kept under, and what a dict.
 _MARKUP, _DICT = " m", " d"
 
@@ -93,6 +95,10 @@ class FlaskSession(Session, SessionMixin):
         return Mapping.get(self, key, default)  # By way of __getitem__.
 
     def __contains__(self, key: object) -> bool:
+        if key == _REMEMBER and self._draft is None:
+            # Flask-Login asks after each request whether this one logged in or out. It did not if the session was never
+            # looked at, and in an outage the question would replace the application's own page for it.
+            return False
         return bool(self._messages()) if key == _FLASHES else super().__contains__(key)
 
     def __setitem__(self, key: str, value: Any) -> None:
