@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings
-from django.contrib.auth import alogin, get_user, get_user_model, login, logout, update_session_auth_hash, user_logged_in
+from django.contrib.auth import (
+    alogin,
+    get_user,
+    get_user_model,
+    login,
+    logout,
+    update_session_auth_hash,
+    user_logged_in,
+)
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
@@ -16,7 +24,6 @@ from django.test import RequestFactory, override_settings
 
 from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import again, clock, stored, user_id
-from tests.http.stores import CountingStore
 from wsgi_session.integrations.django import SessionStore, sessions
 from wsgi_session.testing import FakeClock
 
@@ -24,6 +31,7 @@ __all__ = ["clock", "store"]
 
 BACKEND = "django.contrib.auth.backends.ModelBackend"
 REMOVED = "removed"
+HOW_THE_LOGIN_CAME = ("_auth_user_backend", "_auth_user_hash")
 pytestmark = pytest.mark.usefixtures("store")
 
 
@@ -67,9 +75,7 @@ def logged_in(name: str = "ann") -> str:
 
 
 def contents(key: str | None) -> dict[str, Any]:
-    found = {name: value for name, value in SessionStore(key).items() if name not in ("_auth_user_backend",)}
-    found.pop("_auth_user_hash", None)
-    return found
+    return {name: value for name, value in SessionStore(key).items() if name not in HOW_THE_LOGIN_CAME}
 
 
 # Two logins at once.

@@ -377,6 +377,28 @@ def test_a_login_whose_request_fails_is_none(visitor: Visitor) -> None:
     assert sessions_of(visitor).of({"id": "ann"}) == []
 
 
+def test_a_login_whose_request_fails_after_atomic_is_none(visitor: Visitor) -> None:
+    """What ``atomic`` saved at the call stays, under the token that the visitor has."""
+    visitor.do(lambda: session.update(cart=["apple"]))
+
+    def failing() -> Any:
+        log_in()
+        get_session(request).atomic(lambda data: data.update(count=1))
+        return "no", 500
+
+    visitor.visit(failing)
+    assert visitor.do(lambda: (who(), session["cart"], session["count"])) == (None, ["apple"], 1)
+    assert sessions_of(visitor).of({"id": "ann"}) == []
+
+    def succeeding() -> None:
+        log_in()
+        get_session(request).atomic(lambda data: data.update(count=2))
+
+    visitor.do(succeeding)
+    assert visitor.do(lambda: (who(), session["cart"], session["count"])) == ("ann", ["apple"], 2)
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 1
+
+
 def test_a_logout_while_the_body_streams_ends_the_session(visitor: Visitor) -> None:
     visitor.do(lambda: (session.update(cart=["apple"]), log_in()))
 
@@ -498,8 +520,30 @@ def test_a_login_and_a_look_cost_what_they_have_to(visitor: Visitor, store: Coun
     assert store.counts() == {"load": 1}
     store.forget()
     visitor.do(lambda: request.path)
-    # Flask-Login asks after every request whether there is a remember cookie to write: a look.
-    assert store.counts() == {"load": 1}
+    # Flask-Login asks after every request whether there is a remember cookie to write: that is no look.
+    assert store.counts() == {}
+    assert "Vary" not in visitor.answer.headers
+
+
+def test_an_outage_costs_a_page_that_needs_no_session_nothing(visitor: Visitor, store: CountingStore) -> None:
+    visitor.do(log_in)
+    store.fail("load")
+    assert visitor.visit(lambda: "static").status_code == 200
+
+
+def test_a_remember_cookie_that_a_stream_asked_for_comes_with_the_next_look(visitor: Visitor) -> None:
+    def stream() -> Response:
+        def body() -> Iterator[str]:
+            yield "first"
+            session["_remember"] = "set"
+
+        return Response(stream_with_context(body()))
+
+    visitor.do(log_in)
+    visitor.do(who)
+    visitor.visit(lambda: (who(), stream())[1])
+    visitor.do(who)
+    assert visitor.client.get_cookie("remember_token") is not None
 
 
 def test_two_applications_follow_their_own_logins(make_app: MakeApp) -> None:

@@ -33,7 +33,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.contrib.auth import SESSION_KEY as USER_ID
 from django.contrib.auth import user_logged_in
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
@@ -61,6 +60,8 @@ class SessionStore(SessionBase):
     # There once it is looked at, under Django's own name.
     _session_cache: Session
     _modified = False
+    # Whether the store was out of order at a look.
+    _failed = False
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -91,6 +92,9 @@ class SessionStore(SessionBase):
         A cookie that opens nothing is left alone, as a login in a parallel request may have replaced it by now.
         """
         draft = self._loaded
+        if self._failed:
+            # In an outage there is nothing to ask, and the application may have answered with a page of its own.
+            return leave_alone()
         if draft is None or draft.state not in ("unknown", "tampered", "rotated"):
             return super().is_empty()
         return False if self._session_cache else leave_alone()
@@ -210,7 +214,9 @@ class SessionStore(SessionBase):
     def _get_session(self, no_load: bool = False) -> Session:
         self.accessed = True
         if self._loaded is None:
+            self._failed = True
             self._session_cache = self.load()
+            self._failed = False
         return self._session_cache
 
     _session = property(_get_session)

@@ -16,7 +16,7 @@ from wsgi_session.integrations.logins import end_login, file_login, filed_user
 from wsgi_session.session import Session
 
 if TYPE_CHECKING:
-    from wsgi_session.integrations.flask import FlaskSession
+    from wsgi_session.integrations.flask_session import FlaskSession
 
 # Where Flask-Login keeps the user's id.
 _USER_ID = "_user_id"
@@ -79,8 +79,9 @@ def _log_in(app: Flask, **told: Any) -> None:
 
 def _remember(app: Flask, **told: Any) -> None:
     session = _session()
-    # A parallel request has just changed the token: the browser has that cookie, and with it what is in the session.
-    if session is not None and session.state != "rotated":
+    # Where what is written is dropped, so is this: a parallel request has just changed the token, say, and the browser
+    # has that cookie, and with it what is in the session.
+    if session is not None and not session._writing().dead:
         _log_in(app)
 
 

@@ -6,8 +6,8 @@
     config.include("wsgi_session.integrations.pyramid")
 
 The settings are SessionMiddleware's options after ``wsgi_session.``, as text (see ``SessionMiddleware.from_config``) or
-as objects; ``validate``, ``on_event``, ``clock`` and ``outage_page`` may be dotted names. The middleware itself, for its administrator's
-view, is ``request.registry["wsgi_session"]``.
+as objects; ``validate``, ``on_event``, ``clock`` and ``outage_page`` may be dotted names. The middleware itself, for
+its administrator's view, is ``request.registry["wsgi_session"]``.
 
 Pyramid's ``remember`` and ``forget`` over the session are logins and logouts: see
 :mod:`wsgi_session.integrations.pyramid_logins`.
