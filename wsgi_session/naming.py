@@ -107,9 +107,8 @@ def named_options(init: Callable[_Options, None]) -> Callable[_Options, None]:
         given = hide_secret(given, "")  # type: ignore[assignment]
         args, surplus = args[: len(places)], len(args) - len(places)  # type: ignore[assignment]
         if surplus > 0:
-            raise ConfigError(
-                f"{surplus} too many without a name: write {', '.join(f'{name}=…' for name in required)}."
-            )
+            names = ", ".join(f"{name}=…" for name in required)
+            raise ConfigError(f"Options are given by name: write SessionMiddleware(app, {names}).")
         for name in given:
             if name not in parameters:
                 raise unknown_option(name, name, options)
