@@ -79,7 +79,7 @@ def decorated(request: Werkzeug) -> Response:
     [
         application, Application(), Application().method, PerRequest, partial(application), Unreadable(),
         lambda *request: application(*request), decorated,
-        SessionMiddleware(application, secret=SECRET, store="memory://", environ_key="inner"),
+        SessionMiddleware(application, secret=SECRET, store="memory://", environ_key="inner", cookie_name="i"),
     ],
     ids=repr,
 )  # fmt: skip
