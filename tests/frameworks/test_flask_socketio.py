@@ -244,6 +244,10 @@ def test_a_closed_session_that_is_found_again_is_replaced_by_a_fresh_one(site: S
             session["a"] = number
             site.app.session_interface.save_session(site.app, session, site.app.response_class())
         assert site.visitor.do(see) == {"a": number}
+    with site.app.request_context(kept[1]):
+        # Nothing was looked at.
+        site.app.session_interface.save_session(site.app, request.environ["session"], site.app.response_class())
+    assert site.visitor.do(see) == {"a": 4}
 
 
 def test_with_a_session_in_the_cookie_nothing_that_an_event_writes_is_kept(
