@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from webob import Request
+from werkzeug import Request as Werkzeug
+from werkzeug import Response
 
 from wsgi_session import ConfigError, SessionMiddleware
 from wsgi_session.stores import MemoryStore, SQLiteStore
@@ -66,12 +68,18 @@ class Unreadable:
         return application(*arguments)
 
 
+@Werkzeug.application
+def decorated(request: Werkzeug) -> Response:
+    """Its decorator takes another argument than it does, and copies its signature."""
+    return Response("page")
+
+
 @pytest.mark.parametrize(
     "app",
     [
         application, Application(), Application().method, PerRequest, partial(application), Unreadable(),
-        lambda *request: application(*request),
-        SessionMiddleware(application, secret=SECRET, store="memory://", environ_key="inner"),
+        lambda *request: application(*request), decorated,
+        SessionMiddleware(application, secret=SECRET, store="memory://", environ_key="inner", cookie_name="i"),
     ],
     ids=repr,
 )  # fmt: skip

@@ -52,7 +52,8 @@ def check_store(store: object) -> None:
 
 def _takes_a_request(app: Any) -> bool:
     try:
-        signature = inspect.signature(app)
+        # Not that of a decorated function: a decorator such as Request.application takes other arguments.
+        signature = inspect.signature(app, follow_wrapped=False)
     except Exception:
         # It is written in C, or a proxy for something that is not there yet: the first request will tell.
         return True

@@ -89,7 +89,7 @@ def test_ten_lines_send_a_stranger_to_the_login_and_know_who_is_logged_in(
 
 def test_every_framework_has_a_section_and_every_section_a_framework() -> None:
     headings = re.findall(r"^## (.*)$", TEXT, re.M)
-    assert headings == [*FRAMEWORKS, "Any other", "Frameworks and servers"]
+    assert headings == [*FRAMEWORKS, "Any other", "Websockets and server-sent events", "Frameworks and servers"]
 
 
 @pytest.mark.parametrize("heading", FRAMEWORKS)
