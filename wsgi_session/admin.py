@@ -14,7 +14,7 @@ from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.owner import owner_of
 from wsgi_session.revocation import end_sessions
 from wsgi_session.session import Session
-from wsgi_session.stores import Counts, ListsOwners, Record, Store, Sweeps
+from wsgi_session.stores import Counts, ListsOwners, Record, Store, Sweeps, has_sound_times
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Sessions:
             store,
             owner,
             called,
-            lambda record: record.handle not in kept and (record.created <= called or record.handle in there),
+            lambda record: record.handle not in kept and (record.handle in there or record.created <= called),
         )
         if ended:
             self._settings.events("revoked", handle=None, count=ended)
@@ -103,6 +103,9 @@ class Sessions:
         return self._store
 
     def _alive(self, record: Record, now: float) -> bool:
+        if not has_sound_times(record):
+            self._settings.events("corrupt", handle=record.handle)
+            return False
         return now < self._settings.expires(record.touched, record.created, record.idle)
 
     def _unsupported(self, operation: str) -> Unsupported:

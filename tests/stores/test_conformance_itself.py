@@ -167,6 +167,23 @@ class TakeOver(MemoryStore):
         super().create(key, record, now)
 
 
+class ForgetfulCreate(MemoryStore):
+    """Does not know its own create again: a visitor whose answer was lost gets a second session."""
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        if self.load(key, now) is not None:
+            raise KeyExists("there")
+        super().create(key, record, now)
+
+
+class Calculating(MemoryStore):
+    """Takes for granted that a time can be calculated with."""
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        stored = self.load(key, now)
+        return super().touch(key, touched if stored is None else max(touched, int(stored.touched)), expires, now)
+
+
 class LookThenCreate(MemoryStore):
     """Looks, and creates in a second step."""
 
@@ -465,6 +482,8 @@ BROKEN = {
     VersionedTouch: "replace_keeps_a_touch_that_came_between",
     TombstoneTouch: "touch_leaves_a_tombstone_alone",
     TakeOver: "create_never_overwrites_a_live_record",
+    ForgetfulCreate: "create_whose_answer_was_lost_is_done_once",
+    Calculating: "a_record_with_corrupt_times_makes_no_method_raise",
     LookThenCreate: "of_many_that_create_one_key_exactly_one_does",
     TimidCreate: "create_takes_the_place_of_a_dead_record",
     TwoStepRotate: "of_many_that_rotate_one_session_exactly_one_does",

@@ -35,6 +35,9 @@ TOMBSTONE_LIFE = 120.0
 SWEEP_EVERY = 256
 #: ... of at most so many records.
 SWEEP_LIMIT = 512
+#: The end of the times that a record may have, in seconds since the epoch: what a ``datetime`` can show, so about the
+#: year 10000.
+LAST_TIME = 253_402_300_000.0
 
 
 class Outcome(enum.Enum):
@@ -84,6 +87,20 @@ def tombstone_of(new: bytes, version: bytes, now: float) -> Record:
     return make_record((new, version, "", now, now, now + TOMBSTONE_LIFE, None, True, None, ""))
 
 
+def has_sound_times(record: Record) -> bool:
+    """Whether the record's times are times: False if one is NaN, infinite or no number. Such a record is corrupt.
+
+    No method of a store raises over one. ``load`` may return it as it is; ``scan`` leaves it out.
+    """
+    idle = record.idle
+    try:
+        # With one infinity or NaN among them the sum is one too; a text among them is an error.
+        sound = 0.0 <= record.created + record.touched + record.expires < LAST_TIME
+        return sound and (idle is None or 0.0 < idle < LAST_TIME)
+    except TypeError:
+        return False
+
+
 _Store = TypeVar("_Store", bound="Store")
 
 
@@ -104,8 +121,9 @@ class Store(ABC):
     def create(self, key: bytes, record: Record, now: float) -> None:
         """Keep a new record. A live one under ``key`` is never overwritten: :class:`~wsgi_session.KeyExists`.
 
-        A dead record under ``key`` may be overwritten. (tower-sessions 0.12.1: a store that had only "save" let one
-        session take over another.)
+        Unless it has ``record.version``: that is this very write, whose answer was lost, and nothing is written then.
+        So it can be repeated, as :meth:`replace` and :meth:`rotate` can. A dead record under ``key`` may be
+        overwritten. (tower-sessions 0.12.1: a store that had only "save" let one session take over another.)
         """
 
     @abstractmethod

@@ -10,7 +10,16 @@ from contextlib import suppress
 from itertools import chain
 
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record, tombstone_of
+from wsgi_session.stores import (
+    SWEEP_EVERY,
+    SWEEP_GRACE,
+    Outcome,
+    Record,
+    Store,
+    has_sound_times,
+    make_record,
+    tombstone_of,
+)
 
 # One lock for all memory stores, taken by whatever writes, and by fork: a child never inherits it taken, nor a store
 # in the middle of a change. Reading takes none (it would cost more than the rest of a load): each step of it is one
@@ -69,7 +78,10 @@ class MemoryStore(Store):
     def create(self, key: bytes, record: Record, now: float) -> None:
         with _lock:
             if key in self._anonymous or key in self._owned:
-                if self._live(key, now) is not None:
+                stored = self._live(key, now)
+                if stored is not None:
+                    if stored.version == record.version:
+                        return
                     raise KeyExists("a live session is already under this key: draw another token")
                 self._remove(key)
             kept = len(self._owned) + len(self._anonymous)
@@ -158,7 +170,7 @@ class MemoryStore(Store):
         with _lock:
             keys = self._keys_of.get(owner, set())
             filed = [(key, self._owned[key]) for key in ({keys} if isinstance(keys, bytes) else keys)]
-        return sorted((pair for pair in filed if now < pair[1].expires), key=lambda pair: pair[1].created)
+        return sorted((pair for pair in filed if not now >= pair[1].expires), key=lambda pair: pair[1].created)
 
     def count(self, now: float, namespace: str | None = None) -> int:
         with _lock:  # dict.values, not OrderedDict's: a load that moves a key to the end does not disturb it.
@@ -172,7 +184,11 @@ class MemoryStore(Store):
         """Yield key and record of every session that was alive when the scan began."""
         with _lock:
             kept = [*dict.items(self._anonymous), *dict.items(self._owned)]
-        return ((key, record) for key, record in kept if now < record.expires and record.handle)
+        return (
+            (key, record)
+            for key, record in kept
+            if now < record.expires and record.handle and has_sound_times(record)
+        )
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False

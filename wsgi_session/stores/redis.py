@@ -12,7 +12,7 @@ from redis.exceptions import AskError, NoScriptError, ResponseError
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.events import logger
-from wsgi_session.stores import Outcome, Record, Store, tombstone_of
+from wsgi_session.stores import Outcome, Record, Store, has_sound_times, tombstone_of
 from wsgi_session.stores.redis_cluster import Cluster
 from wsgi_session.stores.redis_index import Index
 from wsgi_session.stores.redis_node import Node
@@ -128,7 +128,7 @@ class RedisStore(Store):
             arguments = (self._prefix, pack_time(now - YOUNG))
             listed = self._run(OWNED, self._prefix + OWNER + owner, *arguments, writes=False)
             found = zip(listed[::2], map(unpack, listed[1::2]), strict=True)
-        alive = [(key, record) for key, record in found if record is not None and now < record.expires]
+        alive = [(key, record) for key, record in found if record is not None and not now >= record.expires]
         return sorted(alive, key=lambda pair: pair[1].created)
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
@@ -140,7 +140,7 @@ class RedisStore(Store):
             seen.update(names)
             for name, value in zip(names, self._link.get(names), strict=True):
                 record = unpack(value) if isinstance(value, bytes) else None
-                if record is not None and record.handle and now < record.expires:
+                if record is not None and record.handle and now < record.expires and has_sound_times(record):
                     yield name[len(self._prefix) :], record
 
     def ping(self) -> None:

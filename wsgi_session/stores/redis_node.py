@@ -63,11 +63,8 @@ class Node:
         answer = answers[asking]
         if isinstance(answer, ResponseError):
             raise answer
-        if waits and answer not in (GONE, CONFLICT, EXISTS) and answers[-1] < self._replicas:
-            raise StoreUnavailable(
-                f"Redis at {self!r}: written, but only {answers[-1]} of {self._replicas} replicas had it in time",
-                answer_lost=True,
-            )
+        if waits and answer not in (GONE, CONFLICT, EXISTS):
+            self._check_replicas(answers[-1])
         return answer
 
     def get(self, names: Sequence[bytes]) -> list[Any]:
@@ -101,6 +98,16 @@ class Node:
             return f"{service}, by Sentinel"
         settings = self._source.connection_kwargs
         return str(settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}")
+
+    def _check_replicas(self, answer: Any) -> None:
+        """Raise ``StoreUnavailable`` unless WAIT has answered that enough replicas have the last write."""
+        if isinstance(answer, ResponseError):
+            what = f"written, but WAIT, which ?wait={self._replicas} needs, was refused: {answer}"
+        elif answer < self._replicas:
+            what = f"written, but only {answer} of {self._replicas} replicas had it in time"
+        else:
+            return
+        raise StoreUnavailable(f"Redis at {self!r}: {what}", answer_lost=True)
 
     def _exchange(self, exchange: Callable[[Connection, Any], Any], what: Any, writes: bool, repeatable: bool) -> Any:
         try:

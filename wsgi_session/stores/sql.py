@@ -8,7 +8,16 @@ from typing import Any
 from sqlalchemy import Engine
 
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record, tombstone_of
+from wsgi_session.stores import (
+    SWEEP_EVERY,
+    SWEEP_GRACE,
+    Outcome,
+    Record,
+    Store,
+    has_sound_times,
+    make_record,
+    tombstone_of,
+)
 from wsgi_session.stores.sql_database import Database, Duplicate
 from wsgi_session.stores.sql_schema import Schema
 from wsgi_session.stores.sql_source import source_of, split_options
@@ -134,7 +143,9 @@ class SQLStore(Store):
         while rows := self._database.read(self._statements.scan, (last, now, SCAN), _rows):
             for key, *row in rows:
                 last = bytes(key)
-                yield last, _record(row)
+                found = _record(row)
+                if has_sound_times(found):
+                    yield last, found
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
@@ -176,7 +187,10 @@ class SQLStore(Store):
             except Duplicate:
                 if self._database.write(self._statements.create_over_dead, (*fields, key, now)):
                     return
-            if key in self._versions(key, key, now):
+            there = self._versions(key, key, now)
+            if there.get(key, _NOTHING)[0] == fields[1]:
+                return
+            if key in there:
                 break
             # It was dead, and swept between our two steps.
         raise KeyExists("a live session is already under this key: draw another token")

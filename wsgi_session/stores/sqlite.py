@@ -10,7 +10,16 @@ from operator import attrgetter
 from typing import TypeVar
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record, tombstone_of
+from wsgi_session.stores import (
+    SWEEP_EVERY,
+    SWEEP_GRACE,
+    Outcome,
+    Record,
+    Store,
+    has_sound_times,
+    make_record,
+    tombstone_of,
+)
 from wsgi_session.stores.pool import Pool
 from wsgi_session.stores.sqlite_file import absolute, identity, open_database
 from wsgi_session.stores.sqlite_statements import (
@@ -100,6 +109,8 @@ class SQLiteStore(Store):
         self._notice_another_file()
         data, version, *fields = record
         if not self._run(CREATE, (data, _blob(version), *fields, _blob(key), now), _changed):
+            if self._versions(key, key, now).get(key, _NOTHING)[0] == version:
+                return
             raise KeyExists("a live session is already under this key: draw another token")
         self._creates += 1
         if self._sweeps and self._creates % SWEEP_EVERY == 0:
@@ -158,7 +169,9 @@ class SQLiteStore(Store):
         while rows := self._run(SCAN, (last, now, BATCH_RECORDS), _rows):
             last = rows[-1][0]
             for _, key, *row in rows:
-                yield key, _record(row)
+                found = _record(row)
+                if has_sound_times(found):
+                    yield key, found
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
