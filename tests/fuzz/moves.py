@@ -51,7 +51,7 @@ def possible(mixture: str, actions: Sequence[str]) -> bool:
 @contextmanager
 def same_each_time() -> Iterator[None]:
     """Draw the same random bytes in each run, and do not wait between two tries of a save."""
-    with mock.patch("os.urandom", drawn), mock.patch("time.sleep", lambda seconds: None):
+    with mock.patch("os.urandom", drawn), mock.patch("time.sleep"):
         yield
 
 
@@ -82,7 +82,8 @@ class Site:
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             got.update(status=status, headers=headers)
 
-        environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "wsgi.url_scheme": "http", "test.act": act, "test.got": got}
+        environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "wsgi.url_scheme": "http", "test.act": act}
+        environ["test.got"] = got
         if cookie:
             environ["HTTP_COOKIE"] = f"sid={cookie}"
         body = self.processes[phase](environ, start_response)
@@ -179,8 +180,9 @@ def check(site: Site, phases: Sequence[str], names: Sequence[str], results: Mapp
     if "old" in phases:
         assert site.sessions("old") == before["prepare"], "old sees another thing"
     if not died:
-        left = [record for store in (site.old, site.new) for record in _records(store)]
-        assert not [record for record in left if is_marked(record) or is_placeholder(record)], "a part of a move is left"
+        records = [record for store in (site.old, site.new) for record in _records(store)]
+        left = [record for record in records if is_marked(record) or is_placeholder(record)]
+        assert not left, "a part of a move is left"
 
 
 def _check_sessions(
@@ -244,7 +246,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     began = monotonic()
     pairs = runs = samples = 0
-    chance = random.Random(options.seed)  # noqa: S311  (no secret)
+    chance = random.Random(options.seed)
     with same_each_time():
         for mixture, *actions in product(MIXTURES, ALL, ALL):
             if monotonic() - began > options.seconds or not possible(mixture, actions):

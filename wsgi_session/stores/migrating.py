@@ -68,9 +68,11 @@ class MigratingStore(Store):
         return record if _is_plain(record) else self._find(key, now)[1]
 
     def create(self, key: bytes, record: Record, now: float) -> None:
-        if self._other.load(key, now) is not None:
-            raise KeyExists("a live session is already under this key, in the other store: draw another token")
-        self._home.create(key, record, now)
+        taken = None if self._other.load(key, now) is None else self._find(key, now)[1]
+        if taken is None:
+            self._home.create(key, record, now)
+        elif taken.version != record.version:
+            raise KeyExists("a live session is already under this key: draw another token")
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         outcome = self._home.replace(key, record, version, now)
