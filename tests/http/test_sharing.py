@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -231,11 +232,12 @@ def test_a_forked_child_serves_what_is_in_the_store(site: Site, browser: Browser
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:  # pragma: no cover - another process
+        signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
         try:
             os.write(writing, repr(browser.do(lambda session: session["a"]).result).encode())
         finally:
             os._exit(0)
-    os.waitpid(child, 0)
+    assert os.waitpid(child, 0)[1] == 0
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         assert pipe.read() == b"1"

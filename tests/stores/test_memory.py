@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 import threading
 import tracemalloc
@@ -174,7 +175,7 @@ def test_a_load_that_meets_an_eviction_returns_what_it_found() -> None:
 def test_loads_creates_evictions_and_sweeps_at_once_disturb_nobody() -> None:
     store = MemoryStore(max_sessions=50)
     errors: list[BaseException] = []
-    barrier = threading.Barrier(4)
+    barrier = threading.Barrier(4, timeout=60)
 
     def work(seed: int) -> None:
         barrier.wait()
@@ -223,6 +224,7 @@ def test_a_child_can_use_the_store_that_it_inherited_whatever_a_thread_was_doing
         for _ in range(10):
             child = fork()
             if child == 0:
+                signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
                 try:
                     fill(store, b"in the child")
                     os._exit(0 if alive(store, b"before", b"in the child") == [b"before", b"in the child"] else 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import ssl
 import subprocess
 import threading
@@ -430,6 +431,7 @@ def test_no_connection_crosses_a_fork(server: Valkey, url: str) -> None:
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
+            signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
             answer = b"it raised"
             try:
                 answer = b"%d" % link.call(KEY, b"CLIENT", b"ID")
