@@ -220,11 +220,11 @@ def answering(*urls: str) -> Iterator[None]:
     Of what anything else raises (a bug, a store that somebody has published) the traceback is printed. Neither shows a
     password of ``urls``.
     """
+    hidden = [given for url in urls for given in (url, *inner_urls(url))]
     try:
         yield
     except SessionError as error:
-        shown = [given for url in urls for given in (url, *inner_urls(url))]
-        raise click.ClickException(blot_urls(str(error), shown)) from error
+        raise click.ClickException(blot_urls(str(error), hidden)) from error
     except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
         raise
     except KeyboardInterrupt:
@@ -232,7 +232,7 @@ def answering(*urls: str) -> Iterator[None]:
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except Exception:
-        click.echo(blot_urls(traceback.format_exc(), urls), err=True, nl=False)
+        click.echo(blot_urls(traceback.format_exc(), hidden), err=True, nl=False)
         sys.exit(1)
 
 

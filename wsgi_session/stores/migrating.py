@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from wsgi_session.errors import ConfigError, KeyExists, Unsupported
+from wsgi_session.errors import ConfigError, KeyExists
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.moving import is_marked, is_placeholder, move, settle, without_mark
+from wsgi_session.stores.refusals import unsupported
 
 PHASES = ("prepare", "move")
 # A time at which every record is alive: delete() removes dead ones too, and is not told the time.
@@ -68,9 +69,11 @@ class MigratingStore(Store):
         return record if _is_plain(record) else self._find(key, now)[1]
 
     def create(self, key: bytes, record: Record, now: float) -> None:
-        if self._other.load(key, now) is not None:
-            raise KeyExists("a live session is already under this key, in the other store: draw another token")
-        self._home.create(key, record, now)
+        taken = None if self._other.load(key, now) is None else self._find(key, now)[1]
+        if taken is None:
+            self._home.create(key, record, now)
+        elif taken.version != record.version:
+            raise KeyExists("a live session is already under this key: draw another token")
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         outcome = self._home.replace(key, record, version, now)
@@ -143,7 +146,7 @@ class MigratingStore(Store):
         # In this order: a session that moves between the two looks is found in the second.
         for store in (self._old, self._new):
             if not isinstance(store, ListsOwners):
-                raise _unsupported(store, "of_owner")
+                raise unsupported(store, "of_owner")
             for key, record in store.of_owner(owner, now):
                 if is_marked(record):
                     found[key] = without_mark(record)
@@ -156,7 +159,7 @@ class MigratingStore(Store):
         total = 0
         for store in (self._old, self._new):
             if not isinstance(store, Counts):
-                raise _unsupported(store, "count")
+                raise unsupported(store, "count")
             total += store.count(now, namespace)
         return total
 
@@ -167,9 +170,9 @@ class MigratingStore(Store):
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         """Yield the sessions of the old store, then those of the new one; one that moves meanwhile may come twice."""
         if not isinstance(self._old, Scans):
-            raise _unsupported(self._old, "scan")
+            raise unsupported(self._old, "scan")
         if not isinstance(self._new, Scans):
-            raise _unsupported(self._new, "scan")
+            raise unsupported(self._new, "scan")
         for key, record in self._old.scan(now):
             if not is_marked(record):
                 yield key, record
@@ -205,7 +208,3 @@ class MigratingStore(Store):
 def _is_plain(record: Record | None) -> bool:
     """Whether ``record`` is a session or a tombstone: there, and no part of a move."""
     return record is not None and not is_placeholder(record) and not is_marked(record)
-
-
-def _unsupported(store: Store, operation: str) -> Unsupported:
-    return Unsupported(f"{type(store).__name__} does not offer {operation}().", operation=operation)

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from urllib.parse import unquote
 
 from wsgi_session.errors import ConfigError
+from wsgi_session.hidden import HiddenText
 from wsgi_session.stores import MigratingStore, Store
 from wsgi_session.stores.migrating import PHASES
 from wsgi_session.stores.urls import open_store
@@ -19,10 +20,19 @@ _FORM = (
 def open_url(url: str) -> Store:
     """Return the store for ``migrating://prepare?old=URL&new=URL`` or ``migrating://move?old=URL&new=URL``.
 
-    Each of the two URLs is percent-decoded once (a ``+`` stays a ``+``). Raises ``ConfigError``: no message shows a
-    part of the two URLs that their own stores would not show.
+    Each of the two URLs is percent-decoded once (a ``+`` stays a ``+``). Raises ``ConfigError`` for anything else; no
+    message shows a part of the two URLs that their own stores would not show.
     """
-    phase, urls = _parse(url)
+    url = HiddenText(url)  # From here on no traceback with local variables shows a password.
+    phase, pairs = _split(url)
+    if phase not in PHASES:
+        raise ConfigError(f"migrating://: the phase is missing or unknown: {_FORM}")
+    urls = dict(pairs)
+    # No message repeats a name: an & in a password that was not encoded makes the rest of the password look like one.
+    if len(pairs) != 2 or urls.keys() != {"old", "new"} or not all(urls.values()):
+        raise ConfigError(f"migrating://{phase}: give old and new, each once, and nothing else: {_FORM}")
+    if urls["old"] == urls["new"]:
+        raise ConfigError(f"migrating://{phase}: old and new are one store: {_FORM}")
     with ExitStack() as opened:
         new = opened.enter_context(open_store(urls["new"]))
         old = opened.enter_context(open_store(urls["old"]))
@@ -32,32 +42,15 @@ def open_url(url: str) -> Store:
 
 
 def inner_urls(url: str) -> list[str]:
-    """Return the two URLs in ``url``, or none if it is no URL of this scheme: for hiding their passwords."""
-    try:
-        return list(_parse(url)[1].values())
-    except ConfigError:
-        return []
+    """Return the URLs in ``url`` if it has this scheme: their passwords must not be shown either."""
+    return [text for _, text in _split(url)[1]] if url.lower().startswith("migrating://") else []
 
 
-def _parse(url: str) -> tuple[str, dict[str, str]]:
-    """Return the phase, and the URLs by the names ``old`` and ``new``.
+def _split(url: str) -> tuple[str, list[tuple[str, str]]]:
+    """Return the phase, and names and URLs.
 
-    Not by ``parse_qsl``, which reads the ``+`` of ``redis+cluster://`` as a space. No message repeats a name or a URL:
-    an ``&`` in a password that was not encoded makes half of the password look like a name.
+    Not by ``parse_qsl``, which reads the ``+`` of ``redis+cluster://`` as a space.
     """
-    scheme, _, rest = url.partition("://")
-    place, _, query = rest.partition("?")
-    phase = place.rstrip("/")
-    if scheme.lower() != "migrating" or phase not in PHASES:
-        raise ConfigError(f"migrating://: the phase is missing or unknown: {_FORM}")
-    urls: dict[str, str] = {}
-    for part in query.split("&"):
-        name, _, text = part.partition("=")
-        if name not in ("old", "new") or name in urls or not text:
-            raise ConfigError(f"migrating://{phase}: give old and new, each once, and nothing else: {_FORM}")
-        urls[name] = unquote(text)
-    if len(urls) < 2:
-        raise ConfigError(f"migrating://{phase}: give both old and new: {_FORM}")
-    if urls["old"] == urls["new"]:
-        raise ConfigError(f"migrating://{phase}: old and new are one store: {_FORM}")
-    return phase, urls
+    place, _, query = url.partition("://")[2].partition("?")
+    pairs = [part.partition("=") for part in query.split("&")]
+    return HiddenText(place.rstrip("/")), [(HiddenText(name), HiddenText(unquote(text))) for name, _, text in pairs]

@@ -36,8 +36,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from wsgi_session.errors import KeyExists, StoreUnavailable, Unsupported
+from wsgi_session.errors import KeyExists, StoreUnavailable
 from wsgi_session.stores import Outcome, Record, Scans, Store
+from wsgi_session.stores.refusals import unsupported
 
 #: Seconds for which a placeholder lives: longer than a request lasts, which may move a session at the time of its look.
 PLACEHOLDER_LIFE = 3600.0
@@ -106,7 +107,7 @@ def move_all(old: Store, new: Store, clock: Callable[[], float]) -> Iterator[boo
     scanned.
     """
     if not isinstance(old, Scans):
-        raise Unsupported(f"{type(old).__name__} does not offer scan().", operation="scan")
+        raise unsupported(old, "scan")
     for key, _ in old.scan(clock()):
         store, record = move(key, old, new, clock())
         yield store is new and record is not None

@@ -1,27 +1,31 @@
 """A site that goes from one store to another: what may come between any two store calls loses and revives nothing.
 
 Whatever a visitor and an administrator do, in processes of the two phases that run beside each other, in every order of
-the store calls, also with a process that dies anywhere. See ``interleavings.py``.
+the store calls, also with a process that dies anywhere: ``python -m tests.fuzz.moves --seconds 3600``. A short run is
+among the tests.
 """
 
 from __future__ import annotations
 
+import argparse
 import logging
+import random
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import combinations_with_replacement
+from contextlib import contextmanager
+from itertools import product
+from time import monotonic
 from typing import Any
+from unittest import mock
 
-import pytest
-
-from tests.stores.interleavings import Actor, drawn, explore, sample
+from bench.report import say
+from tests.fuzz.interleavings import Actor, drawn, explore, sample
+from tests.http.site import SECRET
 from wsgi_session import Session, SessionMiddleware, login, logout
 from wsgi_session.stores import MigratingStore, Store
 from wsgi_session.stores.moving import is_marked, is_placeholder, move_all
 from wsgi_session.testing import FakeClock
 
-pytestmark = pytest.mark.usefixtures("same_each_time", "quiet")
-
-SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
 ANN, BOB = {"id": "ann"}, {"id": "bob"}
 DAY = 86_400.0
 #: The phases that the manual lets run beside each other, and where the session is before.
@@ -36,20 +40,19 @@ MIXTURES = {
 }
 #: What is done in a request, or by an administrator; ``copy`` is the command.
 ACTIONS = ("read", "write", "touch", "rotate", "login", "logout", "revoke")
+ALL = (*ACTIONS, "copy")
 
 
-@pytest.fixture
-def same_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def possible(mixture: str, actions: Sequence[str]) -> bool:
+    """Whether the manual lets this happen: a copy runs only while all processes move."""
+    return "copy" not in actions or mixture == "move+move"
+
+
+@contextmanager
+def same_each_time() -> Iterator[None]:
     """Draw the same random bytes in each run, and do not wait between two tries of a save."""
-    monkeypatch.setattr("os.urandom", drawn)
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-
-
-@pytest.fixture
-def quiet() -> Iterator[None]:
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+    with mock.patch("os.urandom", drawn), mock.patch("time.sleep"):
+        yield
 
 
 class Site:
@@ -79,7 +82,8 @@ class Site:
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             got.update(status=status, headers=headers)
 
-        environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "wsgi.url_scheme": "http", "test.act": act, "test.got": got}
+        environ: dict[str, Any] = {"REQUEST_METHOD": "POST", "wsgi.url_scheme": "http", "test.act": act}
+        environ["test.got"] = got
         if cookie:
             environ["HTTP_COOKIE"] = f"sid={cookie}"
         body = self.processes[phase](environ, start_response)
@@ -176,8 +180,9 @@ def check(site: Site, phases: Sequence[str], names: Sequence[str], results: Mapp
     if "old" in phases:
         assert site.sessions("old") == before["prepare"], "old sees another thing"
     if not died:
-        left = [record for store in (site.old, site.new) for record in _records(store)]
-        assert not [record for record in left if is_marked(record) or is_placeholder(record)], "a part of a move is left"
+        records = [record for store in (site.old, site.new) for record in _records(store)]
+        left = [record for record in records if is_marked(record) or is_placeholder(record)]
+        assert not left, "a part of a move is left"
 
 
 def _check_sessions(
@@ -229,9 +234,38 @@ def _records(store: Any) -> list[Any]:
     return [*dict.values(inner._owned), *dict.values(inner._anonymous)]
 
 
-@pytest.mark.parametrize("mixture", MIXTURES)
-@pytest.mark.parametrize("actions", list(combinations_with_replacement(ACTIONS, 2)), ids="-".join)
-def test_two(mixture: str, actions: Sequence[str]) -> None:
-    runs = explore(scenario(mixture, actions))
-    runs += explore(scenario(mixture, actions[::-1]))
-    print(mixture, actions, runs)
+# The command.
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser("python -m tests.fuzz.moves", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=600, help="how long to go on (default: 600)")
+    parser.add_argument("--runs", type=int, default=20_000, help="at most so many for one pair (default: 20,000)")
+    parser.add_argument("--seed", type=int, default=1, help="for the orders of three and more (default: 1)")
+    options = parser.parse_args()
+    logging.disable(logging.CRITICAL)
+    began = monotonic()
+    pairs = runs = samples = 0
+    chance = random.Random(options.seed)
+    with same_each_time():
+        for mixture, *actions in product(MIXTURES, ALL, ALL):
+            if monotonic() - began > options.seconds or not possible(mixture, actions):
+                continue
+            runs += explore(scenario(mixture, actions, mortal=(True, True)), options.runs)
+            pairs += 1
+            say(f"{pairs} pairs in {runs:,} orders")
+        while monotonic() - began < options.seconds:
+            mixture = chance.choice(list(MIXTURES))
+            actions = [chance.choice(ALL) for _ in range(chance.randint(3, 4))]
+            if possible(mixture, actions):
+                mortal = [chance.random() < 0.5 for _ in actions]
+                sample(scenario(mixture, actions, mortal=mortal), 50, chance.random())
+                samples += 50
+                say(f"{pairs} pairs in {runs:,} orders, three and four in {samples:,}")
+    say("")
+    print(f"{pairs} pairs in {runs:,} orders, three and four in {samples:,}, seed {options.seed}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

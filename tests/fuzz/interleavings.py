@@ -1,9 +1,9 @@
 """Run what several processes do at one pair of stores in every order of their store calls.
 
-Each actor runs in a thread of its own and stands still before every call of a store. One of them at a time is let go on,
-and an actor that is ``mortal`` may die at that point. The same choices give the same run, so every order can be tried:
-a run follows a list of choices, then takes the first one at each further point and notes the others for later runs. A
-point that was reached before (the same records, the same answers to each actor) is not gone on from again.
+Each actor runs in a thread of its own and stops before every call of a store. One of them at a time goes on, and an
+actor that is ``mortal`` may die at that point. The same choices give the same run, so every order can be tried: a run
+follows a list of choices, then takes the first one at each further point and notes the others for later runs. A point
+that was reached before (the same records, the same answers to each actor) is not explored again.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def explore(scenario: Scenario, limit: int = 1_000_000) -> int:
 
     Two calls that commute (of different stores, or neither of which writes) are tried in one order only: a choice that
     was tried at a point "sleeps" in the runs of the choices after it, until something happens that it depends on
-    (Godefroid's sleep sets). A point that was reached before is gone on from again only with what slept there then.
+    (Godefroid's sleep sets). A point that was reached before is explored again only with the choices that slept then.
     """
     # What was slept on at each point, whenever it was reached.
     slept: dict[object, frozenset[str]] = {}
@@ -230,7 +230,7 @@ def explore(scenario: Scenario, limit: int = 1_000_000) -> int:
 
 def sample(scenario: Scenario, runs: int, seed: int = 1) -> None:
     """Run ``scenario`` in so many orders, drawn at random."""
-    chance = random.Random(seed)  # noqa: S311  (no secret)
+    chance = random.Random(seed)
     for _ in range(runs):
         _run(scenario, lambda steps, taken: chance.choice(steps.choices()))
 
