@@ -43,6 +43,8 @@ def urls() -> Iterator[str]:
         # An @ that was forgotten, and one too many.
         yield f"{scheme}://:{FIRST}"
         yield f"{USER}:{FIRST}@{scheme}://host"
+        if scheme in ("redis", "rediss", "redis+cluster", "redis+sentinel", "memory", "cookie"):
+            yield f"{scheme}:///{FIRST}@host/x"
         # In the query.
         for option in ("password", "sentinel_password", "passwd"):
             yield f"{scheme}://127.0.0.1:1/x?{option}={FIRST}&timeout=never"

@@ -178,7 +178,8 @@ def without_passwords(error: BaseException, passwords: Iterable[str | None]) -> 
     given = tuple(filter(None, passwords))
     link: BaseException | None = error
     while link is not None:
-        if blot_passwords(str(link), given) != str(link):
+        shown = blot_passwords(str(link), given)
+        if shown != str(link):
             return RedisError(blot_passwords(str(error), given))
         link = link.__cause__ or link.__context__
     return error

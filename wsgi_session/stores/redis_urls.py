@@ -115,7 +115,7 @@ def _sentinel(url: str, parts: Parts) -> RedisStore:
     tls = {"ssl": True} if options.pop("tls", False) else {}
     settings = {**tls, **_connection(parts, options)}
     if database:
-        settings["db"] = _path(url, parts._replace(path="/" + database), "a database's number", _database)
+        settings["db"] = _path(url, parts._replace(path=HiddenText("/" + database)), "a database's number", _database)
     sentinel = Sentinel(addresses, sentinel_kwargs={**settings, **login, "db": 0}, **settings)  # type: ignore[no-untyped-call]
     return RedisStore(sentinel.master_for(unquote(service)), **options)  # type: ignore[no-untyped-call]
 
@@ -140,7 +140,7 @@ def _path(url: str, parts: Parts, what: str, read: Callable[[str], int]) -> int 
     try:
         return read(text) if text else None
     except ValueError as error:
-        raise ConfigError(f"{without_secrets(url)}: {text!r} is not {what}: give {error}") from None
+        raise ConfigError(f"{without_secrets(url)}: {str(text)!r} is not {what}: give {error}") from None
 
 
 _OPENERS: dict[str, Callable[[str, Parts], RedisStore]] = {
