@@ -30,7 +30,8 @@ ALL_KINDS = [*KINDS, Kind("phases", lambda folder: MemoryStore(), frozenset())]
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.fuzz.machine", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--store", choices=[kind.name for kind in ALL_KINDS], default="memory", help="(default: memory)")
+    names = [kind.name for kind in ALL_KINDS]
+    parser.add_argument("--store", choices=names, default="memory", help="(default: memory)")
     parser.add_argument("--examples", type=int, default=10_000, help="runs from beginning to end (default: 10,000)")
     parser.add_argument("--steps", type=int, default=40, help="in each of them (default: 40)")
     parser.add_argument("--seed", type=int, default=1, help="the same runs for the same one (default: 1)")
