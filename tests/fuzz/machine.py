@@ -24,10 +24,14 @@ from tests.http.stores import KINDS, Kind
 from wsgi_session.stores import MemoryStore, MigratingStore, Store
 from wsgi_session.stores.cookie import CookieStore
 
+#: The last one: a change of stores, with processes of both phases beside each other.
+ALL_KINDS = [*KINDS, Kind("phases", lambda folder: MemoryStore(), frozenset())]
+
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.fuzz.machine", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--store", choices=[kind.name for kind in KINDS], default="memory", help="(default: memory)")
+    names = [kind.name for kind in ALL_KINDS]
+    parser.add_argument("--store", choices=names, default="memory", help="(default: memory)")
     parser.add_argument("--examples", type=int, default=10_000, help="runs from beginning to end (default: 10,000)")
     parser.add_argument("--steps", type=int, default=40, help="in each of them (default: 40)")
     parser.add_argument("--seed", type=int, default=1, help="the same runs for the same one (default: 1)")
@@ -36,7 +40,7 @@ def main() -> int:
     figures = Figures(options.examples)
     stopped = False
     with tempfile.TemporaryDirectory() as folder:
-        kind = next(kind for kind in KINDS if kind.name == options.store)
+        kind = next(kind for kind in ALL_KINDS if kind.name == options.store)
         with opened(kind, Path(folder)) as machine:
             try:
                 run(machine, options.examples, options.steps, options.seed, figures)
@@ -67,9 +71,12 @@ class Figures:
 @contextmanager
 def opened(kind: Kind, folder: Path) -> Iterator[type[Machine]]:
     """Yield the machine over an empty store of that kind."""
-    if kind.name == "migrating":
+    if kind.name in ("migrating", "phases"):
         with MemoryStore() as new, MemoryStore() as old:
-            yield _over(MigratingStore(new, old), kind.name, old)
+            machine = _over(MigratingStore(new, old), kind.name, old)
+            if kind.name == "phases":
+                machine.phases = new, old
+            yield machine
     else:
         with kind.open(folder) as store:
             yield _over(store, kind.name)

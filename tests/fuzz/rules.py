@@ -11,6 +11,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from tests.fuzz.held import Action, Answer, Held, Trouble, TroubledStore, dispatch
 from tests.fuzz.model import ABSOLUTE, IDLE, INTERVAL, TOMBSTONE, Request, World
+from tests.fuzz.phases import Phases
 from tests.fuzz.sealed_model import SealedWorld
 from tests.fuzz.steps import (
     BEGINS,
@@ -86,6 +87,8 @@ class Machine(RuleBasedStateMachine):
     tell: Callable[[int], None] | None = None
     #: Under another store: what was there before a move to this one.
     before_move: Store | None = None
+    #: The new store and the old one, if each call is to come to a process of another phase.
+    phases: tuple[Store, Store] | None = None
     stateless = False
     requests: Bundle[int] = Bundle("requests")
     answers: Bundle[Any] = Bundle("answers")
@@ -93,7 +96,7 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = FakeClock()
-        self.troubled = TroubledStore(self.store)
+        self.troubled = TroubledStore(Phases(*self.phases) if self.phases else self.store)
         self.middleware = self._middleware(self.store if self.stateless else self.troubled)
         self.old = self._middleware(self.before_move) if self.before_move else self.middleware
         self.worlds: list[World] = [(SealedWorld if self.stateless else World)(self.clock())]

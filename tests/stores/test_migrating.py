@@ -73,6 +73,20 @@ class TestPreparedFromEmptyToEmpty(StoreConformance):
         return MigratingStore(MemoryStore(), MemoryStore(), "prepare")
 
 
+class TestPhasesBesideEachOther(StoreConformance):
+    """Half of the threads and handles are processes of the other phase."""
+
+    # Keys are random: two processes of different phases never create the same one.
+    test_of_many_that_create_one_key_exactly_one_does = None
+
+    def make_store(self) -> Store:
+        self.new, self.old = MemoryStore(), MemoryStore()
+        return MigratingStore(self.new, self.old)
+
+    def reopen(self, store: Store) -> Store:
+        return MigratingStore(self.new, self.old, "prepare")
+
+
 class FromFileToMemory(StoreConformance):
     """Each record is created as ``put`` leaves it: every promise holds for it."""
 
