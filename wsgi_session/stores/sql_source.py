@@ -50,10 +50,9 @@ def source_of(database: str | Engine, timeout: float) -> Source:
         positional, named = dialect.create_connect_args(url)
     except (ArgumentError, TypeError, ValueError):
         raise ConfigError(f"{name}: the driver takes no such URL") from None
-    arguments = {**driver.arguments(), **named}
 
-    def connect() -> Any:
-        return dialect.connect(*positional, **arguments)
+    def connect(patience: float) -> Any:
+        return dialect.connect(*positional, **{**driver.arguments(patience), **named})
 
     return Source(name, dialect, driver, connect)
 
