@@ -91,8 +91,8 @@ class TimedStore(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return _timed(self.store.touch)(key, touched, expires, now)
 
-    def delete(self, key: bytes) -> bool:
-        return _timed(self.store.delete)(key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return _timed(self.store.delete)(key, version)
 
     def ping(self) -> None:
         _timed(self.store.ping)()

@@ -280,7 +280,7 @@ def test_a_session_that_is_being_rotated_ends_and_a_later_login_lives(clock: Fak
 class Stubborn(MemoryStore):
     """A store that says it deletes, and does not."""
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         return True
 
 
@@ -335,8 +335,8 @@ class Plain(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return self._store.touch(key, touched, expires, now)
 
-    def delete(self, key: bytes) -> bool:
-        return self._store.delete(key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return self._store.delete(key, version)
 
     def ping(self) -> None:
         self._store.ping()

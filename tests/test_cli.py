@@ -263,7 +263,7 @@ class Bare(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return False
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         return False
 
     def ping(self) -> None:

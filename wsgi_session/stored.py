@@ -14,8 +14,6 @@ from wsgi_session.errors import KeyExists, StoreUnavailable
 from wsgi_session.revocation import MAX_LOOKS, end_sessions
 from wsgi_session.stores import SWEEP_LIMIT, ListsOwners, Outcome, Record, Store, Sweeps
 
-#: Seconds for which a rotated token says so, for the requests that the browser had in flight with it.
-TOMBSTONE_LIFE = 60.0
 #: Well-signed cookies of our name that are looked up; a browser sends more only if somebody planted them.
 MAX_LOADS = 3
 #: Tokens drawn before giving up: one in use is a chance of 2**-128, several a broken random generator.
@@ -99,15 +97,13 @@ class StoreBackend:
             return _once_more(error, lambda: self.store.replace(bearer.key, record, version, now))
 
     def rotate(self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float) -> tuple[Outcome, Bearer]:
-        """Move a session to a new token, and leave a tombstone under the old one; return the bearer it has now."""
+        """Move a session to a new token; return the bearer it has now."""
         for _ in range(MAX_DRAWS):
             try:
                 outcome = self._rotate(old, new, record, version, now)
             except KeyExists:
                 new = self.draw()
                 continue
-            if outcome is Outcome.SAVED:
-                self._bury(old, new, now)
             return outcome, new
         raise _no_free_token()
 
@@ -196,14 +192,6 @@ class StoreBackend:
             elif there.handle != handle or self.store.delete(key):
                 # Another handle: somebody has logged in there, which is another session.
                 return
-
-    def _bury(self, old: Bearer, new: Bearer, now: float) -> None:
-        """Best effort: without a tombstone, a request in flight is merely a stranger's."""
-        tombstone = Record(new.key, tokens.draw_version(), "", now, now, now + TOMBSTONE_LIFE)
-        try:
-            self.store.create(old.key, tombstone, now)
-        except (KeyExists, StoreUnavailable):
-            return
 
 
 def _once_more(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:

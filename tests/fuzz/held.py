@@ -148,8 +148,8 @@ class TroubledStore(Store):
         alive: bool = self._pass_on("touch", key, touched, expires, now)
         return alive
 
-    def delete(self, key: bytes) -> bool:
-        there: bool = self._pass_on("delete", key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        there: bool = self._pass_on("delete", key, version)
         return there
 
     def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Seconds: the settings of the middleware that is compared with this.
-IDLE, ABSOLUTE, INTERVAL, TOMBSTONE = 1_000.0, 1_500.0, 100.0, 60.0
+IDLE, ABSOLUTE, INTERVAL, TOMBSTONE = 1_000.0, 1_500.0, 100.0, 120.0
 
 #: Text for what the application keeps, numbers for flash messages: those are no keys of the mapping.
 Data = dict["str | int", Any]

@@ -144,7 +144,7 @@ class OneRecord(Store):
         self.writes.append("touch")
         return True
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         self.writes.append("delete")
         return True
 

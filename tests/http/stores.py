@@ -132,8 +132,8 @@ class CountingStore(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return self._pass_on("touch", key, touched, expires, now)
 
-    def delete(self, key: bytes) -> bool:
-        return self._pass_on("delete", key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return self._pass_on("delete", key, version)
 
     def ping(self) -> None:
         self._pass_on("ping")

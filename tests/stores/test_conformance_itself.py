@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from wsgi_session.errors import KeyExists
-from wsgi_session.stores import MemoryStore, Outcome, Record, Store
+from wsgi_session.stores import MemoryStore, Outcome, Record, Store, memory, tombstone_of
 from wsgi_session.testing import harness
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
@@ -199,7 +199,52 @@ class TwoStepRotate(MemoryStore):
         pause()
         self.create(new, record, now)
         self.delete(old)
+        self.create(old, tombstone_of(new, record.version, now), now)
         return Outcome.SAVED
+
+
+class GoneThenTombstone(MemoryStore):
+    """Leaves its tombstone in a second step: a request in between is a stranger's."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        outcome = super().rotate(old, new, record, version, now)
+        if outcome is Outcome.SAVED and (left := self.load(old, now)) is not None:
+            self.delete(old, left.version)
+            pause()
+            self.create(old, left, now)
+        return outcome
+
+
+class NoTombstone(MemoryStore):
+    """Leaves nothing under the old key."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        outcome = super().rotate(old, new, record, version, now)
+        if outcome is Outcome.SAVED and (left := self.load(old, now)) is not None:
+            self.delete(old, left.version)
+        return outcome
+
+
+class ShortTombstone(MemoryStore):
+    """Forgets where a session has gone when the clocks of two machines differ."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        outcome = super().rotate(old, new, record, version, now)
+        if outcome is Outcome.SAVED:
+            force(self, old, expires=now + 60)
+        return outcome
+
+
+class WritesTombstones(MemoryStore):
+    """Says conflict where the session has moved, and rotates a tombstone into a session."""
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        stored = self.load(old, now)
+        if stored is not None and not stored.handle and stored.version == version:
+            self.delete(old, version)
+            self.create(new, record, now)
+            return Outcome.SAVED
+        return super().rotate(old, new, record, version, now)
 
 
 class CopyingRotate(MemoryStore):
@@ -209,7 +254,7 @@ class CopyingRotate(MemoryStore):
         stored = self.load(old, now)
         outcome = super().rotate(old, new, record, version, now)
         if outcome is Outcome.SAVED and stored is not None:
-            self.create(old, stored, now)
+            force(self, old, **stored._asdict())
         return outcome
 
 
@@ -252,19 +297,40 @@ class LosingRotate(MemoryStore):
 class DeafDelete(MemoryStore):
     """Always says that something was there."""
 
-    def delete(self, key: bytes) -> bool:
-        super().delete(key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        super().delete(key, version)
         return True
 
 
 class TombstoneDelete(MemoryStore):
     """A logout that crosses a rotation removes its mark, and never learns that it missed."""
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         stored = self.load(key, 0.0)
         if stored is not None and not stored.handle:
             force(self, key, handle="no tombstone")
+        return super().delete(key, version)
+
+
+class VersionlessDelete(MemoryStore):
+    """Removes whatever is there, also where it was told which version to remove."""
+
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         return super().delete(key)
+
+
+class LookThenDelete(MemoryStore):
+    """Compares the version, and deletes in a second step."""
+
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        if version is None:
+            return super().delete(key)
+        stored = self.load(key, 0.0)
+        if stored is None or stored.version != version:
+            return False
+        pause()
+        with memory._lock:
+            return self._remove(key)
 
 
 class TextKeys(MemoryStore):
@@ -276,8 +342,8 @@ class TextKeys(MemoryStore):
     def create(self, key: bytes, record: Record, now: float) -> None:
         super().create(key.lower(), record, now)
 
-    def delete(self, key: bytes) -> bool:
-        return super().delete(key.lower())
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return super().delete(key.lower(), version)
 
 
 class WholeSeconds(MemoryStore):
@@ -402,6 +468,10 @@ BROKEN = {
     LookThenCreate: "of_many_that_create_one_key_exactly_one_does",
     TimidCreate: "create_takes_the_place_of_a_dead_record",
     TwoStepRotate: "of_many_that_rotate_one_session_exactly_one_does",
+    GoneThenTombstone: "who_loads_during_a_rotation",
+    NoTombstone: "a_tombstone_under_the_old_key_says_where",
+    ShortTombstone: "a_tombstone_under_the_old_key_says_where",
+    WritesTombstones: "a_tombstone_is_never_written_to_nor_rotated",
     CopyingRotate: "rotate_kills_the_old_key",
     OverwritingRotate: "rotate_onto_a_live_record_is_refused",
     KeepingRotate: "rotate_kills_the_old_key_and_takes_every_field",
@@ -409,6 +479,8 @@ BROKEN = {
     LosingRotate: "rotate_onto_a_live_record_is_refused",
     DeafDelete: "delete_removes_now_and_says_whether",
     TombstoneDelete: "delete_leaves_a_tombstone",
+    VersionlessDelete: "delete_of_a_version_removes_no_other",
+    LookThenDelete: "of_a_save_and_a_delete_of_the_version_before_one_succeeds",
     TextKeys: "keys_are_compared_as_bytes",
     WholeSeconds: "what_was_created_comes_back_field_by_field",
     NumbersForBooleans: "what_was_created_comes_back_field_by_field_in_its_type",
@@ -460,8 +532,8 @@ class Minimal(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return self._inner.touch(key, touched, expires, now)
 
-    def delete(self, key: bytes) -> bool:
-        return self._inner.delete(key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return self._inner.delete(key, version)
 
     def ping(self) -> None:
         self._inner.ping()

@@ -28,6 +28,9 @@ from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 #: Only what has been dead for this many seconds is swept, so that a clock that runs ahead removes nothing alive.
 SWEEP_GRACE = 3600.0
+#: Seconds for which a tombstone lives: a request that was on its way during a rotation is promised 60, and clocks may
+#: differ by 60.
+TOMBSTONE_LIFE = 120.0
 #: A store without expiry of its own asks for a sweep at every so many creates ...
 SWEEP_EVERY = 256
 #: ... of at most so many records.
@@ -40,7 +43,7 @@ class Outcome(enum.Enum):
     SAVED = "saved"
     #: Alive, but with another version than the one given: somebody else wrote. Load, merge, again.
     CONFLICT = "conflict"
-    #: No live record under that key. It must not come back.
+    #: No live record under that key, or a tombstone. It must not come back.
     GONE = "gone"
 
 
@@ -51,8 +54,7 @@ class Record(NamedTuple):
     data: bytes
     #: 16 random bytes, chosen anew by whoever writes: the writer of a lost answer knows its own write by them.
     version: bytes
-    #: The public name. ``""`` marks a tombstone: what a rotation leaves under the old key for 60 s, with the new key as
-    #: its data.
+    #: The public name. ``""`` marks a tombstone: see :func:`tombstone_of`.
     handle: str
     created: float
     #: The last activity that was noted.
@@ -71,6 +73,16 @@ class Record(NamedTuple):
 
 #: ``Record(*fields)`` from a tuple of all ten fields, in a third of the time: on the way of every load and every save.
 make_record: Callable[[tuple[object, ...]], Record] = partial(tuple.__new__, Record)
+
+
+def tombstone_of(new: bytes, version: bytes, now: float) -> Record:
+    """Return what a rotation at ``now`` leaves under the old key: a record that opens nothing and says ``new``.
+
+    ``version`` is that of the record under ``new``. A request that was on its way with the old token learns from it
+    that the session has moved, and a logout where to. Nobody owns it, and it is never listed, counted or touched.
+    """
+    return make_record((new, version, "", now, now, now + TOMBSTONE_LIFE, None, True, None, ""))
+
 
 _Store = TypeVar("_Store", bound="Store")
 
@@ -103,16 +115,18 @@ class Store(ABC):
         Takes over ``data``, ``version``, ``touched`` and ``expires``, the two times only if they are later than those
         stored (a touch may have come between). Owner, handle, created, persistent, idle and namespace stay.
         ``SAVED`` as well if ``record.version`` is already there: that is this very write, whose answer was lost;
-        nothing is written then. ``CONFLICT`` if the live record has any other version. ``GONE`` if there is none:
-        nothing is ever created (CVE-2025-46336: a slow write brought a logged-out session back).
+        nothing is written then. ``CONFLICT`` if the live record has any other version. ``GONE`` if there is none,
+        or a tombstone: nothing is ever created (CVE-2025-46336: a slow write brought a logged-out session back).
         """
 
     @abstractmethod
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         """Move the live record under ``old``, if it still has ``version``, to ``new``, as ``record``: all of it.
 
-        Either ``old`` is dead and ``new`` alive, or nothing has happened. ``SAVED`` as well if ``record.version`` is
-        already alive under ``new``. ``CONFLICT`` and ``GONE`` as for :meth:`replace`, judged under ``old``.
+        In the same step ``tombstone_of(new, record.version, now)`` takes the place of the old record, so that no
+        request finds nothing under ``old``. Either all of this happens, or nothing does. (A store whose engine cannot
+        write both at once writes ``new`` first.) ``SAVED`` as well if ``record.version`` is already alive under
+        ``new``. ``CONFLICT`` and ``GONE`` as for :meth:`replace`, judged under ``old``.
         :class:`~wsgi_session.KeyExists` if another live record is under ``new``; both are untouched then.
         """
 
@@ -125,11 +139,12 @@ class Store(ABC):
         """
 
     @abstractmethod
-    def delete(self, key: bytes) -> bool:
-        """Remove the record under ``key``, now. True if one was there, alive or dead.
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        """Remove the record under ``key``, alive or dead, in one step. True if one was there and is gone now.
 
-        A tombstone is left where it is: False. So a logout that crosses a rotation learns that it missed, and looks for
-        the session where it is now.
+        Without ``version``, whatever its version is; but a tombstone is left where it is: False. So a logout that
+        crosses a rotation learns that it missed, and looks for the session where it is now. With ``version``, the
+        record is removed only if it has that version, a tombstone too; else it is left as it is: False.
         """
 
     @abstractmethod

@@ -41,7 +41,7 @@ class CookieStore(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         self._refuse("touch")
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         self._refuse("delete")
 
     def ping(self) -> None:

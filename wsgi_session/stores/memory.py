@@ -10,7 +10,7 @@ from contextlib import suppress
 from itertools import chain
 
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record, tombstone_of
 
 # One lock for all memory stores, taken by whatever writes, and by fork: a child never inherits it taken, nor a store
 # in the middle of a change. Reading takes none (it would cost more than the rest of a load): each step of it is one
@@ -94,7 +94,9 @@ class MemoryStore(Store):
             if stored is None or now >= stored.expires:
                 return Outcome.GONE
             if stored.version != version:
-                return Outcome.SAVED if stored.version == record.version else Outcome.CONFLICT
+                if stored.version == record.version:
+                    return Outcome.SAVED
+                return Outcome.CONFLICT if stored.handle else Outcome.GONE
             _, _, handle, created, touched, expires, owner, persistent, idle, namespace = stored
             if record.touched > touched:
                 touched = record.touched
@@ -112,15 +114,25 @@ class MemoryStore(Store):
             if there is not None and there.version == record.version:
                 return Outcome.SAVED
             stored = self._live(old, now)
-            if stored is None:
+            if stored is None or not stored.handle:
                 return Outcome.GONE
             if stored.version != version:
                 return Outcome.CONFLICT
             if there is not None:
                 raise KeyExists("a live session is already under the new key: draw another token")
             self._remove(new)
-            self._remove(old)
             self._put(new, record)
+            # A load takes no lock: in this order, it finds one of the two under the old key at every moment.
+            self._anonymous[old] = tombstone_of(new, record.version, now)
+            self._anonymous.move_to_end(old)
+            if stored.owner is not None:
+                del self._owned[old]
+                self._unfile(old, stored.owner)
+            if record.owner is None:
+                # After the tombstone, in the order of use: where the two are one too many, the session stays.
+                self._anonymous.move_to_end(new)
+            if len(self._owned) + len(self._anonymous) > self._max_sessions:
+                self._displace()
             return Outcome.SAVED
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
@@ -133,10 +145,12 @@ class MemoryStore(Store):
             kept.move_to_end(key)
             return True
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         with _lock:
-            anonymous = self._anonymous.get(key)
-            if anonymous is not None and not anonymous.handle:
+            stored = self._owned.get(key) or self._anonymous.get(key)
+            if stored is None:
+                return False
+            if not stored.handle if version is None else stored.version != version:
                 return False
             return self._remove(key)
 

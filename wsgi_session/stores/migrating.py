@@ -71,7 +71,7 @@ class MigratingStore(Store):
             return outcome
         # It may not have moved yet, or be moving.
         loaded = self.load(key, now)
-        if loaded is None:
+        if loaded is None or not loaded.handle:
             return Outcome.GONE
         if loaded.version == version:
             return self._new.replace(key, record, version, now)
@@ -87,10 +87,10 @@ class MigratingStore(Store):
             return True
         return self.load(key, now) is not None and self._new.touch(key, touched, expires, now)
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         # The old one first: whoever is moving it finds nothing to delete there, and takes the copy back.
-        was_old = self._old.delete(key)
-        return self._new.delete(key) or was_old
+        was_old = self._old.delete(key, version)
+        return self._new.delete(key, version) or was_old
 
     def ping(self) -> None:
         self._new.ping()
@@ -147,7 +147,7 @@ class MigratingStore(Store):
         if original is not None and self._old.delete(key):
             return original if _make_good(key, original, record.version, self._new, now) else None
         # Overtaken by a logout or not, nobody can tell any more: what may have ended has ended.
-        _take_back(key, record, record.version, self._new, now)
+        _take_back(key, record.version, self._new)
         return None
 
 
@@ -160,7 +160,7 @@ def move(key: bytes, record: Record, old: Store, new: Store, now: float) -> bool
         return False
     if old.delete(key):
         return _make_good(key, record, moving, new, now)
-    _take_back(key, record, moving, new, now)
+    _take_back(key, moving, new)
     return False
 
 
@@ -168,12 +168,9 @@ def _make_good(key: bytes, record: Record, moving: bytes, new: Store, now: float
     return new.replace(key, record, moving, now) is Outcome.SAVED
 
 
-def _take_back(key: bytes, record: Record, moving: bytes, new: Store, now: float) -> None:
-    """Delete a provisional copy, and nothing but that: somebody else may have made it good by now."""
-    # The contract's one removal that asks for a version: to a key that nobody knows.
-    elsewhere = os.urandom(32)
-    if new.rotate(key, elsewhere, record, moving, now) is Outcome.SAVED:
-        new.delete(elsewhere)
+def _take_back(key: bytes, moving: bytes, new: Store) -> None:
+    """Delete a provisional copy, and nothing but that: another process may have made it good by now."""
+    new.delete(key, moving)
 
 
 def copy_all(old: Store, new: Store, now: float) -> Iterator[bool]:

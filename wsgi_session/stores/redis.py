@@ -12,7 +12,7 @@ from redis.exceptions import AskError, NoScriptError, ResponseError
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.events import logger
-from wsgi_session.stores import Outcome, Record, Store
+from wsgi_session.stores import Outcome, Record, Store, tombstone_of
 from wsgi_session.stores.redis_cluster import Cluster
 from wsgi_session.stores.redis_index import Index
 from wsgi_session.stores.redis_node import Node
@@ -101,7 +101,8 @@ class RedisStore(Store):
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         if self._index is not None:
             return self._index.rotate(old, new, record, version, now)
-        arguments = (pack_versions(version, record.version, now), pack(record), self._inside)
+        versions = pack_versions(version, record.version, now)
+        arguments = (versions, pack(record), pack(tombstone_of(new, record.version, now)), self._inside)
         result = self._run(ROTATE, self._prefix + old, self._prefix + new, *arguments, keys=b"2")
         if result == EXISTS:
             raise KeyExists("a live session is already under the new key: draw another token")
@@ -113,8 +114,8 @@ class RedisStore(Store):
             self._index.extend(result, key, now, expires)
         return bool(result != GONE)
 
-    def delete(self, key: bytes) -> bool:
-        result = self._run(DELETE, self._prefix + key, self._inside)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        result = self._run(DELETE, self._prefix + key, version or b"", self._inside)
         if self._index is not None and isinstance(result, bytes):
             self._index.strike(result, key)
         return bool(result != GONE)

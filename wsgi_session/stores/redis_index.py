@@ -11,13 +11,14 @@ from contextlib import suppress
 from typing import Any
 
 from wsgi_session.errors import KeyExists, StoreUnavailable
-from wsgi_session.stores import Outcome, Record
+from wsgi_session.stores import Outcome, Record, tombstone_of
 from wsgi_session.stores.redis_cluster import Cluster
-from wsgi_session.stores.redis_records import moved, pack, pack_time, pack_times, pack_versions, unpack
+from wsgi_session.stores.redis_records import pack, pack_time, pack_times, pack_versions, unpack
 from wsgi_session.stores.redis_scripts import (
     AGAIN,
     CONFLICT,
     CREATE,
+    DELETE,
     DONE,
     ENLIST,
     EXISTS,
@@ -25,7 +26,6 @@ from wsgi_session.stores.redis_scripts import (
     HEAL,
     MOVE,
     OWNER,
-    UNDO,
     YOUNG,
 )
 
@@ -58,9 +58,9 @@ class Index:
             self._call(name, b"ZREM", name, key, writes=True)
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        """Rotate in two steps: the new record first, then the old one, if it is still what it was, into a marker.
+        """Rotate in two steps: the new record first, then the old one, if it is still what it was, into a tombstone.
 
-        The marker names the new record's version. So this very call, when it is made again because its answer was
+        The tombstone has the new record's version. So this very call, when it is made again because its answer was
         lost, knows whether it came to its end the first time (SAVED), or somebody has ended the session (GONE).
         """
         before, after = self._prefix + old, self._prefix + new
@@ -70,12 +70,13 @@ class Index:
         if created == EXISTS:
             raise KeyExists("a live session is already under the new key: draw another token")
         try:
-            result = self._run(MOVE, before, pack_versions(version, record.version, now), moved(record.version), b"")
+            versions = pack_versions(version, record.version, now)
+            result = self._run(MOVE, before, versions, pack(tombstone_of(new, record.version, now)), b"")
             if result == AGAIN and created == DONE:
                 # Both steps had been taken before, and since then somebody has ended the session.
                 result = GONE
             if result in (GONE, CONFLICT):
-                self._run(UNDO, after, record.version)
+                self._run(DELETE, after, record.version, b"")
         except StoreUnavailable as error:
             error.answer_lost = True  # There are two records now. The same call, made again, brings it to an end.
             raise

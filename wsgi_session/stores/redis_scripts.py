@@ -4,8 +4,8 @@ Each gets the record's key first, and as its last argument the prefix of all key
 in the same step. In a cluster the index lies on another node: there the prefix is empty, and a script returns the owner
 instead, for the client to do it. Otherwise a script returns one of the numbers below.
 
-A write that finds its own version already there was sent before, and its answer lost: it writes nothing then but the
-key's life, as it is, for a WAIT that follows counts from this connection's last write.
+A write that finds its own version already there was sent before, and its answer lost: it writes nothing then but a byte
+of the record, as it is, for a WAIT that follows counts from this connection's last write.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ local function owner(bytes)
   if bytes and math.floor(bytes:byte(2) / 2) % 2 == 1 then return bytes:sub(47, 78) end
 end
 
--- A write without effect.
-local function again(key) redis.call('PEXPIRE', key, redis.call('PTTL', key)) end
+-- A write without effect: the first byte as it is. (PEXPIRE of PTTL would delete a record that has no time to live.)
+local function again(key) redis.call('SETRANGE', key, 0, '\1') end
 """
 
 # The server's clock decides nothing: it takes away what has been dead for five minutes by the clock of who wrote it.
@@ -109,9 +109,6 @@ if alive(there, now) then
   again(key)
   return 4
 end
-if there and expires(there) == 0 and tombstone(there) and tombstone(value) then
-  value = value:sub(1, 1) .. string.char(value:byte(2) + 8) .. value:sub(3) .. version(there)
-end
 local ms = life(expires(value), now)
 redis.call('SET', key, value, 'PX', text(ms))
 strike(owner(there), key)
@@ -128,7 +125,7 @@ local key, there = KEYS[1], head(KEYS[1])
 local expected, fresh, now, touched, expires = struct.unpack('>c16c16ddd', ARGV[1])
 if not alive(there, now) then return 0 end
 if version(there) ~= expected then
-  if version(there) ~= fresh then return 2 end
+  if version(there) ~= fresh then return tombstone(there) and 0 or 2 end
   again(key)
   return 1
 end
@@ -163,11 +160,15 @@ return result(owner(there))
     *_WRITER,
 )
 
-#: Key; prefix.
+#: Key; the version that it must have, or nothing, prefix.
 DELETE = _script(
     """
 local key, there = KEYS[1], head(KEYS[1])
-if there and tombstone(there) then return 0 end
+if ARGV[1] ~= '' then
+  if not there or version(there) ~= ARGV[1] then return 0 end
+elseif there and tombstone(there) then
+  return 0
+end
 if redis.call('DEL', key) == 0 then return 0 end
 strike(owner(there), key)
 return result(owner(there))
@@ -176,7 +177,7 @@ return result(owner(there))
     _OWNER,
 )
 
-#: Old key, new key; versions (expected, new, now), record, prefix. Where one node has both.
+#: Old key, new key; versions (expected, new, now), record, tombstone, prefix. Where one node has both.
 ROTATE = _script(
     """
 local old, new, value = KEYS[1], KEYS[2], ARGV[2]
@@ -187,12 +188,12 @@ if taken and version(there) == fresh then
   again(new)
   return 1
 end
-if not alive(stored, now) then return 0 end
+if not alive(stored, now) or tombstone(stored) then return 0 end
 if version(stored) ~= expected then return 2 end
 if taken then return 3 end
 local ms = life(expires(value), now)
 redis.call('SET', new, value, 'PX', text(ms))
-redis.call('DEL', old)
+redis.call('SET', old, ARGV[3], 'PX', text(life(expires(ARGV[3]), now)))
 strike(owner(there), new)
 strike(owner(stored), old)
 enter(owner(value), new, now, ms)
@@ -219,36 +220,24 @@ return found
 """
 )
 
-#: Old key; versions (expected, new, now), what stays there, the (empty) prefix. A cluster's half of a rotation.
+#: Old key; versions (expected, new, now), tombstone, the (empty) prefix. A cluster's half of a rotation.
 MOVE = _script(
     """
 local key, there = KEYS[1], head(KEYS[1])
 local expected, fresh, now = struct.unpack('>c16c16d', ARGV[1])
 if there and tombstone(there) then
-  local mover = version(there)
-  if there:byte(2) >= 8 then mover = redis.call('GETRANGE', key, -16, -1) end
-  if mover == fresh then
-    again(key)
-    return 4
-  end
+  if version(there) ~= fresh then return 0 end
+  again(key)
+  return 4
 end
 if not alive(there, now) then return 0 end
 if version(there) ~= expected then return 2 end
-redis.call('SET', key, ARGV[2], 'PX', '300000')
+redis.call('SET', key, ARGV[2], 'PX', text(life(expires(ARGV[2]), now)))
 return result(owner(there))
 """,
     _RECORD,
+    _LIFE,
     _OWNER,
-)
-
-#: Key; version. Takes back what half a rotation has created.
-UNDO = _script(
-    """
-local there = head(KEYS[1])
-if there and version(there) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
-""",
-    _RECORD,
 )
 
 #: Index; key, times (now, expires).

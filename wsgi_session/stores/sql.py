@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record, tombstone_of
 from wsgi_session.stores.sql_database import Database, Duplicate
 from wsgi_session.stores.sql_schema import Schema
 from wsgi_session.stores.sql_source import source_of, split_options
@@ -18,6 +18,8 @@ from wsgi_session.stores.sql_statements import Statements
 BATCH = 500
 # A scan takes no more at once: they are in memory together, data and all.
 SCAN = 100
+# Version and handle of what is not there.
+_NOTHING = (b"", "")
 #: How often a writer that loses a race for a key looks who has it now.
 LOOKS = 5
 
@@ -80,13 +82,14 @@ class SQLStore(Store):
         values = (record.data, record.version, record.touched, record.expires, key, version, now)
         if self._database.write(self._statements.replace, values):
             return Outcome.SAVED
-        there = self._versions(key, key, now).get(key)
-        if there is None:
-            return Outcome.GONE
-        return Outcome.SAVED if there == record.version else Outcome.CONFLICT
+        stored, handle = self._versions(key, key, now).get(key, _NOTHING)
+        if stored == record.version:
+            return Outcome.SAVED
+        return Outcome.CONFLICT if handle else Outcome.GONE
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        values = (*self._fields(record), new, old, version, now)
+        tombstone = self._fields(tombstone_of(new, record.version, now))
+        values = (*self._fields(record), new, old, version, now, *tombstone, old)
         for _ in range(LOOKS):
             try:
                 if self._database.write(self._statements.rotate, values):
@@ -94,11 +97,12 @@ class SQLStore(Store):
             except Duplicate:
                 pass  # Whose the new key is, we see now.
             there = self._versions(old, new, now)
-            if there.get(new) == record.version:
+            if there.get(new, _NOTHING)[0] == record.version:
                 return Outcome.SAVED
-            if old not in there:
+            stored, handle = there.get(old, _NOTHING)
+            if not handle:
                 return Outcome.GONE
-            if there[old] != version:
+            if stored != version:
                 return Outcome.CONFLICT
             if new in there:
                 break
@@ -108,8 +112,10 @@ class SQLStore(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return self._database.write(self._statements.touch, (touched, expires, key, now)) > 0
 
-    def delete(self, key: bytes) -> bool:
-        return self._database.write(self._statements.delete, (key,)) > 0
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        if version is None:
+            return self._database.write(self._statements.delete, (key,)) > 0
+        return self._database.write(self._statements.delete_version, (key, version)) > 0
 
     def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
         rows = self._database.read(self._statements.of_owner, (owner, now), _rows)
@@ -175,9 +181,10 @@ class SQLStore(Store):
             # It was dead, and swept between our two steps.
         raise KeyExists("a live session is already under this key: draw another token")
 
-    def _versions(self, key: bytes, other: bytes, now: float) -> dict[bytes, bytes]:
+    def _versions(self, key: bytes, other: bytes, now: float) -> dict[bytes, tuple[bytes, object]]:
+        """Return version and handle of what is alive under two keys."""
         rows = self._database.read(self._statements.versions, (key, other, now), _rows)
-        return {bytes(found): bytes(version) for found, version in rows}
+        return {bytes(found): (bytes(version), handle) for found, version, handle in rows}
 
     def _fields(self, record: Record) -> Sequence[object]:
         if not self._texts_are_bytes:

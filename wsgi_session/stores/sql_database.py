@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,7 +14,7 @@ from wsgi_session.stores.sql_connections import Connections
 from wsgi_session.stores.sql_pool import Busy, Place
 from wsgi_session.stores.sql_schema import SCHEMA_VERSION, Schema
 from wsgi_session.stores.sql_source import Source
-from wsgi_session.stores.sql_statements import Statement, Statements
+from wsgi_session.stores.sql_statements import Statement, Statements, Transaction
 
 #: How often at most a statement is sent that the engine undid for the sake of others (a deadlock).
 ATTEMPTS = 20
@@ -40,6 +40,15 @@ class TimedOut(Refused):
     """The engine has undone the statement because it took too long: somebody may hold a lock."""
 
 
+class Operation(NamedTuple):
+    """What one call of the store does, in one statement or several."""
+
+    #: The session that it is about, ``None`` for none or many.
+    key: bytes | None
+    #: When it has to be done, in seconds of ``time.monotonic()``.
+    deadline: float
+
+
 class Database:
     """Runs statements on the tables of ``schema``, which are made, or looked for, before the first one."""
 
@@ -55,42 +64,40 @@ class Database:
         self._connections = Connections(source.connect, source.driver, pool_size)
         self._ready = False
 
-    def deadline(self) -> float:
-        """Return when an operation that begins now has to be done: pass it to each of its statements."""
-        return time.monotonic() + self._driver.timeout
+    def begin(self, key: bytes | None = None) -> Operation:
+        """Return an operation that begins now: it is passed to each of its statements, and they share its time-out."""
+        return Operation(key, time.monotonic() + self._driver.timeout)
 
     def read(
         self,
         statement: Statement,
         values: Sequence[object],
         fetch: Callable[[Any], _Result],
-        key: bytes | None = None,
-        deadline: float | None = None,
+        operation: Operation | None = None,
     ) -> _Result:
-        """Return what ``fetch`` makes of the cursor. ``key``: which session it is about, if it is one."""
-        deadline = deadline or self.deadline()
+        """Return what ``fetch`` makes of the cursor."""
+        operation = operation or self.begin()
         if not self._ready:
-            self.prepare(self.create, deadline)
-        return self._run(statement, values, fetch, key, deadline, writes=False)
+            self.prepare(self.create, operation)
+        return self._run(statement, values, fetch, operation, writes=False)
 
     def write(
-        self, statement: Statement, values: Sequence[object], key: bytes | None = None, deadline: float | None = None
+        self, statement: Statement | Transaction, values: Sequence[object], operation: Operation | None = None
     ) -> int:
         """Return how many rows matched. Raises ``Duplicate`` where a key is taken."""
-        deadline = deadline or self.deadline()
+        operation = operation or self.begin()
         if not self._ready:
-            self.prepare(self.create, deadline)
-        return self._run(statement, values, _changed, key, deadline, writes=True)
+            self.prepare(self.create, operation)
+        return self._run(statement, values, _changed, operation, writes=True)
 
-    def prepare(self, create: bool, deadline: float | None = None) -> None:
+    def prepare(self, create: bool, operation: Operation | None = None) -> None:
         """Look for the tables, and make them if ``create``; each statement that makes one has a time-out of its own."""
-        deadline = deadline or self.deadline()
-        version, problem = self._version(deadline)
+        version, problem = self._version(operation or self.begin())
         for _ in range(MAKINGS if create else 0):
             if version is not None:
                 break
             refused = self._make()
-            version, problem = self._version(self.deadline())
+            version, problem = self._version(self.begin())
             problem = refused or problem
         if version is None:
             table, versions = self._schema.sessions.fullname, self._schema.versions.fullname
@@ -109,13 +116,13 @@ class Database:
     def close(self) -> None:
         self._connections.close()
 
-    def _version(self, deadline: float) -> tuple[int | None, BaseException | None]:
+    def _version(self, operation: Operation) -> tuple[int | None, BaseException | None]:
         """Return of which version the tables are, or why that cannot be told: mostly, that there are none."""
         try:
-            (version,) = self._run(self._statements.schema_version, (), _first, None, deadline, writes=False)
+            (version,) = self._run(self._statements.schema_version, (), _first, operation, writes=False)
             if version == SCHEMA_VERSION:
                 # Either table may be missing, or locked away, without the other.
-                self._run(self._statements.load, (b"", 0.0), _first, None, deadline, writes=False)
+                self._run(self._statements.load, (b"", 0.0), _first, operation, writes=False)
         except TimedOut:
             raise
         except Refused as error:
@@ -126,7 +133,7 @@ class Database:
         """Make what is missing; return what the engine said against it."""
         for sql in self._schema.statements(self._source.dialect):
             try:
-                self._run(Statement(sql, tuple), (), _changed, None, self.deadline(), writes=True)
+                self._run(Statement(sql, tuple), (), _changed, self.begin(), writes=True)
             except (Refused, Duplicate) as error:
                 # Two that make one table at once: to one of them PostgreSQL says so, IF NOT EXISTS or not.
                 if error.__cause__ is None or error.__cause__.args[:1] != (_INDEX_EXISTS,):
@@ -135,21 +142,20 @@ class Database:
 
     def _run(
         self,
-        statement: Statement,
+        statement: Statement | Transaction,
         values: Sequence[object],
         fetch: Callable[[Any], _Result],
-        key: bytes | None,
-        deadline: float,
+        operation: Operation,
         *,
         writes: bool,
     ) -> _Result:
         attempt = 0
         while True:
             attempt += 1
-            place = self._take(key, deadline)
+            place = self._take(operation)
             try:
                 cursor = self._driver.cursor(place.connection)
-                cursor.execute(statement.sql, statement.arrange(values))
+                statement.run(cursor, values)
                 result = fetch(cursor)
                 cursor.close()
             except self._errors.Error as error:
@@ -163,7 +169,7 @@ class Database:
             if isinstance(failure, self._errors.IntegrityError):
                 self._connections.pool.give(place)
                 raise Duplicate from failure
-            again = attempt < ATTEMPTS and time.monotonic() < deadline
+            again = attempt < ATTEMPTS and time.monotonic() < operation.deadline
             if self._driver.is_passing(failure) and again:
                 self._connections.pool.give(place)
                 continue
@@ -186,9 +192,9 @@ class Database:
                 raise self._unavailable(what, answer_lost=writes) from failure
             # A read may be asked again: the connection was dead before, or the server has just been restarted.
 
-    def _take(self, key: bytes | None, deadline: float) -> Place:
+    def _take(self, operation: Operation) -> Place:
         try:
-            return self._connections.take(key, deadline)
+            return self._connections.take(*operation)
         except Busy:
             given_up = self._connections.pool.given_up()
             waiting = f"; {given_up} of them wait for statements that were given up (a lock?)" if given_up else ""

@@ -1,12 +1,14 @@
 """What ``SQLStore`` says to the engine: built with SQLAlchemy, compiled once for the dialect, then sent as text.
 
-Each is one statement outside any transaction, which every engine makes one atomic step. Executing a Core construct
+Each is one statement outside any transaction, which every engine makes one atomic step; but for a rotation where the
+engine has no statement that writes both of its rows. Executing a Core construct
 costs more than all the rest of a read; text and parameters in the driver's own style cost next to nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -36,6 +38,36 @@ class Statement(NamedTuple):
 
     sql: str
     arrange: Callable[[Sequence[object]], Any]
+
+    def run(self, cursor: Any, values: Sequence[object]) -> None:
+        """Send it over the driver's ``cursor``, which then has the rows, or how many matched."""
+        cursor.execute(self.sql, self.arrange(values))
+
+
+class Transaction(NamedTuple):
+    """Two statements as one step; the second is left out if the first matches nothing."""
+
+    begin: str
+    first: Statement
+    #: How many of the values are for the first.
+    taken: int
+    second: Statement
+
+    def run(self, cursor: Any, values: Sequence[object]) -> None:
+        """Send all of it; ``cursor`` then says how many rows the first one matched."""
+        beside = cursor.connection.cursor()
+        beside.execute(self.begin)
+        try:
+            self.first.run(cursor, values[: self.taken])
+            if cursor.rowcount:
+                self.second.run(beside, values[self.taken :])
+            beside.execute("COMMIT")
+        except Exception:
+            # Where the connection is what has failed, its end has undone everything, and the first error says more.
+            with suppress(Exception):
+                beside.execute("ROLLBACK")
+            raise
+        beside.close()
 
 
 class Statements:
@@ -81,17 +113,31 @@ class Statements:
             "data", "version", "touched", "expires", "key", "loaded_version", "now",
         )  # fmt: skip
         # One UPDATE of the key, so that a revocation which runs at the same time meets the record before or after,
-        # never in between.
-        #: every field of Record, the new key, the old key, the version that was loaded, now
-        self.rotate = compiled(
+        # never in between: an INSERT and a DELETE would slip through it.
+        moved = (
             table.update()
-            .where(column.key == _given(table, "key", "old_key"), same_version, alive)
-            .values({name.name: _given(table, name.name) for name in [*fields, column.key]}),
-            *Record._fields, "key", "old_key", "loaded_version", "now",
-        )  # fmt: skip
+            .where(column.key == _given(table, "key", "old_key"), same_version, alive, real)
+            .values({name.name: _given(table, name.name) for name in [*fields, column.key]})
+        )
+        moved_names = (*Record._fields, "key", "old_key", "loaded_version", "now")
+        tombstone = {name.name: _given(table, name.name, f"tombstone_{name.name}") for name in [*fields, column.key]}
+        tombstone_names = [f"tombstone_{name}" for name in (*Record._fields, "key")]
+        #: every field of Record, the new key, the old key, the version that was loaded, now; every field of the
+        #: tombstone, the old key
+        self.rotate: Statement | Transaction
+        if dialect.name == "postgresql":
+            # One statement is one round trip, and stays one step behind a PgBouncer that pools by statement.
+            done = moved.returning(literal_column("1").label("one")).cte("moved")
+            left = table.insert().from_select(list(tombstone), select(*tombstone.values()).select_from(done))
+            self.rotate = compiled(left, *moved_names, *tombstone_names)
+        else:
+            left = table.insert().values(tombstone)
+            first, second = compiled(moved, *moved_names), compiled(left, *tombstone_names)
+            begin = "BEGIN" if dialect.name in ("mysql", "mariadb") else "BEGIN TRANSACTION"
+            self.rotate = Transaction(begin, first, len(moved_names), second)
         #: key, another key, now
         self.versions = compiled(
-            select(column.key, column.version).where(
+            select(column.key, column.version, column.handle).where(
                 or_(here, column.key == _given(table, "key", "other_key")), alive
             ),
             "key", "other_key", "now",
@@ -107,6 +153,10 @@ class Statements:
         )  # fmt: skip
         #: key
         self.delete = compiled(table.delete().where(here, real), "key")
+        #: key, version
+        self.delete_version = compiled(
+            table.delete().where(here, column.version == _given(table, "version")), "key", "version"
+        )
         #: owner, now
         self.of_owner = compiled(
             select(column.key, *fields)
