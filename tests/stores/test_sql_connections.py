@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from tests.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import Record
 from wsgi_session.stores.sql import SQLStore
+from wsgi_session.stores.sql_database import Operation
+from wsgi_session.stores.sql_pool import Place
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START
@@ -70,14 +74,22 @@ def test_a_fork_has_connections_of_its_own_and_leaves_those_of_its_parent_alone(
 
 def server_process(store: SQLStore) -> int:
     """Return by which number the server knows the connection that the store uses next."""
-    proxy = store._database._connections.take()
     dialect = store._source.dialect.name
-    cursor = proxy.cursor()
-    cursor.execute("SELECT pg_backend_pid()" if dialect == "postgresql" else "SELECT connection_id()")
-    (number,) = cursor.fetchone() or (0,)
-    cursor.close()
-    proxy.close()
+    with place_of(store) as place:
+        cursor = place.connection.cursor()
+        cursor.execute("SELECT pg_backend_pid()" if dialect == "postgresql" else "SELECT connection_id()")
+        (number,) = cursor.fetchone() or (0,)
+        cursor.close()
     return int(number)
+
+
+@contextlib.contextmanager
+def place_of(store: SQLStore) -> Iterator[Place]:
+    """Take a place of the store's pool for a moment."""
+    connections = store._database._connections
+    place = connections.take(None, time.monotonic() + 30)
+    yield place
+    connections.pool.give(place)
 
 
 def test_what_was_inherited_is_neither_used_nor_closed(store: SQLStore) -> None:
@@ -91,8 +103,8 @@ def test_what_was_inherited_is_neither_used_nor_closed(store: SQLStore) -> None:
     assert connections._home is inherited.heirs[os.getpid()]
     assert store.load(KEY, NOW) == kept
     assert len(inherited.heirs) == 1
-    assert inherited.pool.checkedin() == 1  # type: ignore[attr-defined]
-    inherited.pool.dispose()
+    assert len(inherited.pool._idle) == 1
+    inherited.pool.empty()
 
 
 # Drivers.
@@ -123,7 +135,7 @@ def test_a_url_that_the_driver_does_not_take_is_refused_without_its_password() -
 def test_a_connection_that_cannot_be_made_ours_is_closed(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
 
-    def adopt(connection: Any) -> None:
+    def adopt(connection: Any, limit: object) -> None:
         made.append(connection)
         raise store._source.dialect.loaded_dbapi.OperationalError("no")
 
@@ -149,10 +161,8 @@ def test_where_there_is_no_poll_sockets_are_waited_for_with_select(monkeypatch: 
 
 
 def end(store: SQLStore, number: int) -> None:
-    proxy = store._database._connections.take()
-    cursor = proxy.cursor()
-    cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (number,))
-    proxy.close()
+    with place_of(store) as place, place.connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (number,))
 
 
 # Between two statements of one operation.
@@ -162,10 +172,10 @@ def in_between(store: SQLStore, monkeypatch: pytest.MonkeyPatch, name: str, step
     """Let ``step`` happen just before the statement ``name`` is sent, every time."""
     write = store._database.write
 
-    def write_after_step(statement: Any, values: Sequence[object]) -> int:
+    def write_after_step(statement: Any, values: Sequence[object], operation: Operation | None = None) -> int:
         if statement is getattr(store._statements, name):
             step()
-        return write(statement, values)
+        return write(statement, values, operation)
 
     monkeypatch.setattr(store._database, "write", write_after_step)
 

@@ -65,6 +65,13 @@ def fails(call: Callable[[], object]) -> StoreUnavailable:
     return caught.value
 
 
+def taken(store: SQLStore) -> int:
+    """Return how many places of the pool are taken."""
+    pool = store._database._connections.pool
+    pool.given_up()
+    return sum(reference() is not None for reference in pool._places) - len(pool._idle)
+
+
 def hold(server: DatabaseServer, table: str) -> Any:
     """Return a connection, of somebody else, that has locked the record under ``KEY``."""
     connection: Any
@@ -234,20 +241,24 @@ def test_a_write_that_waits_for_a_lock_gives_up_within_the_time_out(
     store.create(KEY, kept, NOW)
     other = hold(server, table)
     try:
-        assert fails(lambda: store.touch(KEY, NOW + 1, NOW + 2000, NOW)).answer_lost
+        assert not fails(lambda: store.touch(KEY, NOW + 1, NOW + 2000, NOW)).answer_lost
         assert store.load(KEY, NOW) == kept
+        assert waiting(server) == []
     finally:
         other.close()
+    # The server has forgotten it, too.
+    assert store.load(KEY, NOW) == kept
 
 
 def test_when_all_connections_are_busy_the_message_says_what_to_raise(server: DatabaseServer, table: str) -> None:
     with SQLStore.from_url(f"{server.url}?table={table}&timeout={TIMEOUT}&pool=1") as store:
         store.create(KEY, record(), NOW)
-        proxy = store._database._connections.take()
+        connections = store._database._connections
+        place = connections.take(None, time.monotonic() + TIMEOUT)
         try:
             error = fails(lambda: store.load(KEY, NOW))
         finally:
-            proxy.close()
+            connections.pool.give(place)
         assert "?pool=" in str(error)
         assert not error.answer_lost
         assert store.load(KEY, NOW) is not None
@@ -409,5 +420,5 @@ def test_what_is_interrupted_leaves_no_connection_behind_that_is_in_the_middle_o
     monkeypatch.setattr(store._source.driver, "cursor", interrupt)
     with pytest.raises(KeyboardInterrupt):
         store.load(KEY, NOW)
-    assert store._database._connections._home.pool.checkedout() == 0
+    wait_until(lambda: taken(store) == 0, "the server has ended it")
     assert store.load(KEY, NOW) == kept

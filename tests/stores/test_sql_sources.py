@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -234,10 +235,11 @@ def test_statements_are_prepared_where_nobody_stands_between_and_only_there() ->
         with SQLStore.from_url(f"{url}?table=prepared_{wanted}") as store:
             for _ in range(10):
                 assert store.load(KEY, NOW) is None
-            proxy = store._database._connections.take()
-            with proxy.cursor() as cursor:
-                found = cursor.execute("SELECT statement FROM pg_prepared_statements").fetchall()  # type: ignore[attr-defined]
-            proxy.close()
+            connections = store._database._connections
+            place = connections.take(None, time.monotonic() + 30)
+            with place.connection.cursor() as cursor:
+                found = cursor.execute("SELECT statement FROM pg_prepared_statements").fetchall()
+            connections.pool.give(place)
             assert any(b"prepared_" in bytes(row[0], "ascii") for row in found) is wanted
 
 

@@ -37,20 +37,22 @@ class Limit:
 class Place:
     """A place in the pool, with its connection if one is open."""
 
-    __slots__ = ("__weakref__", "connection", "generation", "guard", "has_ended", "key", "limit", "opened", "pid")
+    # Set here, so that an interrupted constructor leaves nothing unset.
+    connection: Any = None
+    #: What keeps the socket open if the driver closes it; see ``Driver.adopt``.
+    guard: Any = None
+    #: When the connection was opened, in seconds of ``time.monotonic()``.
+    opened = 0.0
+    #: In which process.
+    pid = 0
+    #: Which session the operation is about, or ``None``.
+    key: bytes | None = None
 
     def __init__(self, generation: int) -> None:
         self.pid = os.getpid()
         #: How often the pool had been emptied when this place was made.
         self.generation = generation
-        #: Which session the operation is about, or ``None``.
-        self.key: bytes | None = None
         self.limit = Limit()
-        self.connection: Any = None
-        #: When it was opened, in seconds of ``time.monotonic()``.
-        self.opened = 0.0
-        #: What keeps the socket open if the driver closes it; see ``Driver.adopt``.
-        self.guard: Any = None
         #: Of a place that was given up: whether the server has ended its statement.
         self.has_ended: Callable[[], bool] = bool
 
@@ -185,13 +187,14 @@ class Pool:
     # What follows is called with the lock.
 
     def _next(self, key: bytes | None) -> Place | None:
+        if self._given_up:
+            self._let_go()
         if not self._may(key):
             return None
         if self._idle:
             place = self._idle.pop()
         else:
             if len(self._places) >= self._size:
-                self._let_go()
                 self._places = [other for other in self._places if other() is not None]
                 if len(self._places) >= self._size:
                     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from sqlalchemy import URL, AssertionPool, Engine, SingletonThreadPool, StaticPool, make_url
 from sqlalchemy.engine import Dialect
@@ -64,12 +64,19 @@ def split_options(url: str) -> tuple[str, dict[str, Any]]:
         raise ConfigError(f"{name}: there is a # in the URL: write it as %23")
     place, _, query = url.partition("?")
     parsed = _parsed(place)
-    given = [option for option, _ in parse_qsl(query, keep_blank_values=True)]
-    known = driver_of(_dialect(parsed, name), timeout=1.0).options()
+    given = parse_qsl(query, keep_blank_values=True)
+    dialect = _dialect(parsed, name)
+    hosts = tuple(host for option, host in given if option == "host") if dialect.name == "postgresql" else ()
+    if len(hosts) > 1:  # As SQLAlchemy spells it: host=a:5432&host=b:5432.
+        given = [pair for pair in given if pair[0] != "host"]
+        url = f"{place}?{urlencode(given)}"
+    known = driver_of(dialect, timeout=1.0).options()
     # Where only the driver knows, every name is taken, and wrong ones are the driver's to refuse.
-    drivers = dict.fromkeys(given if known is None else known, str)
+    drivers = dict.fromkeys((option for option, _ in given) if known is None else known, str)
     options = query_options(url, {**drivers, **OPTIONS})
     ours = {option: options.pop(option) for option in OPTIONS if option in options}
+    if len(hosts) > 1:
+        options["host"] = hosts
     return parsed.set(query=options).render_as_string(hide_password=False), ours
 
 
@@ -94,7 +101,8 @@ def _parsed(url: str) -> URL:
         # Not chained: SQLAlchemy's message may hold the password.
         raise ConfigError(
             f"{name} is no SQLAlchemy URL: write postgresql://user:password@host:5432/database, "
-            "with whatever is special in the password percent-encoded"
+            "with whatever is special in the password percent-encoded; several hosts: "
+            "postgresql://user:password@/database?host=a:5432&host=b:5432"
         ) from None
     if "@" in (parsed.host or ""):
         raise ConfigError(f"{name}: there is an @ in the password: write it as %40")

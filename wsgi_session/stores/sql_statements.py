@@ -84,7 +84,8 @@ class Statements:
         here = column.key == _given(table, "key")
         alive = column.expires > _now(table)
         same_version = column.version == _given(table, "version", "loaded_version")
-        real = column.handle != literal_column("''")
+        # By its length: MariaDB's sql_mode EMPTY_STRING_IS_NULL takes '' for NULL.
+        real = func.char_length(column.handle) > literal_column("0")
 
         #: key, now
         self.load = compiled(select(*fields).where(here, alive), "key", "now")
