@@ -177,7 +177,10 @@ class Database:
                 self._connections.pool.give(place)
                 raise self._unavailable(failure, TimedOut) from failure
             broken = self._driver.is_broken(failure, place.connection)
-            self._connections.give_up(place, cancel=False)
+            if broken:
+                self._connections.give_up(place, cancel=False)
+            else:
+                self._connections.pool.discard(place)
             # The tables may be gone, or another server's, when it works again.
             self._ready = False
             if self._driver.is_read_only(failure):

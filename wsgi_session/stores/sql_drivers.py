@@ -26,14 +26,14 @@ DEFAULT_DRIVERS = {
 
 # What errors say: PostgreSQL's are SQLSTATEs, those of MySQL and MariaDB are numbers.
 # A deadlock, a serialization failure, "record has changed since last read": undone because of others.
-_PASSING = ("40001", "40P01", 1213, 1020)
+_PASSING = {"40001", "40P01", 1213, 1020}
 # The statement was cancelled, or waited for a lock for as long as the server lets it (lock_timeout, lock wait time-out,
 # max_statement_time, max_execution_time).
-_TIMED_OUT = ("57014", "55P03", 1205, 1317, 1969, 3024)
+_TIMED_OUT = {"57014", "55P03", 1205, 1317, 1969, 3024}
 # The server takes no writes (any more): a standby, read_only, super_read_only.
-_READ_ONLY = ("25006", 1290, 1836)
+_READ_ONLY = {"25006", 1290, 1836}
 # "Got a packet bigger than": mostly unread, as the server hangs up in the middle of it ("gone away", "lost").
-_MAYBE_TOO_LARGE = (1153, 2006, 2013)
+_MAYBE_TOO_LARGE = {1153, 2006, 2013}
 #: Bytes of data from which on that is worth a word: no server takes less than 1 MiB unless it is told to.
 LARGE = 500_000
 # MySQL and MariaDB let a statement wait for a lock for 50 seconds, or a day. Limits that are lower stay. MySQL counts
@@ -98,19 +98,19 @@ class Driver:
 
     def is_passing(self, error: Exception) -> bool:
         """Return whether the engine undid the statement only because of others: the same one again may do."""
-        return _code(error) in _PASSING
+        return not _PASSING.isdisjoint(_codes(error))
 
     def has_timed_out(self, error: Exception) -> bool:
         """Return whether the engine undid the statement because it took too long: the connection is as good as new."""
-        return _code(error) in _TIMED_OUT
+        return not _TIMED_OUT.isdisjoint(_codes(error))
 
     def is_read_only(self, error: Exception) -> bool:
         """Return whether this server takes no writes: another one may have taken its place."""
-        return _code(error) in _READ_ONLY
+        return not _READ_ONLY.isdisjoint(_codes(error))
 
     def advice(self, error: Exception, values: Sequence[object]) -> str:
         """Return what to add to the engine's own words."""
-        if _code(error) in _MAYBE_TOO_LARGE and any(
+        if not _MAYBE_TOO_LARGE.isdisjoint(_codes(error)) and any(
             isinstance(value, bytes) and len(value) > LARGE for value in values
         ):
             return (
@@ -231,9 +231,8 @@ def with_driver(url: URL) -> URL:
     return url.set(drivername=DEFAULT_DRIVERS.get(url.drivername, url.drivername))
 
 
-def _code(error: Exception) -> object:
-    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-    return state or (error.args[0] if error.args else None)
+def _codes(error: Exception) -> tuple[object, ...]:
+    return getattr(error, "sqlstate", None), getattr(error, "pgcode", None), *error.args[:1]
 
 
 class _Wait:
