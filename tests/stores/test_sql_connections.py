@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
+import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -70,6 +73,51 @@ def test_a_fork_has_connections_of_its_own_and_leaves_those_of_its_parent_alone(
         os.close(writing)
         assert store.load(KEY, NOW) is None
         assert server_process(store) == ours != theirs
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_over_sqlite_children_that_are_forked_while_threads_write_use_the_store_at_once(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "sessions.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    # SQLite lets those who wait for its lock try now and then only: one writer may wait for long.
+    store = SQLStore.from_url(sqlite_url + "?timeout=30")
+    stopped = threading.Event()
+    store.create(KEY, record(), NOW)
+
+    def write() -> None:
+        turn = 0
+        while not stopped.wait(0.001):
+            turn += 1
+            store.touch(KEY, NOW + turn, NOW + 1000 + turn, NOW)
+
+    def use() -> bool:
+        signal.alarm(20)  # Ends a child that hangs.
+        made = os.urandom(32)
+        store.create(made, record(), NOW)
+        return store.load(made, NOW) is not None and store.load(KEY, NOW) is not None
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    try:
+        for _ in range(15):
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    status = 0 if use() else 2
+                finally:
+                    os._exit(status)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stopped.set()
+        for writer in writers:
+            writer.join()
+    assert store.load(KEY, NOW) is not None
+    store.close()
 
 
 def server_process(store: SQLStore) -> int:

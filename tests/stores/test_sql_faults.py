@@ -289,16 +289,41 @@ def test_a_sweep_removes_more_than_one_batch(store: SQLStore, monkeypatch: pytes
 # Tables.
 
 
-def test_a_table_that_is_dropped_is_an_outage_and_is_made_again(
-    server: DatabaseServer, store: SQLStore, table: str
+@pytest.mark.parametrize("dropped", [[""], ["", "_schema"], ["_schema", ""]], ids=["sessions", "both", "schema first"])
+def test_a_table_that_is_dropped_is_one_outage_and_is_made_again(
+    server: DatabaseServer, store: SQLStore, table: str, dropped: list[str]
 ) -> None:
     store.create(KEY, record(), NOW)
-    server.execute(f"DROP TABLE {table}")
-    server.execute(f"DROP TABLE {table}_schema")
+    for suffix in dropped:
+        server.execute(f"DROP TABLE {table}{suffix}")
     error = fails(lambda: store.load(KEY, NOW))
     assert table in str(error)
     assert store.load(KEY, NOW) is None
     store.create(KEY, record(), NOW)
+    with SQLStore.from_url(f"{server.url}?table={table}&create=off") as other:
+        assert other.load(KEY, NOW) is not None
+
+
+def test_init_makes_a_table_that_was_dropped_and_says_so_only_then(server: DatabaseServer, table: str) -> None:
+    url = f"{server.url}?table={table}&create=off"
+    with SQLStore.from_url(url) as store:
+        store.init()
+        server.execute(f"DROP TABLE {table}")
+        for _ in range(2):
+            assert "python -m wsgi_session init URL" in str(fails(store.ping)) + str(fails(store.ping))
+        store.init()
+        store.ping()
+
+
+def test_the_version_s_table_is_not_missed_by_those_who_have_seen_it(
+    server: DatabaseServer, store: SQLStore, table: str
+) -> None:
+    store.create(KEY, record(), NOW)
+    server.execute(f"DROP TABLE {table}_schema")
+    assert store.load(KEY, NOW) is not None
+    with SQLStore.from_url(f"{server.url}?table={table}&timeout=30") as late:
+        assert late.load(KEY, NOW) is not None
+    assert server.execute(f"SELECT version FROM {table}_schema") == [(1,)]
 
 
 def test_without_create_missing_tables_are_an_outage_that_ends_with_init(server: DatabaseServer, table: str) -> None:

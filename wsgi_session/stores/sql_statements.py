@@ -134,7 +134,7 @@ class Statements:
         else:
             left = table.insert().values(tombstone)
             first, second = compiled(moved, *moved_names), compiled(left, *tombstone_names)
-            begin = "BEGIN" if dialect.name in ("mysql", "mariadb") else "BEGIN TRANSACTION"
+            begin = "START TRANSACTION" if dialect.name in ("mysql", "mariadb") else "BEGIN TRANSACTION"
             self.rotate = Transaction(begin, first, len(moved_names), second)
         #: key, another key, now
         self.versions = compiled(
