@@ -162,7 +162,7 @@ class SoftTimeLimit(Exception):
 class Interrupt:
     """Raises ``SoftTimeLimit`` at the ``number``-th moment at which the interpreter would run a signal handler.
 
-    That is at the beginning of a function, after a call, and at the end of a loop's round: only in the pool's own files.
+    That is at the beginning of a function, after a call, and at the end of a loop's round; only in the store's files.
     """
 
     FILES = ("sql_pool.py", "sql_connections.py", "sql_database.py", "sql.py")

@@ -81,7 +81,7 @@ def test_what_a_url_says_goes_before_our_defaults(tmp_path: Path) -> None:
 def test_several_hosts_may_be_spelt_as_sqlalchemy_does_and_as_libpq_does(query: str) -> None:
     with SQLStore.from_url(f"postgresql://ann:{SPELT}@/shop?{query}") as store:
         # psycopg asks one after another, and names the last one.
-        with pytest.raises(StoreUnavailable, match="a.*b|b.*a"):
+        with pytest.raises(StoreUnavailable, match=r"a.*b|b.*a"):
             store.ping()
         assert store._database._pool_size == (3 if "pool" in query else 8)
 
