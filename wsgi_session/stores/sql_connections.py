@@ -18,8 +18,8 @@ from typing import Any
 from sqlalchemy import Engine
 
 from wsgi_session.stores.sql_drivers import Driver
-from wsgi_session.stores.sql_pool import Place, Pool
-from wsgi_session.stores.sql_sockets import READ, ready
+from wsgi_session.stores.sql_pool import Busy, Place, Pool
+from wsgi_session.stores.sql_sockets import GRACE, READ, ready
 
 #: Seconds after which a connection is replaced: firewalls forget those that are older, without a word.
 RECYCLE = 1800
@@ -56,7 +56,11 @@ class Connections:
         Raises ``Busy`` if none is free until ``deadline``, and whatever the driver raises if it cannot connect.
         """
         pool = self.pool
-        place = pool.take(key, deadline)
+        try:
+            place = pool.take(key, deadline)
+        except Busy:
+            self._cancel_again(pool)
+            raise
         place.limit.at = deadline
         if place.connection is not None and self._is_stale(place.connection, place.opened):
             place.close()
@@ -82,7 +86,7 @@ class Connections:
         place.has_ended = has_ended
         self.pool.give_up(place)
         if cancel:
-            self._driver.cancel(connection)
+            self._driver.cancel(connection, GRACE)
 
     def close(self) -> None:
         """Close what is idle in this process."""
@@ -93,6 +97,14 @@ class Connections:
         place.connection = self._connect(place.limit.left())
         place.guard = self._driver.adopt(place.connection, place.limit)
         place.opened = time.monotonic()
+
+    def _cancel_again(self, pool: Pool) -> None:
+        """Ask once more for the end of what was given up: a busy server may have missed it."""
+        end = time.monotonic() + GRACE
+        for place in pool.given_up():
+            left, connection = end - time.monotonic(), place.connection
+            if left > 0 and connection is not None:  # It may have ended this moment.
+                self._driver.cancel(connection, left)
 
     def _is_stale(self, connection: Any, opened: float) -> bool:
         """Return whether to open another connection in the place of an idle one."""

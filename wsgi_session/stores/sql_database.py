@@ -199,7 +199,7 @@ class Database:
         try:
             return self._connections.take(*operation)
         except Busy:
-            given_up = self._connections.pool.given_up()
+            given_up = len(self._connections.pool.given_up())
             waiting = f"; {given_up} of them wait for statements that were given up (a lock?)" if given_up else ""
             raise self._unavailable(
                 f"all {self._pool_size} connections were busy for {self._driver.timeout:g} s{waiting}: "

@@ -14,7 +14,7 @@ from sqlalchemy import URL
 from sqlalchemy.engine import Dialect
 
 from wsgi_session.stores.sql_pool import Limit
-from wsgi_session.stores.sql_sockets import GRACE, READ, drive, probe, ready
+from wsgi_session.stores.sql_sockets import READ, drive, probe, ready
 
 #: By the scheme alone. Any other driver is named: ``postgresql+psycopg2://``.
 DEFAULT_DRIVERS = {
@@ -89,8 +89,11 @@ class Driver:
         """
         return None
 
-    def cancel(self, connection: Any) -> None:
-        """Ask the server to end the running statement, if it can be asked without a connection of the pool's."""
+    def cancel(self, connection: Any, patience: float) -> None:
+        """Ask the server, within so many seconds, to end the running statement.
+
+        Only where that takes no connection that counts as one.
+        """
 
     def is_broken(self, error: Exception, connection: Any) -> bool:
         """Return whether the connection has failed, or the answer did not come in time."""
@@ -165,7 +168,7 @@ class Psycopg(Driver):
         probe(connection.pgconn.socket)
         return partial(_has_ended, connection.pgconn)
 
-    def cancel(self, connection: Any, patience: float = GRACE) -> None:
+    def cancel(self, connection: Any, patience: float) -> None:
         from psycopg import Error, capabilities
 
         # An older libpq would wait for a server that hangs, without a limit.

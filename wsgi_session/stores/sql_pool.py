@@ -164,11 +164,11 @@ class Pool:
         for place in idle:
             self.discard(place)
 
-    def given_up(self) -> int:
-        """Return how many places wait for the end of a statement that was given up."""
+    def given_up(self) -> list[Place]:
+        """Return the places that are taken by a statement which was given up, and has not ended."""
         with self._lock:
             self._let_go()
-            return len(self._given_up)
+            return list(self._given_up)
 
     def freeze(self) -> None:
         """Let no operation begin until ``thaw``, wait for those that have, and close every connection."""
