@@ -23,7 +23,7 @@ from tests.servers.valkey import DURABLE, Valkey
 # was lost, saves once more. A second on top, for a busy machine.
 _SQLITE = 5.0 + 1  # one wait for whoever holds the lock
 _REDIS = 1.0 + 2 * (0.5 + 1.0) + 1  # each may have to connect first
-_SQL = 3 * (2.0 + 0.5) + 2 + 1  # each may have to be called off; psycopg takes 2 s to give up connecting
+_SQL = 3 * 2.0 + 2 * 0.5 + 2.0 + 1  # two may have to be called off; psycopg takes 2 s to give up connecting
 
 
 class Fault(NamedTuple):

@@ -270,3 +270,23 @@ def test_tables_that_cannot_be_made_are_an_outage_that_says_why(tmp_path: Path) 
         pytest.raises(StoreUnavailable, match=r"readonly.*python -m wsgi_session init URL"),
     ):
         store.load(KEY, NOW)
+
+
+def test_a_connection_that_comes_too_late_for_its_operation_is_there_for_the_next_one(
+    store: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.init()
+    store.close()
+    connections = store._database._connections
+    connect, deadline = connections._connect, time.monotonic() + 1000
+
+    def connect_slowly(patience: float) -> Any:
+        monkeypatch.setattr(time, "monotonic", lambda: deadline + 1)
+        return connect(patience)
+
+    monkeypatch.setattr(connections, "_connect", connect_slowly)
+    with pytest.raises(TimeoutError, match="too long to connect"):
+        connections.take(None, deadline)
+    monkeypatch.undo()
+    assert len(connections.pool._idle) == 1
+    store.ping()

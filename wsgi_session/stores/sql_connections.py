@@ -53,7 +53,8 @@ class Connections:
     def take(self, key: bytes | None, deadline: float) -> Place:
         """Return a place with an open connection, for an operation on the session ``key``.
 
-        Raises ``Busy`` if none is free until ``deadline``, and whatever the driver raises if it cannot connect.
+        Raises ``Busy`` if none is free until ``deadline``, ``TimeoutError`` if it took longer than that to connect, and
+        what the driver raises if it cannot.
         """
         pool = self.pool
         try:
@@ -70,6 +71,9 @@ class Connections:
             except BaseException:
                 pool.discard(place)
                 raise
+            if time.monotonic() > deadline:
+                pool.give(place)  # The next operation has it at once.
+                raise TimeoutError("it took too long to connect")
         return place
 
     def give_up(self, place: Place, *, cancel: bool) -> None:
