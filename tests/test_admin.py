@@ -358,7 +358,7 @@ class Plain(Store):
 def test_what_a_store_does_not_offer_is_said_and_never_silence(operation: str, call: Callable[[Any], Any]) -> None:
     middleware = wrap(FakeClock(), store=Plain())
     cookie = plant(middleware, {"user": ANN})
-    with pytest.raises(Unsupported, match=rf"Plain does not offer {operation}\(\)") as caught:
+    with pytest.raises(Unsupported, match=rf"Plain (does not offer {operation}\(\)|has nothing to sweep)") as caught:
         call(middleware.sessions)
     assert caught.value.operation == operation
     assert read(middleware, cookie) == {"user": ANN}

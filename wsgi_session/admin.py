@@ -15,6 +15,7 @@ from wsgi_session.owner import owner_of
 from wsgi_session.revocation import end_sessions
 from wsgi_session.session import Session
 from wsgi_session.stores import Counts, ListsOwners, Record, Store, Sweeps, has_sound_times
+from wsgi_session.stores.refusals import unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class Sessions:
         return now < self._settings.expires(record.touched, record.created, record.idle)
 
     def _unsupported(self, operation: str) -> Unsupported:
-        return Unsupported(f"{type(self._store).__name__} does not offer {operation}().", operation=operation)
+        return unsupported(self._store, operation)
 
 
 def _created(record: Record) -> float:

@@ -50,13 +50,14 @@ class StoreBackend:
         if not cookies:
             return "new", None, None, {}
         self.settings.events("tampered", cookies=cookies)
+        self._cookies.warn_of_foreign(map(tokens.looks_signed, self._cookies.of(environ).read(environ["HTTP_COOKIE"])))
         return "tampered", None, None, {}
 
     def look_up(self, bearer: Bearer, now: float) -> Loaded:
         """Return what the store has for ``bearer``, judged by the current settings."""
         record = self.store.load(bearer.key, now)
         if record is None:
-            return "unknown", None, None, {}
+            return "unknown", bearer, None, {}
         # All at once: each by its name takes as long as all of them.
         data, _, handle, created, touched, expires, _, _, idle, _ = record
         if not handle:
@@ -66,11 +67,11 @@ class StoreBackend:
             if not 0.0 <= created + touched + expires < LAST_TIME or (idle is not None and not 0.0 < idle < LAST_TIME):
                 raise CorruptData
             if now >= expires or now >= self.settings.expires(touched, created, idle):
-                return "unknown", None, None, {}
+                return "unknown", bearer, None, {}
             return "live", bearer, record, split(data)
         except (CorruptData, TypeError):  # A text in the place of a time: SQLite keeps one in any column.
             self.settings.events("corrupt", handle=handle)
-            return "unknown", None, None, {}
+            return "unknown", bearer, None, {}
 
     def draw(self) -> Bearer:
         """Return a bearer that nobody has yet."""
@@ -119,6 +120,10 @@ class StoreBackend:
             end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
         else:
             self._follow(bearer.key, record.handle, now)
+
+    def forget(self, bearer: Bearer) -> None:
+        """Delete the record of a token that opened nothing, if the store still has it: dead, or unreadable."""
+        self.store.delete(bearer.key)
 
     @property
     def sweep_due(self) -> bool:

@@ -175,3 +175,45 @@ def test_a_planted_session_is_a_visitors_like_any_other(site: Site) -> None:
     assert answer.result == ({"user": ANN, "cart": [1]}, "id:1")
     assert len(site.middleware.sessions.of(ANN)) == 1
     assert read_planted(site.middleware, cookie) == {"user": ANN, "cart": [1]}
+
+
+# A user who was put there without login().
+
+
+def test_a_user_put_into_the_session_by_hand_is_told_of_as_revoking_does_not_find_the_session(site: Site) -> None:
+    browser = site.browser()
+    browser.do(put(user=ANN))
+    (told,) = site.happened("unfiled_user")
+    assert (told["handle"], "login(request, user)" in told["advice"]) == (handle(browser), True)
+    assert site.middleware.sessions.revoke_all(ANN) == 0
+
+
+@pytest.mark.parametrize(
+    "assign",
+    [
+        put(user=ANN),
+        lambda session: session.atomic(lambda data: data.update(user=ANN)),
+        put(user={"name": "no id"}),
+    ],
+)
+def test_it_is_told_whichever_way_the_user_came_there_and_once(site: Site, assign: Any) -> None:
+    browser = site.browser()
+    browser.do(put(a=1))
+    for _ in range(2):
+        browser.do(lambda session: (assign(session), session.update(b=session.get("b", 0) + 1)))
+    assert len(site.happened("unfiled_user")) == 1
+
+
+def test_another_user_put_over_one_who_logged_in_is_told_of_and_a_change_of_the_same_user_is_not(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    ann.do(put(user=ANN | {"name": "Anna"}))
+    ann.do(lambda session: session["user"].update(name="Anne"))
+    assert site.happened("unfiled_user") == []
+    ann.do(put(user=BOB))
+    assert len(site.happened("unfiled_user")) == 1
+
+
+@pytest.mark.parametrize("value", [None, {}, "ann", 5])
+def test_what_is_no_logged_in_user_is_not_told_of(site: Site, value: Any) -> None:
+    site.browser().do(put(user=value))
+    assert site.happened("unfiled_user") == []

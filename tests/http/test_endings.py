@@ -272,6 +272,46 @@ def test_two_logins_at_once_from_one_token_both_get_a_session(site: Site, browse
     assert len(site.middleware.sessions.of(ANN)) == 2
 
 
+def mark_pending(session: Session) -> None:
+    session["mfa_pending"] = True
+
+
+def update_pending(session: Session) -> None:
+    session.update(mfa_pending=True)
+
+
+def default_pending(session: Session) -> None:
+    session.setdefault("mfa_pending", True)
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("mark", [mark_pending, update_pending, default_pending])
+@pytest.mark.parametrize("order", ["mark, log in", "log in, mark"])
+@pytest.mark.parametrize("who", ["anonymous", "ann"])
+def test_a_mark_on_a_fresh_login_is_in_both_of_two_logins_at_once(
+    browser: Browser, mark: Callable[[Session], Any], order: str, who: str
+) -> None:
+    """Else whoever has the password skips the second factor by logging in twice at once."""
+    if who == "ann":
+        browser.do(log_in(ANN))
+    browser.do(mark)
+    steps = [mark, log_in(ANN)] if order == "mark, log in" else [log_in(ANN), mark]
+
+    def log_in_marked(session: Session) -> None:
+        for step in steps:
+            step(session)
+
+    def second(session: Session) -> None:
+        session.get("anything")
+        assert first.do(log_in_marked).code == 200
+        log_in_marked(session)
+
+    first, other = browser.copy(), browser.copy()
+    other.do(second)
+    for one in (first, other):
+        assert one.do(read).result == {"user": ANN, "mfa_pending": True}
+
+
 @pytest.mark.needs(SERVER)
 def test_two_logins_at_once_of_a_user_who_is_logged_in_both_leave_him_logged_in(site: Site, ann: Browser) -> None:
     """The second login writes what is stored already, and has to put it into a session without anything stored."""

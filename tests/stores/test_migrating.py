@@ -12,7 +12,7 @@ import pytest
 from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.stores import MemoryStore, MigratingStore, Outcome, Record, SQLiteStore, Store, migrating
 from wsgi_session.stores.cookie import CookieStore
-from wsgi_session.stores.migrating import copy_all
+from wsgi_session.stores.moving import move_all
 from wsgi_session.testing import FakeClock, StoreConformance
 
 NOW = FakeClock.START

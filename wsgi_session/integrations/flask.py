@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask, current_app
-from flask import session as current_session
 from flask.sessions import SessionInterface, SessionMixin
 from flask.wrappers import Request, Response
 from markupsafe import Markup
@@ -33,6 +32,7 @@ from wsgi_session.draft import Draft
 from wsgi_session.errors import ConfigError
 from wsgi_session.exchange import Exchange, StartResponse
 from wsgi_session.flash import find_messages, put_message
+from wsgi_session.integrations.flask_logins import current_user, follow_flask_login, stored_user
 from wsgi_session.integrations.flask_settings import options_for
 from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.session import OPEN, Session
@@ -53,6 +53,8 @@ class FlaskSession(Session, SessionMixin):
     _remember: bool | None = None
     # Saves a session that no middleware is around.
     _save_into: Callable[[Response], None] | None = None
+    #: Whether Flask-Login is being asked for its user.
+    asks_flask_login = False
 
     @property
     def permanent(self) -> bool:
@@ -161,6 +163,12 @@ class FlaskSession(Session, SessionMixin):
         for category, message in messages[len(known) :]:
             put_message(values, _kept(message), category, now)
 
+    def _user(self) -> Mapping[str, Any] | None:
+        return super()._user() or stored_user(self)
+
+    def _current_user(self) -> Mapping[str, Any] | None:
+        return super()._user() or current_user(self)
+
     def _look(self) -> Draft:
         draft = super()._look()
         if self._remember is not None and self._phase == OPEN:
@@ -252,7 +260,8 @@ class FlaskSessions:
     settings stand for most: see :mod:`wsgi_session.integrations.flask_settings`.
 
     As in Flask, the cookie ends with the browser unless ``session.permanent = True``, ``login(remember=True)`` or
-    ``cookie_persistent=True`` says otherwise. With Flask-Login, every login and logout changes the token.
+    ``cookie_persistent=True`` says otherwise. Flask-Login's logins and logouts are ours too: see
+    :mod:`wsgi_session.integrations.flask_logins`.
     """
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
@@ -270,24 +279,10 @@ class FlaskSessions:
         app.wsgi_app = middleware  # type: ignore[method-assign]  # Flask's documented way
         app.session_interface = FlaskSessionInterface(middleware)
         app.extensions[EXTENSION] = middleware
-        _follow_flask_login(app)
+        follow_flask_login(app)
 
     @property
     def middleware(self) -> SessionMiddleware:
         """The current application's: ``.sessions`` lists and revokes sessions, ``close()`` closes the store."""
         middleware: SessionMiddleware = current_app.extensions[EXTENSION]
         return middleware
-
-
-def _follow_flask_login(app: Flask) -> None:
-    """Let what Flask-Login makes of the visitor change the token (session fixation, OWASP)."""
-    try:
-        from flask_login import user_loaded_from_cookie, user_logged_in, user_logged_out, user_login_confirmed
-    except ImportError:
-        return
-    for signal in (user_logged_in, user_loaded_from_cookie, user_login_confirmed, user_logged_out):
-        signal.connect(_rotate, app)
-
-
-def _rotate(app: Flask, **data: Any) -> None:
-    current_session.rotate()  # type: ignore[attr-defined]  # app's sessions are ours

@@ -19,6 +19,7 @@ from redis.sentinel import MasterNotFoundError
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.redis_pool import Connection, Pool
 from wsgi_session.stores.redis_scripts import CONFLICT, EXISTS, GONE
+from wsgi_session.stores.url_parts import blot_passwords
 
 #: What a failing server, network or login raises.
 FAILURES = (RedisError, OSError)
@@ -144,7 +145,7 @@ class Node:
                 raise
             pool.clear()  # They are as old.
             stale = reused and isinstance(error, Disconnected)
-            error = _without_secrets(error)
+            error = self._without_secrets(error)
             raise self._failed(error, stale, answer_lost=writes) from error
         pool.give(connection)
         return answer
@@ -158,7 +159,7 @@ class Node:
             pool.drop(connection)
             if not isinstance(error, FAILURES):
                 raise
-            error = _without_secrets(error)
+            error = self._without_secrets(error)
             raise self._failed(error, stale=False, answer_lost=False) from error
         return connection
 
@@ -166,12 +167,15 @@ class Node:
         kind = Stale if stale else StoreUnavailable
         return kind(f"Redis at {self!r}: {error}", answer_lost=answer_lost)
 
-
-def _without_secrets(error: BaseException) -> BaseException:
-    """Return ``error``, or one that may be shown: redis-py 6.3 to 7.3 quotes each Sentinel with its password."""
-    if isinstance(error, MasterNotFoundError):
-        return MasterNotFoundError("no Sentinel names a primary")
-    return error
+    def _without_secrets(self, error: BaseException) -> BaseException:
+        """Return ``error``, or one that may be shown in its place."""
+        if isinstance(error, MasterNotFoundError):
+            # redis-py 6.3 to 7.3 quotes each Sentinel with its password.
+            return MasterNotFoundError("no Sentinel names a primary")
+        # A server that has no AUTH quotes what came with it.
+        password = self._source.connection_kwargs.get("password") or ""
+        text = blot_passwords(str(error), [password])
+        return error if text == str(error) else RedisError(text)
 
 
 def _one(connection: Connection, command: Command) -> Any:

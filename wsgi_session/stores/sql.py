@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from wsgi_session.errors import ConfigError, KeyExists
+from wsgi_session.hidden import HiddenText
 from wsgi_session.stores import (
     SWEEP_EVERY,
     SWEEP_GRACE,
@@ -56,6 +57,9 @@ class SQLStore(Store):
         pool_size: int = 8,
         timeout: float = 2.0,
     ) -> None:
+        if isinstance(database, str):
+            # From here on no traceback with local variables shows the password.
+            database = HiddenText(database)
         if type(pool_size) is not int or pool_size < 1:
             raise ConfigError(f"pool_size={pool_size!r}: give a whole number of connections, 1 or more")
         if not 0 < timeout <= 3600:
@@ -72,6 +76,7 @@ class SQLStore(Store):
     @classmethod
     def from_url(cls, url: str) -> SQLStore:
         """Return a store for ``url``, in whose query stand options of both the store and the driver."""
+        url = HiddenText(url)
         database, options = split_options(url)
         if "pool" in options:
             options["pool_size"] = options.pop("pool")
@@ -97,7 +102,7 @@ class SQLStore(Store):
         return Outcome.CONFLICT if handle else Outcome.GONE
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        tombstone = self._fields(tombstone_of(new, record.version, now))
+        tombstone = self._fields(tombstone_of(new, record, now))
         values = (*self._fields(record), new, old, version, now, *tombstone, old)
         for _ in range(LOOKS):
             try:
