@@ -33,7 +33,6 @@ from dataclasses import replace
 from datetime import datetime, timezone
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.contrib.auth import SESSION_KEY as USER_ID
 from django.contrib.auth import user_logged_in
 from django.contrib.sessions.backends.base import SessionBase, UpdateError

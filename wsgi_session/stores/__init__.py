@@ -26,8 +26,11 @@ from functools import partial
 from types import TracebackType
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
-#: Only what has been dead for this many seconds is swept, so that a clock that runs ahead removes nothing alive.
+#: Only what has been dead for this many seconds is swept: a clock that runs ahead removes nothing alive, and a slow
+#: request can still save what was alive when it looked.
 SWEEP_GRACE = 3600.0
+#: Seconds by which the clocks of the machines that serve one site may differ.
+CLOCK_SKEW = 60.0
 #: Seconds for which a tombstone lives: a request that was on its way during a rotation is promised 60, and clocks may
 #: differ by 60.
 TOMBSTONE_LIFE = 120.0
@@ -35,6 +38,10 @@ TOMBSTONE_LIFE = 120.0
 SWEEP_EVERY = 256
 #: ... of at most so many records.
 SWEEP_LIMIT = 512
+#: The sessions of an owner who has no more than this are listed in one step.
+OWNED_PAGE = 200
+#: ``delete_many`` is given no more keys than this.
+DELETE_BATCH = 100
 #: The end of the times that a record may have, in seconds since the epoch: what a ``datetime`` can show, so about the
 #: year 10000.
 LAST_TIME = 253_402_300_000.0
@@ -89,7 +96,30 @@ def tombstone_of(new: bytes, record: Record, now: float) -> Record:
     return make_record((new, record.version, "", now, now, now + TOMBSTONE_LIFE, None, True, None, ""))
 
 
-def has_sound_times(record: Record) -> bool:
+class OwnedSession(NamedTuple):
+    """What ``of_owner`` says of a session: the fields of its ``Record``, without the data."""
+
+    key: bytes
+    version: bytes
+    handle: str
+    created: float
+    touched: float
+    expires: float
+    idle: float | None
+
+
+def owned_session(key: bytes, record: Record) -> OwnedSession:
+    """Return what ``of_owner`` says of ``record``."""
+    _, version, handle, created, touched, expires, _, _, idle, _ = record
+    return OwnedSession(key, version, handle, created, touched, expires, idle)
+
+
+def fill_batch(keys: Sequence[bytes]) -> tuple[bytes, ...]:
+    """Return ``keys`` and the last one again, ``DELETE_BATCH`` in all: for a statement with that many places."""
+    return tuple(keys) + (keys[-1],) * (DELETE_BATCH - len(keys))
+
+
+def has_sound_times(record: Record | OwnedSession) -> bool:
     """Whether the record's times are times: False if one is NaN, infinite or no number. Such a record is corrupt.
 
     No method of a store raises over one. ``load`` may return it as it is; ``scan`` leaves it out.
@@ -167,6 +197,13 @@ class Store(ABC):
         record is removed only if it has that version, a tombstone too; else it is left as it is: False.
         """
 
+    def delete_many(self, keys: Sequence[bytes]) -> int:
+        """:meth:`delete` the records under at most ``DELETE_BATCH`` keys; return how many were there.
+
+        A store overrides this to take fewer steps. It holds no lock for longer than a few milliseconds.
+        """
+        return sum(self.delete(key) for key in keys)
+
     @abstractmethod
     def ping(self) -> None:
         """Return if the engine answers and can be written to, else raise ``StoreUnavailable``."""
@@ -200,8 +237,13 @@ class Sweeps(Protocol):
 class ListsOwners(Protocol):
     """A store that can find the sessions of an owner, without looking at those of others."""
 
-    def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:
-        """Return key and record of every live session filed under ``owner``, oldest ``created`` first."""
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        """Yield every live session filed under ``owner``, in any order, some hundreds at a time; never read their data.
+
+        The sessions of an owner who has at most ``OWNED_PAGE`` are those of one moment, so that one which is rotated at
+        that moment is among them. Of more, one that is rotated meanwhile may be missing, or come under both its keys.
+        Deleting what was yielded skips none of the others.
+        """
 
 
 @runtime_checkable

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from wsgi_session.errors import ConfigError, KeyExists, Unsupported
-from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps
+from wsgi_session.stores import Counts, ListsOwners, Outcome, OwnedSession, Record, Scans, Store, Sweeps
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.moving import is_marked, is_placeholder, move, settle, without_mark
 
@@ -137,19 +137,20 @@ class MigratingStore(Store):
         self._new.close()
         self._old.close()
 
-    def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:
-        """Return the owner's sessions from both stores; one that is in both is listed once."""
-        found: dict[bytes, Record] = {}
-        # In this order: a session that moves between the two looks is found in the second.
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        """Yield the owner's sessions from both stores; one that is in both is listed once."""
+        stores = []
         for store in (self._old, self._new):
             if not isinstance(store, ListsOwners):
                 raise _unsupported(store, "of_owner")
-            for key, record in store.of_owner(owner, now):
-                if is_marked(record):
-                    found[key] = without_mark(record)
-                elif not is_placeholder(record):
-                    found[key] = record
-        return sorted(found.items(), key=lambda pair: pair[1].created)
+            stores.append(store)
+        listed: set[bytes] = set()
+        # In this order: a session that moves between the two looks is found in the second.
+        for store in stores:
+            for session in store.of_owner(owner, now):
+                if session.key not in listed and not is_placeholder(session):
+                    listed.add(session.key)
+                    yield session
 
     def count(self, now: float, namespace: str | None = None) -> int:
         """Return the sum of the two stores' counts; a session that is being moved may be counted twice."""

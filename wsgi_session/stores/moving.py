@@ -37,7 +37,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from wsgi_session.errors import KeyExists, StoreUnavailable, Unsupported
-from wsgi_session.stores import Outcome, Record, Scans, Store, has_sound_times
+from wsgi_session.stores import Outcome, OwnedSession, Record, Scans, Store, has_sound_times
 
 #: Seconds for which a placeholder lives: longer than a request lasts, which may move a session at the time of its look.
 PLACEHOLDER_LIFE = 3600.0
@@ -49,7 +49,7 @@ _MARK = b"\0moved\0\0"
 _VERSION_SIZE = 16
 
 
-def is_placeholder(record: Record) -> bool:
+def is_placeholder(record: Record | OwnedSession) -> bool:
     """Whether ``record`` only keeps a place in ``new``."""
     return type(record.version) is bytes and record.version.startswith(_PLACEHOLDER)
 

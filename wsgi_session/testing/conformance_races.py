@@ -223,9 +223,9 @@ class RacePromises(StoreHarness):
                 return rotate_until_gone
 
             def revoke_listed() -> bool:
-                listed = store.of_owner(OWNER, self.clock())
-                for key, _ in listed:
-                    store.delete(key)
+                listed = list(store.of_owner(OWNER, self.clock()))
+                for session in listed:
+                    store.delete(session.key)
                 return not listed
 
             def revoke() -> bytes:
@@ -234,7 +234,7 @@ class RacePromises(StoreHarness):
                 return b""
 
             last_keys = at_once([*(rotator(*each) for each in starts.items()), revoke])[:-1]
-            left = [key for key, _ in store.of_owner(OWNER, self.clock())]
+            left = [session.key for session in store.of_owner(OWNER, self.clock())]
             equal(left, [], "sessions of the owner that are left after the revocation")
             for key in last_keys:
                 there = store.load(key, self.clock())
