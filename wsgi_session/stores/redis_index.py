@@ -1,7 +1,7 @@
 """The owner index of a Redis cluster, where it lies on another node than the sessions that it lists.
 
 An entry comes before its record and goes after it, so that no record is ever unlisted. What is left over when a process
-dies in between is an entry without a record. It goes by itself an hour after the session would have ended.
+dies in between is an entry without a record. It goes with a later write, when the session would have ended.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ local function text(number) return string.format('%.0f', number) end
 """
 
 # An entry's score is the end of its session, and a part of a second that its key decides, so that scores differ where
-# many sessions end at once. Entries of sessions that ended over an hour ago are dead; each write meets a few of them.
+# many sessions end at once. Each write looks at a few entries whose records have most likely gone by now.
 # An index lives for twice as long as its longest session, and a day: the touches that renew a session renew it too, and
 # in a cluster one of them may fail. They also put back an entry that an eviction took.
 _INDEX = """
@@ -81,7 +81,7 @@ local function enlist(index, key, ends, now, life)
 end
 
 local function dead(index, now)
-  local horizon = string.format('(%.17g', now - 3600)
+  local horizon = string.format('(%.17g', now - 300)
   return redis.call('ZRANGE', index, '-inf', horizon, 'BYSCORE', 'LIMIT', 0, 16)
 end
 """
@@ -93,8 +93,9 @@ local function enter(owner, key, ends, now, life)
   if not owner or prefix == '' then return end
   local index = prefix .. 'owner:' .. owner
   enlist(index, key:sub(#prefix + 1), ends, now, life)
-  local gone = dead(index, now)
-  if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
+  for _, old in ipairs(dead(index, now)) do
+    if redis.call('PTTL', prefix .. old) == -2 then redis.call('ZREM', index, old) end
+  end
 end
 
 local function strike(owner, key)
