@@ -41,7 +41,7 @@ SWEEP_LIMIT = 512
 #: The sessions of an owner who has no more than this are listed in one step.
 OWNED_PAGE = 200
 #: ``delete_many`` is given no more keys than this.
-DELETE_BATCH = 100
+DELETE_BATCH = 50
 #: The end of the times that a record may have, in seconds since the epoch: what a ``datetime`` can show, so about the
 #: year 10000.
 LAST_TIME = 253_402_300_000.0

@@ -31,6 +31,7 @@ from wsgi_session.stores.redis_records import pack, pack_change, pack_time, pack
 from wsgi_session.stores.redis_scripts import (
     CREATE,
     DELETE,
+    DELETE_MANY,
     EXISTS,
     GONE,
     OWNED,
@@ -132,18 +133,19 @@ class RedisStore(Store):
 
     def delete_many(self, keys: Sequence[bytes]) -> int:
         names = [self._prefix + key for key in keys]
-        commands = [(b"EVALSHA", DELETE.sha, b"1", name, b"", self._inside) for name in names]
+        if self._index is None:
+            return int(self._run(DELETE_MANY, *names, self._inside, keys=b"%d" % len(names)))
+        commands = [(b"EVALSHA", DELETE.sha, b"1", name, b"", b"") for name in names]
         owned: defaultdict[bytes, list[bytes]] = defaultdict(list)
         deleted = 0
         for key, name, result in zip(keys, names, self._link.several(names, commands, writes=True), strict=True):
             if isinstance(result, ResponseError):  # The node has yet to learn the script, or the key is elsewhere.
-                result = self._run(DELETE, name, b"", self._inside)
+                result = self._run(DELETE, name, b"", b"")
             if isinstance(result, bytes):
                 owned[result].append(key)
             deleted += result != GONE
-        if self._index is not None:
-            for owner, ended in owned.items():
-                self._index.strike(owner, *ended)
+        for owner, ended in owned.items():
+            self._index.strike(owner, *ended)
         return deleted
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:

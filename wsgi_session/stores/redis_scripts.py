@@ -188,6 +188,24 @@ return result(owner(there))
     _OWNER,
 )
 
+#: Keys; prefix. Returns how many there were, as a text. Where one node has all.
+DELETE_MANY = _script(
+    """
+local deleted = 0
+for _, key in ipairs(KEYS) do
+  local there = head(key)
+  if not (there and tombstone(there)) and redis.call('DEL', key) == 1 then
+    strike(owner(there), key)
+    deleted = deleted + 1
+  end
+end
+return text(deleted)
+""",
+    _RECORD,
+    _LIFE,
+    _OWNER,
+)
+
 #: Old key, new key; versions (expected, new, now), record, tombstone, prefix. Where one node has both.
 ROTATE = _script(
     """
