@@ -226,7 +226,8 @@ def test_a_rotation_that_was_cut_in_two_comes_to_its_end_when_it_is_made_again(
             hasty.delete(session.key)
     outcome = hasty.rotate(old, new, write, kept.version, NOW)
     assert outcome is (Outcome.GONE if ended else Outcome.SAVED)
-    assert hasty.load(old, NOW) == (None if ended else tombstone_of(new, write, NOW))
+    # The first call's second step may have been carried out when the node went on.
+    assert hasty.load(old, NOW) in (tombstone_of(new, write, NOW), *([None] if ended else []))
     assert hasty.load(new, NOW) == (None if ended else write)
     assert [session.key for session in hasty.of_owner(owner, NOW)] == ([] if ended else [new])
 

@@ -41,7 +41,7 @@ SWEEP_LIMIT = 512
 #: The sessions of an owner who has no more than this are listed in one step.
 OWNED_PAGE = 200
 #: ``delete_many`` is given no more keys than this.
-DELETE_BATCH = 50
+DELETE_BATCH = 20
 #: The end of the times that a record may have, in seconds since the epoch: what a ``datetime`` can show, so about the
 #: year 10000.
 LAST_TIME = 253_402_300_000.0
@@ -198,7 +198,7 @@ class Store(ABC):
         """
 
     def delete_many(self, keys: Sequence[bytes]) -> int:
-        """:meth:`delete` the records under at most ``DELETE_BATCH`` keys; return how many were there.
+        """:meth:`delete` the records under ``keys``, 1 to ``DELETE_BATCH`` of them; return how many were there.
 
         A store overrides this to take fewer steps. It holds no lock for longer than a few milliseconds.
         """
