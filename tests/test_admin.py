@@ -174,7 +174,9 @@ def test_a_corrupt_session_is_listed_empty_told_and_can_be_revoked(
 def owned(middleware: SessionMiddleware) -> Sequence[tuple[bytes, Record]]:
     store = middleware.store
     assert isinstance(store, MemoryStore)
-    return store.of_owner(middleware.sessions._key(ANN), middleware._settings.clock())
+    now = middleware._settings.clock()
+    found = store.of_owner(middleware.sessions._key(ANN), now)
+    return [(session.key, record) for session in found if (record := store.load(session.key, now))]
 
 
 # Ending.
@@ -255,7 +257,7 @@ class Racing(MemoryStore):
         found = list(super().of_owner(owner, now))
         if self.meanwhile:
             self.meanwhile.pop(0)()
-        return found
+        return iter(found)
 
 
 def test_a_session_that_is_being_rotated_ends_and_a_later_login_lives(clock: FakeClock) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cached_property, partial
 from typing import Any
 
 from wsgi_session import tokens
@@ -12,13 +13,13 @@ from wsgi_session.codec import CorruptData, split, unpack
 from wsgi_session.config import Settings
 from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.owner import owner_of
-from wsgi_session.revocation import end_sessions
+from wsgi_session.revocation import end_sessions, follow, owned_sessions
 from wsgi_session.session import Session
-from wsgi_session.stores import Counts, ListsOwners, Record, Store, Sweeps, has_sound_times
+from wsgi_session.stores import Counts, ListsOwners, OwnedSession, Store, Sweeps, has_sound_times
 from wsgi_session.stores.refusals import unsupported
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SessionInfo:
     """One session of a user. Nothing in it opens the session (CVE-2020-5224)."""
 
@@ -29,8 +30,16 @@ class SessionInfo:
     last_seen: datetime
     #: When it ends if nothing more is heard of the visitor (aware, UTC).
     expires: datetime
-    #: A decoded copy of what is in the session.
-    data: dict[str, Any]
+    _load: Callable[[], dict[str, Any]] = field(repr=False, compare=False)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """A decoded copy of what is in the session, loaded when it is first asked for.
+
+        Empty if the session has ended meanwhile, or cannot be read (with the event ``corrupt``). ``StoreUnavailable``
+        in an outage.
+        """
+        return self._load()
 
 
 class Sessions:
@@ -44,10 +53,10 @@ class Sessions:
         self._settings = settings
 
     def of(self, user: Mapping[str, Any] | str) -> list[SessionInfo]:
-        """Return the user's sessions, newest login first; none is an empty list."""
+        """Return the user's sessions, newest login first; none is an empty list. Their data is not read."""
         now = self._settings.clock()
-        records = [record for _, record in self._lists("of").of_owner(self._key(user), now) if self._alive(record, now)]
-        return [_info(record, self._settings) for record in sorted(records, key=_created, reverse=True)]
+        sessions = [found for found in self._lists("of").of_owner(self._key(user), now) if self._alive(found, now)]
+        return [self._info(session) for session in sorted(sessions, key=_created, reverse=True)]
 
     def revoke(self, user: Mapping[str, Any] | str, handle: str) -> bool:
         """End the session called ``handle`` if it is one of this user's; False if it is not (CVE-2017-18878)."""
@@ -68,12 +77,12 @@ class Sessions:
         kept = {keep} if keep is None or isinstance(keep, str) else keep._handles()
         called = self._settings.clock()
         # By name as well: one that is there now may be of a machine whose clock is ahead.
-        there = {record.handle for _, record in store.of_owner(owner, called)}
+        there = {other.handle for other in owned_sessions(store, owner, called) if _began_after(called, other)}
         ended = end_sessions(
             store,
             owner,
             called,
-            lambda record: record.handle not in kept and (record.handle in there or record.created <= called),
+            lambda other: other.handle not in kept and (other.handle in there or not _began_after(called, other)),
         )
         if ended:
             self._settings.events("revoked", handle=None, count=ended)
@@ -103,35 +112,38 @@ class Sessions:
             raise self._unsupported(operation)
         return self._store
 
-    def _alive(self, record: Record, now: float) -> bool:
-        if not has_sound_times(record):
-            self._settings.events("corrupt", handle=record.handle)
+    def _alive(self, session: OwnedSession, now: float) -> bool:
+        if not has_sound_times(session):
+            self._settings.events("corrupt", handle=session.handle)
             return False
-        return now < self._settings.expires(record.touched, record.created, record.idle)
+        return now < self._settings.expires(session.touched, session.created, session.idle)
+
+    def _info(self, session: OwnedSession) -> SessionInfo:
+        _, _, handle, created, touched, expires, idle = session
+        expires = min(expires, self._settings.expires(touched, created, idle))
+        return SessionInfo(handle, _utc(created), _utc(touched), _utc(expires), partial(self._data, session))
+
+    def _data(self, session: OwnedSession) -> dict[str, Any]:
+        found = follow(self._store, session.key, session.handle, self._settings.clock())
+        if found is None:
+            return {}
+        try:
+            return {key: unpack(packed) for key, packed in split(found[1].data).items() if isinstance(key, str)}
+        except CorruptData:
+            # It is listed, and can be revoked.
+            self._settings.events("corrupt", handle=session.handle)
+            return {}
 
     def _unsupported(self, operation: str) -> Unsupported:
         return unsupported(self._store, operation)
 
 
-def _created(record: Record) -> float:
-    return record.created
+def _created(session: OwnedSession) -> float:
+    return session.created
 
 
-def _info(record: Record, settings: Settings) -> SessionInfo:
-    try:
-        data = {key: unpack(packed) for key, packed in split(record.data).items() if isinstance(key, str)}
-    except CorruptData:
-        # It can still be listed and revoked.
-        settings.events("corrupt", handle=record.handle)
-        data = {}
-    expires = min(record.expires, settings.expires(record.touched, record.created, record.idle))
-    return SessionInfo(
-        handle=record.handle,
-        created=_utc(record.created),
-        last_seen=_utc(record.touched),
-        expires=_utc(expires),
-        data=data,
-    )
+def _began_after(moment: float, session: OwnedSession) -> bool:
+    return has_sound_times(session) and session.created > moment
 
 
 def _utc(seconds: float) -> datetime:

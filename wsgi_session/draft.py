@@ -197,7 +197,8 @@ class Draft:
         if user is None:
             return
         try:
-            filed = record.owner == tokens.owner_key(record.namespace, owner_of(user))
+            expected = tokens.owner_key(record.namespace, owner_of(user))
+            filed = record.owner == expected
         except ConfigError:
             filed = record.owner is not None
         if not filed:

@@ -11,8 +11,8 @@ from wsgi_session.codec import CorruptData, split
 from wsgi_session.config import Settings
 from wsgi_session.cookies import SchemeCookies
 from wsgi_session.errors import KeyExists, StoreUnavailable
-from wsgi_session.revocation import MAX_LOOKS, end_sessions
-from wsgi_session.stores import LAST_TIME, SWEEP_LIMIT, ListsOwners, Outcome, Record, Store, Sweeps
+from wsgi_session.revocation import MAX_LOOKS, end_sessions, follow
+from wsgi_session.stores import LAST_TIME, SWEEP_GRACE, SWEEP_LIMIT, ListsOwners, Outcome, Record, Store, Sweeps
 
 #: Well-signed cookies of our name that are looked up; a browser sends more only if somebody planted them.
 MAX_LOADS = 3
@@ -113,13 +113,19 @@ class StoreBackend:
 
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
         """End a session, also if it has been rotated since; one that nobody owns, while its tombstone says where to."""
-        if self.store.delete(bearer.key):
-            return
-        # It was not there any more: ended by somebody else, or moved to another token, under the same handle.
+        key = bearer.key
+        for _ in range(MAX_LOOKS):
+            if self.store.delete(key):
+                return
+            # It was not there any more: ended by another request, or moved to another token, under the same handle.
+            # By this machine's clock it may be over, and go on by another's.
+            moved = follow(self.store, key, record.handle, now - SWEEP_GRACE)
+            if moved is None:
+                break
+            key, _ = moved
         if record.owner is not None and isinstance(self.store, ListsOwners):
+            # The tombstone is gone as well, if this request is a very slow one.
             end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
-        else:
-            self._follow(bearer.key, record.handle, now)
 
     def forget(self, bearer: Bearer) -> None:
         """Delete the record of a token that opened nothing, if the store still has it: dead, or unreadable."""
@@ -178,20 +184,6 @@ class StoreBackend:
                 raise
             # The store knows this write again by its version.
             self.store.create(bearer.key, record, now)
-
-    def _follow(self, key: bytes, handle: str, now: float) -> None:
-        """End a session that nobody lists: each tombstone says where it moved."""
-        for _ in range(MAX_LOOKS):
-            there = self.store.load(key, now)
-            if there is None:
-                return
-            if not there.handle:
-                if type(there.data) is not bytes:
-                    return  # Nothing of ours: SQLite keeps a text in any column.
-                key = there.data
-            elif there.handle != handle or self.store.delete(key):
-                # Another handle: somebody has logged in there, which is another session.
-                return
 
 
 def _once_more(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:

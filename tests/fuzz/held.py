@@ -5,14 +5,14 @@ Each request is served in a thread of its own, and only one thread runs at a tim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 from wsgi_session import SessionMiddleware, StoreUnavailable
-from wsgi_session.stores import ListsOwners, Outcome, Record, Store
+from wsgi_session.stores import ListsOwners, Outcome, OwnedSession, Record, Store
 
 Action = Callable[[Any], Any]
 #: Seconds until a step counts as hung.
@@ -152,9 +152,9 @@ class TroubledStore(Store):
         there: bool = self._pass_on("delete", key, version)
         return there
 
-    def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
         assert isinstance(self.inner, ListsOwners)
-        found: Sequence[tuple[bytes, Record]] = self._pass_on("of_owner", owner, now)
+        found: Iterator[OwnedSession] = self._pass_on("of_owner", owner, now)
         return found
 
     def ping(self) -> None:

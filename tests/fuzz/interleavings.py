@@ -151,7 +151,7 @@ class Stepped(Store):
         return bool(self._call("delete", key, version))
 
     def of_owner(self, owner: bytes, now: float) -> Any:
-        return self._call("of_owner", owner, now)
+        return iter(self._call("of_owner", owner, now, after=list))
 
     def scan(self, now: float) -> Any:
         return iter(self._call("scan", now, after=list))

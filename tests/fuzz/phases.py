@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import count
 
-from wsgi_session.stores import MigratingStore, Outcome, Record, Store
+from wsgi_session.stores import MigratingStore, Outcome, OwnedSession, Record, Store
 
 
 class Phases(Store):
@@ -33,7 +33,7 @@ class Phases(Store):
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
         return self._next().delete(key, version)
 
-    def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
         return self._next().of_owner(owner, now)
 
     def ping(self) -> None:

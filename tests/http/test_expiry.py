@@ -335,7 +335,7 @@ def test_the_absolute_limit_ends_a_session_also_within_a_request(
 
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("slow", ["write", "read", "rotation", "flash", "nested write"])
-@pytest.mark.parametrize("ending", ["logout", "login"])
+@pytest.mark.parametrize("ending", ["logout", "login", "revoke", "revoke_all"])
 def test_a_session_ended_after_its_idle_timeout_is_not_brought_back_by_a_request_that_looked_before(
     brief: Site, visitor: Browser, clock: FakeClock, slow: str, ending: str
 ) -> None:

@@ -84,7 +84,7 @@ def every_call(store: Store) -> dict[str, Callable[[], object]]:
         "replace": lambda: store.replace(KEY, changed(kept), kept.version, NOW),
         "rotate": lambda: store.rotate(OTHER, NEW, changed(kept), kept.version, NOW),
         "touch": lambda: store.touch(KEY, NOW + 1, NOW + 9999, NOW),
-        "of_owner": lambda: store.of_owner(OWNER, NOW),  # type: ignore[attr-defined]
+        "of_owner": lambda: list(store.of_owner(OWNER, NOW)),  # type: ignore[attr-defined]
         "ping": store.ping,
         "delete": lambda: store.delete(KEY),
     }

@@ -212,7 +212,7 @@ def test_a_connection_that_waits_in_the_pool_keeps_no_checkpoint_from_the_log(pa
         writer.create(key, record(expires=NOW + 100), NOW)
         assert store.load(key, NOW) is not None
         assert store.load(other, NOW) is None
-        assert store.of_owner(b"nobody", NOW) == []
+        assert list(store.of_owner(b"nobody", NOW)) == []
         assert store.touch(key, NOW + 1, NOW + 101, NOW)
         writer.create(other, record(expires=NOW + 100), NOW)
         connection = writer._pool.take()

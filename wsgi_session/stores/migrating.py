@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps
+from wsgi_session.stores import Counts, ListsOwners, Outcome, OwnedSession, Record, Scans, Store, Sweeps, owned_session
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.moving import is_marked, is_placeholder, move, settle, without_mark
 from wsgi_session.stores.refusals import unsupported
@@ -140,19 +140,20 @@ class MigratingStore(Store):
         self._new.close()
         self._old.close()
 
-    def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:
-        """Return the owner's sessions from both stores; one that is in both is listed once."""
-        found: dict[bytes, Record] = {}
-        # In this order: a session that moves between the two looks is found in the second.
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        """Yield the owner's sessions from both stores; one that is in both is listed once."""
+        stores = []
         for store in (self._old, self._new):
             if not isinstance(store, ListsOwners):
                 raise unsupported(store, "of_owner")
-            for key, record in store.of_owner(owner, now):
-                if is_marked(record):
-                    found[key] = without_mark(record)
-                elif not is_placeholder(record):
-                    found[key] = record
-        return sorted(found.items(), key=lambda pair: pair[1].created)
+            stores.append(store)
+        listed: set[bytes] = set()
+        # In this order: a session that moves between the two looks is found in the second.
+        for store in stores:
+            for session in store.of_owner(owner, now):
+                if session.key not in listed and not is_placeholder(session):
+                    listed.add(session.key)
+                    yield _listed(session, store, now)
 
     def count(self, now: float, namespace: str | None = None) -> int:
         """Return the sum of the two stores' counts; a session that is being moved may be counted twice."""
@@ -208,3 +209,11 @@ class MigratingStore(Store):
 def _is_plain(record: Record | None) -> bool:
     """Whether ``record`` is a session or a tombstone: there, and no part of a move."""
     return record is not None and not is_placeholder(record) and not is_marked(record)
+
+
+def _listed(session: OwnedSession, store: Store, now: float) -> OwnedSession:
+    """Return what is said of a session of ``store``. Of one that is on its way, the version is among the data."""
+    record = store.load(session.key, now) if is_marked(session) else None
+    if record is None or not is_marked(record):
+        return session
+    return owned_session(session.key, without_mark(record))

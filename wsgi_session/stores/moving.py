@@ -37,7 +37,7 @@ import os
 from collections.abc import Callable, Iterator
 
 from wsgi_session.errors import KeyExists, StoreUnavailable
-from wsgi_session.stores import Outcome, Record, Scans, Store
+from wsgi_session.stores import Outcome, OwnedSession, Record, Scans, Store, has_sound_times
 from wsgi_session.stores.refusals import unsupported
 
 #: Seconds for which a placeholder lives: longer than a request lasts, which may move a session at the time of its look.
@@ -50,12 +50,12 @@ _MARK = b"\0moved\0\0"
 _VERSION_SIZE = 16
 
 
-def is_placeholder(record: Record) -> bool:
+def is_placeholder(record: Record | OwnedSession) -> bool:
     """Whether ``record`` only keeps a place in ``new``."""
     return type(record.version) is bytes and record.version.startswith(_PLACEHOLDER)
 
 
-def is_marked(record: Record) -> bool:
+def is_marked(record: Record | OwnedSession) -> bool:
     """Whether ``record`` in ``old`` is on its way to ``new``."""
     return type(record.version) is bytes and record.version.startswith(_MARK)
 
@@ -146,7 +146,7 @@ def _finish(key: bytes, marked: Record, old: Store, new: Store, now: float) -> N
 def _can_move(record: Record) -> bool:
     # SQLite keeps text in any column.
     sound = type(record.data) is bytes and type(record.version) is bytes and len(record.version) == _VERSION_SIZE
-    return bool(record.handle) and sound
+    return bool(record.handle) and sound and has_sound_times(record)
 
 
 def _too_busy() -> StoreUnavailable:

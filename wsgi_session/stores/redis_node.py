@@ -68,9 +68,16 @@ class Node:
             self._check_replicas(answers[-1])
         return answer
 
-    def get(self, names: Sequence[bytes]) -> list[Any]:
-        """Return the values of keys, ``None`` for one that is not there, a ``ResponseError`` for one refused."""
-        answers: list[Any] = self._exchange(_several, [(b"GET", name) for name in names], False, True)
+    def several(self, names: Sequence[bytes], commands: Sequence[Command], writes: bool = False) -> list[Any]:
+        """Send commands, each on one of the keys ``names``, in one exchange; a ``ResponseError`` for one refused.
+
+        Otherwise as :meth:`call`; all of them can be sent twice without harm.
+        """
+        if not (writes and self._replicas > 0):
+            answers: list[Any] = self._exchange(_several, commands, writes, True)
+            return answers
+        *answers, had = self._exchange(_several, [*commands, self._wait], writes, True)
+        self._check_replicas(had)
         return answers
 
     def scan(self, pattern: bytes) -> Iterator[list[bytes]]:
