@@ -61,9 +61,9 @@ class Sessions:
     def revoke(self, user: Mapping[str, Any] | str, handle: str) -> bool:
         """End the session called ``handle`` if it is one of this user's; False if it is not (CVE-2017-18878)."""
         store = self._lists("revoke")
-        ended = end_sessions(store, self._key(user), self._settings.clock(), lambda record: record.handle == handle)
-        if ended:
-            self._settings.events("revoked", handle=handle, count=ended)
+        owner = self._key(user)
+        ended = end_sessions(store, owner, self._settings.clock(), lambda record: record.handle == handle)
+        self._tell(owner, handle, ended)
         return ended > 0
 
     def revoke_all(self, user: Mapping[str, Any] | str, keep: Session | str | None = None) -> int:
@@ -84,8 +84,7 @@ class Sessions:
             called,
             lambda other: other.handle not in kept and (other.handle in there or not _began_after(called, other)),
         )
-        if ended:
-            self._settings.events("revoked", handle=None, count=ended)
+        self._tell(owner, None, ended)
         return ended
 
     def sweep(self, limit: int) -> int:
@@ -99,6 +98,14 @@ class Sessions:
         if not isinstance(self._store, Counts):
             raise self._unsupported("count")
         return self._store.count(self._settings.clock(), self._settings.namespace)
+
+    def _tell(self, owner: bytes, handle: str | None, ended: int) -> None:
+        """Tell what was ended; also that nothing is filed under the user, who may be logged in without ``login()``."""
+        if ended:
+            self._settings.events("revoked", handle=handle, count=ended)
+        elif next(owned_sessions(self._store, owner, self._settings.clock()), None) is None:
+            advice = "no session is filed under this user: one that was put there without login() is not found"
+            self._settings.events("nothing_revoked", handle=handle, advice=advice)
 
     def _key(self, user: Mapping[str, Any] | str) -> bytes:
         if not isinstance(user, str):

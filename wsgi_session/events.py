@@ -9,6 +9,7 @@ event                  when                                                     
 ``destroyed``          the application ended a session                              info
 ``invalid``            ``validate`` ended a session                                 info
 ``revoked``            the administrator's view ended sessions                      info
+``nothing_revoked``    the administrator's view found no session of that user           info
 ``tampered``           a cookie of our name that we did not sign                    debug
 ``foreign_cookie``     a cookie of our name and form, by another secret; said once        warning
 ``corrupt``            a stored record that cannot be read; it is left as it is     error
@@ -45,6 +46,7 @@ _LEVELS = {
     "destroyed": logging.INFO,
     "invalid": logging.INFO,
     "revoked": logging.INFO,
+    "nothing_revoked": logging.INFO,
     "dropped": logging.WARNING,
     "touch_failed": logging.WARNING,
     "cache_overridden": logging.WARNING,

@@ -329,3 +329,17 @@ def test_the_data_of_a_session_that_has_ended_meanwhile_is_empty_and_of_one_that
     ann.do(log_in(ANN))
     assert site.middleware.sessions.of(ANN)[0].handle != name
     assert listed[name].data["device"] == "phone", "it was loaded once"
+
+
+def test_revoking_says_so_where_no_session_is_filed_under_the_user(site: Site) -> None:
+    site.browser().do(put(user=ANN))
+    assert site.middleware.sessions.revoke_all(ANN) == 0
+    assert site.middleware.sessions.revoke(ANN, "a handle") is False
+    assert [told["handle"] for told in site.happened("nothing_revoked")] == [None, "a handle"]
+
+
+def test_revoking_all_but_the_only_session_is_no_such_case(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    assert site.middleware.sessions.revoke_all(ANN, keep=handle(ann)) == 0
+    assert site.middleware.sessions.revoke(ANN, "of nobody") is False
+    assert site.happened("nothing_revoked") == []
