@@ -69,7 +69,8 @@ class Sessions:
     def revoke_all(self, user: Mapping[str, Any] | str, keep: Session | str | None = None) -> int:
         """End every session of the user that was created before this call, but ``keep`` (a Session, or a handle).
 
-        A login that completes later lives: change the password first, then revoke. Returns how many ended.
+        A login that completes later lives: change the password first, then revoke. Returns how many ended, those not
+        counted that had run out by any machine's clock. Many sessions end in small batches, with pauses for the others.
         """
         store = self._lists("revoke_all")
         owner = self._key(user)
