@@ -174,9 +174,7 @@ def ends_at_the_server(site: Site, store: SQLStore) -> bool:
 def test_so_it_is_where_the_server_cannot_be_told_to_stop(
     site: Site, store: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store._source.driver, "cancel", lambda *_: None)
-    monkeypatch.setattr(store._source.driver, "_limit_locks", lambda *_: None)
-    store.close()
+    dull(store, monkeypatch)
     wait_until(lambda: loads(store), "a connection that waits for ever")
     pool = store._database._connections.pool
     with row_lock(site, store, ANN, BOB):
@@ -188,6 +186,35 @@ def test_so_it_is_where_the_server_cannot_be_told_to_stop(
         assert f"{POOL} of them wait for statements that were given up" in str(error)
     wait_until(lambda: loads(store), "it heals", 10)
     assert pool.given_up() == []
+
+
+def dull(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the store's connections wait for a lock until it is free: libpq is too old, MariaDB knows no limits."""
+    import psycopg
+
+    monkeypatch.setattr(psycopg.capabilities, "has_cancel_safe", lambda: False)
+    monkeypatch.setattr("wsgi_session.stores.sql_drivers._MYSQL_LIMITS", "SET SESSION no_such_setting = {whole}")
+    store.close()
+
+
+def test_a_connection_that_was_given_up_is_free_when_the_server_has_closed_it(
+    site: Site, store: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dull(store, monkeypatch)
+    wait_until(lambda: loads(store), "a connection that waits for ever")
+    pool = store._database._connections.pool
+    with row_lock(site, store, ANN):
+        assert fails(partial(touch, store, ANN))[0].answer_lost
+        assert len(pool.given_up()) == 1
+        if isinstance(site.server, Postgres):
+            site.server.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        else:
+            ((number,),) = site.server.execute(
+                "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+            )
+            site.server.execute(f"KILL {number}")
+        wait_until(lambda: pool.given_up() == [], "it is closed", 10)
+    wait_until(lambda: loads(store), "it works", 10)
 
 
 def test_a_statement_that_waited_for_a_lock_in_vain_is_never_carried_out(site: Site, store: SQLStore) -> None:

@@ -205,8 +205,6 @@ class PyMySQL(Driver):
         return int(connection._sock.fileno())
 
     def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
-        if guard is None:
-            return None
         # A transaction of ours that is open ends with the statement: the server then finds that nothing more will come.
         probe(guard.fileno(), half_close=True)
         return lambda: bool(ready(guard.fileno(), READ, 0))

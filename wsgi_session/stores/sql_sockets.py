@@ -16,7 +16,13 @@ GRACE = 0.5
 #: Of a connection that was given up: seconds between two probes, and until a peer that answers none counts as gone.
 PROBE, GONE = 1, 3
 # What a system calls them, if it has them.
-_PROBES = (("TCP_KEEPIDLE", PROBE), ("TCP_KEEPALIVE", PROBE), ("TCP_KEEPINTVL", PROBE), ("TCP_KEEPCNT", GONE))
+_PROBES = (
+    ("TCP_KEEPIDLE", PROBE),
+    ("TCP_KEEPALIVE", PROBE),
+    ("TCP_KEEPINTVL", PROBE),
+    ("TCP_KEEPCNT", GONE),
+    ("TCP_USER_TIMEOUT", GONE * 1000),
+)
 
 
 def ready(descriptor: int, wanted: int, patience: float) -> int:
@@ -73,5 +79,3 @@ def probe(descriptor: int, *, half_close: bool = False) -> None:
         for name, value in _PROBES:
             if hasattr(socket, name):
                 handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE * 1000)
