@@ -119,7 +119,8 @@ class MigratingStore(Store):
         return False
 
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
-        # The old store first: from then on no move can fill the session in.
+        # The old store first: from then on no move can fill the session in. (Two deletes of a session that is on its
+        # way may both answer True: one for the marked record, the other one for what was filled in.)
         ended = self._delete_old(key, version)
         if ended is None:
             return False
