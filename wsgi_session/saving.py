@@ -131,6 +131,8 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
             if draft.login is None:
                 raise _gone(draft)
             return _apply_to_pending(draft, function)
+        else:
+            draft.unconfirmed = draft.cookie_due
     except CorruptData:
         draft.corrupt()
         raise _gone(draft) from None

@@ -349,6 +349,29 @@ def test_what_clear_dropped_after_atomic_is_not_in_the_second_of_two_logins_at_o
 
 
 @pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("ending", [log_in(ANN), log_out])
+def test_a_request_whose_atomic_prolonged_the_session_sends_no_cookie_after_its_end(
+    browser: Browser, clock: FakeClock, ending: Callable[[Session], Any]
+) -> None:
+    """It would replace the login's cookie, and log the visitor out."""
+    browser.do(put(a=1))
+    clock.advance(2 * 24 * 3600)
+
+    def slow(session: Session) -> None:
+        session.atomic(lambda data: data.update(a=2))
+        browser.copy().do(ending)
+
+    assert browser.copy().do(slow).cookie is None
+
+
+@pytest.mark.needs(SERVER)
+def test_a_request_whose_atomic_prolonged_the_session_prolongs_the_cookie(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(2 * 24 * 3600)
+    assert browser.do(lambda session: session.atomic(lambda data: data.update(a=2))).cookie is not None
+
+
+@pytest.mark.needs(SERVER)
 def test_two_logins_at_once_of_a_user_who_is_logged_in_both_leave_him_logged_in(site: Site, ann: Browser) -> None:
     """The second login writes what is stored already, and has to put it into a session without anything stored."""
     second = ann.copy()
