@@ -167,8 +167,8 @@ class Values:
                 # Once more, with every type in it checked.
                 self._write(key, pack(value, str(key)))
                 current = self._current
-        if self.cleared:
-            return bool(self.changed) or self._clears()
+        if self.cleared and self._clears():
+            return True
         base = self._base
         return any(base.get(key) != packed for key, packed in self.changed.items())
 
