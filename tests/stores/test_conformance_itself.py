@@ -216,7 +216,7 @@ class TwoStepRotate(MemoryStore):
         pause()
         self.create(new, record, now)
         self.delete(old)
-        self.create(old, tombstone_of(new, record.version, now), now)
+        self.create(old, tombstone_of(new, record, now), now)
         return Outcome.SAVED
 
 

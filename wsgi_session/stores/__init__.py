@@ -78,13 +78,15 @@ class Record(NamedTuple):
 make_record: Callable[[tuple[object, ...]], Record] = partial(tuple.__new__, Record)
 
 
-def tombstone_of(new: bytes, version: bytes, now: float) -> Record:
+def tombstone_of(new: bytes, record: Record, now: float) -> Record:
     """Return what a rotation at ``now`` leaves under the old key: a record that opens nothing and says ``new``.
 
-    ``version`` is that of the record under ``new``. A request that was on its way with the old token learns from it
-    that the session has moved, and a logout where to. Nobody owns it, and it is never listed, counted or touched.
+    ``record`` is what is under ``new``. It was touched after ``now`` if a slow request rotates a session that was alive
+    at its look: the tombstone lives from then on. A request that was on its way with the old token learns from it that
+    the session has moved, and a logout where to. Nobody owns it, and it is never listed, counted or touched.
     """
-    return make_record((new, version, "", now, now, now + TOMBSTONE_LIFE, None, True, None, ""))
+    since = max(now, record.touched)
+    return make_record((new, record.version, "", since, since, since + TOMBSTONE_LIFE, None, True, None, ""))
 
 
 def has_sound_times(record: Record) -> bool:
@@ -141,7 +143,7 @@ class Store(ABC):
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         """Move the live record under ``old``, if it still has ``version``, to ``new``, as ``record``: all of it.
 
-        In the same step ``tombstone_of(new, record.version, now)`` takes the place of the old record, so that no
+        In the same step ``tombstone_of(new, record, now)`` takes the place of the old record, so that no
         request finds nothing under ``old``. Either all of this happens, or nothing does. (A store whose engine cannot
         write both at once writes ``new`` first.) ``SAVED`` as well if ``record.version`` is already alive under
         ``new``. ``CONFLICT`` and ``GONE`` as for :meth:`replace`, judged under ``old``.

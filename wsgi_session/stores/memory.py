@@ -135,7 +135,7 @@ class MemoryStore(Store):
             self._remove(new)
             self._put(new, record)
             # A load takes no lock: in this order, it finds one of the two under the old key at every moment.
-            self._anonymous[old] = tombstone_of(new, record.version, now)
+            self._anonymous[old] = tombstone_of(new, record, now)
             self._anonymous.move_to_end(old)
             if stored.owner is not None:
                 del self._owned[old]

@@ -102,7 +102,7 @@ class RedisStore(Store):
         if self._index is not None:
             return self._index.rotate(old, new, record, version, now)
         versions = pack_versions(version, record.version, now)
-        arguments = (versions, pack(record), pack(tombstone_of(new, record.version, now)), self._inside)
+        arguments = (versions, pack(record), pack(tombstone_of(new, record, now)), self._inside)
         result = self._run(ROTATE, self._prefix + old, self._prefix + new, *arguments, keys=b"2")
         if result == EXISTS:
             raise KeyExists("a live session is already under the new key: draw another token")

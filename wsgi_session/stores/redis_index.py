@@ -71,7 +71,7 @@ class Index:
             raise KeyExists("a live session is already under the new key: draw another token")
         try:
             versions = pack_versions(version, record.version, now)
-            result = self._run(MOVE, before, versions, pack(tombstone_of(new, record.version, now)), b"")
+            result = self._run(MOVE, before, versions, pack(tombstone_of(new, record, now)), b"")
             if result == AGAIN and created == DONE:
                 # Both steps had been taken before, and since then somebody has ended the session.
                 result = GONE

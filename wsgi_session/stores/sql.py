@@ -102,7 +102,7 @@ class SQLStore(Store):
         return Outcome.CONFLICT if handle else Outcome.GONE
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        tombstone = self._fields(tombstone_of(new, record.version, now))
+        tombstone = self._fields(tombstone_of(new, record, now))
         values = (*self._fields(record), new, old, version, now, *tombstone, old)
         for _ in range(LOOKS):
             try:

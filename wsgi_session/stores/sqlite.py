@@ -131,7 +131,7 @@ class SQLiteStore(Store):
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         self._notice_another_file()
-        rows = (*record, new, *tombstone_of(new, record.version, now), old)
+        rows = (*record, new, *tombstone_of(new, record, now), old)
         if self._run(ROTATE, (*rows, old, version, now, new, now), _changed):
             return Outcome.SAVED
         there = self._versions(old, new, now)
