@@ -14,7 +14,7 @@ from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.owner import owner_of
 from wsgi_session.revocation import end_sessions
 from wsgi_session.session import Session
-from wsgi_session.stores import Counts, ListsOwners, Record, Store, Sweeps, has_sound_times
+from wsgi_session.stores import SWEEP_GRACE, Counts, ListsOwners, Record, Store, Sweeps, has_sound_times
 from wsgi_session.stores.refusals import unsupported
 
 
@@ -68,7 +68,7 @@ class Sessions:
         kept = {keep} if keep is None or isinstance(keep, str) else keep._handles()
         called = self._settings.clock()
         # By name as well: one that is there now may be of a machine whose clock is ahead.
-        there = {record.handle for _, record in store.of_owner(owner, called)}
+        there = {record.handle for _, record in store.of_owner(owner, called - SWEEP_GRACE)}
         ended = end_sessions(
             store,
             owner,
