@@ -160,7 +160,10 @@ class Site:
     def login_form(self, request: Request) -> WSGIApplication:
         if user_or_none(request):
             return see_other(next_url(request))
-        return login_page(request, email=request.GET.get("as", ""), remember="remember" in request.GET)
+        # "as" picks one of the three who are listed, with the password; "email" is what somebody typed.
+        picked = request.GET.get("as", "")
+        email = picked or request.GET.get("email", "")
+        return login_page(request, email=email, picked=picked, remember="remember" in request.GET)
 
     def login(self, request: Request) -> WSGIApplication:
         email, remember = text(request, "email"), "remember" in request.POST
@@ -220,13 +223,16 @@ class Site:
         return see_other("/devices")
 
 
-def login_page(request: Request, *, email: str, remember: bool, wrong: bool = False) -> Response:
+def login_page(
+    request: Request, *, email: str, remember: bool, picked: str = "", wrong: bool = False
+) -> Response:
     wanted = next_url(request)
     return page(
         request,
         "login.html",
         status=422 if wrong else 200,
         email=email,
+        picked=picked,
         remember=remember,
         wrong=wrong,
         next=wanted,
@@ -234,7 +240,7 @@ def login_page(request: Request, *, email: str, remember: bool, wrong: bool = Fa
     )
 
 
-def stale(request: Request) -> Response:
+def stale(request: Request) -> WSGIApplication:
     """Refuse a form whose token is no good any more, and lead back to its page.
 
     The way back to the login has what was typed there, but for the password. It is a link and not the form itself: a
@@ -242,8 +248,10 @@ def stale(request: Request) -> Response:
     the place of the one that the visitor has.
     """
     path = request.environ["PATH_INFO"]
+    if path == "/logout" and user_or_none(request) is None:
+        return see_other("/")  # Signed out from another device: what was wanted is so.
     if path == "/login":
-        typed = {"as": text(request, "email"), "next": next_url(request)}
+        typed = {"email": text(request, "email"), "next": next_url(request)}
         if "remember" in request.POST:
             typed["remember"] = "on"
         back = (f"/login?{urlencode(typed)}", "Back to the login")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -362,6 +362,21 @@ def test_what_a_store_does_not_offer_is_said_and_never_silence(operation: str, c
         call(middleware.sessions)
     assert caught.value.operation == operation
     assert read(middleware, cookie) == {"user": ANN}
+
+
+class Scanned(Plain):
+    def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        return iter(())
+
+
+def test_what_a_store_does_not_offer_is_said_with_what_to_do_instead() -> None:
+    with pytest.raises(Unsupported, match="run python -m wsgi_session stats URL, which does that"):
+        wrap(FakeClock(), store=Scanned()).sessions.count()
+    pytest.importorskip("cryptography", reason="pip install cryptography")
+    sessions = wrap(FakeClock(), store="cookie://").sessions
+    for call in (sessions.count, lambda: sessions.of(ANN), lambda: sessions.revoke_all(ANN), lambda: sessions.sweep(1)):
+        with pytest.raises(Unsupported, match=r"sqlite:///sessions\.db; or end sessions as they come, with validate"):
+            call()
 
 
 def test_an_owner_that_is_no_text_has_no_sessions() -> None:

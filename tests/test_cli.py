@@ -322,6 +322,19 @@ def test_the_sessions_of_another_process_s_memory_are_out_of_reach() -> None:
     assert result.stderr.startswith("Error: MemoryStore lives inside the process that serves the site")
 
 
+def test_a_reader_that_has_gone_is_no_error_of_the_store(url: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "wsgi_session", "stats", url]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_an_unknown_store_is_one_line_and_no_traceback() -> None:
     done = python("stats", "sqllite:///sessions.db")
     assert (done.returncode, done.stdout) == (1, "")

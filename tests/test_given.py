@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sqlite3
 from collections.abc import Iterable
 from functools import partial
@@ -10,6 +12,8 @@ from typing import Any
 
 import pytest
 from webob import Request
+from werkzeug import Request as Werkzeug
+from werkzeug import Response
 
 from wsgi_session import ConfigError, SessionMiddleware
 from wsgi_session.stores import MemoryStore, SQLiteStore
@@ -66,18 +70,45 @@ class Unreadable:
         return application(*arguments)
 
 
+@Werkzeug.application
+def decorated(request: Werkzeug) -> Response:
+    """Its decorator takes another argument than it does, and copies its signature."""
+    return Response("page")
+
+
 @pytest.mark.parametrize(
     "app",
     [
         application, Application(), Application().method, PerRequest, partial(application), Unreadable(),
-        lambda *request: application(*request),
-        SessionMiddleware(application, secret=SECRET, store="memory://", environ_key="inner"),
+        lambda *request: application(*request), decorated,
+        SessionMiddleware(application, secret=SECRET, store="memory://", environ_key="inner", cookie_name="i"),
     ],
     ids=repr,
 )  # fmt: skip
 def test_whatever_can_be_called_as_a_wsgi_application_is_taken(app: Any) -> None:
     with SessionMiddleware(app, secret=SECRET, store="memory://") as middleware:
         assert Request.blank("/").get_response(middleware).text == "page"
+
+
+def test_an_application_that_a_decorator_has_made_is_taken() -> None:
+    werkzeug = pytest.importorskip("werkzeug", reason="pip install Werkzeug")
+    from webob.dec import wsgify
+
+    class Site:
+        @werkzeug.Request.application
+        def __call__(self, request: Any) -> Any:
+            return werkzeug.Response("page")
+
+    def view(request: Any) -> Any:
+        return werkzeug.Response("page")
+
+    def lying(*request: Any) -> Iterable[bytes]:
+        return application(*request)
+
+    lying.__signature__ = inspect.signature(lambda: None)  # type: ignore[attr-defined]
+    for app in (Site(), werkzeug.Request.application(view), wsgify(lambda request: "page"), lying):
+        with SessionMiddleware(app, secret=SECRET, store="memory://") as middleware:
+            assert Request.blank("/").get_response(middleware).text == "page"
 
 
 @pytest.mark.parametrize("app", [asgi, Asgi(), Asgi().__call__, partial(asgi)], ids=repr)
@@ -131,8 +162,6 @@ class Web:
     ],
 )
 def test_what_is_no_application_is_named_with_what_to_give(app: Any, said: str) -> None:
-    import re
-
     assert re.match(said, refused(app)), refused(app)
 
 

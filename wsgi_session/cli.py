@@ -225,7 +225,8 @@ def answering(*urls: str) -> Iterator[None]:
         yield
     except SessionError as error:
         raise click.ClickException(blot_urls(str(error), hidden)) from error
-    except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+    except BrokenPipeError:
+        # Whoever read the output has gone: click ends without a word.
         raise
     except KeyboardInterrupt:
         # click's own answer to it is 1, which is the store's.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeGuard
@@ -174,6 +174,13 @@ def check_on_store_error(value: object) -> bool:
 def check_callable(option: str, value: object, wanted: str) -> None:
     if not callable(value):
         raise ConfigError(f"{option}={value!r}: give {wanted}.")
+
+
+def check_names(options: Iterable[str]) -> None:
+    """Raise ``ConfigError`` over the first option that does not exist."""
+    for option in options:
+        if option not in _PARSERS:
+            raise unknown_option(option, option, _PARSERS)
 
 
 def parse_options(mapping: Mapping[str, Any], prefix: str, spell: Callable[[str], str] = str) -> dict[str, Any]:

@@ -52,7 +52,10 @@ def check_store(store: object) -> None:
 
 def _takes_a_request(app: Any) -> bool:
     try:
-        signature = inspect.signature(app)
+        # Not that of what a decorator has wrapped: werkzeug's Request.application makes an application of f(request).
+        signature = inspect.signature(app, follow_wrapped=False)
+        if hasattr(app, "__signature__") or hasattr(type(app).__call__, "__signature__"):
+            return True  # It is whatever somebody says.
     except Exception:
         # It is written in C, or a proxy for something that is not there yet: the first request will tell.
         return True

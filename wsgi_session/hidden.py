@@ -52,11 +52,12 @@ def hidden(secret: object) -> object:
 
 def hide_secret(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """Return ``mapping`` with its secret and its store's URL hidden from tracebacks that show local variables."""
-    secret, store = f"{prefix}secret", f"{prefix}store"
-    return {
-        name: hidden(value) if name == secret or (name == store and isinstance(value, str)) else value
-        for name, value in mapping.items()
-    }
+    shown = dict(mapping)
+    if prefix + "secret" in shown:
+        shown[prefix + "secret"] = hidden(shown[prefix + "secret"])
+    if isinstance(shown.get(prefix + "store"), str):
+        shown[prefix + "store"] = hidden(shown[prefix + "store"])
+    return shown
 
 
 def _three(parts: tuple[str, str, str]) -> tuple[HiddenText, HiddenText, HiddenText]:

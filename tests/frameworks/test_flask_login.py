@@ -213,6 +213,20 @@ def test_a_login_by_the_remember_cookie_has_an_owner_too(visitor: Visitor) -> No
     assert len(sessions_of(visitor).of({"id": "ann"})) == 1
 
 
+def test_a_login_is_validated_as_our_own_is(make_app: MakeApp) -> None:
+    asked = []
+
+    def validate(session: Any) -> bool:
+        asked.append(session.owner)
+        return len(asked) < 2
+
+    visitor = Visitor(with_logins(make_app(validate=validate)))
+    visitor.do(log_in)
+    assert [visitor.do(who), visitor.do(who), visitor.do(who)] == ["ann", None, None]
+    assert asked == ["id:ann"] * 2
+    assert sessions_of(visitor).of({"id": "ann"}) == []
+
+
 def helpers() -> tuple[Any, ...]:
     return user_or_none(request), user_email_or_none(request), redirect_if_anonymous(request) is None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -18,7 +19,8 @@ from flask_login import LoginManager, UserMixin, current_user, login_user, logou
 from flask_socketio import SocketIO
 from werkzeug.serving import make_server
 
-from tests.frameworks.flask_site import ANN, Visitor, new_app
+from tests.frameworks.flask_site import ANN, SECRET, Visitor, new_app
+from tests.frameworks.paste import run
 from wsgi_session import HeadersAlreadySent, get_session, login, logout, user_or_none
 from wsgi_session.integrations.flask import FlaskSessions
 from wsgi_session.stores import MemoryStore
@@ -242,6 +244,10 @@ def test_a_closed_session_that_is_found_again_is_replaced_by_a_fresh_one(site: S
             session["a"] = number
             site.app.session_interface.save_session(site.app, session, site.app.response_class())
         assert site.visitor.do(see) == {"a": number}
+    with site.app.request_context(kept[1]):
+        # Nothing was looked at.
+        site.app.session_interface.save_session(site.app, request.environ["session"], site.app.response_class())
+    assert site.visitor.do(see) == {"a": 4}
 
 
 def test_with_a_session_in_the_cookie_nothing_that_an_event_writes_is_kept(
@@ -284,3 +290,17 @@ def test_the_test_client_of_flask_socketio_sees_the_same(site: Site) -> None:
         site.function = see
         assert client.emit("do", callback=True) == {"a": number, "b": number}
     client.disconnect()
+
+
+def test_the_example_of_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run("Websockets and server-sent events", SECRET=SECRET)
+    with names["app"].extensions["wsgi_session"]:
+        visitor = names["app"].test_client()
+        with visitor.session_transaction() as transaction:
+            transaction["a"] = 1
+        client = names["socketio"].test_client(names["app"], flask_test_client=visitor)
+        client.emit("seen", 7)
+        with visitor.session_transaction() as transaction:
+            assert dict(transaction) == {"a": 1, "seen": 7}
+        client.disconnect()

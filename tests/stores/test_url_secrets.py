@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.leaks import Watch
+from tests.servers.valkey import Valkey
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable
 from wsgi_session.cli import cli
 from wsgi_session.stores import open_store
@@ -42,6 +43,8 @@ def urls() -> Iterator[str]:
         # An @ that was forgotten, and one too many.
         yield f"{scheme}://:{FIRST}"
         yield f"{USER}:{FIRST}@{scheme}://host"
+        if scheme in ("redis", "rediss", "redis+cluster", "redis+sentinel", "memory", "cookie"):
+            yield f"{scheme}:///{FIRST}@host/x"
         # In the query.
         for option in ("password", "sentinel_password", "passwd"):
             yield f"{scheme}://127.0.0.1:1/x?{option}={FIRST}&timeout=never"
@@ -196,3 +199,37 @@ def test_passwords_are_blotted_out_wherever_a_url_has_them(url: str, text: str, 
 
 def test_without_a_password_nothing_is_blotted_out() -> None:
     assert blot_passwords("as it is", [""]) == "as it is"
+
+
+# A server that quotes what it was sent: one whose AUTH was renamed, as some hosted ones have it.
+
+
+@pytest.fixture(scope="module")
+def without_auth() -> Iterator[Valkey]:
+    server = Valkey("--rename-command", "AUTH", "")
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"redis://{USER}:{FIRST}@127.0.0.1:PORT/0",
+        f"redis://:{FIRST}@127.0.0.1:PORT/0",
+        f"redis+cluster://{USER}:{FIRST}@127.0.0.1:PORT",
+        f"redis+sentinel://:{FIRST}@127.0.0.1:PORT/mine?sentinel_password={SECOND}",
+    ],
+)
+def test_what_a_server_without_a_login_quotes_is_not_passed_on(url: str, without_auth: Valkey, watch: Watch) -> None:
+    for part in (FIRST, SECOND):
+        watch.note(part)
+    watch.forget_places()
+    with pytest.raises(Exception, match=f"unknown command 'AUTH'.*{FIRST}"):
+        without_auth.execute("AUTH", FIRST)
+    said = said_of(url.replace("PORT", str(without_auth.port)))
+    assert "StoreUnavailable" in said
+    assert FIRST not in said
+    assert SECOND not in said
+    assert watch.found == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 import traceback
 from collections.abc import Callable
@@ -175,6 +176,26 @@ def test_a_published_store_is_opened_by_its_scheme_with_the_whole_url(publish: C
     assert opened == [url]
     with pytest.raises(ConfigError, match=r"there are: .*mine\+tls://"):
         open_store("nosuch://")
+
+
+def published_nothing(url: str) -> None:
+    return None
+
+
+def test_what_a_published_store_returns_is_a_store(publish: Callable[[str, str], None]) -> None:
+    publish("empty", f"{__name__}:published_nothing")
+    with pytest.raises(
+        ConfigError, match=r"published_nothing, published for empty://, returned a NoneType: not a Store"
+    ):
+        open_store("empty://host")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "meant"), [("sqllite", "sqlite"), ("postgressql", "postgresql"), ("memory+x", "memory")]
+)
+def test_a_misspelt_scheme_is_told_the_nearest(scheme: str, meant: str) -> None:
+    with pytest.raises(ConfigError, match=rf"for {re.escape(scheme)}:// \(did you mean {meant}://\?\); there are: "):
+        open_store(f"{scheme}://host")
 
 
 @pytest.mark.parametrize("scheme", ["memory", "sqlite"])

@@ -12,7 +12,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisClusterException, ResponseError
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.redis_node import FAILURES, Node
+from wsgi_session.stores.redis_node import FAILURES, Node, without_passwords
 
 #: How often a key may turn out to be elsewhere, while slots move, before it is an outage.
 REDIRECTIONS = 8
@@ -127,13 +127,13 @@ class _Map:
         else:
             # Of several threads that come at once each makes one: in line for a cluster that is down, each would wait
             # for as long as all those before it.
-            client = self._ask(self._given)
+            client = self._ask(self._given, None)
             self._asking = threading.Lock()  # That of before a fork may be held by nobody who is here.
             self._made, self._pid = client, os.getpid()
         if self.outdated and self._asking.acquire(blocking=False):
             try:
                 self.outdated = False
-                self._ask(client.nodes_manager.initialize)
+                self._ask(client.nodes_manager.initialize, client.get_connection_kwargs().get("password"))
             except BaseException:
                 self.outdated = True
                 raise
@@ -145,8 +145,9 @@ class _Map:
         if self._made is not None:
             self._made.close()
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
+    def _ask(self, question: Callable[[], Any], password: str | None) -> Any:
         try:
             return question()
-        except (*FAILURES, RedisClusterException) as error:
+        except (*FAILURES, RedisClusterException) as failure:
+            error = without_passwords(failure, [password])
             raise StoreUnavailable(f"Redis cluster: {error}") from error

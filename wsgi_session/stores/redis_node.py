@@ -8,7 +8,7 @@ greenlet is killed (the kind of CVE-2023-28858).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from redis.connection import ConnectionPool
@@ -172,10 +172,24 @@ class Node:
         if isinstance(error, MasterNotFoundError):
             # redis-py 6.3 to 7.3 quotes each Sentinel with its password.
             return MasterNotFoundError("no Sentinel names a primary")
-        # A server that has no AUTH quotes what came with it.
-        password = self._source.connection_kwargs.get("password") or ""
-        text = blot_passwords(str(error), [password])
-        return error if text == str(error) else RedisError(text)
+        sentinel = getattr(self._source, "sentinel_manager", None)
+        logins = [self._source.connection_kwargs, sentinel.sentinel_kwargs if sentinel else {}]
+        return without_passwords(error, [login.get("password") for login in logins])
+
+
+def without_passwords(error: BaseException, passwords: Iterable[str | None]) -> BaseException:
+    """Return ``error``, or one that may be shown in its place: a server without AUTH quotes what came with it.
+
+    A traceback shows the errors behind it as well: if one of them has a password in it, none of them is kept.
+    """
+    given = tuple(filter(None, passwords))
+    link: BaseException | None = error
+    while link is not None:
+        shown = blot_passwords(str(link), given)
+        if shown != str(link):
+            return RedisError(blot_passwords(str(error), given))
+        link = link.__cause__ or link.__context__
+    return error
 
 
 def _one(connection: Connection, command: Command) -> Any:

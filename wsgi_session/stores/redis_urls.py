@@ -19,6 +19,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
@@ -26,6 +27,7 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.hidden import HiddenText
 from wsgi_session.stores.options import count, query_options, seconds, switch, text
 from wsgi_session.stores.redis import RedisStore
+from wsgi_session.stores.redis_node import FAILURES, without_passwords
 from wsgi_session.stores.url_parts import Parts, read_addresses, special_character_error, split_url, without_secrets
 
 #: Seconds: short, as a visitor waits, and nothing is lost by a 503.
@@ -95,7 +97,10 @@ def _cluster(url: str, parts: Parts) -> RedisStore:
     def connect() -> RedisCluster:
         nodes = [ClusterNode(host, port) for host, port in addresses]  # type: ignore[no-untyped-call]
         # Slots that nobody serves are an outage of the sessions in them, not of all.
-        return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **settings)
+        try:
+            return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **settings)
+        except (*FAILURES, RedisClusterException) as error:
+            raise without_passwords(error, [settings["password"]]) from None
 
     return RedisStore(connect, **options)
 
@@ -110,7 +115,7 @@ def _sentinel(url: str, parts: Parts) -> RedisStore:
     tls = {"ssl": True} if options.pop("tls", False) else {}
     settings = {**tls, **_connection(parts, options)}
     if database:
-        settings["db"] = _path(url, parts._replace(path="/" + database), "a database's number", _database)
+        settings["db"] = _path(url, parts._replace(path=HiddenText("/" + database)), "a database's number", _database)
     sentinel = Sentinel(addresses, sentinel_kwargs={**settings, **login, "db": 0}, **settings)  # type: ignore[no-untyped-call]
     return RedisStore(sentinel.master_for(unquote(service)), **options)  # type: ignore[no-untyped-call]
 
@@ -135,7 +140,7 @@ def _path(url: str, parts: Parts, what: str, read: Callable[[str], int]) -> int 
     try:
         return read(text) if text else None
     except ValueError as error:
-        raise ConfigError(f"{without_secrets(url)}: {text!r} is not {what}: give {error}") from None
+        raise ConfigError(f"{without_secrets(url)}: {str(text)!r} is not {what}: give {error}") from None
 
 
 _OPENERS: dict[str, Callable[[str, Parts], RedisStore]] = {

@@ -19,7 +19,7 @@ from wsgi_session.stores import (
     make_record,
     tombstone_of,
 )
-from wsgi_session.stores.sql_database import Database, Duplicate
+from wsgi_session.stores.sql_database import Database, Duplicate, Operation
 from wsgi_session.stores.sql_schema import Schema
 from wsgi_session.stores.sql_source import source_of, split_options
 from wsgi_session.stores.sql_statements import Statements
@@ -40,8 +40,8 @@ class SQLStore(Store):
     ``database``: a SQLAlchemy URL (what stands in its query goes to the driver) or a ready ``Engine``, of which only
     the way to connect is used: never its pool, nor a transaction of the application. ``create=False``: first use makes
     no tables, ``python -m wsgi_session init URL`` or a migration does. ``sweep=False``: dead records stay until
-    somebody calls :meth:`sweep`. ``timeout``: seconds to wait for one of the ``pool_size`` connections, for a new one,
-    for an answer; over a ready ``Engine``, the last two are its own, but for psycopg's.
+    somebody calls :meth:`sweep`. ``timeout``: seconds that one operation may take, waiting for one of the ``pool_size``
+    connections included; how long a ready ``Engine`` takes to connect is its own.
 
     Nothing is connected before first use. Raises ``ConfigError`` for what names no database, or a driver that is not
     installed.
@@ -83,7 +83,7 @@ class SQLStore(Store):
         return cls(database, **options)
 
     def load(self, key: bytes, now: float) -> Record | None:
-        row = self._database.read(self._statements.load, (key, now), _one)
+        row = self._database.read(self._statements.load, (key, now), _one, self._database.begin(key))
         return None if row is None else _record(row)
 
     def create(self, key: bytes, record: Record, now: float) -> None:
@@ -94,9 +94,10 @@ class SQLStore(Store):
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         values = (record.data, record.version, record.touched, record.expires, key, version, now)
-        if self._database.write(self._statements.replace, values):
+        operation = self._database.begin(key)
+        if self._database.write(self._statements.replace, values, operation):
             return Outcome.SAVED
-        stored, handle = self._versions(key, key, now).get(key, _NOTHING)
+        stored, handle = self._versions(key, key, now, operation).get(key, _NOTHING)
         if stored == record.version:
             return Outcome.SAVED
         return Outcome.CONFLICT if handle else Outcome.GONE
@@ -104,13 +105,14 @@ class SQLStore(Store):
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         tombstone = self._fields(tombstone_of(new, record, now))
         values = (*self._fields(record), new, old, version, now, *tombstone, old)
+        operation = self._database.begin(old)
         for _ in range(LOOKS):
             try:
-                if self._database.write(self._statements.rotate, values):
+                if self._database.write(self._statements.rotate, values, operation):
                     return Outcome.SAVED
             except Duplicate:
                 pass  # Whose the new key is, we see now.
-            there = self._versions(old, new, now)
+            there = self._versions(old, new, now, operation)
             if there.get(new, _NOTHING)[0] == record.version:
                 return Outcome.SAVED
             stored, handle = there.get(old, _NOTHING)
@@ -120,16 +122,23 @@ class SQLStore(Store):
                 return Outcome.CONFLICT
             if new in there:
                 break
-            self._database.write(self._statements.delete_dead, (new, now))
+            self._database.write(self._statements.delete_dead, (new, now), operation)
         raise KeyExists("a live session is already under the new key: draw another token")
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        return self._database.write(self._statements.touch, (touched, expires, key, now)) > 0
+        operation = self._database.begin(key)
+        if self._database.write(self._statements.touch, (touched, expires, key, now), operation):
+            return True
+        # MySQL counts the rows that were changed, unless the client asks for those that were found: who connects with
+        # functions of their own may not have asked.
+        _, handle = self._versions(key, key, now, operation).get(key, _NOTHING)
+        return bool(handle)
 
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        operation = self._database.begin(key)
         if version is None:
-            return self._database.write(self._statements.delete, (key,)) > 0
-        return self._database.write(self._statements.delete_version, (key, version)) > 0
+            return self._database.write(self._statements.delete, (key,), operation) > 0
+        return self._database.write(self._statements.delete_version, (key, version), operation) > 0
 
     def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
         rows = self._database.read(self._statements.of_owner, (owner, now), _rows)
@@ -185,14 +194,15 @@ class SQLStore(Store):
         return f"SQLStore({self._source.name!r}, table={self._schema.sessions.fullname!r})"
 
     def _insert(self, key: bytes, fields: Sequence[object], now: float) -> None:
+        operation = self._database.begin(key)
         for _ in range(LOOKS):
             try:
-                self._database.write(self._statements.create, (*fields, key))
+                self._database.write(self._statements.create, (*fields, key), operation)
                 return
             except Duplicate:
-                if self._database.write(self._statements.create_over_dead, (*fields, key, now)):
+                if self._database.write(self._statements.create_over_dead, (*fields, key, now), operation):
                     return
-            there = self._versions(key, key, now)
+            there = self._versions(key, key, now, operation)
             if there.get(key, _NOTHING)[0] == fields[1]:
                 return
             if key in there:
@@ -200,9 +210,11 @@ class SQLStore(Store):
             # It was dead, and swept between our two steps.
         raise KeyExists("a live session is already under this key: draw another token")
 
-    def _versions(self, key: bytes, other: bytes, now: float) -> dict[bytes, tuple[bytes, object]]:
+    def _versions(
+        self, key: bytes, other: bytes, now: float, operation: Operation
+    ) -> dict[bytes, tuple[bytes, object]]:
         """Return version and handle of what is alive under two keys."""
-        rows = self._database.read(self._statements.versions, (key, other, now), _rows)
+        rows = self._database.read(self._statements.versions, (key, other, now), _rows, operation)
         return {bytes(found): (bytes(version), handle) for found, version, handle in rows}
 
     def _fields(self, record: Record) -> Sequence[object]:

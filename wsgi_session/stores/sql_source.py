@@ -98,10 +98,9 @@ def _connect(database: str, name: str, dialect: Dialect, driver: Driver) -> Conn
     # A traceback that passes through connect() shows what it uses.
     positional = [_hide(value) for value in positional]
     named = {option: _hide(value) for option, value in named.items()}
-    arguments = {**driver.arguments(), **named}
 
-    def connect() -> Any:
-        return dialect.connect(*positional, **arguments)
+    def connect(patience: float) -> Any:
+        return dialect.connect(*positional, **{**driver.arguments(patience), **named})
 
     return connect
 

@@ -84,7 +84,8 @@ class Statements:
         here = column.key == _given(table, "key")
         alive = column.expires > _now(table)
         same_version = column.version == _given(table, "version", "loaded_version")
-        real = column.handle != literal_column("''")
+        # By its length: MariaDB's sql_mode EMPTY_STRING_IS_NULL takes '' for NULL.
+        real = func.char_length(column.handle) > literal_column("0")
 
         #: key, now
         self.load = compiled(select(*fields).where(here, alive), "key", "now")
@@ -133,7 +134,7 @@ class Statements:
         else:
             left = table.insert().values(tombstone)
             first, second = compiled(moved, *moved_names), compiled(left, *tombstone_names)
-            begin = "BEGIN" if dialect.name in ("mysql", "mariadb") else "BEGIN TRANSACTION"
+            begin = "START TRANSACTION" if dialect.name in ("mysql", "mariadb") else "BEGIN TRANSACTION"
             self.rotate = Transaction(begin, first, len(moved_names), second)
         #: key, another key, now
         self.versions = compiled(

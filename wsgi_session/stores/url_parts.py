@@ -30,7 +30,7 @@ class Parts(NamedTuple):
     login: HiddenText
     #: ``host:port``, or several with commas between them. If an ``@`` was forgotten, the password is among them.
     hosts: HiddenText
-    path: str
+    path: HiddenText
     query: HiddenText
 
 
@@ -56,7 +56,7 @@ def split_url(url: str) -> Parts:
         raise ConfigError(f"{without_secrets(url)}: there is a # in it: write it as %23.")
     if "@" in query or ("@" in path and netloc) or "[" in login or "]" in login:
         raise special_character_error(url)
-    return Parts(scheme, login, hosts, str(slash + path), query)
+    return Parts(scheme, login, hosts, HiddenText(slash + path), query)
 
 
 def special_character_error(url: str) -> ConfigError:
