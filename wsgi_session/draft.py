@@ -30,6 +30,8 @@ class Draft:
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
     #: Whether the request is outside of ``cookie_path``: a new session's cookie would not come back.
     outside = False
+    #: Whether ``atomic`` moved the cookie's life: it goes out only if the session is still there at the commit.
+    unconfirmed: bool | None = None
     #: The handle of the session that ended elsewhere.
     lost: str | None = None
     # The session that could not be read: it is left as it is, unless it is to end.
@@ -102,7 +104,9 @@ class Draft:
         if record is None or bearer is None:
             return False
         settings = self.backend.settings
-        return not bearer.current or (self.touching and settings.touch_due(record, settings.clock()))
+        if not bearer.current or self.unconfirmed:
+            return True
+        return self.touching and settings.touch_due(record, settings.clock())
 
     # Until when.
 

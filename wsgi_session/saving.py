@@ -97,6 +97,7 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
             operation="atomic",
         )
     results: list[T] = []
+    written: list[dict[str | bytes, bytes | None]] = []
     # What the login makes of these keys is not for the record that the visitor has if the request fails.
     pending: dict[str | bytes, bytes | None] = {} if draft.login is None else dict.fromkeys(draft.login_keys)
 
@@ -110,6 +111,7 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
             pending[key] = made.pop(key, None)
             if key in base:
                 made[key] = base[key]
+        written.append(draft.values.written(packed, made))
         return made
 
     draft.values.collect()
@@ -129,9 +131,12 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
             if draft.login is None:
                 raise _gone(draft)
             return _apply_to_pending(draft, function)
+        else:
+            draft.unconfirmed = draft.cookie_due
     except CorruptData:
         draft.corrupt()
         raise _gone(draft) from None
+    draft.values.carried = written[-1]
     for key, value in pending.items():
         draft.values.put_packed(key, value)
     return results[-1]
@@ -261,8 +266,11 @@ def _end(draft: Draft) -> None:
     draft.lost = None if draft.record is None else draft.record.handle
     draft.state = "unknown"
     draft.record = draft.bearer = None
-    draft.values.stored = {}
     draft.dead = draft.login is None
+    if draft.dead:
+        draft.values.stored = {}
+    else:
+        draft.values.begin_anew()
 
 
 def drop(draft: Draft) -> None:

@@ -14,13 +14,15 @@ from wsgi_session.codec import IMMUTABLE, Packed, check_key, new_packer, pack, s
 
 # Only ever replaced, never written to.
 _NOTHING: Packed = {}
+_NOTHING_WRITTEN: dict[str | bytes, bytes | None] = {}
 
 
 class Values:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
     __slots__ = (
-        "_base", "_current", "_defaults", "_objects", "changed", "cleared", "cleared_own", "stored", "unsettled",
+        "_base", "_current", "_defaults", "_objects", "carried", "changed", "cleared", "cleared_own", "stored",
+        "unsettled",
     )  # fmt: skip
 
     def __init__(self, stored: Packed) -> None:
@@ -34,6 +36,8 @@ class Values:
         self.cleared_own = False
         #: Whether there may be anything to save: something was written, or handed out that can change inside.
         self.unsettled = False
+        #: What this request has saved by now, while it goes on: see :meth:`begin_anew`.
+        self.carried: dict[str | bytes, bytes | None] = _NOTHING_WRITTEN
         # What setdefault() found there: see keep_default().
         self._defaults: Packed = _NOTHING
         # What this request sees: `_base` with its changes. The same dict until the first of them.
@@ -136,6 +140,7 @@ class Values:
         """Drop every key stored by the time of the save; ``own``: the package's own ones too."""
         kept: Packed = {} if own else {key: packed for key, packed in self._current.items() if type(key) is bytes}
         self.changed = {key: packed for key, packed in self.changed.items() if type(key) is bytes and not own}
+        self.carried = {key: packed for key, packed in self.carried.items() if type(key) is bytes and not own}
         self.cleared = self.unsettled = True
         self.cleared_own |= own
         self._current = kept
@@ -162,8 +167,8 @@ class Values:
                 # Once more, with every type in it checked.
                 self._write(key, pack(value, str(key)))
                 current = self._current
-        if self.cleared:
-            return bool(self.changed) or self._clears()
+        if self.cleared and self._clears():
+            return True
         base = self._base
         return any(base.get(key) != packed for key, packed in self.changed.items())
 
@@ -192,6 +197,16 @@ class Values:
         self._current = self.applied_to(stored)
         self.stored = self._base = stored
         self._objects = {key: value for key, value in self._objects.items() if key in self.changed}
+
+    def written(self, before: Packed, after: Packed) -> dict[str | bytes, bytes | None]:
+        """Return all that this request has written by now, if ``atomic`` makes ``after`` of what it was given."""
+        made = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+        return self.carried | {key: after.get(key) for key in {*self._defaults, *self.changed, *made}}
+
+    def begin_anew(self) -> None:
+        """See what this request wrote, also what it has saved already, on top of nothing: its session has ended."""
+        self.changed = self.carried | self.changed
+        self.rebase({})
 
     def saved(self, stored: Packed) -> None:
         """Take note that ``stored`` is what the store holds now, this request's changes among it."""

@@ -10,7 +10,7 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -19,18 +19,15 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from bench.report import say
+from tests.fuzz.processes import Processes, changing_stores, over
 from tests.fuzz.rules import Machine
 from tests.http.stores import KINDS, Kind
-from wsgi_session.stores import MemoryStore, MigratingStore, Store
 from wsgi_session.stores.cookie import CookieStore
-
-#: The last one: a change of stores, with processes of both phases beside each other.
-ALL_KINDS = [*KINDS, Kind("phases", lambda folder: MemoryStore(), frozenset())]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.fuzz.machine", description=(__doc__ or "").splitlines()[0])
-    names = [kind.name for kind in ALL_KINDS]
+    names = [kind.name for kind in KINDS]
     parser.add_argument("--store", choices=names, default="memory", help="(default: memory)")
     parser.add_argument("--examples", type=int, default=10_000, help="runs from beginning to end (default: 10,000)")
     parser.add_argument("--steps", type=int, default=40, help="in each of them (default: 40)")
@@ -40,7 +37,7 @@ def main() -> int:
     figures = Figures(options.examples)
     stopped = False
     with tempfile.TemporaryDirectory() as folder:
-        kind = next(kind for kind in ALL_KINDS if kind.name == options.store)
+        kind = next(kind for kind in KINDS if kind.name == options.store)
         with opened(kind, Path(folder)) as machine:
             try:
                 run(machine, options.examples, options.steps, options.seed, figures)
@@ -71,15 +68,11 @@ class Figures:
 @contextmanager
 def opened(kind: Kind, folder: Path) -> Iterator[type[Machine]]:
     """Yield the machine over an empty store of that kind."""
-    if kind.name in ("migrating", "phases"):
-        with MemoryStore() as new, MemoryStore() as old:
-            machine = _over(MigratingStore(new, old), kind.name, old)
-            if kind.name == "phases":
-                machine.phases = new, old
-            yield machine
+    if kind.name == "migrating":
+        yield _machine(kind.name, changing_stores)
     else:
         with kind.open(folder) as store:
-            yield _over(store, kind.name)
+            yield _machine(kind.name, lambda: over(store), stateless=isinstance(store, CookieStore))
 
 
 def run(
@@ -94,8 +87,8 @@ def run(
     run_state_machine_as_test(machine if seed_ is None else seed(seed_)(machine), settings=chosen)
 
 
-def _over(store: Store, name: str, before_move: Store | None = None) -> type[Machine]:
-    given = {"store": store, "before_move": before_move, "stateless": isinstance(store, CookieStore)}
+def _machine(name: str, start_processes: Callable[[], Processes], *, stateless: bool = False) -> type[Machine]:
+    given = {"start_processes": staticmethod(start_processes), "stateless": stateless}
     return type(f"Over_{name.replace('-', '_')}", (Machine,), given)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.machine import ALL_KINDS, opened, run
-from tests.http.stores import ENGINE, Kind
+from tests.fuzz.machine import opened, run
+from tests.http.stores import ENGINE, KINDS, Kind
 
 EXAMPLES, STEPS = 30, 25
 
@@ -24,7 +24,7 @@ def quiet() -> Iterator[None]:
 
 @pytest.mark.parametrize(
     "kind",
-    [pytest.param(kind, id=kind.name, marks=[pytest.mark.engine] * (ENGINE in kind.flags)) for kind in ALL_KINDS],
+    [pytest.param(kind, id=kind.name, marks=[pytest.mark.engine] * (ENGINE in kind.flags)) for kind in KINDS],
 )
 def test_browsers_see_what_the_model_says_and_nothing_else(kind: Kind, tmp_path: Path) -> None:
     with opened(kind, tmp_path) as machine:

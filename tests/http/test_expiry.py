@@ -12,7 +12,7 @@ from tests.http.conftest import MakeSite
 from tests.http.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
 from wsgi_session import Session, SessionGone
-from wsgi_session.stores import CLOCK_SKEW
+from wsgi_session.stores import CLOCK_SKEW, TOMBSTONE_LIFE
 from wsgi_session.testing.clock import FakeClock
 
 DAY = 86_400.0
@@ -362,6 +362,26 @@ def test_a_session_ended_after_its_idle_timeout_is_not_brought_back_by_a_request
     assert held.do(slowly).cookie is None
     assert held.do(state).result in ("unknown", "rotated")
     assert brief.middleware.sessions.count() == (1 if ending == "login" else 0)
+
+
+@pytest.mark.needs(SERVER)
+def test_a_slow_rotation_leaves_a_tombstone_that_lives_from_the_save_on(
+    brief: Site, visitor: Browser, clock: FakeClock
+) -> None:
+    """Else a request with the old cookie makes a session, and its cookie replaces the one of the rotation."""
+    held = visitor.copy()
+
+    def slowly(session: Session) -> None:
+        session.get("user")
+        clock.advance(QUARTER + 3 * 60)
+        session.rotate()
+
+    visitor.do(slowly)
+    assert held.do(state).result == "rotated"
+    clock.advance(TOMBSTONE_LIFE - 1)
+    assert held.do(state).result == "rotated"
+    clock.advance(1)
+    assert held.do(state).result == "unknown"
 
 
 def test_expires_tells_of_no_touch(browser: Browser, clock: FakeClock) -> None:

@@ -47,7 +47,7 @@ class RotationPromises(StoreHarness):
         if isinstance(self.store, Scans):
             equal(list(self.store.scan(self.clock())), [(new, write)], "sessions scanned after a rotation")
         if isinstance(self.store, Sweeps):
-            self.clock.advance(TOMBSTONE_LIFE + SWEEP_GRACE + 1)
+            self.clock.advance(TOMBSTONE_LIFE + SWEEP_GRACE + 2)
             equal(self.store.sweep(9, self.clock()), 1, "records swept: the tombstone")
             self.finds(new, write, "load of the new key after the sweep")
 
