@@ -66,15 +66,16 @@ def drop_changes(draft: Draft) -> bool:
 
 def refresh(draft: Draft) -> None:
     """Note the activity, and renew a cookie that an older secret signed. Never harms the answer."""
-    record, bearer = draft.record, draft.bearer
-    assert record is not None and bearer is not None
     now = draft.backend.settings.clock()
-    touched, expires = touched_times(record, now, draft.backend.settings, touching=draft.touching)
     try:
+        lives = _still_lives(draft, now)
+        record, bearer = draft.record, draft.bearer
+        assert record is not None and bearer is not None
+        touched, expires = touched_times(record, now, draft.backend.settings, touching=draft.touching)
         # Asked also where only the signature is old and no time moves: whether it has ended meanwhile.
-        alive = not draft.is_over(now) and draft.backend.touch(bearer, touched, expires, draft.judged_at(now))
+        alive = lives and draft.backend.touch(bearer, touched, expires, draft.judged_at(now))
     except StoreUnavailable as error:
-        draft.backend.settings.events("touch_failed", handle=record.handle, error=str(error))
+        draft.backend.settings.events("touch_failed", handle=draft.handle, error=str(error))
         return
     if not alive:
         # Ended a moment ago: a cookie now would come after the one that removed or replaced it.
@@ -161,8 +162,7 @@ def _replace(draft: Draft, merge: Merge, now: float, *, rotating: bool) -> bool:
     """Replace or rotate, merging with whoever wrote first. False: the session has ended, and the draft knows."""
     version = tokens.draw_version()
     clock = draft.backend.settings.clock
-    # Over by what this request saw: another one may have kept it alive since.
-    if draft.is_over(now) and not _reload(draft, now):
+    if not _still_lives(draft, now):
         _end(draft)
         return False
     moment = draft.judged_at(now)
@@ -247,6 +247,11 @@ def _adopt(draft: Draft, packed: Packed, record: Record, bearer: Bearer) -> None
     draft.login = draft.next_bearer = None
     draft.wanted = False
     draft.values.saved(packed)
+
+
+def _still_lives(draft: Draft, now: float) -> bool:
+    """Whether the session is live for this request: by what it loaded, or by what another request made of it since."""
+    return not draft.is_over(now) or (_reload(draft, draft.loaded_at) and not draft.is_over(now))
 
 
 def _reload(draft: Draft, now: float) -> bool:

@@ -50,10 +50,10 @@ _values = count(1_000_000)
 #: What a login's own idle timeout is, where it has one.
 SHORT = 300.0
 #: What an application does, with what.
+WRITES = st.tuples(st.sampled_from(["put", "put_again", "there_and_back", "default", "delete"]), st.sampled_from("ab"))
 ACTIONS = st.one_of(
     st.tuples(st.just("read")),
-    st.tuples(st.sampled_from(["put", "put_again", "there_and_back", "default"]), st.sampled_from("ab")),
-    st.tuples(st.just("delete"), st.sampled_from("ab")),
+    WRITES,
     st.sampled_from([("append",), ("append_and_back",), ("add",), ("flash",), ("flashes",), ("clear",)]),
     st.sampled_from([("csrf",), ("no_touch",), ("rotate",)]),
     st.tuples(st.just("log_in"), st.integers(0, USERS - 1), st.sampled_from([None, SHORT])),
@@ -62,6 +62,8 @@ ACTIONS = st.one_of(
 #: Those that are given a value of their own each time.
 VALUED = {"put", "there_and_back", "default", "append", "append_and_back", "flash"}
 FEW = st.lists(ACTIONS, min_size=1, max_size=2)
+#: What two requests may do to the same keys.
+WRITING = st.lists(WRITES, min_size=1, max_size=3)
 #: What is worth colliding with each other more often than by chance.
 ENDING, MOVING = st.just([("log_out",)]), st.just([("rotate",)])
 #: A login, with a mark on the session that it makes: a second factor that is still due, say.
@@ -165,7 +167,10 @@ class Machine(RuleBasedStateMachine):
         self._act_all(number, actions)
         self.arrive((browser, self._commit(number, 200)))
 
-    @rule(browser=PLACES, first=FEW | MARKING, second=st.none() | FEW, trouble=TROUBLE, swapped=st.booleans())
+    @rule(
+        browser=PLACES, first=FEW | WRITING | MARKING, second=st.none() | FEW | WRITING, trouble=TROUBLE,
+        swapped=st.booleans(),
+    )  # fmt: skip
     def overlap(
         self, browser: int, first: list[Any], second: list[Any] | None, trouble: Trouble | None, swapped: bool
     ) -> None:
@@ -203,12 +208,17 @@ class Machine(RuleBasedStateMachine):
             self._perform(self._revoke_all(user), meanwhile, self._finishes(number))
             self.arrive((browser, self._commit(number, 200)))
 
-    @rule(browser=PLACES, first=FEW, seconds=LONG, then=st.none() | FEW | NAMES | MOVING, second=FEW, code=CODES)
+    @rule(
+        browser=PLACES, stays=st.sampled_from([0, 0, 2, 8]), first=FEW, seconds=LONG,
+        then=st.none() | FEW | NAMES | MOVING, more=st.just(0.0) | LONG, second=FEW | MOVING, code=CODES,
+    )  # fmt: skip
     def outlast(
-        self, browser: int, first: list[Any], seconds: float, then: list[Any] | int | None, second: list[Any], code: int
-    ) -> None:
+        self, browser: int, stays: int, first: list[Any], seconds: float, then: list[Any] | int | None, more: float,
+        second: list[Any], code: int,
+    ) -> None:  # fmt: skip
         """A request that takes as long as the session lives, or longer. When that may have ended, another one comes
         that was under way as well, or a new one, or the user's sessions are revoked."""
+        self.stay(browser, stays)
         numbers = self._open_both(browser)
         self._act_all(numbers[0], first)
         self.wait(seconds)
@@ -219,6 +229,7 @@ class Machine(RuleBasedStateMachine):
         elif then is not None:
             self._act_all(numbers[1], then)
             self.arrive((browser, self._commit(numbers[1], 200)))
+        self.wait(more)
         self._act_all(numbers[0], second)
         self.arrive((browser, self._commit(numbers[0], code)))
 

@@ -293,6 +293,27 @@ def test_an_hour_past_its_end_a_session_is_over_for_the_slowest_request(
 
 
 @pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("slow", SLOW)
+def test_the_hour_counts_from_the_end_that_another_request_gave_the_session(
+    brief: Site, visitor: Browser, clock: FakeClock, slow: str
+) -> None:
+    change, then = SLOW[slow]
+
+    def slowly(session: Session) -> None:
+        session.get("user")
+        session.get("cart")
+        clock.advance(QUARTER - 10)
+        visitor.copy().do(state)
+        clock.advance(3600 + QUARTER - 10)
+        change(session)
+
+    assert visitor.do(slowly).cookie is not None
+    assert brief.happened("dropped") == []
+    expected = {"a": 1, "cart": ["bun"], "user": ANN} | then
+    assert visitor.do(lambda session: (session.state, session.copy())).result == ("live", expected)
+
+
+@pytest.mark.needs(SERVER)
 def test_atomic_says_that_the_session_is_gone_an_hour_past_its_end(visitor: Browser, clock: FakeClock) -> None:
     def slowly(session: Session) -> None:
         session.get("user")
