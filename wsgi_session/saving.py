@@ -261,7 +261,7 @@ def _end(draft: Draft) -> None:
     draft.lost = None if draft.record is None else draft.record.handle
     draft.state = "unknown"
     draft.record = draft.bearer = None
-    draft.values.stored = {}
+    draft.values.build_anew()
     draft.dead = draft.login is None
 
 

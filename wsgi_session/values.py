@@ -20,7 +20,8 @@ class Values:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
     __slots__ = (
-        "_base", "_current", "_defaults", "_objects", "changed", "cleared", "cleared_own", "stored", "unsettled",
+        "_base", "_current", "_defaults", "_objects", "_saved", "changed", "cleared", "cleared_own", "stored",
+        "unsettled",
     )  # fmt: skip
 
     def __init__(self, stored: Packed) -> None:
@@ -38,6 +39,8 @@ class Values:
         self._defaults: Packed = _NOTHING
         # What this request sees: `_base` with its changes. The same dict until the first of them.
         self._base = self._current = stored
+        # Whether `_base` is what this request saved itself, by `atomic` say.
+        self._saved = False
         # What has been handed out or assigned, so that `session[k] is session[k]` and nested changes are found.
         self._objects: dict[str | bytes, Any] = {}
 
@@ -191,6 +194,7 @@ class Values:
         self.collect()
         self._current = self.applied_to(stored)
         self.stored = self._base = stored
+        self._saved = False
         self._objects = {key: value for key, value in self._objects.items() if key in self.changed}
 
     def saved(self, stored: Packed) -> None:
@@ -201,9 +205,15 @@ class Values:
                 if stored.get(key) != self._current.get(key):
                     del self._objects[key]
         self.stored = self._base = self._current = stored
+        self._saved = True
         self.changed = {}
         self.cleared = self.cleared_own = False
         self._defaults = _NOTHING
+
+    def build_anew(self) -> None:
+        """Put this request's changes on top of nothing, or of what it has saved itself: that is its own writing too."""
+        own = self._base if self._saved else _NOTHING
+        self.stored = {key: packed for key, packed in own.items() if type(key) is str}
 
     def snapshot(self) -> dict[str, Any]:
         """Return a plain dict of deep copies of all that the application may see; call :meth:`collect` first."""

@@ -284,6 +284,23 @@ def default_pending(session: Session) -> None:
     session.setdefault("mfa_pending", True)
 
 
+def mark_and_save(session: Session) -> None:
+    session["mfa_pending"] = True
+    session.atomic(lambda data: None)
+
+
+def default_and_save(session: Session) -> None:
+    session.setdefault("mfa_pending", True)
+    session.atomic(lambda data: None)
+
+
+def mark_in_atomic(session: Session) -> None:
+    session.atomic(lambda data: data.update(mfa_pending=True))
+
+
+MARKS = [mark_pending, update_pending, default_pending, mark_and_save, default_and_save, mark_in_atomic]
+
+
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("mark", [mark_pending, update_pending, default_pending])
 @pytest.mark.parametrize("order", ["mark, log in", "log in, mark"])
@@ -310,6 +327,45 @@ def test_a_mark_on_a_fresh_login_is_in_both_of_two_logins_at_once(
     other.do(second)
     for one in (first, other):
         assert one.do(read).result == {"user": ANN, "mfa_pending": True}
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("order", ["mark, log in", "log in, mark"])
+def test_a_mark_that_was_made_before_the_other_login_is_in_both_of_two_logins_at_once(
+    browser: Browser, mark: Callable[[Session], Any], order: str
+) -> None:
+    """``atomic`` has saved it by then, under the token that the other login changes."""
+    browser.do(put(cart=["bun"]))
+    steps = [mark, log_in(ANN)] if order == "mark, log in" else [log_in(ANN), mark]
+
+    def log_in_marked(session: Session) -> None:
+        for step in steps:
+            step(session)
+
+    def second(session: Session) -> None:
+        log_in_marked(session)
+        assert first.do(log_in_marked).code == 200
+
+    first, other = browser.copy(), browser.copy()
+    other.do(second)
+    for one in (first, other):
+        found = one.do(read).result
+        assert (found["user"], found["mfa_pending"]) == (ANN, True)
+
+
+@pytest.mark.needs(SERVER)
+def test_what_atomic_saved_of_another_user_is_not_in_a_login_that_is_built_anew(browser: Browser) -> None:
+    browser.do(log_in(BOB))
+    other = browser.copy()
+
+    def switch(session: Session) -> None:
+        session.atomic(lambda data: data.update(diary="Bob's"))
+        other.do(lambda session: session.destroy())
+        log_in(ANN)(session)
+
+    browser.do(switch)
+    assert browser.do(read).result == {"user": ANN}
 
 
 @pytest.mark.needs(SERVER)
