@@ -23,6 +23,11 @@ from wsgi_session.stores import Outcome, Record
 MAX_TRIES = 100
 MAX_SECONDS = 5.0
 
+_OUTSIDE = (
+    "no session is kept for a request outside of cookie_path: set a shorter one; or, where a proxy takes a part off "
+    "the path before your server sees it, set SCRIPT_NAME to that part"
+)
+
 T = TypeVar("T")
 Merge = Callable[[Packed], Packed]
 
@@ -269,7 +274,7 @@ def drop(draft: Draft) -> None:
     """Forget what this request wrote, and say so in an event that names the keys."""
     events = draft.backend.settings.events
     if draft.outside:
-        events.once("outside_path", advice="no session is kept for a request outside of cookie_path: set another one")
+        events.once("outside_path", advice=_OUTSIDE)
     else:
         keys = sorted(key for key in draft.values.changed if isinstance(key, str))
         events("dropped", handle=draft.lost, keys=keys)
