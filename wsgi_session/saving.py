@@ -36,6 +36,8 @@ def save(draft: Draft) -> bool:
     """Save what changed; return whether anything was, or had to be dropped."""
     changed = draft.values.collect()
     now = draft.backend.settings.clock()
+    if draft.login is not None:
+        draft.values.keep_written()
     if draft.record is None:
         if draft.dead:
             if changed or draft.outside:
@@ -104,6 +106,7 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
     results: list[T] = []
     # What the login makes of these keys is not for the record that the visitor has if the request fails.
     pending: dict[str | bytes, bytes | None] = {} if draft.login is None else dict.fromkeys(draft.login_keys)
+    written: dict[str | bytes, bytes | None] = {}
 
     def merge(base: Packed) -> Packed:
         packed = draft.values.applied_to(base)
@@ -111,6 +114,8 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
         results.append(function(data))
         made: Packed = {key: value for key, value in packed.items() if type(key) is bytes}
         made.update((check_key(key), pack(value, key)) for key, value in data.items())
+        written.clear()
+        written.update((key, made.get(key)) for key in {*packed, *made} if made.get(key) != packed.get(key))
         for key in pending:
             pending[key] = made.pop(key, None)
             if key in base:
@@ -137,6 +142,7 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
     except CorruptData:
         draft.corrupt()
         raise _gone(draft) from None
+    draft.values.note_written(written)
     for key, value in pending.items():
         draft.values.put_packed(key, value)
     return results[-1]
@@ -266,7 +272,9 @@ def _end(draft: Draft) -> None:
     draft.lost = None if draft.record is None else draft.record.handle
     draft.state = "unknown"
     draft.record = draft.bearer = None
-    draft.values.build_anew()
+    draft.values.stored = {}
+    if draft.login is not None:
+        draft.values.keep_written()
     draft.dead = draft.login is None
 
 

@@ -14,13 +14,14 @@ from wsgi_session.codec import IMMUTABLE, Packed, check_key, new_packer, pack, s
 
 # Only ever replaced, never written to.
 _NOTHING: Packed = {}
+_NO_CHANGES: dict[str | bytes, bytes | None] = {}
 
 
 class Values:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
     __slots__ = (
-        "_base", "_current", "_defaults", "_objects", "_saved", "changed", "cleared", "cleared_own", "stored",
+        "_base", "_current", "_defaults", "_objects", "_written", "changed", "cleared", "cleared_own", "stored",
         "unsettled",
     )  # fmt: skip
 
@@ -39,8 +40,8 @@ class Values:
         self._defaults: Packed = _NOTHING
         # What this request sees: `_base` with its changes. The same dict until the first of them.
         self._base = self._current = stored
-        # Whether `_base` is what this request saved itself, by `atomic` say.
-        self._saved = False
+        # What this request has saved so far: see keep_written().
+        self._written = _NO_CHANGES
         # What has been handed out or assigned, so that `session[k] is session[k]` and nested changes are found.
         self._objects: dict[str | bytes, Any] = {}
 
@@ -128,6 +129,19 @@ class Values:
         if packed is not None and key not in self.changed:
             self._defaults = {**self._defaults, key: packed}
 
+    def note_written(self, changes: dict[str | bytes, bytes | None]) -> None:
+        """Take note that this request has saved ``changes``, which it did not make here."""
+        self._written = {**self._written, **changes}
+
+    def keep_written(self) -> None:
+        """Put what this request has saved back if it is missing from what the save meets, as :meth:`keep_default` does.
+
+        For a login: no other request may take a mark out of it (a second factor that is pending) before it is stored.
+        """
+        saved: Packed = {key: it for key, it in self._written.items() if it is not None and type(key) is str}
+        if saved:
+            self._defaults = {**saved, **self._defaults}
+
     def delete(self, key: str | bytes) -> None:
         """Remove ``key``; ``KeyError`` if it is not there."""
         if key not in self._current:
@@ -144,6 +158,7 @@ class Values:
         self._current = kept
         self._objects = {}
         self._defaults = _NOTHING
+        self._written = _NO_CHANGES
 
     def collect(self) -> bool:
         """Find the changes inside what was handed out; return whether anything is to be saved.
@@ -194,7 +209,6 @@ class Values:
         self.collect()
         self._current = self.applied_to(stored)
         self.stored = self._base = stored
-        self._saved = False
         self._objects = {key: value for key, value in self._objects.items() if key in self.changed}
 
     def saved(self, stored: Packed) -> None:
@@ -205,15 +219,13 @@ class Values:
                 if stored.get(key) != self._current.get(key):
                     del self._objects[key]
         self.stored = self._base = self._current = stored
-        self._saved = True
+        if self._written is _NO_CHANGES and self._defaults is _NOTHING:
+            self._written = self.changed
+        else:
+            self._written = {**self._written, **self._defaults, **self.changed}
         self.changed = {}
         self.cleared = self.cleared_own = False
         self._defaults = _NOTHING
-
-    def build_anew(self) -> None:
-        """Put this request's changes on top of nothing, or of what it has saved itself: that is its own writing too."""
-        own = self._base if self._saved else _NOTHING
-        self.stored = {key: packed for key, packed in own.items() if type(key) is str}
 
     def snapshot(self) -> dict[str, Any]:
         """Return a plain dict of deep copies of all that the application may see; call :meth:`collect` first."""
