@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
@@ -174,7 +174,9 @@ def test_a_corrupt_session_is_listed_empty_told_and_can_be_revoked(
 def owned(middleware: SessionMiddleware) -> Sequence[tuple[bytes, Record]]:
     store = middleware.store
     assert isinstance(store, MemoryStore)
-    return store.of_owner(middleware.sessions._key(ANN), middleware._settings.clock())
+    now = middleware._settings.clock()
+    found = store.of_owner(middleware.sessions._key(ANN), now)
+    return [(session.key, record) for session in found if (record := store.load(session.key, now))]
 
 
 # Ending.
@@ -255,7 +257,7 @@ class Racing(MemoryStore):
         found = list(super().of_owner(owner, now))
         if self.meanwhile:
             self.meanwhile.pop(0)()
-        return found
+        return iter(found)
 
 
 def test_a_session_that_is_being_rotated_ends_and_a_later_login_lives(clock: FakeClock) -> None:
@@ -358,10 +360,25 @@ class Plain(Store):
 def test_what_a_store_does_not_offer_is_said_and_never_silence(operation: str, call: Callable[[Any], Any]) -> None:
     middleware = wrap(FakeClock(), store=Plain())
     cookie = plant(middleware, {"user": ANN})
-    with pytest.raises(Unsupported, match=rf"Plain does not offer {operation}\(\)") as caught:
+    with pytest.raises(Unsupported, match=rf"Plain (does not offer {operation}\(\)|has nothing to sweep)") as caught:
         call(middleware.sessions)
     assert caught.value.operation == operation
     assert read(middleware, cookie) == {"user": ANN}
+
+
+class Scanned(Plain):
+    def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        return iter(())
+
+
+def test_what_a_store_does_not_offer_is_said_with_what_to_do_instead() -> None:
+    with pytest.raises(Unsupported, match="run python -m wsgi_session stats URL, which does that"):
+        wrap(FakeClock(), store=Scanned()).sessions.count()
+    pytest.importorskip("cryptography", reason="pip install cryptography")
+    sessions = wrap(FakeClock(), store="cookie://").sessions
+    for call in (sessions.count, lambda: sessions.of(ANN), lambda: sessions.revoke_all(ANN), lambda: sessions.sweep(1)):
+        with pytest.raises(Unsupported, match=r"sqlite:///sessions\.db; or end sessions as they come, with validate"):
+            call()
 
 
 def test_an_owner_that_is_no_text_has_no_sessions() -> None:

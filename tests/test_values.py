@@ -43,32 +43,75 @@ def seen_by(values: Values) -> dict[Any, Any]:
 # Merging: rule 4.
 
 
-@pytest.mark.parametrize("how", ["put", "assigned", "changed and changed back"])
-def test_what_a_login_writes_stands_in_another_record_too_though_it_was_stored(how: str) -> None:
+def put_by_hand(values: Values, content: object) -> None:
+    values.put("user", content, pack(content, "user"))
+
+
+def change_and_change_back(values: Values, content: object) -> None:
+    values.get("user")["seen"] = True
+    values.collect()
+    del values.get("user")["seen"]
+
+
+ASSIGNMENTS = [
+    put_by_hand,
+    lambda values, content: values.assign("user", content),
+    lambda values, content: values.update({"user": content}),
+    change_and_change_back,
+]
+
+
+@pytest.mark.parametrize("assign", ASSIGNMENTS)
+def test_an_assignment_equal_to_what_was_loaded_is_carried_into_a_new_record_and_into_a_merge(assign: Any) -> None:
     values = loaded(user={"id": 1}, cart=["bun"])
-    values.insist("user")
-    if how == "put":
-        values.put("user", {"id": 1}, pack({"id": 1}, "user"))
-    elif how == "assigned":
-        values.assign("user", {"id": 1})
-    else:
-        values.put("user", {"id": 1}, pack({"id": 1}, "user"))
-        values.get("user")["seen"] = True
-        values.collect()
-        del values.get("user")["seen"]
+    assign(values, {"id": 1})
     assert merged(values, {}) == {"user": {"id": 1}}
+    assert merged(values, {"user": {"id": 2}, "cart": ["pie"]}) == {"user": {"id": 1}, "cart": ["pie"]}
     values.delete("user")
     assert merged(values, {"user": {"id": 1}}) == {}
 
 
-def test_what_a_login_wrote_is_like_all_else_once_it_is_saved() -> None:
-    values = loaded(user={"id": 1})
-    values.insist("user")
-    values.put("user", {"id": 1}, pack({"id": 1}, "user"))
+@pytest.mark.parametrize("assign", ASSIGNMENTS)
+def test_equal_assignments_alone_are_nothing_to_save(assign: Any) -> None:
+    values = loaded(user={"id": 1}, cart=["bun"])
+    assign(values, {"id": 1})
+    assert not values.collect()
+
+
+def test_a_key_assigned_and_deleted_again_is_deleted_from_what_another_request_stored() -> None:
+    values = loaded(cart=["bun"])
+    values.assign("coupon", "x")
+    values.delete("coupon")
+    assert not values.collect()
+    assert merged(values, {"coupon": "y", "cart": ["bun"]}) == {"cart": ["bun"]}
+
+
+def test_a_default_that_was_there_is_kept_in_a_new_record_but_never_replaces_what_another_request_assigned() -> None:
+    values = loaded(cart=["bun"])
+    values.keep_default("cart")
+    assert not values.collect()
+    assert merged(values, {}) == {"cart": ["bun"]}
+    assert merged(values, {"cart": ["pie"]}) == {"cart": ["pie"]}
+    values.get("cart").append("tart")
+    assert merged(values, {"cart": ["pie"]}) == {"cart": ["bun", "tart"]}
+
+
+def test_a_default_that_was_cleared_again_is_not_kept() -> None:
+    values = loaded(cart=["bun"])
+    values.keep_default("cart")
+    values.clear()
+    assert merged(values, {}) == {}
+    values.keep_default("cart")
+    assert merged(values, {}) == {}
+
+
+def test_what_was_saved_is_no_longer_carried() -> None:
+    values = loaded(user={"id": 1}, cart=["bun"])
+    values.assign("user", {"id": 1})
+    values.keep_default("cart")
     values.collect()
     values.saved(values.applied_to(values.stored))
-    values.assign("user", {"id": 1})
-    assert not values.collect()
+    assert merged(values, {"user": {"id": 2}}) == {"user": {"id": 2}}
 
 
 keys = st.sampled_from(["a", "b", "c", "\xe9"])
@@ -88,37 +131,38 @@ steps = st.lists(
 
 
 @given(records, steps, records)
-def test_a_save_carries_only_what_this_request_changed_on_top_of_what_others_stored(
+def test_a_save_carries_what_this_request_wrote_and_nothing_else_on_top_of_what_others_stored(
     stored: dict[str, Any], steps: list[tuple[str, str, Any]], others: dict[str, Any]
 ) -> None:
     values = Values(packed(stored))
     seen = opened(packed(stored))
-    cleared = False
+    cleared, written = False, set()
     for name, key, content in steps:
         if name == "assign":
             values.assign(key, opened(packed({key: content}))[key])
             seen[key] = opened(packed({key: content}))[key]
+            written.add(key)
         elif name == "collect":
             values.collect()
         elif name == "clear":
             values.clear()
-            seen, cleared = {}, True
+            seen, cleared, written = {}, True, set()
         elif key not in seen:
             continue
         elif name == "delete":
             values.delete(key)
             del seen[key]
+            written.add(key)
         elif name == "read":
             assert values.get(key) == values.peek(key) == seen[key]
         elif isinstance(seen[key], list):
             values.get(key).append(content)
             seen[key].append(content)
+            written.add(key)
 
     changed = seen if cleared else {key: value for key, value in seen.items() if stored.get(key, ...) != value}
-    expected = ({} if cleared else others) | changed
-    for key in stored:
-        if key not in seen:
-            expected = {other: value for other, value in expected.items() if other != key}
+    expected = {key: value for key, value in ({} if cleared else others).items() if key not in written}
+    expected |= {key: value for key, value in seen.items() if key in written}
     assert merged(values, others) == expected
     assert values.collect() == bool(changed or (stored.keys() - seen.keys()))
     assert seen_by(values) == seen
@@ -132,8 +176,7 @@ def test_of_one_key_the_later_write_wins_and_of_two_keys_both_stay() -> None:
     assert merged(values, {"a": 9, "b": 9, "c": 9, "d": 9}) == {"a": 2, "c": 9, "d": 9}
 
 
-def test_a_value_that_was_set_back_is_no_change() -> None:
-    """What another request wrote there meanwhile stays."""
+def test_a_value_that_was_set_back_is_nothing_to_save_alone_and_is_carried_into_a_merge() -> None:
     values = loaded(a=1, b=[1])
     values.assign("a", 2)
     values.collect()
@@ -142,7 +185,7 @@ def test_a_value_that_was_set_back_is_no_change() -> None:
     values.collect()
     values.get("b").pop()
     assert not values.collect()
-    assert merged(values, {"a": 9, "b": [9]}) == {"a": 9, "b": [9]}
+    assert merged(values, {"a": 9, "b": [9], "c": 9}) == {"a": 1, "b": [1], "c": 9}
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,9 @@ class Backend(Protocol):
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
         """End a session, now."""
 
+    def forget(self, bearer: Bearer) -> None:
+        """Delete what is there for a bearer that opened nothing, dead as it may be."""
+
     def set_cookies(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> list[str]:
         """Return the Set-Cookie values for ``bearer``; ``max_age`` in seconds, ``None``: until the browser closes."""
 

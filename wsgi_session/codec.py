@@ -21,10 +21,12 @@ from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 
 from wsgi_session.errors import UnsupportedValue
 
+# datetime and date of the standard library, in a tuple: freezegun puts subclasses in place of every module's own names.
+_DATES: Any = tuple(next(base for base in kind.__mro__ if base.__module__ == "datetime") for kind in (datetime, date))
 #: How deep containers may stand in one another.
 MAX_DEPTH = 64
 #: What cannot change once it has been handed out.
-IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, UUID, Decimal})
+IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, *_DATES, time, timedelta, UUID, Decimal})
 _CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
 # What is compared with its bytes when it is unpacked, and what is not worth it.
 _PACKED_AGAIN = _CONTAINERS | {float}
@@ -32,7 +34,7 @@ _AS_FOUND = IMMUTABLE - _PACKED_AGAIN
 _MAP_KEYS = frozenset({str, int, bool, bytes, type(None)})
 _SUPPORTED = (
     "str, int, float, bool, None, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, UUID and "
-    "Decimal, exactly these types and no subclass"
+    "Decimal, exactly these types and no subclass (but of datetime and date, kept as such)"
 )
 
 Packed = dict["str | bytes", bytes]
@@ -135,7 +137,7 @@ def supported(value: Any, depth: int = 1) -> bool:
                 return False
         value = value.values()
     elif kind not in _CONTAINERS:
-        return False
+        return isinstance(value, _DATES)
     if depth > MAX_DEPTH:
         return False
     for item in value:  # noqa: SIM110  (all() over a generator takes twice as long)
@@ -147,7 +149,7 @@ def supported(value: Any, depth: int = 1) -> bool:
 def _refusal(value: Any, path: str, depth: int) -> UnsupportedValue | None:
     """Return what is wrong with ``value``, found at the path where it stands; ``None`` if nothing is."""
     kind = type(value)
-    if kind in IMMUTABLE:
+    if kind in IMMUTABLE or isinstance(value, _DATES):
         return None
     if kind not in _CONTAINERS:
         return UnsupportedValue(
@@ -252,8 +254,8 @@ def _unpack_moment(kind: type[Moment], data: bytes) -> Moment:
 
 # The numbers are in stored records: they never change, and none is given twice.
 _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
-    (4, datetime, _pack_moment, partial(_unpack_moment, datetime)),
-    (5, date, lambda value: value.isoformat().encode(), lambda data: date.fromisoformat(data.decode("ascii"))),
+    (4, _DATES[0], _pack_moment, partial(_unpack_moment, _DATES[0])),
+    (5, _DATES[1], lambda value: value.isoformat().encode(), lambda data: _DATES[1].fromisoformat(str(data, "ascii"))),
     (6, time, _pack_moment, partial(_unpack_moment, time)),
     (
         7,
@@ -275,10 +277,10 @@ _UNPACK = {code: unpacker for code, _, _, unpacker in _TABLE}
 
 def _extend(value: Any) -> ExtType:
     """Called by msgpack for what it has no form of its own for: a tuple, a set, an int past 64 bits …"""
-    try:
-        code, packer = _PACK[type(value)]
-    except KeyError:
-        raise TypeError(type(value).__name__) from None
+    found = _PACK.get(type(value)) or next((_PACK[kind] for kind in _DATES if isinstance(value, kind)), None)
+    if found is None:
+        raise TypeError(type(value).__name__)
+    code, packer = found
     return ExtType(code, packer(value))
 
 

@@ -101,6 +101,14 @@ class DraftMapping(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         self._writing().values.assign(key, value)
 
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """As a ``dict`` does. If the session is built anew under this request, the value that was there is kept too."""
+        if key not in self:
+            self[key] = default
+            return default
+        (self._draft or self._look()).values.keep_default(key)
+        return self[key]
+
     def update(self, other: Any = (), /, **more: Any) -> None:
         """As a ``dict`` does: from a mapping, pairs, or keywords."""
         # Before the look: what is iterated over may log out.

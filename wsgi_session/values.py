@@ -1,7 +1,8 @@
 """A session's values: undecoded until they are read, and what this request changed of them.
 
-Nothing here talks to a store. A save carries :meth:`Values.applied_to` whatever is stored by then: only the keys that
-this request changed, on top of everybody else's.
+Nothing here talks to a store. A save puts the keys that this request assigned or deleted on top of what is stored by
+then (:meth:`Values.applied_to`). An assignment equal to what was loaded counts as well: the base may have changed under
+it, or be another record altogether. Only a request whose every assignment was equal has nothing to save.
 """
 
 from __future__ import annotations
@@ -11,27 +12,34 @@ from typing import Any
 
 from wsgi_session.codec import IMMUTABLE, Packed, check_key, new_packer, pack, supported, unpack
 
+# Only ever replaced, never written to.
+_NOTHING: Packed = {}
+_NOTHING_WRITTEN: dict[str | bytes, bytes | None] = {}
+
 
 class Values:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
     __slots__ = (
-        "_base", "_cleared_own", "_current", "_insisted", "_objects", "changed", "cleared", "stored", "unsettled",
+        "_base", "_current", "_defaults", "_objects", "carried", "changed", "cleared", "cleared_own", "stored",
+        "unsettled",
     )  # fmt: skip
 
     def __init__(self, stored: Packed) -> None:
         #: As loaded, or as last saved.
         self.stored = stored
-        #: What this request wrote: packed bytes, or ``None`` for a key it deleted.
+        #: What this request wrote, also where it equals what is stored: packed bytes, or ``None`` for a deleted key.
         self.changed: dict[str | bytes, bytes | None] = {}
         #: Whether this request drops all that is stored, also what it has not seen.
         self.cleared = False
-        # And the package's own keys with it.
-        self._cleared_own = False
+        #: Whether it drops the package's own keys too: then nothing of what is stored stays.
+        self.cleared_own = False
         #: Whether there may be anything to save: something was written, or handed out that can change inside.
         self.unsettled = False
-        # What counts as changed also where it is what is stored: see insist().
-        self._insisted: tuple[str | bytes, ...] = ()
+        #: What this request has saved by now, while it goes on: see :meth:`begin_anew`.
+        self.carried: dict[str | bytes, bytes | None] = _NOTHING_WRITTEN
+        # What setdefault() found there: see keep_default().
+        self._defaults: Packed = _NOTHING
         # What this request sees: `_base` with its changes. The same dict until the first of them.
         self._base = self._current = stored
         # What has been handed out or assigned, so that `session[k] is session[k]` and nested changes are found.
@@ -100,26 +108,26 @@ class Values:
         else:
             self._current.update(fresh)
         self._objects.update(items if len(fresh) == len(items) else {key: items[key] for key in items if key in fresh})
-        if self.cleared or not base:
-            self.changed.update(fresh)
-            return
-        for key, packed in fresh.items():
-            if base.get(key) != packed or key in self._insisted:
-                self.changed[key] = packed
-            else:
-                self.changed.pop(key, None)
+        self.changed.update(fresh)
 
     def put(self, key: str | bytes, value: Any, packed: bytes) -> None:
         """Put ``value`` under ``key``; ``packed`` is what it packs to."""
         self._write(key, packed)
         self._objects[key] = value
 
-    def insist(self, *keys: str | bytes) -> None:
-        """Save what is written under ``keys`` from now on also if it is stored already.
+    def put_packed(self, key: str | bytes, packed: bytes | None) -> None:
+        """Put what ``packed`` stands for under ``key``, or remove the key for ``None``."""
+        self._objects.pop(key, None)
+        self._write(key, packed)
 
-        What this request saves may come to stand in another record, without what is stored in this one.
+    def keep_default(self, key: str) -> None:
+        """Put what is under ``key`` back if it is missing from what the save meets: ``setdefault`` found it there.
+
+        What another request has assigned to ``key`` meanwhile stays.
         """
-        self._insisted = keys
+        packed = self._current.get(key)
+        if packed is not None and key not in self.changed:
+            self._defaults = {**self._defaults, key: packed}
 
     def delete(self, key: str | bytes) -> None:
         """Remove ``key``; ``KeyError`` if it is not there."""
@@ -132,10 +140,12 @@ class Values:
         """Drop every key stored by the time of the save; ``own``: the package's own ones too."""
         kept: Packed = {} if own else {key: packed for key, packed in self._current.items() if type(key) is bytes}
         self.changed = {key: packed for key, packed in self.changed.items() if type(key) is bytes and not own}
+        self.carried = {key: packed for key, packed in self.carried.items() if type(key) is bytes and not own}
         self.cleared = self.unsettled = True
-        self._cleared_own |= own
+        self.cleared_own |= own
         self._current = kept
         self._objects = {}
+        self._defaults = _NOTHING
 
     def collect(self) -> bool:
         """Find the changes inside what was handed out; return whether anything is to be saved.
@@ -157,7 +167,10 @@ class Values:
                 # Once more, with every type in it checked.
                 self._write(key, pack(value, str(key)))
                 current = self._current
-        return bool(self.changed) or (self.cleared and self._clears())
+        if self.cleared and self._clears():
+            return True
+        base = self._base
+        return any(base.get(key) != packed for key, packed in self.changed.items())
 
     def applied_to(self, base: Packed) -> Packed:
         """Return ``base`` with this request's changes on top; call :meth:`collect` first."""
@@ -165,10 +178,12 @@ class Values:
             return self._current
         if not self.cleared:
             result = base.copy()
-        elif self._cleared_own:
+        elif self.cleared_own:
             result = {}
         else:
             result = {key: packed for key, packed in base.items() if type(key) is bytes}
+        for key, default in self._defaults.items():
+            result.setdefault(key, default)
         for key, packed in self.changed.items():
             if packed is None:
                 result.pop(key, None)
@@ -183,6 +198,16 @@ class Values:
         self.stored = self._base = stored
         self._objects = {key: value for key, value in self._objects.items() if key in self.changed}
 
+    def written(self, before: Packed, after: Packed) -> dict[str | bytes, bytes | None]:
+        """Return all that this request has written by now, if ``atomic`` makes ``after`` of what it was given."""
+        made = {key for key in {*before, *after} if before.get(key) != after.get(key)}
+        return self.carried | {key: after.get(key) for key in {*self._defaults, *self.changed, *made}}
+
+    def begin_anew(self) -> None:
+        """See what this request wrote, also what it has saved already, on top of nothing: its session has ended."""
+        self.changed = self.carried | self.changed
+        self.rebase({})
+
     def saved(self, stored: Packed) -> None:
         """Take note that ``stored`` is what the store holds now, this request's changes among it."""
         if stored is not self._current and stored != self._current:
@@ -192,8 +217,8 @@ class Values:
                     del self._objects[key]
         self.stored = self._base = self._current = stored
         self.changed = {}
-        self.cleared = self._cleared_own = False
-        self._insisted = ()
+        self.cleared = self.cleared_own = False
+        self._defaults = _NOTHING
 
     def snapshot(self) -> dict[str, Any]:
         """Return a plain dict of deep copies of all that the application may see; call :meth:`collect` first."""
@@ -201,7 +226,7 @@ class Values:
 
     def _clears(self) -> bool:
         # Clearing what is empty is no change.
-        return any(self._cleared_own or type(key) is str for key in self.stored)
+        return any(self.cleared_own or type(key) is str for key in self.stored)
 
     def _write(self, key: str | bytes, packed: bytes | None) -> None:
         self.unsettled = True
@@ -211,8 +236,4 @@ class Values:
             self._current.pop(key, None)
         else:
             self._current[key] = packed
-        cleared = self.cleared and (self._cleared_own or type(key) is str)
-        if (None if cleared else self._base.get(key)) == packed and key not in self._insisted:
-            self.changed.pop(key, None)
-        else:
-            self.changed[key] = packed
+        self.changed[key] = packed

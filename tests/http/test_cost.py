@@ -99,6 +99,7 @@ def test_nothing_changed_is_nothing_written(site: Site, browser: Browser, unchan
         lambda session: session.get("user"),
         lambda session: session.clear(),
         lambda session: (session.update(a=1), session.pop("a")),
+        lambda session: (session.clear(), session.update(a=1), session.pop("a")),
         lambda session: session.rotate(),
         lambda session: session.destroy(),
         lambda session: session.flashes(),

@@ -272,6 +272,105 @@ def test_two_logins_at_once_from_one_token_both_get_a_session(site: Site, browse
     assert len(site.middleware.sessions.of(ANN)) == 2
 
 
+def mark_pending(session: Session) -> None:
+    session["mfa_pending"] = True
+
+
+def update_pending(session: Session) -> None:
+    session.update(mfa_pending=True)
+
+
+def default_pending(session: Session) -> None:
+    session.setdefault("mfa_pending", True)
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("mark", [mark_pending, update_pending, default_pending])
+@pytest.mark.parametrize("order", ["mark, log in", "log in, mark"])
+@pytest.mark.parametrize("who", ["anonymous", "ann"])
+def test_a_mark_on_a_fresh_login_is_in_both_of_two_logins_at_once(
+    browser: Browser, mark: Callable[[Session], Any], order: str, who: str
+) -> None:
+    """Else whoever has the password skips the second factor by logging in twice at once."""
+    if who == "ann":
+        browser.do(log_in(ANN))
+    browser.do(mark)
+    steps = [mark, log_in(ANN)] if order == "mark, log in" else [log_in(ANN), mark]
+
+    def log_in_marked(session: Session) -> None:
+        for step in steps:
+            step(session)
+
+    def second(session: Session) -> None:
+        session.get("anything")
+        assert first.do(log_in_marked).code == 200
+        log_in_marked(session)
+
+    first, other = browser.copy(), browser.copy()
+    other.do(second)
+    for one in (first, other):
+        assert one.do(read).result == {"user": ANN, "mfa_pending": True}
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("order", ["log in, other, atomic", "log in, atomic, other", "atomic, other, log in"])
+def test_what_atomic_saved_is_in_both_of_two_logins_at_once(browser: Browser, order: str) -> None:
+    """It is what this request wrote, as much as a mark that is saved with the login."""
+    browser.do(put(mfa_pending=True, cart=["bun"]))
+
+    def slow(session: Session) -> None:
+        session["mfa_pending"] = True
+        for step in order.split(", "):
+            if step == "log in":
+                log_in(ANN)(session)
+            elif step == "other":
+                assert first.do(log_in(ANN)).code == 200
+            else:
+                session.atomic(lambda data: data.update(tries=1))
+
+    first, other = browser.copy(), browser.copy()
+    other.do(slow)
+    assert other.do(read).result == {"user": ANN, "mfa_pending": True, "tries": 1}
+
+
+@pytest.mark.needs(SERVER)
+def test_what_clear_dropped_after_atomic_is_not_in_the_second_of_two_logins_at_once(browser: Browser) -> None:
+    browser.do(put(cart=["bun"]))
+
+    def slow(session: Session) -> None:
+        session.atomic(lambda data: data.update(tries=1))
+        session.clear()
+        assert first.do(log_in(ANN)).code == 200
+        log_in(ANN)(session)
+
+    first, other = browser.copy(), browser.copy()
+    other.do(slow)
+    assert other.do(read).result == {"user": ANN}
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("ending", [log_in(ANN), log_out])
+def test_a_request_whose_atomic_prolonged_the_session_sends_no_cookie_after_its_end(
+    browser: Browser, clock: FakeClock, ending: Callable[[Session], Any]
+) -> None:
+    """It would replace the login's cookie, and log the visitor out."""
+    browser.do(put(a=1))
+    clock.advance(2 * 24 * 3600)
+
+    def slow(session: Session) -> None:
+        session.atomic(lambda data: data.update(a=2))
+        browser.copy().do(ending)
+
+    assert browser.copy().do(slow).cookie is None
+
+
+@pytest.mark.needs(SERVER)
+def test_a_request_whose_atomic_prolonged_the_session_prolongs_the_cookie(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(2 * 24 * 3600)
+    assert browser.do(lambda session: session.atomic(lambda data: data.update(a=2))).cookie is not None
+
+
 @pytest.mark.needs(SERVER)
 def test_two_logins_at_once_of_a_user_who_is_logged_in_both_leave_him_logged_in(site: Site, ann: Browser) -> None:
     """The second login writes what is stored already, and has to put it into a session without anything stored."""

@@ -126,17 +126,19 @@ def test_requests_in_flight_during_a_login_get_no_session_of_their_own(site: Sit
             finally:
                 done.append(True)
 
-        def follow(one: Browser, done: list[bool] = done, seen: set[tuple[str, int]] = seen) -> Callable[[], None]:
+        def follow(
+            one: Browser, work: Work, done: list[bool] = done, seen: set[tuple[str, int]] = seen
+        ) -> Callable[[], None]:
             def visit() -> None:
                 after = False
                 while not after:
                     after = bool(done)
-                    answer = one.do(lambda session: (session.state, writing(session)))
+                    answer = one.do(lambda session: (session.state, work(session)))
                     seen.add((answer.result[0], len(answer.cookies)))
 
             return visit
 
-        at_once(log_in, *(follow(browser.copy()) for _ in range(3)))
+        at_once(log_in, *(follow(browser.copy(), work) for work in (reading, reading, writing)))
         assert seen <= {("live", 0), ("rotated", 0)}, f"state and number of cookies: {seen}"
         assert browser.do(lambda session: session.owner).result == "id:1"
 

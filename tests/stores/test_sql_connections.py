@@ -58,6 +58,7 @@ def test_a_fork_has_connections_of_its_own_and_leaves_those_of_its_parent_alone(
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
+            signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
             status = 1
             try:
                 if store.load(KEY, NOW) == kept and store.delete(KEY):

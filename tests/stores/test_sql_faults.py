@@ -18,7 +18,7 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import SWEEP_GRACE, Outcome, Record
+from wsgi_session.stores import SWEEP_GRACE, Outcome, Record, owned_session
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing.clock import FakeClock
 
@@ -344,7 +344,7 @@ def test_the_printed_sql_makes_the_tables_that_the_store_takes(server: DatabaseS
             server.execute(statement)
         kept = record(owner=os.urandom(32))
         store.create(KEY, kept, NOW)
-        assert store.of_owner(kept.owner or b"", NOW) == [(KEY, kept)]
+        assert list(store.of_owner(kept.owner or b"", NOW)) == [owned_session(KEY, kept)]
 
 
 def test_tables_of_a_newer_version_are_refused_and_left_alone(

@@ -94,14 +94,20 @@ def test_several_hosts_are_not_for_drivers_that_take_one() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://db/shop?pol=3", r"there is no option 'pol'; the options are: .*connect_timeout, create.*table"),
-        ("mysql://db/shop?pol=3", r"there is no option 'pol'; the options are: .*ssl_ca, .*sweep, table"),
+        (
+            "postgresql://db/shop?pol=3",
+            r".pol. .did you mean pool.*; the options are: .*connect_timeout, create.*table",
+        ),
+        (
+            "mysql://db/shop?pol=3",
+            r".pol. .did you mean pool.*; the options are: .*ssl_ca, .*sweep, table",
+        ),
         ("postgresql://db/shop?pool=0", "pool='0': give a whole number, 1 or more"),
         ("postgresql://db/shop?pool=1&pool=2", "'pool' is given twice"),
         ("postgresql://db/shop?create=no", "create='no': give on or off"),
         ("postgresql://db/shop?table=a;b", "table='a;b': give a name of at most 48"),
         ("postgresql://db/shop?timeout=9999", r"timeout=9999\.0: give seconds, more than 0 and at most 3600"),
-        ("postgresql://db:port/shop", r"is no SQLAlchemy URL: write postgresql://user:password@host:5432/database"),
+        ("postgresql://db:port/shop", r"is not a SQLAlchemy URL: write postgresql://user:password@host:5432/database"),
         ("postgresql://db/shop#x", "there is a # in the URL: write it as %23"),
         ("postgresql+asyncpg://db/shop", "asyncpg is for asyncio, and WSGI is not"),
         ("postgresql+tea://db/shop", r"SQLAlchemy knows no postgresql\+tea://"),

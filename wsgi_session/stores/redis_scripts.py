@@ -20,9 +20,6 @@ GONE, DONE, CONFLICT, EXISTS, AGAIN = range(5)
 #: An owner's index is under the prefix, this, and the owner; a record under the prefix and its 32 bytes of key.
 OWNER = b"owner:"
 
-#: Seconds for which an entry of the index may be without a record: in a cluster the entry comes first.
-YOUNG = 60.0
-
 
 class Script(NamedTuple):
     """A script, and the name by which a server that has it knows it."""
@@ -69,22 +66,36 @@ end
 local function text(number) return string.format('%.0f', number) end
 """
 
+# An entry's score is the end of its session, and a part of a second that its key decides, so that scores differ where
+# many sessions end at once. Each write looks at a few entries whose records have most likely gone by now.
 # An index lives for twice as long as its longest session, and a day: the touches that renew a session renew it too, and
 # in a cluster one of them may fail. They also put back an entry that an eviction took.
 _INDEX = """
-local function enlist(index, key, now, life)
-  redis.call('ZADD', index, string.format('%.17g', now), key)
+local function enlist(index, key, ends, now, life)
+  if ends ~= ends then return end  -- NaN, of a corrupt record
+  local score = ends + struct.unpack('>I3', key) / 16777216
+  redis.call('ZADD', index, 'GT', string.format('%.17g', score), key)
   if redis.call('PTTL', index) < 2 * life then
     redis.call('PEXPIRE', index, text(2 * life + 86400000))
   end
+end
+
+local function dead(index, now)
+  local horizon = string.format('(%.17g', now - 300)
+  return redis.call('ZRANGE', index, '-inf', horizon, 'BYSCORE', 'LIMIT', 0, 16)
 end
 """
 
 _OWNER = """
 local prefix = ARGV[#ARGV]
 
-local function enter(owner, key, now, life)
-  if owner and prefix ~= '' then enlist(prefix .. 'owner:' .. owner, key:sub(#prefix + 1), now, life) end
+local function enter(owner, key, ends, now, life)
+  if not owner or prefix == '' then return end
+  local index = prefix .. 'owner:' .. owner
+  enlist(index, key:sub(#prefix + 1), ends, now, life)
+  for _, old in ipairs(dead(index, now)) do
+    if redis.call('PTTL', prefix .. old) == -2 then redis.call('ZREM', index, old) end
+  end
 end
 
 local function strike(owner, key)
@@ -112,7 +123,7 @@ end
 local ms = life(expires(value), now)
 redis.call('SET', key, value, 'PX', text(ms))
 strike(owner(there), key)
-enter(owner(value), key, now, ms)
+enter(owner(value), key, expires(value), now, ms)
 return 1
 """,
     *_WRITER,
@@ -136,7 +147,7 @@ if late then times = times .. ARGV[1]:sub(49, 56) else times = times .. there:su
 local ms = life(math.max(expires, was_expires), now)
 redis.call('SET', key, there:sub(1, 2) .. fresh .. times .. there:sub(35) .. ARGV[2], 'PX', text(ms))
 if not late then return 1 end
-enter(owner(there), key, now, ms)
+enter(owner(there), key, expires, now, ms)
 return result(owner(there))
 """,
     *_WRITER,
@@ -154,7 +165,7 @@ if expires <= was_expires then return 1 end
 redis.call('SETRANGE', key, 26, ARGV[1]:sub(9, 16))
 local ms = life(expires, now)
 redis.call('PEXPIRE', key, text(ms))
-enter(owner(there), key, now, ms)
+enter(owner(there), key, expires, now, ms)
 return result(owner(there))
 """,
     *_WRITER,
@@ -177,6 +188,24 @@ return result(owner(there))
     _OWNER,
 )
 
+#: Keys; prefix. Returns how many there were, as a text. Where one node has all.
+DELETE_MANY = _script(
+    """
+local deleted = 0
+for _, key in ipairs(KEYS) do
+  local there = head(key)
+  if not (there and tombstone(there)) and redis.call('DEL', key) == 1 then
+    strike(owner(there), key)
+    deleted = deleted + 1
+  end
+end
+return text(deleted)
+""",
+    _RECORD,
+    _LIFE,
+    _OWNER,
+)
+
 #: Old key, new key; versions (expected, new, now), record, tombstone, prefix. Where one node has both.
 ROTATE = _script(
     """
@@ -196,28 +225,38 @@ redis.call('SET', new, value, 'PX', text(ms))
 redis.call('SET', old, ARGV[3], 'PX', text(life(expires(ARGV[3]), now)))
 strike(owner(there), new)
 strike(owner(stored), old)
-enter(owner(value), new, now, ms)
+enter(owner(value), new, expires(value), now, ms)
 return 1
 """,
     *_WRITER,
 )
 
-#: Index; prefix, the time before which an entry is not young. Returns keys and records in turn. Where one node has all.
+#: Index; prefix, the score to begin with, how many. Returns how many entries it has looked at and the score of the last
+#: one, then keys and the heads of records in turn. Where one node has all.
 OWNED = _script(
     """
-local index, prefix, limit = KEYS[1], ARGV[1], struct.unpack('>d', ARGV[2])
-local found = {}
-for _, key in ipairs(redis.call('ZRANGE', index, 0, -1)) do
-  local value = redis.call('GET', prefix .. key)
-  if value then
+local index, prefix, gone = KEYS[1], ARGV[1], {}
+local entries = redis.call('ZRANGE', index, ARGV[2], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
+local found = {#entries / 2, entries[#entries] or ''}
+for place = 1, #entries, 2 do
+  local key = entries[place]
+  local bytes = head(prefix .. key)
+  if bytes then
     found[#found + 1] = key
-    found[#found + 1] = value
-  elseif tonumber(redis.call('ZSCORE', index, key)) <= limit then
-    redis.call('ZREM', index, key)
+    found[#found + 1] = bytes
+  elseif redis.call('PTTL', prefix .. key) == -2 then
+    gone[#gone + 1] = key
   end
 end
+if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
 return found
-"""
+""",
+    _RECORD,
+)
+
+#: Index; the score to begin with, how many. Returns keys and scores in turn, whichever protocol the client speaks.
+LISTED = _script(
+    "return redis.call('ZRANGE', KEYS[1], ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')"
 )
 
 #: Old key; versions (expected, new, now), tombstone, the (empty) prefix. A cluster's half of a rotation.
@@ -240,25 +279,13 @@ return result(owner(there))
     _OWNER,
 )
 
-#: Index; key, times (now, expires).
+#: Index; key, times (now, expires). Returns the keys of a few entries that are dead, unless their records live on.
 ENLIST = _script(
     """
 local now, expires = struct.unpack('>dd', ARGV[2])
-enlist(KEYS[1], ARGV[1], now, life(expires, now))
-return 1
+enlist(KEYS[1], ARGV[1], expires, now, life(expires, now))
+return dead(KEYS[1], now)
 """,
     _LIFE,
     _INDEX,
-)
-
-#: Index; the time before which an entry is not young, keys without a record.
-HEAL = _script(
-    """
-local limit = struct.unpack('>d', ARGV[1])
-for place = 2, #ARGV do
-  local entered = redis.call('ZSCORE', KEYS[1], ARGV[place])
-  if entered and tonumber(entered) <= limit then redis.call('ZREM', KEYS[1], ARGV[place]) end
-end
-return 1
-"""
 )

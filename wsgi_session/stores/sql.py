@@ -8,7 +8,20 @@ from typing import Any
 from sqlalchemy import Engine
 
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record, tombstone_of
+from wsgi_session.hidden import HiddenText
+from wsgi_session.stores import (
+    OWNED_PAGE,
+    SWEEP_EVERY,
+    SWEEP_GRACE,
+    Outcome,
+    OwnedSession,
+    Record,
+    Store,
+    fill_batch,
+    has_sound_times,
+    make_record,
+    tombstone_of,
+)
 from wsgi_session.stores.sql_database import Database, Duplicate, Operation
 from wsgi_session.stores.sql_schema import Schema
 from wsgi_session.stores.sql_source import source_of, split_options
@@ -47,6 +60,9 @@ class SQLStore(Store):
         pool_size: int = 8,
         timeout: float = 2.0,
     ) -> None:
+        if isinstance(database, str):
+            # From here on no traceback with local variables shows the password.
+            database = HiddenText(database)
         if type(pool_size) is not int or pool_size < 1:
             raise ConfigError(f"pool_size={pool_size!r}: give a whole number of connections, 1 or more")
         if not 0 < timeout <= 3600:
@@ -63,6 +79,7 @@ class SQLStore(Store):
     @classmethod
     def from_url(cls, url: str) -> SQLStore:
         """Return a store for ``url``, in whose query stand options of both the store and the driver."""
+        url = HiddenText(url)
         database, options = split_options(url)
         if "pool" in options:
             options["pool_size"] = options.pop("pool")
@@ -89,7 +106,7 @@ class SQLStore(Store):
         return Outcome.CONFLICT if handle else Outcome.GONE
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        tombstone = self._fields(tombstone_of(new, record.version, now))
+        tombstone = self._fields(tombstone_of(new, record, now))
         values = (*self._fields(record), new, old, version, now, *tombstone, old)
         operation = self._database.begin(old)
         for _ in range(LOOKS):
@@ -126,9 +143,16 @@ class SQLStore(Store):
             return self._database.write(self._statements.delete, (key,), operation) > 0
         return self._database.write(self._statements.delete_version, (key, version), operation) > 0
 
-    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
-        rows = self._database.read(self._statements.of_owner, (owner, now), _rows)
-        return [(bytes(key), _record(row)) for key, *row in rows]
+    def delete_many(self, keys: Sequence[bytes]) -> int:
+        return self._database.write(self._statements.delete_many, fill_batch(keys))
+
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
+        last = b""
+        while rows := self._database.read(self._statements.of_owner, (owner, last, now, OWNED_PAGE), _rows):
+            for key, version, handle, *times in rows:
+                last = bytes(key)
+                yield OwnedSession(last, bytes(version), _as_text(handle), *times)
 
     def count(self, now: float, namespace: str | None = None) -> int:
         if namespace is None:
@@ -143,7 +167,9 @@ class SQLStore(Store):
         while rows := self._database.read(self._statements.scan, (last, now, SCAN), _rows):
             for key, *row in rows:
                 last = bytes(key)
-                yield last, _record(row)
+                found = _record(row)
+                if has_sound_times(found):
+                    yield last, found
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
@@ -186,7 +212,10 @@ class SQLStore(Store):
             except Duplicate:
                 if self._database.write(self._statements.create_over_dead, (*fields, key, now), operation):
                     return
-            if key in self._versions(key, key, now, operation):
+            there = self._versions(key, key, now, operation)
+            if there.get(key, _NOTHING)[0] == fields[1]:
+                return
+            if key in there:
                 break
             # It was dead, and swept between our two steps.
         raise KeyExists("a live session is already under this key: draw another token")
@@ -218,6 +247,10 @@ def _rows(cursor: Any) -> Any:
     return cursor.fetchall()
 
 
+def _as_text(text: Any) -> str:
+    return text if text.__class__ is str else str(text, "utf-8")
+
+
 def _record(row: Sequence[Any]) -> Record:
     data, version, handle, created, touched, expires, owner, persistent, idle, namespace = row
     return make_record(
@@ -225,13 +258,13 @@ def _record(row: Sequence[Any]) -> Record:
             # Some drivers have types of their own for bytes, and MySQL none for booleans.
             bytes(data),
             bytes(version),
-            handle if handle.__class__ is str else str(handle, "utf-8"),
+            _as_text(handle),
             created,
             touched,
             expires,
             owner if owner is None else bytes(owner),
             persistent == 1,
             idle,
-            namespace if namespace.__class__ is str else str(namespace, "utf-8"),
+            _as_text(namespace),
         )
     )

@@ -15,6 +15,7 @@ from wsgi_session.stores.sql_pool import Busy, Place
 from wsgi_session.stores.sql_schema import SCHEMA_VERSION, Schema
 from wsgi_session.stores.sql_source import Source
 from wsgi_session.stores.sql_statements import Statement, Statements, Transaction
+from wsgi_session.stores.url_parts import blot_urls
 
 #: How often at most a statement is sent that the engine undid for the sake of others (a deadlock).
 ATTEMPTS = 20
@@ -208,10 +209,15 @@ class Database:
                 f"all {self._pool_size} connections were busy for {self._driver.timeout:g} s{waiting}: "
                 "raise pool_size (?pool= in the URL)"
             ) from None
+        except UnicodeError:
+            # Not chained: it holds what could not be encoded.
+            raise self._unavailable("the driver cannot send a user or password with these characters") from None
         except (self._errors.Error, SQLAlchemyError, OSError) as error:
             raise self._unavailable(error) from error
 
     def _unavailable(
         self, what: object, kind: type[StoreUnavailable] = StoreUnavailable, answer_lost: bool = False
     ) -> StoreUnavailable:
-        return kind(f"SQL store {self._source.name}: {' '.join(str(what).split())}", answer_lost=answer_lost)
+        # A driver may quote the URL, or what it was given from it.
+        text = blot_urls(" ".join(str(what).split()), [self._source.url])
+        return kind(f"SQL store {self._source.name}: {text}", answer_lost=answer_lost)

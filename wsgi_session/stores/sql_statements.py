@@ -29,7 +29,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import Integer
 
-from wsgi_session.stores import Record
+from wsgi_session.stores import DELETE_BATCH, OwnedSession, Record
 from wsgi_session.stores.sql_schema import Schema
 
 
@@ -158,13 +158,20 @@ class Statements:
         self.delete_version = compiled(
             table.delete().where(here, column.version == _given(table, "version")), "key", "version"
         )
-        #: owner, now
+        places = [f"key_{place}" for place in range(DELETE_BATCH)]
+        #: as many keys as a batch has
+        self.delete_many = compiled(
+            table.delete().where(column.key.in_([_given(table, "key", place) for place in places]), real), *places
+        )
+        listed = select(*(column[name] for name in OwnedSession._fields))
+        listed = listed.where(column.owner == _given(table, "owner"), column.key > _given(table, "key"), alive)
+        # MySQL would go through the whole table in the order of the keys.
+        for engine in ("mysql", "mariadb"):
+            listed = listed.with_hint(table, f"FORCE INDEX ({schema.by_owner})", engine)
+        #: owner, the key after which to begin, now, how many
         self.of_owner = compiled(
-            select(column.key, *fields)
-            .where(column.owner == _given(table, "owner"), alive)
-            .order_by(column.created),
-            "owner", "now",
-        )  # fmt: skip
+            listed.order_by(column.key).limit(_limit()), "owner", "key", "now", "limit"
+        )
         count = select(func.count()).select_from(table).where(alive, real)
         #: now
         self.count = compiled(count, "now")

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import TypeVar
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record, tombstone_of
+from wsgi_session.stores import (
+    OWNED_PAGE,
+    SWEEP_EVERY,
+    SWEEP_GRACE,
+    Outcome,
+    OwnedSession,
+    Record,
+    Store,
+    fill_batch,
+    has_sound_times,
+    make_record,
+    tombstone_of,
+)
 from wsgi_session.stores.pool import Pool
 from wsgi_session.stores.sqlite_file import absolute, identity, open_database
 from wsgi_session.stores.sqlite_statements import (
@@ -21,6 +33,7 @@ from wsgi_session.stores.sqlite_statements import (
     CREATE,
     DEAD,
     DELETE,
+    DELETE_MANY,
     DELETE_VERSION,
     LOAD,
     OF_OWNER,
@@ -100,6 +113,8 @@ class SQLiteStore(Store):
         self._notice_another_file()
         data, version, *fields = record
         if not self._run(CREATE, (data, _blob(version), *fields, _blob(key), now), _changed):
+            if self._versions(key, key, now).get(key, _NOTHING)[0] == version:
+                return
             raise KeyExists("a live session is already under this key: draw another token")
         self._creates += 1
         if self._sweeps and self._creates % SWEEP_EVERY == 0:
@@ -120,7 +135,7 @@ class SQLiteStore(Store):
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         self._notice_another_file()
-        rows = (*record, new, *tombstone_of(new, record.version, now), old)
+        rows = (*record, new, *tombstone_of(new, record, now), old)
         if self._run(ROTATE, (*rows, old, version, now, new, now), _changed):
             return Outcome.SAVED
         there = self._versions(old, new, now)
@@ -142,8 +157,17 @@ class SQLiteStore(Store):
             return self._run(DELETE, (key,), _changed) > 0
         return self._run(DELETE_VERSION, (key, version), _changed) > 0
 
-    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
-        return [(key, _record(row)) for key, *row in self._run(OF_OWNER, (owner, now), _rows)]
+    def delete_many(self, keys: Sequence[bytes]) -> int:
+        self._notice_another_file()
+        return self._run(DELETE_MANY, fill_batch(keys), _changed)
+
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
+        last = 0
+        while rows := self._run(OF_OWNER, (owner, last, now, OWNED_PAGE), _rows):
+            last = rows[-1][0]
+            for _, *row in rows:
+                yield OwnedSession(*row)
 
     def count(self, now: float, namespace: str | None = None) -> int:
         if namespace is None:
@@ -158,7 +182,9 @@ class SQLiteStore(Store):
         while rows := self._run(SCAN, (last, now, BATCH_RECORDS), _rows):
             last = rows[-1][0]
             for _, key, *row in rows:
-                yield key, _record(row)
+                found = _record(row)
+                if has_sound_times(found):
+                    yield key, found
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False

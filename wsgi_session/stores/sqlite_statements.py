@@ -6,6 +6,7 @@ its prepared statement by the text.
 
 from __future__ import annotations
 
+from wsgi_session.stores import DELETE_BATCH
 from wsgi_session.stores.sqlite_file import APPLICATION_ID
 
 # A sweep's DELETE takes no more at once, so that it holds the write lock for less than 50 ms: 200 records dirty up to
@@ -44,7 +45,13 @@ TOUCH = """
     WHERE key = ? AND expires > ? AND handle <> ''"""
 DELETE = "DELETE FROM sessions WHERE key = ? AND handle <> ''"
 DELETE_VERSION = "DELETE FROM sessions WHERE key = ? AND version = ?"
-OF_OWNER = f"SELECT key, {_FIELDS} FROM sessions WHERE owner = ? AND expires > ? ORDER BY created"  # noqa: S608 - constants
+_KEYS = ", ".join("?" * DELETE_BATCH)
+DELETE_MANY = f"DELETE FROM sessions WHERE key IN ({_KEYS}) AND handle <> ''"  # noqa: S608 - constants
+# By rowid, as the index has them, and as they were made: a session that is rotated meanwhile comes behind all others.
+# The data stands last in a row, and is not read.
+OF_OWNER = """
+    SELECT rowid, key, version, handle, created, touched, expires, idle FROM sessions
+    WHERE owner = ? AND rowid > ? AND expires > ? ORDER BY rowid LIMIT ?"""
 COUNT = "SELECT count(*) FROM sessions WHERE expires > ? AND handle <> ''"
 COUNT_NAMESPACE = f"{COUNT} AND namespace = ?"
 SCAN = f"""

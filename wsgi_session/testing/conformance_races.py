@@ -84,7 +84,7 @@ class RacePromises(StoreHarness):
             outcomes = at_once([rotation(*each) for each in zip(handles, news, writes, strict=True)])
             equal(outcomes.count(Outcome.SAVED), 1, f"rotations of one session that succeeded, of {outcomes}")
             winner = outcomes.index(Outcome.SAVED)
-            left = tombstone_of(news[winner], writes[winner].version, self.clock())
+            left = tombstone_of(news[winner], writes[winner], self.clock())
             self.finds(old, left, "load of the old key")
             for place, new in enumerate(news):
                 self.finds(new, writes[place] if place == winner else None, f"load of new key {place} of {outcomes}")
@@ -105,7 +105,7 @@ class RacePromises(StoreHarness):
             outcome, deleted = at_once([rotate, delete])
             wanted = (Outcome.GONE, True) if deleted else (Outcome.SAVED, False)
             equal((outcome, deleted), wanted, "outcome of rotate, answer of delete")
-            left = None if deleted else tombstone_of(new, write.version, self.clock())
+            left = None if deleted else tombstone_of(new, write, self.clock())
             self.finds(old, left, f"load of the old key, after {outcome}")
             self.finds(new, None if deleted else write, f"load of the new key, after {outcome}")
 
@@ -223,9 +223,9 @@ class RacePromises(StoreHarness):
                 return rotate_until_gone
 
             def revoke_listed() -> bool:
-                listed = store.of_owner(OWNER, self.clock())
-                for key, _ in listed:
-                    store.delete(key)
+                listed = list(store.of_owner(OWNER, self.clock()))
+                for session in listed:
+                    store.delete(session.key)
                 return not listed
 
             def revoke() -> bytes:
@@ -234,7 +234,7 @@ class RacePromises(StoreHarness):
                 return b""
 
             last_keys = at_once([*(rotator(*each) for each in starts.items()), revoke])[:-1]
-            left = [key for key, _ in store.of_owner(OWNER, self.clock())]
+            left = [session.key for session in store.of_owner(OWNER, self.clock())]
             equal(left, [], "sessions of the owner that are left after the revocation")
             for key in last_keys:
                 there = store.load(key, self.clock())
