@@ -230,7 +230,8 @@ def test_a_connection_that_was_given_up_is_free_when_the_network_has_cut_it(
             wait_until(lambda: loads(cut_off), "the first load")
             assert fails(partial(touch, cut_off, ANN))[0].answer_lost
             pool = cut_off._database._connections.pool
-            assert len(pool.given_up()) == 1
+            # To MariaDB's end of the connection we have said that nothing more will come, and this proxy cuts it then.
+            assert len(pool.given_up()) == 1 or isinstance(site.server, MariaDB)
             proxy.sever()
             wait_until(lambda: pool.given_up() == [], "it is cut", 10)
             wait_until(lambda: loads(cut_off), "it works", 10)
