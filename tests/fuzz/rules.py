@@ -199,6 +199,18 @@ class Machine(RuleBasedStateMachine):
         for number in numbers:
             self.arrive((browser, self._commit(number, 200)))
 
+    @rule(browser=PLACES, first=FEW | MOVING | MARKING, second=FEW, meanwhile=MEANWHILE, process=PROCESSES)
+    def come_in(self, browser: int, first: list[Any], second: list[Any], meanwhile: Trouble, process: int) -> None:
+        """The first look of a request, with all that it does, comes while another one saves."""
+        numbers = [self._open(self.jars[browser], place) for place in (process, 1 - process)]
+        self._act_all(numbers[0], first)
+        if numbers[0] in self.held:
+            looks = self._act(numbers[1], ("read",))
+            self._perform(self._finish(numbers[0], 200), meanwhile, looks)
+        self._act_all(numbers[1], second)
+        for number in numbers:
+            self.arrive((browser, self._commit(number, 200)))
+
     @rule(browser=PLACES, actions=FEW, user=NAMES, meanwhile=MEANWHILE)
     def revoke_all_and_collide(self, browser: int, actions: list[Any], user: int, meanwhile: Trouble) -> None:
         """A request saves while all sessions of somebody are being ended."""
@@ -230,8 +242,11 @@ class Machine(RuleBasedStateMachine):
             self._act_all(numbers[1], then)
             self.arrive((browser, self._commit(numbers[1], 200)))
         self.wait(more)
+        late = self._open(self.jars[browser], 0)
         self._act_all(numbers[0], second)
         self.arrive((browser, self._commit(numbers[0], code)))
+        self._act_all(late, [("read",)])
+        self.arrive((browser, self._commit(late, 200)))
 
     @rule(browser=PLACES, times=st.integers(1, 10))
     def stay(self, browser: int, times: int) -> None:
