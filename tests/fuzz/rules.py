@@ -66,6 +66,7 @@ FEW = st.lists(ACTIONS, min_size=1, max_size=2)
 WRITING = st.lists(WRITES, min_size=1, max_size=3)
 #: What is worth colliding with each other more often than by chance.
 ENDING, MOVING = st.just([("log_out",)]), st.just([("rotate",)])
+COUNTING, READING = st.just([("add",)]), st.just([("read",)])
 #: A login, with a mark on the session that it makes: a second factor that is still due, say.
 MARKING = st.permutations([("put_again", "a"), ("default", "b"), ("log_in", 0, None), ("add",)])
 #: How a request ends: answered, as an error, or not at all.
@@ -221,8 +222,9 @@ class Machine(RuleBasedStateMachine):
             self.arrive((browser, self._commit(number, 200)))
 
     @rule(
-        browser=PLACES, stays=st.sampled_from([0, 0, 2, 8]), first=FEW, seconds=LONG,
-        then=st.none() | FEW | NAMES | MOVING, more=st.just(0.0) | LONG, second=FEW | MOVING, code=CODES,
+        browser=PLACES, stays=st.sampled_from([0, 0, 2, 8]), first=FEW | COUNTING, seconds=LONG,
+        then=st.none() | FEW | NAMES | MOVING | ENDING, more=st.just(0.0) | LONG, second=FEW | MOVING | READING,
+        code=CODES,
     )  # fmt: skip
     def outlast(
         self, browser: int, stays: int, first: list[Any], seconds: float, then: list[Any] | int | None, more: float,
