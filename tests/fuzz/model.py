@@ -330,11 +330,14 @@ class World:
         return [token for token, one in self.sessions.items() if one.user == user and one.handle not in kept]
 
     def revoke(self, tokens: list[str]) -> list[str]:
-        # Counted is what may still be alive by the clock of another machine.
-        ended = [token for token in tokens if self.now - CLOCK_SKEW < self.sessions[token].ends()]
+        ended = [token for token in tokens if self._may_live(self.sessions[token])]
         for token in tokens:
             del self.sessions[token]
         return ended
+
+    def _may_live(self, one: Stored) -> bool:
+        """Whether it may still be alive by the clock of another machine: a revocation counts it."""
+        return self.now - CLOCK_SKEW < one.ends()
 
     # The end of a request.
 
@@ -445,7 +448,7 @@ class World:
         for token, one in list(self.sessions.items()):
             # One that has ended may be live for a request that looked before.
             lost = token.startswith("new ") and one.user is None
-            if token not in held and (lost or not self.find(token)):
+            if token not in held and (lost or not self._may_live(one)):
                 del self.sessions[token]
         self.rotated = {token: until for token, until in self.rotated.items() if until > self.now}
         self.moved = {token: led_to for token, led_to in self.moved.items() if token in self.rotated}

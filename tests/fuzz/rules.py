@@ -66,6 +66,7 @@ FEW = st.lists(ACTIONS, min_size=1, max_size=2)
 WRITING = st.lists(WRITES, min_size=1, max_size=3)
 #: What is worth colliding with each other more often than by chance.
 ENDING, MOVING = st.just([("log_out",)]), st.just([("rotate",)])
+COUNTING, READING = st.just([("add",)]), st.just([("read",)])
 #: A login, with a mark on the session that it makes: a second factor that is still due, say.
 MARKING = st.permutations([("put_again", "a"), ("default", "b"), ("log_in", 0, None), ("add",)])
 #: How a request ends: answered, as an error, or not at all.
@@ -199,6 +200,18 @@ class Machine(RuleBasedStateMachine):
         for number in numbers:
             self.arrive((browser, self._commit(number, 200)))
 
+    @rule(browser=PLACES, first=FEW | MOVING | MARKING, second=FEW, meanwhile=MEANWHILE, process=PROCESSES)
+    def come_in(self, browser: int, first: list[Any], second: list[Any], meanwhile: Trouble, process: int) -> None:
+        """The first look of a request, with all that it does, comes while another one saves."""
+        numbers = [self._open(self.jars[browser], place) for place in (process, 1 - process)]
+        self._act_all(numbers[0], first)
+        if numbers[0] in self.held:
+            looks = self._act(numbers[1], ("read",))
+            self._perform(self._finish(numbers[0], 200), meanwhile, looks)
+        self._act_all(numbers[1], second)
+        for number in numbers:
+            self.arrive((browser, self._commit(number, 200)))
+
     @rule(browser=PLACES, actions=FEW, user=NAMES, meanwhile=MEANWHILE)
     def revoke_all_and_collide(self, browser: int, actions: list[Any], user: int, meanwhile: Trouble) -> None:
         """A request saves while all sessions of somebody are being ended."""
@@ -209,8 +222,9 @@ class Machine(RuleBasedStateMachine):
             self.arrive((browser, self._commit(number, 200)))
 
     @rule(
-        browser=PLACES, stays=st.sampled_from([0, 0, 2, 8]), first=FEW, seconds=LONG,
-        then=st.none() | FEW | NAMES | MOVING, more=st.just(0.0) | LONG, second=FEW | MOVING, code=CODES,
+        browser=PLACES, stays=st.sampled_from([0, 0, 2, 8]), first=FEW | COUNTING, seconds=LONG,
+        then=st.none() | FEW | NAMES | MOVING | ENDING, more=st.just(0.0) | LONG, second=FEW | MOVING | READING,
+        code=CODES,
     )  # fmt: skip
     def outlast(
         self, browser: int, stays: int, first: list[Any], seconds: float, then: list[Any] | int | None, more: float,
@@ -230,8 +244,11 @@ class Machine(RuleBasedStateMachine):
             self._act_all(numbers[1], then)
             self.arrive((browser, self._commit(numbers[1], 200)))
         self.wait(more)
+        late = self._open(self.jars[browser], 0)
         self._act_all(numbers[0], second)
         self.arrive((browser, self._commit(numbers[0], code)))
+        self._act_all(late, [("read",)])
+        self.arrive((browser, self._commit(late, 200)))
 
     @rule(browser=PLACES, times=st.integers(1, 10))
     def stay(self, browser: int, times: int) -> None:
