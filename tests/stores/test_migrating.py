@@ -567,6 +567,19 @@ def test_a_backup_of_the_old_store_does_not_bring_sessions_back_as_they_were(
     assert old.load(KEY, NOW) is None
 
 
+def test_two_urls_of_one_store_cost_nobody_a_session(tmp_path: Path) -> None:
+    (tmp_path / "also").symlink_to(tmp_path)
+    with SQLiteStore(tmp_path / "a.db") as old, SQLiteStore(tmp_path / "also" / "a.db") as new:
+        stored = record()
+        old.create(KEY, stored, NOW)
+        with pytest.raises(ConfigError, match="one store, under two names"):
+            list(move_all(old, new, lambda: NOW))
+        with pytest.raises(ConfigError, match="one store, under two names"):
+            MigratingStore(new, old).rotate(KEY, b"2" * 32, record(), stored.version, NOW)
+        assert list(old.scan(NOW)) == [(KEY, stored)]
+        assert old.sweep(10, NOW + 10_000) == 1
+
+
 @pytest.mark.parametrize("damage", [{"version": b"short"}, {"data": "text"}])
 def test_a_corrupt_record_stays_where_it_is(
     both: MigratingStore, new: MemoryStore, old: MemoryStore, damage: dict[str, object]
