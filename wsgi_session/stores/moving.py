@@ -147,7 +147,7 @@ def _finish(key: bytes, marked: Record, old: Store, new: Store, now: float) -> N
 def _check_two(session: Record, old: Store, new: Store, now: float) -> None:
     """Raise ``ConfigError`` if both lead to one engine: to delete from ``old`` would be to lose the session.
 
-    Two URLs may be spelled differently and lead to one place, so this looks in ``old`` for what it has put into ``new``.
+    Two URLs may be spelled differently and lead to one place, so this looks in ``old`` for what it put into ``new``.
     """
     # A tombstone, which is never listed, and opens nothing.
     key = os.urandom(32)
