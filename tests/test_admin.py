@@ -16,6 +16,7 @@ from tests.helpers.requests import ANN, BOB, SECRET, Site, session_in
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable, Unsupported, login, user_or_none
 from wsgi_session.revocation import MAX_LOOKS
 from wsgi_session.stores import MemoryStore, Outcome, Record, Store
+from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing import FakeClock, plant, read
 
 EVE = {"email": "eve@example.com"}
@@ -403,3 +404,19 @@ def test_a_row_that_somebody_meddled_with_keeps_nobody_from_listing_and_revoking
         assert [record.handle != "" for _, record in site.store.scan(clock())] == [True] * 2
         assert site.sessions.revoke_all(ANN) == 2
         assert live(site, *cookies) == [False] * 3
+
+
+def test_a_handle_that_is_no_text_keeps_nobody_from_listing_and_revoking_on_sql(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "sessions.db"
+    with wrap(clock, store=SQLStore(f"sqlite+pysqlite:///{path}")) as site:
+        cookies = [plant(site, {"user": ANN}) for _ in range(2)]
+        with sqlite3.connect(path) as meddling:
+            # As MySQL has it, which keeps texts as bytes.
+            meddling.execute("UPDATE wsgi_sessions SET handle = x'ff41', namespace = x'ff' WHERE rowid = 1")
+        meddling.close()
+        assert len(site.sessions.of(ANN)) == 2
+        assert len(list(site.store.scan(clock()))) == 2
+        assert site.sessions.revoke_all(ANN) == 2
+        assert live(site, *cookies) == [False] * 2
