@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +16,7 @@ from tests.helpers.requests import ANN, BOB, SECRET, Site, session_in
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable, Unsupported, login, user_or_none
 from wsgi_session.revocation import MAX_LOOKS
 from wsgi_session.stores import MemoryStore, Outcome, Record, Store
+from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing import FakeClock, plant, read
 
 EVE = {"email": "eve@example.com"}
@@ -383,3 +386,37 @@ def test_what_a_store_does_not_offer_is_said_with_what_to_do_instead() -> None:
 
 def test_an_owner_that_is_no_text_has_no_sessions() -> None:
     assert Site().middleware.sessions.of("id:\ud800") == []
+
+
+@pytest.mark.parametrize(
+    "damage", ["handle = ''", "key = 'text'", "key = cast(x'ff41' AS text)", "key = 9223372036854775807", "key = 0.5"]
+)
+def test_a_row_that_somebody_meddled_with_keeps_nobody_from_listing_and_revoking(
+    clock: FakeClock, tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "sessions.db"
+    with wrap(clock, store=f"sqlite:///{path}") as site:
+        cookies = [plant(site, {"user": ANN}) for _ in range(3)]
+        with sqlite3.connect(path) as meddling:
+            meddling.execute(f"UPDATE sessions SET {damage} WHERE rowid = 1")
+        meddling.close()
+        assert [info.data for info in site.sessions.of(ANN) if info.handle] == [{"user": ANN}] * 2
+        assert [record.handle != "" for _, record in site.store.scan(clock())] == [True] * 2
+        assert site.sessions.revoke_all(ANN) == 2
+        assert live(site, *cookies) == [False] * 3
+
+
+def test_a_handle_that_is_no_text_keeps_nobody_from_listing_and_revoking_on_sql(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "sessions.db"
+    with wrap(clock, store=SQLStore(f"sqlite+pysqlite:///{path}")) as site:
+        cookies = [plant(site, {"user": ANN}) for _ in range(2)]
+        with sqlite3.connect(path) as meddling:
+            # As MySQL has it, which keeps texts as bytes.
+            meddling.execute("UPDATE wsgi_sessions SET handle = x'ff41', namespace = x'ff' WHERE rowid = 1")
+        meddling.close()
+        assert len(site.sessions.of(ANN)) == 2
+        assert len(list(site.store.scan(clock()))) == 2
+        assert site.sessions.revoke_all(ANN) == 2
+        assert live(site, *cookies) == [False] * 2

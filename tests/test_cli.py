@@ -393,6 +393,21 @@ def test_a_copy_that_can_never_work_is_not_to_be_run_again(url: str) -> None:
         assert "again" not in result.stderr
 
 
+def test_a_copy_to_the_store_itself_or_from_or_to_a_move_moves_nothing(url: str, tmp_path: Path) -> None:
+    itself = url.replace("sessions.db", "./sessions.db")
+    (tmp_path / "also").symlink_to(tmp_path)
+    itself_too = f"sqlite:///{tmp_path / 'also' / 'sessions.db'}"
+    other = tmp_path / "new.db"
+    SQLiteStore(other).ping()
+    move = f"migrating://move?old={url}&new=sqlite:///{other}"
+    refused = [(url, url, "one store"), (url, itself, "one store"), (url, itself_too, "one store")]
+    for old, new, said in [*refused, (move, url, "MigratingStore"), (url, move, "MigratingStore")]:
+        result = run("copy", old, new)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert said in result.stderr
+        assert run("stats", url).stdout == "live sessions: 3\n"
+
+
 def test_ctrl_c_while_a_store_does_not_answer_is_130(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(store: Store, now: float, namespace: str | None = None) -> int:
         raise KeyboardInterrupt

@@ -41,6 +41,9 @@ class Backend(Protocol):
     #: Whether the state is in the cookie: then every change needs one, and nothing can be compared with what is there.
     stateless: bool
 
+    #: Whether a sweep was left to the end of an answer that has not come: it is not left to one again.
+    sweep_missed: bool
+
     @property
     def sweep_due(self) -> bool:
         """Whether there is something to be done with :meth:`sweep` after this answer."""

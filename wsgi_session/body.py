@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Sweep:
     """Lets the store remove a little of what is long dead, once, when the visitor has the answer.
 
-    That is when the server closes the body. Some servers never do (asgiref's bridge, serverless-wsgi): then it is when
-    they let go of it.
+    That is when the server closes the body. Some servers never do (asgiref's bridge, serverless-wsgi): then the next
+    visitor who gets a cookie waits for it.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -28,7 +28,9 @@ class Sweep:
             backend.sweep(backend.settings.clock())
 
     def __del__(self) -> None:
-        self.run()
+        # Only a note: Python may be collecting garbage here in the middle of anything, with a lock of the store taken.
+        if self._backend is not None:
+            self._backend.sweep_missed = True
 
 
 class Body:

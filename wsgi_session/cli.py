@@ -176,6 +176,7 @@ def copy(old: str, new: str) -> None:
     """
     # Either store's failure may quote its URL: both passwords are kept out of every message.
     with answering(old, new), reachable(old) as source, reachable(new, may_be_new=True) as target:
+        MigratingStore(target, source)  # Refuses what cannot be moved to or from.
         moved = 0
         length = source.count(time.time()) if isinstance(source, Counts) else None
         try:

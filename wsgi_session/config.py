@@ -39,7 +39,7 @@ class Settings:
     environ_key: str
     #: The cookie's name as configured, without the prefix it gets over https.
     namespace: str
-    #: The requests that a browser sends the cookie with.
+    #: The requests that a browser sends the cookie with; spelt as in a WSGI environ.
     cookie_path: str
     persistent: bool
     idle: float

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events
@@ -21,6 +22,11 @@ MAX_HEADER = 65_536
 #: Seconds: RFC 6265bis caps a cookie's life at 400 days.
 MAX_AGE = 400 * 24 * 3600
 
+#: What the event ``outside_path`` says.
+OUTSIDE = (
+    "no session is kept for a request outside of cookie_path: set a shorter one; or, where a proxy takes a part off "
+    "the path before your server sees it, set SCRIPT_NAME to that part"
+)
 _FOREIGN = (
     "another application on this host has the same cookie_name (ports do not separate cookies): give each its own; "
     "or the secret was changed: keep the old one behind the new"
@@ -120,8 +126,16 @@ class SchemeCookies:
             self._events("foreign_cookie", cookie_name=self.http.name, advice=_FOREIGN)
 
 
+def as_in_environ(path: str) -> str:
+    """Return the path of a URL as a WSGI environ has it: percent-decoded, a character for each byte (PEP 3333)."""
+    return unquote_to_bytes(path).decode("latin-1")
+
+
 def path_covers(cookie_path: str, environ: Mapping[str, Any]) -> bool:
-    """Whether a browser sends a cookie of this path with a request such as this one (RFC 6265, 5.1.4)."""
+    """Whether a browser sends a cookie of this path with a request such as this one (RFC 6265, 5.1.4).
+
+    ``cookie_path`` is as :func:`as_in_environ` gives it.
+    """
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     if not path.startswith(cookie_path):
         return False

@@ -184,6 +184,9 @@ class Exchange:
     def _outgoing(self, body: Iterable[bytes], chunks: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets: the application's own object wherever nothing has to be done at its end."""
         sweeping = bool(self._cookies) and self._backend.sweep_due
+        if sweeping and self._backend.sweep_missed:
+            self._backend.sweep(self._backend.settings.clock())
+            sweeping = False
         if chunks is body and (type(body) in (list, tuple) or self._is_file(body)):
             if self._late:
                 self.finish()

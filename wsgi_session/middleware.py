@@ -11,7 +11,7 @@ from typing import Any, Literal
 from wsgi_session import config
 from wsgi_session.admin import Sessions
 from wsgi_session.backend import Backend
-from wsgi_session.cookies import SchemeCookies, SessionCookie, check_cookie_options
+from wsgi_session.cookies import SchemeCookies, SessionCookie, as_in_environ, check_cookie_options
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
@@ -92,7 +92,7 @@ class SessionMiddleware:
         settings = config.Settings(
             environ_key=config.check_environ_key(environ_key),
             namespace=cookie_name,
-            cookie_path=cookie_path,
+            cookie_path=as_in_environ(cookie_path),
             persistent=config.check_flag("cookie_persistent", cookie_persistent),
             idle=config.seconds("idle_timeout", idle_timeout),
             absolute=None if absolute_timeout is None else config.seconds("absolute_timeout", absolute_timeout),

@@ -80,7 +80,8 @@ def _end_those_listed(
             time.sleep(4 * (time.perf_counter() - started))
             started = time.perf_counter()
         listed += len(batch)
-        picked = [session for session in batch if chosen(session)]
+        # One without a handle would be a tombstone that somebody gave an owner: no delete removes it.
+        picked = [session for session in batch if session.handle and chosen(session)]
         found = found or bool(picked)
         ended += _delete(store, [session.key for session in picked if _may_live(session, now)])
         _delete(store, [session.key for session in picked if not _may_live(session, now)])

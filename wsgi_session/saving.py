@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from wsgi_session import tokens
 from wsgi_session.backend import Bearer
 from wsgi_session.codec import CorruptData, Packed, check_key, pack, unpack
+from wsgi_session.cookies import OUTSIDE
 from wsgi_session.draft import Draft
 from wsgi_session.errors import SessionGone, StoreUnavailable, Unsupported
 from wsgi_session.records import changed_record, first_record, join_within, login_record, touched_times
@@ -31,6 +32,8 @@ def save(draft: Draft) -> bool:
     """Save what changed; return whether anything was, or had to be dropped."""
     changed = draft.values.collect()
     now = draft.backend.settings.clock()
+    if draft.login is not None:
+        draft.values.keep_written()
     if draft.record is None:
         if draft.dead:
             if changed or draft.outside:
@@ -98,9 +101,9 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
             operation="atomic",
         )
     results: list[T] = []
-    written: list[dict[str | bytes, bytes | None]] = []
     # What the login makes of these keys is not for the record that the visitor has if the request fails.
     pending: dict[str | bytes, bytes | None] = {} if draft.login is None else dict.fromkeys(draft.login_keys)
+    written: dict[str | bytes, bytes | None] = {}
 
     def merge(base: Packed) -> Packed:
         packed = draft.values.applied_to(base)
@@ -108,11 +111,12 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
         results.append(function(data))
         made: Packed = {key: value for key, value in packed.items() if type(key) is bytes}
         made.update((check_key(key), pack(value, key)) for key, value in data.items())
+        written.clear()
+        written.update((key, made.get(key)) for key in {*packed, *made} if made.get(key) != packed.get(key))
         for key in pending:
             pending[key] = made.pop(key, None)
             if key in base:
                 made[key] = base[key]
-        written.append(draft.values.written(packed, made))
         return made
 
     draft.values.collect()
@@ -137,7 +141,7 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
     except CorruptData:
         draft.corrupt()
         raise _gone(draft) from None
-    draft.values.carried = written[-1]
+    draft.values.note_written(written)
     for key, value in pending.items():
         draft.values.put_packed(key, value)
     return results[-1]
@@ -271,18 +275,17 @@ def _end(draft: Draft) -> None:
     draft.lost = None if draft.record is None else draft.record.handle
     draft.state = "unknown"
     draft.record = draft.bearer = None
+    draft.values.stored = {}
+    if draft.login is not None:
+        draft.values.keep_written()
     draft.dead = draft.login is None
-    if draft.dead:
-        draft.values.stored = {}
-    else:
-        draft.values.begin_anew()
 
 
 def drop(draft: Draft) -> None:
     """Forget what this request wrote, and say so in an event that names the keys."""
     events = draft.backend.settings.events
     if draft.outside:
-        events.once("outside_path", advice="no session is kept for a request outside of cookie_path: set another one")
+        events.once("outside_path", advice=OUTSIDE)
     else:
         keys = sorted(key for key in draft.values.changed if isinstance(key, str))
         events("dropped", handle=draft.lost, keys=keys)

@@ -35,7 +35,7 @@ class SealedBackend:
     """The sessions of one middleware, in its visitors' cookies."""
 
     stateless = True
-    sweep_due = False
+    sweep_due = sweep_missed = False
 
     def __init__(
         self, store: Store, secrets_newest_first: Sequence[bytes], cookies: SchemeCookies, settings: Settings

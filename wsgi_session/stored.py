@@ -26,6 +26,7 @@ class StoreBackend:
     """The sessions of one middleware, in a store."""
 
     stateless = False
+    sweep_missed = False
 
     def __init__(self, store: Store, keyring: tokens.Tokens, cookies: SchemeCookies, settings: Settings) -> None:
         self.store = store
@@ -138,7 +139,7 @@ class StoreBackend:
 
     def sweep(self, now: float) -> None:
         """Sweep a little. Best effort: nobody waits for it, and the next one sweeps what this one leaves."""
-        self.store.sweep_due = False
+        self.store.sweep_due = self.sweep_missed = False
         if isinstance(self.store, Sweeps):
             try:
                 self.store.sweep(SWEEP_LIMIT, now)

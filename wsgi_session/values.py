@@ -14,14 +14,14 @@ from wsgi_session.codec import IMMUTABLE, Packed, check_key, new_packer, pack, s
 
 # Only ever replaced, never written to.
 _NOTHING: Packed = {}
-_NOTHING_WRITTEN: dict[str | bytes, bytes | None] = {}
+_NO_CHANGES: dict[str | bytes, bytes | None] = {}
 
 
 class Values:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
     __slots__ = (
-        "_base", "_current", "_defaults", "_objects", "carried", "changed", "cleared", "cleared_own", "stored",
+        "_base", "_current", "_defaults", "_objects", "_written", "changed", "cleared", "cleared_own", "stored",
         "unsettled",
     )  # fmt: skip
 
@@ -36,12 +36,12 @@ class Values:
         self.cleared_own = False
         #: Whether there may be anything to save: something was written, or handed out that can change inside.
         self.unsettled = False
-        #: What this request has saved by now, while it goes on: see :meth:`begin_anew`.
-        self.carried: dict[str | bytes, bytes | None] = _NOTHING_WRITTEN
         # What setdefault() found there: see keep_default().
         self._defaults: Packed = _NOTHING
         # What this request sees: `_base` with its changes. The same dict until the first of them.
         self._base = self._current = stored
+        # What this request has saved so far: see keep_written().
+        self._written = _NO_CHANGES
         # What has been handed out or assigned, so that `session[k] is session[k]` and nested changes are found.
         self._objects: dict[str | bytes, Any] = {}
 
@@ -129,6 +129,19 @@ class Values:
         if packed is not None and key not in self.changed:
             self._defaults = {**self._defaults, key: packed}
 
+    def note_written(self, changes: dict[str | bytes, bytes | None]) -> None:
+        """Take note that this request has saved ``changes``, which it did not make here."""
+        self._written = {**self._written, **changes}
+
+    def keep_written(self) -> None:
+        """Put what this request has saved back if it is missing from what the save meets, as :meth:`keep_default` does.
+
+        For a login: no other request may take a mark out of it (a second factor that is pending) before it is stored.
+        """
+        saved: Packed = {key: it for key, it in self._written.items() if it is not None and type(key) is str}
+        if saved:
+            self._defaults = {**saved, **self._defaults}
+
     def delete(self, key: str | bytes) -> None:
         """Remove ``key``; ``KeyError`` if it is not there."""
         if key not in self._current:
@@ -140,12 +153,12 @@ class Values:
         """Drop every key stored by the time of the save; ``own``: the package's own ones too."""
         kept: Packed = {} if own else {key: packed for key, packed in self._current.items() if type(key) is bytes}
         self.changed = {key: packed for key, packed in self.changed.items() if type(key) is bytes and not own}
-        self.carried = {key: packed for key, packed in self.carried.items() if type(key) is bytes and not own}
         self.cleared = self.unsettled = True
         self.cleared_own |= own
         self._current = kept
         self._objects = {}
         self._defaults = _NOTHING
+        self._written = _NO_CHANGES
 
     def collect(self) -> bool:
         """Find the changes inside what was handed out; return whether anything is to be saved.
@@ -198,16 +211,6 @@ class Values:
         self.stored = self._base = stored
         self._objects = {key: value for key, value in self._objects.items() if key in self.changed}
 
-    def written(self, before: Packed, after: Packed) -> dict[str | bytes, bytes | None]:
-        """Return all that this request has written by now, if ``atomic`` makes ``after`` of what it was given."""
-        made = {key for key in {*before, *after} if before.get(key) != after.get(key)}
-        return self.carried | {key: after.get(key) for key in {*self._defaults, *self.changed, *made}}
-
-    def begin_anew(self) -> None:
-        """See what this request wrote, also what it has saved already, on top of nothing: its session has ended."""
-        self.changed = self.carried | self.changed
-        self.rebase({})
-
     def saved(self, stored: Packed) -> None:
         """Take note that ``stored`` is what the store holds now, this request's changes among it."""
         if stored is not self._current and stored != self._current:
@@ -216,6 +219,10 @@ class Values:
                 if stored.get(key) != self._current.get(key):
                     del self._objects[key]
         self.stored = self._base = self._current = stored
+        if self._written is _NO_CHANGES and self._defaults is _NOTHING:
+            self._written = self.changed
+        else:
+            self._written = {**self._written, **self._defaults, **self.changed}
         self.changed = {}
         self.cleared = self.cleared_own = False
         self._defaults = _NOTHING

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
@@ -94,9 +95,29 @@ def test_two_users_who_log_in_at_once_from_one_anonymous_session_get_a_session_e
     assert [len(sessions().of(user_id(name))) for name in ("ann", "bob")] == [1, 1]
 
 
+def assign(session: SessionStore) -> None:
+    session["otp_required"] = True
+
+
+def set_default(session: SessionStore) -> None:
+    session.setdefault("otp_required", True)
+
+
+def set_default_asynchronously(session: SessionStore) -> None:
+    async_to_sync(session.asetdefault)("otp_required", True)
+
+
+def assign_and_save(session: SessionStore) -> None:
+    session["otp_required"] = True
+    session.save()
+
+
 @pytest.mark.parametrize("before", ["anonymous", "logged in"])
 @pytest.mark.parametrize("mark", ["before the login", "after the login"])
-def test_what_marks_a_fresh_login_is_in_both_of_two_logins_at_once(before: str, mark: str) -> None:
+@pytest.mark.parametrize("how", [assign, set_default, set_default_asynchronously, assign_and_save])
+def test_what_marks_a_fresh_login_is_in_both_of_two_logins_at_once(
+    before: str, mark: str, how: Callable[[SessionStore], Any]
+) -> None:
     """Else anybody with the password gets past the second factor by logging in twice at once."""
     key = logged_in() if before == "logged in" else new_session()
     request = begin(key)
@@ -105,10 +126,10 @@ def test_what_marks_a_fresh_login_is_in_both_of_two_logins_at_once(before: str, 
     requests = [begin(key), begin(key)]
     for request in requests:
         if mark == "before the login":
-            request.session["otp_required"] = True
+            how(request.session)
         login(request, user("ann"), BACKEND)
         if mark == "after the login":
-            request.session["otp_required"] = True
+            how(request.session)
     keys = [finish(request) for request in requests]
     assert len({key, *keys}) == 3
     for got in keys:

@@ -27,6 +27,7 @@ from flask_login import (
 from tests.frameworks.flask_site import MakeApp, Visitor, clock, make_app, store
 from tests.http.stores import CountingStore
 from wsgi_session import (
+    HeadersAlreadySent,
     StoreUnavailable,
     get_session,
     redirect_if_anonymous,
@@ -427,6 +428,23 @@ def test_a_logout_while_the_body_streams_ends_the_session(visitor: Visitor) -> N
 
     assert visitor.visit(stream).text == "firstsecond"
     assert visitor.do(lambda: (who(), keys())) == (None, set())
+
+
+def test_a_login_that_comes_too_late_for_its_cookie_leaves_nobody_logged_in(visitor: Visitor) -> None:
+    visitor.do(lambda: session.update(cart=["apple"]))
+
+    def stream() -> Response:
+        def body() -> Iterator[str]:
+            yield "first"
+            with pytest.raises(HeadersAlreadySent):
+                log_in()
+            yield "second"
+
+        assert who() is None
+        return Response(stream_with_context(body()))
+
+    assert visitor.visit(stream).text == "firstsecond"
+    assert visitor.do(who) is None
 
 
 def test_a_logout_in_an_outage_is_a_503_and_the_visitor_stays_logged_in(

@@ -16,7 +16,7 @@ from pyramid.response import Response
 from pyramid.security import forget, remember
 
 from tests.frameworks.test_pyramid import Browser, Site, View
-from wsgi_session import get_session, login, redirect_if_anonymous, user_email_or_none, user_or_none
+from wsgi_session import HeadersAlreadySent, get_session, login, redirect_if_anonymous, user_email_or_none, user_or_none
 
 ANN = {"id": "ann", "email": "ann@example.com"}
 # The users that the site knows: a test may take one away.
@@ -230,6 +230,22 @@ def test_a_logout_while_the_body_streams_ends_the_session(visitor: Visitor) -> N
     visitor.do(log_in)
     assert visitor.do(streaming) == "first second"
     assert visitor.do(contents) == "[]"
+
+
+@pytest.mark.parametrize("put", [log_in, lambda request: request.session.update({"auth.userid": "ann"})])
+def test_a_login_that_comes_too_late_for_its_cookie_leaves_nobody_logged_in(visitor: Visitor, put: View) -> None:
+    def streaming(request: Any) -> Any:
+        def body() -> Iterator[bytes]:
+            yield b"first"
+            with pytest.raises(HeadersAlreadySent):
+                put(request)
+            yield b" second"
+
+        return Response(app_iter=body())
+
+    visitor.do(lambda request: request.session.update(cart=1))
+    assert visitor.do(streaming) == "first second"
+    assert [visitor.do(who), visitor.do(contents)] == ["None", "[('cart', 1)]"]
 
 
 def test_a_helper_with_another_prefix_is_followed_if_the_setting_names_its_key() -> None:

@@ -91,7 +91,10 @@ class Steps:
 
     def state(self) -> object:
         """Return all that the rest of the run depends on."""
-        there = [sorted([*dict.items(store._owned), *dict.items(store._anonymous)]) for store in self._stores]
+        there = [
+            sorted([*dict.items(store._owned), *dict.items(store._anonymous), *dict.items(store._tombstones)])
+            for store in self._stores
+        ]
         dead = sorted(self._stopped)
         return repr((there, sorted(self._answers.items()), sorted(self._waiting), dead))
 

@@ -232,7 +232,7 @@ def _check_sessions(
 
 def _records(store: Any) -> list[Any]:
     inner = store._inner
-    return [*dict.values(inner._owned), *dict.values(inner._anonymous)]
+    return [*dict.values(inner._owned), *dict.values(inner._anonymous), *dict.values(inner._tombstones)]
 
 
 # The command.

@@ -35,6 +35,18 @@ def test_a_request_inside_of_the_path_gets_a_session(shop: Site, script_name: st
     assert shop.happened("outside_path") == []
 
 
+def test_a_cookie_path_with_percent_signs_is_that_of_the_decoded_path(make_site: MakeSite) -> None:
+    """A server decodes the path, and a browser compares it as it was sent."""
+    site = make_site(cookie_path="/caf%C3%A9")
+    browser = site.browser(SCRIPT_NAME="", PATH_INFO="/caf\xc3\xa9/menu")
+    answer = browser.do(put(a=1))
+    assert answer.cookie is not None
+    assert answer.cookie.attributes["path"] == "/caf%C3%A9"
+    assert browser.do(read).result == {"a": 1}
+    cookie = plant(site.middleware, {"b": 2})
+    assert read_planted(site.middleware, cookie) == {"b": 2}
+
+
 @pytest.mark.parametrize(("script_name", "path"), OUTSIDE)
 @pytest.mark.parametrize("change", [put(a=1), log_in(ANN), lambda session: session.csrf_token, put(user=ANN)])
 def test_a_request_outside_of_the_path_stores_nothing_and_sends_no_cookie(
@@ -61,6 +73,7 @@ def test_one_warning_says_so(shop: Site) -> None:
         browser.do(put(a=1))
     (warning,) = shop.happened("outside_path")
     assert "cookie_path" in warning["advice"]
+    assert "SCRIPT_NAME" in warning["advice"], "behind a proxy that strips a prefix, that is what is missing"
     assert shop.happened("dropped") == []
 
 

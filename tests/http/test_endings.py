@@ -284,6 +284,23 @@ def default_pending(session: Session) -> None:
     session.setdefault("mfa_pending", True)
 
 
+def mark_and_save(session: Session) -> None:
+    session["mfa_pending"] = True
+    session.atomic(lambda data: None)
+
+
+def default_and_save(session: Session) -> None:
+    session.setdefault("mfa_pending", True)
+    session.atomic(lambda data: None)
+
+
+def mark_in_atomic(session: Session) -> None:
+    session.atomic(lambda data: data.update(mfa_pending=True))
+
+
+MARKS = [mark_pending, update_pending, default_pending, mark_and_save, default_and_save, mark_in_atomic]
+
+
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("mark", [mark_pending, update_pending, default_pending])
 @pytest.mark.parametrize("order", ["mark, log in", "log in, mark"])
@@ -369,6 +386,80 @@ def test_a_request_whose_atomic_prolonged_the_session_prolongs_the_cookie(browse
     browser.do(put(a=1))
     clock.advance(2 * 24 * 3600)
     assert browser.do(lambda session: session.atomic(lambda data: data.update(a=2))).cookie is not None
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("order", ["mark, log in", "log in, mark"])
+def test_a_mark_that_was_made_before_the_other_login_is_in_both_of_two_logins_at_once(
+    browser: Browser, mark: Callable[[Session], Any], order: str
+) -> None:
+    """``atomic`` has saved it by then, under the token that the other login changes."""
+    browser.do(put(cart=["bun"]))
+    steps = [mark, log_in(ANN)] if order == "mark, log in" else [log_in(ANN), mark]
+
+    def log_in_marked(session: Session) -> None:
+        for step in steps:
+            step(session)
+
+    def second(session: Session) -> None:
+        log_in_marked(session)
+        assert first.do(log_in_marked).code == 200
+
+    first, other = browser.copy(), browser.copy()
+    other.do(second)
+    for one in (first, other):
+        found = one.do(read).result
+        assert (found["user"], found["mfa_pending"]) == (ANN, True)
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("taking", [lambda session: session.clear(), lambda session: session.pop("mfa_pending", None)])
+def test_no_other_request_takes_a_mark_out_of_a_login_that_is_not_stored_yet(
+    browser: Browser, mark: Callable[[Session], Any], taking: Callable[[Session], Any]
+) -> None:
+    """A page that cancels the login, say, asked for while the login is under way."""
+    browser.do(put(cart=["bun"]))
+    other = browser.copy()
+
+    def log_in_marked(session: Session) -> None:
+        log_in(ANN)(session)
+        mark(session)
+        assert other.do(taking).code == 200
+
+    browser.do(log_in_marked)
+    found = browser.do(read).result
+    assert (found["user"], found["mfa_pending"]) == (ANN, True)
+
+
+@pytest.mark.needs(SERVER)
+def test_a_code_that_works_once_is_in_no_login_after_it_was_taken(browser: Browser) -> None:
+    browser.do(put(code="1234", cart=["bun"]))
+    taking, first = browser.copy(), browser.copy()
+
+    def second(session: Session) -> None:
+        session.atomic(lambda data: data.update(tries=1))
+        assert taking.do(lambda session: session.atomic(lambda data: data.pop("code"))).result == "1234"
+        first.do(log_in(ANN))
+        log_in(ANN)(session)
+
+    browser.do(second)
+    assert browser.do(read).result == {"tries": 1, "user": ANN}
+
+
+@pytest.mark.needs(SERVER)
+def test_what_atomic_saved_of_another_user_is_not_in_a_login_that_is_built_anew(browser: Browser) -> None:
+    browser.do(log_in(BOB))
+    other = browser.copy()
+
+    def switch(session: Session) -> None:
+        session.atomic(lambda data: data.update(diary="Bob's"))
+        other.do(lambda session: session.destroy())
+        log_in(ANN)(session)
+
+    browser.do(switch)
+    assert browser.do(read).result == {"user": ANN}
 
 
 @pytest.mark.needs(SERVER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -144,10 +145,27 @@ def test_a_late_change_that_is_lost_after_all_is_told_of_once(site: Site, visito
     assert visitor.do(read).result == {"a": 1, "cart": []}, "the client was not told that all is well"
 
 
+def test_no_garbage_collection_calls_the_store(site: Site, browser: Browser) -> None:
+    """It may come in the middle of a call of the store, which has a lock then, and would wait for itself."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["session"]["a"] = 1
+        start_response("200 OK", list(PLAIN))
+        return iter([b"page"])
+
+    site.calls.inner.sweep_due = True
+    server: Any = Bridge(site, browser, app)
+    server.itself = server
+    del server
+    site.forget()
+    gc.collect()
+    assert site.calls.log == []
+
+
 @pytest.mark.parametrize("body", ["list", "stream"])
-def test_a_server_that_never_calls_close_sweeps_when_it_lets_go_of_the_body(
-    site: Site, browser: Browser, body: str
-) -> None:
+def test_a_server_that_never_calls_close_sweeps_with_the_next_answer(site: Site, browser: Browser, body: str) -> None:
+    """Not when it lets go of the body: that may be while garbage is collected, in the middle of a call of the store."""
+
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         environ["session"]["a"] = 1
         start_response("200 OK", list(PLAIN))
@@ -157,7 +175,14 @@ def test_a_server_that_never_calls_close_sweeps_when_it_lets_go_of_the_body(
     server = Bridge(site, browser, app)
     assert (server.received, site.calls.log) == (b"page", ["create"])
     del server
+    gc.collect()
+    site.forget()
+    Bridge(site, site.browser(), app)
     assert site.calls.log == ["create", "sweep"]
+    assert not site.calls.inner.sweep_due
+    site.forget()
+    Bridge(site, site.browser(), app)
+    assert site.calls.log == ["create"]
 
 
 def test_a_stream_that_changes_nothing_late_saves_nothing_late(site: Site, visitor: Browser) -> None:

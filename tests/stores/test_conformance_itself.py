@@ -443,12 +443,12 @@ class CountsTheDead(MemoryStore):
 
 class CountsTombstones(MemoryStore):
     def count(self, now: float, namespace: str | None = None) -> int:
-        return super().count(now, namespace) + sum(not record.handle for record in self._anonymous.values())
+        return super().count(now, namespace) + len(self._tombstones)
 
 
 class ScansTombstones(MemoryStore):
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
-        return iter(list(self._anonymous.items()) + list(self._owned.items()))
+        return iter([*self._anonymous.items(), *self._owned.items(), *self._tombstones.items()])
 
 
 class ScansByPosition(MemoryStore):
@@ -482,7 +482,7 @@ def pause() -> None:
 
 
 def force(store: MemoryStore, key: bytes, **fields: object) -> None:
-    kept = store._owned if key in store._owned else store._anonymous
+    kept = next(kept for kept in (store._owned, store._anonymous, store._tombstones) if key in kept)
     kept[key] = kept[key]._replace(**fields)  # type: ignore[arg-type]
 
 

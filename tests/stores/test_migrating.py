@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from wsgi_session.errors import ConfigError, StoreUnavailable, Unsupported
+from wsgi_session.revocation import end_sessions
 from wsgi_session.stores import (
     MemoryStore,
     MigratingStore,
@@ -307,6 +308,18 @@ def test_a_session_in_both_is_listed_once_as_the_new_one_has_it(
     assert sorted(session.key for session in both.of_owner(OWNER, NOW)) == sorted([b"2" * 32, KEY])
 
 
+def test_a_session_that_has_moved_is_listed_and_ended_as_it_is_now_whatever_a_dead_mover_left(
+    both: MigratingStore, new: MemoryStore, old: MemoryStore
+) -> None:
+    stored = record(expires=NOW + 100)
+    state_after(3, new, old, stored)
+    assert both.touch(KEY, NOW + 90, NOW + 1000, NOW + 90)
+    assert [session.expires for session in both.of_owner(OWNER, NOW + 95)] == [NOW + 1000]
+    # By what the old store has, it would have been over for long.
+    assert end_sessions(both, OWNER, NOW + 500, lambda session: True) == 1
+    assert both.load(KEY, NOW + 500) is None
+
+
 def test_both_are_counted_and_swept_and_gone_through(both: MigratingStore, new: MemoryStore, old: MemoryStore) -> None:
     for number, store in enumerate((old, old, new)):
         store.create(b"%032d" % number, record(), NOW)
@@ -315,7 +328,8 @@ def test_both_are_counted_and_swept_and_gone_through(both: MigratingStore, new: 
     assert [key for key, _ in both.scan(NOW)] == [b"%032d" % number for number in range(3)]
     old.sweep_due = True
     assert both.sweep_due
-    assert both.sweep(100, NOW) == 3
+    assert both.sweep(2, NOW) == 2
+    assert both.sweep(100, NOW) == 1
     both.sweep_due = False
     assert not old.sweep_due
 
@@ -569,6 +583,19 @@ def test_a_backup_of_the_old_store_does_not_bring_sessions_back_as_they_were(
     assert list(move_all(old, new, lambda: NOW)) == [True]
     assert both.load(KEY, NOW) == stored
     assert old.load(KEY, NOW) is None
+
+
+def test_two_urls_of_one_store_cost_nobody_a_session(tmp_path: Path) -> None:
+    (tmp_path / "also").symlink_to(tmp_path)
+    with SQLiteStore(tmp_path / "a.db") as old, SQLiteStore(tmp_path / "also" / "a.db") as new:
+        stored = record()
+        old.create(KEY, stored, NOW)
+        with pytest.raises(ConfigError, match="one store, under two names"):
+            list(move_all(old, new, lambda: NOW))
+        with pytest.raises(ConfigError, match="one store, under two names"):
+            MigratingStore(new, old).rotate(KEY, b"2" * 32, record(), stored.version, NOW)
+        assert list(old.scan(NOW)) == [(KEY, stored)]
+        assert old.sweep(10, NOW + 10_000) == 1
 
 
 @pytest.mark.parametrize("damage", [{"version": b"short"}, {"data": "text"}])

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from tests.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import Record
+from wsgi_session.stores import Record, sql_connections
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql_database import Operation
 from wsgi_session.stores.sql_pool import Place
@@ -121,6 +121,12 @@ def test_over_sqlite_children_that_are_forked_while_threads_write_use_the_store_
     store.close()
 
 
+@pytest.mark.parametrize("hook", ["_after_fork_in_parent", "_after_fork_in_child"])
+def test_a_server_that_says_only_afterwards_that_it_has_forked_may(store: SQLStore, hook: str) -> None:
+    getattr(sql_connections, hook)()  # As uWSGI does.
+    store.ping()
+
+
 def server_process(store: SQLStore) -> int:
     """Return by which number the server knows the connection that the store uses next."""
     dialect = store._source.dialect.name
@@ -212,6 +218,24 @@ def test_where_there_is_no_poll_sockets_are_waited_for_with_select(monkeypatch: 
 def end(store: SQLStore, number: int) -> None:
     with place_of(store) as place, place.connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (number,))
+
+
+def test_over_a_driver_whose_sockets_are_not_shown_an_interruption_frees_the_place_at_once(
+    store: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.init()
+
+    def interrupt(connection: Any) -> Any:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store._source.driver, "cursor", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.load(KEY, NOW)
+    pool = store._database._connections.pool
+    assert pool.given_up() == []
+    assert len(pool._places) == len(pool._idle) == 0
+    store.ping()
 
 
 # Between two statements of one operation.

@@ -19,6 +19,7 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
+from tests.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Record
 from wsgi_session.stores.sql import SQLStore
@@ -215,6 +216,25 @@ def test_a_connection_that_was_given_up_is_free_when_the_server_has_closed_it(
             site.server.execute(f"KILL {number}")
         wait_until(lambda: pool.given_up() == [], "it is closed", 10)
     wait_until(lambda: loads(store), "it works", 10)
+
+
+def test_a_connection_that_was_given_up_is_free_when_the_network_has_cut_it(
+    site: Site, store: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dull(store, monkeypatch)
+    port = int(site.url.rpartition(":")[2].partition("/")[0])
+    with Proxy(port) as proxy, row_lock(site, store, ANN):
+        table = store._schema.sessions.fullname
+        url = f"{site.url.replace(f':{port}/', f':{proxy.port}/')}?table={table}&timeout={TIMEOUT}&pool={POOL}"
+        with SQLStore.from_url(url) as cut_off:
+            wait_until(lambda: loads(cut_off), "the first load")
+            assert fails(partial(touch, cut_off, ANN))[0].answer_lost
+            pool = cut_off._database._connections.pool
+            # To MariaDB's end of the connection we have said that nothing more will come, and this proxy cuts it then.
+            assert len(pool.given_up()) == 1 or isinstance(site.server, MariaDB)
+            proxy.sever()
+            wait_until(lambda: pool.given_up() == [], "it is cut", 10)
+            wait_until(lambda: loads(cut_off), "it works", 10)
 
 
 def test_a_statement_that_waited_for_a_lock_in_vain_is_never_carried_out(site: Site, store: SQLStore) -> None:

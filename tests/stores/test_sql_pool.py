@@ -143,6 +143,15 @@ def test_a_pool_that_is_emptied_closes_what_is_idle_now_and_the_rest_when_it_com
     assert all(place.connection is None for place in take_all(pool, 2))
 
 
+def test_a_place_that_a_fork_inherited_leaves_the_connection_to_its_parent() -> None:
+    closed: list[str] = []
+    (place,) = take_all(Pool(1), 1)
+    place.connection = _Connection(closed, "the parent's")
+    place.pid += 1  # as a child sees it
+    del place
+    assert closed == []
+
+
 class _Connection:
     def __init__(self, closed: list[str], name: str) -> None:
         self._closed = closed

@@ -38,6 +38,10 @@ def urls() -> Iterator[str]:
         for special in SPECIAL:
             yield f"{scheme}://{USER}:{FIRST}{special}{SECOND}@{host}"
             yield f"{scheme}://:{FIRST}{special}{SECOND}@{host}?nosuch=1"
+        # Where a driver's library ends user and password before the last @.
+        yield f"{scheme}://{USER}:{FIRST}@/{SECOND}@{host}"
+        yield f"{scheme}://{USER}:{FIRST}@{SECOND}@127.0.0.1:1,127.0.0.1:port/x"
+        yield f"{scheme}://{FIRST}/{SECOND}@{host}"
         # A mistake behind what is written well.
         yield f"{scheme}://{USER}:{quote(FIRST + '/' + SECOND, safe='')}@127.0.0.1:port/x/y/z"
         # An @ that was forgotten, and one too many.

@@ -31,11 +31,12 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY as USER_ID
 from django.contrib.auth import user_logged_in
-from django.contrib.sessions.backends.base import SessionBase, UpdateError
+from django.contrib.sessions.backends.base import UpdateError
 from django.dispatch import receiver
 from django.http import HttpRequest
 
@@ -43,6 +44,7 @@ from wsgi_session import saving, tokens
 from wsgi_session.backend import Bearer
 from wsgi_session.draft import Draft
 from wsgi_session.integrations.django_answer import leave_alone
+from wsgi_session.integrations.django_async import AsynchronousSession
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.integrations.django_site import sessions as sessions
@@ -54,7 +56,7 @@ from wsgi_session.stores import Sweeps
 _SWEEP_BATCH = 1000
 
 
-class SessionStore(SessionBase):
+class SessionStore(AsynchronousSession):
     """``request.session``. A subclass may have a ``get_session_cookie_age()`` of its own, as Django's engines may."""
 
     # There once it is looked at, under Django's own name.
@@ -189,20 +191,17 @@ class SessionStore(SessionBase):
         self._draft.values.clear()
         self.modified = True
 
+    def setdefault(self, key: str, value: Any) -> Any:  # type: ignore[override]  # Django's own has no overloads
+        """As a ``dict`` does. If a login builds the session anew, the value that was there is kept too."""
+        self.modified = self.modified or key not in self._session
+        return self._session.setdefault(key, value)
+
     @classmethod
     def clear_expired(cls) -> None:
         """Remove what has been dead for over an hour: the command ``clearsessions``. Some engines do so themselves."""
         store, clock = backend().store, backend().settings.clock
         while isinstance(store, Sweeps) and store.sweep(_SWEEP_BATCH, clock()):
             pass
-
-    # Where Django's own would not do: what is here may load.
-
-    async def aflush(self) -> None:
-        await sync_to_async(self.flush)()
-
-    async def acycle_key(self) -> None:
-        await sync_to_async(self.cycle_key)()
 
     async def _aget_session(self, no_load: bool = False) -> Session:
         if self._loaded is None:

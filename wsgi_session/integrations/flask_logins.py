@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, current_app, has_request_context
 from flask import session as current_session
 
+from wsgi_session.errors import HeadersAlreadySent
 from wsgi_session.integrations.logins import end_login, file_login, filed_user
 from wsgi_session.session import Session
 
@@ -73,8 +74,15 @@ def _session() -> Session | None:
 
 
 def _log_in(app: Flask, **told: Any) -> None:
-    if (session := _session()) is not None:
-        file_login(session._writing(cookie=True), session[_USER_ID], _USER_ID)
+    if (session := _session()) is None:
+        return
+    try:
+        draft = session._writing(cookie=True)
+    except HeadersAlreadySent:
+        # Flask-Login has put the id there, and without a new cookie it is no login.
+        del session[_USER_ID]
+        raise
+    file_login(draft, session[_USER_ID], _USER_ID)
 
 
 def _remember(app: Flask, **told: Any) -> None:

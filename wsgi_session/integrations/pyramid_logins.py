@@ -29,9 +29,12 @@ class RememberingSession(Session):
     _asks_policy = False
 
     def __setitem__(self, key: str, value: Any) -> None:
+        if key != self.userid_key:
+            super().__setitem__(key, value)
+            return
+        draft = self._writing(cookie=True)  # Before the id is put there, which nobody has logged in if this raises.
         super().__setitem__(key, value)
-        if key == self.userid_key:
-            file_login(self._writing(cookie=True), value, key)
+        file_login(draft, value, key)
 
     def __delitem__(self, key: str) -> None:
         super().__delitem__(key)
@@ -40,6 +43,8 @@ class RememberingSession(Session):
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         items = dict(other, **more)
+        if self.userid_key in items:
+            self._writing(cookie=True)
         super().update(items)
         if self.userid_key in items:
             self[self.userid_key] = items[self.userid_key]

@@ -152,9 +152,12 @@ class MigratingStore(Store):
         # In this order: a session that moves between the two looks is found in the second.
         for store in stores:
             for session in store.of_owner(owner, now):
-                if session.key not in listed and not is_placeholder(session):
-                    listed.add(session.key)
-                    yield _listed(session, store, now)
+                if session.key in listed or is_placeholder(session):
+                    continue
+                if is_marked(session) and _is_plain(self._new.load(session.key, now)):
+                    continue  # It has moved: what counts is in the new store.
+                listed.add(session.key)
+                yield _listed(session, store, now)
 
     def count(self, now: float, namespace: str | None = None) -> int:
         """Return the sum of the two stores' counts; a session that is being moved may be counted twice."""
@@ -166,8 +169,12 @@ class MigratingStore(Store):
         return total
 
     def sweep(self, limit: int, now: float) -> int:
-        """Sweep each of the two stores that does not expire records by itself."""
-        return sum(store.sweep(limit, now) for store in (self._old, self._new) if isinstance(store, Sweeps))
+        """Sweep each of the two stores that does not expire records by itself, ``limit`` records in all."""
+        swept = 0
+        for store in (self._old, self._new):
+            if isinstance(store, Sweeps):
+                swept += store.sweep(limit - swept, now)
+        return swept
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         """Yield the sessions of the old store, then those of the new one; one that moves meanwhile may come twice."""

@@ -36,8 +36,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 
-from wsgi_session.errors import KeyExists, StoreUnavailable
-from wsgi_session.stores import Outcome, OwnedSession, Record, Scans, Store, has_sound_times
+from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
+from wsgi_session.stores import Outcome, OwnedSession, Record, Scans, Store, has_sound_times, tombstone_of
 from wsgi_session.stores.refusals import unsupported
 
 #: Seconds for which a placeholder lives: longer than a request lasts, which may move a session at the time of its look.
@@ -125,6 +125,7 @@ def _mark(key: bytes, session: Record, version: bytes, old: Store, new: Store, n
             return
     elif not is_placeholder(copy):
         # Moved meanwhile, and this deletes nothing; or somebody restored a backup of ``old``, and ``new`` is right.
+        _check_two(session, old, new, now)
         old.delete(key, version)
         return
     number = copy.version[len(_PLACEHOLDER) :]
@@ -141,6 +142,20 @@ def _finish(key: bytes, marked: Record, old: Store, new: Store, now: float) -> N
             _mark(key, session, marked.version, old, new, now)
             return
     old.delete(key, marked.version)
+
+
+def _check_two(session: Record, old: Store, new: Store, now: float) -> None:
+    """Raise ``ConfigError`` if both lead to one engine: to delete from ``old`` would be to lose the session.
+
+    Two URLs may be spelled differently and lead to one place, so this looks in ``old`` for what it put into ``new``.
+    """
+    # A tombstone, which is never listed, and opens nothing.
+    key = os.urandom(32)
+    new.create(key, tombstone_of(key, session, now), now)
+    found = old.load(key, now)
+    new.delete(key, session.version)
+    if found is not None:
+        raise ConfigError("new and old are one store, under two names: give the store to move to, and another.")
 
 
 def _can_move(record: Record) -> bool:

@@ -248,7 +248,8 @@ def _rows(cursor: Any) -> Any:
 
 
 def _as_text(text: Any) -> str:
-    return text if text.__class__ is str else str(text, "utf-8")
+    # What is no UTF-8 is the disk's fault, or somebody's with the table: it keeps nobody from listing and revoking.
+    return text if text.__class__ is str else str(text, "utf-8", "replace")
 
 
 def _record(row: Sequence[Any]) -> Record:

@@ -105,10 +105,8 @@ class Connections:
     def _cancel_again(self, pool: Pool) -> None:
         """Ask once more for the end of what was given up: a busy server may have missed it."""
         end = time.monotonic() + GRACE
-        for place in pool.given_up():
-            left, connection = end - time.monotonic(), place.connection
-            if left > 0 and connection is not None:  # It may have ended this moment.
-                self._driver.cancel(connection, left)
+        for connection in pool.given_up():
+            self._driver.cancel(connection, max(end - time.monotonic(), 0.01))
 
     def _is_stale(self, connection: Any, opened: float) -> bool:
         """Return whether to open another connection in the place of an idle one."""

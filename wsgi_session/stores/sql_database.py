@@ -66,8 +66,13 @@ class Database:
         self._ready = False
 
     def begin(self, key: bytes | None = None) -> Operation:
-        """Return an operation that begins now: it is passed to each of its statements, and they share its time-out."""
-        return Operation(key, time.monotonic() + self._driver.timeout)
+        """Return an operation that begins now: it is passed to each of its statements, and they share its time-out.
+
+        First use, and the first one after a failure, looks for the tables before, within a time-out of its own.
+        """
+        if not self._ready:
+            self.prepare(self.create)
+        return self._operation(key)
 
     def read(
         self,
@@ -77,28 +82,22 @@ class Database:
         operation: Operation | None = None,
     ) -> _Result:
         """Return what ``fetch`` makes of the cursor."""
-        operation = operation or self.begin()
-        if not self._ready:
-            self.prepare(self.create, operation)
-        return self._run(statement, values, fetch, operation, writes=False)
+        return self._run(statement, values, fetch, operation or self.begin(), writes=False)
 
     def write(
         self, statement: Statement | Transaction, values: Sequence[object], operation: Operation | None = None
     ) -> int:
         """Return how many rows matched. Raises ``Duplicate`` where a key is taken."""
-        operation = operation or self.begin()
-        if not self._ready:
-            self.prepare(self.create, operation)
-        return self._run(statement, values, _changed, operation, writes=True)
+        return self._run(statement, values, _changed, operation or self.begin(), writes=True)
 
-    def prepare(self, create: bool, operation: Operation | None = None) -> None:
+    def prepare(self, create: bool) -> None:
         """Look for the tables, and make them if ``create``; each statement that makes one has a time-out of its own."""
-        version, problem = self._version(operation or self.begin())
+        version, problem = self._version()
         for _ in range(MAKINGS if create else 0):
             if version is not None:
                 break
             refused = self._make()
-            version, problem = self._version(self.begin())
+            version, problem = self._version()
             problem = refused or problem
         if version is None:
             table, versions = self._schema.sessions.fullname, self._schema.versions.fullname
@@ -117,8 +116,12 @@ class Database:
     def close(self) -> None:
         self._connections.close()
 
-    def _version(self, operation: Operation) -> tuple[int | None, BaseException | None]:
+    def _operation(self, key: bytes | None = None) -> Operation:
+        return Operation(key, time.monotonic() + self._driver.timeout)
+
+    def _version(self) -> tuple[int | None, BaseException | None]:
         """Return of which version the tables are, or why that cannot be told: mostly, that there are none."""
+        operation = self._operation()
         try:
             (version,) = self._run(self._statements.schema_version, (), _first, operation, writes=False)
             if version == SCHEMA_VERSION:
@@ -134,7 +137,7 @@ class Database:
         """Make what is missing; return what the engine said against it."""
         for sql in self._schema.statements(self._source.dialect):
             try:
-                self._run(Statement(sql, tuple), (), _changed, self.begin(), writes=True)
+                self._run(Statement(sql, tuple), (), _changed, self._operation(), writes=True)
             except (Refused, Duplicate) as error:
                 # Two that make one table at once: to one of them PostgreSQL says so, IF NOT EXISTS or not.
                 if error.__cause__ is None or error.__cause__.args[:1] != (_INDEX_EXISTS,):

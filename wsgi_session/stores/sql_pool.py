@@ -13,6 +13,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 #: Seconds between two looks of an operation that waits for a place: a server's late answer rings no bell.
@@ -164,11 +165,11 @@ class Pool:
         for place in idle:
             self.discard(place)
 
-    def given_up(self) -> list[Place]:
-        """Return the places that are taken by a statement which was given up, and has not ended."""
+    def given_up(self) -> list[Any]:
+        """Return the connections on which a statement that was given up has not ended."""
         with self._lock:
             self._let_go()
-            return list(self._given_up)
+            return [place.connection for place in self._given_up]
 
     def freeze(self) -> None:
         """Let no operation begin until ``thaw``, wait for those that have, and close every connection."""
@@ -214,13 +215,8 @@ class Pool:
 
     def _is_first(self, ticket: _Ticket) -> bool:
         """Return whether nobody stands before ``ticket`` in the line who may have a place."""
-        for reference in self._line:
-            other = reference()
-            if other is ticket:
-                return True
-            if other is not None and self._may(other.key):
-                return False
-        return True
+        before = takewhile(lambda other: other is not ticket, (reference() for reference in self._line))
+        return not any(other is not None and self._may(other.key) for other in before)
 
     def _ring(self) -> None:
         """Wake the first in line who may have a place."""

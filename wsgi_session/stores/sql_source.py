@@ -166,15 +166,24 @@ def _hide(value: Any) -> Any:
     return HiddenText(value) if isinstance(value, str) else value
 
 
+def _check_login(url: str, name: str) -> None:
+    """Raise ``ConfigError`` if SQLAlchemy would take a part of user and password for the host or the database."""
+    place = HiddenText(url).partition("?")[0]
+    rest = HiddenText(_HOSTS.sub(r"\g<hosts>", place, count=1))
+    before = place[: len(place) - len(rest)]
+    # A path of a file, after nothing, may hold an @.
+    if before and "@" in rest and (before.endswith("@") or not rest.startswith("/")):
+        raise ConfigError(f"{name}: percent-encode user and password: there is an @ (%40) or a / (%2F) in them")
+
+
 def _bare(url: str, name: str) -> URL:
     """Return what may be shown of ``url``: driver and database."""
-    if "@" in (_parsed(url, name).host or ""):
-        raise ConfigError(f"{name}: there is an @ in the password: write it as %40")
     return URL.create(_parsed(url, name).drivername, database=_parsed(url, name).database)
 
 
 def _dialect(url: str, name: str) -> Dialect:
     """Return the dialect for ``url`` with its driver loaded, or raise ``ConfigError`` if there can be none."""
+    _check_login(url, name)
     bare = _bare(url, name)
     try:
         dialect_class = bare.get_dialect()

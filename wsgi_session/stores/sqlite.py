@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import TypeVar
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
@@ -25,6 +24,7 @@ from wsgi_session.stores import (
 )
 from wsgi_session.stores.pool import Pool
 from wsgi_session.stores.sqlite_file import absolute, identity, open_database
+from wsgi_session.stores.sqlite_log import BoundedLog
 from wsgi_session.stores.sqlite_statements import (
     BATCH_BYTES,
     BATCH_RECORDS,
@@ -58,7 +58,6 @@ _blob = bytearray
 _LENIENT = partial(str, encoding="utf-8", errors="replace")
 _one: Callable[[sqlite3.Cursor], tuple[object, ...] | None] = sqlite3.Cursor.fetchone
 _rows = sqlite3.Cursor.fetchall
-_changed: Callable[[sqlite3.Cursor], int] = attrgetter("rowcount")
 
 
 class SQLiteStore(Store):
@@ -97,6 +96,7 @@ class SQLiteStore(Store):
         self._creates = 0
         self._identity: tuple[int, int] | None = None
         self._text: Callable[..., str] = str
+        self._log = BoundedLog(self.path, busy_timeout)
         self._pool = Pool(self._connect, pool_size, busy_timeout)
         if os.path.exists(self.path):
             self._check_file()
@@ -112,7 +112,7 @@ class SQLiteStore(Store):
     def create(self, key: bytes, record: Record, now: float) -> None:
         self._notice_another_file()
         data, version, *fields = record
-        if not self._run(CREATE, (data, _blob(version), *fields, _blob(key), now), _changed):
+        if not self._run(CREATE, (data, _blob(version), *fields, _blob(key), now), self._log.changed):
             if self._versions(key, key, now).get(key, _NOTHING)[0] == version:
                 return
             raise KeyExists("a live session is already under this key: draw another token")
@@ -124,9 +124,9 @@ class SQLiteStore(Store):
         data, mine, _, _, touched, expires, *_ = record
         # The version as it was loaded: whoever meddled with the file may have made a text of it.
         there, after = _blob(key), _blob(mine)
-        if self._run(REPLACE_DATA, (data, after, there, version, now, touched, expires), _changed):
+        if self._run(REPLACE_DATA, (data, after, there, version, now, touched, expires), self._log.changed):
             return Outcome.SAVED
-        if self._run(REPLACE, (data, after, touched, expires, there, version, now), _changed):
+        if self._run(REPLACE, (data, after, touched, expires, there, version, now), self._log.changed):
             return Outcome.SAVED
         stored, handle = self._versions(key, key, now).get(key, _NOTHING)
         if stored == mine:
@@ -136,7 +136,7 @@ class SQLiteStore(Store):
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         self._notice_another_file()
         rows = (*record, new, *tombstone_of(new, record, now), old)
-        if self._run(ROTATE, (*rows, old, version, now, new, now), _changed):
+        if self._run(ROTATE, (*rows, old, version, now, new, now), self._log.changed):
             return Outcome.SAVED
         there = self._versions(old, new, now)
         if there.get(new, _NOTHING)[0] == record.version:
@@ -149,17 +149,17 @@ class SQLiteStore(Store):
         raise KeyExists("a live session is already under the new key: draw another token")
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        return self._run(TOUCH, (touched, expires, key, now), _changed) > 0
+        return self._run(TOUCH, (touched, expires, key, now), self._log.changed) > 0
 
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
         self._notice_another_file()
         if version is None:
-            return self._run(DELETE, (key,), _changed) > 0
-        return self._run(DELETE_VERSION, (key, version), _changed) > 0
+            return self._run(DELETE, (key,), self._log.changed) > 0
+        return self._run(DELETE_VERSION, (key, version), self._log.changed) > 0
 
     def delete_many(self, keys: Sequence[bytes]) -> int:
         self._notice_another_file()
-        return self._run(DELETE_MANY, fill_batch(keys), _changed)
+        return self._run(DELETE_MANY, fill_batch(keys), self._log.changed)
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
         """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
@@ -194,12 +194,12 @@ class SQLiteStore(Store):
             sizes = self._run(DEAD, (horizon, min(limit - swept, BATCH_RECORDS)), _rows)
             if not sizes:
                 break
-            swept += self._run(SWEEP, (horizon, horizon, _first_batch(sizes)), _changed)
+            swept += self._run(SWEEP, (horizon, horizon, _first_batch(sizes)), self._log.changed)
         return swept
 
     def ping(self) -> None:
         self._notice_another_file()
-        self._run(PING, (), _changed)
+        self._run(PING, (), self._log.changed)
 
     def close(self) -> None:
         self._pool.close()

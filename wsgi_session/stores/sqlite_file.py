@@ -9,6 +9,7 @@ import sqlite3
 import time
 
 from wsgi_session.errors import ConfigError
+from wsgi_session.stores.sqlite_log import LOG_LIMIT
 
 #: "wses", in the file's header: this database is ours.
 APPLICATION_ID = 0x77736573
@@ -16,7 +17,7 @@ APPLICATION_ID = 0x77736573
 SCHEMA_VERSION = 1
 # Bytes and pages. Each session dirties pages of three trees, two of them in random order: small pages, copied back into
 # the file less often than after SQLite's own 1,000, make a create cost 25 us where the default makes it 32. The log
-# stays at about 8 MiB.
+# stays at about 8 MiB with one writer, and sqlite_log.py bounds it beside others.
 PAGE_SIZE = 2048
 CHECKPOINT = 4000
 # KiB, a connection: as much as the log holds. With SQLite's own 2,000, to load one of 256 sessions of 20 KB, which do
@@ -86,6 +87,8 @@ def open_database(path: str, synchronous: str, busy_timeout: float) -> sqlite3.C
         if not _is_ours(connection, path):
             _make_schema(connection, path, busy_timeout)
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
+        # A log that a long read made grow gives the room back when SQLite begins it anew.
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
         # After the page size, by which SQLite makes pages of KiB: before it, half of them are lost.
         connection.execute(f"PRAGMA cache_size = -{CACHE}")
     except BaseException as error:

@@ -48,14 +48,15 @@ DELETE_VERSION = "DELETE FROM sessions WHERE key = ? AND version = ?"
 _KEYS = ", ".join("?" * DELETE_BATCH)
 DELETE_MANY = f"DELETE FROM sessions WHERE key IN ({_KEYS}) AND handle <> ''"  # noqa: S608 - constants
 # By rowid, as the index has them, and as they were made: a session that is rotated meanwhile comes behind all others.
-# The data stands last in a row, and is not read.
+# The data stands last in a row, and is not read. A key that is no blob was put there by hand: no token leads to it.
 OF_OWNER = """
     SELECT rowid, key, version, handle, created, touched, expires, idle FROM sessions
-    WHERE owner = ? AND rowid > ? AND expires > ? ORDER BY rowid LIMIT ?"""
+    WHERE owner = ? AND rowid > ? AND expires > ? AND typeof(key) = 'blob' ORDER BY rowid LIMIT ?"""
 COUNT = "SELECT count(*) FROM sessions WHERE expires > ? AND handle <> ''"
 COUNT_NAMESPACE = f"{COUNT} AND namespace = ?"
 SCAN = f"""
-    SELECT rowid, key, {_FIELDS} FROM sessions WHERE rowid > ? AND expires > ? AND handle <> ''
+    SELECT rowid, key, {_FIELDS} FROM sessions
+    WHERE rowid > ? AND expires > ? AND handle <> '' AND typeof(key) = 'blob'
     ORDER BY rowid LIMIT ?"""  # noqa: S608 - constants
 DEAD = "SELECT length(data) FROM sessions WHERE expires < ? ORDER BY expires LIMIT ?"
 SWEEP = """
