@@ -348,14 +348,16 @@ class World:
             return request
         if request.record is None and request.dead:
             return request
-        # What was cleared looked empty, and may not be by now.
-        cleared = request.cleared and request.record is not None
         wanted = request.wanted and request.record is None
-        if request.changed() or cleared or request.rotating or request.login or wanted:
+        if request.changed() or self._clears(request) or request.rotating or request.login or wanted:
             self._save(request)
         elif request.record is not None:
             self._note_activity(request, request.record)
         return request
+
+    def _clears(self, request: Request) -> bool:
+        """Whether what was cleared may hold something by now, though it looked empty."""
+        return request.cleared and request.record is not None
 
     def _note_activity(self, request: Request, loaded: Stored) -> None:
         stored = self.found_by(request)

@@ -16,6 +16,10 @@ class SealedWorld(World):
         super().log_out(request)
         self.sessions = kept
 
+    def _clears(self, request: Request) -> bool:
+        # What looked empty is empty.
+        return False
+
     def _note_activity(self, request: Request, loaded: Stored) -> None:
         # In a cookie of its own; the one that came stays what it is.
         if request.touching and loaded.due(self.now) and not loaded.over(self.now):
