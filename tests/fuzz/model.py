@@ -66,6 +66,7 @@ class Request:
     token: str | None
     came_with_cookie: bool = False
     state: str = "not looked"
+    looked_at: float = 0.0
     #: The token that it came with, if that opened nothing when it looked.
     stale: str | None = None
     #: The session as it was loaded, or as this request last saved it.
@@ -173,6 +174,7 @@ class World:
     def look(self, number: int) -> str:
         """Load the session of a request, and return its state."""
         request = self.requests[number]
+        request.looked_at = self.now
         stored = self.find(request.token)
         if stored is not None:
             request.state, request.record = "live", deepcopy(stored)
@@ -377,7 +379,9 @@ class World:
         if request.dead:
             return False
         before = stored.data if stored else {}
-        merged = request.on_top_of(before)
+        # Nobody takes a mark out of a login before it is stored: what atomic has saved of this request is put back.
+        kept = request.carried if request.login is not None and at_commit else {}
+        merged = request.on_top_of({**kept, **before})
         data = deepcopy(merged)
         change(data)
         login = request.login
@@ -406,7 +410,9 @@ class World:
         if moves:
             self._tokens += 1
             if request.record is not None:
-                self.rotated[request.token or ""] = self.now + TOMBSTONE
+                # One that polls, and so moves a session that is dead by now, has no new cookie to protect.
+                since = self.now if self.now < stored.ends() else max(request.looked_at, stored.touched)
+                self.rotated[request.token or ""] = since + TOMBSTONE
                 self.moved[request.token or ""] = f"new {self._tokens}"
             request.token, request.cookie = f"new {self._tokens}", "new"
         self.sessions[request.token or ""] = stored
@@ -427,6 +433,9 @@ class World:
         result = {key: value for key, value in request.carried.items() if not request.drops(key)}
         changed = {key for key in {*merged, *saved} if merged.get(key) != saved.get(key)}
         for key in (changed | request.written | request.defaults.keys()) - {"user"}:
+            if isinstance(key, int):
+                # A flash message that is saved is in that session, for whoever shows it first.
+                continue
             result.pop(key, None)
             result.update({key: saved[key]} if key in saved else {})
         return deepcopy(result)
