@@ -110,26 +110,23 @@ class Draft:
 
     # Until when.
 
-    def judged_at(self, now: float) -> float:
-        """Return the time by which the store is to judge whether the session is alive.
+    def judged_at(self, now: float) -> float | None:
+        """Return the time by which the store is to judge whether the session is alive; ``None`` if it is over.
 
-        What was live when the request looked is live for that request: see :meth:`is_over` for how long.
+        What was live when the request looked is live for that request, until an hour after its end by the idle timeout:
+        so long a store that sweeps keeps the record. (Redis keeps it for five minutes.) The absolute limit ends it
+        at once.
         """
-        return now if now < self._ends() else self.loaded_at
-
-    def is_over(self, now: float) -> bool:
-        """Whether the session ended under this request: by the absolute limit, or an hour ago by the idle timeout.
-
-        A store that sweeps keeps a dead record for an hour (Redis: five minutes), so that a slow request can save it.
-        """
-        record, absolute = self.record, self.backend.settings.absolute
+        record, settings = self.record, self.backend.settings
         assert record is not None
-        return now >= self._ends() + SWEEP_GRACE or (absolute is not None and now >= record.created + absolute)
-
-    def _ends(self) -> float:
-        record = self.record
-        assert record is not None
-        return min(record.expires, self.backend.settings.expires(record.touched, record.created, record.idle))
+        ends = settings.expires(record.touched, record.created, record.idle)
+        if record.expires < ends:
+            ends = record.expires
+        if now < ends:
+            return now
+        if now >= ends + SWEEP_GRACE or (settings.absolute is not None and now >= record.created + settings.absolute):
+            return None
+        return self.loaded_at
 
     # Changes.
 
@@ -193,12 +190,12 @@ class Draft:
             return not self.owned
 
     def tell_unfiled_user(self, packed: Packed, record: Record) -> None:
-        """Say that what is being saved has a user put there by hand: the administrator's view does not find it."""
-        given = packed.get("user")
-        if given is None or given == self.values.stored.get("user") or self.backend.stateless:
+        """Say, once, that a user was put into the session by hand: the administrator's view does not find it."""
+        given, events = packed.get("user"), self.backend.settings.events
+        if given is None or given == self.values.stored.get("user") or events.has_told("unfiled_user"):
             return
         user = logged_in(unpack(given))
-        if user is None:
+        if user is None or self.backend.stateless:
             return
         try:
             expected = tokens.owner_key(record.namespace, owner_of(user))
@@ -207,7 +204,7 @@ class Draft:
             filed = record.owner is not None
         if not filed:
             advice = "call login(request, user): sessions.of(), revoke() and revoke_all() do not find this session"
-            self.backend.settings.events("unfiled_user", handle=record.handle, advice=advice)
+            events.once("unfiled_user", handle=record.handle, advice=advice)
 
     def destroy(self, event: str = "destroyed") -> None:
         """Delete the record, now, and forget all that was to be saved."""

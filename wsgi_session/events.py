@@ -74,6 +74,10 @@ class Events:
             self._told.add(name)
             self(name, **data)
 
+    def has_told(self, name: str) -> bool:
+        """Whether :meth:`once` has told this event."""
+        return name in self._told
+
     def __call__(self, name: str, /, **data: Any) -> None:
         level = _LEVELS[name]
         if logger.isEnabledFor(level):

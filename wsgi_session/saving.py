@@ -71,12 +71,12 @@ def refresh(draft: Draft) -> None:
     """Note the activity, and renew a cookie that an older secret signed. Never harms the answer."""
     now = draft.backend.settings.clock()
     try:
-        lives = _still_lives(draft, now)
+        moment = _judged_at(draft, now)
         record, bearer = draft.record, draft.bearer
         assert record is not None and bearer is not None
         touched, expires = touched_times(record, now, draft.backend.settings, touching=draft.touching)
         # Asked also where only the signature is old and no time moves: whether it has ended meanwhile.
-        alive = lives and draft.backend.touch(bearer, touched, expires, draft.judged_at(now))
+        alive = moment is not None and draft.backend.touch(bearer, touched, expires, moment)
     except StoreUnavailable as error:
         draft.backend.settings.events("touch_failed", handle=draft.handle, error=str(error))
         return
@@ -165,11 +165,10 @@ def _apply_to_pending(draft: Draft, function: Callable[[dict[str, Any]], T]) -> 
 def _replace(draft: Draft, merge: Merge, now: float, *, rotating: bool) -> bool:
     """Replace or rotate, merging with whoever wrote first. False: the session has ended, and the draft knows."""
     version = tokens.draw_version()
-    clock = draft.backend.settings.clock
-    if not _still_lives(draft, now):
+    moment = _judged_at(draft, now)
+    if moment is None:
         _end(draft)
         return False
-    moment = draft.judged_at(now)
     for tries in range(MAX_TRIES):
         outcome = _try(draft, merge, version, now, moment, rotating=rotating)
         if outcome is Outcome.SAVED:
@@ -180,7 +179,7 @@ def _replace(draft: Draft, merge: Merge, now: float, *, rotating: bool) -> bool:
         if outcome is Outcome.GONE or not _reload(draft, moment):
             _end(draft)
             return False
-        if clock() - now >= MAX_SECONDS:
+        if draft.backend.settings.clock() - now >= MAX_SECONDS:
             break
     raise StoreUnavailable(
         f"other requests wrote to this session first, {tries + 1} times in a row: nothing was saved. Write to it "
@@ -253,9 +252,12 @@ def _adopt(draft: Draft, packed: Packed, record: Record, bearer: Bearer) -> None
     draft.values.saved(packed)
 
 
-def _still_lives(draft: Draft, now: float) -> bool:
-    """Whether the session is live for this request: by what it loaded, or by what another request made of it since."""
-    return not draft.is_over(now) or (_reload(draft, draft.loaded_at) and not draft.is_over(now))
+def _judged_at(draft: Draft, now: float) -> float | None:
+    """Return what ``Draft.judged_at`` says, by what another request made of the session since if need be."""
+    moment = draft.judged_at(now)
+    if moment is None and _reload(draft, draft.loaded_at):
+        moment = draft.judged_at(now)
+    return moment
 
 
 def _reload(draft: Draft, now: float) -> bool:

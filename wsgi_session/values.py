@@ -183,7 +183,10 @@ class Values:
         if self.cleared and self._clears():
             return True
         base = self._base
-        return any(base.get(key) != packed for key, packed in self.changed.items())
+        for key, packed in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
+            if base.get(key) != packed:
+                return True
+        return False
 
     def applied_to(self, base: Packed) -> Packed:
         """Return ``base`` with this request's changes on top; call :meth:`collect` first."""

@@ -278,7 +278,8 @@ class SessionStore(AsynchronousSession):
         """Note a save that changes nothing: it prolongs the session's life all the same."""
         assert draft.record is not None and draft.bearer is not None
         touched, expires = touched_times(draft.record, now, draft.backend.settings, touching=True)
-        return draft.backend.touch(draft.bearer, touched, expires, draft.judged_at(now))
+        moment = draft.judged_at(now)
+        return moment is not None and draft.backend.touch(draft.bearer, touched, expires, moment)
 
     def _signed(self, bearer: Bearer) -> str:
         return self._backend._tokens.sign(bearer.token)
