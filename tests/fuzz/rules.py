@@ -186,9 +186,15 @@ class Machine(RuleBasedStateMachine):
         for cookie in reversed(cookies) if swapped else cookies:
             self.arrive((browser, cookie))
 
-    @rule(browser=PLACES, first=FEW | ENDING, second=FEW | MOVING, meanwhile=MEANWHILE, saving=st.booleans())
-    def collide(self, browser: int, first: list[Any], second: list[Any], meanwhile: Trouble, saving: bool) -> None:
+    @rule(
+        browser=PLACES, waited=st.sampled_from([0.0, 0.0, INTERVAL]), first=FEW | ENDING,
+        second=FEW | MOVING | COUNTING, meanwhile=MEANWHILE, saving=st.booleans(),
+    )  # fmt: skip
+    def collide(
+        self, browser: int, waited: float, first: list[Any], second: list[Any], meanwhile: Trouble, saving: bool
+    ) -> None:
         """The same, and the second one saves while the first one saves, or does the last thing that it does."""
+        self.wait(waited)
         numbers = self._open_both(browser, int(saving))
         self._act_all(numbers[1], second)
         self._act_all(numbers[0], first if saving else first[:-1])
