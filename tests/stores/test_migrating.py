@@ -340,6 +340,7 @@ def test_what_one_of_the_two_does_not_offer_is_not_offered() -> None:
         list(both.of_owner(OWNER, NOW))
     with pytest.raises(Unsupported, match=r"count\(\)"):
         both.count(NOW)
+    assert MigratingStore(MemoryStore(), Bare()).sweep(10, NOW) == 0
     for each in (both, MigratingStore(MemoryStore(), Bare())):
         with pytest.raises(Unsupported, match=r"Bare does not offer scan\(\)"):
             list(each.scan(NOW))

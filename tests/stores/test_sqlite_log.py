@@ -114,7 +114,7 @@ def test_a_log_that_another_connection_is_copying_is_emptied_by_the_next_write(p
     with SQLiteStore(path, pool_size=1) as store:
         write(store, 1)
         with long_read(path):
-            write(store, 20 - 20 % LOG_LOOK - 1)
+            write(store, LOG_LOOK - 2, 3 * MIB // 2)
         with subprocess.Popen(
             [sys.executable, "-c", lock, f"{path}-shm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as copying:

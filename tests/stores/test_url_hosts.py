@@ -127,5 +127,5 @@ def connect_arguments(url: str) -> dict[str, Any]:
         source = store._source  # type: ignore[attr-defined]
         source.dialect.connect = connect
         with pytest.raises(OSError, match="nobody is there"):
-            source.connect()
+            source.connect(5.0)
     return seen

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 #: Bytes. It is twice what the log has when SQLite begins to copy, so that one writer alone never waits for this.
 LOG_LIMIT = 16 << 20
-#: Writes of this process from one look at the log's size to the next: a look takes as long as a 20th of a write.
+#: Writes of this process from one look at the size of the log to the next, so that a look adds little to each.
 LOG_LOOK = 16
 #: Milliseconds that other writers may have to wait, at most, for those who read or write at that moment.
 LOG_PATIENCE = 100
