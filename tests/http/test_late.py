@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.http.site import ANN, Application, Browser, Site, log_in, log_out, page, put, read
-from tests.http.stores import SERVER
+from tests.http.stores import SERVER, SWEEPS
 from tests.http.test_corrupt import damage
 from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, UnsupportedValue
 
@@ -162,6 +162,7 @@ def test_no_garbage_collection_calls_the_store(site: Site, browser: Browser) -> 
     assert site.calls.log == []
 
 
+@pytest.mark.needs(SWEEPS)
 @pytest.mark.parametrize("body", ["list", "stream"])
 def test_a_server_that_never_calls_close_sweeps_with_the_next_answer(site: Site, browser: Browser, body: str) -> None:
     """Not when it lets go of the body: that may be while garbage is collected, in the middle of a call of the store."""
