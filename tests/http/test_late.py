@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -388,3 +389,24 @@ def test_a_body_that_the_client_did_not_wait_for_is_closed_and_saved(site: Site,
     next(chunks)
     body.close()
     assert visitor.do(read).result == {"a": 1, "cart": [], "b": 1, "c": 2}
+
+
+@pytest.mark.needs(SWEEPS)
+def test_a_body_that_is_closed_twice_sweeps_once(site: Site, browser: Browser) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["session"]["a"] = 1
+        start_response("200 OK", list(PLAIN))
+        return [b"page"]
+
+    site.calls.inner.sweep_due = True
+    server = Bridge(site, browser, app)
+    server.body.close()
+    server.body.close()
+    assert site.calls.log == ["create", "sweep"]
+
+
+def test_a_store_that_asks_for_a_sweep_and_offers_none_is_not_asked_again(site: Site) -> None:
+    backend = site.middleware._backend
+    backend.store = SimpleNamespace(sweep_due=True)  # type: ignore[attr-defined]
+    backend.sweep(0.0)
+    assert backend.sweep_due is False
