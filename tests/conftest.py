@@ -1,10 +1,14 @@
-"""What every test stands under: nothing shows a token or a secret, and in CI nothing is skipped unseen."""
+"""What every test stands under: nothing shows a token or a secret, and in CI nothing is skipped unseen.
+
+``python -m pytest`` takes the quick run, ``--full`` everything, and a path everything under it.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -20,10 +24,69 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 EVERYTHING_IS_THERE = os.environ.get("SESSIONS_SKIP_NOTHING") == "1"
 ALLOWED = ("platform:", "elsewhere:")
 
+#: What the quick run leaves out: tests that start engines, servers, browsers or other programs, and what takes long.
+FULL_ONLY = frozenset(
+    Path(__file__).parent / path
+    for path in (
+        "browser",
+        "clients",
+        "faults",
+        "fuzz",
+        "wsgi_servers",
+        "frameworks/test_flask_socketio.py",
+        "security/test_denial_of_service.py",
+        "stores/test_conformance_itself.py",
+        "stores/test_migrating.py",
+        "stores/test_migrating_engines.py",
+        "stores/test_redis.py",
+        "stores/test_redis_failover.py",
+        "stores/test_redis_faults.py",
+        "stores/test_redis_server.py",
+        "stores/test_sql.py",
+        "stores/test_sql_connections.py",
+        "stores/test_sql_failover.py",
+        "stores/test_sql_faults.py",
+        "stores/test_sql_locks.py",
+        "stores/test_sql_roles.py",
+        "stores/test_sql_sources.py",
+        "stores/test_sqlite_log.py",
+        "stores/test_url_secrets.py",
+    )
+)
+
 # A slow machine is no failure. (Under CI=true hypothesis is repeatable by itself.)
 if not os.environ.get("CI"):
     hypothesis.settings.register_profile("wsgi-session", deadline=None)
     hypothesis.settings.load_profile("wsgi-session")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full", action="store_true", help="run everything: over engines, servers and browsers too; 20 minutes"
+    )
+
+
+def _is_quick(config: pytest.Config) -> bool:
+    """Return whether neither ``--full`` nor a path was asked for."""
+    return not config.option.full and config.args_source is pytest.Config.ArgsSource.TESTPATHS
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    return True if collection_path in FULL_ONLY and _is_quick(config) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if _is_quick(config):
+        left_out = {item for item in items if item.get_closest_marker("engine")}
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=list(left_out))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if _is_quick(config):
+        terminalreporter.write_line(
+            "The quick run: without engines, servers and browsers. Everything, in 20 minutes: python -m pytest --full"
+        )
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
