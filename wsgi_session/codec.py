@@ -10,6 +10,7 @@ nested value is seen.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
@@ -20,20 +21,21 @@ from uuid import UUID
 from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 
 from wsgi_session.errors import UnsupportedValue
-
-#: How deep containers may stand in one another.
-MAX_DEPTH = 64
-#: What cannot change once it has been handed out.
-IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, UUID, Decimal})
-_CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
-# What is compared with its bytes when it is unpacked, and what is not worth it.
-_PACKED_AGAIN = _CONTAINERS | {float}
-_AS_FOUND = IMMUTABLE - _PACKED_AGAIN
-_MAP_KEYS = frozenset({str, int, bool, bytes, type(None)})
-_SUPPORTED = (
-    "str, int, float, bool, None, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, UUID and "
-    "Decimal, exactly these types and no subclass"
+from wsgi_session.supported import (
+    CONTAINERS,
+    IMMUTABLE,
+    MAX_DEPTH,
+    children,
+    fits,
+    refusal,
+    spelled,
+    spelled_place,
+    step,
 )
+
+# What is compared with its bytes when it is unpacked, and what is not worth it.
+_PACKED_AGAIN = CONTAINERS | {float}
+_AS_FOUND = IMMUTABLE - _PACKED_AGAIN
 
 Packed = dict["str | bytes", bytes]
 Moment = TypeVar("Moment", datetime, time)
@@ -43,12 +45,13 @@ class CorruptData(ValueError):
     """Bytes that this codec did not write."""
 
 
-def pack(value: Any, key: str) -> bytes:
-    """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to what cannot be kept."""
-    if type(value) not in IMMUTABLE and not supported(value):
-        refusal = _refusal(value, spelled(key), 1)
-        assert refusal is not None
-        raise refusal
+def pack(value: Any, key: str, limit: int = sys.maxsize) -> bytes:
+    """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to what cannot be kept.
+
+    A container that is sure to take more than ``limit`` bytes is ``SessionTooLarge`` before anything is packed.
+    """
+    if type(value) not in IMMUTABLE and not fits(value, limit):
+        raise refusal(value, key, limit)
     try:
         return new_packer()(value)
     except UnicodeEncodeError as error:
@@ -62,7 +65,7 @@ def pack(value: Any, key: str) -> bytes:
 def check_key(key: object) -> str:
     """Return ``key`` if a session can have it, else raise ``UnsupportedValue``."""
     if type(key) is not str:
-        path = _step(key)[:200]
+        path = step(key)[:200]
         raise UnsupportedValue(f"{path}: a key of type {type(key).__name__}. A session's keys are str.", path=path)
     if key.isascii():
         return key
@@ -92,7 +95,7 @@ def unpack(packed: bytes) -> Any:
         except ValueError:
             # Dict keys other than text and bytes are rare: only then is it worth asking for the types of all of them.
             value = unpackb(packed, ext_hook=_restore_any_key, strict_map_key=False, timestamp=1)
-            if type(value) not in IMMUTABLE and not supported(value):
+            if type(value) not in IMMUTABLE and not fits(value, len(packed)):
                 raise CorruptData("not a packed value of a supported type") from None
         if type(value) in _AS_FOUND:
             return value
@@ -126,77 +129,14 @@ def split(data: bytes) -> Packed:
 _UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError, OutOfData)
 
 
-def supported(value: Any, depth: int = 1) -> bool:
-    """Whether ``value``, which is no scalar, holds supported types only. No path is built for what is fine."""
-    kind = type(value)
-    if kind is dict:
-        for key in value:
-            if type(key) is not str and type(key) not in _MAP_KEYS:
-                return False
-        value = value.values()
-    elif kind not in _CONTAINERS:
-        return False
-    if depth > MAX_DEPTH:
-        return False
-    for item in value:  # noqa: SIM110  (all() over a generator takes twice as long)
-        if type(item) not in IMMUTABLE and not supported(item, depth + 1):
-            return False
-    return True
-
-
-def _refusal(value: Any, path: str, depth: int) -> UnsupportedValue | None:
-    """Return what is wrong with ``value``, found at the path where it stands; ``None`` if nothing is."""
-    kind = type(value)
-    if kind in IMMUTABLE:
-        return None
-    if kind not in _CONTAINERS:
-        return UnsupportedValue(
-            f"{path}: {kind.__name__}. A session keeps {_SUPPORTED}; store what it is made of.", path=path
-        )
-    if depth > MAX_DEPTH:
-        path = path[:200]
-        return UnsupportedValue(f"{path}: more than {MAX_DEPTH} deep, or a cycle. Store it flatter.", path=path)
-    if kind is dict:
-        for key in value:
-            if type(key) not in _MAP_KEYS:
-                return UnsupportedValue(
-                    f"{path}: a dict key of type {type(key).__name__}. Dict keys are str, int, bool, bytes or None.",
-                    path=path,
-                )
-    refusals = (_refusal(item, path + step, depth + 1) for step, item in _children(value))
-    return next(filter(None, refusals), None)
-
-
-def _children(value: Any) -> Iterable[tuple[str, Any]]:
-    if type(value) is dict:
-        return ((_step(key), item) for key, item in value.items())
-    if type(value) in (set, frozenset):
-        return (("{}", item) for item in value)
-    return ((f"[{index}]", item) for index, item in enumerate(value))
-
-
-def spelled(key: str) -> str:
-    """Return ``key`` for a message: no line break that a client chose gets into what somebody logs (CVE-2025-25184)."""
-    return key if key.isprintable() else repr(key)
-
-
-def _step(key: object) -> str:
-    if type(key) is str and key.isprintable():
-        return f".{key}"
-    if type(key) is int and key.bit_length() > 256:
-        # Python refuses to spell out the longest.
-        return f"[an int of {key.bit_length()} bits]"
-    return f"[{key!r}]"
-
-
 def _surrogate_path(value: Any, path: str) -> str:
     """Return the path to the text in ``value`` that UTF-8 cannot hold; ``path`` if it is a dict key there."""
-    if type(value) in _CONTAINERS:
-        for step, item in _children(value):
+    if type(value) in CONTAINERS:
+        for place, item in children(value):
             try:
                 _pack(item)
             except UnicodeEncodeError:
-                return _surrogate_path(item, path + step)
+                return _surrogate_path(item, path + spelled_place(value, place))
     return path
 
 

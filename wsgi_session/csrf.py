@@ -14,7 +14,8 @@ def check_csrf(request: object, token: str | None = None, key: str = "session") 
     """Return True if the method is safe (GET, HEAD, OPTIONS) or the token is this session's.
 
     The token is the one given; else the header ``X-CSRF-Token``; else the field ``csrf_token`` of the request object's
-    own form; else of a urlencoded or multipart body of at most 1 MiB, which stays readable. JSON sends the header.
+    own form; else of the first MiB of a urlencoded or multipart body, which stays readable: put the field before large
+    files. JSON sends the header.
     Given a bare environ, call it before the application reads the body: what is not there any more cannot be looked at,
     and some servers wait for it.
 

@@ -35,7 +35,7 @@ class Draft:
         self.backend = backend
         self.loaded_at = now
         self.state, self.bearer, self.record, packed = loaded
-        self.values = Values(packed)
+        self.values = Values(packed, backend.settings.max_size)
         # In every instance what every request asks for, which is the faster: the rest has its default on the class.
         #: Whether this request counts as activity.
         self.touching = True
@@ -112,7 +112,7 @@ class Draft:
     def log_in(self, user: dict[str, Any], *, persistent: bool | None, idle: float | None) -> None:
         """File the session under the user with the save, under a new token, handle and time of creation."""
         owner = owner_of(user)
-        packed = pack(user, "user")
+        packed = pack(user, "user", self.values.limit)
         if self._is_somebody_elses(owner):
             # CVE-2014-0482: what belonged to one user is none of the next one's business.
             self.values.clear(own=True)
@@ -188,4 +188,4 @@ class Draft:
         self.record = self.bearer = self.next_bearer = self.login = None
         self._unread = (None, None)
         self.wanted = False
-        self.values = Values({})
+        self.values = Values({}, self.backend.settings.max_size)

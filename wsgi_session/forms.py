@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from io import BytesIO
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.lookup import environ_of
 
-#: Bytes. A longer body is not read: whoever sends files sends the token as a header.
+#: Bytes of a body that are looked at. What follows is left for the application to read.
 MAX_BODY = 1_048_576
 
 _URLENCODED = "application/x-www-form-urlencoded"
@@ -23,16 +23,20 @@ _PARAMETER = re.compile(r';\s*([^\s=;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))\s*'
 
 
 def read_field(request: object, name: str) -> str | None:
-    """Return the form's first field ``name``, or ``None``: not there, not a form, malformed, or over 1 MiB.
+    """Return the form's first field ``name``, or ``None``: not there, not a form, malformed, or not in the first MiB.
 
     A request object's own form is used where it has one, because its framework may have read the body, or will want to.
-    Else the body, if it says that it is a form and how long it is, is read and put back as ``environ["wsgi.input"]``.
-    Of a plain environ, ask before the application reads the body.
+    Else the first MiB of the body, if it says that it is a form and how long it is, is read and put back as
+    ``environ["wsgi.input"]``. Of a plain environ, ask before the application reads the body.
     """
     environ = environ_of(request)
     form = _form_already_read(environ) if isinstance(request, Mapping) else _own_form(request, environ)
     if form is None:
-        return _field_of_body(environ, name)
+        stream = environ.get("wsgi.input")
+        field = _field_of_body(environ, name)
+        if stream is not None and getattr(request, "stream", None) is stream:
+            request.stream = environ["wsgi.input"]  # type: ignore[attr-defined]  # Falcon's
+        return field
     # Bottle's get() gives latin-1.
     value = _quietly(None, getattr(form, "getunicode", form.get), name)
     return value if isinstance(value, str) else None
@@ -43,6 +47,9 @@ def urlencoded_field(data: bytes, name: str) -> str | None:
     wanted = name.encode()
     for pair in data.split(b"&"):
         found, _, value = pair.partition(b"=")
+        # Each byte may be written as three: of half a million of "%" none is worth decoding.
+        if not len(wanted) <= len(found) <= 3 * len(wanted):
+            continue
         if unquote_to_bytes(found.replace(b"+", b" ")) == wanted:
             return unquote_to_bytes(value.replace(b"+", b" ")).decode(errors="replace")
     return None
@@ -66,7 +73,8 @@ def _own_form(request: object, environ: Mapping[str, Any]) -> Any:
         if callable(getattr(form, "get", None)):
             return form
     # Falcon, which keeps what it has parsed: the same form is there for the application.
-    if callable(getattr(request, "get_media", None)) and _form_type(environ)[0] == _URLENCODED and _length(environ):
+    length = _length(environ)
+    if callable(getattr(request, "get_media", None)) and _form_type(environ)[0] == _URLENCODED and 0 < length <= MAX_BODY:
         form = _quietly(_NO_FIELDS, request.get_media)  # type: ignore[attr-defined]
         return form if isinstance(form, Mapping) else _NO_FIELDS
     return None
@@ -87,10 +95,12 @@ def _field_of_body(environ: Mapping[str, Any], name: str) -> str | None:
     kind, parameters = _form_type(environ)
     if kind not in (_URLENCODED, _MULTIPART):
         return None
-    body = _read_and_put_back(environ, _length(environ))
+    length = _length(environ)
+    body = _beginning(environ, length)
+    cut = length > MAX_BODY
     if kind == _URLENCODED:
-        return urlencoded_field(body, name)
-    return _multipart_field(body, parameters.get("boundary", ""), name)
+        return urlencoded_field(body.rpartition(b"&")[0] if cut else body, name)
+    return _multipart_field(body, parameters.get("boundary", ""), name, cut)
 
 
 def _form_type(environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
@@ -98,27 +108,65 @@ def _form_type(environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
 
 
 def _length(environ: Mapping[str, Any]) -> int:
-    """Return Content-Length in bytes if a body of that length is read, else 0."""
+    """Return Content-Length in bytes, 0 if there is none."""
     text = str(environ.get("CONTENT_LENGTH", ""))
-    # At most seven digits: int() of a very long text is slow, and of non-ASCII digits surprising.
-    length = int(text) if re.fullmatch(r"[0-9]{1,7}", text) else 0
-    return length if length <= MAX_BODY else 0
+    # At most fifteen digits: int() of a very long text is slow, and of non-ASCII digits surprising.
+    return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else 0
 
 
-def _read_and_put_back(environ: Mapping[str, Any], length: int) -> bytes:
+def _beginning(environ: Mapping[str, Any], length: int) -> bytes:
+    """Return the body, of ``length`` bytes, or its first MiB; the application finds all of it where it looks for it."""
     stream = environ.get("wsgi.input")
     if not length or stream is None or not isinstance(environ, MutableMapping):
         return b""
+    if isinstance(stream, Rejoined):
+        return stream.beginning
     if _quietly(False, getattr(stream, "seekable", bool)):
         # Held in memory or in a file by the server or by WebOb: read where it is, left where it stood.
         position = stream.tell()
         stream.seek(0)
-        body = _read(stream, length)
+        body = _read(stream, min(length, MAX_BODY))
         stream.seek(position)
         return body
-    body = _read(stream, length)
-    environ["wsgi.input"] = BytesIO(body)
+    body = _read(stream, min(length, MAX_BODY))
+    environ["wsgi.input"] = BytesIO(body) if length <= MAX_BODY else Rejoined(body, stream)
     return body
+
+
+class Rejoined:
+    """A body whose beginning has been read: gives that, and then what is left in the stream it came from (PEP 3333)."""
+
+    def __init__(self, beginning: bytes, rest: BinaryIO) -> None:
+        self.beginning = beginning
+        self._again = BytesIO(beginning)
+        self._rest = rest
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = self._again.read(size)
+        if size is None or size < 0:
+            return data + self._rest.read()
+        return data if len(data) == size else data + self._rest.read(size - len(data))
+
+    def readline(self, size: int | None = -1) -> bytes:
+        line = self._again.readline(size)
+        if line.endswith(b"\n") or len(line) == size:
+            return line
+        if size is None or size < 0:
+            return line + self._rest.readline()
+        return line + self._rest.readline(size - len(line))
+
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
+        lines = []
+        size = 0
+        for line in self:
+            lines.append(line)
+            size += len(line)
+            if hint is not None and 0 < hint <= size:
+                break
+        return lines
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.readline, b"")
 
 
 def _read(stream: BinaryIO, length: int) -> bytes:
@@ -133,11 +181,13 @@ def _read(stream: BinaryIO, length: int) -> bytes:
     return b"".join(chunks)
 
 
-def _multipart_field(body: bytes, boundary: str, name: str) -> str | None:
+def _multipart_field(body: bytes, boundary: str, name: str, cut: bool) -> str | None:
     if not boundary:
         return None
     # RFC 2046: a delimiter is a line of its own, and the line break before it belongs to it.
-    for part in (b"\r\n" + body).split(b"\r\n--" + boundary.encode("latin-1", errors="replace"))[1:]:
+    parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode("latin-1", errors="replace"))
+    # Where the body was cut, so may be the last part.
+    for part in parts[1:-1] if cut else parts[1:]:
         head, blank_line, value = part.partition(b"\r\n\r\n")
         disposition = re.search(rb"\r\ncontent-disposition:([^\r\n]*)", head, re.IGNORECASE)
         if not blank_line or disposition is None:

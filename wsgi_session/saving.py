@@ -90,10 +90,11 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
 
     def merge(base: Packed) -> Packed:
         packed = draft.values.applied_to(base)
-        own = {key: value for key, value in packed.items() if type(key) is bytes}
+        made: Packed = {key: value for key, value in packed.items() if type(key) is bytes}
         data = {key: unpack(value) for key, value in packed.items() if type(key) is str}
         results.append(function(data))
-        return own | {check_key(key): pack(value, key) for key, value in data.items()}
+        made.update((check_key(key), pack(value, key, draft.values.limit)) for key, value in data.items())
+        return made
 
     draft.values.collect()
     now = draft.backend.settings.clock()

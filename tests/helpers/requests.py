@@ -55,9 +55,13 @@ class Wire:
         self._size = len(body)
         self._piece = piece
 
+    @property
+    def left(self) -> int:
+        """Bytes that nobody has read."""
+        return self._size - self._left.tell()
+
     def read(self, size: int) -> bytes:
-        left = self._size - self._left.tell()
-        assert size <= left, f"asked for {size} bytes where {left} are left: a socket blocks here"
+        assert size <= self.left, f"asked for {size} bytes where {self.left} are left: a socket blocks here"
         return self._left.read(min(size, self._piece))
 
 
