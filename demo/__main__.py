@@ -58,9 +58,12 @@ def main(host: str, port: int, url: str, secret: str | None, threads: int) -> No
         with open_store(url) as store:
             store.ping()
             server = _listen(Site(secret=secret or kept_secret(SECRET_FILE), store=store), host, port, threads)
-            with suppress(KeyboardInterrupt, SystemExit):
-                click.echo(f"The Cookie Jar is open:  {_address(server)}\nClose it with Ctrl-C.")
-                server.run()  # Until Ctrl-C or SIGTERM; lets running requests end.
+            try:
+                with suppress(KeyboardInterrupt, SystemExit):
+                    click.echo(f"The Cookie Jar is open:  {_address(server)}\nClose it with Ctrl-C.")
+                    server.run()  # Until Ctrl-C or SIGTERM; lets running requests end.
+            finally:
+                server.close()  # Which waitress does by itself only where a host name stands for several addresses.
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     except (StoreUnavailable, NoSecret, OSError) as error:

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
 
 from webob import Request, Response
 
-from demo import browsers, cart, cost, users
+from demo import browsers, cart, cost, docs, users
 from demo.pages import page, plain_page
 from demo.web import FILES, POLICY_WITH_SCRIPT, file, secure, see_other
 from wsgi_session import (
@@ -38,6 +39,12 @@ if TYPE_CHECKING:
     Handler = Callable[[Request], WSGIApplication]
 
 
+#: However often somebody comes back, a login ends after this time.
+LONGEST = timedelta(days=90)
+#: The pages that send strangers to the login.
+BEHIND_LOGIN = {"/profile", "/devices"}
+
+
 class Site:
     """The shop. One object serves all threads: whatever belongs to a visitor is in the session."""
 
@@ -57,6 +64,7 @@ class Site:
             "/how": {"GET": self.how},
             "/live": {"GET": self.live},
             "/session.json": {"GET": lambda request: session_info()},
+            **{path: {"GET": self.doc} for path in docs.PAGES},
             **{path: {"GET": file} for path in FILES},
         }
 
@@ -64,7 +72,9 @@ class Site:
             cost.clock(self.dispatch, untouched={"/how", *FILES}),
             secret=secret,
             store=cost.TimedStore(store),
+            cookie_name="cookie_jar",  # Of its own: ports do not separate the cookies of two applications on one host.
             touch_interval=timedelta(minutes=1),  # How exact "last seen" is: at most one write a minute and visitor.
+            absolute_timeout=LONGEST,
         )
         self.sessions = middleware.sessions
         self.app = secure(cost.bar(middleware))
@@ -83,17 +93,18 @@ class Site:
         elif method not in methods:
             answer = page(request, "error.html", status=405)
             answer.allow = sorted(methods)
-        elif not check_csrf(request):
-            answer = page(request, "error.html", status=403)
-        elif not has_readable_form(request):
-            answer = page(request, "error.html", status=400)
         else:
             try:
-                answer = methods[method](request)
+                if not has_readable_form(request):
+                    answer = page(request, "error.html", status=400)
+                elif check_csrf(request):
+                    answer = methods[method](request)
+                else:
+                    answer = stale(request)
             except UnicodeDecodeError:  # A form or a query that is not UTF-8.
                 answer = page(request, "error.html", status=400)
             except SessionGone:  # Logged out elsewhere, at this very moment.
-                answer = page(request, "error.html", status=403)
+                answer = stale(request)
         return answer(environ, start_response)
 
     # Pages for everybody
@@ -112,11 +123,16 @@ class Site:
         response.headers["Content-Security-Policy"] = POLICY_WITH_SCRIPT
         return response
 
+    def doc(self, request: Request) -> Response:
+        found = docs.doc(request.environ["PATH_INFO"])
+        return page(request, "doc.html", title=found.title, html=found.html)
+
     # The cart: anonymous data, kept through login
 
     def cart(self, request: Request) -> Response:
-        session = get_session(request)
-        return page(request, "cart.html", shelf=cart.SHELF, total=cart.total(session))
+        total = cart.total(get_session(request))
+        # "at" names what was pressed. It has the focus again, so that the keyboard goes on from there.
+        return page(request, "cart.html", shelf=cart.SHELF, total=total, at=request.GET.get("at"))
 
     def cart_add(self, request: Request) -> WSGIApplication:
         sku = text(request, "sku")
@@ -126,39 +142,43 @@ class Site:
         session.flash(f"{cart.SHELF[sku].name}: one more in your cart.", "success")
         # Of two requests that write the same key at the same time, the later wins; with ``atomic``, both count.
         session.atomic(lambda data: cart.add(data, sku))
-        return see_other("/cart")
+        return see_other(f"/cart?at={'more' if text(request, 'where') == 'cart' else 'add'}-{sku}")
 
     def cart_take(self, request: Request) -> WSGIApplication:
         sku = text(request, "sku")
-        get_session(request).atomic(lambda data: cart.take(data, sku))
-        return see_other("/cart")
+        left = get_session(request).atomic(lambda data: cart.take(data, sku))
+        return see_other(f"/cart?at=less-{sku}" if left else "/cart?at=yours")
 
     def cart_empty(self, request: Request) -> WSGIApplication:
         session = get_session(request)
         session.pop("cart", None)
         session.flash("Your cart is empty.")
-        return see_other("/cart")
+        return see_other("/cart?at=yours")
 
     # Logging in and out
 
     def login_form(self, request: Request) -> WSGIApplication:
         if user_or_none(request):
             return see_other(next_url(request))
-        return page(request, "login.html", next=next_url(request), email=request.GET.get("as", ""), wrong=False)
+        # "as" picks one of the three who are listed, with the password; "email" is what somebody typed.
+        picked = request.GET.get("as", "")
+        email = picked or request.GET.get("email", "")
+        return login_page(request, email=email, picked=picked, remember="remember" in request.GET)
 
     def login(self, request: Request) -> WSGIApplication:
-        email = text(request, "email")
+        email, remember = text(request, "email"), "remember" in request.POST
         user = users.check(email, text(request, "password"))
         if user is None:
-            return page(request, "login.html", status=422, next=next_url(request), email=email, wrong=True)
+            return login_page(request, email=email, remember=remember, wrong=True)
 
         # A new token, always; the cart stays. Without "remember me" the cookie ends with the browser.
-        login(request, user, remember="remember" in request.POST)
+        login(request, user, remember=remember)
         session = get_session(request)
+        session["remember"] = remember
         session["browser"] = browsers.short_name(request.user_agent or "")
         session["mobile"] = browsers.is_mobile(request.user_agent or "")
         session["address"] = request.remote_addr
-        session.flash(f"Hello {user['name']}, you are logged in.", "success")
+        session.flash(user["name"], "hello")  # The template makes a sentence of it, in which no name reorders the rest.
         return see_other(next_url(request))
 
     def logout(self, request: Request) -> WSGIApplication:
@@ -174,7 +194,7 @@ class Site:
     def profile(self, request: Request) -> WSGIApplication:
         if response := redirect_if_anonymous(request):
             return response
-        return page(request, "profile.html", email=user_email_or_none(request))
+        return page(request, "profile.html", email=user_email_or_none(request), longest=LONGEST)
 
     def devices(self, request: Request) -> WSGIApplication:
         if response := redirect_if_anonymous(request):
@@ -201,6 +221,47 @@ class Site:
         gone = self.sessions.revoke_all(session["user"], keep=session)
         session.flash(f"Signed out everywhere else ({gone} device{'' if gone == 1 else 's'}).", "success")
         return see_other("/devices")
+
+
+def login_page(
+    request: Request, *, email: str, remember: bool, picked: str = "", wrong: bool = False
+) -> Response:
+    wanted = next_url(request)
+    return page(
+        request,
+        "login.html",
+        status=422 if wrong else 200,
+        email=email,
+        picked=picked,
+        remember=remember,
+        wrong=wrong,
+        next=wanted,
+        must=urlsplit(wanted).path in BEHIND_LOGIN,
+    )
+
+
+def stale(request: Request) -> WSGIApplication:
+    """Refuse a form whose token is no good any more, and lead back to its page.
+
+    The way back to the login has what was typed there, but for the password. It is a link and not the form itself: a
+    form needs a session, and a POST that another site made comes without the cookie, so that a new session would take
+    the place of the one that the visitor has.
+    """
+    path = request.environ["PATH_INFO"]
+    if path == "/logout" and user_or_none(request) is None:
+        return see_other("/")  # Signed out from another device: what was wanted is so.
+    if path == "/login":
+        typed = {"email": text(request, "email"), "next": next_url(request)}
+        if "remember" in request.POST:
+            typed["remember"] = "on"
+        back = (f"/login?{urlencode(typed)}", "Back to the login")
+    elif path.startswith("/devices/"):
+        back = ("/devices", "Back to your devices")
+    elif path.startswith("/cart/"):
+        back = ("/cart", "Back to the cart")
+    else:
+        back = ("/", "Home")
+    return page(request, "error.html", status=403, back=back)
 
 
 def has_readable_form(request: Request) -> bool:

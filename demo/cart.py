@@ -42,13 +42,14 @@ def add(session: MutableMapping[str, Any], sku: str) -> None:
     cart.append({"sku": sku, "name": cookie.name, "price": cookie.price, "quantity": 1})
 
 
-def take(session: MutableMapping[str, Any], sku: str) -> None:
-    """Take one of ``sku`` out of the cart; the last one takes its line with it."""
+def take(session: MutableMapping[str, Any], sku: str) -> bool:
+    """Take one of ``sku`` out of the cart; the last one takes its line with it. Return whether any is left."""
     cart = session.get("cart", [])
     for item in cart:
         if item["sku"] == sku:
             item["quantity"] -= 1
     cart[:] = [item for item in cart if item["quantity"] > 0]
+    return any(item["sku"] == sku for item in cart)
 
 
 def count(session: Mapping[str, Any]) -> int:

@@ -23,7 +23,7 @@ of this file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextvars import ContextVar
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -91,8 +91,11 @@ class TimedStore(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return _timed(self.store.touch)(key, touched, expires, now)
 
-    def delete(self, key: bytes) -> bool:
-        return _timed(self.store.delete)(key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return _timed(self.store.delete)(key, version)
+
+    def delete_many(self, keys: Sequence[bytes]) -> int:
+        return _timed(self.store.delete_many)(keys)
 
     def ping(self) -> None:
         _timed(self.store.ping)()

@@ -1,5 +1,6 @@
 # A small shop in Bottle: a cart for everybody, a profile behind a login. Run it: python examples/bottle_app.py
 import os
+from collections import Counter
 from html import escape
 
 from bottle import HTTPResponse, abort, default_app, get, hook, post, request, route, run
@@ -10,19 +11,16 @@ from wsgi_session import (
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
 
-
 @hook("before_request")
 def protect():
     if not check_csrf(request):
         abort(403, "This form is too old: go back, and try again.")
 
-
 @get("/")
 def home():
     user = user_or_none(request) or {"name": "stranger"}
-    cart = ", ".join(f"{item} x {count}" for item, count in request.environ["session"].get("cart", {}).items())
+    cart = ", ".join(f"{item} x {count}" for item, count in Counter(request.environ["session"].get("cart", [])).items())
     return f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>"
-
 
 @route("/login", ["GET", "POST"])
 def log_in():
@@ -31,29 +29,27 @@ def log_in():
     login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
     return HTTPResponse(status=303, location=next_url(request))  # redirect() completes it from the Host header
 
-
 @get("/profile")
 def profile():
     if response := redirect_if_anonymous(request):
         return HTTPResponse(response.body, response.status_int, response.headerlist)
     return f"<p>Your email is {escape(user_email_or_none(request))}</p>"
 
-
 @post("/cart")
 def add_to_cart():
-    cart, item = request.environ["session"].setdefault("cart", {}), request.forms.item
-    cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
+    # With atomic, no click is lost.
+    request.environ["session"].atomic(lambda data: data.setdefault("cart", []).append(request.forms.item))
     return HTTPResponse(status=303, location="/")
-
 
 @post("/logout")
 def log_out():
     logout(request)
     return HTTPResponse(status=303, location="/")
 
-
-SECRET = os.environ.get("SECRET") or os.urandom(32)
-application = SessionMiddleware(default_app(), secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
+application = SessionMiddleware(default_app(), secret=SECRET, store=STORE, cookie_name="bottle_shop")
 
 if __name__ == "__main__":
-    run(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")), server="waitress")
+    port = int(os.environ.get("PORT", "8000"))
+    print(f"Serving on http://127.0.0.1:{port}/profile")
+    run(application, host="127.0.0.1", port=port, server="waitress", quiet=True)

@@ -1,5 +1,6 @@
 # A small shop in CherryPy: a cart for everybody, a profile behind a login. Run it: python examples/cherrypy_app.py
 import os
+from collections import Counter
 from html import escape
 
 from cheroot.wsgi import Server
@@ -8,18 +9,17 @@ from wsgi_session import (
     SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
-
 @tools.register("before_handler")
 def csrf():
     if not check_csrf(request):
         raise HTTPError(403, "This form is too old: go back, and try again.")
 
-
 class Shop:
     @expose
     def index(self):
         user = user_or_none(request) or {"name": "stranger"}
-        cart = ", ".join(f"{item} x {count}" for item, count in request.wsgi_environ["session"].get("cart", {}).items())
+        items = Counter(request.wsgi_environ["session"].get("cart", []))
+        cart = ", ".join(f"{item} x {count}" for item, count in items.items())
         return f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>"
 
     @expose
@@ -39,8 +39,7 @@ class Shop:
     @expose
     @tools.allow(methods=["POST"])
     def cart(self, item, csrf_token=""):
-        cart = request.wsgi_environ["session"].setdefault("cart", {})
-        cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
+        request.wsgi_environ["session"].atomic(lambda data: data.setdefault("cart", []).append(item))  # none is lost
         raise HTTPRedirect("/", 303)
 
     @expose
@@ -49,11 +48,12 @@ class Shop:
         logout(request)
         raise HTTPRedirect("/", 303)
 
-
 app = tree.mount(Shop(), config={"/": {"tools.csrf.on": True}})
 app.relative_urls = "server"  # else HTTPRedirect completes a path from the client's Host header
-SECRET = os.environ.get("SECRET") or os.urandom(32)
-application = SessionMiddleware(app, secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
+application = SessionMiddleware(app, secret=SECRET, store=STORE, cookie_name="cherrypy_shop")
 
 if __name__ == "__main__":
-    Server(("127.0.0.1", int(os.environ.get("PORT", "8000"))), application).safe_start()
+    port = int(os.environ.get("PORT", "8000"))
+    print(f"Serving on http://127.0.0.1:{port}/profile")
+    Server(("127.0.0.1", port), application).safe_start()

@@ -5,9 +5,8 @@ from django.conf import settings
 from django.contrib.auth import authenticate, get_user_model, login, logout
 from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import get_token
-from django.shortcuts import redirect
 from django.urls import path
 from django.utils.html import format_html
 from django.views.decorators.http import require_POST
@@ -17,7 +16,8 @@ from wsgi_session import next_url, redirect_if_anonymous, user_email_or_none, us
 settings.configure(
     SECRET_KEY=os.environ.get("SECRET") or os.urandom(32).hex(), ROOT_URLCONF=__name__, ALLOWED_HOSTS=["127.0.0.1"],
     SESSION_ENGINE="wsgi_session.integrations.django", WSGI_SESSION_STORE=os.environ.get("STORE", "sqlite:///sessions.db"),
-    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "users.db"}}, CSRF_USE_SESSIONS=True,
+    SESSION_COOKIE_NAME="django_shop", CSRF_USE_SESSIONS=True,
+    DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "users.db"}},
     INSTALLED_APPS=["django.contrib.auth", "django.contrib.contenttypes", "django.contrib.sessions"], MIDDLEWARE=[
     "django.contrib.sessions.middleware.SessionMiddleware", "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware", "wsgi_session.integrations.django.HelpersMiddleware"])
@@ -28,13 +28,14 @@ if not get_user_model().objects.exists():
 
 def home(request):
     user = user_or_none(request) or {"name": "stranger"}
-    cart = ", ".join(f"{item} x {count}" for item, count in request.session.get("cart", {}).items())
+    items = [value for key, value in request.session.items() if key.startswith("cart:")]
+    cart = ", ".join(f"{item} x {items.count(item)}" for item in dict.fromkeys(items))
     return HttpResponse(format_html("<p>Hello, {}</p><p>Cart: {}</p>", user["name"], cart or "empty"))
 
 def log_in(request):
     if user := authenticate(request, username=request.POST.get("name"), password=request.POST.get("password")):
         login(request, user)
-        return redirect(next_url(request))
+        return HttpResponseRedirect(next_url(request))
     return HttpResponse(format_html("""<form method=post><input type=hidden name=csrfmiddlewaretoken value={}>
     <input name=name><input name=password><button>Log in</button></form>""", get_token(request)))
 
@@ -44,16 +45,15 @@ def profile(request):
     return HttpResponse(format_html("<p>Your email is {}</p>", user_email_or_none(request)))
 
 def add_to_cart(request):
-    cart, item = request.session.setdefault("cart", {}), request.POST["item"]
-    cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
-    return redirect("/")
+    request.session[f"cart:{os.urandom(8).hex()}"] = request.POST["item"]  # a key for each click: none is lost
+    return HttpResponseRedirect("/")
 
 def log_out(request):
     logout(request)
-    return redirect("/")
+    return HttpResponseRedirect("/")
 
 urlpatterns = [path("", home), path("login", log_in), path("profile", profile),
     path("cart", require_POST(add_to_cart)), path("logout", require_POST(log_out))]
-
 if __name__ == "__main__":
+    print("Serving on http://127.0.0.1:" + os.environ.get("PORT", "8000") + "/profile")
     serve(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))

@@ -1,5 +1,6 @@
 # A small shop in Falcon: a cart for everybody, a profile behind a login. Run it: python examples/falcon_app.py
 import os
+from collections import Counter
 from html import escape
 
 import falcon
@@ -11,17 +12,15 @@ from wsgi_session import (
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
 
-
 class CSRF:
     def process_request(self, req, resp):
         if not check_csrf(req):
             raise falcon.HTTPForbidden(description="This form is too old: go back, and try again.")
 
-
 class Shop:
     def on_get(self, req, resp):
         user = user_or_none(req) or {"name": "stranger"}
-        cart = ", ".join(f"{item} x {count}" for item, count in req.env["session"].get("cart", {}).items())
+        cart = ", ".join(f"{item} x {count}" for item, count in Counter(req.env["session"].get("cart", [])).items())
         resp.text = f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>"
 
     def on_get_login(self, req, resp):
@@ -39,21 +38,22 @@ class Shop:
         resp.text = f"<p>Your email is {escape(user_email_or_none(req))}</p>"
 
     def on_post_cart(self, req, resp):
-        cart, item = req.env["session"].setdefault("cart", {}), req.media["item"]
-        cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
+        # no click is lost
+        req.env["session"].atomic(lambda data: data.setdefault("cart", []).append(req.media["item"]))
         raise falcon.HTTPSeeOther("/")
 
     def on_post_logout(self, req, resp):
         logout(req)
         raise falcon.HTTPSeeOther("/")
 
-
 app = falcon.App(media_type=falcon.MEDIA_HTML, middleware=[CSRF()])
 for page in ("", "login", "profile", "cart", "logout"):
     app.add_route(f"/{page}", Shop(), suffix=page)
 
-SECRET = os.environ.get("SECRET") or os.urandom(32)
-application = SessionMiddleware(app, secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
+application = SessionMiddleware(app, secret=SECRET, store=STORE, cookie_name="falcon_shop")
 
 if __name__ == "__main__":
-    serve(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))
+    port = int(os.environ.get("PORT", "8000"))
+    print(f"Serving on http://127.0.0.1:{port}/profile")
+    serve(application, host="127.0.0.1", port=port)

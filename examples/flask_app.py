@@ -1,6 +1,7 @@
 # A small shop in Flask: a cart for everybody, a profile behind a login. Run it: python examples/flask_app.py
 import os
 import secrets
+from collections import Counter
 
 from flask import Flask, abort, redirect, render_template_string, request, session
 from waitress import serve
@@ -14,20 +15,17 @@ PROFILE = "<p>Your email is {{ email }}</p>"
 
 app = application = Flask(__name__)
 app.config["SECRET_KEY"] = os.environ.get("SECRET") or secrets.token_urlsafe(32)
-FlaskSessions(app, store=os.environ.get("STORE", "sqlite:///sessions.db"))
-
+FlaskSessions(app, store=os.environ.get("STORE", "sqlite:///sessions.db"), cookie_name="flask_shop")
 
 @app.before_request
 def protect():
     if not check_csrf(request):
         abort(403, "This form is too old: go back, and try again.")
 
-
 @app.get("/")
 def home():
-    cart = ", ".join(f"{item} x {count}" for item, count in session.get("cart", {}).items())
+    cart = ", ".join(f"{item} x {count}" for item, count in Counter(session.get("cart", [])).items())
     return render_template_string(HOME, user=user_or_none(request) or {}, cart=cart)
-
 
 @app.route("/login", methods=["GET", "POST"])
 def log_in():
@@ -36,24 +34,21 @@ def log_in():
     login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
     return redirect(next_url(request), 303)
 
-
 @app.get("/profile")
 def profile():
     return redirect_if_anonymous(request) or render_template_string(PROFILE, email=user_email_or_none(request))
 
-
 @app.post("/cart")
 def add_to_cart():
-    cart, item = session.setdefault("cart", {}), request.form["item"]
-    cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
+    session.atomic(lambda data: data.setdefault("cart", []).append(request.form["item"]))  # no click is lost
     return redirect("/", 303)
-
 
 @app.post("/logout")
 def log_out():
     logout(request)
     return redirect("/", 303)
 
-
 if __name__ == "__main__":
-    serve(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))
+    port = int(os.environ.get("PORT", "8000"))
+    print(f"Serving on http://127.0.0.1:{port}/profile")
+    serve(application, host="127.0.0.1", port=port)

@@ -1,5 +1,6 @@
 # A small shop in plain WSGI: a cart for everybody, a profile behind a login. Run it: python examples/plain_app.py
 import os
+from collections import Counter
 from html import escape
 from urllib.parse import parse_qs
 
@@ -10,7 +11,6 @@ from wsgi_session import (
 
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
-
 
 def shop(environ, start_response):
     def answer(html, status="200 OK", *headers):
@@ -25,7 +25,7 @@ def shop(environ, start_response):
     match environ["REQUEST_METHOD"], environ["PATH_INFO"]:
         case "GET", "/":
             user = user_or_none(environ) or {"name": "stranger"}
-            cart = ", ".join(f"{item} x {count}" for item, count in session.get("cart", {}).items())
+            cart = ", ".join(f"{item} x {count}" for item, count in Counter(session.get("cart", [])).items())
             return answer(f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>")
         case "GET", "/login":
             return answer(FORM.format(session.csrf_token))
@@ -39,17 +39,17 @@ def shop(environ, start_response):
                 return response(environ, start_response)
             return answer(f"<p>Your email is {escape(user_email_or_none(environ))}</p>")
         case "POST", "/cart":
-            cart = session.setdefault("cart", {})
-            cart[form["item"]] = cart.get(form["item"], 0) + 1  # inside a value of the session: seen, and saved
+            session.atomic(lambda data: data.setdefault("cart", []).append(form["item"]))  # no click is lost
             return answer("", "303 See Other", ("Location", "/"))
         case "POST", "/logout":
             logout(environ)
             return answer("", "303 See Other", ("Location", "/"))
     return answer("Not found", "404 Not Found")
 
-
-SECRET = os.environ.get("SECRET") or os.urandom(32)
-application = SessionMiddleware(shop, secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
+application = SessionMiddleware(shop, secret=SECRET, store=STORE, cookie_name="plain_shop")
 
 if __name__ == "__main__":
-    serve(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))
+    port = int(os.environ.get("PORT", "8000"))
+    print(f"Serving on http://127.0.0.1:{port}/profile")
+    serve(application, host="127.0.0.1", port=port)

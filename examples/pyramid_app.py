@@ -1,5 +1,6 @@
 # A small shop in Pyramid: a cart for everybody, a profile behind a login. Run it: python examples/pyramid_app.py
 import os
+from collections import Counter
 from html import escape
 
 from pyramid.config import Configurator
@@ -12,12 +13,10 @@ from wsgi_session import login, logout, next_url, redirect_if_anonymous, user_em
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
 
-
 def home(request):
     user = user_or_none(request) or {"name": "stranger"}
-    cart = ", ".join(f"{item} x {count}" for item, count in request.session.get("cart", {}).items())
+    cart = ", ".join(f"{item} x {count}" for item, count in Counter(request.session.get("cart", [])).items())
     return Response(f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>")
-
 
 def log_in(request):
     if (request.POST.get("name"), request.POST.get("password")) != ("ann", "ann"):  # yours: look up, compare a hash
@@ -25,25 +24,20 @@ def log_in(request):
     login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
     return HTTPSeeOther(next_url(request))
 
-
 def profile(request):
     return redirect_if_anonymous(request) or Response(f"<p>Your email is {escape(user_email_or_none(request))}</p>")
 
-
 def add_to_cart(request):
-    cart, item = request.session.setdefault("cart", {}), request.POST["item"]
-    cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
+    request.session.atomic(lambda data: data.setdefault("cart", []).append(request.POST["item"]))  # no click is lost
     return HTTPSeeOther("/")
-
 
 def log_out(request):
     logout(request)
     return HTTPSeeOther("/")
 
-
-SECRET = os.environ.get("SECRET") or os.urandom(32)
-STORE = os.environ.get("STORE", "sqlite:///sessions.db")
-with Configurator(settings={"wsgi_session.secret": SECRET, "wsgi_session.store": STORE}) as config:
+SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
+SETTINGS = {"wsgi_session.secret": SECRET, "wsgi_session.store": STORE, "wsgi_session.cookie_name": "pyramid_shop"}
+with Configurator(settings=SETTINGS) as config:
     config.include("wsgi_session.integrations.pyramid")
     config.set_default_csrf_options(require_csrf=True)
     config.add_exception_view(lambda error, request: HTTPForbidden(), context=BadCSRFToken)
@@ -54,4 +48,6 @@ with Configurator(settings={"wsgi_session.secret": SECRET, "wsgi_session.store":
 application = config.make_wsgi_app()
 
 if __name__ == "__main__":
-    serve(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))
+    port = int(os.environ.get("PORT", "8000"))
+    print(f"Serving on http://127.0.0.1:{port}/profile")
+    serve(application, host="127.0.0.1", port=port)

@@ -1,5 +1,6 @@
 # A small shop in WebOb: a cart for everybody, a profile behind a login. Run it: python examples/webob_app.py
 import os
+from collections import Counter
 from html import escape
 
 from waitress import serve
@@ -13,13 +14,11 @@ from wsgi_session import (
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
 
-
 def see_other(path):
     def answer(environ, start_response):  # not HTTPSeeOther: it completes the path from the client's Host header
         start_response("303 See Other", [("Location", path), ("Content-Type", "text/plain")])
         return [b""]
     return answer
-
 
 @wsgify
 def shop(request):
@@ -29,7 +28,7 @@ def shop(request):
     match request.method, request.path_info:
         case "GET", "/":
             user = user_or_none(request) or {"name": "stranger"}
-            cart = ", ".join(f"{item} x {count}" for item, count in session.get("cart", {}).items())
+            cart = ", ".join(f"{item} x {count}" for item, count in Counter(session.get("cart", [])).items())
             return Response(f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>")
         case "GET", "/login":
             return Response(FORM.format(session.csrf_token))
@@ -43,17 +42,17 @@ def shop(request):
                 return response
             return Response(f"<p>Your email is {escape(user_email_or_none(request))}</p>")
         case "POST", "/cart":
-            cart = session.setdefault("cart", {})
-            cart[form["item"]] = cart.get(form["item"], 0) + 1  # inside a value of the session: seen, and saved
+            session.atomic(lambda data: data.setdefault("cart", []).append(form["item"]))  # no click is lost
             return see_other("/")
         case "POST", "/logout":
             logout(request)
             return see_other("/")
     return HTTPNotFound()
 
-
-SECRET = os.environ.get("SECRET") or os.urandom(32)
-application = SessionMiddleware(shop, secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
+application = SessionMiddleware(shop, secret=SECRET, store=STORE, cookie_name="webob_shop")
 
 if __name__ == "__main__":
-    serve(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))
+    port = int(os.environ.get("PORT", "8000"))
+    print(f"Serving on http://127.0.0.1:{port}/profile")
+    serve(application, host="127.0.0.1", port=port)

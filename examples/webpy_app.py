@@ -1,23 +1,22 @@
 # A small shop in web.py: a cart for everybody, a profile behind a login. Run it: python examples/webpy_app.py
 import os
+from collections import Counter
 
 import web
 from wsgi_session import (
     SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
-
 class Home:
     def GET(self):
         user = user_or_none(web.ctx) or {"name": "stranger"}
-        cart = ", ".join(f"{item} x {count}" for item, count in web.ctx.env["session"].get("cart", {}).items())
+        cart = ", ".join(f"{item} x {count}" for item, count in Counter(web.ctx.env["session"].get("cart", [])).items())
         return f"<p>Hello, {web.websafe(user['name'])}</p><p>Cart: {web.websafe(cart or 'empty')}</p>"
 
     def POST(self):
-        cart, item = web.ctx.env["session"].setdefault("cart", {}), web.input().item
-        cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
+        # With atomic, no click is lost.
+        web.ctx.env["session"].atomic(lambda data: data.setdefault("cart", []).append(web.input().item))
         raise web.HTTPError("303 See Other", {"Location": "/"})
-
 
 class Login:
     def GET(self):
@@ -32,7 +31,6 @@ class Login:
         # Not web.seeother: it completes the path from the client's Host header.
         raise web.HTTPError("303 See Other", {"Location": next_url(web.ctx)})
 
-
 class Account:
     def GET(self):
         if response := redirect_if_anonymous(web.ctx):
@@ -43,17 +41,15 @@ class Account:
         logout(web.ctx)
         raise web.HTTPError("303 See Other", {"Location": "/"})
 
-
 def begin():
     web.header("Content-Type", "text/html; charset=utf-8")
     if not check_csrf(web.ctx):
         raise web.forbidden("This form is too old: go back, and try again.")
 
-
 app = web.application(("/", Home, "/cart", Home, "/login", Login, "/profile", Account, "/logout", Account))
 app.add_processor(web.loadhook(begin))
-SECRET = os.environ.get("SECRET") or os.urandom(32)
-application = SessionMiddleware(app.wsgifunc(), secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
+application = SessionMiddleware(app.wsgifunc(), secret=SECRET, store=STORE, cookie_name="webpy_shop")
 
 if __name__ == "__main__":
     web.httpserver.runsimple(application, ("127.0.0.1", int(os.environ.get("PORT", "8000"))))

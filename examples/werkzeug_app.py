@@ -1,5 +1,6 @@
 # A small shop in Werkzeug: a cart for everybody, a profile behind a login. Run it: python examples/werkzeug_app.py
 import os
+from collections import Counter
 from html import escape
 
 from waitress import serve
@@ -18,7 +19,6 @@ URLS = Map([
     Rule("/cart", endpoint="cart", methods=["POST"]), Rule("/logout", endpoint="logout", methods=["POST"]),
 ])  # fmt: skip
 
-
 class Shop:
     @Request.application
     def __call__(self, request):
@@ -29,7 +29,7 @@ class Shop:
 
     def on_home(self, request, session):
         user = user_or_none(request) or {"name": "stranger"}
-        cart = ", ".join(f"{item} x {count}" for item, count in session.get("cart", {}).items())
+        cart = ", ".join(f"{item} x {count}" for item, count in Counter(session.get("cart", [])).items())
         text = f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>"
         return Response(text, mimetype="text/html")
 
@@ -43,17 +43,17 @@ class Shop:
         return redirect_if_anonymous(request) or Response(f"Your email is {user_email_or_none(request)}")
 
     def on_cart(self, request, session):
-        cart, item = session.setdefault("cart", {}), request.form["item"]
-        cart[item] = cart.get(item, 0) + 1  # inside a value of the session: seen, and saved
+        session.atomic(lambda data: data.setdefault("cart", []).append(request.form["item"]))  # no click is lost
         return redirect("/", 303)
 
     def on_logout(self, request, session):
         logout(request)
         return redirect("/", 303)
 
-
-SECRET = os.environ.get("SECRET") or os.urandom(32)
-application = SessionMiddleware(Shop(), secret=SECRET, store=os.environ.get("STORE", "sqlite:///sessions.db"))
+SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
+application = SessionMiddleware(Shop(), secret=SECRET, store=STORE, cookie_name="werkzeug_shop")
 
 if __name__ == "__main__":
-    serve(application, host="127.0.0.1", port=int(os.environ.get("PORT", "8000")))
+    port = int(os.environ.get("PORT", "8000"))
+    print(f"Serving on http://127.0.0.1:{port}/profile")
+    serve(application, host="127.0.0.1", port=port)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +16,7 @@ from tests.helpers.requests import ANN, BOB, SECRET, Site, session_in
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable, Unsupported, login, user_or_none
 from wsgi_session.revocation import MAX_LOOKS
 from wsgi_session.stores import MemoryStore, Outcome, Record, Store
+from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing import FakeClock, plant, read
 
 EVE = {"email": "eve@example.com"}
@@ -174,7 +177,9 @@ def test_a_corrupt_session_is_listed_empty_told_and_can_be_revoked(
 def owned(middleware: SessionMiddleware) -> Sequence[tuple[bytes, Record]]:
     store = middleware.store
     assert isinstance(store, MemoryStore)
-    return store.of_owner(middleware.sessions._key(ANN), middleware._settings.clock())
+    now = middleware._settings.clock()
+    found = store.of_owner(middleware.sessions._key(ANN), now)
+    return [(session.key, record) for session in found if (record := store.load(session.key, now))]
 
 
 # Ending.
@@ -255,7 +260,7 @@ class Racing(MemoryStore):
         found = list(super().of_owner(owner, now))
         if self.meanwhile:
             self.meanwhile.pop(0)()
-        return found
+        return iter(found)
 
 
 def test_a_session_that_is_being_rotated_ends_and_a_later_login_lives(clock: FakeClock) -> None:
@@ -280,7 +285,7 @@ def test_a_session_that_is_being_rotated_ends_and_a_later_login_lives(clock: Fak
 class Stubborn(MemoryStore):
     """A store that says it deletes, and does not."""
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         return True
 
 
@@ -335,8 +340,8 @@ class Plain(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return self._store.touch(key, touched, expires, now)
 
-    def delete(self, key: bytes) -> bool:
-        return self._store.delete(key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return self._store.delete(key, version)
 
     def ping(self) -> None:
         self._store.ping()
@@ -358,11 +363,60 @@ class Plain(Store):
 def test_what_a_store_does_not_offer_is_said_and_never_silence(operation: str, call: Callable[[Any], Any]) -> None:
     middleware = wrap(FakeClock(), store=Plain())
     cookie = plant(middleware, {"user": ANN})
-    with pytest.raises(Unsupported, match=rf"Plain does not offer {operation}\(\)") as caught:
+    with pytest.raises(Unsupported, match=rf"Plain (does not offer {operation}\(\)|has nothing to sweep)") as caught:
         call(middleware.sessions)
     assert caught.value.operation == operation
     assert read(middleware, cookie) == {"user": ANN}
 
 
+class Scanned(Plain):
+    def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        return iter(())
+
+
+def test_what_a_store_does_not_offer_is_said_with_what_to_do_instead() -> None:
+    with pytest.raises(Unsupported, match="run python -m wsgi_session stats URL, which does that"):
+        wrap(FakeClock(), store=Scanned()).sessions.count()
+    pytest.importorskip("cryptography", reason="pip install cryptography")
+    sessions = wrap(FakeClock(), store="cookie://").sessions
+    for call in (sessions.count, lambda: sessions.of(ANN), lambda: sessions.revoke_all(ANN), lambda: sessions.sweep(1)):
+        with pytest.raises(Unsupported, match=r"sqlite:///sessions\.db; or end sessions as they come, with validate"):
+            call()
+
+
 def test_an_owner_that_is_no_text_has_no_sessions() -> None:
     assert Site().middleware.sessions.of("id:\ud800") == []
+
+
+@pytest.mark.parametrize(
+    "damage", ["handle = ''", "key = 'text'", "key = cast(x'ff41' AS text)", "key = 9223372036854775807", "key = 0.5"]
+)
+def test_a_row_that_somebody_meddled_with_keeps_nobody_from_listing_and_revoking(
+    clock: FakeClock, tmp_path: Path, damage: str
+) -> None:
+    path = tmp_path / "sessions.db"
+    with wrap(clock, store=f"sqlite:///{path}") as site:
+        cookies = [plant(site, {"user": ANN}) for _ in range(3)]
+        with sqlite3.connect(path) as meddling:
+            meddling.execute(f"UPDATE sessions SET {damage} WHERE rowid = 1")
+        meddling.close()
+        assert [info.data for info in site.sessions.of(ANN) if info.handle] == [{"user": ANN}] * 2
+        assert [record.handle != "" for _, record in site.store.scan(clock())] == [True] * 2
+        assert site.sessions.revoke_all(ANN) == 2
+        assert live(site, *cookies) == [False] * 3
+
+
+def test_a_handle_that_is_no_text_keeps_nobody_from_listing_and_revoking_on_sql(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    path = tmp_path / "sessions.db"
+    with wrap(clock, store=SQLStore(f"sqlite+pysqlite:///{path}")) as site:
+        cookies = [plant(site, {"user": ANN}) for _ in range(2)]
+        with sqlite3.connect(path) as meddling:
+            # As MySQL has it, which keeps texts as bytes.
+            meddling.execute("UPDATE wsgi_sessions SET handle = x'ff41', namespace = x'ff' WHERE rowid = 1")
+        meddling.close()
+        assert len(site.sessions.of(ANN)) == 2
+        assert len(list(site.store.scan(clock()))) == 2
+        assert site.sessions.revoke_all(ANN) == 2
+        assert live(site, *cookies) == [False] * 2

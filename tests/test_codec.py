@@ -493,7 +493,7 @@ def test_splitting_decodes_no_value() -> None:
 
 
 def test_threads_pack_at_once_without_mixing_their_bytes() -> None:
-    barrier = threading.Barrier(4)
+    barrier = threading.Barrier(4, timeout=60)
     wrong: list[Any] = []
 
     def work(number: int) -> None:

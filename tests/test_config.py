@@ -134,7 +134,8 @@ def test_a_duration_that_no_clock_could_count_is_refused(value: Any) -> None:
 
 def settings(**changes: Any) -> Settings:
     base: dict[str, Any] = {
-        "environ_key": "session", "namespace": "sid", "persistent": True, "idle": HOUR, "absolute": 10 * HOUR,
+        "environ_key": "session", "namespace": "sid", "cookie_path": "/", "outage_page": None, "persistent": True,
+        "idle": HOUR, "absolute": 10 * HOUR,
         "touch_interval": HOUR / 30, "max_size": 100, "anonymous_in_outage": False, "validate": None,
         "events": Events(None), "clock": lambda: 0.0,
     }  # fmt: skip
@@ -266,16 +267,16 @@ def test_entries_of_others_are_left_alone_and_unknown_ones_of_ours_are_refused()
         "secret": [GOOD],
         "store": "memory://",
     }
-    with pytest.raises(
-        ConfigError, match=re.escape("session.idle_timeuot: no such option. There are: session.secret, ")
-    ):
+    with pytest.raises(ConfigError, match=re.escape("session.zzz: no such option. There are: session.secret, ")):
+        parsed(zzz="15m")
+    with pytest.raises(ConfigError, match=r"^session\.idle_timeuot: did you mean session\.idle_timeout\?$"):
         parsed(idle_timeuot="15m")
 
 
 @pytest.mark.parametrize("missing", ["secret", "store"])
 def test_a_missing_secret_or_store_is_named(missing: str) -> None:
     rest = {name: value for name, value in REQUIRED.items() if name != f"session.{missing}"}
-    remedy = {"secret": "python -m wsgi_session keygen$", "store": "sqlite:///sessions.db$"}
+    remedy = {"secret": "python -m wsgi_session keygen\\.$", "store": "sqlite:///sessions.db\\.$"}
     with pytest.raises(ConfigError, match=rf"^session\.{missing} is missing\. .*{remedy[missing]}"):
         parse_options(rest, "session.")
 

@@ -73,4 +73,4 @@ def test_the_frames_of_an_error_are_those_of_its_causes_too() -> None:
             raise LookupError from error
     except LookupError as error:
         ours = [frame.f_code.co_name for frame in frames_of(error) if is_ours(frame)]
-    assert ours == ["__init__", "check_callable"]
+    assert ours == ["checked", "__init__", "check_app"]

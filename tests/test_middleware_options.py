@@ -65,6 +65,7 @@ WRONG: dict[str, list[Any]] = {
     "max_size": [0, -1, 1.5, "1MB", None, True],
     "on_store_error": ["", "ignore", None, True],
     "validate": ["mine:check", 5, False],
+    "outage_page": ["<h1>Later</h1>", 5, False],
     "on_event": ["mine:count", 5, False],
     "clock": [None, 5, "time.time"],
 }
@@ -96,7 +97,7 @@ def test_a_wrong_option_is_named_at_construction_with_what_was_given_and_what_to
 
 @pytest.mark.parametrize("app", [None, "app", b"", 5, [application]], ids=repr)
 def test_what_is_no_application_is_refused(app: Any) -> None:
-    with pytest.raises(ConfigError, match=r"app=.*: give a WSGI application"):
+    with pytest.raises(ConfigError, match=r"app is .*: give (a WSGI application|the application itself)"):
         SessionMiddleware(app, secret=SECRET, store=MemoryStore())
 
 
@@ -147,10 +148,11 @@ def test_environ_key_is_where_the_session_is() -> None:
 )
 def test_the_cookie_is_as_the_options_say(options: dict[str, Any], scheme: str, expected: str) -> None:
     site = Site(clock=FakeClock(), **options)
-    site.visit(write, make_environ(**{"wsgi.url_scheme": scheme}))
+    request = {"wsgi.url_scheme": scheme, "SCRIPT_NAME": "", "PATH_INFO": options.get("cookie_path", "/")}
+    site.visit(write, make_environ(**request))
     (cookie,) = set_cookies(site)
     assert re.fullmatch(expected, cookie), cookie
-    assert site.visit(lambda environ: session_in(environ)["a"], make_environ(**{"wsgi.url_scheme": scheme})) == 1
+    assert site.visit(lambda environ: session_in(environ)["a"], make_environ(**request)) == 1
 
 
 @pytest.mark.parametrize(("secure", "scheme"), [("auto", "https"), (True, "http")])
@@ -368,6 +370,16 @@ def test_two_middlewares_at_one_key_are_refused_by_both_names() -> None:
         outer(make_environ(), lambda *args: print)
 
 
+@pytest.mark.parametrize("environ_key", ["session", "other"])
+def test_two_middlewares_with_one_cookie_name_are_refused_whatever_their_keys(environ_key: str) -> None:
+    """They would overwrite each other's cookie for ever."""
+    inner = wrap(environ_key=environ_key)
+    outer = SessionMiddleware(inner, secret=SECRET, store=MemoryStore())
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"cookie_name='sid'.*another cookie_name"):
+            outer(make_environ(), lambda *args: print)
+
+
 def test_two_middlewares_at_two_keys_both_serve() -> None:
     both: list[Any] = []
 
@@ -454,7 +466,7 @@ def test_text_says_all_that_arguments_do(configured: SessionMiddleware) -> None:
 @pytest.mark.parametrize("prefix", ["session.", "", "x_"])
 def test_an_unknown_entry_with_the_prefix_is_an_error(prefix: str) -> None:
     mapping = {f"{prefix}secret": SECRET, f"{prefix}store": "memory://", f"{prefix}type": "file"}
-    with pytest.raises(ConfigError, match=rf"^{re.escape(prefix)}type: no such option\. There are: "):
+    with pytest.raises(ConfigError, match=rf"^{re.escape(prefix)}type is not an option here: write store with a URL"):
         SessionMiddleware.from_config(application, mapping, prefix=prefix)
 
 
@@ -465,7 +477,7 @@ def test_the_environments_names_are_upper_case_and_its_prefix_can_be_another(mon
     with SessionMiddleware.from_environ(application, prefix="SHOP_") as middleware:
         assert plant(middleware, {}).startswith("shop=")
     monkeypatch.setenv("SHOP_COOKIENAME", "shop")
-    with pytest.raises(ConfigError, match=r"SHOP_COOKIENAME: no such option.*SHOP_COOKIE_NAME"):
+    with pytest.raises(ConfigError, match=r"SHOP_COOKIENAME: did you mean SHOP_COOKIE_NAME\?"):
         SessionMiddleware.from_environ(application, prefix="SHOP_")
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import runpy
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
+from wsgiref import simple_server
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 from wsgiref.validate import validator
 
@@ -99,6 +102,71 @@ def test_the_complete_program_is_complete_and_short_and_counts(folder: Path) -> 
         for visit in (1, 2, 3):
             browser.request("GET", "/")
             assert browser.body == f"This is visit {visit}.\n"
+
+
+def test_the_complete_program_counts_its_page_and_nothing_else(folder: Path) -> None:
+    with serving(folder, "visits.py") as browser:
+        browser.request("GET", "/")
+        assert browser.request("GET", "/favicon.ico").status == 404
+        browser.request("GET", "/")
+        assert browser.body == "This is visit 2.\n"
+
+
+SERVE = """
+import runpy
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+WSGIRequestHandler.log_message = lambda *_: None
+server = make_server("127.0.0.1", 0, runpy.run_path("visits.py")["app"])
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def test_the_complete_program_counts_every_visit_under_four_workers(folder: Path) -> None:
+    (folder / "visits.py").write_text(program("visits.py"), "utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    workers = [
+        subprocess.Popen([sys.executable, "-c", SERVE], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    try:
+        browsers = [Browser(int(worker.stdout.readline())) for worker in workers if worker.stdout]
+        browsers[0].request("GET", "/")
+        for browser in browsers:
+            browser.cookie = browsers[0].cookie
+        together = threading.Barrier(4, timeout=60)
+
+        def visit(browser: Browser) -> None:
+            together.wait()
+            for _ in range(25):
+                assert browser.request("GET", "/").status == 200
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(visit, browsers))
+        browsers[0].request("GET", "/")
+        assert browsers[0].body == "This is visit 102.\n"
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+@pytest.mark.parametrize(("name", "path"), [("visits.py", "/"), ("welcome.py", "/profile")])
+def test_each_program_says_its_address_at_the_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, path: str
+) -> None:
+    class Server:
+        def __init__(self, host: str, port: int, app: object) -> None:
+            self.address = f"{host}:{port}"
+
+        def serve_forever(self) -> None:
+            print(self.address)
+
+    monkeypatch.setattr(simple_server, "make_server", Server)
+    (folder / name).write_text(program(name), "utf-8")
+    runpy.run_path(str(folder / name), run_name="__main__")["app"].close()
+    said, address = capsys.readouterr().out.splitlines()
+    assert said == f"Serving on http://{address}{path}"
 
 
 def test_the_headers_shown_are_the_real_ones(folder: Path) -> None:

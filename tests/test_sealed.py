@@ -44,14 +44,17 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "http": ({}, {}),
     "https": ({}, HTTPS),
     "domain": ({"cookie_domain": "shop.example.com"}, HTTPS),
-    "path": ({"cookie_path": "/a/rather/long/path/to/the/shop"}, HTTPS),
+    "path": (
+        {"cookie_path": "/a/rather/long/path/to/the/shop"},
+        {**HTTPS, "SCRIPT_NAME": "/a/rather/long/path/to/the/shop", "PATH_INFO": "/"},
+    ),
     "frames": ({"cookie_samesite": "None", "cookie_secure": True, "cookie_partitioned": True}, HTTPS),
     "all": (
         {
             "cookie_name": "a-session-with-a-name", "cookie_domain": "shop.example.com", "cookie_path": "/shop",
             "cookie_samesite": "None", "cookie_secure": True, "cookie_partitioned": True,
         },
-        HTTPS,
+        {**HTTPS, "SCRIPT_NAME": "/shop", "PATH_INFO": "/"},
     ),
 }  # fmt: skip
 

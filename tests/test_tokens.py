@@ -192,8 +192,23 @@ def test_any_other_text_is_no_csrf_token_and_raises_nothing(text: str) -> None:
 
 
 def test_a_csrf_token_with_foreign_characters_in_it_is_refused() -> None:
-    """base64 skips what is not of its alphabet: what had any is too short then."""
+    """Decoders skip what is not of their alphabet, or take it: this one is never given it."""
     text = tokens.csrf_token(TOKEN)
     assert not tokens.csrf_matches(TOKEN, "!!" + text[:84])
     assert not tokens.csrf_matches(TOKEN, "!!!!" + text[:82])
     assert not tokens.csrf_matches(TOKEN, "A" * 86)
+    assert not tokens.csrf_matches(TOKEN, text + "\n")
+
+
+def test_a_token_in_the_standard_base64_alphabet_is_refused_before_it_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python 3.15 warns of a "+" or "/" given to the url-safe decoder: an error where warnings are errors."""
+    monkeypatch.setattr(tokens, "a2b_base64", lambda text: pytest.fail("decoded"))
+    for text in ("+" * 86, "/" * 86, tokens.csrf_token(TOKEN)[:85] + "+"):
+        assert not tokens.csrf_matches(TOKEN, text)
+
+
+@pytest.mark.parametrize("given", [None, b"A" * 86, 5, ["A"] * 86, object()], ids=lambda given: type(given).__name__)
+def test_what_is_not_text_is_a_wrong_token(given: object) -> None:
+    assert not tokens.csrf_matches(TOKEN, given)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cached_property, partial
 from typing import Any
 
 from wsgi_session import tokens
@@ -12,12 +13,13 @@ from wsgi_session.codec import CorruptData, split, unpack
 from wsgi_session.config import Settings
 from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.owner import owner_of
-from wsgi_session.revocation import end_sessions
+from wsgi_session.revocation import end_sessions, follow, owned_sessions
 from wsgi_session.session import Session
-from wsgi_session.stores import Counts, ListsOwners, Record, Store, Sweeps
+from wsgi_session.stores import Counts, ListsOwners, OwnedSession, Store, Sweeps, has_sound_times
+from wsgi_session.stores.refusals import unsupported
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SessionInfo:
     """One session of a user. Nothing in it opens the session (CVE-2020-5224)."""
 
@@ -28,8 +30,16 @@ class SessionInfo:
     last_seen: datetime
     #: When it ends if nothing more is heard of the visitor (aware, UTC).
     expires: datetime
-    #: A decoded copy of what is in the session.
-    data: dict[str, Any]
+    _load: Callable[[], dict[str, Any]] = field(repr=False, compare=False)
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """A decoded copy of what is in the session, loaded when it is first asked for.
+
+        Empty if the session has ended meanwhile, or cannot be read (with the event ``corrupt``). ``StoreUnavailable``
+        in an outage.
+        """
+        return self._load()
 
 
 class Sessions:
@@ -43,23 +53,24 @@ class Sessions:
         self._settings = settings
 
     def of(self, user: Mapping[str, Any] | str) -> list[SessionInfo]:
-        """Return the user's sessions, newest login first; none is an empty list."""
+        """Return the user's sessions, newest login first; none is an empty list. Their data is not read."""
         now = self._settings.clock()
-        records = [record for _, record in self._lists("of").of_owner(self._key(user), now) if self._alive(record, now)]
-        return [_info(record, self._settings) for record in sorted(records, key=_created, reverse=True)]
+        sessions = [found for found in self._lists("of").of_owner(self._key(user), now) if self._alive(found, now)]
+        return [self._info(session) for session in sorted(sessions, key=_created, reverse=True)]
 
     def revoke(self, user: Mapping[str, Any] | str, handle: str) -> bool:
         """End the session called ``handle`` if it is one of this user's; False if it is not (CVE-2017-18878)."""
         store = self._lists("revoke")
-        ended = end_sessions(store, self._key(user), self._settings.clock(), lambda record: record.handle == handle)
-        if ended:
-            self._settings.events("revoked", handle=handle, count=ended)
+        owner = self._key(user)
+        ended = end_sessions(store, owner, self._settings.clock(), lambda record: record.handle == handle)
+        self._tell(owner, handle, ended)
         return ended > 0
 
     def revoke_all(self, user: Mapping[str, Any] | str, keep: Session | str | None = None) -> int:
         """End every session of the user that was created before this call, but ``keep`` (a Session, or a handle).
 
-        A login that completes later lives: change the password first, then revoke. Returns how many ended.
+        A login that completes later lives: change the password first, then revoke. Returns how many ended, those not
+        counted that had run out by any machine's clock. Many sessions end in small batches, with pauses for the others.
         """
         store = self._lists("revoke_all")
         owner = self._key(user)
@@ -67,15 +78,14 @@ class Sessions:
         kept = {keep} if keep is None or isinstance(keep, str) else keep._handles()
         called = self._settings.clock()
         # By name as well: one that is there now may be of a machine whose clock is ahead.
-        there = {record.handle for _, record in store.of_owner(owner, called)}
+        there = {other.handle for other in owned_sessions(store, owner, called) if _began_after(called, other)}
         ended = end_sessions(
             store,
             owner,
             called,
-            lambda record: record.handle not in kept and (record.created <= called or record.handle in there),
+            lambda other: other.handle not in kept and (other.handle in there or not _began_after(called, other)),
         )
-        if ended:
-            self._settings.events("revoked", handle=None, count=ended)
+        self._tell(owner, None, ended)
         return ended
 
     def sweep(self, limit: int) -> int:
@@ -90,6 +100,14 @@ class Sessions:
             raise self._unsupported("count")
         return self._store.count(self._settings.clock(), self._settings.namespace)
 
+    def _tell(self, owner: bytes, handle: str | None, ended: int) -> None:
+        """Tell what was ended; also that nothing is filed under the user, who may be logged in without ``login()``."""
+        if ended:
+            self._settings.events("revoked", handle=handle, count=ended)
+        elif next(owned_sessions(self._store, owner, self._settings.clock()), None) is None:
+            advice = "no session is filed under this user: one that was put there without login() is not found"
+            self._settings.events("nothing_revoked", handle=handle, advice=advice)
+
     def _key(self, user: Mapping[str, Any] | str) -> bytes:
         if not isinstance(user, str):
             return tokens.owner_key(self._settings.namespace, owner_of(user))
@@ -102,32 +120,38 @@ class Sessions:
             raise self._unsupported(operation)
         return self._store
 
-    def _alive(self, record: Record, now: float) -> bool:
-        return now < self._settings.expires(record.touched, record.created, record.idle)
+    def _alive(self, session: OwnedSession, now: float) -> bool:
+        if not has_sound_times(session):
+            self._settings.events("corrupt", handle=session.handle)
+            return False
+        return now < self._settings.expires(session.touched, session.created, session.idle)
+
+    def _info(self, session: OwnedSession) -> SessionInfo:
+        _, _, handle, created, touched, expires, idle = session
+        expires = min(expires, self._settings.expires(touched, created, idle))
+        return SessionInfo(handle, _utc(created), _utc(touched), _utc(expires), partial(self._data, session))
+
+    def _data(self, session: OwnedSession) -> dict[str, Any]:
+        found = follow(self._store, session.key, session.handle, self._settings.clock())
+        if found is None:
+            return {}
+        try:
+            return {key: unpack(packed) for key, packed in split(found[1].data).items() if isinstance(key, str)}
+        except CorruptData:
+            # It is listed, and can be revoked.
+            self._settings.events("corrupt", handle=session.handle)
+            return {}
 
     def _unsupported(self, operation: str) -> Unsupported:
-        return Unsupported(f"{type(self._store).__name__} does not offer {operation}().", operation=operation)
+        return unsupported(self._store, operation)
 
 
-def _created(record: Record) -> float:
-    return record.created
+def _created(session: OwnedSession) -> float:
+    return session.created
 
 
-def _info(record: Record, settings: Settings) -> SessionInfo:
-    try:
-        data = {key: unpack(packed) for key, packed in split(record.data).items() if isinstance(key, str)}
-    except CorruptData:
-        # It can still be listed and revoked.
-        settings.events("corrupt", handle=record.handle)
-        data = {}
-    expires = min(record.expires, settings.expires(record.touched, record.created, record.idle))
-    return SessionInfo(
-        handle=record.handle,
-        created=_utc(record.created),
-        last_seen=_utc(record.touched),
-        expires=_utc(expires),
-        data=data,
-    )
+def _began_after(moment: float, session: OwnedSession) -> bool:
+    return has_sound_times(session) and session.created > moment
 
 
 def _utc(seconds: float) -> datetime:

@@ -41,6 +41,9 @@ class Backend(Protocol):
     #: Whether the state is in the cookie: then every change needs one, and nothing can be compared with what is there.
     stateless: bool
 
+    #: Whether a sweep was left to the end of an answer that has not come: it is not left to one again.
+    sweep_missed: bool
+
     @property
     def sweep_due(self) -> bool:
         """Whether there is something to be done with :meth:`sweep` after this answer."""
@@ -71,6 +74,9 @@ class Backend(Protocol):
 
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
         """End a session, now."""
+
+    def forget(self, bearer: Bearer) -> None:
+        """Delete what is there for a bearer that opened nothing, dead as it may be."""
 
     def set_cookies(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> list[str]:
         """Return the Set-Cookie values for ``bearer``; ``max_age`` in seconds, ``None``: until the browser closes."""

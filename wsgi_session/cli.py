@@ -9,28 +9,36 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
-from urllib.parse import parse_qsl, unquote
+from typing import Any, Protocol, runtime_checkable
 
 import click
 
 from wsgi_session.errors import ConfigError, SessionError, StoreUnavailable, Unsupported
+from wsgi_session.hidden import HiddenText
 from wsgi_session.keygen import new_secret
-from wsgi_session.stores import Counts, Scans, Store, Sweeps
-from wsgi_session.stores.migrating import copy_all
+from wsgi_session.stores import Counts, MigratingStore, Scans, Store, Sweeps
+from wsgi_session.stores.migrating_urls import inner_urls
+from wsgi_session.stores.moving import move_all
+from wsgi_session.stores.refusals import unsupported
 from wsgi_session.stores.sqlite import SQLiteStore
+from wsgi_session.stores.url_parts import blot_urls
 from wsgi_session.stores.urls import open_store
 
 #: Small enough that no engine holds a lock for long, large enough that the round trips do not count.
 BATCH = 1000
-#: Passwords of fewer characters are looked for in URLs only.
-SHORT = 4
+
+
+def hide(context: click.Context, parameter: click.Parameter, url: Any) -> HiddenText:
+    """Keep the password in a URL out of tracebacks that show local variables."""
+    return HiddenText(url)
+
 
 # From the environment where it is not given, under the name that SessionMiddleware.from_environ reads too: what stands
 # on a command line, a password included, every user of the machine can see.
-store_url = click.argument("url", envvar="WSGI_SESSION_STORE")
+store_url = click.argument("url", envvar="WSGI_SESSION_STORE", callback=hide)
 
 
 @runtime_checkable
@@ -69,17 +77,20 @@ def keygen() -> None:
 def init(url: str, sql: bool) -> None:
     """Make the tables that a SQL store needs, unless they are there."""
     with opened(url, may_be_new=True) as store:
-        if not isinstance(store, HasTables):
+        with_tables = [part for part in parts_of(store) if isinstance(part, HasTables)]
+        if not with_tables:
             if sql:
                 raise Unsupported(f"{type(store).__name__} has no tables to be made.", operation="init --sql")
             # No mistake: what sets a site up says the same for every store.
             click.echo(f"ok, {type(store).__name__} needs no tables to be made")
             return
-        if sql:
-            click.echo(store.ddl(), nl=False)
-            return
-        store.init()
-        click.echo("ok, the tables are there")
+        for part in with_tables:
+            if sql:
+                click.echo(part.ddl(), nl=False)
+            else:
+                part.init()
+        if not sql:
+            click.echo("ok, the tables are there")
 
 
 @cli.command()
@@ -101,14 +112,18 @@ def stats(url: str, namespace: str | None) -> None:
     Where the engine cannot count by itself (Redis), every session is looked at.
     """
     with opened(url) as store:
-        if isinstance(store, Counts):
-            live = store.count(time.time(), namespace)
-        elif isinstance(store, Scans):
-            click.echo(f"{type(store).__name__} cannot count: looking at every session.", err=True)
-            live = count_by_scan(store, namespace)
-        else:
-            raise Unsupported(f"{type(store).__name__} cannot count its sessions.", operation="count")
+        live = sum(count_live(part, namespace) for part in parts_of(store))
         click.echo(f"live sessions: {live}")
+
+
+def count_live(store: Store, namespace: str | None) -> int:
+    """Count the live sessions of ``namespace`` (``None``: all)."""
+    if isinstance(store, Counts):
+        return store.count(time.time(), namespace)
+    if isinstance(store, Scans):
+        click.echo(f"{type(store).__name__} cannot count: looking at every session.", err=True)
+        return count_by_scan(store, namespace)
+    raise unsupported(store, "count")
 
 
 def count_by_scan(store: Scans, namespace: str | None) -> int:
@@ -132,9 +147,7 @@ def sweep(url: str, limit: int | None) -> None:
     """
     with opened(url) as store:
         if not isinstance(store, Sweeps):
-            raise Unsupported(
-                f"{type(store).__name__} has nothing to sweep: expired sessions go by themselves.", operation="sweep"
-            )
+            raise unsupported(store, "sweep")
         removed = 0
         try:
             for batch in sweep_batches(store, limit):
@@ -153,20 +166,22 @@ def sweep(url: str, limit: int | None) -> None:
 
 
 @cli.command()
-@click.argument("old")
-@click.argument("new")
+@click.argument("old", callback=hide)
+@click.argument("new", callback=hide)
 def copy(old: str, new: str) -> None:
     """Move every live session from the store OLD to the store NEW.
 
-    For a site that serves from MigratingStore(NEW, OLD) meanwhile: nobody is logged out, and nobody who logs out comes
-    back. Safe to stop: what has moved has moved, and the next run goes on with the rest.
+    For a site all of whose processes serve from migrating://move?old=OLD&new=NEW meanwhile: nobody is logged out, and
+    nobody who logs out comes back. Safe to stop: the next run continues with the sessions that are left.
     """
-    with opened(old) as source, opened(new, may_be_new=True) as target:
+    # Either store's failure may quote its URL: both passwords are kept out of every message.
+    with answering(old, new), reachable(old) as source, reachable(new, may_be_new=True) as target:
+        MigratingStore(target, source)  # Refuses what cannot be moved to or from.
         moved = 0
         length = source.count(time.time()) if isinstance(source, Counts) else None
         try:
             with click.progressbar(
-                copy_all(source, target, time.time()), length=length, label="Moving sessions", file=sys.stderr
+                move_all(source, target, time.time), length=length, label="Moving sessions", file=sys.stderr
             ) as moves:
                 for has_moved in moves:
                     moved += has_moved
@@ -194,17 +209,41 @@ def sweep_batches(store: Sweeps, limit: int | None) -> Iterator[int]:
 
 @contextmanager
 def opened(url: str, *, may_be_new: bool = False) -> Iterator[Store]:
-    """Open the store that ``url`` names; whatever this package raises becomes one line on stderr and exit code 1."""
+    """Open the store that ``url`` names, and answer as :func:`answering` does."""
+    with answering(url), reachable(url, may_be_new=may_be_new) as store:
+        yield store
+
+
+@contextmanager
+def answering(*urls: str) -> Iterator[None]:
+    """Make one line on stderr and exit code 1 of whatever this package raises.
+
+    Of what anything else raises (a bug, a store that somebody has published) the traceback is printed. Neither shows a
+    password of ``urls``.
+    """
+    hidden = [given for url in urls for given in (url, *inner_urls(url))]
     try:
-        with open_store(url) as store:
-            check_reachable(store, may_be_new=may_be_new)
-            yield store
+        yield
     except SessionError as error:
-        raise click.ClickException(without_passwords(str(error), url)) from error
+        raise click.ClickException(blot_urls(str(error), hidden)) from error
+    except BrokenPipeError:
+        # Whoever read the output has gone: click ends without a word.
+        raise
     except KeyboardInterrupt:
         # click's own answer to it is 1, which is the store's.
         click.echo("Stopped.", err=True)
         sys.exit(130)
+    except Exception:
+        click.echo(blot_urls(traceback.format_exc(), hidden), err=True, nl=False)
+        sys.exit(1)
+
+
+@contextmanager
+def reachable(url: str, *, may_be_new: bool = False) -> Iterator[Store]:
+    """Open the store that ``url`` names, unless no command can share it with the site."""
+    with open_store(url) as store:
+        check_reachable(store, may_be_new=may_be_new)
+        yield store
 
 
 def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
@@ -219,25 +258,16 @@ def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
         return
     # Opening would make the file, or the tables, as whoever runs the command (root, often), and the site could not use
     # them then.
-    if isinstance(store, SQLiteStore) and not os.path.exists(store.path):
-        raise ConfigError(f"{store.path}: there is no such file. The site makes it with its first session.")
-    if isinstance(store, HasTables):
-        store.make_no_tables()
+    for part in parts_of(store):
+        if isinstance(part, SQLiteStore) and not os.path.exists(part.path):
+            raise ConfigError(f"{part.path}: there is no such file. The site makes it with its first session.")
+        if isinstance(part, HasTables):
+            part.make_no_tables()
 
 
-def without_passwords(text: str, url: str) -> str:
-    """Return ``text`` with every password of ``url`` blotted out, as it is written there and as it is meant."""
-    rest = url.partition("://")[2]
-    password = rest.rpartition("@")[0].partition(":")[2]
-    query = parse_qsl(rest.partition("?")[2])
-    passwords = {password, unquote(password), *(value for name, value in query if "pass" in name.lower())} - {""}
-    for password in sorted(passwords, key=len, reverse=True):
-        if len(password) >= SHORT:
-            text = text.replace(password, "***")
-        else:
-            # It stands in any text: blotted out there, it would be spelled out by what is missing.
-            text = text.replace(f":{password}@", ":***@").replace(f"={password}", "=***")
-    return text
+def parts_of(store: Store) -> Sequence[Store]:
+    """Return the two stores of a MigratingStore, else ``store`` itself."""
+    return store.stores if isinstance(store, MigratingStore) else (store,)
 
 
 def show_progress(line: str) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 from wsgi_session.errors import UnsupportedValue
 from wsgi_session.supported import (
     CONTAINERS,
+    DATES,
     IMMUTABLE,
     MAX_DEPTH,
     children,
@@ -192,8 +193,8 @@ def _unpack_moment(kind: type[Moment], data: bytes) -> Moment:
 
 # The numbers are in stored records: they never change, and none is given twice.
 _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
-    (4, datetime, _pack_moment, partial(_unpack_moment, datetime)),
-    (5, date, lambda value: value.isoformat().encode(), lambda data: date.fromisoformat(data.decode("ascii"))),
+    (4, DATES[0], _pack_moment, partial(_unpack_moment, DATES[0])),
+    (5, DATES[1], lambda value: value.isoformat().encode(), lambda data: DATES[1].fromisoformat(str(data, "ascii"))),
     (6, time, _pack_moment, partial(_unpack_moment, time)),
     (
         7,
@@ -215,10 +216,10 @@ _UNPACK = {code: unpacker for code, _, _, unpacker in _TABLE}
 
 def _extend(value: Any) -> ExtType:
     """Called by msgpack for what it has no form of its own for: a tuple, a set, an int past 64 bits …"""
-    try:
-        code, packer = _PACK[type(value)]
-    except KeyError:
-        raise TypeError(type(value).__name__) from None
+    found = _PACK.get(type(value)) or next((_PACK[kind] for kind in DATES if isinstance(value, kind)), None)
+    if found is None:
+        raise TypeError(type(value).__name__)
+    code, packer = found
     return ExtType(code, packer(value))
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeGuard
@@ -11,6 +12,9 @@ from typing import Any, TypeGuard
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events
 from wsgi_session.hidden import HiddenBytes, hidden
+from wsgi_session.hidden import hide_secret as hide_secret
+from wsgi_session.naming import KEYGEN as _KEYGEN
+from wsgi_session.naming import missing_option, unknown_option
 from wsgi_session.stores import Record
 
 Seconds = timedelta | float
@@ -20,7 +24,6 @@ MAX_SECRETS = 4
 #: 100 years: what is longer may end after the last moment that a datetime can name.
 MAX_SECONDS = 36_525 * 86_400
 
-_KEYGEN = "Make one with: python -m wsgi_session keygen"
 # The beginnings of secrets that everybody knows, and so no secrets (CVE-2023-27524, CVE-2020-17526).
 _WELL_KNOWN = ("secret", "changeme", "change-me", "change_me", "password", "your-secret", "your_secret", "dev-secret")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?\Z")
@@ -36,6 +39,8 @@ class Settings:
     environ_key: str
     #: The cookie's name as configured, without the prefix it gets over https.
     namespace: str
+    #: The requests that a browser sends the cookie with; spelt as in a WSGI environ.
+    cookie_path: str
     persistent: bool
     idle: float
     absolute: float | None
@@ -44,6 +49,8 @@ class Settings:
     #: An outage shows as an empty read-only session, not as a 503.
     anonymous_in_outage: bool
     validate: Callable[[Any], bool] | None
+    #: The application's page for an outage, a WSGI application.
+    outage_page: Callable[..., Any] | None
     events: Events
     clock: Callable[[], float]
 
@@ -66,6 +73,16 @@ class Settings:
             return self.touch_interval
         # However long the interval is: a login's own timeout must not run out between two touches.
         return min(self.touch_interval, idle / 30)
+
+
+def wall_clock() -> float:
+    """Return the seconds since the epoch. ``time.time`` is looked up at each call, as freezegun replaces it."""
+    return time.time()
+
+
+def check_clock(clock: Any) -> Callable[[], float]:
+    check_callable("clock", clock, "a function that returns seconds since the epoch")
+    return wall_clock if clock is time.time else clock
 
 
 def check_secrets(secret: object) -> list[bytes]:
@@ -159,10 +176,11 @@ def check_callable(option: str, value: object, wanted: str) -> None:
         raise ConfigError(f"{option}={value!r}: give {wanted}.")
 
 
-def hide_secret(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return ``mapping`` with what it has as the secret hidden from tracebacks that show local variables."""
-    name = f"{prefix}secret"
-    return {**mapping, name: hidden(mapping[name])} if name in mapping else dict(mapping)
+def check_names(options: Iterable[str]) -> None:
+    """Raise ``ConfigError`` over the first option that does not exist."""
+    for option in options:
+        if option not in _PARSERS:
+            raise unknown_option(option, option, _PARSERS)
 
 
 def parse_options(mapping: Mapping[str, Any], prefix: str, spell: Callable[[str], str] = str) -> dict[str, Any]:
@@ -178,12 +196,11 @@ def parse_options(mapping: Mapping[str, Any], prefix: str, spell: Callable[[str]
             continue
         option = name[len(prefix) :]
         if option not in _PARSERS:
-            known = ", ".join(prefix + spell(known) for known in _PARSERS)
-            raise ConfigError(f"{prefix}{spell(option)}: no such option. There are: {known}.")
+            raise unknown_option(prefix + spell(option), option, _PARSERS, lambda known: prefix + spell(known))
         options[option] = _PARSERS[option](prefix + spell(option), value.strip()) if isinstance(value, str) else value
-    for required, remedy in (("secret", _KEYGEN), ("store", "Give a URL, such as sqlite:///sessions.db")):
+    for required in ("secret", "store"):
         if required not in options:
-            raise ConfigError(f"{prefix}{spell(required)} is missing. {remedy}")
+            raise missing_option(prefix + spell(required), required)
     return options
 
 
@@ -248,6 +265,7 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "touch_interval": _optional_duration,
     "max_size": _bytes,
     "on_store_error": _text,
+    "outage_page": _no_text,
     "validate": _no_text,
     "on_event": _no_text,
     "clock": _no_text,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events
@@ -21,6 +22,15 @@ MAX_HEADER = 65_536
 #: Seconds: RFC 6265bis caps a cookie's life at 400 days.
 MAX_AGE = 400 * 24 * 3600
 
+#: What the event ``outside_path`` says.
+OUTSIDE = (
+    "no session is kept for a request outside of cookie_path: set a shorter one; or, where a proxy takes a part off "
+    "the path before your server sees it, set SCRIPT_NAME to that part"
+)
+_FOREIGN = (
+    "another application on this host has the same cookie_name (ports do not separate cookies): give each its own; "
+    "or the secret was changed: keep the old one behind the new"
+)
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _PATH = re.compile(r"/[!-+\--:<-~]*\Z")
 _DOMAIN = re.compile(r"\.?[A-Za-z0-9]([A-Za-z0-9.\-]*[A-Za-z0-9])?\Z")
@@ -95,6 +105,7 @@ class SchemeCookies:
         self.https = https
         self._events = events
         self._watching = http is not https
+        self._foreign_seen = False
 
     def of(self, environ: Mapping[str, Any]) -> SessionCookie:
         if environ.get("wsgi.url_scheme") == "https":
@@ -104,6 +115,31 @@ class SchemeCookies:
             self._watching = False
             self._events("behind_proxy", advice="if TLS ends at a proxy of yours, set cookie_secure=True")
         return self.http
+
+    def warn_of_foreign(self, foreign: Iterator[bool]) -> None:
+        """Say, once, that a cookie of our name and form was made with another secret.
+
+        ``foreign`` tells that of each cookie, so that no local variable here has one in it: error reporters show them.
+        """
+        if not self._foreign_seen and any(foreign):
+            self._foreign_seen = True
+            self._events("foreign_cookie", cookie_name=self.http.name, advice=_FOREIGN)
+
+
+def as_in_environ(path: str) -> str:
+    """Return the path of a URL as a WSGI environ has it: percent-decoded, a character for each byte (PEP 3333)."""
+    return unquote_to_bytes(path).decode("latin-1")
+
+
+def path_covers(cookie_path: str, environ: Mapping[str, Any]) -> bool:
+    """Whether a browser sends a cookie of this path with a request such as this one (RFC 6265, 5.1.4).
+
+    ``cookie_path`` is as :func:`as_in_environ` gives it.
+    """
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    if not path.startswith(cookie_path):
+        return False
+    return cookie_path.endswith("/") or path[len(cookie_path) :][:1] in ("", "/")
 
 
 def check_cookie_options(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wsgi_session.forms import read_field
 from wsgi_session.helpers import get_session
+from wsgi_session.hidden import HiddenText
 from wsgi_session.lookup import environ_of, session_of
 
 # Methods that change nothing (RFC 9110, 9.2.1). TRACE is not among them: no application answers it.
@@ -19,9 +20,12 @@ def check_csrf(request: object, token: str | None = None, key: str = "session") 
     Given a bare environ, call it before the application reads the body: what is not there any more cannot be looked at,
     and some servers wait for it.
 
-    Always exactly True or False; ``StoreUnavailable`` in an outage; ``SessionMissing`` without the middleware, even for
-    a safe method.
+    Always exactly True or False; what is not text (a file part, bytes) is a wrong token. ``StoreUnavailable`` in an
+    outage; ``SessionMissing`` without the middleware, even for a safe method.
     """
+    if isinstance(token, str):
+        # In an outage the look raises, and error reporters show the local variables.
+        token = HiddenText(token)
     environ = environ_of(request)
     session_of(request, key)
     if environ.get("REQUEST_METHOD") in _SAFE:
@@ -32,4 +36,4 @@ def check_csrf(request: object, token: str | None = None, key: str = "session") 
         return False
     if token is None:
         token = environ.get("HTTP_X_CSRF_TOKEN") or read_field(request, "csrf_token")
-    return isinstance(token, str) and session._csrf_matches(token)
+    return session._csrf_matches(token)

@@ -6,11 +6,11 @@ from typing import Any
 
 from wsgi_session import tokens
 from wsgi_session.backend import Backend, Bearer, Loaded
-from wsgi_session.codec import CorruptData, pack
+from wsgi_session.codec import CorruptData, Packed, pack, unpack
 from wsgi_session.errors import ConfigError
-from wsgi_session.owner import owner_of
+from wsgi_session.owner import logged_in, owner_of
 from wsgi_session.records import Login, touched_times
-from wsgi_session.stores import Record
+from wsgi_session.stores import SWEEP_GRACE, Record
 from wsgi_session.values import Values
 
 #: The record key of the owner's readable form; what the store files by is a hash of it.
@@ -26,15 +26,25 @@ class Draft:
     late = False
     #: Whether the cookie is to outlive the browser, where somebody asked for that apart from a login.
     remember: bool | None = None
+    #: The keys that say who logged in: with the login they belong to the commit.
+    login_keys: tuple[str | bytes, ...] = ("user", OWNER)
+    #: Whether the request is outside of ``cookie_path``: a new session's cookie would not come back.
+    outside = False
+    #: Whether ``atomic`` moved the cookie's life: it goes out only if the session is still there at the commit.
+    unconfirmed: bool | None = None
     #: The handle of the session that ended elsewhere.
     lost: str | None = None
     # The session that could not be read: it is left as it is, unless it is to end.
     _unread: tuple[Bearer | None, Record | None] = (None, None)
+    # What the request brought, where that opens nothing (any more).
+    _presented: Bearer | None = None
 
     def __init__(self, backend: Backend, now: float, loaded: Loaded) -> None:
         self.backend = backend
         self.loaded_at = now
         self.state, self.bearer, self.record, packed = loaded
+        if self.state == "unknown":
+            self._presented, self.bearer = self.bearer, None
         self.values = Values(packed, backend.settings.max_size)
         # In every instance what every request asks for, which is the faster: the rest has its default on the class.
         #: Whether this request counts as activity.
@@ -93,9 +103,37 @@ class Draft:
         record, bearer = self.record, self.bearer
         if record is None or bearer is None:
             return False
-        return not bearer.current or (self.touching and self.backend.settings.touch_due(record, self.loaded_at))
+        settings = self.backend.settings
+        if not bearer.current or self.unconfirmed:
+            return True
+        return self.touching and settings.touch_due(record, settings.clock())
+
+    # Until when.
+
+    def judged_at(self, now: float) -> float | None:
+        """Return the time by which the store is to judge whether the session is alive; ``None`` if it is over.
+
+        What was live when the request looked is live for that request, until an hour after its end by the idle timeout:
+        so long a store that sweeps keeps the record. (Redis keeps it for five minutes.) The absolute limit ends it
+        at once.
+        """
+        record, settings = self.record, self.backend.settings
+        assert record is not None
+        ends = settings.expires(record.touched, record.created, record.idle)
+        if record.expires < ends:
+            ends = record.expires
+        if now < ends:
+            return now
+        if now >= ends + SWEEP_GRACE or (settings.absolute is not None and now >= record.created + settings.absolute):
+            return None
+        return self.loaded_at
 
     # Changes.
+
+    def keep_nothing(self, *, unless: bool) -> None:
+        """Make no session for this request, not by a login either: it is outside of ``cookie_path``."""
+        if not unless:
+            self.outside = self.dead = True
 
     def rotate(self) -> None:
         """Take a new token with the save. Nothing to do while there is none yet."""
@@ -128,7 +166,7 @@ class Draft:
         )
         if persistent is not None:
             self.remember = None
-        self.dead = False
+        self.dead = self.outside
 
     def _is_somebody_elses(self, owner: str) -> bool:
         if self.login is not None and self.login.owner != owner:
@@ -151,18 +189,45 @@ class Draft:
             # One without a name: whose it is filed under counts, if it is filed.
             return not self.owned
 
+    def tell_unfiled_user(self, packed: Packed, record: Record) -> None:
+        """Say, once, that a user was put into the session by hand: the administrator's view does not find it."""
+        given, events = packed.get("user"), self.backend.settings.events
+        if given is None or given == self.values.stored.get("user") or events.has_told("unfiled_user"):
+            return
+        user = logged_in(unpack(given))
+        if user is None or self.backend.stateless:
+            return
+        try:
+            expected = tokens.owner_key(record.namespace, owner_of(user))
+            filed = record.owner == expected
+        except ConfigError:
+            filed = record.owner is not None
+        if not filed:
+            advice = "call login(request, user): sessions.of(), revoke() and revoke_all() do not find this session"
+            events.once("unfiled_user", handle=record.handle, advice=advice)
+
     def destroy(self, event: str = "destroyed") -> None:
         """Delete the record, now, and forget all that was to be saved."""
         for bearer, record in (self._unread, (self.bearer, self.record)):
             if record is not None and bearer is not None:
                 self.backend.delete(bearer, record, self.backend.settings.clock())
                 self.backend.settings.events(event, handle=record.handle)
+        self.forget_presented()
         self._forget()
         if self.dead:
             # The browser has been given another cookie by now: removing it would log the visitor out of that one.
             return
         self.state = "destroyed"
         self.cookie_due = False
+
+    def forget_presented(self) -> None:
+        """Delete what the store may still have under a token that opened nothing when the request looked.
+
+        Without this a slow request that looked while that session was alive would save it after this logout or login.
+        """
+        if self._presented is not None:
+            self.backend.forget(self._presented)
+            self._presented = None
 
     def corrupt(self) -> None:
         """A value cannot be read: the session is unknown, what this request wrote goes into a new one."""

@@ -9,7 +9,9 @@ event                  when                                                     
 ``destroyed``          the application ended a session                              info
 ``invalid``            ``validate`` ended a session                                 info
 ``revoked``            the administrator's view ended sessions                      info
+``nothing_revoked``    the administrator's view found no session of that user           info
 ``tampered``           a cookie of our name that we did not sign                    debug
+``foreign_cookie``     a cookie of our name and form, by another secret; said once        warning
 ``corrupt``            a stored record that cannot be read; it is left as it is     error
 ``dropped``            a write to a session that somebody else had ended            warning
 ``conflict``           another request wrote first; the changes were merged         debug
@@ -19,6 +21,8 @@ event                  when                                                     
 ``cache_overridden``   the response was marked for shared caches, and sets a cookie warning
 ``late_access``        the first look at the session came after the headers         warning
 ``behind_proxy``       https at the proxy, http here: ``cookie_secure=True``?       warning
+``outside_path``       a request outside of ``cookie_path`` wanted a session: none was made    warning
+``unfiled_user``       a user was put into the session without ``login()``          warning
 =====================  =================================================================  ========
 """
 
@@ -42,11 +46,15 @@ _LEVELS = {
     "destroyed": logging.INFO,
     "invalid": logging.INFO,
     "revoked": logging.INFO,
+    "nothing_revoked": logging.INFO,
     "dropped": logging.WARNING,
     "touch_failed": logging.WARNING,
     "cache_overridden": logging.WARNING,
     "late_access": logging.WARNING,
     "behind_proxy": logging.WARNING,
+    "outside_path": logging.WARNING,
+    "unfiled_user": logging.WARNING,
+    "foreign_cookie": logging.WARNING,
     "corrupt": logging.ERROR,
     "unavailable": logging.ERROR,
     "unsaved": logging.ERROR,
@@ -58,6 +66,17 @@ class Events:
 
     def __init__(self, on_event: OnEvent | None) -> None:
         self._on_event = on_event
+        self._told: set[str] = set()
+
+    def once(self, name: str, /, **data: Any) -> None:
+        """Tell an event that says something about the configuration: the first time only."""
+        if name not in self._told:
+            self._told.add(name)
+            self(name, **data)
+
+    def has_told(self, name: str) -> bool:
+        """Whether :meth:`once` has told this event."""
+        return name in self._told
 
     def __call__(self, name: str, /, **data: Any) -> None:
         level = _LEVELS[name]

@@ -7,14 +7,15 @@ a cookie for what was not stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from wsgi_session import saving
+from wsgi_session.body import Body, Sweep, SweepingList, close_body, close_in_outage, first
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
-from wsgi_session.events import logger
 from wsgi_session.headers import Headers, add_vary_cookie, is_public, make_private
+from wsgi_session.outage import outage_answer, with_outage_headers
 from wsgi_session.session import CLOSED, SENT, Session
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Exchange:
             if status is None:
                 # A generator: it calls start_response on the way to its first item.
                 iterator = iter(body)
-                chunks = chain(list(_first(iterator)), iterator)
+                chunks = chain(list(first(iterator)), iterator)
             if not self._committed:
                 self._commit()
             if chunks is body and type(body) is list and not self._cookies and not self._late:
@@ -65,11 +66,11 @@ class Exchange:
                 self.session._phase = CLOSED
                 return body
         except StoreUnavailable as error:
-            _close_in_outage(body)
+            close_in_outage(body)
             return self._answer_unavailable(error)
         except BaseException:
             self.session._phase = CLOSED
-            _close(body)
+            close_body(body)
             raise
         return self._outgoing(body, chunks)
 
@@ -105,7 +106,10 @@ class Exchange:
         if session._looked:
             if status[:1] == "5":
                 if session._outage_raised:
-                    raise session._unavailable()
+                    if status[:3] != "503":
+                        raise session._unavailable()
+                    # The application's own page for an outage.
+                    headers = with_outage_headers(headers, session._unavailable())
             elif draft is not None:
                 # Who only reads has nothing to save, and nothing to be looked through for changes.
                 due = draft.values.unsettled or draft.next_bearer is not None
@@ -168,31 +172,28 @@ class Exchange:
             self.session._phase = CLOSED
             raise error
         draft = self.session._draft
-        text = b"The service is unavailable for the moment. Please try again.\n"
-        self._headers = [
-            ("Content-Type", "text/plain; charset=utf-8"),
-            ("Content-Length", str(len(text))),
-            ("Cache-Control", "no-store"),
-            ("Retry-After", str(error.retry_after)),
-        ]
         if draft is not None and draft.cookie_due is not None:
             # What `atomic` or `destroy` did before the outage stays done, and its cookie goes with it.
             self._decide_cookie(draft)
         self._committed = True
         self.session._phase = CLOSED
-        self._server_start_response("503 Service Unavailable", self._ours(self._headers))
-        return [] if self._environ.get("REQUEST_METHOD") == "HEAD" else [text]
+        status, self._headers, chunks = outage_answer(self._backend.settings.outage_page, self._environ, error)
+        self._server_start_response(status, self._ours(self._headers))
+        return chunks
 
     def _outgoing(self, body: Iterable[bytes], chunks: Iterable[bytes]) -> Iterable[bytes]:
         """Return what the server gets: the application's own object wherever nothing has to be done at its end."""
-        sweeping = self._backend.sweep_due if self._cookies else False
+        sweeping = bool(self._cookies) and self._backend.sweep_due
+        if sweeping and self._backend.sweep_missed:
+            self._backend.sweep(self._backend.settings.clock())
+            sweeping = False
         if chunks is body and (type(body) in (list, tuple) or self._is_file(body)):
             if self._late:
                 self.finish()
             self.session._phase = CLOSED
-            # What is no list goes as it is all the same: the sweep stays due, and the next answer may be one.
-            return _SweepingList(body, self) if sweeping and type(body) is list else body
-        return _Body(body, chunks, self, sweeping)
+            # What is no list goes as it is: the sweep stays due, and the next answer may be a list.
+            return SweepingList(body, Sweep(self._backend)) if sweeping and type(body) is list else body
+        return Body(body, chunks, self, Sweep(self._backend) if sweeping else None)
 
     def _is_file(self, body: Iterable[bytes]) -> bool:
         wrapper = self._environ.get("wsgi.file_wrapper")
@@ -201,81 +202,33 @@ class Exchange:
         # uWSGI's is a function that returns the application's own file: the system sends it, if it comes as it is.
         return wrapper is not None and hasattr(body, "fileno")
 
-    def finish(self) -> None:
-        """Save what changed after the commit. The response is over: nothing can change any more."""
-        session = self.session
-        draft = session._draft
-        if session._phase == CLOSED:
+    def save_late(self) -> None:
+        """Save what changed after the commit. A change that cannot be saved is told by the event ``dropped``."""
+        draft = self.session._draft
+        if self.session._phase == CLOSED or draft is None or not draft.values.unsettled:
             return
-        session._phase = CLOSED
         failed = self._broke_off or self._status is None or self._status[:1] == "5"
-        if draft is not None and not failed and (draft.record is not None or draft.dead):
-            draft.late = True
+        if failed or not (draft.record is not None or draft.dead):
+            return
+        draft.late = True
+        try:
             self._save(draft, late=True)
+        except Exception:
+            self._broke_off = True  # Once is enough: the server has been told, and close() comes next.
+            saving.drop(draft)
+            raise
 
-    def sweep(self) -> None:
-        """Let the store remove a little of what is long dead, now that the visitor has the answer."""
-        self._backend.sweep(self._backend.settings.clock())
+    def break_off(self) -> None:
+        """Take note that the application raised while its body was sent: nothing more is saved."""
+        self._broke_off = True
 
+    def end(self) -> None:
+        """Let nothing change any more."""
+        self.session._phase = CLOSED
 
-class _Body:
-    """A body whose end matters to us. The chunks are the application's own, unwrapped."""
-
-    def __init__(self, body: Iterable[bytes], chunks: Iterable[bytes], exchange: Exchange, sweeping: bool) -> None:
-        self._body = body
-        self._chunks = chunks
-        self._exchange = exchange
-        self._sweeping = sweeping
-
-    def __iter__(self) -> Iterator[bytes]:
+    def finish(self) -> None:
+        """Save late changes once more. The response is over: nothing can change any more."""
         try:
-            # Not `yield from`: that would close the application's iterator when the client hangs up, and close() again.
-            for chunk in self._chunks:  # noqa: UP028
-                yield chunk
-        except GeneratorExit:
-            # The client did not wait for the rest, which is no failure.
-            raise
-        except BaseException:
-            self._exchange._broke_off = True
-            raise
-
-    def close(self) -> None:
-        try:
-            _close(self._body)
-        except BaseException:
-            self._exchange.session._phase = CLOSED
-            raise
-        self._exchange.finish()
-        if self._sweeping:
-            self._exchange.sweep()
-
-
-class _SweepingList(list[bytes]):
-    """A returned list once more, with an end: servers that look at its length still find it."""
-
-    def __init__(self, body: Iterable[bytes], exchange: Exchange) -> None:
-        super().__init__(body)
-        self._exchange = exchange
-
-    def close(self) -> None:
-        self._exchange.sweep()
-
-
-def _first(iterator: Iterator[bytes]) -> Iterator[bytes]:
-    for item in iterator:
-        yield item
-        return
-
-
-def _close_in_outage(body: Iterable[bytes]) -> None:
-    try:
-        _close(body)
-    except Exception:
-        # Most likely over the same outage. The client is told of that one.
-        logger.exception("the response's close() failed in an outage")
-
-
-def _close(body: Iterable[bytes]) -> None:
-    close = getattr(body, "close", None)
-    if close is not None:
-        close()
+            self.save_late()
+        finally:
+            self.session._phase = CLOSED

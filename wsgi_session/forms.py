@@ -73,8 +73,8 @@ def _own_form(request: object, environ: Mapping[str, Any]) -> Any:
         if callable(getattr(form, "get", None)):
             return form
     # Falcon, which keeps what it has parsed: the same form is there for the application.
-    length = _length(environ)
-    if callable(getattr(request, "get_media", None)) and _form_type(environ)[0] == _URLENCODED and 0 < length <= MAX_BODY:
+    urlencoded = _form_type(environ)[0] == _URLENCODED and 0 < _length(environ) <= MAX_BODY
+    if callable(getattr(request, "get_media", None)) and urlencoded:
         form = _quietly(_NO_FIELDS, request.get_media)  # type: ignore[attr-defined]
         return form if isinstance(form, Mapping) else _NO_FIELDS
     return None

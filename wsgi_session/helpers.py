@@ -19,17 +19,19 @@ def get_session(request: object, key: str = "session") -> Session:
     """
     session = session_of(request, key)
     if not isinstance(session, Session):
-        raise missing(key, session)
+        raise missing(request, key, session)
     return session
 
 
 def user_or_none(request: object, key: str = "session") -> Mapping[str, Any] | None:
     """Return the logged-in user, a non-empty mapping, or ``None``.
 
-    It is the session's own object: what you change in it is saved. ``StoreUnavailable`` in an outage, which is no
-    logout; ``SessionMissing`` without the middleware.
+    It is the session's own object: what you change in it is saved. (After a login by Flask-Login, Django or Pyramid it
+    is a mapping made for this call, with at least the ``id``.) ``StoreUnavailable`` in an outage, which is no logout;
+    ``SessionMissing`` without the middleware.
     """
-    return logged_in(session_of(request, key).get("user"))
+    session = session_of(request, key)
+    return logged_in(session.get("user")) or user_in(session)
 
 
 def user_email_or_none(request: object, key: str = "session") -> str | None:

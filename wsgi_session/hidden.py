@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, SupportsIndex
 
 
 class _Hidden:
@@ -13,9 +14,21 @@ class _Hidden:
 
 
 class HiddenText(_Hidden, str):
-    """Text that does not show in a ``repr``; in all else the text that it is."""
+    """Text that does not show in a ``repr``; in all else the text that it is. What is cut out of it is hidden too."""
 
     __slots__ = ()
+
+    def __getitem__(self, place: SupportsIndex | slice) -> HiddenText:
+        return HiddenText(super().__getitem__(place))
+
+    def partition(self, separator: str) -> tuple[HiddenText, HiddenText, HiddenText]:
+        return _three(super().partition(separator))
+
+    def rpartition(self, separator: str) -> tuple[HiddenText, HiddenText, HiddenText]:
+        return _three(super().rpartition(separator))
+
+    def strip(self, characters: str | None = None) -> HiddenText:
+        return HiddenText(super().strip(characters))
 
 
 class HiddenBytes(_Hidden, bytes):
@@ -35,3 +48,18 @@ def hidden(secret: object) -> object:
     if isinstance(secret, Sequence):
         return [hidden(one) for one in secret]
     return secret
+
+
+def hide_secret(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
+    """Return ``mapping`` with its secret and its store's URL hidden from tracebacks that show local variables."""
+    shown = dict(mapping)
+    if prefix + "secret" in shown:
+        shown[prefix + "secret"] = hidden(shown[prefix + "secret"])
+    if isinstance(shown.get(prefix + "store"), str):
+        shown[prefix + "store"] = hidden(shown[prefix + "store"])
+    return shown
+
+
+def _three(parts: tuple[str, str, str]) -> tuple[HiddenText, HiddenText, HiddenText]:
+    first, middle, last = parts
+    return HiddenText(first), HiddenText(middle), HiddenText(last)

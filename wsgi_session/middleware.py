@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
@@ -12,11 +11,13 @@ from typing import Any, Literal
 from wsgi_session import config
 from wsgi_session.admin import Sessions
 from wsgi_session.backend import Backend
-from wsgi_session.cookies import SchemeCookies, SessionCookie, check_cookie_options
+from wsgi_session.cookies import SchemeCookies, SessionCookie, as_in_environ, check_cookie_options
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
-from wsgi_session.hidden import hidden
+from wsgi_session.given import check_app, check_store
+from wsgi_session.naming import named_options
+from wsgi_session.outage import OutagePage
 from wsgi_session.session import CLOSED, Session
 from wsgi_session.stored import StoreBackend
 from wsgi_session.stores import Store
@@ -39,6 +40,8 @@ class SessionMiddleware:
     # What carries a request out. An integration whose session is more than a Session has another.
     _exchange: type[Exchange] = Exchange
 
+    # Hides the secret, and the password in the store's URL, from tracebacks that show local variables.
+    @named_options
     def __init__(
         self,
         app: Application,
@@ -66,28 +69,30 @@ class SessionMiddleware:
         max_size: int = 1_048_576,
         # "anonymous": while the store is out of order, reads see an empty session; "fail": the client gets 503.
         on_store_error: Literal["fail", "anonymous"] = "fail",
+        # A WSGI application that answers in an outage where the application itself did not: JSON, HTML, CORS headers.
+        outage_page: OutagePage | None = None,
         # Called once for a loaded session with a user in it; False ends it.
         validate: Callable[[Session], bool] | None = None,
         on_event: OnEvent | None = None,
         # Seconds since the epoch. Tests pass a FakeClock.
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = config.wall_clock,
     ) -> None:
-        hidden_secret = hidden(secret)
-        # From here on no traceback with local variables shows it, whatever is wrong with it or with the rest.
-        del secret
-        config.check_callable("app", app, "a WSGI application")
-        config.check_callable("clock", clock, "a function that returns seconds since the epoch")
+        check_app(app)
+        check_store(store)
         if validate is not None:
             config.check_callable("validate", validate, "a function of the session, or None")
+        if outage_page is not None:
+            config.check_callable("outage_page", outage_page, "a WSGI application, or None")
         if on_event is not None:
             config.check_callable("on_event", on_event, "a function of an event's name and its data, or None")
-        secrets = config.check_secrets(hidden_secret)
+        secrets = config.check_secrets(secret)
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
         settings = config.Settings(
             environ_key=config.check_environ_key(environ_key),
             namespace=cookie_name,
+            cookie_path=as_in_environ(cookie_path),
             persistent=config.check_flag("cookie_persistent", cookie_persistent),
             idle=config.seconds("idle_timeout", idle_timeout),
             absolute=None if absolute_timeout is None else config.seconds("absolute_timeout", absolute_timeout),
@@ -95,12 +100,13 @@ class SessionMiddleware:
             max_size=config.check_max_size(max_size),
             anonymous_in_outage=config.check_on_store_error(on_store_error),
             validate=validate,
+            outage_page=outage_page,
             events=Events(on_event),
-            clock=clock,
+            clock=config.check_clock(clock),
         )
         self.app = app
         self._opened = isinstance(store, str)
-        self.store = _open(store)
+        self.store = open_store(store) if isinstance(store, str) else store
         cookies = _cookies(
             cookie_name, cookie_secure, settings.events,
             path=cookie_path, domain=cookie_domain, samesite=cookie_samesite, partitioned=cookie_partitioned,
@@ -109,6 +115,8 @@ class SessionMiddleware:
         self._settings = self._backend.settings
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
+        # Until a first request has shown that no other middleware around this one has a cookie of the same name.
+        self._alone = False
         #: The administrator's view.
         self.sessions = Sessions(self.store, settings)
 
@@ -137,6 +145,8 @@ class SessionMiddleware:
                 f"{type(self.store).__name__} is for one process, and this server runs several: each would have "
                 'sessions of its own. Use store="sqlite:///sessions.db".'
             )
+        if not self._alone:
+            self._refuse_a_shared_cookie(environ)
         exchange = self._exchange(self._backend, environ, start_response)
         present = environ.get(self._environ_key)
         if present is not None:
@@ -151,13 +161,26 @@ class SessionMiddleware:
                 # This was a sub-request in the environ of a request under way, whose looks must count as its own.
                 environ[self._environ_key] = present
 
+    def _refuse_a_shared_cookie(self, environ: dict[str, Any]) -> None:
+        """Refuse to run inside a middleware with the same cookie name: each would overwrite the other's cookie."""
+        name = self._settings.namespace
+        for key, value in environ.items():
+            theirs = value._backend if isinstance(value, Session) else self._backend
+            if theirs is not self._backend and theirs.settings.namespace == name:
+                raise ConfigError(
+                    f"cookie_name={name!r} is also that of the SessionMiddleware around this one, at environ[{key!r}]: "
+                    "they would overwrite each other's cookie. Give one of them another cookie_name."
+                )
+        self._alone = True
+
     def _check_present(self, present: object) -> None:
         """Refuse to hide another middleware's session. Our own, from a sub-request, is replaced by a fresh one."""
         if isinstance(present, Session) and present._backend is not self._backend:
             theirs, ours = present._backend.settings.namespace, self._settings.namespace
             raise ConfigError(
                 f"environ[{self._environ_key!r}] holds the session of another SessionMiddleware (cookie_name="
-                f"{theirs!r}), inside which this one (cookie_name={ours!r}) runs: give one of them another environ_key."
+                f"{theirs!r}), inside which this one (cookie_name={ours!r}) runs: give one of them another environ_key"
+                f"{' and another cookie_name' if theirs == ours else ''}."
             )
 
     def close(self) -> None:
@@ -182,14 +205,6 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
     options = config.hide_secret(local_conf, prefix="")
     del local_conf
     return SessionMiddleware.from_config(app, options, prefix="")
-
-
-def _open(store: str | Store) -> Store:
-    if isinstance(store, str):
-        return open_store(store)
-    if isinstance(store, Store):
-        return store
-    raise ConfigError(f'store is a {type(store).__name__}: give a URL such as "sqlite:///sessions.db", or a Store.')
 
 
 def _backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: config.Settings) -> Backend:

@@ -40,14 +40,18 @@ class LoginRedirect(Response, Exception):
                 ("Cache-Control", "no-store"),
                 ("Vary", "Cookie"),
                 ("Content-Type", "text/html; charset=UTF-8"),
-                # No Content-Length: an answer of another framework's, made of these headers, may have no body.
+                # No Content-Length: a framework may make a response of its own of these headers, with no body.
             ],
             app_iter=[body.encode("ascii")],
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         # WebOb's own would complete Location from the Host header, which is the client's.
-        start_response(self.status, list(self.headerlist))
+        headers = list(self.headerlist)
+        if self.content_length is None and isinstance(self.app_iter, list):
+            # Not in headerlist: see above. Without it, a server behind something that wraps the body ends keep-alive.
+            headers.append(("Content-Length", str(sum(map(len, self.app_iter)))))
+        start_response(self.status, headers)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else self.app_iter
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from wsgi_session import tokens
 from wsgi_session.backend import Bearer
 from wsgi_session.codec import CorruptData, Packed, check_key, pack, unpack
+from wsgi_session.cookies import OUTSIDE
 from wsgi_session.draft import Draft
 from wsgi_session.errors import SessionGone, StoreUnavailable, Unsupported
 from wsgi_session.records import changed_record, first_record, join_within, login_record, touched_times
@@ -30,21 +31,30 @@ Merge = Callable[[Packed], Packed]
 def save(draft: Draft) -> bool:
     """Save what changed; return whether anything was, or had to be dropped."""
     changed = draft.values.collect()
+    now = draft.backend.settings.clock()
+    if draft.login is not None:
+        draft.values.keep_written()
     if draft.record is None:
         if draft.dead:
-            if changed:
-                _drop(draft)
+            if changed or draft.outside:
+                drop(draft)
             return True
         if not (changed or draft.wanted or draft.login is not None):
             return False
-        _create(draft, draft.values.applied_to, draft.backend.settings.clock())
+        _create(draft, draft.values.applied_to, now)
         return True
     # A clear of what looked empty drops what others have stored meanwhile, where they can have.
     clears = draft.values.cleared and not draft.backend.stateless
-    if not changed and draft.next_bearer is None and not clears:
+    rotating = draft.next_bearer is not None
+    if not (changed or rotating or clears):
         return False
-    if not _replace(draft, draft.values.applied_to, draft.backend.settings.clock()) and changed:
-        _drop(draft)
+    if _replace(draft, draft.values.applied_to, now, rotating=rotating):
+        return True
+    if draft.login is not None:
+        # Two logins at once from one token: the second carries only what its own request wrote.
+        _create(draft, draft.values.applied_to, now)
+    elif changed:
+        drop(draft)
     return True
 
 
@@ -53,21 +63,22 @@ def drop_changes(draft: Draft) -> bool:
     changed = draft.values.collect()
     if changed:
         draft.lost = draft.handle
-        _drop(draft)
+        drop(draft)
     return changed
 
 
 def refresh(draft: Draft) -> None:
     """Note the activity, and renew a cookie that an older secret signed. Never harms the answer."""
-    record, bearer = draft.record, draft.bearer
-    assert record is not None and bearer is not None
     now = draft.backend.settings.clock()
-    touched, expires = touched_times(record, now, draft.backend.settings, touching=draft.touching)
     try:
+        moment = _judged_at(draft, now)
+        record, bearer = draft.record, draft.bearer
+        assert record is not None and bearer is not None
+        touched, expires = touched_times(record, now, draft.backend.settings, touching=draft.touching)
         # Asked also where only the signature is old and no time moves: whether it has ended meanwhile.
-        alive = not _is_over(draft, record, now) and draft.backend.touch(bearer, touched, expires, now)
+        alive = moment is not None and draft.backend.touch(bearer, touched, expires, moment)
     except StoreUnavailable as error:
-        draft.backend.settings.events("touch_failed", handle=record.handle, error=str(error))
+        draft.backend.settings.events("touch_failed", handle=draft.handle, error=str(error))
         return
     if not alive:
         # Ended a moment ago: a cookie now would come after the one that removed or replaced it.
@@ -79,7 +90,10 @@ def refresh(draft: Draft) -> None:
 
 
 def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
-    """Apply ``function`` to the newest data and save the outcome at once; ``SessionGone`` if it has ended."""
+    """Apply ``function`` to the newest data and save the outcome at once; ``SessionGone`` if it has ended.
+
+    A rotation or a login that is pending stays so: it belongs to the commit, and is gone if the request fails.
+    """
     if draft.backend.stateless:
         raise Unsupported(
             "a session in the cookie has no newest data: two requests never see each other's. Use a store that "
@@ -87,19 +101,30 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
             operation="atomic",
         )
     results: list[T] = []
+    # What the login makes of these keys is not for the record that the visitor has if the request fails.
+    pending: dict[str | bytes, bytes | None] = {} if draft.login is None else dict.fromkeys(draft.login_keys)
+    written: dict[str | bytes, bytes | None] = {}
 
     def merge(base: Packed) -> Packed:
         packed = draft.values.applied_to(base)
-        made: Packed = {key: value for key, value in packed.items() if type(key) is bytes}
         data = {key: unpack(value) for key, value in packed.items() if type(key) is str}
         results.append(function(data))
+        made: Packed = {key: value for key, value in packed.items() if type(key) is bytes}
         made.update((check_key(key), pack(value, key, draft.values.limit)) for key, value in data.items())
+        written.clear()
+        written.update((key, made.get(key)) for key in {*packed, *made} if made.get(key) != packed.get(key))
+        for key in pending:
+            pending[key] = made.pop(key, None)
+            if key in base:
+                made[key] = base[key]
         return made
 
     draft.values.collect()
     now = draft.backend.settings.clock()
     if draft.dead:
         raise _gone(draft)
+    if draft.login is not None and (draft.record is None or draft.values.cleared_own):
+        return _apply_to_pending(draft, function)
     try:
         if draft.record is None:
             packed = merge(draft.values.stored)
@@ -107,33 +132,54 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
                 _create(draft, lambda base: packed, now)
             else:
                 draft.values.saved(packed)
-        elif not _replace(draft, merge, now):
-            raise _gone(draft)
+        elif not _replace(draft, merge, now, rotating=False):
+            if draft.login is None:
+                raise _gone(draft)
+            return _apply_to_pending(draft, function)
+        else:
+            draft.unconfirmed = draft.cookie_due
     except CorruptData:
         draft.corrupt()
         raise _gone(draft) from None
+    draft.values.note_written(written)
+    for key, value in pending.items():
+        draft.values.put_packed(key, value)
     return results[-1]
 
 
-def _replace(draft: Draft, merge: Merge, now: float) -> bool:
-    """Replace or rotate, merging with whoever wrote first. False: the session ended elsewhere."""
+def _apply_to_pending(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
+    """Apply ``function`` to a session that is not stored before the commit of its login: no other request has it."""
+    before = draft.values.applied_to(draft.values.stored).copy()
+    data = {key: unpack(value) for key, value in before.items() if type(key) is str}
+    result = function(data)
+    after = {check_key(key): pack(value, key, draft.values.limit) for key, value in data.items()}
+    for key in before:
+        if type(key) is str and key not in after:
+            draft.values.put_packed(key, None)
+    for key, value in after.items():
+        if before.get(key) != value:
+            draft.values.put_packed(key, value)
+    return result
+
+
+def _replace(draft: Draft, merge: Merge, now: float, *, rotating: bool) -> bool:
+    """Replace or rotate, merging with whoever wrote first. False: the session has ended, and the draft knows."""
     version = tokens.draw_version()
-    clock = draft.backend.settings.clock
-    loaded = draft.record
-    assert loaded is not None
-    # Over by what this request saw: another one may have kept it alive since.
-    if _is_over(draft, loaded, now) and not _reload(draft, now):
-        return _ended_elsewhere(draft, merge, now)
+    moment = _judged_at(draft, now)
+    if moment is None:
+        _end(draft)
+        return False
     for tries in range(MAX_TRIES):
-        outcome = _try(draft, merge, version, now)
+        outcome = _try(draft, merge, version, now, moment, rotating=rotating)
         if outcome is Outcome.SAVED:
             return True
         if outcome is Outcome.CONFLICT and tries:
             # Writers who step out of each other's way all get through sooner. Not later than here: what is loaded ages.
             time.sleep(random.uniform(0, min(0.0005 * 2**tries, 0.02)))  # noqa: S311  (no secret)
-        if outcome is Outcome.GONE or not _reload(draft, now):
-            return _ended_elsewhere(draft, merge, now)
-        if clock() - now >= MAX_SECONDS:
+        if outcome is Outcome.GONE or not _reload(draft, moment):
+            _end(draft)
+            return False
+        if draft.backend.settings.clock() - now >= MAX_SECONDS:
             break
     raise StoreUnavailable(
         f"other requests wrote to this session first, {tries + 1} times in a row: nothing was saved. Write to it "
@@ -141,26 +187,36 @@ def _replace(draft: Draft, merge: Merge, now: float) -> bool:
     )
 
 
-def _try(draft: Draft, merge: Merge, version: bytes, now: float) -> Outcome:
-    before, bearer = draft.record, draft.bearer
+def _try(draft: Draft, merge: Merge, version: bytes, now: float, moment: float, *, rotating: bool) -> Outcome:
+    before, bearer, settings = draft.record, draft.bearer, draft.backend.settings
     assert before is not None and bearer is not None
     packed = merge(draft.values.stored)
-    record = _next_record(draft, before, join_within(packed, draft.backend.settings.max_size), version, now)
-    if draft.next_bearer is None:
-        outcome = draft.backend.replace(bearer, record, before.version, now)
+    data = join_within(packed, settings.max_size)
+    if draft.login is not None and rotating:
+        record = login_record(draft.login, data, version, now, settings)
     else:
+        active = draft.active_at(before, now)
+        record = changed_record(before, data, version, active, settings, touching=draft.touching)
+    if not rotating:
+        outcome = draft.backend.replace(bearer, record, before.version, moment)
+    else:
+        assert draft.next_bearer is not None
         if draft.remember is not None:
             record = record._replace(persistent=draft.remember)
-        outcome, bearer = draft.backend.rotate(bearer, draft.next_bearer, record, before.version, now)
+        outcome, bearer = draft.backend.rotate(bearer, draft.next_bearer, record, before.version, moment)
     if outcome is not Outcome.SAVED:
         return outcome
-    rotated = draft.next_bearer is not None
     moved = record.persistent and record.expires > before.expires
-    if rotated or moved or not bearer.current or draft.backend.stateless:
+    if rotating or moved or not bearer.current or draft.backend.stateless:
         draft.cookie_due = True
-    _saved(draft, packed, record, bearer)
-    if rotated:
-        draft.backend.settings.events("rotated", handle=record.handle)
+    if draft.login is None:
+        draft.tell_unfiled_user(packed, record)
+    if rotating:
+        _adopt(draft, packed, record, bearer)
+        settings.events("rotated", handle=record.handle)
+    else:
+        draft.record = record
+        draft.values.saved(packed)
     return outcome
 
 
@@ -175,13 +231,18 @@ def _create(draft: Draft, merge: Merge, now: float) -> None:
         record = login_record(draft.login, data, version, now, settings)
     if draft.remember is not None:
         record = record._replace(persistent=draft.remember)
+    if draft.login is not None:
+        draft.forget_presented()
     bearer = draft.backend.create(draft.next_bearer or draft.backend.draw(), record, now)
     draft.cookie_due = True
-    _saved(draft, packed, record, bearer)
+    if draft.login is None:
+        draft.tell_unfiled_user(packed, record)
+    _adopt(draft, packed, record, bearer)
     settings.events("created", handle=record.handle)
 
 
-def _saved(draft: Draft, packed: Packed, record: Record, bearer: Bearer) -> None:
+def _adopt(draft: Draft, packed: Packed, record: Record, bearer: Bearer) -> None:
+    """Take over what was stored under a new bearer: all that was pending is done."""
     if draft.login is not None:
         draft.backend.settings.events("logged_in", handle=record.handle)
     draft.record = record
@@ -189,6 +250,14 @@ def _saved(draft: Draft, packed: Packed, record: Record, bearer: Bearer) -> None
     draft.login = draft.next_bearer = None
     draft.wanted = False
     draft.values.saved(packed)
+
+
+def _judged_at(draft: Draft, now: float) -> float | None:
+    """Return what ``Draft.judged_at`` says, by what another request made of the session since if need be."""
+    moment = draft.judged_at(now)
+    if moment is None and _reload(draft, draft.loaded_at):
+        moment = draft.judged_at(now)
+    return moment
 
 
 def _reload(draft: Draft, now: float) -> bool:
@@ -203,36 +272,29 @@ def _reload(draft: Draft, now: float) -> bool:
     return True
 
 
-def _ended_elsewhere(draft: Draft, merge: Merge, now: float) -> bool:
+def _end(draft: Draft) -> None:
+    """Take note that the session ended elsewhere: what is written is dropped, unless a login makes a new one."""
     draft.lost = None if draft.record is None else draft.record.handle
     draft.state = "unknown"
     draft.record = draft.bearer = None
     draft.values.stored = {}
-    if draft.login is None:
-        draft.dead = True
-        return False
-    # Two logins at once from one token: the second carries only what its own request wrote.
-    _create(draft, merge, now)
-    return True
-
-
-def _next_record(draft: Draft, before: Record, data: bytes, version: bytes, now: float) -> Record:
     if draft.login is not None:
-        return login_record(draft.login, data, version, now, draft.backend.settings)
-    active = draft.active_at(before, now)
-    return changed_record(before, data, version, active, draft.backend.settings, touching=draft.touching)
+        draft.values.keep_written()
+    draft.dead = draft.login is None
 
 
-def _is_over(draft: Draft, record: Record, now: float) -> bool:
-    """Whether it died since it was loaded: the store may still have it, under settings that were longer once."""
-    return now >= draft.backend.settings.expires(record.touched, record.created, record.idle)
-
-
-def _drop(draft: Draft) -> None:
-    keys = sorted(key for key in draft.values.changed if isinstance(key, str))
-    draft.backend.settings.events("dropped", handle=draft.lost, keys=keys)
+def drop(draft: Draft) -> None:
+    """Forget what this request wrote, and say so in an event that names the keys."""
+    events = draft.backend.settings.events
+    if draft.outside:
+        events.once("outside_path", advice=OUTSIDE)
+    else:
+        keys = sorted(key for key in draft.values.changed if isinstance(key, str))
+        events("dropped", handle=draft.lost, keys=keys)
     draft.values.changed = {}
 
 
 def _gone(draft: Draft) -> SessionGone:
+    if draft.outside:
+        return SessionGone("this request is outside of cookie_path: no session is kept for it.")
     return SessionGone("the session has ended: nothing was saved. Ask the visitor to log in again.", handle=draft.lost)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 
@@ -31,6 +32,8 @@ _OPEN = _SALTED + _NONCE
 OVERHEAD = _OPEN + _TAG
 #: Where in a seal's text there are random characters, which tell one seal from another: all of them the salt's.
 RANDOM = slice(8, 14)
+# The characters that hold the head, after the number of cookies if there are several; as many more as a seal has.
+_HEAD_OF_TEXT = re.compile(rf"(?:[0-9]\.)?([A-Za-z0-9_-]{{8}})[A-Za-z0-9_-]{{{OVERHEAD * 4 // 3 - 8},}}", re.ASCII)
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
@@ -53,6 +56,14 @@ class Seals:
         key, bound_to = self._keys[head]
         sealed = _cipher(key, drawn[:_SALT]).encrypt(drawn[_SALT:], plain, bound_to)
         return _text(head + drawn + sealed)
+
+    def looks_foreign(self, text: str) -> bool:
+        """Whether ``text``, or the part of it in a first cookie, has the form of a seal by a secret that we lack."""
+        start = _HEAD_OF_TEXT.match(text)
+        if start is None:
+            return False
+        head = a2b_base64(start[1].encode("ascii").translate(_FROM_URL_SAFE))[:_HEAD]
+        return head.startswith(_FORMAT) and head not in self._keys
 
     def open(self, text: str) -> tuple[bytes, bool] | None:
         """Return what is in a seal, and whether the newest secret made it; ``None`` for anything we did not seal.

@@ -35,7 +35,7 @@ class SealedBackend:
     """The sessions of one middleware, in its visitors' cookies."""
 
     stateless = True
-    sweep_due = False
+    sweep_due = sweep_missed = False
 
     def __init__(
         self, store: Store, secrets_newest_first: Sequence[bytes], cookies: SchemeCookies, settings: Settings
@@ -59,6 +59,9 @@ class SealedBackend:
             self.settings.events("corrupt", handle=None)
         if found[0] == "tampered":
             self.settings.events("tampered", cookies=cookies)
+            self._cookies.warn_of_foreign(
+                map(self._seals.looks_foreign, self._cookies.of(environ).read(environ["HTTP_COOKIE"]))
+            )
         return found
 
     def sweep(self, now: float) -> None:
@@ -93,6 +96,9 @@ class SealedBackend:
 
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
         """Nothing to do: the removal of the cookie is all there is to end."""
+
+    def forget(self, bearer: Bearer) -> None:
+        """Nothing to do: as for :meth:`delete`."""
 
     def set_cookies(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> list[str]:
         """Return the Set-Cookie values that put the session into the browser, and take stale pieces out of it."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from wsgi_session import saving, tokens
 from wsgi_session.codec import CorruptData
+from wsgi_session.cookies import path_covers
 from wsgi_session.draft import OWNER, Draft
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.flash import Flash, find_flashes, put_flash
@@ -93,7 +94,7 @@ class Session(DraftMapping):
     @property
     def owner(self) -> str | None:
         """Whose it is while somebody is logged in: ``"id:5"``, ``"email:ann@example.com"``; else ``None``."""
-        if logged_in(self._peek("user")) is None:
+        if self._user() is None:
             return None
         owner: str | None = self._peek(OWNER)
         return owner
@@ -180,11 +181,19 @@ class Session(DraftMapping):
             draft.corrupt()
             return default
 
+    def _user(self) -> Mapping[str, Any] | None:
+        """Return who is logged in by what is stored, for a look: see :meth:`_peek`."""
+        return logged_in(self._peek("user"))
+
+    def _current_user(self) -> Mapping[str, Any] | None:
+        """Return who is logged in by what the framework around this request says, for a look."""
+        return self._user()
+
     def _login(self, user: dict[str, Any], remember: bool | None, idle_timeout: float | None) -> None:
         """What ``login()`` does; ``idle_timeout`` in seconds."""
         self._writing(cookie=True).log_in(user, persistent=remember, idle=idle_timeout)
 
-    def _csrf_matches(self, token: str) -> bool:
+    def _csrf_matches(self, token: object) -> bool:
         draft = self._draft or self._look()
         # The token that the browser holds: a form that was under way during a login still logs in.
         return draft.bearer is not None and tokens.csrf_matches(draft.bearer.token, token)
@@ -228,6 +237,8 @@ class Session(DraftMapping):
         now = settings.clock()
         try:
             draft = self._draft = Draft(backend, now, backend.load(self._environ, now))
+            if draft.record is None and settings.cookie_path != "/":
+                draft.keep_nothing(unless=path_covers(settings.cookie_path, self._environ))
             if settings.validate is not None and draft.record is not None:
                 self._validate(draft, settings.validate)
         except StoreUnavailable as error:
@@ -244,7 +255,7 @@ class Session(DraftMapping):
 
     def _validate(self, draft: Draft, validate: Callable[[Session], bool]) -> None:
         try:
-            if logged_in(self._peek("user")) is not None and not validate(self):
+            if self._user() is not None and not validate(self):
                 draft.destroy("invalid")
         except BaseException:
             # Neither passed nor ended: it must not look valid to whoever catches this and reads on.

@@ -11,11 +11,9 @@ from wsgi_session.codec import CorruptData, split
 from wsgi_session.config import Settings
 from wsgi_session.cookies import SchemeCookies
 from wsgi_session.errors import KeyExists, StoreUnavailable
-from wsgi_session.revocation import MAX_LOOKS, end_sessions
-from wsgi_session.stores import SWEEP_LIMIT, ListsOwners, Outcome, Record, Store, Sweeps
+from wsgi_session.revocation import MAX_LOOKS, end_sessions, follow
+from wsgi_session.stores import LAST_TIME, SWEEP_GRACE, SWEEP_LIMIT, ListsOwners, Outcome, Record, Store, Sweeps
 
-#: Seconds for which a rotated token says so, for the requests that the browser had in flight with it.
-TOMBSTONE_LIFE = 60.0
 #: Well-signed cookies of our name that are looked up; a browser sends more only if somebody planted them.
 MAX_LOADS = 3
 #: Tokens drawn before giving up: one in use is a chance of 2**-128, several a broken random generator.
@@ -28,6 +26,7 @@ class StoreBackend:
     """The sessions of one middleware, in a store."""
 
     stateless = False
+    sweep_missed = False
 
     def __init__(self, store: Store, keyring: tokens.Tokens, cookies: SchemeCookies, settings: Settings) -> None:
         self.store = store
@@ -52,24 +51,28 @@ class StoreBackend:
         if not cookies:
             return "new", None, None, {}
         self.settings.events("tampered", cookies=cookies)
+        self._cookies.warn_of_foreign(map(tokens.looks_signed, self._cookies.of(environ).read(environ["HTTP_COOKIE"])))
         return "tampered", None, None, {}
 
     def look_up(self, bearer: Bearer, now: float) -> Loaded:
         """Return what the store has for ``bearer``, judged by the current settings."""
         record = self.store.load(bearer.key, now)
         if record is None:
-            return "unknown", None, None, {}
+            return "unknown", bearer, None, {}
         # All at once: each by its name takes as long as all of them.
         data, _, handle, created, touched, expires, _, _, idle, _ = record
         if not handle:
             return "rotated", bearer, None, {}
         try:
+            # As has_sound_times() does, without the call: every request comes here.
+            if not 0.0 <= created + touched + expires < LAST_TIME or (idle is not None and not 0.0 < idle < LAST_TIME):
+                raise CorruptData
             if now >= expires or now >= self.settings.expires(touched, created, idle):
-                return "unknown", None, None, {}
+                return "unknown", bearer, None, {}
             return "live", bearer, record, split(data)
-        except (CorruptData, TypeError):  # A time that is none: SQLite keeps a text in any column.
+        except (CorruptData, TypeError):  # A text in the place of a time: SQLite keeps one in any column.
             self.settings.events("corrupt", handle=handle)
-            return "unknown", None, None, {}
+            return "unknown", bearer, None, {}
 
     def draw(self) -> Bearer:
         """Return a bearer that nobody has yet."""
@@ -80,13 +83,9 @@ class StoreBackend:
         """Store a new session; return its bearer, another than the one given if that was taken (tower-sessions)."""
         for _ in range(MAX_DRAWS):
             try:
-                self.store.create(bearer.key, record, now)
+                self._create(bearer, record, now)
             except KeyExists:
                 bearer = self.draw()
-            except StoreUnavailable as error:
-                if not error.answer_lost or not self._is_ours(bearer, record, now):
-                    raise
-                return bearer
             else:
                 return bearer
         raise _no_free_token()
@@ -99,15 +98,13 @@ class StoreBackend:
             return _once_more(error, lambda: self.store.replace(bearer.key, record, version, now))
 
     def rotate(self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float) -> tuple[Outcome, Bearer]:
-        """Move a session to a new token, and leave a tombstone under the old one; return the bearer it has now."""
+        """Move a session to a new token; return the bearer it has now."""
         for _ in range(MAX_DRAWS):
             try:
                 outcome = self._rotate(old, new, record, version, now)
             except KeyExists:
                 new = self.draw()
                 continue
-            if outcome is Outcome.SAVED:
-                self._bury(old, new, now)
             return outcome, new
         raise _no_free_token()
 
@@ -117,13 +114,23 @@ class StoreBackend:
 
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
         """End a session, also if it has been rotated since; one that nobody owns, while its tombstone says where to."""
-        if self.store.delete(bearer.key):
-            return
-        # It was not there any more: ended by somebody else, or moved to another token, under the same handle.
+        key = bearer.key
+        for _ in range(MAX_LOOKS):
+            if self.store.delete(key):
+                return
+            # It was not there any more: ended by another request, or moved to another token, under the same handle.
+            # By this machine's clock it may be over, and go on by another's.
+            moved = follow(self.store, key, record.handle, now - SWEEP_GRACE)
+            if moved is None:
+                break
+            key, _ = moved
         if record.owner is not None and isinstance(self.store, ListsOwners):
+            # The tombstone is gone as well, if this request is a very slow one.
             end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
-        else:
-            self._follow(bearer.key, record.handle, now)
+
+    def forget(self, bearer: Bearer) -> None:
+        """Delete the record of a token that opened nothing, if the store still has it: dead, or unreadable."""
+        self.store.delete(bearer.key)
 
     @property
     def sweep_due(self) -> bool:
@@ -132,7 +139,7 @@ class StoreBackend:
 
     def sweep(self, now: float) -> None:
         """Sweep a little. Best effort: nobody waits for it, and the next one sweeps what this one leaves."""
-        self.store.sweep_due = False
+        self.store.sweep_due = self.sweep_missed = False
         if isinstance(self.store, Sweeps):
             try:
                 self.store.sweep(SWEEP_LIMIT, now)
@@ -170,40 +177,14 @@ class StoreBackend:
         except StoreUnavailable as error:
             return _once_more(error, lambda: self.store.rotate(old.key, new.key, record, version, now))
 
-    def _is_ours(self, bearer: Bearer, record: Record, now: float) -> bool:
-        """Whether a create whose answer was lost was applied; if it was not, try it once more."""
-        stored = self.store.load(bearer.key, now)
-        if stored is None:
-            try:
-                self.store.create(bearer.key, record, now)
-            except KeyExists:
-                # The first one was not lost, only slow.
-                stored = self.store.load(bearer.key, now)
-            else:
-                return True
-        return stored is not None and stored.version == record.version
-
-    def _follow(self, key: bytes, handle: str, now: float) -> None:
-        """End a session that nobody lists: each tombstone says where it moved."""
-        for _ in range(MAX_LOOKS):
-            there = self.store.load(key, now)
-            if there is None:
-                return
-            if not there.handle:
-                if type(there.data) is not bytes:
-                    return  # Nothing of ours: SQLite keeps a text in any column.
-                key = there.data
-            elif there.handle != handle or self.store.delete(key):
-                # Another handle: somebody has logged in there, which is another session.
-                return
-
-    def _bury(self, old: Bearer, new: Bearer, now: float) -> None:
-        """Best effort: without a tombstone, a request in flight is merely a stranger's."""
-        tombstone = Record(new.key, tokens.draw_version(), "", now, now, now + TOMBSTONE_LIFE)
+    def _create(self, bearer: Bearer, record: Record, now: float) -> None:
         try:
-            self.store.create(old.key, tombstone, now)
-        except (KeyExists, StoreUnavailable):
-            return
+            self.store.create(bearer.key, record, now)
+        except StoreUnavailable as error:
+            if not error.answer_lost:
+                raise
+            # The store knows this write again by its version.
+            self.store.create(bearer.key, record, now)
 
 
 def _once_more(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:

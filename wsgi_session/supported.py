@@ -11,17 +11,19 @@ from uuid import UUID
 
 from wsgi_session.errors import SessionError, SessionTooLarge, UnsupportedValue
 
+#: datetime and date of the standard library: freezegun puts subclasses in place of every module's own names.
+DATES: Any = tuple(next(base for base in kind.__mro__ if base.__module__ == "datetime") for kind in (datetime, date))
 #: How deep containers may stand in one another.
 MAX_DEPTH = 64
 #: What cannot change once it has been handed out.
-IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, datetime, date, time, timedelta, UUID, Decimal})
+IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, *DATES, time, timedelta, UUID, Decimal})
 CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
 #: Parts that are packed without a look at what they take: at worst so many times the longest text among them.
 FEW = 64
 _MAP_KEYS = frozenset({str, int, bool, bytes, type(None)})
 _SUPPORTED = (
     "str, int, float, bool, None, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, UUID and "
-    "Decimal, exactly these types and no subclass"
+    "Decimal, exactly these types and no subclass (but of datetime and date, kept as such)"
 )
 
 
@@ -52,7 +54,9 @@ def parts_left(value: Any, left: int, depth: int = 1) -> int:
             if type(key) is not str and type(key) not in _MAP_KEYS:
                 return -1
         value = value.values()
-    elif kind not in CONTAINERS or depth > MAX_DEPTH:
+    elif kind not in CONTAINERS:
+        return left if isinstance(value, DATES) else -1
+    if depth > MAX_DEPTH:
         return -1
     left -= len(value)
     if left < 0:
@@ -68,7 +72,9 @@ def parts_left(value: Any, left: int, depth: int = 1) -> int:
 def _room_after(value: Any, room: int, depth: int = 1) -> int:
     """Return how many of ``room`` bytes a packed container leaves at most, or less than 0 if it cannot be kept."""
     kind = type(value)
-    if kind not in CONTAINERS or depth > MAX_DEPTH:
+    if kind not in CONTAINERS:
+        return room if isinstance(value, DATES) else -1
+    if depth > MAX_DEPTH:
         return -1
     room -= len(value)
     if kind is dict:
@@ -115,6 +121,8 @@ def _unsupported(value: Any, path: str, depth: int, seen: set[tuple[int, int]]) 
     ``seen``: the containers that were looked at, by identity and depth. None is looked at again where it stands twice.
     """
     kind = type(value)
+    if isinstance(value, DATES):
+        return None
     if kind not in CONTAINERS:
         return UnsupportedValue(
             f"{path}: {kind.__name__}. A session keeps {_SUPPORTED}; store what it is made of.", path=path

@@ -1,6 +1,6 @@
 """A session's values: undecoded until they are read, and what this request changed of them.
 
-Nothing here talks to a store. A save puts the keys that this request assigned or deleted on top of whatever is stored by
+Nothing here talks to a store. A save puts the keys that this request assigned or deleted on top of what is stored by
 then (:meth:`Values.applied_to`). An assignment equal to what was loaded counts as well: the base may have changed under
 it, or be another record altogether. Only a request whose every assignment was equal has nothing to save.
 """
@@ -17,14 +17,15 @@ from wsgi_session.supported import FEW, IMMUTABLE, fits, is_small, parts_left
 
 # Only ever replaced, never written to.
 _NOTHING: Packed = {}
+_NO_CHANGES: dict[str | bytes, bytes | None] = {}
 
 
 class Values:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
     __slots__ = (
-        "_base", "_current", "_defaults", "_names", "_objects", "changed", "cleared", "cleared_own", "limit",
-        "own_edits", "stored", "unsettled",
+        "_base", "_current", "_defaults", "_names", "_objects", "_written", "changed", "cleared", "cleared_own",
+        "limit", "own_edits", "stored", "unsettled",
     )  # fmt: skip
 
     def __init__(self, stored: Packed, limit: int = sys.maxsize) -> None:
@@ -48,6 +49,8 @@ class Values:
         self._defaults: Packed = _NOTHING
         # What this request sees: `_base` with its changes. The same dict until the first of them.
         self._base = self._current = stored
+        # What this request has saved so far: see keep_written().
+        self._written = _NO_CHANGES
         # What has been handed out or assigned, so that `session[k] is session[k]` and nested changes are found.
         self._objects: dict[str | bytes, Any] = {}
 
@@ -138,6 +141,11 @@ class Values:
         self._write(key, packed)
         self._objects[key] = value
 
+    def put_packed(self, key: str | bytes, packed: bytes | None) -> None:
+        """Put what ``packed`` stands for under ``key``, or remove the key for ``None``."""
+        self._objects.pop(key, None)
+        self._write(key, packed)
+
     def keep_default(self, key: str) -> None:
         """Put what is under ``key`` back if it is missing from what the save meets: ``setdefault`` found it there.
 
@@ -145,7 +153,22 @@ class Values:
         """
         packed = self._current.get(key)
         if packed is not None and key not in self.changed:
-            self._defaults = {**self._defaults, key: packed}
+            if self._defaults is _NOTHING:
+                self._defaults = {}
+            self._defaults[key] = packed
+
+    def note_written(self, changes: dict[str | bytes, bytes | None]) -> None:
+        """Take note that this request has saved ``changes``, which it did not make here."""
+        self._written = {**self._written, **changes}
+
+    def keep_written(self) -> None:
+        """Put what this request has saved back if it is missing from what the save meets, as :meth:`keep_default` does.
+
+        For a login: no other request may take a mark out of it (a second factor that is pending) before it is stored.
+        """
+        saved: Packed = {key: it for key, it in self._written.items() if it is not None and type(key) is str}
+        if saved:
+            self._defaults = {**saved, **self._defaults}
 
     def delete(self, key: str | bytes) -> None:
         """Remove ``key``; ``KeyError`` if it is not there."""
@@ -164,6 +187,7 @@ class Values:
         self._objects = {}
         self._defaults = _NOTHING
         self._forget_keys()
+        self._written = _NO_CHANGES
 
     def collect(self) -> bool:
         """Find the changes inside what was handed out; return whether anything is to be saved.
@@ -191,10 +215,10 @@ class Values:
                 # Once more, with every type in it checked.
                 self._write(key, pack(value, str(key), self.limit))
                 current = self._current
-        if self.cleared:
-            return bool(self.changed) or self._clears()
+        if self.cleared and self._clears():
+            return True
         base = self._base
-        for key, packed in self.changed.items():
+        for key, packed in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
             if base.get(key) != packed:
                 return True
         return False
@@ -235,6 +259,10 @@ class Values:
                     del self._objects[key]
         self.stored = self._base = self._current = stored
         self._forget_keys()
+        if self._written is _NO_CHANGES and self._defaults is _NOTHING:
+            self._written = self.changed
+        else:
+            self._written = {**self._written, **self._defaults, **self.changed}
         self.changed = {}
         self.cleared = self.cleared_own = False
         self._defaults = _NOTHING

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from webob import Request, Response
 
-from demo import cart, cost
+from demo import cart, cost, docs
 from wsgi_session import get_session, user_or_none
 
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
@@ -52,6 +52,11 @@ def ago(then: datetime) -> str:
     return "just now"
 
 
+def initial(name: str) -> str:
+    """Return the first letter of a name; empty if it has none."""
+    return next(filter(str.isalpha, name), "")
+
+
 def money(amount: Decimal) -> str:
     return f"€{amount:.2f}"
 
@@ -63,5 +68,5 @@ def moment(then: datetime) -> str:
 _templates = Environment(
     loader=PackageLoader("demo.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_templates.filters.update(ago=ago, money=money, moment=moment)
-_templates.globals.update(cost=cost.PLACEHOLDER)
+_templates.filters.update(ago=ago, initial=initial, money=money, moment=moment)
+_templates.globals.update(cost=cost.PLACEHOLDER, docs=docs.PAGES)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from tests.browser.chromium import Page, expect
-from tests.browser.views import DESK, View, every_view
+from tests.browser.views import DESK, PHONE, View, every_view
 
 Device = Callable[..., Page]
 Look = Callable[..., Page]
@@ -53,6 +55,45 @@ def tab_to(page: Page, name: str) -> None:
     raise AssertionError(f"Tab does not lead to {name!r}")
 
 
+def test_the_keyboard_stays_where_it_is_in_the_cart(shop: str, device: Device) -> None:
+    page = device(shop)
+    page.goto("/cart")
+    cart = page.get_by_role("region", name="In your cart")
+    lemon = cart.get_by_role("listitem").filter(has_text="Lemon thin")
+    page.get_by_role("button", name="Add Lemon thin").focus()
+    page.keyboard.press("Enter")
+    expect(lemon).to_contain_text("€1.90")
+    page.keyboard.press("Enter")
+    expect(lemon).to_contain_text("€3.80")
+    page.get_by_role("button", name="One Lemon thin more").focus()
+    page.keyboard.press("Enter")
+    expect(lemon).to_contain_text("€5.70")
+    page.keyboard.press("Enter")
+    expect(lemon).to_contain_text("€7.60")
+    page.keyboard.press("Shift+Tab")
+    for left in ("€5.70", "€3.80", "€1.90"):
+        page.keyboard.press("Enter")
+        expect(lemon).to_contain_text(left)
+        expect(page.get_by_role("button", name="One Lemon thin less")).to_be_focused()
+    # With the last one goes the button: next to it is the heading.
+    page.keyboard.press("Enter")
+    expect(cart).to_contain_text("Nothing yet.")
+    expect(cart.get_by_role("heading", name="In your cart")).to_be_focused()
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
+def test_the_message_is_in_sight_wherever_something_was_added(
+    shop: str, device: Device, size: dict[str, object]
+) -> None:
+    page = device(shop, **size)
+    page.goto("/cart")
+    for name in ("Chocolate chip", "Jam ring"):
+        page.get_by_role("button", name=f"Add {name}").click()
+        expect(page.get_by_role("status")).to_have_text(f"{name}: one more in your cart.")
+        expect(page.get_by_role("status")).to_be_in_viewport(ratio=1)
+        expect(page.get_by_role("button", name=f"Add {name}")).to_be_in_viewport(ratio=1)
+
+
 def test_a_visit_with_nothing_but_the_keyboard(shop: str, device: Device) -> None:
     page = device(shop)
     page.goto("/cart")
@@ -63,6 +104,7 @@ def test_a_visit_with_nothing_but_the_keyboard(shop: str, device: Device) -> Non
     expect(page.get_by_role("button", name="Add Chocolate chip")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.get_by_role("status")).to_have_text("Chocolate chip: one more in your cart.")
+    expect(page.get_by_role("button", name="Add Chocolate chip")).to_be_focused()
 
     tab_to(page, "Profile")
     page.keyboard.press("Enter")

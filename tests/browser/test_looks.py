@@ -7,11 +7,16 @@ from typing import Any
 
 import pytest
 
+from demo import users
+from demo.app import Site
 from demo.cart import SHELF
-from tests.browser.chromium import Axe, Image, Page
+from tests.browser.chromium import Axe, Image, Page, expect
 from tests.browser.pictures import FOLDER
-from tests.browser.views import KINDS, NARROW, PHONE, VIEWS, View, every_view
-from tests.browser.visitor import put_in_cart
+from tests.browser.views import DESK, KINDS, NARROW, PHONE, VIEWS, View, every_view
+from tests.browser.visitor import log_in, put_in_cart
+from tests.serving import serving_http
+from wsgi_session.keygen import new_secret
+from wsgi_session.stores.memory import MemoryStore
 
 #: All of WCAG 2.2 AA, and what is good practice besides.
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
@@ -42,14 +47,21 @@ def test_a_page_fits_a_phone_and_the_narrowest_screen(look: Look, view: View) ->
     page = look(view, **NARROW)
     for size in (NARROW, PHONE):
         page.set_viewport_size(size["viewport"])
-        too_wide = page.evaluate(
-            """() => [...document.querySelectorAll("body *")]
-                .filter((element) => element.getBoundingClientRect().right > innerWidth + 1)
-                .filter((element) => !element.closest("pre, .unseen"))
+        assert too_wide(page) == [], size
+
+
+def too_wide(page: Page) -> list[str]:
+    """What sticks out of the window, but for what scrolls by itself; and the page itself, if it scrolls sideways."""
+    return list(
+        page.evaluate(
+            """() => [document.documentElement, ...document.querySelectorAll("body *")]
+                .filter((element) => element.getBoundingClientRect().right > innerWidth + 1
+                    || element.getBoundingClientRect().left < -1
+                    || element === document.documentElement && element.scrollWidth > innerWidth)
+                .filter((element) => !element.closest("pre, .wide, .unseen, .skip"))
                 .map((element) => element.outerHTML.slice(0, 120))"""
         )
-        assert too_wide == [], size
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), size
+    )
 
 
 def test_nothing_in_a_full_cart_sticks_out_of_its_place(
@@ -57,7 +69,7 @@ def test_nothing_in_a_full_cart_sticks_out_of_its_place(
 ) -> None:
     page = device(shop_of_ann[0], **NARROW)
     put_in_cart(page, *(cookie.name for cookie in SHELF.values()), *["Shortbread"] * 9)
-    for width in (320, 340, 359, 360, 390):
+    for width in (320, 340, 359, 360, 390, 740, 800, 1280):
         page.set_viewport_size({"width": width, "height": 640})
         # How far each text or box goes beyond the content of what it stands in, or into what stands beside it.
         sticking_out = page.evaluate(
@@ -78,6 +90,49 @@ def test_nothing_in_a_full_cart_sticks_out_of_its_place(
                 .filter(([beyond]) => beyond > 1)"""
         )
         assert sticking_out == [], width
+
+
+#: Without a place to break; from right to left, with a mark that turns the direction of what follows; of no letters.
+NAMES = ["W" * 120, "\u202e\u0634\u0647\u0631\u0632\u0627\u062f \u0628\u0646\u062a", ""]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=["unbroken", "right to left", "empty"])
+def test_no_name_breaks_a_page(device: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    email = f"{name[:60] or 'x'}@example.com"
+    monkeypatch.setattr(users, "check", lambda *_: {"id": 7, "name": name, "email": email})
+    with serving_http(Site(secret=new_secret(), store=MemoryStore())) as address:
+        page = device(address, **NARROW)
+        page.goto("/login?next=/profile")
+        log_in(page)
+        # What comes after the name stands to the right of it, or below, as in any English sentence.
+        expect(page.get_by_role("status")).to_have_text(f"Hello {name}, you are logged in.")
+        assert reads_on(page, ".flash")
+        for path in ("/profile", "/devices", "/live", "/"):
+            page.goto(path)
+            for size in (NARROW, PHONE, DESK):
+                page.set_viewport_size(size["viewport"])
+                assert too_wide(page) == [], (path, size)
+                assert reads_on(page, "main :has(> bdi)"), (path, size)
+
+
+def reads_on(page: Page, selector: str) -> bool:
+    """Whether the text after each name begins where the name ends, or on a later line."""
+    return bool(
+        page.evaluate(
+            """(selector) => [...document.querySelectorAll(selector)].every((element) => {
+                const name = element.querySelector("bdi").getBoundingClientRect();
+                const after = document.createRange();
+                const following = element.querySelector("bdi").nextSibling;
+                if (!following) return true;
+                after.selectNodeContents(following);
+                const next = after.getClientRects()[0];
+                const below = next && next.top >= name.bottom - 1;
+                const beside = next && next.left >= name.left - 1 && next.bottom >= name.bottom - 1;
+                return !next || below || beside;
+            })""",
+            selector,
+        )
+    )
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

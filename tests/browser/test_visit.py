@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tests.browser.chromium import Page, expect
 from tests.browser.visitor import cookie, log_in, log_out, put_in_cart
+from tests.demo.curl import COOKIE
 
 Device = Callable[..., Page]
 
@@ -42,7 +43,7 @@ def test_the_browser_holds_the_cookie_with_all_its_protection(shop: str, device:
     assert (
         held.items()
         >= {
-            "name": "__Host-sid" if secure else "sid",
+            "name": f"__Host-{COOKIE}" if secure else COOKIE,
             "secure": secure,
             "httpOnly": True,
             "sameSite": "Lax",

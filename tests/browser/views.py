@@ -40,8 +40,17 @@ def refuse(page: Page) -> None:
     page.get_by_role("alert").wait_for()
 
 
+def send_too_late(page: Page) -> None:
+    """Log in with a form that was made for another session."""
+    page.context.clear_cookies()
+    page.get_by_label("E-mail").fill("ann@example.com")
+    page.get_by_label("Password").fill("shortbread")
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="Back to the login").wait_for()
+
+
 def take_one_more(page: Page) -> None:
-    page.get_by_role("button", name="Add Lemon thin").click()
+    page.get_by_role("button", name="Add Shortbread").click()
     page.get_by_role("status").wait_for()
 
 
@@ -61,6 +70,8 @@ VIEWS = [
     View("live", "/live", ann=True, then=asked),
     View("live-nobody", "/live", then=asked),
     View("how", "/how"),
+    View("docs", "/docs/frameworks"),
+    View("form-too-old", "/login", status=403, then=send_too_late),
     View("error", "/no-such-cookie", status=404),
 ]
 

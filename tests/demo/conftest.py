@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -32,7 +33,11 @@ class Demo:
                 text=True,
             )
         assert self.process.stdout
+        # One that says nothing is ended: readline() would wait for ever.
+        impatience = threading.Timer(60, self.process.kill)
+        impatience.start()
         self.first_line = self.process.stdout.readline()
+        impatience.cancel()
         found = re.search(r"http://\S+", self.first_line)
         if not found:
             self.end()

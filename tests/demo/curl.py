@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+#: The name of the demo's cookie over http.
+COOKIE = "cookie_jar"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 IPHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) "
@@ -35,7 +37,7 @@ class Answer(NamedTuple):
     @property
     def words(self) -> str:
         """What a reader sees of the page, all white space as one space."""
-        return " ".join(unescape(re.sub(r"<[^>]*>", " ", self.html)).split())
+        return " ".join(unescape(re.sub(r"<[^>]*>", " ", re.sub(r"</?bdi[^>]*>", "", self.html))).split())
 
     @property
     def token(self) -> str:
@@ -102,5 +104,5 @@ class Curl:
     @property
     def cookie(self) -> str | None:
         """The session's cookie as it is in the jar."""
-        found = re.search(r"\tsid\t(\S+)$", self.jar.read_text(), re.MULTILINE) if self.jar.exists() else None
+        found = re.search(rf"\t{COOKIE}\t(\S+)$", self.jar.read_text(), re.MULTILINE) if self.jar.exists() else None
         return found[1] if found else None

@@ -8,12 +8,15 @@ from html.parser import HTMLParser
 
 import pytest
 
+from demo import docs
+from tests.demo.conftest import ROOT
 from tests.demo.curl import Curl
 
 Visitor = Callable[..., Curl]
 
-PAGES = ["/", "/cart", "/login", "/profile", "/devices", "/how", "/live", "/nowhere", "/logout"]
-VOID = {"meta", "link", "img", "input", "br"}
+PAGES = ["/", "/cart", "/login", "/profile", "/devices", "/how", "/live", "/nowhere", "/logout", "/docs/manual"]
+KNOWN = {"/", "/cart", "/profile", "/devices", "/live", "/how", "/login", "/session.json", *docs.PAGES}
+VOID = {"meta", "link", "img", "input", "br", "hr"}
 
 
 class Page(HTMLParser):
@@ -101,12 +104,45 @@ def test_every_link_and_picture_leads_somewhere(somebody: Curl) -> None:
     while to_visit:
         path = to_visit.pop()
         found.add(path)
+        assert len(found) < 200, f"the pages have no end: {sorted(found)[:50]}"
         answer = somebody.get(path)
         assert answer.status in (200, 302, 303) or path == "/no-such-cookie", (path, answer.status)
         if (answer.header("Content-Type") or "").startswith("text/html") and answer.status == 200:
             addresses = re.findall(r'(?:href|src)="(/[^"#]*)"', answer.html)
             to_visit |= {address.replace("&amp;", "&") for address in addresses} - found
     assert {"/", "/cart", "/profile", "/devices", "/how", "/live", "/session.json", "/static/site.css"} <= found
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_leads_to_the_others_and_to_the_docs(somebody: Curl, path: str) -> None:
+    html = somebody.get(path, "--location").html
+    for other in ("/", "/cart", "/profile", "/devices", "/live", "/how", "/session.json", *docs.PAGES):
+        assert f'href="{other}"' in html, other
+
+
+@pytest.mark.parametrize("path", docs.PAGES)
+def test_a_page_of_the_docs_is_whole_and_each_of_its_links_leads_to_a_heading_or_a_site(
+    visitor: Visitor, path: str
+) -> None:
+    ann = visitor()
+    answer = ann.get(path)
+    page = Page(answer.html)
+    assert len(page.all("h1")) == 1
+    assert ann.cookie is None
+    for link in page.all("a"):
+        target = link["href"] or ""
+        if target.startswith("https:"):
+            continue
+        there, _, anchor = target.partition("#")
+        assert there == "" or there in KNOWN
+        if anchor:
+            html = docs.doc(there or path).html + '<main id="main">'
+            assert f'id="{anchor}"' in html, target
+
+
+def test_every_page_of_the_docs_is_there() -> None:
+    files = {f"/docs/{file.stem}" for file in (ROOT / "docs").glob("*.md")}
+    assert set(docs.PAGES) == files - {"/docs/index"}
 
 
 def test_a_file_that_the_browser_has_is_not_sent_again(visitor: Visitor) -> None:

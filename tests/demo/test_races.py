@@ -56,6 +56,25 @@ class Shelf:
         return " ".join(re.sub("<[^>]*>", " ", page.text).split())
 
 
+class LongAgo(MemoryStore):
+    """Every login was 80 of its 90 days ago."""
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        record = super().load(key, now)
+        return record and record._replace(created=record.created - 80 * 86_400)
+
+
+def test_the_profile_does_not_promise_that_coming_back_helps_where_it_does_not() -> None:
+    with LongAgo() as store:
+        shelf = Shelf(store)
+        form = {"csrf_token": shelf.token, "email": "ann@example.com", "password": "shortbread"}
+        request = Request.blank("/login", headers={"Cookie": shelf.cookie}, POST=form)
+        shelf.cookie = request.get_response(shelf.site).headers["Set-Cookie"].partition(";")[0]
+        profile = Request.blank("/profile", headers={"Cookie": shelf.cookie}).get_response(shelf.site).text
+        assert "Ends in any case" in profile
+        assert "unless you come back" not in profile
+
+
 def test_clicks_at_the_same_moment_all_count() -> None:
     with LoadedTogether() as store, ThreadPoolExecutor(4) as pool:
         shelf = Shelf(store)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from html import unescape
 
 import pytest
 
-from tests.demo.curl import Curl
+from tests.demo.curl import COOKIE, Curl
 
 Visitor = Callable[..., Curl]
 
@@ -40,6 +42,50 @@ def test_the_token_of_another_visitor_is_refused(visitor: Visitor) -> None:
     eves = eve.get("/cart").token
     assert ann.post("/cart/add", csrf_token=eves, sku="chip").status == 403
     assert ann.post("/cart/add", csrf_token=ann.get("/cart").token, sku="chip").status == 303
+
+
+@pytest.mark.parametrize("remember", [{}, {"remember": "on"}], ids=["not remembered", "remembered"])
+def test_a_login_form_that_is_too_old_leads_back_to_it_with_what_was_typed(
+    visitor: Visitor, remember: dict[str, str]
+) -> None:
+    ann = visitor()
+    typed = {"email": "ann@example.com", "password": "shortbread", "next": "/profile?tab=1&x=2"}
+    answer = ann.post("/login", csrf_token="x" * 86, **typed, **remember)
+    assert answer.status == 403
+    assert "shortbread" not in answer.html
+    back = re.search(r'<a class="button" href="([^"]+)">Back to the login</a>', answer.html)
+    assert back
+    page = ann.get(unescape(back[1]))
+    assert 'value="ann@example.com"' in page.html
+    assert 'value="shortbread"' not in page.html
+    assert 'name="next" value="/profile?tab=1&amp;x=2"' in page.html
+    assert ('name="remember" checked' in page.html) is bool(remember)
+
+
+def test_a_login_that_another_site_sends_does_not_take_the_cookie_away(visitor: Visitor) -> None:
+    """It comes without the cookie: a session made for it would take the place of the visitor's own."""
+    answer = visitor().post("/login", email="eve@example.com", password="x", next="https://evil.example/")
+    assert (answer.status, answer.header("Set-Cookie")) == (403, None)
+    assert "evil.example" not in answer.html
+
+
+@pytest.mark.parametrize(
+    ("path", "page"), [("/cart/add", "/cart"), ("/devices/sign-out-others", "/devices"), ("/logout", "/")]
+)
+def test_any_other_form_that_is_too_old_leads_back_to_its_page(visitor: Visitor, path: str, page: str) -> None:
+    ann = visitor()
+    ann.log_in()
+    assert f'<a class="button" href="{page}">' in ann.post(path).html
+
+
+def test_a_logout_where_nobody_is_logged_in_any_more_is_no_error(visitor: Visitor) -> None:
+    ann, phone = visitor(), visitor()
+    for somebody in (ann, phone):
+        somebody.log_in()
+    token = phone.get("/profile").token
+    ann.submit("/devices", "/devices/sign-out-others")
+    answer = phone.post("/logout", csrf_token=token)
+    assert (answer.status, answer.header("Location"), answer.header("Set-Cookie")) == (303, "/", None)
 
 
 @pytest.mark.parametrize("path", ["/devices/sign-out", "/devices/sign-out-others"])
@@ -144,7 +190,10 @@ def test_every_answer_keeps_scripts_frames_and_guesses_out(visitor: Visitor, pat
     assert answer.header("Referrer-Policy") == "same-origin"
 
 
-@pytest.mark.parametrize("cookie", ["sid=", "sid=x.y.z", "sid=%00", "a;sid=\xe5", "sid=" + "A" * 5000, ";" * 5000])
+@pytest.mark.parametrize(
+    "cookie",
+    [f"{COOKIE}=", f"{COOKIE}=x.y.z", f"{COOKIE}=%00", f"a;{COOKIE}=\xe5", f"{COOKIE}=" + "A" * 5000, ";" * 5000],
+)
 def test_a_broken_cookie_makes_a_stranger_and_no_error(visitor: Visitor, cookie: str) -> None:
     ann = visitor()
     assert ann.get("/", "-H", f"Cookie: {cookie}").status == 200

@@ -67,6 +67,14 @@ def test_it_ends_cleanly(start: Start, how: signal.Signals) -> None:
     assert demo.errors.read_text() == ""
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_it_closes_what_it_listened_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("PYTHONWARNINGS", "always::ResourceWarning")
+    demo = Demo(tmp_path, "--port", "0", "--host", host)
+    code, _ = demo.end()
+    assert (code, demo.errors.read_text()) == (0, "")
+
+
 def test_a_secret_and_a_store_of_ones_own_leave_no_files(
     start: Start, visitor: Callable[..., Curl], tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.demo.curl import Curl
+from tests.demo.curl import COOKIE, Curl
 
 Visitor = Callable[..., Curl]
 
@@ -29,6 +29,28 @@ def test_home_says_that_one_must_be_logged_in_and_then_greets_by_name(visitor: V
     home = ann.get("/").words
     assert "Welcome back, Ann Archer!" in home
     assert "You must be logged in" not in home
+
+
+def test_a_stranger_is_not_met_by_a_title_that_refuses(visitor: Visitor) -> None:
+    assert "<title>Welcome · The Cookie Jar</title>" in visitor().get("/").html
+
+
+@pytest.mark.parametrize(
+    ("wanted", "must"),
+    [
+        ("/profile?tab=1", True),
+        ("/devices", True),
+        ("/cart", False),
+        ("/live", False),
+        ("/nowhere", False),
+        ("/", False),
+    ],
+)
+def test_the_login_page_says_that_one_must_be_logged_in_only_where_it_is_true(
+    visitor: Visitor, wanted: str, must: bool
+) -> None:
+    assert ("You must be logged in to see that page." in visitor().get(f"/login?next={wanted}").words) is must
+    assert visitor().get(wanted).status == (302 if must else 404 if wanted == "/nowhere" else 200)
 
 
 def test_the_cart_filled_before_the_login_is_there_after_it(visitor: Visitor) -> None:
@@ -81,6 +103,19 @@ def test_the_profile_welcomes_by_name_and_tells_the_email(visitor: Visitor) -> N
     assert "Your email is bjorn@example.com" in profile.words
 
 
+def test_the_profile_says_when_the_session_ends(visitor: Visitor) -> None:
+    remembered, not_remembered = visitor(), visitor()
+    remembered.log_in(remember="on")
+    not_remembered.log_in()
+    date = r"\d\d \w+ \d{4}, \d\d:\d\d UTC"
+    assert re.search(rf"Ends, unless you come back {date} Ends in any case {date}", remembered.get("/profile").words)
+    assert re.search(
+        rf"Ends, unless you come back {date} "
+        rf"Ends in any case When you close the browser \(you did not tick “Remember me”\), or on {date}",
+        not_remembered.get("/profile").words,
+    )
+
+
 def test_every_login_that_the_login_page_shows_works(visitor: Visitor) -> None:
     shown = re.findall(r"<span>([^<]+@[^<]+)</span> <code>([^<]+)</code>", visitor().get("/login").html)
     assert len(shown) == 3
@@ -109,6 +144,14 @@ def test_after_a_wrong_password_the_right_one_still_comes_back_to_where_the_visi
     assert 'value="ann@example.com"' in again.html
 
 
+def test_after_a_wrong_password_remember_me_is_still_ticked(visitor: Visitor) -> None:
+    ann = visitor()
+    token = ann.get("/login").token
+    for ticked in ({}, {"remember": "on"}):
+        again = ann.post("/login", csrf_token=token, email="ann@example.com", password="wrong", **ticked)
+        assert ('name="remember" checked' in again.html) is bool(ticked)
+
+
 def test_the_login_changes_the_token_and_the_old_one_opens_nothing(visitor: Visitor) -> None:
     ann, thief = visitor(), visitor()
     ann.get("/login")
@@ -116,7 +159,7 @@ def test_the_login_changes_the_token_and_the_old_one_opens_nothing(visitor: Visi
     ann.log_in()
     assert before
     assert ann.cookie != before
-    assert thief.get("/profile", "-H", f"Cookie: sid={before}").status == 302
+    assert thief.get("/profile", "-H", f"Cookie: {COOKIE}={before}").status == 302
 
 
 def test_remember_me_makes_the_cookie_outlive_the_browser_and_nothing_else_does(visitor: Visitor) -> None:
@@ -131,11 +174,11 @@ def test_remember_me_makes_the_cookie_outlive_the_browser_and_nothing_else_does(
 def test_the_logout_ends_the_session_also_for_whoever_copied_the_cookie(visitor: Visitor) -> None:
     ann, thief = visitor(), visitor()
     ann.log_in()
-    copied = f"Cookie: sid={ann.cookie}"
+    copied = f"Cookie: {COOKIE}={ann.cookie}"
     assert thief.get("/profile", "-H", copied).status == 200
     answer = ann.submit("/profile", "/logout")
     assert answer.header("Location") == "/"
-    assert ann.cookie not in (None, copied.removeprefix("Cookie: sid="))
+    assert ann.cookie not in (None, copied.removeprefix(f"Cookie: {COOKIE}="))
     assert thief.get("/profile", "-H", copied).status == 302
     assert "You are logged out. Hello, stranger. You must be logged in" in ann.get("/").words
 

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.faults.databases import deposed_mariadb, lock_table, locked_behind_pgbouncer, without_create
 from tests.faults.disks import full_disk, small_files
 from tests.faults.failovers import cluster_failover, sentinel_failover
-from tests.faults.scene import Harm, Scene, crash, cut, hang, kill_worker, restart, running
+from tests.faults.scene import Harm, Scene, crash, cut, hang, interrupt, kill_worker, restart, running
 from tests.servers.mariadb import MariaDB
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres import Postgres
@@ -19,10 +20,10 @@ from tests.servers.proxy import Proxy
 from tests.servers.valkey import DURABLE, Valkey
 
 # Seconds that a request may take, as the stores' time-outs add up: a request loads, saves, and if the answer to that
-# was lost, saves once more; each may have to connect first. A second on top, for a busy machine.
+# was lost, saves once more. A second on top, for a busy machine.
 _SQLITE = 5.0 + 1  # one wait for whoever holds the lock
-_REDIS = 1.0 + 2 * (0.5 + 1.0) + 1
-_SQL = 2.0 + 2 * (2.0 + 2.0) + 1
+_REDIS = 1.0 + 2 * (0.5 + 1.0) + 1  # each may have to connect first
+_SQL = 3 * 2.0 + 2 * 0.5 + 2.0 + 1  # two may have to be called off; psycopg takes 2 s to give up connecting
 
 
 class Fault(NamedTuple):
@@ -72,6 +73,7 @@ def _durable_valkey() -> Valkey:
     return Valkey(*DURABLE)
 
 
+_DEPOSED = "until the first write that a process is refused, it reads at the old primary"
 _ASYNCHRONOUS = "replicas follow a moment later: without ?wait=1 a failover may take the last writes and logouts"
 
 # fmt: off
@@ -92,6 +94,12 @@ FAULTS = (
     Fault("postgres-cut", "PostgreSQL", "connections cut", partial(_cut_off, Postgres), _SQL),
     Fault("postgres-worker", "PostgreSQL", "worker killed in a save",
           partial(on_server, Postgres, lambda _: kill_worker), _SQL, processes=4, calm=1.0),
+    Fault("postgres-lock", "PostgreSQL", "table locked", partial(on_server, Postgres, lock_table), _SQL),
+    Fault("postgres-table", "PostgreSQL, ?create=off", "table taken away and put back",
+          partial(without_create, Postgres), _SQL),
+    Fault("postgres-signal", "PostgreSQL", "calls interrupted by signals",
+          partial(on_server, Postgres, lambda _: interrupt), _SQL),
+    Fault("pgbouncer-lock", "PgBouncer", "table locked", locked_behind_pgbouncer, _SQL),
     Fault("pgbouncer-kill", "PgBouncer", "SIGKILL", partial(_pgbouncer, lambda bouncer, _: crash(bouncer)), _SQL),
     Fault("pgbouncer-restart", "PgBouncer", "restart of PostgreSQL behind it",
           partial(_pgbouncer, lambda bouncer, postgres: restart(postgres, seen_by=bouncer)), _SQL),
@@ -99,5 +107,11 @@ FAULTS = (
     Fault("mariadb-restart", "MariaDB", "restart", partial(on_server, MariaDB, restart), _SQL),
     Fault("mariadb-hang", "MariaDB", "SIGSTOP", partial(on_server, MariaDB, hang), _SQL),
     Fault("mariadb-cut", "MariaDB", "connections cut", partial(_cut_off, MariaDB), _SQL),
+    Fault("mariadb-lock", "MariaDB", "table locked", partial(on_server, MariaDB, lock_table), _SQL),
+    Fault("mariadb-table", "MariaDB, ?create=off", "table taken away and put back",
+          partial(without_create, MariaDB), _SQL),
+    Fault("mariadb-deposed", "MariaDB", "failover by read_only", deposed_mariadb, _SQL, _DEPOSED),
+    Fault("mariadb-signal", "MariaDB", "calls interrupted by signals",
+          partial(on_server, MariaDB, lambda _: interrupt), _SQL),
 )
 # fmt: on

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from tests.faults.crew import Crew
+from tests.faults.worker import LIMIT
 from tests.servers.process import Server, wait_until
 from tests.servers.proxy import Proxy
 
@@ -96,6 +97,16 @@ def cut(proxy: Proxy) -> Harm:
         return time.monotonic()
 
     return harm
+
+
+def interrupt(crew: Crew, seconds: float) -> float:
+    """Signals to the worker processes, some forty a second to each: their handler raises in the middle of requests."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for pid in crew.pids:
+            os.kill(pid, LIMIT)
+        time.sleep(random.uniform(0, 0.05))
+    return time.monotonic()
 
 
 def kill_worker(crew: Crew, seconds: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -21,8 +22,14 @@ from wsgi_session import Session, SessionMiddleware, logout
 
 #: Seconds between two requests of a worker, on average: a steady load, that leaves a machine with two cores some air.
 PAUSE = 0.02
+#: Signal by which a request is interrupted, as by a time limit of a task queue.
+LIMIT = signal.SIGUSR1
 #: Of the session that everybody writes to.
 SHARED = "all"
+
+
+class SoftTimeLimit(Exception):
+    """As celery's: raised by the signal handler, wherever the main thread is."""
 
 
 class Worker:
@@ -42,6 +49,13 @@ class Worker:
         self._next: Callable[[], None] = self._arrive
         #: Whose tokens are dead: login and logout were acknowledged.
         self._dead: list[tuple[str, str]] = []
+        self._asking = False
+
+    def interrupt(self, number: int, frame: object) -> None:
+        """Handle ``LIMIT``: end the request that is under way, if one is."""
+        if self._asking:
+            self._asking = False
+            raise SoftTimeLimit
 
     def run(self) -> None:
         chores = [self._write, self._count, self._write_own, self._look, self._lead_guest, self._haunt]
@@ -130,8 +144,14 @@ class Worker:
     def _ask(self, op: str, whose: str, cookie: str | None, page: Page, value: Any = None) -> Answer:
         self._pen.asks(op, whose, cookie, value, time.monotonic())
         try:
+            self._asking = True
             answer = visit(self._site, cookie, page)
+            self._asking = False
+        except SoftTimeLimit:
+            # Whether it was carried out, nobody knows: as after a 503.
+            answer = Answer(503, {}, cookie)
         except Exception as error:
+            self._asking = False
             # What a server would answer 500 to. There should be none: the table names them.
             answer = Answer(500, {"error": repr(error)[:1000]}, cookie)
         self._pen.got(time.monotonic(), answer.status, answer.cookie, answer.saw)
@@ -171,17 +191,25 @@ def main() -> None:
     threading.excepthook = _end_all
     stopped = threading.Event()
     with make_site(url) as site:
-        workers = [
-            threading.Thread(target=Worker(site, shared, number, Pen(sys.stdout.fileno(), number), stopped).run)
+        main, *others = (
+            Worker(site, shared, number, Pen(sys.stdout.fileno(), number), stopped)
             for number in range(int(first), int(first) + int(threads))
-        ]
+        )
+        workers = [threading.Thread(target=worker.run) for worker in others]
         for worker in workers:
             worker.start()
-        # Ends when those who started this process close it, or die.
-        sys.stdin.read()
-        stopped.set()
+        threading.Thread(target=_wait_for_end, args=(stopped,), daemon=True).start()
+        # Signal handlers run in this thread.
+        signal.signal(LIMIT, main.interrupt)
+        main.run()
         for worker in workers:
             worker.join()
+
+
+def _wait_for_end(stopped: threading.Event) -> None:
+    """Stop all workers when those who started this process close its standard input, or die."""
+    sys.stdin.read()
+    stopped.set()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def test_cycle_key_is_one_rotation_that_kills_the_old_key_with_the_save(store: C
     assert SessionStore().exists(key)
     store.forget()
     session.save()
-    assert store.counts() == {"rotate": 1, "create": 1}
+    assert store.counts() == {"rotate": 1}
     assert not SessionStore().exists(key)
     assert again(session).handle == handle
     assert dict(again(session).items()) == {"a": 1}
@@ -73,7 +73,9 @@ def test_where_every_request_saves_a_cookie_that_opens_nothing_makes_no_session(
 ) -> None:
     client.cookies["sessionid"] = "A" * 43 + "." + "A" * 43
     with override_settings(SESSION_SAVE_EVERY_REQUEST=True):
-        assert client.get("/").cookies["sessionid"]["max-age"] == 0
+        answer = client.get("/")
+    assert "sessionid" not in answer.cookies, "a login in a parallel request may just have set it"
+    assert "Cookie" in answer["Vary"]
     assert store.counts() == {}
 
 

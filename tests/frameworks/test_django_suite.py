@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
-import tarfile
-import tempfile
-import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-import django
 import pytest
 from django.conf import settings
 from django.test import SimpleTestCase, TestCase
 from django.test.utils import modify_settings, override_settings
 
 from tests.frameworks.django_site import store
+from tests.frameworks.theirs import run, their_tests_in
 from wsgi_session.integrations.django import SessionStore
 from wsgi_session.stores import Store
 
@@ -31,36 +25,8 @@ OF_ANOTHER_ENGINE = {"test_empty_session_saved", "test_session_update_error_redi
 
 @pytest.fixture(scope="session")
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return where the package ``sessions_tests`` is: downloaded once, and kept in pytest's cache if it has one."""
-    kept_for_ever = getattr(request.config, "cache", None)
-    cache = kept_for_ever.mkdir("django") if kept_for_ever else tmp_path_factory.mktemp("django")
-    kept = cache / django.__version__
-    if not kept.exists():
-        partial = Path(tempfile.mkdtemp(dir=cache))
-        _extract(_download(partial), partial / "sessions_tests")
-        with contextlib.suppress(OSError):  # Another interpreter's tests were at the same, and first.
-            partial.rename(kept)
-    return kept
-
-
-def _download(folder: Path) -> Path:
-    wanted = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation", f"django=={django.__version__}"]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", str(folder), *wanted]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"let pip reach a package index for: pip download {' '.join(wanted)}: {done.stderr[-300:]}")
-    (archive,) = folder.iterdir()
-    return archive
-
-
-def _extract(archive: Path, package: Path) -> None:
-    package.mkdir()
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            inside = Path(member.name)
-            if inside.match("*/tests/sessions_tests/*.py") and (source := tar.extractfile(member)):
-                (package / inside.name).write_bytes(source.read())
-    archive.unlink()
+    """Return where the package ``sessions_tests`` is."""
+    return their_tests_in(request, tmp_path_factory, "Django", "*/tests/sessions_tests/*.py")
 
 
 @pytest.fixture
@@ -85,12 +51,3 @@ def test_djangos_own_tests_of_its_session_middleware_pass(store: Store, their_te
     case = type("OurMiddlewareTests", (their_tests.SessionMiddlewareTests, TestCase), left_out)
     assert SessionStore.__module__ == settings.SESSION_ENGINE
     run(case, at_least=10)
-
-
-def run(case: type[unittest.TestCase], at_least: int) -> None:
-    result = unittest.TestResult()
-    unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
-    problems = [text for _, text in (*result.errors, *result.failures)]
-    assert not problems, "\n".join(problems)
-    assert not result.skipped, result.skipped
-    assert result.testsRun >= at_least, f"only {result.testsRun} tests were found"

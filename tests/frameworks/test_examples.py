@@ -8,9 +8,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Barrier
 from typing import NamedTuple
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -26,16 +28,17 @@ FRAMEWORKS = ["plain", "webob", "werkzeug", "flask", "django", "pyramid", "bottl
 MODULES = {"plain": "waitress", "webpy": "web"}
 #: Those whose framework completes a path from the Host header, and has no short way not to: docs/deploy.md names them.
 COMPLETING = {"pyramid_app"}
+#: With the name of the example's own cookie for NAME.
 HOSTILE_COOKIES = [
-    b"sid=",
-    b"sid=x; sid=y; sid=z; sid=1",
-    b'sid="; $Version=1; sid="quoted',
-    b"sid=\xff\xfe\x80; \xc3\xa9=1",
+    b"NAME=",
+    b"NAME=x; NAME=y; NAME=z; NAME=1",
+    b'NAME="; $Version=1; NAME="quoted',
+    b"NAME=\xff\xfe\x80; \xc3\xa9=1",
     b";;; = ;=;,",
-    b"sid=" + b"A" * 43 + b"." + b"A" * 43,
-    b"sid=%00%0d%0aSet-Cookie:%20a=b",
-    b"sid=" + b"A" * 6000,
-    b"; ".join(b"sid=%d" % number for number in range(500)),
+    b"NAME=" + b"A" * 43 + b"." + b"A" * 43,
+    b"NAME=%00%0d%0aSet-Cookie:%20a=b",
+    b"NAME=" + b"A" * 6000,
+    b"; ".join(b"NAME=%d" % number for number in range(500)),
 ]
 
 
@@ -131,7 +134,7 @@ class Example(Server):
         return [sys.executable, *arguments]
 
     def launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PORT": str(self.port), "SECRET": new_secret()}
+        environment = {**os.environ, "PORT": str(self.port), "SECRET": new_secret(), "PYTHONUNBUFFERED": "1"}
         environment.pop("STORE", None)
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
@@ -232,6 +235,39 @@ def test_the_whole_visit(visitor: Visitor) -> None:
     assert visitor.visit("/profile", cookie=logged_in).location == "/login?next=/profile"
 
 
+def test_clicks_at_the_same_moment_all_count(example: Example, visitor: Visitor) -> None:
+    visitor.post("/cart", item="apple")
+    together = Barrier(4, timeout=60)
+
+    def click(number: int) -> None:
+        tab = Visitor(example.port)
+        tab.cookies, tab.field, tab.token = visitor.cookies, visitor.field, visitor.token
+        together.wait()
+        for _ in range(5):
+            assert tab.post("/cart", item="apple").status in (302, 303)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(click, range(4)))
+    assert visitor.home() == "Hello, stranger Cart: apple x 21"
+
+
+def test_examples_on_one_host_do_not_log_each_other_out(running: dict[str, Example]) -> None:
+    """Browsers do not separate cookies by port."""
+    shared: dict[str, str] = {}
+    visitors = []
+    for found in running.values():
+        found.wait()
+        visitors.append(Visitor(found.port))
+        visitors[-1].cookies = shared
+        visitors[-1].log_in()
+    assert [visitor.home() for visitor in visitors] == ["Hello, Ann Cart: empty"] * len(visitors)
+    assert sorted(shared) == sorted(f"{framework_of(Path(name))}_shop" for name in running)
+
+
+def test_an_example_says_its_address_at_the_start(example: Example) -> None:
+    assert f"http://127.0.0.1:{example.port}/" in (example.folder / "log").read_text("utf-8")
+
+
 def test_after_the_login_nobody_is_sent_off_the_site(visitor: Visitor) -> None:
     for evil in ("//evil.example", "https://evil.example/", "/%5Cevil.example"):
         assert visitor.log_in(f"/login?next={evil}").location == "/"
@@ -273,7 +309,10 @@ def test_a_link_changes_nothing(visitor: Visitor) -> None:
 
 
 @pytest.mark.parametrize("cookie", HOSTILE_COOKIES, ids=range(len(HOSTILE_COOKIES)))
-def test_a_hostile_cookie_header_gives_a_clean_anonymous_page(visitor: Visitor, cookie: bytes) -> None:
+def test_a_hostile_cookie_header_gives_a_clean_anonymous_page(
+    example: Example, visitor: Visitor, cookie: bytes
+) -> None:
+    cookie = cookie.replace(b"NAME", f"{framework_of(Path(example.name))}_shop".encode())
     assert visitor.home(cookie=cookie) == "Hello, stranger Cart: empty"
     assert visitor.visit("/profile", cookie=cookie).location == "/login?next=/profile"
 

@@ -1,13 +1,16 @@
-"""What Flask-Login promises, over our sessions, and what they add: every login and logout changes the token."""
+"""What Flask-Login promises, over our sessions, and what they add: an owner to every login, an end to every logout."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask import Flask, flash, get_flashed_messages, request, session
+from flask import Flask, Response, flash, get_flashed_messages, request, session, stream_with_context
+from flask.globals import request_ctx
+from flask.sessions import SessionMixin
 from flask_login import (
     FlaskLoginClient,
     LoginManager,
@@ -23,6 +26,16 @@ from flask_login import (
 
 from tests.frameworks.flask_site import MakeApp, Visitor, clock, make_app, store
 from tests.http.stores import CountingStore
+from wsgi_session import (
+    HeadersAlreadySent,
+    StoreUnavailable,
+    get_session,
+    redirect_if_anonymous,
+    require_login,
+    user_email_or_none,
+    user_or_none,
+)
+from wsgi_session.admin import Sessions
 from wsgi_session.testing import FakeClock
 
 __all__ = ["clock", "make_app", "store"]
@@ -146,6 +159,356 @@ def test_being_remembered_changes_the_token_of_a_session_that_is_there(visitor: 
     assert planted.do(lambda: (who(), keys())) == (None, set())
 
 
+# Whose session it is.
+
+
+class Account(UserMixin):  # type: ignore[misc]
+    def __init__(self, number: int) -> None:
+        self.id, self.name, self.email, self.password = number, "Ann", "ann@example.com", b"secret"
+
+
+@pytest.fixture
+def ann(make_app: MakeApp) -> Visitor:
+    """A visitor who is logged in as a user with a number, as most are."""
+    visitor = Visitor(with_logins(make_app()))
+    visitor.app.login_manager.user_loader(lambda name: Account(int(name)))  # type: ignore[attr-defined]
+    visitor.do(lambda: login_user(Account(7)))
+    return visitor
+
+
+def sessions_of(visitor: Visitor) -> Sessions:
+    sessions: Sessions = visitor.app.extensions["wsgi_session"].sessions
+    return sessions
+
+
+@pytest.mark.parametrize("user", [{"id": 7}, {"id": "7"}, "id:7"], ids=str)
+def test_the_sessions_of_a_user_are_found_and_revoked(ann: Visitor, user: Any) -> None:
+    phone = Visitor(ann.app)
+    handle = phone.do(lambda: (login_user(Account(7)), get_session(request).handle)[1])
+    ann.do(lambda: session.update(a=1))
+    assert len(sessions_of(ann).of(user)) == 2
+    assert sessions_of(ann).revoke(user, handle)
+    assert (ann.do(who), phone.do(who)) == ("7", None)
+    assert sessions_of(ann).revoke_all(user) == 1
+    assert ann.do(lambda: (who(), keys())) == (None, set())
+
+
+def test_a_session_tells_its_owner_from_the_login_to_the_logout(ann: Visitor) -> None:
+    assert ann.do(lambda: get_session(request).owner) == "id:7"
+    assert ann.do(lambda: (logout_user(), get_session(request).owner)[1]) is None
+    assert ann.do(lambda: get_session(request).owner) is None
+    assert ann.do(lambda: (login_user(Account(8)), get_session(request).owner)[1]) == "id:8"
+
+
+def test_a_login_is_as_old_as_it_is_and_not_as_the_visit(visitor: Visitor, clock: FakeClock) -> None:
+    visitor.do(lambda: session.update(cart=["apple"]))
+    clock.advance(timedelta(days=1))
+    created = visitor.do(lambda: (log_in(), get_session(request).created)[1])
+    assert created.timestamp() == clock()
+
+
+def test_a_login_by_the_remember_cookie_has_an_owner_too(visitor: Visitor) -> None:
+    visitor.do(lambda: log_in(remember=True))
+    assert sessions_of(visitor).revoke_all({"id": "ann"}) == 1
+    assert visitor.do(who) == "ann", "the remember cookie is Flask-Login's own"
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 1
+
+
+def test_a_login_is_validated_as_our_own_is(make_app: MakeApp) -> None:
+    asked = []
+
+    def validate(session: Any) -> bool:
+        asked.append(session.owner)
+        return len(asked) < 2
+
+    visitor = Visitor(with_logins(make_app(validate=validate)))
+    visitor.do(log_in)
+    assert [visitor.do(who), visitor.do(who), visitor.do(who)] == ["ann", None, None]
+    assert asked == ["id:ann"] * 2
+    assert sessions_of(visitor).of({"id": "ann"}) == []
+
+
+def helpers() -> tuple[Any, ...]:
+    return user_or_none(request), user_email_or_none(request), redirect_if_anonymous(request) is None
+
+
+def test_the_helpers_see_who_is_logged_in(ann: Visitor) -> None:
+    seen = {"id": "7", "name": "Ann", "email": "ann@example.com"}, "ann@example.com", True
+    assert ann.do(helpers) == seen
+    assert ann.do(lambda: (helpers(), keys()))[1] == {"_user_id", "_fresh", "_id"}, "nothing of it is in the session"
+    ann.do(logout_user)
+    assert ann.do(helpers) == (None, None, False)
+    assert Visitor(ann.app).do(lambda: (login_user(Account(7)), helpers())[1]) == seen
+
+
+def test_the_helpers_see_the_same_user_as_flask_login(visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    visitor.do(lambda: log_in(remember=True))
+    session_cookie = visitor.client.get_cookie("session")
+    assert session_cookie is not None
+    visitor.client.delete_cookie("session")
+    assert visitor.do(helpers) == ({"id": "ann"}, None, True), "by the remember cookie"
+    monkeypatch.delitem(USERS, "ann")
+    assert visitor.do(helpers) == (None, None, False), "the user loader finds nobody"
+
+
+def test_a_user_loader_may_ask_the_helpers(visitor: Visitor) -> None:
+    asked = []
+
+    def load(name: str) -> User:
+        asked.append(user_or_none(request))
+        return User(name)
+
+    visitor.app.login_manager.user_loader(load)  # type: ignore[attr-defined]
+    visitor.do(log_in)
+    assert visitor.do(helpers) == ({"id": "ann"}, None, True)
+    assert asked == [{"id": "ann"}]
+
+
+def test_between_the_middleware_and_flask_a_login_is_known_by_the_session(make_app: MakeApp) -> None:
+    app = with_logins(make_app())
+    middleware = app.extensions["wsgi_session"]
+    middleware.app = require_login(middleware.app, login_url="/login")
+    visitor = Visitor(app)
+    assert visitor.client.get("/").status_code == 302
+    visitor.visit(lambda: str(log_in()), "/login/here")
+    visitor.visit(lambda: str(log_in()), "/login")
+    assert visitor.client.get("/login").status_code == 200
+
+
+@pytest.mark.parametrize("own", ["ann", {"nick": "Annie"}, {}], ids=str)
+def test_a_user_of_the_applications_own_in_the_session_stays(ann: Visitor, own: Any) -> None:
+    ann.do(lambda: session.update(user=own))
+    assert ann.do(lambda: session["user"]) == own
+    assert ann.do(lambda: get_session(request).owner) == "id:7"
+    assert ann.do(helpers)[2]
+    ann.do(lambda: (login_user(Account(7)), logout_user()))
+    assert ann.do(lambda: (session["user"], get_session(request).owner)) == (own, None)
+
+
+def test_a_permanent_session_stays_permanent_through_login_and_logout(visitor: Visitor) -> None:
+    def make_permanent() -> None:
+        session["cart"] = ["apple"]
+        session.permanent = True
+
+    visitor.do(make_permanent)
+    for step in (log_in, logout_user):
+        visitor.do(step)
+        assert visitor.do(lambda: session.permanent)
+        assert visitor.client.get_cookie("session").max_age  # type: ignore[union-attr]
+
+
+# Races.
+
+RACES: dict[str, Callable[[], Any]] = {
+    "confirmed": confirm_login,
+    "made permanent": lambda: setattr(session, "permanent", True),
+    "rotated": lambda: get_session(request).rotate(),
+    "written": lambda: session.update(seen=1),
+}
+
+
+@pytest.fixture(params=RACES)
+def race(request: pytest.FixtureRequest) -> Callable[[], Any]:
+    return RACES[request.param]
+
+
+def test_a_logout_that_crosses_a_change_of_the_token_ends_the_session_that_it_became(
+    visitor: Visitor, race: Callable[[], Any]
+) -> None:
+    """Else the visitor reads "you are logged out", and stays logged in."""
+    visitor.do(lambda: log_in(remember=True))
+    other = visitor.copy()
+
+    def slow_logout() -> None:
+        assert who() == "ann"
+        other.do(race)
+        logout_user()
+        flash("You are logged out.")
+
+    visitor.do(slow_logout)
+    assert visitor.client.get_cookie("remember_token") is None
+    other.client.delete_cookie("remember_token")
+    assert other.do(lambda: (who(), keys())) == (None, set())
+    assert visitor.do(lambda: (who(), get_flashed_messages())) == (None, ["You are logged out."])
+    assert sessions_of(visitor).of({"id": "ann"}) == []
+
+
+def test_protection_that_crosses_a_change_of_the_token_ends_the_session_too(make_app: MakeApp) -> None:
+    visitor = Visitor(with_logins(make_app(SESSION_PROTECTION="strong")))
+    visitor.do(log_in)
+    stolen = visitor.copy()
+
+    def slow() -> str | None:
+        assert session["_user_id"] == "ann"
+        visitor.do(lambda: get_session(request).rotate())
+        return who()
+
+    assert stolen.do(slow, headers={"User-Agent": "another"}) is None
+    assert visitor.do(who) is None
+
+
+@pytest.mark.parametrize("before", ["anonymous", "logged in"])
+def test_of_two_logins_at_once_both_are_logged_in(visitor: Visitor, before: str) -> None:
+    visitor.do(lambda: (session.update(cart=["apple"]), before == "logged in" and log_in()))
+    other = visitor.copy()
+
+    def log_in_slowly() -> None:
+        assert session["cart"] == ["apple"]
+        other.do(lambda: (session.update(mfa_pending=True), log_in()))
+        session["mfa_pending"] = True
+        log_in()
+
+    visitor.do(log_in_slowly)
+    for browser in (visitor, other):
+        assert browser.do(lambda: (who(), login_fresh(), session["mfa_pending"])) == ("ann", True, True)
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 2
+
+
+def test_being_remembered_while_the_token_changes_leaves_the_browser_its_new_cookie(visitor: Visitor) -> None:
+    """In it is all that was in the session: a second session would have none of that, and the last cookie wins."""
+    visitor.do(lambda: (session.update(cart=["apple"]), log_in(remember=True)))
+    late = visitor.copy()
+    visitor.do(confirm_login)
+    assert late.do(who) == "ann"
+    assert late.cookies == []
+    assert visitor.do(lambda: (who(), session["cart"])) == ("ann", ["apple"])
+
+
+def test_a_logout_stays_done_when_its_request_fails(visitor: Visitor) -> None:
+    visitor.do(log_in)
+    copy = visitor.copy()
+
+    def failing() -> Any:
+        logout_user()
+        return "no", 500
+
+    visitor.visit(failing)
+    assert [browser.do(who) for browser in (visitor, copy)] == [None, None]
+
+
+def test_a_login_whose_request_fails_is_none(visitor: Visitor) -> None:
+    visitor.visit(lambda: (str(log_in()), 500))
+    assert visitor.do(who) is None
+    assert sessions_of(visitor).of({"id": "ann"}) == []
+
+
+def test_a_login_whose_request_fails_after_atomic_is_none(visitor: Visitor) -> None:
+    """What ``atomic`` saved at the call stays, under the token that the visitor has."""
+    visitor.do(lambda: session.update(cart=["apple"]))
+
+    def failing() -> Any:
+        log_in()
+        get_session(request).atomic(lambda data: data.update(count=1))
+        return "no", 500
+
+    visitor.visit(failing)
+    assert visitor.do(lambda: (who(), session["cart"], session["count"])) == (None, ["apple"], 1)
+    assert sessions_of(visitor).of({"id": "ann"}) == []
+
+    def succeeding() -> None:
+        log_in()
+        get_session(request).atomic(lambda data: data.update(count=2))
+
+    visitor.do(succeeding)
+    assert visitor.do(lambda: (who(), session["cart"], session["count"])) == ("ann", ["apple"], 2)
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 1
+
+
+def test_a_logout_while_the_body_streams_ends_the_session(visitor: Visitor) -> None:
+    visitor.do(lambda: (session.update(cart=["apple"]), log_in()))
+
+    def stream() -> Response:
+        def body() -> Iterator[str]:
+            yield "first"
+            logout_user()
+            yield "second"
+
+        assert who() == "ann"
+        return Response(stream_with_context(body()))
+
+    assert visitor.visit(stream).text == "firstsecond"
+    assert visitor.do(lambda: (who(), keys())) == (None, set())
+
+
+def test_a_login_that_comes_too_late_for_its_cookie_leaves_nobody_logged_in(visitor: Visitor) -> None:
+    visitor.do(lambda: session.update(cart=["apple"]))
+
+    def stream() -> Response:
+        def body() -> Iterator[str]:
+            yield "first"
+            with pytest.raises(HeadersAlreadySent):
+                log_in()
+            yield "second"
+
+        assert who() is None
+        return Response(stream_with_context(body()))
+
+    assert visitor.visit(stream).text == "firstsecond"
+    assert visitor.do(who) is None
+
+
+def test_a_logout_in_an_outage_is_a_503_and_the_visitor_stays_logged_in(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.do(log_in)
+
+    def fail(*args: object) -> None:
+        raise StoreUnavailable("the engine does not answer")
+
+    def slow_logout() -> str:
+        assert who() == "ann"
+        with monkeypatch.context() as patch:
+            patch.setattr(visitor.app.extensions["wsgi_session"].store, "delete", fail)
+            logout_user()
+        return "You are logged out."
+
+    assert visitor.visit(slow_logout).status_code == 503
+    assert visitor.do(who) == "ann"
+
+
+def test_what_a_view_holds_of_the_session_is_still_the_sessions_after_the_logout(visitor: Visitor) -> None:
+    visitor.do(lambda: (session.update(cart=["apple"]), log_in()))
+
+    def view() -> None:
+        cart = session["cart"]
+        logout_user()
+        cart.append("pear")
+
+    visitor.do(view)
+    assert visitor.do(lambda: session["cart"]) == ["apple", "pear"]
+
+
+def test_a_logout_of_a_session_that_cannot_be_read_ends_it(visitor: Visitor, store: CountingStore) -> None:
+    visitor.do(lambda: (session.update(cart=["apple"]), log_in()))
+
+    def slow_logout() -> None:
+        assert who() == "ann"
+        # A corrupt page of the disk: the key is there, its value is not MessagePack.
+        session._draft.values._current["cart"] = b"\xc1"  # type: ignore[attr-defined]
+        logout_user()
+
+    visitor.do(slow_logout)
+    assert visitor.do(lambda: (who(), keys())) == (None, set())
+    assert sessions_of(visitor).of({"id": "ann"}) == []
+
+
+def test_a_copy_of_the_session_in_its_place_is_left_alone(visitor: Visitor) -> None:
+    """Flask-SocketIO puts one there for its events."""
+
+    class Copy(dict[str, Any], SessionMixin):
+        pass
+
+    def event() -> str | None:
+        context = request_ctx._get_current_object()  # type: ignore[attr-defined]
+        context._session = Copy(session)
+        for step in (log_in, confirm_login, logout_user, log_in):
+            step()
+        return who()
+
+    assert visitor.do(event) == "ann"
+    assert (visitor.do(who), sessions_of(visitor).count()) == (None, 0)
+
+
 def test_a_login_that_is_confirmed_is_fresh_again_under_another_token(visitor: Visitor) -> None:
     @fresh_login_required  # type: ignore[untyped-decorator]
     def password() -> str:
@@ -189,8 +552,30 @@ def test_a_login_and_a_look_cost_what_they_have_to(visitor: Visitor, store: Coun
     assert store.counts() == {"load": 1}
     store.forget()
     visitor.do(lambda: request.path)
-    # Flask-Login asks after every request whether there is a remember cookie to write: a look.
-    assert store.counts() == {"load": 1}
+    # Flask-Login asks after every request whether there is a remember cookie to write: that is no look.
+    assert store.counts() == {}
+    assert "Vary" not in visitor.answer.headers
+
+
+def test_an_outage_costs_a_page_that_needs_no_session_nothing(visitor: Visitor, store: CountingStore) -> None:
+    visitor.do(log_in)
+    store.fail("load")
+    assert visitor.visit(lambda: "static").status_code == 200
+
+
+def test_a_remember_cookie_that_a_stream_asked_for_comes_with_the_next_look(visitor: Visitor) -> None:
+    def stream() -> Response:
+        def body() -> Iterator[str]:
+            yield "first"
+            session["_remember"] = "set"
+
+        return Response(stream_with_context(body()))
+
+    visitor.do(log_in)
+    visitor.do(who)
+    visitor.visit(lambda: (who(), stream())[1])
+    visitor.do(who)
+    assert visitor.client.get_cookie("remember_token") is not None
 
 
 def test_two_applications_follow_their_own_logins(make_app: MakeApp) -> None:

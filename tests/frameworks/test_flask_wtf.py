@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from io import BytesIO
 from typing import Any
 
 import pytest
@@ -59,6 +60,12 @@ def test_a_form_with_the_visitors_token_gets_through_and_no_other(visitor: Visit
     assert post(stranger, csrf_token=given) == 400
     assert post(stranger, csrf_token=token(stranger)) == 200
     assert visitor.do(lambda: session["cart"]) == ["apple", "apple"]
+
+
+def test_a_token_that_is_sent_as_a_file_is_a_wrong_token(visitor: Visitor) -> None:
+    given = token(visitor)
+    data = {"item": "apple", "csrf_token": (BytesIO(given.encode()), "token.txt")}
+    assert visitor.visit(buy, method="POST", data=data).status_code == 400
 
 
 def test_a_script_sends_the_token_as_a_header(visitor: Visitor) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,6 +18,8 @@ import pytest
 
 from tests.frameworks.paste import PAGE
 from tests.pages import ROOT, python_of, section
+from tests.servers.process import free_port, wait_until
+from wsgi_session.keygen import new_secret
 
 TEXT = PAGE.read_text("utf-8")
 #: Heading, and the module without which there is nothing to run.
@@ -87,9 +91,53 @@ def test_ten_lines_send_a_stranger_to_the_login_and_know_who_is_logged_in(
     assert "ann@example.com" in text
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]:
+    """The port of each block, saved and served as the page says; Django's needs a project around it."""
+    (lines,) = re.findall(r"^```python\n(import os\n.*?)^```$", TEXT, re.M | re.S)
+    (command,) = re.findall(r"^waitress-serve (\S+) shop:app$", TEXT, re.M)
+    assert command == "--listen=127.0.0.1:8000"
+    processes, ports = [], {}
+    for heading in filter(installed, FRAMEWORKS):
+        if heading == "Django":
+            continue
+        folder, ports[heading] = tmp_path_factory.mktemp("served"), free_port()
+        (folder / "shop.py").write_text(lines + python_of(section(TEXT, heading)), "utf-8")
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "waitress", f"--listen=127.0.0.1:{ports[heading]}", "shop:app"],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT), "SESSION_SECRET": new_secret()},
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    yield ports
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("heading", [heading for heading in FRAMEWORKS if heading != "Django"])
+def test_a_block_is_served_by_the_command_that_the_page_gives(heading: str, served: dict[str, int]) -> None:
+    if heading not in served:
+        pytest.skip(f"pip install {heading}")
+    wait_until(lambda: listens(served[heading]), f"{heading} is served")
+    connection = HTTPConnection("127.0.0.1", served[heading], timeout=30)
+    connection.request("GET", "/profile")
+    answer = connection.getresponse()
+    connection.close()
+    assert (answer.status, urlsplit(answer.headers["Location"])[2:]) == (302, ("/login", "next=/profile", ""))
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def test_every_framework_has_a_section_and_every_section_a_framework() -> None:
     headings = re.findall(r"^## (.*)$", TEXT, re.M)
-    assert headings == [*FRAMEWORKS, "Any other", "Frameworks and servers"]
+    assert headings == [*FRAMEWORKS, "Any other", "Websockets and server-sent events", "Frameworks and servers"]
 
 
 @pytest.mark.parametrize("heading", FRAMEWORKS)

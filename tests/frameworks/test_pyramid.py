@@ -33,6 +33,7 @@ from pyramid.scripting import prepare
 from pyramid_retry import RetryableException, mark_error_retryable
 from zope.interface.verify import verifyClass, verifyObject
 
+from tests.leaks import as_shown, frames_of, is_ours
 from wsgi_session import (
     ConfigError,
     HeadersAlreadySent,
@@ -46,6 +47,7 @@ from wsgi_session import (
     user_email_or_none,
 )
 from wsgi_session.integrations import pyramid as integration
+from wsgi_session.integrations.pyramid import _session_of
 from wsgi_session.stores import Record
 from wsgi_session.stores.memory import MemoryStore
 from wsgi_session.testing import FakeClock, plant, read
@@ -452,6 +454,35 @@ def test_nobody_elses_token_is_taken_nor_none_nor_a_hostile_one() -> None:
     assert token != token_of(other)
     for given in (token_of(other), "", "x", "é" * 86, token[:-1], "A" * 86):
         assert browser.see("/check_page", POST={"csrf_token": given}) == "False", given
+
+
+def test_a_token_that_is_not_text_is_a_wrong_token() -> None:
+    """A file part is one, and the visitor's own token in it does not help."""
+    browser = Site(token_page, check_page).browser()
+    token = token_of(browser)
+    for given in (("a.txt", b"x"), ("a.txt", token.encode())):
+        assert browser.see("/check_page", POST={"csrf_token": given}) == "False", given
+    policy = browser.site.registry.getUtility(ICSRFStoragePolicy)
+    request = Request.blank("/", headers={"Cookie": f"sid={browser.cookies['sid']}"})
+    supplied: list[object] = [token.encode(), None, 5, [token], object()]
+    assert [policy.check_csrf_token(request, given) for given in supplied] == [False] * 5
+    assert policy.check_csrf_token(request, token)
+
+
+def test_no_local_variable_of_ours_shows_a_token_when_the_store_is_out_of_order() -> None:
+    browser = Site(token_page, check_page).browser()
+    token = token_of(browser)
+    policy = browser.site.registry.getUtility(ICSRFStoragePolicy)
+    browser.site.store.down = True
+    for check in (policy.check_csrf_token, check_csrf):
+        request = Request.blank("/", POST={}, headers={"Cookie": f"sid={browser.cookies['sid']}"})
+        _session_of(request, browser.site.middleware)
+        with pytest.raises(StoreUnavailable) as caught:
+            check(request, token)
+        ours = [frame.f_locals for frame in frames_of(caught.value) if is_ours(frame)]
+        shown = [as_shown(value) for variables in ours for value in variables.values()]
+        assert shown
+        assert not any(secret in text for text in shown for secret in (token, browser.cookies["sid"][:43]))
 
 
 def test_a_new_token_is_another_and_ends_the_old_one() -> None:

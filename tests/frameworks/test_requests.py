@@ -128,8 +128,11 @@ def with_cherrypy(helper: Helper) -> Application:
 
     class Home:
         @cherrypy.expose
-        def index(self, item: str | None = None, file: Any = None, **others: str) -> str:
+        def index(self, item: str | None = None, file: Any = None, **others: Any) -> str:
             answer = helper(cherrypy.request)
+            for other in others.values():
+                if hasattr(other, "file"):
+                    other.file.close()
             if file is None:
                 return show(answer, item, b"")
             with file.file:
@@ -242,6 +245,15 @@ def test_the_token_is_found_in_the_form_which_stays_there_for_the_application(si
     for given in (token, "wrong"):
         environ = posted(kind, {"csrf_token": given, "item": "apple"}, file)
         assert site.ask(check_csrf, environ) == (given == token, "apple", file)
+
+
+def test_a_token_that_is_sent_as_a_file_is_a_wrong_token(site: Site) -> None:
+    token = site.ask(lambda request: get_session(request).csrf_token, make_environ())[0]
+    environ = posted(MULTIPART, {'csrf_token"; filename="token.txt': token}, b"a file")
+    assert site.ask(check_csrf, environ)[0] is False
+    for given in (token.encode(), None, [token], object()):
+        answer = site.ask(lambda request, given=given: check_csrf(request, given), posted(URLENCODED, {}, b""))
+        assert answer[0] is False
 
 
 @pytest.mark.parametrize("kind", [URLENCODED, MULTIPART], ids=["urlencoded", "multipart"])

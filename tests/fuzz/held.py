@@ -5,14 +5,14 @@ Each request is served in a thread of its own, and only one thread runs at a tim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any
 
 from wsgi_session import SessionMiddleware, StoreUnavailable
-from wsgi_session.stores import ListsOwners, Outcome, Record, Store
+from wsgi_session.stores import ListsOwners, Outcome, OwnedSession, Record, Scans, Store
 
 Action = Callable[[Any], Any]
 #: Seconds until a step counts as hung.
@@ -113,12 +113,10 @@ class Trouble:
     others: bool = False
 
 
-class TroubledStore(Store):
-    """Passes everything on to another store, and makes trouble when it is told to."""
+class Troubles:
+    """Counts the calls of one store, or of several, and makes trouble when it is told to."""
 
-    def __init__(self, inner: Store) -> None:
-        self.inner = inner
-        self.multiprocess = inner.multiprocess
+    def __init__(self) -> None:
         self._trouble: Trouble | None = None
         self._others: Callable[[], None] = lambda: None
         self._calls = 0
@@ -128,6 +126,30 @@ class TroubledStore(Store):
 
     def calm(self) -> None:
         self._trouble = None
+
+    def call(self, method: Callable[..., Any], *arguments: Any) -> Any:
+        call = self._calls
+        self._calls += 1
+        trouble = self._trouble
+        if trouble is None or not trouble.at <= call < trouble.at + trouble.times:
+            return method(*arguments)
+        if trouble.failure == "applied":
+            method(*arguments)
+        if trouble.others:
+            self.calm()
+            self._others()
+        if trouble.failure:
+            raise StoreUnavailable("trouble", answer_lost=trouble.failure != "refused")
+        return method(*arguments)
+
+
+class TroubledStore(Store):
+    """Passes everything on to another store, but for the trouble that comes between."""
+
+    def __init__(self, inner: Store, troubles: Troubles) -> None:
+        self.inner = inner
+        self.multiprocess = inner.multiprocess
+        self._troubles = troubles
 
     def load(self, key: bytes, now: float) -> Record | None:
         loaded: Record | None = self._pass_on("load", key, now)
@@ -148,14 +170,18 @@ class TroubledStore(Store):
         alive: bool = self._pass_on("touch", key, touched, expires, now)
         return alive
 
-    def delete(self, key: bytes) -> bool:
-        there: bool = self._pass_on("delete", key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        there: bool = self._pass_on("delete", key, version)
         return there
 
-    def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
         assert isinstance(self.inner, ListsOwners)
-        found: Sequence[tuple[bytes, Record]] = self._pass_on("of_owner", owner, now)
+        found: Iterator[OwnedSession] = self._pass_on("of_owner", owner, now)
         return found
+
+    def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        assert isinstance(self.inner, Scans)
+        return self.inner.scan(now)
 
     def ping(self) -> None:
         self._pass_on("ping")
@@ -164,16 +190,4 @@ class TroubledStore(Store):
         self.inner.close()
 
     def _pass_on(self, name: str, *arguments: Any) -> Any:
-        call = self._calls
-        self._calls += 1
-        trouble = self._trouble
-        if trouble is None or not trouble.at <= call < trouble.at + trouble.times:
-            return getattr(self.inner, name)(*arguments)
-        if trouble.failure == "applied":
-            getattr(self.inner, name)(*arguments)
-        if trouble.others:
-            self.calm()
-            self._others()
-        if trouble.failure:
-            raise StoreUnavailable("trouble", answer_lost=trouble.failure != "refused")
-        return getattr(self.inner, name)(*arguments)
+        return self._troubles.call(getattr(self.inner, name), *arguments)

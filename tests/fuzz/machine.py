@@ -10,7 +10,7 @@ import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -19,15 +19,16 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from bench.report import say
+from tests.fuzz.processes import Processes, changing_stores, over
 from tests.fuzz.rules import Machine
 from tests.http.stores import KINDS, Kind
-from wsgi_session.stores import MemoryStore, MigratingStore, Store
 from wsgi_session.stores.cookie import CookieStore
 
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.fuzz.machine", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--store", choices=[kind.name for kind in KINDS], default="memory", help="(default: memory)")
+    names = [kind.name for kind in KINDS]
+    parser.add_argument("--store", choices=names, default="memory", help="(default: memory)")
     parser.add_argument("--examples", type=int, default=10_000, help="runs from beginning to end (default: 10,000)")
     parser.add_argument("--steps", type=int, default=40, help="in each of them (default: 40)")
     parser.add_argument("--seed", type=int, default=1, help="the same runs for the same one (default: 1)")
@@ -68,11 +69,10 @@ class Figures:
 def opened(kind: Kind, folder: Path) -> Iterator[type[Machine]]:
     """Yield the machine over an empty store of that kind."""
     if kind.name == "migrating":
-        with MemoryStore() as new, MemoryStore() as old:
-            yield _over(MigratingStore(new, old), kind.name, old)
+        yield _machine(kind.name, changing_stores)
     else:
         with kind.open(folder) as store:
-            yield _over(store, kind.name)
+            yield _machine(kind.name, lambda: over(store), stateless=isinstance(store, CookieStore))
 
 
 def run(
@@ -87,8 +87,8 @@ def run(
     run_state_machine_as_test(machine if seed_ is None else seed(seed_)(machine), settings=chosen)
 
 
-def _over(store: Store, name: str, before_move: Store | None = None) -> type[Machine]:
-    given = {"store": store, "before_move": before_move, "stateless": isinstance(store, CookieStore)}
+def _machine(name: str, start_processes: Callable[[], Processes], *, stateless: bool = False) -> type[Machine]:
+    given = {"start_processes": staticmethod(start_processes), "stateless": stateless}
     return type(f"Over_{name.replace('-', '_')}", (Machine,), given)
 
 

@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Seconds: the settings of the middleware that is compared with this.
-IDLE, ABSOLUTE, INTERVAL, TOMBSTONE = 1_000.0, 1_500.0, 100.0, 60.0
+IDLE, ABSOLUTE, INTERVAL, TOMBSTONE = 1_000.0, 5_000.0, 100.0, 120.0
+#: Seconds for which a request may go on past the end of the session that was live when it looked.
+GRACE = 3_600.0
+#: Seconds by which the clocks of two machines may differ.
+CLOCK_SKEW = 60.0
 
 #: Text for what the application keeps, numbers for flash messages: those are no keys of the mapping.
 Data = dict["str | int", Any]
@@ -45,6 +49,10 @@ class Stored:
     def ends(self) -> float:
         return min(self.touched + min(IDLE, self.idle or IDLE), self.created + ABSOLUTE)
 
+    def over(self, now: float) -> bool:
+        """Whether it has ended for every request, also for one that looked while it was live."""
+        return now >= min(self.ends() + GRACE, self.created + ABSOLUTE)
+
     def due(self, now: float) -> bool:
         """Whether activity has to be noted by now."""
         return now - self.touched >= (INTERVAL if self.idle is None else min(INTERVAL, self.idle / 30))
@@ -59,11 +67,19 @@ class Request:
     came_with_cookie: bool = False
     state: str = "not looked"
     looked_at: float = 0.0
+    #: The token that it came with, if that opened nothing when it looked.
+    stale: str | None = None
     #: The session as it was loaded, or as this request last saved it.
     record: Stored | None = None
     base: Data = field(default_factory=dict)
     #: What the application sees: the base with its changes.
     view: Data = field(default_factory=dict)
+    #: The keys that it assigned or deleted, also where that changed nothing.
+    written: set[str | int] = field(default_factory=set)
+    #: What ``setdefault`` found.
+    defaults: Data = field(default_factory=dict)
+    #: What ``atomic`` has saved of it by now: a login that has to begin anew takes it along.
+    carried: Data = field(default_factory=dict)
     #: Whether it dropped all keys that are stored by the time of the save; and the flash messages with them.
     cleared: bool = False
     cleared_flashes: bool = False
@@ -74,29 +90,48 @@ class Request:
     touching: bool = True
     #: The session ended elsewhere: what is written is dropped.
     dead: bool = False
-    #: What the answer has to do with the cookie: "new", "remove", or nothing.
+    #: What the answer has to do with the cookie: "new", "remove", "again" (its life moved), or nothing.
     cookie: str | None = None
 
     def on_top_of(self, stored: Data) -> Data:
-        """Return ``stored`` with what this request changed: only those keys, and nothing of what else it saw."""
-        result = {key: value for key, value in stored.items() if not self._drops(key)}
-        for key in {*self.base, *self.view}:
-            before = None if self._drops(key) else self.base.get(key)
-            after = self.view.get(key)
-            if after is None and before is not None:
+        """Return ``stored`` with what this request assigned: only those keys, and nothing of what else it saw."""
+        result = {key: value for key, value in stored.items() if not self.drops(key)}
+        for key, value in self.defaults.items():
+            result.setdefault(key, value)
+        for key in self.written:
+            if key in self.view:
+                result[key] = self.view[key]
+            else:
                 result.pop(key, None)
-            elif after != before:
-                result[key] = after
-        if self.login is not None:
-            # Written by every login, the same user or not.
-            result["user"] = self.view["user"]
         return deepcopy(result)
 
     def changed(self) -> bool:
-        dropped = any(self._drops(key) for key in {*self.base, *self.view})
-        return dropped or self.on_top_of(self.base) != self.base
+        """Whether it made anything else of what it loaded. If not, there is nothing to save."""
+        if any(self.drops(key) for key in self.base):
+            return True
+        return any(self.view.get(key) != self.base.get(key) for key in self.written)
 
-    def _drops(self, key: str | int) -> bool:
+    def begin_anew(self) -> None:
+        """The session ended elsewhere. A login makes another one, of what this request wrote and of nothing else."""
+        self.record, self.state, self.dead = None, "unknown", self.login is None
+        if self.login is not None:
+            self.view = self.on_top_of(self.carried)
+            self.written |= self.carried.keys()
+            self.base, self.cleared, self.cleared_flashes = {}, False, False
+
+    def forget(self) -> None:
+        """Forget all that was to be saved."""
+        self.base, self.view, self.carried = {}, {}, {}
+        self.record = self.login = None
+        self.rotating = self.wanted = False
+        self.settle()
+
+    def settle(self) -> None:
+        """Take note that all that was written is in the base."""
+        self.written, self.defaults = set(), {}
+        self.cleared = self.cleared_flashes = False
+
+    def drops(self, key: str | int) -> bool:
         return self.cleared_flashes or (self.cleared and isinstance(key, str))
 
 
@@ -130,6 +165,12 @@ class World:
         stored = self.sessions.get(token or "")
         return stored if stored is not None and self.now < stored.ends() else None
 
+    def found_by(self, request: Request) -> Stored | None:
+        """Return the session that a request has loaded: what was live when it looked is live for it, so long as nobody
+        ended it. It may have been saved or touched by others since."""
+        stored = self.sessions.get(request.token or "") if request.record else None
+        return stored if stored is not None and not stored.over(self.now) else None
+
     def look(self, number: int) -> str:
         """Load the session of a request, and return its state."""
         request = self.requests[number]
@@ -143,7 +184,7 @@ class World:
         elif self.now < self.rotated.get(request.token, 0):
             request.state, request.dead = "rotated", True
         else:
-            request.state = "unknown"
+            request.state, request.stale = "unknown", request.token
         return request.state
 
     def of(self, user: int) -> set[str | None]:
@@ -159,20 +200,45 @@ class World:
 
     def put(self, request: Request, key: str, value: int) -> Any:
         request.view[key] = value
+        request.written.add(key)
+
+    def put_again(self, request: Request, key: str) -> Any:
+        if key in request.view:
+            request.written.add(key)
+
+    def there_and_back(self, request: Request, key: str, value: int) -> Any:
+        request.written.add(key)
+
+    def append_and_back(self, request: Request, value: int) -> Any:
+        if "list" in request.view:
+            request.written.add("list")
+
+    def default(self, request: Request, key: str, value: int) -> Any:
+        """What is there stays, also in a record that lacks it; what another request assigns is left alone."""
+        if key not in request.view:
+            self.put(request, key, value)
+        elif key not in request.written:
+            request.defaults[key] = request.view[key]
+        return request.view[key]
 
     def delete(self, request: Request, key: str) -> Any:
+        if key in request.view:
+            request.written.add(key)
         return request.view.pop(key, None)
 
     def append(self, request: Request, value: int) -> Any:
         items = request.view.setdefault("list", [])
         items.append(value)
+        request.written.add("list")
         return items
 
     def flash(self, request: Request, value: int) -> Any:
         request.view[value] = f"message {value}"
+        request.written.add(value)
 
     def flashes(self, request: Request) -> Any:
         numbers = [key for key in request.view if isinstance(key, int)]
+        request.written.update(numbers)
         return sorted(request.view.pop(number) for number in numbers)
 
     def csrf(self, request: Request) -> Any:
@@ -188,15 +254,19 @@ class World:
         """What belonged to one user is none of the next one's business; an anonymous visitor's cart is kept."""
         before = request.login.user if request.login else request.record.user if request.record else None
         if before not in (None, user):
+            request.settle()
             request.view, request.cleared, request.cleared_flashes = {}, True, True
         request.view["user"] = {"id": user}
+        request.written.add("user")
         request.login = Login(user, handle, self.now, idle)
         request.rotating, request.dead = True, False
         return "taken" if any(one.handle == handle for one in self.sessions.values()) else handle
 
     def log_out(self, request: Request) -> Any:
         """End the session, also if it has another token by now: known by its handle if somebody logged in to it, else
-        by what says of the old token where it leads. A login that came between made another session."""
+        by what says of the old token where it leads. A login that came between made another session. One that was over
+        when the request looked is live for a request that looked earlier: it ends, too."""
+        self._forget_stale(request)
         record = request.record
         if record is not None:
             moved = self._led_to(request.token or "")
@@ -206,9 +276,11 @@ class World:
                     del self.sessions[token]
         if not request.dead:
             request.state, request.cookie = "destroyed", "remove"
-        request.record = request.login = None
-        request.base, request.view = {}, {}
-        request.cleared = request.cleared_flashes = request.rotating = request.wanted = False
+        request.forget()
+
+    def _forget_stale(self, request: Request) -> None:
+        self.sessions.pop(request.stale or "", None)
+        request.stale = None
 
     def _led_to(self, token: str) -> str:
         while token not in self.sessions and self.now < self.rotated.get(token, 0):
@@ -221,19 +293,30 @@ class World:
             self.log_out(request)
         else:
             request.view = {key: value for key, value in request.view.items() if isinstance(key, int)}
-            request.cleared = True
+            request.written = {key for key in request.written if isinstance(key, int)}
+            request.defaults, request.cleared = {}, True
 
     def add(self, request: Request) -> Any:
-        """Add 1 to what is stored by now (``atomic``); the number, or "gone" if the session has ended."""
+        """Add 1 to what is stored by now (``atomic``); the number, or "gone" if the session has ended.
+
+        A rotation and a login stay for the commit. A login that leads to another session has nothing stored before it.
+        """
+        if request.record is not None and self.found_by(request) is None and not request.cleared_flashes:
+            request.begin_anew()
         if request.dead:
             return "gone"
+        if request.login is not None and (request.record is None or request.cleared_flashes):
+            request.view["count"] = request.view.get("count", 0) + 1
+            request.written.add("count")
+            return request.view["count"]
         results: list[int] = []
 
         def change(data: Data) -> None:
             data["count"] = data.get("count", 0) + 1
             results.append(data["count"])
 
-        return results[-1] if self._save(request, change) else "gone"
+        self._save(request, change, at_commit=False)
+        return results[-1]
 
     def revoke_others(self, request: Request) -> Any:
         """End every session of whoever is logged in here, but this one."""
@@ -249,10 +332,14 @@ class World:
         return [token for token, one in self.sessions.items() if one.user == user and one.handle not in kept]
 
     def revoke(self, tokens: list[str]) -> list[str]:
-        ended = [token for token in tokens if self.find(token)]
+        ended = [token for token in tokens if self._may_live(self.sessions[token])]
         for token in tokens:
             del self.sessions[token]
         return ended
+
+    def _may_live(self, one: Stored) -> bool:
+        """Whether it may still be alive by the clock of another machine: a revocation counts it."""
+        return self.now - CLOCK_SKEW < one.ends()
 
     # The end of a request.
 
@@ -263,59 +350,95 @@ class World:
             return request
         if request.record is None and request.dead:
             return request
-        # What was cleared looked empty, and may not be by now.
-        cleared = request.cleared and request.record is not None
         wanted = request.wanted and request.record is None
-        if request.changed() or cleared or request.rotating or request.login or wanted:
+        if request.changed() or self._clears(request) or request.rotating or request.login or wanted:
             self._save(request)
-        elif request.record and self._notes_activity(request, request.record):
-            self.sessions[request.token or ""].touched = self.now
+        elif request.record is not None:
+            self._note_activity(request, request.record)
         return request
 
-    def _notes_activity(self, request: Request, loaded: Stored) -> bool:
-        # By what it loaded: not in a session that was over by then, though others kept it alive.
-        due = request.touching and loaded.due(request.looked_at) and self.now < loaded.ends()
-        return due and self.find(request.token) is not None
+    def _clears(self, request: Request) -> bool:
+        """Whether what was cleared may hold something by now, though it looked empty."""
+        return request.cleared and request.record is not None
 
-    def _save(self, request: Request, change: Any = lambda data: None) -> bool:
+    def _note_activity(self, request: Request, loaded: Stored) -> None:
+        stored = self.found_by(request)
+        if stored is not None and request.touching and loaded.due(self.now):
+            stored.touched = self.now
+            self._renew_cookie(request, loaded, stored)
+
+    def _renew_cookie(self, request: Request, loaded: Stored, stored: Stored) -> None:
+        if request.cookie is None and stored.ends() > loaded.ends():
+            request.cookie = "again"
+
+    def _save(self, request: Request, change: Any = lambda data: None, at_commit: bool = True) -> bool:
         """Put what a request changed on top of what is stored by now. False: it ended meanwhile, and stays so."""
-        stored = self.find(request.token) if request.record else None
+        stored = self.found_by(request)
         if stored is None and request.record is not None:
-            # Of two logins at once from one token, the second carries only what its own request wrote.
-            request.record, request.state, request.dead = None, "unknown", request.login is None
-            data = request.on_top_of({})
-        else:
-            data = request.on_top_of(stored.data if stored else {})
+            request.begin_anew()
         if request.dead:
             return False
+        before = stored.data if stored else {}
+        # Nobody takes a mark out of a login before it is stored: what atomic has saved of this request is put back.
+        kept = request.carried if request.login is not None and at_commit else {}
+        merged = request.on_top_of({**kept, **before})
+        data = deepcopy(merged)
         change(data)
+        login = request.login
+        if login is not None and not at_commit:
+            # Who logs in is not known to the store before the commit.
+            data.pop("user", None)
+            data.update({"user": before["user"]} if "user" in before else {})
+        moves = stored is None or (at_commit and request.rotating)
         if stored is None:
             stored = Stored(data, self.now, self.now)
         else:
             del self.sessions[request.token or ""]
             # A request judges by what it loaded, if nobody saved anything since.
-            known = request.record if request.record and request.record.saves == stored.saves else stored
+            known = request.record if request.record and request.record.saves == stored.saves else deepcopy(stored)
             if request.touching and known.due(self.now):
                 stored.touched = self.now
-            elif request.rotating:
+            elif moves:
                 # It moves as it was loaded: activity that others noted meanwhile is not noted there.
                 stored.touched = known.touched
             stored.data, stored.saves = data, stored.saves + 1
-        if request.login is not None:
-            login = request.login
+            self._renew_cookie(request, known, stored)
+        if login is not None and at_commit:
+            self._forget_stale(request)
             stored.user, stored.handle, stored.idle = login.user, login.handle, login.idle
             stored.created, stored.touched = login.created, self.now
-        if request.rotating or request.record is None:
+        if moves:
             self._tokens += 1
             if request.record is not None:
-                self.rotated[request.token or ""] = self.now + TOMBSTONE
+                # One that polls, and so moves a session that is dead by now, has no new cookie to protect.
+                since = self.now if self.now < stored.ends() else max(request.looked_at, stored.touched)
+                self.rotated[request.token or ""] = since + TOMBSTONE
                 self.moved[request.token or ""] = f"new {self._tokens}"
             request.token, request.cookie = f"new {self._tokens}", "new"
         self.sessions[request.token or ""] = stored
+        request.carried = self._carried(request, merged, data)
+        user = request.view.get("user")
         request.record, request.base, request.view = deepcopy(stored), deepcopy(data), deepcopy(data)
-        request.cleared = request.cleared_flashes = request.rotating = request.wanted = False
-        request.login = None
+        request.settle()
+        request.wanted = False
+        if at_commit:
+            request.rotating, request.login = False, None
+        elif login is not None:
+            request.view["user"] = user
+            request.written.add("user")
         return True
+
+    def _carried(self, request: Request, merged: Data, saved: Data) -> Data:
+        """Return what a request has written by now, to take along into another session."""
+        result = {key: value for key, value in request.carried.items() if not request.drops(key)}
+        changed = {key for key in {*merged, *saved} if merged.get(key) != saved.get(key)}
+        for key in (changed | request.written | request.defaults.keys()) - {"user"}:
+            if isinstance(key, int):
+                # A flash message that is saved is in that session, for whoever shows it first.
+                continue
+            result.pop(key, None)
+            result.update({key: saved[key]} if key in saved else {})
+        return deepcopy(result)
 
     # Names.
 
@@ -334,8 +457,9 @@ class World:
         """Drop sessions whose token nobody has: their answers were lost, and they are in no list."""
         held = {request.token for request in self.requests.values()}
         for token, one in list(self.sessions.items()):
-            if token.startswith("new ") and token not in held and one.user is None:
+            # One that has ended may be live for a request that looked before.
+            lost = token.startswith("new ") and one.user is None
+            if token not in held and (lost or not self._may_live(one)):
                 del self.sessions[token]
         self.rotated = {token: until for token, until in self.rotated.items() if until > self.now}
         self.moved = {token: led_to for token, led_to in self.moved.items() if token in self.rotated}
-        self.sessions = {token: one for token, one in self.sessions.items() if self.find(token)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -13,7 +13,7 @@ from tests.http.site import ANN
 from tests.values import shape
 from wsgi_session.codec import CorruptData, join, pack, split, unpack
 from wsgi_session.errors import UnsupportedValue
-from wsgi_session.stores import Outcome, Record, Store
+from wsgi_session.stores import Outcome, OwnedSession, Record, Store, owned_session
 from wsgi_session.supported import IMMUTABLE
 from wsgi_session.testing import plant
 
@@ -145,12 +145,12 @@ class OneRecord(Store):
         self.writes.append("touch")
         return True
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         self.writes.append("delete")
         return True
 
-    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
-        return [] if self.record is None else [(b"k" * 32, self.record)]
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        return iter(() if self.record is None else [owned_session(b"k" * 32, self.record)])
 
     def ping(self) -> None:
         """Return."""

@@ -9,8 +9,9 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.fuzz.held import Action, Answer, Held, Trouble, TroubledStore, dispatch
-from tests.fuzz.model import ABSOLUTE, IDLE, INTERVAL, TOMBSTONE, Request, World
+from tests.fuzz.held import Action, Answer, Held, Trouble, dispatch
+from tests.fuzz.model import ABSOLUTE, GRACE, IDLE, INTERVAL, TOMBSTONE, Request, World
+from tests.fuzz.processes import Processes
 from tests.fuzz.sealed_model import SealedWorld
 from tests.fuzz.steps import (
     BEGINS,
@@ -33,6 +34,7 @@ from tests.fuzz.steps import (
 from tests.fuzz.visits import Broken
 from tests.http.site import SECRET
 from wsgi_session import Session, SessionMiddleware
+from wsgi_session.admin import Sessions
 from wsgi_session.stores import Store
 from wsgi_session.testing import read
 from wsgi_session.testing.clock import FakeClock
@@ -48,18 +50,25 @@ _values = count(1_000_000)
 #: What a login's own idle timeout is, where it has one.
 SHORT = 300.0
 #: What an application does, with what.
+WRITES = st.tuples(st.sampled_from(["put", "put_again", "there_and_back", "default", "delete"]), st.sampled_from("ab"))
 ACTIONS = st.one_of(
     st.tuples(st.just("read")),
-    st.tuples(st.just("put"), st.sampled_from("ab")),
-    st.tuples(st.just("delete"), st.sampled_from("ab")),
-    st.sampled_from([("append",), ("add",), ("flash",), ("flashes",), ("clear",)]),
+    WRITES,
+    st.sampled_from([("append",), ("append_and_back",), ("add",), ("flash",), ("flashes",), ("clear",)]),
     st.sampled_from([("csrf",), ("no_touch",), ("rotate",)]),
     st.tuples(st.just("log_in"), st.integers(0, USERS - 1), st.sampled_from([None, SHORT])),
     st.sampled_from([("log_out",), ("revoke_others",)]),
 )
+#: Those that are given a value of their own each time.
+VALUED = {"put", "there_and_back", "default", "append", "append_and_back", "flash"}
 FEW = st.lists(ACTIONS, min_size=1, max_size=2)
+#: What two requests may do to the same keys.
+WRITING = st.lists(WRITES, min_size=1, max_size=3)
 #: What is worth colliding with each other more often than by chance.
 ENDING, MOVING = st.just([("log_out",)]), st.just([("rotate",)])
+COUNTING, READING = st.just([("add",)]), st.just([("read",)])
+#: A login, with a mark on the session that it makes: a second factor that is still due, say.
+MARKING = st.permutations([("put_again", "a"), ("default", "b"), ("log_in", 0, None), ("add",)])
 #: How a request ends: answered, as an error, or not at all.
 CODES = st.sampled_from([200, 200, 200, 500, 0])
 TROUBLE = st.none() | st.builds(
@@ -68,24 +77,27 @@ TROUBLE = st.none() | st.builds(
 #: Others come in at one of the store calls of a step; that call may fail, too.
 MEANWHILE = st.builds(
     Trouble,
-    st.sampled_from([0, 0, 1, 1, 2, 3, 4]),
+    st.sampled_from([0, 0, 1, 1, 2, 3, 4, 6, 8]),
     st.sampled_from(["", "", "lost", "applied"]),
     st.just(1),
     st.just(True),
 )
 PLACES = st.integers(0, BROWSERS - 1)
 NAMES = st.integers(0, USERS - 1)
-MOMENTS = st.sampled_from([1.0, TOMBSTONE - 1, TOMBSTONE + 1, INTERVAL, SHORT, IDLE / 2, IDLE - 1])
+#: Which of the kinds of process that run gets a request.
+PROCESSES = st.integers(0, 1)
+MOMENTS = st.sampled_from([1.0, TOMBSTONE - 1, TOMBSTONE + 1, INTERVAL, SHORT, IDLE / 2, IDLE - 1, GRACE])
+#: How long a slow request takes: to the end of its session and a little past it, or to where it is over for it too.
+PAST = [IDLE, IDLE + TOMBSTONE + 1, IDLE + GRACE - 1, IDLE + GRACE]
+LONG = st.sampled_from([SHORT, IDLE - 1, *PAST, ABSOLUTE - 1, ABSOLUTE])
 
 
 class Machine(RuleBasedStateMachine):
-    """One site. Subclasses say over which store: see ``machine.py``."""
+    """One site. Subclasses say over which stores: see ``machine.py``."""
 
-    store: Store
+    start_processes: Callable[[], Processes]
     #: Called when a run is over, with how many steps it had.
     tell: Callable[[int], None] | None = None
-    #: Under another store: what was there before a move to this one.
-    before_move: Store | None = None
     stateless = False
     requests: Bundle[int] = Bundle("requests")
     answers: Bundle[Any] = Bundle("answers")
@@ -93,12 +105,13 @@ class Machine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = FakeClock()
-        self.troubled = TroubledStore(self.store)
-        self.middleware = self._middleware(self.store if self.stateless else self.troubled)
-        self.old = self._middleware(self.before_move) if self.before_move else self.middleware
+        self.processes = type(self).start_processes()
+        self.middlewares = [self._middleware(store) for store in self.processes.stores]
+        self.deployed = 0
         self.worlds: list[World] = [(SealedWorld if self.stateless else World)(self.clock())]
         self.jars: list[str | None] = [None] * BROWSERS
-        self.held: dict[int, Held] = {}
+        #: The requests under way, and the kind of process that each is in.
+        self.held: dict[int, tuple[Held, int]] = {}
         self.tokens: dict[str, None] = {}
         run = next(_runs)
         self.users = [run * 10 + number for number in range(USERS)]
@@ -112,23 +125,25 @@ class Machine(RuleBasedStateMachine):
         )  # fmt: skip
 
     def teardown(self) -> None:
-        for held in self.held.values():
+        for held, _ in self.held.values():
             held.finish(0)
         if self.tell is not None:
             self.tell(self.steps)
 
     # What happens.
 
-    @initialize(actions=st.tuples(*[FEW] * BROWSERS), user=st.none() | NAMES)
-    def begin(self, actions: tuple[list[Any], ...], user: int | None) -> None:
+    @initialize(actions=st.tuples(*[FEW] * BROWSERS), user=st.none() | NAMES, deployments=st.integers(0, 6))
+    def begin(self, actions: tuple[list[Any], ...], user: int | None, deployments: int) -> None:
         """Every browser has a session, or most would never meet another request in one."""
         for browser, its in enumerate(actions):
             self.visit(browser, [("put", "a"), *([] if user is None else [("log_in", user, None)]), *its])
+        while self.deployed < min(deployments, len(self.processes.deployments) - 1):
+            self.deploy()
 
-    @rule(target=requests, browser=PLACES)
-    def open(self, browser: int) -> int:
+    @rule(target=requests, browser=PLACES, process=PROCESSES)
+    def open(self, browser: int, process: int) -> int:
         """A browser sends a request, with the cookie that it has at this moment."""
-        return self._open(self.jars[browser])
+        return self._open(self.jars[browser], process)
 
     @rule(number=requests, action=ACTIONS, trouble=TROUBLE)
     def act(self, number: int, action: tuple[Any, ...], trouble: Trouble | None) -> None:
@@ -146,14 +161,17 @@ class Machine(RuleBasedStateMachine):
         if cookie is not None:
             self.jars[browser] = cookie or None
 
-    @rule(browser=PLACES, actions=FEW)
-    def visit(self, browser: int, actions: list[tuple[Any, ...]]) -> None:
+    @rule(browser=PLACES, actions=FEW, process=PROCESSES)
+    def visit(self, browser: int, actions: list[tuple[Any, ...]], process: int = 0) -> None:
         """A request from beginning to end, with nothing in between."""
-        number = self._open(self.jars[browser])
+        number = self._open(self.jars[browser], process)
         self._act_all(number, actions)
         self.arrive((browser, self._commit(number, 200)))
 
-    @rule(browser=PLACES, first=FEW, second=st.none() | FEW, trouble=TROUBLE, swapped=st.booleans())
+    @rule(
+        browser=PLACES, first=FEW | WRITING | MARKING, second=st.none() | FEW | WRITING, trouble=TROUBLE,
+        swapped=st.booleans(),
+    )  # fmt: skip
     def overlap(
         self, browser: int, first: list[Any], second: list[Any] | None, trouble: Trouble | None, swapped: bool
     ) -> None:
@@ -161,7 +179,7 @@ class Machine(RuleBasedStateMachine):
 
         Without a ``second``, both do the same.
         """
-        numbers = self._open_both(browser)
+        numbers = self._open_both(browser, int(swapped))
         self._act_all(numbers[0], first)
         self._act_all(numbers[1], first if second is None else second)
         cookies = [self._commit(numbers[0], 200), self._commit(numbers[1], 200, trouble)]
@@ -171,7 +189,7 @@ class Machine(RuleBasedStateMachine):
     @rule(browser=PLACES, first=FEW | ENDING, second=FEW | MOVING, meanwhile=MEANWHILE, saving=st.booleans())
     def collide(self, browser: int, first: list[Any], second: list[Any], meanwhile: Trouble, saving: bool) -> None:
         """The same, and the second one saves while the first one saves, or does the last thing that it does."""
-        numbers = self._open_both(browser)
+        numbers = self._open_both(browser, int(saving))
         self._act_all(numbers[1], second)
         self._act_all(numbers[0], first if saving else first[:-1])
         if not saving:
@@ -182,32 +200,74 @@ class Machine(RuleBasedStateMachine):
         for number in numbers:
             self.arrive((browser, self._commit(number, 200)))
 
+    @rule(browser=PLACES, first=FEW | MOVING | MARKING, second=FEW, meanwhile=MEANWHILE, process=PROCESSES)
+    def come_in(self, browser: int, first: list[Any], second: list[Any], meanwhile: Trouble, process: int) -> None:
+        """The first look of a request, with all that it does, comes while another one saves."""
+        numbers = [self._open(self.jars[browser], place) for place in (process, 1 - process)]
+        self._act_all(numbers[0], first)
+        if numbers[0] in self.held:
+            looks = self._act(numbers[1], ("read",))
+            self._perform(self._finish(numbers[0], 200), meanwhile, looks)
+        self._act_all(numbers[1], second)
+        for number in numbers:
+            self.arrive((browser, self._commit(number, 200)))
+
     @rule(browser=PLACES, actions=FEW, user=NAMES, meanwhile=MEANWHILE)
     def revoke_all_and_collide(self, browser: int, actions: list[Any], user: int, meanwhile: Trouble) -> None:
         """A request saves while all sessions of somebody are being ended."""
         if not self.stateless:
-            number = self._open(self.jars[browser])
+            number = self._open(self.jars[browser], 1)
             self._act_all(number, actions)
             self._perform(self._revoke_all(user), meanwhile, self._finishes(number))
             self.arrive((browser, self._commit(number, 200)))
 
-    @rule(browser=PLACES, times=st.integers(1, 4))
+    @rule(
+        browser=PLACES, stays=st.sampled_from([0, 0, 2, 8]), first=FEW | COUNTING, seconds=LONG,
+        then=st.none() | FEW | NAMES | MOVING | ENDING, more=st.just(0.0) | LONG, second=FEW | MOVING | READING,
+        code=CODES,
+    )  # fmt: skip
+    def outlast(
+        self, browser: int, stays: int, first: list[Any], seconds: float, then: list[Any] | int | None, more: float,
+        second: list[Any], code: int,
+    ) -> None:  # fmt: skip
+        """A request that takes as long as the session lives, or longer. When that may have ended, another one comes
+        that was under way as well, or a new one, or the user's sessions are revoked."""
+        self.stay(browser, stays)
+        numbers = self._open_both(browser)
+        self._act_all(numbers[0], first)
+        self.wait(seconds)
+        if isinstance(then, int):
+            self.revoke_all(then, None)
+        elif then is not None and code == 200:
+            self.visit(browser, then)
+        elif then is not None:
+            self._act_all(numbers[1], then)
+            self.arrive((browser, self._commit(numbers[1], 200)))
+        self.wait(more)
+        late = self._open(self.jars[browser], 0)
+        self._act_all(numbers[0], second)
+        self.arrive((browser, self._commit(numbers[0], code)))
+        self._act_all(late, [("read",)])
+        self.arrive((browser, self._commit(late, 200)))
+
+    @rule(browser=PLACES, times=st.integers(1, 10))
     def stay(self, browser: int, times: int) -> None:
         """A visitor who comes back before the session ends by itself, for as long as that helps."""
         for _ in range(times):
             self.wait(IDLE / 2)
             self.visit(browser, [("read",)])
 
-    @precondition(lambda self: self.before_move is not None)
-    @rule(browser=PLACES, actions=FEW)
-    def come_before_the_move(self, browser: int, actions: list[tuple[Any, ...]]) -> None:
-        """A visitor whose session was made when there was only the old store."""
-        middleware, self.middleware = self.middleware, self.old
-        try:
-            self.jars[browser] = None
-            self.visit(browser, actions)
-        finally:
-            self.middleware = middleware
+    @precondition(lambda self: self.deployed < len(self.processes.deployments) - 1)
+    @rule()
+    def deploy(self) -> None:
+        """The next deployment; processes that end finish their requests first."""
+        before, after = (self.processes.deployments[place][0] for place in (self.deployed, self.deployed + 1))
+        for number in [number for number, (_, kind) in self.held.items() if kind in {*before} - {*after}]:
+            self._commit(number, 200)
+        if after[-1] == len(self.middlewares) - 1 > before[-1]:
+            self.processes.move_the_rest(self.clock())
+            self.wait(TOMBSTONE)
+        self.deployed += 1
 
     @rule(thief=PLACES, browser=PLACES)
     def copy(self, thief: int, browser: int) -> None:
@@ -243,7 +303,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def every_token_opens_its_own_session_and_no_other(self) -> None:
         tokens = list(self.tokens)[-TRIED:]
-        self._perform(Step("look", lambda: [read(self.middleware, f"sid={token}") for token in tokens], opens(tokens)))
+        self._perform(Step("look", lambda: [read(self._watch(), f"sid={token}") for token in tokens], opens(tokens)))
 
     @invariant()
     def every_user_is_listed_with_the_sessions_he_has(self) -> None:
@@ -253,9 +313,10 @@ class Machine(RuleBasedStateMachine):
 
     # How a step is made.
 
-    def _open(self, cookie: str | None) -> int:
+    def _open(self, cookie: str | None, process: int) -> int:
         number = next(self._numbers)
-        self.held[number] = Held(self.middleware, cookie)
+        kind = self._kind(process)
+        self.held[number] = Held(self.middlewares[kind], cookie), kind
         for world in self.worlds:
             world.requests[number] = Request(cookie, cookie is not None)
         return number
@@ -274,7 +335,7 @@ class Machine(RuleBasedStateMachine):
 
     def _step(self, number: int, what: str, action: Action, follow: Follow) -> Step:
         def run() -> Any:
-            seen = self.held[number].do(action)
+            seen = self.held[number][0].do(action)
             if isinstance(seen, Answer):
                 # It is over: the store failed.
                 del self.held[number]
@@ -285,7 +346,7 @@ class Machine(RuleBasedStateMachine):
 
     def _finish(self, number: int, code: int) -> Step:
         def run() -> Answer:
-            answer = self.held.pop(number).finish(code)
+            answer = self.held.pop(number)[0].finish(code)
             self._note(answer)
             return answer
 
@@ -310,8 +371,8 @@ class Machine(RuleBasedStateMachine):
     def _finishes(self, number: int) -> list[Step]:
         return [self._finish(number, 200)] if number in self.held else []
 
-    def _open_both(self, browser: int) -> list[int]:
-        numbers = [self._open(self.jars[browser]) for _ in range(2)]
+    def _open_both(self, browser: int, first: int = 0) -> list[int]:
+        numbers = [self._open(self.jars[browser], process) for process in (first, 1 - first)]
         for number in numbers:
             self._act_all(number, [("read",)])
         return numbers
@@ -322,7 +383,7 @@ class Machine(RuleBasedStateMachine):
         def chosen(world: World) -> list[str]:
             return world.sessions_of(owner, set())
 
-        run = or_unavailable(lambda: self.middleware.sessions.revoke_all(f"id:{owner}"))
+        run = or_unavailable(lambda: self._sessions().revoke_all(f"id:{owner}"))
         return Step(f"revoke_all {owner}", run, revokes(chosen, len), begins_to_revoke(chosen))
 
     def _revoke(self, user: int, handle: str) -> Step:
@@ -331,11 +392,23 @@ class Machine(RuleBasedStateMachine):
         def chosen(world: World) -> list[str]:
             return [token for token in world.sessions_of(owner, set()) if world.sessions[token].handle == handle]
 
-        run = or_unavailable(lambda: self.middleware.sessions.revoke(f"id:{owner}", handle))
+        run = or_unavailable(lambda: self._sessions().revoke(f"id:{owner}", handle))
         return Step(f"revoke {owner} {handle}", run, revokes(chosen, bool))
 
     def _handles(self, user: int) -> set[str]:
-        return {info.handle for info in self.middleware.sessions.of(f"id:{self.users[user]}")}
+        return {info.handle for info in self._watch().sessions.of(f"id:{self.users[user]}")}
+
+    def _kind(self, process: int) -> int:
+        running, _ = self.processes.deployments[self.deployed]
+        return running[process % len(running)]
+
+    def _watch(self) -> SessionMiddleware:
+        """Return the one through which the machine looks at what is stored."""
+        return self.middlewares[self.processes.deployments[self.deployed][1]]
+
+    def _sessions(self) -> Sessions:
+        """Return the administrator's view, of one process or the other in turn."""
+        return self.middlewares[self._kind(self.steps)].sessions
 
     def _action(self, name: str, given: list[Any]) -> tuple[Action, Model]:
         """Return what the application does with its session, and what the model does."""
@@ -344,25 +417,25 @@ class Machine(RuleBasedStateMachine):
             return log_in(user, idle), lambda world, request, seen: world.log_in(request, user, idle, seen)
         if name == "revoke_others":
             return self._revoke_others, lambda world, request, seen: world.revoke_others(request)
-        if name in ("put", "append", "flash"):
+        if name in VALUED:
             given = [*given, next(_values)]
         return (lambda session: REAL[name](session, *given)), lambda world, request, seen: getattr(world, name)(
             request, *given
         )
 
     def _revoke_others(self, session: Session) -> int | None:
-        return None if session.owner is None else self.middleware.sessions.revoke_all(session.owner, keep=session)
+        return None if session.owner is None else self._sessions().revoke_all(session.owner, keep=session)
 
     def _perform(self, step: Step, trouble: Trouble | None = None, others: Iterable[Step] = ()) -> Any:
         """Do something, with what goes wrong or happens meanwhile; keep the worlds that agree with what was seen."""
         self.steps += 1
         came_in: list[tuple[Step, Any]] = []
         if trouble is not None and not self.stateless:
-            self.troubled.expect(trouble, lambda: came_in.extend([(other, other.run()) for other in others]))
+            self.processes.troubles.expect(trouble, lambda: came_in.extend([(other, other.run()) for other in others]))
         try:
             seen = step.run()
         finally:
-            self.troubled.calm()
+            self.processes.troubles.calm()
         # What came in was done in its order, and this at some moment before, between or after.
         orders = [[*came_in[:place], (step, seen), *came_in[place:]] for place in range(len(came_in) + 1)]
         if came_in and step.begins:

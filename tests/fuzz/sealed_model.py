@@ -16,25 +16,23 @@ class SealedWorld(World):
         super().log_out(request)
         self.sessions = kept
 
-    def commit(self, number: int, saved: bool) -> Request:
-        request = self.requests[number]
-        record = deepcopy(request.record)
-        before = self.sessions.get(request.token or "")
-        touched = before.touched if before else 0.0
-        super().commit(number, saved)
-        if record is not None and before is not None and before.touched != touched and request.cookie is None:
-            # The activity is noted in a cookie of its own; the one that came stays what it is.
-            self._seal(request, deepcopy(before))
-            before.touched = touched
-        return request
+    def _clears(self, request: Request) -> bool:
+        # What looked empty is empty.
+        return False
 
-    def _save(self, request: Request, change: Any = lambda data: None) -> bool:
-        if request.record is not None and self.now >= request.record.ends():
-            # It ended while the request was under way. What others made of it is in cookies of their own.
-            request.view = request.on_top_of({})
-            request.record, request.state, request.dead = None, "unknown", request.login is None
-            if request.dead:
-                return False
+    def _note_activity(self, request: Request, loaded: Stored) -> None:
+        # In a cookie of its own; the one that came stays what it is.
+        if request.touching and loaded.due(self.now) and not loaded.over(self.now):
+            record = deepcopy(loaded)
+            record.touched = self.now
+            self._seal(request, record)
+
+    def _save(self, request: Request, change: Any = lambda data: None, at_commit: bool = True) -> bool:
+        if request.record is not None and request.record.over(self.now):
+            # What others made of it is in cookies of their own.
+            request.begin_anew()
+        if request.dead:
+            return False
         record = request.record or Stored({}, self.now, self.now)
         if request.touching and record.due(self.now):
             record.touched = self.now

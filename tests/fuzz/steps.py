@@ -80,13 +80,8 @@ def looks(number: int) -> Follow:
         if isinstance(seen, Answer):
             yield from _ended([world], number, world.requests[number], seen, disturbed)
             return
-        expected = world.look(number)
-        if disturbed.others and (expected, seen) == ("rotated", "unknown"):
-            # In the moment between a rotation and what says so of the old token, which is done as well as can be.
-            world.requests[number].state, world.requests[number].dead = "unknown", False
-        elif seen != expected:
-            return
-        yield world
+        if seen == world.look(number):
+            yield world
 
     return follow
 
@@ -98,13 +93,6 @@ def acts(number: int, model: Model) -> Follow:
         if not isinstance(seen, Answer):
             if seen == expected:
                 yield from _as_well_as_can_be(before, world, disturbed)
-                if disturbed.others and world.rotated:
-                    # It came in the moment between a rotation and what says so of the old token.
-                    astray = copy_of(before)
-                    astray.rotated = {}
-                    model(astray, astray.requests[number], seen)
-                    astray.rotated = world.rotated
-                    yield astray
             return
         done = chain(_partly(before, world), _as_well_as_can_be(before, world, disturbed))
         yield from _ended(done, number, before.requests[number], seen, disturbed)
@@ -123,7 +111,7 @@ def commits(number: int, code: int) -> Follow:
             yield from _ended([copy_of(before), *saved], number, before.requests[number], seen, disturbed)
             return
         request = world.commit(number, saved=code == 200)
-        if seen.code == (code or 500) and (not code or _cookie_is_right(world, request, seen)):
+        if seen.code == (code or 500) and (not code or _cookie_is_right(world, request, seen, disturbed)):
             yield from _as_well_as_can_be(before, world, disturbed)
 
     return follow
@@ -185,7 +173,7 @@ def _ended(
     """Yield what is left when the store's failure ended a request: its answer shows what it had done before."""
     for world in worlds:
         world.requests.pop(number, None)
-        if disturbed.failed and seen.code == 503 and _cookie_is_right(world, request, seen):
+        if disturbed.failed and seen.code == 503 and _cookie_is_right(world, request, seen, disturbed):
             yield world
 
 
@@ -202,12 +190,8 @@ def _partly(before: World, after: World) -> Iterator[World]:
 
 
 def _as_well_as_can_be(before: World, after: World, disturbed: Disturbed) -> Iterator[World]:
-    """Yield ``after``; if the store failed, without what harms nobody when it is not done."""
+    """Yield ``after``; if the store failed, also without the activity, which harms nobody when it is not noted."""
     if disturbed.failed:
-        without = copy_of(after)
-        without.rotated = {token: until for token, until in after.rotated.items() if token in before.rotated}
-        without.moved = {token: led_to for token, led_to in after.moved.items() if token in before.rotated}
-        yield without
         for token, one in before.sessions.items():
             if token in after.sessions and after.sessions[token].saves == one.saves:
                 untouched = copy_of(after)
@@ -216,19 +200,25 @@ def _as_well_as_can_be(before: World, after: World, disturbed: Disturbed) -> Ite
     yield after
 
 
-def _cookie_is_right(world: World, request: Request, seen: Answer) -> bool:
+def _cookie_is_right(world: World, request: Request, seen: Answer, disturbed: Disturbed) -> bool:
     """Whether an answer's cookie is what the request's state asks for; learn the token if it is a new one."""
+    due = request.cookie
+    ended = request.record is None or world.found_by(request) is None
     if seen.cookie is None:
-        gone = request.cookie == "new" and request.record is None
-        return request.cookie is None or gone or (request.cookie == "remove" and not request.came_with_cookie)
+        may_lack = {
+            "again": disturbed.failed or ended,
+            "new": ended,
+            "remove": not request.came_with_cookie,
+        }
+        return due is None or may_lack[due]
     if seen.cookie == "":
-        return request.cookie == "remove" and request.came_with_cookie
-    if request.cookie == "new":
+        return due == "remove" and request.came_with_cookie
+    if due == "new":
         new = seen.cookie not in world.sessions and seen.cookie not in world.rotated
         world.rename(request.token or "", seen.cookie)
         return new
     # Its life moved, and it goes out again.
-    return request.cookie is None and seen.cookie == request.token and request.record is not None
+    return due == "again" and seen.cookie == request.token and not (ended and seen.code == 200)
 
 
 # What an application does.
@@ -240,6 +230,28 @@ def log_in(user: int, idle: float | None) -> Action:
         return session.handle
 
     return act
+
+
+def _put_again(session: Session, key: str) -> None:
+    if key in session:
+        session[key] = session[key]
+
+
+def _there_and_back(session: Session, key: str, value: int) -> None:
+    missing = object()
+    before = session.get(key, missing)
+    session[key] = value
+    if before is missing:
+        del session[key]
+    else:
+        session[key] = before
+
+
+def _append_and_back(session: Session, value: int) -> None:
+    if "list" in session:
+        session["list"].append(value)
+        session.copy()  # The change is seen here.
+        session["list"].pop()
 
 
 def _append(session: Session, value: int) -> list[int]:
@@ -266,6 +278,10 @@ def _csrf(session: Session) -> None:
 REAL: dict[str, Callable[..., Any]] = {
     "read": lambda session: (session.copy(), session.owner, session.is_new),
     "put": lambda session, key, value: session.update({key: value}),
+    "put_again": _put_again,
+    "there_and_back": _there_and_back,
+    "append_and_back": _append_and_back,
+    "default": lambda session, key, value: session.setdefault(key, value),
     "delete": lambda session, key: session.pop(key, None),
     "append": _append,
     "flash": lambda session, value: session.flash(f"message {value}"),

@@ -23,7 +23,8 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, id=kind.name, marks=[pytest.mark.engine] * (ENGINE in kind.flags)) for kind in KINDS]
+    "kind",
+    [pytest.param(kind, id=kind.name, marks=[pytest.mark.engine] * (ENGINE in kind.flags)) for kind in KINDS],
 )
 def test_browsers_see_what_the_model_says_and_nothing_else(kind: Kind, tmp_path: Path) -> None:
     with opened(kind, tmp_path) as machine:

@@ -175,7 +175,7 @@ READS: list[Any] = [
     lambda stream: b"".join(iter(lambda: stream.readline(4), b"")),
     lambda stream: stream.readline(None) + stream.readline(0) + stream.readline(-1) + stream.read(),
     lambda stream: [next(iter(stream)), stream.readline(), stream.readlines()],
-    lambda stream: [stream.read(3), stream.readline(2), stream.readlines(5), stream.readline(9), stream.read(1), *stream],
+    lambda stream: [stream.read(3), stream.readline(2), stream.readlines(5), stream.readline(9), *stream],
 ]
 
 

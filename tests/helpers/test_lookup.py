@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.helpers.requests import ANN, Site, make_environ, session_in
-from wsgi_session import login
+from wsgi_session import check_csrf, get_session, login, logout, user_or_none
 from wsgi_session.errors import ConfigError, SessionMissing
 from wsgi_session.lookup import bytes_of, environ_of, session_of, user_in
 
@@ -56,6 +57,58 @@ def test_no_session_says_what_is_there_and_what_to_wrap(session: object, found: 
     with pytest.raises(SessionMissing, match=rf"environ\['other'\] holds {found}\. .*SessionMiddleware\(app") as caught:
         session_of({"other": session}, "other")
     assert caught.value.key == "other"
+
+
+def django_request() -> Any:
+    http = pytest.importorskip("django.http", reason="pip install django")
+    # Not made by calling it: that asks for settings.
+    request = http.HttpRequest.__new__(http.HttpRequest)
+    request.META = make_environ()
+    return request
+
+
+def pyramid_request() -> Any:
+    return pytest.importorskip("pyramid.request", reason="pip install pyramid").Request(make_environ())
+
+
+def flask_request() -> Any:
+    return pytest.importorskip("flask", reason="pip install flask").Request(make_environ())
+
+
+def flask_environ() -> Any:
+    request = flask_request()
+    return {**request.environ, "werkzeug.request": request}
+
+
+@pytest.mark.parametrize(
+    ("make_request", "remedy"),
+    [
+        (django_request, r'SESSION_ENGINE = "wsgi_session\.integrations\.django".*HelpersMiddleware.* in MIDDLEWARE'),
+        (flask_request, r'FlaskSessions\(app, store="sqlite:///sessions\.db"\)'),
+        (flask_environ, r"FlaskSessions\(app, "),
+        (pyramid_request, r'config\.include\("wsgi_session\.integrations\.pyramid"\)'),
+    ],
+    ids=["Django", "Flask", "Flask's environ", "Pyramid"],
+)
+@pytest.mark.parametrize("helper", [get_session, user_or_none, check_csrf, logout])
+def test_in_a_framework_no_session_names_that_frameworks_remedy(
+    make_request: Callable[[], object], remedy: str, helper: Callable[[object], object]
+) -> None:
+    with pytest.raises(SessionMissing, match=remedy) as caught:
+        helper(make_request())
+    assert "SessionMiddleware(app" not in str(caught.value)
+
+
+def test_the_frameworks_proxy_and_a_subclass_of_its_request_are_known_too() -> None:
+    flask = pytest.importorskip("flask", reason="pip install flask")
+
+    class Request(flask.Request):  # type: ignore[name-defined,misc]
+        pass
+
+    app = flask.Flask("site")
+    app.request_class = Request
+    with app.test_request_context(), pytest.raises(SessionMissing, match="FlaskSessions"):
+        user_or_none(flask.request)
 
 
 @given(st.text())

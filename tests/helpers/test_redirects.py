@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from http.client import HTTPConnection
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -152,8 +154,7 @@ def test_the_answer_goes_out_as_it_is_whatever_host_was_asked_for() -> None:
     status, headers, body = run(response, environ)
     assert status == "302 Found"
     assert dict(headers)["Location"] == "/login?next=/profile"
-    assert headers == response.headerlist
-    assert headers is not response.headerlist
+    assert headers == [*response.headerlist, ("Content-Length", str(len(body)))]
     assert "evil" not in repr(headers) + repr(body)
 
 
@@ -176,6 +177,48 @@ def test_head_gets_the_headers_without_the_body() -> None:
     assert response is not None
     status, headers, body = run(response, environ)
     assert (status, dict(headers)["Location"], body) == ("302 Found", "/login", b"")
+
+
+def test_the_answer_has_a_length_for_get_and_head_whatever_the_application_made_of_it() -> None:
+    """Without one, a server behind a middleware that wraps the body has to close the connection after it."""
+    for method in ("GET", "HEAD", "POST"):
+        environ = make_environ("/profile", method=method, session={})
+        response = redirect_if_anonymous(environ)
+        assert response is not None
+        body = b"".join(response.app_iter)
+        assert dict(run(response, environ)[1])["Content-Length"] == str(len(body))
+        response.body = b"Please log in."
+        assert [value for name, value in run(response, environ)[1] if name == "Content-Length"] == ["14"]
+        # How long that will be, nobody knows.
+        response.app_iter = iter([b"Please ", b"log in."])
+        assert "Content-Length" not in dict(run(response, environ)[1])
+
+
+def test_a_redirect_behind_what_wraps_the_body_keeps_the_connection() -> None:
+    """waitress knows the length of a list of one by itself, and of a generator not."""
+    waitress = pytest.importorskip("waitress.server", reason="pip install waitress")
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        environ["session"] = {}
+        response = redirect_if_anonymous(environ)
+        assert response is not None
+        yield from response(environ, start_response)
+
+    server = waitress.create_server(app, host="127.0.0.1", port=0)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    connection = HTTPConnection("127.0.0.1", server.effective_port, timeout=20)
+    try:
+        for method in ("GET", "HEAD", "POST", "GET"):
+            connection.request(method, "/profile")
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status in (302, 303)
+            assert not answer.will_close
+    finally:
+        connection.close()
+        server.close()
+        thread.join()
 
 
 def test_the_response_is_webobs_and_can_be_raised() -> None:

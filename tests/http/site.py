@@ -129,6 +129,7 @@ class Site:
             "on_event": lambda name, data: self.events.append((name, dict(data))),
             **options,
         }
+        self.cookie_path: str = options.get("cookie_path", "/")
         # That one is known by its type, and keeps nothing: there are no calls to count.
         taken = store if isinstance(store, CookieStore) else self.calls
         self.middleware = SessionMiddleware(_dispatch, store=taken, **given)
@@ -180,6 +181,10 @@ class Browser:
         given: dict[str, Any] = {**self.environ, **environ, "test.app": app}
         if self.jar:
             given.setdefault("HTTP_COOKIE", self.header)
+        if self.site.cookie_path != "/":
+            # Where nothing else is said, the request is one that the cookie is sent with.
+            given.setdefault("SCRIPT_NAME", self.site.cookie_path)
+            given.setdefault("PATH_INFO", "")
         given.setdefault("wsgi.input", BytesIO())
         given.setdefault("QUERY_STRING", "")
         setup_testing_defaults(given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from wsgi_session.stores import (
     MemoryStore,
     MigratingStore,
     Outcome,
+    OwnedSession,
     Record,
     Scans,
     SQLiteStore,
@@ -132,8 +133,8 @@ class CountingStore(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return self._pass_on("touch", key, touched, expires, now)
 
-    def delete(self, key: bytes) -> bool:
-        return self._pass_on("delete", key)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return self._pass_on("delete", key, version)
 
     def ping(self) -> None:
         self._pass_on("ping")
@@ -159,8 +160,8 @@ class CountingStore(Store):
 
 
 class _Lists(CountingStore):
-    def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:
-        found: Sequence[tuple[bytes, Record]] = self._pass_on("of_owner", owner, now)
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        found: Iterator[OwnedSession] = self._pass_on("of_owner", owner, now)
         return found
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from tests.http.site import ANN, BOB, Browser, Site, log_in, put, read
+from tests.http.conftest import MakeSite
+from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER, SWEEPS
-from wsgi_session import Session
+from wsgi_session import Session, tokens
 from wsgi_session.testing import plant
 from wsgi_session.testing import read as read_planted
 from wsgi_session.testing.clock import FakeClock
@@ -175,3 +177,169 @@ def test_a_planted_session_is_a_visitors_like_any_other(site: Site) -> None:
     assert answer.result == ({"user": ANN, "cart": [1]}, "id:1")
     assert len(site.middleware.sessions.of(ANN)) == 1
     assert read_planted(site.middleware, cookie) == {"user": ANN, "cart": [1]}
+
+
+# A user who was put there without login().
+
+
+def test_a_user_put_into_the_session_by_hand_is_told_of_as_revoking_does_not_find_the_session(site: Site) -> None:
+    browser = site.browser()
+    browser.do(put(user=ANN))
+    (told,) = site.happened("unfiled_user")
+    assert (told["handle"], "login(request, user)" in told["advice"]) == (handle(browser), True)
+    assert site.middleware.sessions.revoke_all(ANN) == 0
+
+
+@pytest.mark.parametrize(
+    "assign",
+    [
+        put(user=ANN),
+        lambda session: session.atomic(lambda data: data.update(user=ANN)),
+        put(user={"name": "no id"}),
+    ],
+)
+def test_it_is_told_whichever_way_the_user_came_there_and_once(site: Site, assign: Any) -> None:
+    browser = site.browser()
+    browser.do(put(a=1))
+    for _ in range(2):
+        browser.do(lambda session: (assign(session), session.update(b=session.get("b", 0) + 1)))
+    assert len(site.happened("unfiled_user")) == 1
+
+
+def test_another_user_put_over_one_who_logged_in_is_told_of_and_a_change_of_the_same_user_is_not(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    ann.do(put(user=ANN | {"name": "Anna"}))
+    ann.do(lambda session: session["user"].update(name="Anne"))
+    assert site.happened("unfiled_user") == []
+    ann.do(put(user=BOB))
+    assert len(site.happened("unfiled_user")) == 1
+
+
+@pytest.mark.parametrize("value", [None, {}, "ann", 5])
+def test_what_is_no_logged_in_user_is_not_told_of(site: Site, value: Any) -> None:
+    site.browser().do(put(user=value))
+    assert site.happened("unfiled_user") == []
+
+
+def ahead_of(make_site: MakeSite, clock: FakeClock) -> Site:
+    """Return the site as a machine has it whose clock is 60 s ahead."""
+    return make_site(idle_timeout=900, touch_interval=1, clock=lambda: clock() + 60)
+
+
+def end_by_handle(site: Site, handle: str) -> int:
+    return int(site.middleware.sessions.revoke(ANN, handle))
+
+
+def end_all(site: Site, handle: str) -> int:
+    return site.middleware.sessions.revoke_all(ANN)
+
+
+@pytest.mark.parametrize("end", [end_by_handle, end_all])
+def test_a_machine_whose_clock_is_ahead_ends_a_session_with_a_moment_left(
+    make_site: MakeSite, clock: FakeClock, end: Any
+) -> None:
+    browser = logged_in(make_site(idle_timeout=900, touch_interval=1), ANN)
+    name = handle(browser)
+    clock.advance(900 - 30)
+    ahead = ahead_of(make_site, clock)
+    assert ahead.middleware.sessions.of(ANN) == [], "by that clock it is over, and not shown"
+    assert end(ahead, name) == 1
+    assert browser.do(state).result == "unknown"
+
+
+@pytest.mark.parametrize("user", [None, ANN])
+def test_a_logout_at_a_machine_whose_clock_is_ahead_follows_a_rotation(
+    make_site: MakeSite, clock: FakeClock, user: Any
+) -> None:
+    here, ahead = make_site(idle_timeout=900, touch_interval=1), ahead_of(make_site, clock)
+    browser = here.browser()
+    browser.do(put(a=1) if user is None else log_in(user))
+    held = ahead.browser()
+    held.jar = dict(browser.jar)
+
+    def slow(session: Session) -> None:
+        dict(session)
+        browser.do(lambda session: session.rotate())
+        clock.advance(900 - 30)
+        log_out(session)
+
+    held.do(slow)
+    assert browser.do(state).result == "unknown"
+    assert here.middleware.sessions.count() == 0
+
+
+@pytest.mark.parametrize("end", [end_by_handle, end_all])
+def test_a_slow_request_does_not_save_a_session_that_was_revoked_after_its_time(
+    make_site: MakeSite, clock: FakeClock, end: Any
+) -> None:
+    site = make_site(idle_timeout=900, touch_interval=1)
+    browser = logged_in(site, ANN)
+    name = handle(browser)
+
+    def slow(session: Session) -> None:
+        session["late"] = 1
+        clock.advance(900 + 120)
+        assert end(site, name) == 0, "nobody was logged in by then"
+
+    assert browser.do(slow).code == 200
+    assert browser.do(state).result == "unknown"
+    assert site.middleware.sessions.of(ANN) == []
+
+
+def test_an_account_with_thousands_of_sessions_is_ended_and_others_are_not(site: Site) -> None:
+    store, now = site.calls.inner, site.clock()
+    ann, bob = logged_in(site, ANN), logged_in(site, BOB)
+    name = handle(ann)
+    key = tokens.key_of(ann.token.partition(".")[0].encode())
+    record = store.load(key, now)
+    assert record is not None
+    for _ in range(1050):
+        store.create(os.urandom(32), record._replace(handle=os.urandom(8).hex(), version=os.urandom(16)), now)
+    assert len(site.middleware.sessions.of(ANN)) == 1051
+    assert site.middleware.sessions.revoke(ANN, "no such handle") is False
+    assert site.middleware.sessions.revoke_all(ANN, keep=name) == 1050
+    assert [info.handle for info in site.middleware.sessions.of(ANN)] == [name]
+    assert site.middleware.sessions.revoke(ANN, name)
+    assert bob.do(lambda session: session.owner).result == "id:2"
+
+
+def test_listing_and_ending_sessions_reads_no_data(site: Site) -> None:
+    ann, other = logged_in(site, ANN), logged_in(site, ANN, secret="x" * 999)
+    site.forget()
+    first, _ = site.middleware.sessions.of(ANN)
+    assert site.calls.counts() == {"of_owner": 1}
+    assert first.data["user"] == ANN
+    assert first.data is first.data
+    assert site.calls.counts() == {"of_owner": 1, "load": 1}
+    site.forget()
+    assert site.middleware.sessions.revoke(ANN, handle(other))
+    assert site.middleware.sessions.revoke_all(ANN) == 1
+    assert site.calls.counts().get("load", 0) == 1, "that of the request that was asked for its handle"
+    assert ann.do(state).result == "unknown"
+
+
+def test_the_data_of_a_session_that_has_ended_meanwhile_is_empty_and_of_one_that_moved_is_found(site: Site) -> None:
+    ann, other = logged_in(site, ANN, device="phone"), logged_in(site, ANN, device="laptop")
+    listed = {info.handle: info for info in site.middleware.sessions.of(ANN)}
+    name, gone = handle(ann), handle(other)
+    ann.do(lambda session: session.rotate())
+    other.do(log_out)
+    assert listed[name].data["device"] == "phone"
+    assert listed[gone].data == {}
+    ann.do(log_in(ANN))
+    assert site.middleware.sessions.of(ANN)[0].handle != name
+    assert listed[name].data["device"] == "phone", "it was loaded once"
+
+
+def test_revoking_says_so_where_no_session_is_filed_under_the_user(site: Site) -> None:
+    site.browser().do(put(user=ANN))
+    assert site.middleware.sessions.revoke_all(ANN) == 0
+    assert site.middleware.sessions.revoke(ANN, "a handle") is False
+    assert [told["handle"] for told in site.happened("nothing_revoked")] == [None, "a handle"]
+
+
+def test_revoking_all_but_the_only_session_is_no_such_case(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    assert site.middleware.sessions.revoke_all(ANN, keep=handle(ann)) == 0
+    assert site.middleware.sessions.revoke(ANN, "of nobody") is False
+    assert site.happened("nothing_revoked") == []

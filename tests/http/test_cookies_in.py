@@ -223,7 +223,8 @@ FLOODS = {
 def test_a_header_of_any_size_is_an_empty_session_and_no_log_flood(site: Site, flood: str, size: int) -> None:
     answer = site.browser().do(read, HTTP_COOKIE=FLOODS[flood](size * KB))
     assert (answer.code, answer.result, answer.cookie) == (200, {}, None)
-    assert len(site.events) <= 1
+    names = [name for name, _ in site.events]
+    assert names in ([], ["tampered"], ["tampered", "foreign_cookie"])
     assert site.calls.counts() == {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
@@ -14,10 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.http.site import ANN, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
+from tests.http.stores import SERVER, Kind
 from wsgi_session import Session, tokens, user_email_or_none, user_or_none
 from wsgi_session.codec import join, split
-from wsgi_session.stores import Record, Store
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores import Record, Store, has_sound_times
 
 pytestmark = pytest.mark.needs(SERVER)
 #: Every kind of value that a session keeps.
@@ -140,6 +142,32 @@ def test_a_record_that_cannot_be_read_is_left_as_it_is(visitor: Browser, bad: st
     assert visitor.token != held.token
     assert visitor.do(read).result == {"fresh": 1}
     assert record_of(held) == before
+
+
+@pytest.mark.parametrize("column", ["created", "touched", "expires", "idle"])
+@pytest.mark.parametrize("time", [math.nan, math.inf, 1e300])
+def test_a_record_with_a_time_that_is_no_time_is_corrupt(kind: Kind, site: Site, column: str, time: float) -> None:
+    if "redis" in kind.name and column == "expires" and math.isnan(time):
+        pytest.skip("Redis forgets at once what has no end")
+    visitor = site.browser()
+    visitor.do(log_in(ANN))
+    store, record = site.calls.inner, record_of(visitor)
+    store.delete(key_of(visitor))
+    try:
+        store.create(key_of(visitor), record._replace(**{column: time}), site.clock())  # type: ignore[arg-type]
+    except StoreUnavailable:
+        pytest.skip("this engine keeps no such number")
+    stored = store.load(key_of(visitor), site.clock())
+    assert stored is not None
+    if has_sound_times(stored):
+        pytest.skip("this engine keeps NULL for NaN")
+    site.forget()
+    answer = visitor.do(lambda session: (session.state, session.copy(), session.created, session.expires))
+    assert (answer.code, answer.result, answer.cookie) == (200, ("unknown", {}, None, None), None)
+    assert len(site.happened("corrupt")) == 1
+    assert site.middleware.sessions.of(ANN) == []
+    site.middleware.sessions.revoke_all(ANN)
+    assert store.load(key_of(visitor), site.clock()) is None
 
 
 @pytest.mark.parametrize("bad", BAD_VALUES)

@@ -11,7 +11,7 @@ from tests.http.conftest import MakeSite
 from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
 from wsgi_session import Session, SessionGone, SessionMiddleware, tokens
-from wsgi_session.stores import MemoryStore, Record
+from wsgi_session.stores import TOMBSTONE_LIFE, MemoryStore, Record
 from wsgi_session.testing.clock import FakeClock
 
 Change = Callable[[Session], Any]
@@ -97,7 +97,7 @@ def test_a_token_that_has_ended_opens_nothing_from_then_on(site: Site, ann: Brow
     ENDINGS[ending](site, ann)
     for _ in range(2):
         assert held.copy().do(read).result == {}
-    site.clock.advance(61)
+    site.clock.advance(TOMBSTONE_LIFE + 1)
     assert held.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
 
 
@@ -126,7 +126,7 @@ def test_a_token_planted_before_the_login_opens_nothing_after_it(site: Site) -> 
     victim = attacker.copy()
     victim.do(log_in(ANN))
     assert attacker.do(lambda session: (session.state, session.copy())).result == ("rotated", {})
-    site.clock.advance(60)
+    site.clock.advance(TOMBSTONE_LIFE)
     assert attacker.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
 
 
@@ -198,11 +198,27 @@ def test_login_works_with_a_rotated_token(site: Site, browser: Browser) -> None:
 
 
 @pytest.mark.needs(SERVER)
-def test_the_mark_of_a_rotation_lasts_sixty_seconds(site: Site, browser: Browser, clock: FakeClock) -> None:
+def test_the_mark_of_a_rotation_lasts_sixty_seconds_by_a_clock_that_is_sixty_seconds_ahead(
+    make_site: MakeSite, clock: FakeClock
+) -> None:
+    ahead = make_site(clock=lambda: clock() + 60)
+    browser = make_site().browser()
+    browser.do(put(cart=["bun"]))
+    held = ahead.browser()
+    held.jar = dict(browser.jar)
+    browser.do(lambda session: session.rotate())
+    for _ in range(6):
+        assert held.copy().do(state).result == "rotated"
+        clock.advance(9.99)
+    assert held.do(state).result == "rotated"
+
+
+@pytest.mark.needs(SERVER)
+def test_the_mark_of_a_rotation_goes_after_two_minutes(site: Site, browser: Browser, clock: FakeClock) -> None:
     browser.do(put(cart=["bun"]))
     held = browser.copy()
     browser.do(lambda session: session.rotate())
-    clock.advance(59.9)
+    clock.advance(TOMBSTONE_LIFE - 0.1)
     assert held.do(state).result == "rotated"
     clock.advance(0.1)
     assert held.do(state).result == "unknown"
@@ -214,7 +230,7 @@ def test_looking_at_a_rotated_token_does_not_make_the_mark_last(browser: Browser
     held = browser.copy()
     browser.do(lambda session: session.rotate())
     for _ in range(6):
-        clock.advance(10)
+        clock.advance(TOMBSTONE_LIFE / 6)
         held.copy().do(read)
     assert held.do(state).result == "unknown"
 
@@ -229,14 +245,13 @@ def test_the_mark_of_a_rotation_is_not_counted_listed_or_owned(site: Site, ann: 
 
 
 @pytest.mark.needs(SERVER)
-def test_a_rotation_without_the_mark_is_done_all_the_same(site: Site, ann: Browser) -> None:
+def test_a_rotation_whose_answer_was_lost_has_left_its_mark(site: Site, ann: Browser) -> None:
     held = ann.copy()
-    site.calls.fail("create")
+    site.calls.fail("rotate", applied=True, times=1)
     answer = ann.do(lambda session: session.rotate())
     assert answer.code == 200
-    site.calls.recover()
     assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
-    assert held.do(state).result == "unknown"
+    assert held.do(state).result == "rotated"
 
 
 @pytest.mark.needs(SERVER)
@@ -269,6 +284,23 @@ def default_pending(session: Session) -> None:
     session.setdefault("mfa_pending", True)
 
 
+def mark_and_save(session: Session) -> None:
+    session["mfa_pending"] = True
+    session.atomic(lambda data: None)
+
+
+def default_and_save(session: Session) -> None:
+    session.setdefault("mfa_pending", True)
+    session.atomic(lambda data: None)
+
+
+def mark_in_atomic(session: Session) -> None:
+    session.atomic(lambda data: data.update(mfa_pending=True))
+
+
+MARKS = [mark_pending, update_pending, default_pending, mark_and_save, default_and_save, mark_in_atomic]
+
+
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("mark", [mark_pending, update_pending, default_pending])
 @pytest.mark.parametrize("order", ["mark, log in", "log in, mark"])
@@ -295,6 +327,139 @@ def test_a_mark_on_a_fresh_login_is_in_both_of_two_logins_at_once(
     other.do(second)
     for one in (first, other):
         assert one.do(read).result == {"user": ANN, "mfa_pending": True}
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("order", ["log in, other, atomic", "log in, atomic, other", "atomic, other, log in"])
+def test_what_atomic_saved_is_in_both_of_two_logins_at_once(browser: Browser, order: str) -> None:
+    """It is what this request wrote, as much as a mark that is saved with the login."""
+    browser.do(put(mfa_pending=True, cart=["bun"]))
+
+    def slow(session: Session) -> None:
+        session["mfa_pending"] = True
+        for step in order.split(", "):
+            if step == "log in":
+                log_in(ANN)(session)
+            elif step == "other":
+                assert first.do(log_in(ANN)).code == 200
+            else:
+                session.atomic(lambda data: data.update(tries=1))
+
+    first, other = browser.copy(), browser.copy()
+    other.do(slow)
+    assert other.do(read).result == {"user": ANN, "mfa_pending": True, "tries": 1}
+
+
+@pytest.mark.needs(SERVER)
+def test_what_clear_dropped_after_atomic_is_not_in_the_second_of_two_logins_at_once(browser: Browser) -> None:
+    browser.do(put(cart=["bun"]))
+
+    def slow(session: Session) -> None:
+        session.atomic(lambda data: data.update(tries=1))
+        session.clear()
+        assert first.do(log_in(ANN)).code == 200
+        log_in(ANN)(session)
+
+    first, other = browser.copy(), browser.copy()
+    other.do(slow)
+    assert other.do(read).result == {"user": ANN}
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("ending", [log_in(ANN), log_out])
+def test_a_request_whose_atomic_prolonged_the_session_sends_no_cookie_after_its_end(
+    browser: Browser, clock: FakeClock, ending: Callable[[Session], Any]
+) -> None:
+    """It would replace the login's cookie, and log the visitor out."""
+    browser.do(put(a=1))
+    clock.advance(2 * 24 * 3600)
+
+    def slow(session: Session) -> None:
+        session.atomic(lambda data: data.update(a=2))
+        browser.copy().do(ending)
+
+    assert browser.copy().do(slow).cookie is None
+
+
+@pytest.mark.needs(SERVER)
+def test_a_request_whose_atomic_prolonged_the_session_prolongs_the_cookie(browser: Browser, clock: FakeClock) -> None:
+    browser.do(put(a=1))
+    clock.advance(2 * 24 * 3600)
+    assert browser.do(lambda session: session.atomic(lambda data: data.update(a=2))).cookie is not None
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("order", ["mark, log in", "log in, mark"])
+def test_a_mark_that_was_made_before_the_other_login_is_in_both_of_two_logins_at_once(
+    browser: Browser, mark: Callable[[Session], Any], order: str
+) -> None:
+    """``atomic`` has saved it by then, under the token that the other login changes."""
+    browser.do(put(cart=["bun"]))
+    steps = [mark, log_in(ANN)] if order == "mark, log in" else [log_in(ANN), mark]
+
+    def log_in_marked(session: Session) -> None:
+        for step in steps:
+            step(session)
+
+    def second(session: Session) -> None:
+        log_in_marked(session)
+        assert first.do(log_in_marked).code == 200
+
+    first, other = browser.copy(), browser.copy()
+    other.do(second)
+    for one in (first, other):
+        found = one.do(read).result
+        assert (found["user"], found["mfa_pending"]) == (ANN, True)
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("mark", MARKS)
+@pytest.mark.parametrize("taking", [lambda session: session.clear(), lambda session: session.pop("mfa_pending", None)])
+def test_no_other_request_takes_a_mark_out_of_a_login_that_is_not_stored_yet(
+    browser: Browser, mark: Callable[[Session], Any], taking: Callable[[Session], Any]
+) -> None:
+    """A page that cancels the login, say, asked for while the login is under way."""
+    browser.do(put(cart=["bun"]))
+    other = browser.copy()
+
+    def log_in_marked(session: Session) -> None:
+        log_in(ANN)(session)
+        mark(session)
+        assert other.do(taking).code == 200
+
+    browser.do(log_in_marked)
+    found = browser.do(read).result
+    assert (found["user"], found["mfa_pending"]) == (ANN, True)
+
+
+@pytest.mark.needs(SERVER)
+def test_a_code_that_works_once_is_in_no_login_after_it_was_taken(browser: Browser) -> None:
+    browser.do(put(code="1234", cart=["bun"]))
+    taking, first = browser.copy(), browser.copy()
+
+    def second(session: Session) -> None:
+        session.atomic(lambda data: data.update(tries=1))
+        assert taking.do(lambda session: session.atomic(lambda data: data.pop("code"))).result == "1234"
+        first.do(log_in(ANN))
+        log_in(ANN)(session)
+
+    browser.do(second)
+    assert browser.do(read).result == {"tries": 1, "user": ANN}
+
+
+@pytest.mark.needs(SERVER)
+def test_what_atomic_saved_of_another_user_is_not_in_a_login_that_is_built_anew(browser: Browser) -> None:
+    browser.do(log_in(BOB))
+    other = browser.copy()
+
+    def switch(session: Session) -> None:
+        session.atomic(lambda data: data.update(diary="Bob's"))
+        other.do(lambda session: session.destroy())
+        log_in(ANN)(session)
+
+    browser.do(switch)
+    assert browser.do(read).result == {"user": ANN}
 
 
 @pytest.mark.needs(SERVER)
@@ -499,9 +664,9 @@ def test_a_logout_of_what_nobody_owns_that_meets_a_second_rotation_goes_after_it
         # Between the look at where the first one led to, and the delete there, which is the second.
         delete, deletes = site.calls.inner.delete, iter([lambda: None, rotate])
 
-        def overtaken(key: bytes) -> bool:
+        def overtaken(key: bytes, version: bytes | None = None) -> bool:
             next(deletes, lambda: None)()
-            return delete(key)
+            return delete(key, version)
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(site.calls.inner, "delete", overtaken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -98,6 +99,90 @@ def test_a_late_change_is_no_save_before_the_close(site: Site, visitor: Browser)
     site.forget()
     visitor.visit(streaming(lambda session: [session.update({str(number): number}) for number in range(9)]))
     assert site.calls.log == ["load", "answer", "replace"]
+
+
+class Bridge:
+    """A server that sends the end of the answer before it calls ``close()``, or never calls it."""
+
+    def __init__(self, site: Site, browser: Browser, app: Application) -> None:
+        self.body: Any = site.middleware(browser.request(app), lambda status, headers: lambda data: None)
+        self.received = b"".join(self.body)
+
+
+def test_a_late_change_is_saved_before_the_server_learns_of_the_end(site: Site, visitor: Browser) -> None:
+    server = Bridge(site, visitor, streaming(put(late=2)))
+    assert server.received == b"page"
+    assert visitor.do(read).result == {"a": 1, "cart": [], "late": 2}, "the next request, before close()"
+    server.body.close()
+    assert visitor.do(read).result == {"a": 1, "cart": [], "late": 2}
+
+
+def test_what_changes_after_the_end_of_the_body_is_saved_at_close(site: Site, visitor: Browser) -> None:
+    server = Bridge(site, visitor, in_close(put(late=2)))
+    assert visitor.do(read).result == {"a": 1, "cart": []}
+    server.body.close()
+    assert visitor.do(read).result == {"a": 1, "cart": [], "late": 2}
+
+
+def test_a_late_change_that_was_saved_is_not_saved_again_at_close(site: Site, visitor: Browser) -> None:
+    server = Bridge(site, visitor, streaming(lambda session: session["cart"].append("pie")))
+    site.forget()
+    server.body.close()
+    assert site.calls.log == []
+
+
+def test_a_late_change_that_is_lost_after_all_is_told_of_once(site: Site, visitor: Browser) -> None:
+    body: Any = site.middleware(visitor.request(streaming(put(late=2))), lambda status, headers: lambda data: None)
+    chunks = iter(body)
+    next(chunks)
+    site.calls.fail("replace")
+    with pytest.raises(StoreUnavailable):
+        list(chunks)
+    site.calls.recover()
+    body.close()
+    (dropped,) = site.happened("dropped")
+    assert dropped["keys"] == ["late"]
+    assert visitor.do(read).result == {"a": 1, "cart": []}, "the client was not told that all is well"
+
+
+def test_no_garbage_collection_calls_the_store(site: Site, browser: Browser) -> None:
+    """It may come in the middle of a call of the store, which has a lock then, and would wait for itself."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["session"]["a"] = 1
+        start_response("200 OK", list(PLAIN))
+        return iter([b"page"])
+
+    site.calls.inner.sweep_due = True
+    server: Any = Bridge(site, browser, app)
+    server.itself = server
+    del server
+    site.forget()
+    gc.collect()
+    assert site.calls.log == []
+
+
+@pytest.mark.parametrize("body", ["list", "stream"])
+def test_a_server_that_never_calls_close_sweeps_with_the_next_answer(site: Site, browser: Browser, body: str) -> None:
+    """Not when it lets go of the body: that may be while garbage is collected, in the middle of a call of the store."""
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["session"]["a"] = 1
+        start_response("200 OK", list(PLAIN))
+        return [b"page"] if body == "list" else iter([b"page"])
+
+    site.calls.inner.sweep_due = True
+    server = Bridge(site, browser, app)
+    assert (server.received, site.calls.log) == (b"page", ["create"])
+    del server
+    gc.collect()
+    site.forget()
+    Bridge(site, site.browser(), app)
+    assert site.calls.log == ["create", "sweep"]
+    assert not site.calls.inner.sweep_due
+    site.forget()
+    Bridge(site, site.browser(), app)
+    assert site.calls.log == ["create"]
 
 
 def test_a_stream_that_changes_nothing_late_saves_nothing_late(site: Site, visitor: Browser) -> None:

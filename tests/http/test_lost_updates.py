@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.http.conftest import MakeSite
-from tests.http.site import ANN, Answer, Browser, Site, log_in, log_out, put, read
+from tests.http.site import ANN, BOB, Answer, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
 from tests.http.test_corrupt import damage
 from wsgi_session import Session, SessionGone, UnsupportedValue, saving
@@ -83,6 +83,10 @@ def update_equal(session: Session) -> None:
     session.update(a=1)
 
 
+def default_equal(session: Session) -> None:
+    session.setdefault("a", 9)
+
+
 def change_and_change_back(session: Session) -> None:
     session["cart"].append("pie")
     session.copy()  # The change has been seen by then.
@@ -96,8 +100,8 @@ def change_and_change_back(session: Session) -> None:
         (update_equal, put(a=2), {"a": 1, "cart": ["bun"], "b": 2}),
         (assign_equal, lambda session: session.pop("a"), {"a": 1, "cart": ["bun"], "b": 2}),
         (change_and_change_back, put(cart=[]), {"a": 1, "cart": ["bun"], "b": 2}),
-        (lambda session: session.setdefault("a", 9), lambda session: session.pop("a"), {"a": 1, "cart": ["bun"], "b": 2}),
-        (lambda session: session.setdefault("a", 9), put(a=2), {"a": 2, "cart": ["bun"], "b": 2}),
+        (default_equal, lambda session: session.pop("a"), {"a": 1, "cart": ["bun"], "b": 2}),
+        (default_equal, put(a=2), {"a": 2, "cart": ["bun"], "b": 2}),
     ],
 )  # fmt: skip
 def test_an_equal_assignment_is_part_of_what_a_request_saves(
@@ -423,15 +427,142 @@ def test_atomic_after_destroy_starts_a_fresh_session(visitor: Browser) -> None:
     assert visitor.do(read).result == {"count": 1}
 
 
-def test_atomic_carries_a_login_with_it(site: Site, visitor: Browser) -> None:
+def test_a_login_that_is_pending_belongs_to_the_commit_and_atomic_leaves_it_there(
+    site: Site, visitor: Browser
+) -> None:
     def change(session: Session) -> Any:
         log_in(ANN)(session)
-        session.atomic(lambda data: data.update(b=2))
-        return visitor.copy().do(lambda session: session.state).result
+        session.atomic(lambda data: data.update(b=2, seen=data["user"]["name"]))
+        assert session["user"] == ANN
+        assert site.middleware.sessions.of(ANN) == []
+        return visitor.copy().do(lambda session: (session.state, session.copy())).result
 
-    assert visitor.do(change).result == "rotated"
-    assert visitor.do(read).result == {"a": 1, "cart": ["bun"], "b": 2, "user": ANN}
+    assert visitor.do(change).result == ("live", {"a": 1, "cart": ["bun"], "b": 2, "seen": "Ann"})
+    assert visitor.do(read).result == {"a": 1, "cart": ["bun"], "b": 2, "seen": "Ann", "user": ANN}
     assert len(site.middleware.sessions.of(ANN)) == 1
+
+
+def test_what_atomic_makes_of_the_user_under_a_pending_login_is_saved_with_the_login(
+    site: Site, visitor: Browser
+) -> None:
+    def visit(data: dict[str, Any]) -> None:
+        data["user"]["visits"] = 1
+        data["b"] = 2
+
+    def change(session: Session) -> Any:
+        log_in(ANN)(session)
+        session.atomic(visit)
+        return visitor.copy().do(read).result
+
+    assert visitor.do(change).result == {"a": 1, "cart": ["bun"], "b": 2}
+    assert visitor.do(lambda session: session["user"]).result == ANN | {"visits": 1}
+    assert len(site.middleware.sessions.of(ANN)) == 1
+
+
+def test_atomic_under_another_users_login_touches_nothing_of_the_first_ones(visitor: Browser) -> None:
+    visitor.do(log_in(ANN))
+    seen: list[dict[str, Any]] = []
+
+    def update(data: dict[str, Any]) -> str:
+        seen.append(dict(data))
+        del data["own"]
+        data["b"] = 2
+        return "done"
+
+    def change(session: Session) -> Any:
+        log_in(BOB)(session)
+        session["own"] = 1
+        assert session.atomic(update) == "done"
+        assert "own" not in session
+        return visitor.copy().do(read).result
+
+    assert visitor.do(change).result == {"a": 1, "cart": ["bun"], "user": ANN}
+    assert seen == [{"user": BOB, "own": 1}]
+    assert visitor.do(read).result == {"user": BOB, "b": 2}
+
+
+def test_atomic_under_a_login_whose_old_session_ended_meanwhile_is_saved_with_the_login(visitor: Browser) -> None:
+    def change(session: Session) -> None:
+        session.get("a")
+        visitor.copy().do(lambda session: session.destroy())
+        log_in(ANN)(session)
+        session.atomic(lambda data: data.update(b=2))
+
+    visitor.do(change)
+    assert visitor.do(read).result == {"user": ANN, "b": 2}
+
+
+def test_atomic_under_the_login_of_a_new_visitor_stores_nothing_before_the_commit(site: Site) -> None:
+    def change(session: Session) -> int:
+        log_in(ANN)(session)
+        session.atomic(lambda data: data.update(b=2))
+        return site.middleware.sessions.count()
+
+    browser = site.browser()
+    assert browser.do(change).result == 0
+    assert browser.do(read).result == {"user": ANN, "b": 2}
+
+
+def fail_after_atomic(*steps: Change) -> Change:
+    def change(session: Session) -> None:
+        for step in steps:
+            step(session)
+        session.atomic(lambda data: data.update(b=2))
+        raise RuntimeError("a fault of the application's")
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        lambda session: session.rotate(),
+        log_in(ANN),
+        log_in(ANN, remember=False),
+        lambda session: (session.rotate(), log_in(ANN)(session)),
+    ],
+)
+def test_a_request_that_fails_after_atomic_leaves_the_session_as_atomic_left_it(
+    site: Site, visitor: Browser, step: Change
+) -> None:
+    with pytest.raises(RuntimeError):
+        visitor.do(fail_after_atomic(step))
+    assert visitor.do(lambda session: (session.state, session.copy())).result == (
+        "live",
+        {"a": 1, "cart": ["bun"], "b": 2},
+    )
+    assert site.middleware.sessions.of(ANN) == []
+    assert site.middleware.sessions.count() == 1
+
+
+def test_a_request_that_fails_after_atomic_under_another_users_login_leaves_the_first_users_session(
+    site: Site, visitor: Browser
+) -> None:
+    visitor.do(log_in(BOB))
+    with pytest.raises(RuntimeError):
+        visitor.do(fail_after_atomic(log_in(ANN)))
+    assert visitor.do(read).result == {"a": 1, "cart": ["bun"], "user": BOB}
+    assert (len(site.middleware.sessions.of(ANN)), len(site.middleware.sessions.of(BOB))) == (0, 1)
+
+
+def test_a_failed_login_of_a_new_visitor_lists_nothing_after_atomic(site: Site) -> None:
+    with pytest.raises(RuntimeError):
+        site.browser().do(fail_after_atomic(log_in(ANN)))
+    assert (site.middleware.sessions.of(ANN), site.middleware.sessions.count()) == ([], 0)
+
+
+def test_a_rotation_that_is_pending_at_an_atomic_is_done_at_the_commit(site: Site, visitor: Browser) -> None:
+    before = visitor.token
+
+    def change(session: Session) -> None:
+        session.rotate()
+        session.atomic(lambda data: data.update(b=2))
+        assert visitor.copy().do(lambda session: session.state).result == "live"
+
+    visitor.do(change)
+    assert visitor.token != before
+    assert visitor.do(read).result == {"a": 1, "cart": ["bun"], "b": 2}
+    assert site.middleware.sessions.count() == 1
 
 
 def test_atomic_keeps_flash_messages_and_the_owner(site: Site, visitor: Browser) -> None:

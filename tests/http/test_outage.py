@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from webob import Response
 
 from tests.http.conftest import MakeSite
 from tests.http.site import ANN, Browser, Site, log_in, log_out, page, put, read
@@ -70,11 +71,128 @@ def test_a_request_that_does_not_look_is_answered(ann: Browser) -> None:
     assert ann.visit(page()).code == 200
 
 
-@pytest.mark.parametrize("status", ["500 Internal Server Error", "502 Bad Gateway", "503 Own Words"])
+@pytest.mark.parametrize("status", ["500 Internal Server Error", "502 Bad Gateway", "504 Gateway Timeout"])
 def test_a_5xx_that_the_framework_made_of_it_is_our_503(ann: Browser, status: str) -> None:
     answer = ann.visit(swallowing(status))
     assert (answer.status, answer.header("Retry-After"), answer.cookies) == ("503 Service Unavailable", "7", [])
     assert b"framework" not in answer.body
+
+
+def test_a_503_that_the_application_made_of_it_is_its_own_page_with_our_headers_where_they_are_missing(
+    ann: Browser,
+) -> None:
+    answer = ann.visit(swallowing("503 Own Words"))
+    assert (answer.status, answer.body) == ("503 Own Words", b"<h1>framework's own page</h1>")
+    assert (answer.header("Content-Type"), answer.header("Vary")) == ("text/html", "Cookie")
+    assert (answer.header("Retry-After"), answer.header("Cache-Control")) == ("7", "no-store")
+    assert [cookie.name for cookie in answer.cookies] == ["own"]
+
+
+def test_a_503_of_its_own_keeps_the_headers_that_it_has(ann: Browser) -> None:
+    given = [("Content-Type", "text/html"), ("retry-after", "60"), ("cache-control", "no-cache")]
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        try:
+            environ["session"].get("a")
+        except StoreUnavailable:
+            start_response("503 Resting", given)
+        return [b"<h1>The shop is resting</h1>"]
+
+    answer = ann.visit(app)
+    assert answer.status == "503 Resting"
+    assert (answer.all("Retry-After"), answer.all("Cache-Control")) == (["60"], ["no-cache"])
+    assert len(given) == 3, "the application's own list is its own"
+
+
+# A page for all the rest: outage_page.
+
+
+def shop_is_resting(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    assert isinstance(environ["wsgi_session.outage"], StoreUnavailable)
+    start_response("503 Resting", [("Content-Type", "application/json"), ("Access-Control-Allow-Origin", "*")])
+    return [b'{"error": "resting"}']
+
+
+@pytest.fixture
+def shop(make_site: MakeSite) -> Browser:
+    site = make_site(outage_page=shop_is_resting)
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    return browser
+
+
+@pytest.mark.parametrize(
+    "failing", [("load", read), ("replace", put(a=1)), ("delete", log_out)], ids=lambda failing: failing[0]
+)
+def test_an_outage_page_of_the_applications_own_is_the_answer_wherever_the_store_failed(
+    shop: Browser, failing: Any
+) -> None:
+    method, change = failing
+    shop.site.calls.fail(method)
+    answer = shop.do(change)
+    assert (answer.status, answer.body) == ("503 Resting", b'{"error": "resting"}')
+    assert (answer.header("Access-Control-Allow-Origin"), answer.header("Retry-After")) == ("*", "7")
+    assert (answer.header("Cache-Control"), answer.header("Vary"), answer.cookies) == ("no-store", "Cookie", [])
+    shop.site.calls.recover()
+    assert shop.do(lambda session: session["user"]).result == ANN
+
+
+def test_an_outage_page_stands_in_for_what_a_framework_made_of_it_and_not_for_the_applications_own(
+    shop: Browser,
+) -> None:
+    shop.site.calls.fail("load")
+    assert shop.visit(swallowing("500 Internal Server Error")).status == "503 Resting"
+    assert shop.visit(swallowing("503 Own Words")).status == "503 Own Words"
+    assert shop.visit(swallowing("200 OK")).status == "200 OK"
+
+
+def test_a_webob_response_is_an_outage_page_and_no_success(make_site: MakeSite) -> None:
+    browser = make_site(outage_page=Response("<h1>Later</h1>")).browser()
+    browser.do(put(a=1))
+    browser.site.calls.fail("load")
+    answer = browser.do(read)
+    assert (answer.status, answer.body) == ("503 Service Unavailable", b"<h1>Later</h1>")
+    assert browser.do(read, REQUEST_METHOD="HEAD").body == b""
+
+
+def broken(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    environ["session"].get("a")  # The store is still away.
+    raise AssertionError("not reached")
+
+
+def silent(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    return [b"without start_response"]
+
+
+@pytest.mark.parametrize("page", [broken, silent])
+def test_an_outage_page_that_fails_is_logged_and_the_client_gets_the_plain_one(
+    make_site: MakeSite, page: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    browser = make_site(outage_page=page).browser()
+    browser.do(put(a=1))
+    browser.site.calls.fail("load")
+    answer = browser.do(read)
+    assert (answer.status, answer.header("Content-Type")) == ("503 Service Unavailable", "text/plain; charset=utf-8")
+    assert answer.body
+    assert "outage_page failed" in caplog.text
+
+
+def test_what_an_outage_page_writes_and_closes_is_written_and_closed(make_site: MakeSite) -> None:
+    closed: list[bool] = []
+
+    class Body(list[bytes]):
+        def close(self) -> None:
+            closed.append(True)
+
+    def page(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("503 Resting", list(PLAIN))(b"one ")
+        return Body([b"two"])
+
+    browser = make_site(outage_page=page).browser()
+    browser.do(put(a=1))
+    browser.site.calls.fail("load")
+    assert browser.do(read).body == b"one two"
+    assert closed == [True]
 
 
 @pytest.mark.parametrize("function", [log_out, lambda session: session.atomic(lambda data: None)])

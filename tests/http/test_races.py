@@ -113,6 +113,36 @@ def counting(session: Session) -> None:
         session.atomic(lambda data: data.update(late=True))
 
 
+def test_requests_in_flight_during_a_login_get_no_session_of_their_own(site: Site) -> None:
+    for _ in range(12):
+        browser = site.browser()
+        browser.do(lambda session: session.update(start=0))
+        done: list[bool] = []
+        seen: set[tuple[str, int]] = set()
+
+        def log_in(browser: Browser = browser, done: list[bool] = done) -> None:
+            try:
+                browser.do(lambda session: session._login(ANN, None, None))
+            finally:
+                done.append(True)
+
+        def follow(
+            one: Browser, work: Work, done: list[bool] = done, seen: set[tuple[str, int]] = seen
+        ) -> Callable[[], None]:
+            def visit() -> None:
+                after = False
+                while not after:
+                    after = bool(done)
+                    answer = one.do(lambda session: (session.state, work(session)))
+                    seen.add((answer.result[0], len(answer.cookies)))
+
+            return visit
+
+        at_once(log_in, *(follow(browser.copy(), work) for work in (reading, reading, writing)))
+        assert seen <= {("live", 0), ("rotated", 0)}, f"state and number of cookies: {seen}"
+        assert browser.do(lambda session: session.owner).result == "id:1"
+
+
 @pytest.mark.parametrize("work", [reading, writing, counting])
 @pytest.mark.parametrize("ending", ["logout", "revoke", "rotate", "login"])
 def test_no_session_comes_back_from_a_race_with_its_end(make_site: MakeSite, ending: str, work: Work) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -218,6 +219,7 @@ def test_a_middleware_keeps_nothing_of_a_request(site: Site, browser: Browser) -
             return id(value)
         return {name: state(inner, depth - 1) for name, inner in vars(value).items() if name != "store"}
 
+    browser.do(read)  # The first request has shown that no other middleware is around this one.
     before = state(site.middleware)
     browser.do(log_in(ANN))
     browser.do(put(a=1))
@@ -231,11 +233,12 @@ def test_a_forked_child_serves_what_is_in_the_store(site: Site, browser: Browser
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:  # pragma: no cover - another process
+        signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
         try:
             os.write(writing, repr(browser.do(lambda session: session["a"]).result).encode())
         finally:
             os._exit(0)
-    os.waitpid(child, 0)
+    assert os.waitpid(child, 0)[1] == 0
     os.close(writing)
     with os.fdopen(reading, "rb") as pipe:
         assert pipe.read() == b"1"

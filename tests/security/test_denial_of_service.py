@@ -319,21 +319,21 @@ def test_a_value_that_shares_its_parts_is_refused_before_it_is_packed(clock: Fak
     browser.do(put(k=[]))
 
     def assign(session: Any) -> None:
-        with pytest.raises(SessionTooLarge, match=r"^k: a (list|tuple|dict) that would take more than 10,000") as caught:
+        with pytest.raises(SessionTooLarge, match=r"^k: a (list|tuple|dict) that .* more than 10,000") as caught:
             session["k"] = value
         assert (caught.value.size, caught.value.limit, caught.value.largest) == (10_001, 10_000, (("k", 10_001),))
-        with pytest.raises(SessionTooLarge, match="^k: a"):
+        with pytest.raises(SessionTooLarge, match=r"^k: a"):
             session.update(k=value)
-        with pytest.raises(SessionTooLarge, match="^k: a"):
+        with pytest.raises(SessionTooLarge, match=r"^k: a"):
             session.atomic(lambda data: data.update(k=value))
-        with pytest.raises(SessionTooLarge, match="^user: a"):
+        with pytest.raises(SessionTooLarge, match=r"^user: a"):
             session._login({"id": 1, "data": value}, None, None)
 
     def change(session: Any) -> None:
         session["k"].append(value)
 
     browser.do(assign)
-    with pytest.raises(SessionTooLarge, match="^k: a list"):
+    with pytest.raises(SessionTooLarge, match=r"^k: a list"):
         browser.do(change)
     assert browser.do(read).result == {"k": []}
 
@@ -406,8 +406,13 @@ def flash_for_each(session: Any) -> None:
         session.pop(key)
 
 
+def set_defaults(session: Any) -> None:
+    for key in list(session):
+        session.setdefault(key, 1)
+
+
 ONE_BY_ONE = [
-    pop_all, assign_and_count, delete_all, delete_the_first, flash_for_each,
+    set_defaults, pop_all, assign_and_count, delete_all, delete_the_first, flash_for_each,
     lambda session: session.flashes(), lambda session: session.copy() | session, lambda session: session == {},
 ]  # fmt: skip
 

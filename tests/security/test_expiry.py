@@ -88,7 +88,7 @@ def test_no_store_returns_what_has_expired(store: Store) -> None:
     store.create(b"k" * 32, record, now)
     assert store.load(b"k" * 32, now + 0.5) == record
     assert [store.load(b"k" * 32, now + late) for late in (1, 2)] == [None, None]
-    assert store.of_owner(b"o" * 32, now + 2) == []  # type: ignore[attr-defined]
+    assert list(store.of_owner(b"o" * 32, now + 2)) == []  # type: ignore[attr-defined]
     assert store.touch(b"k" * 32, now + 2, now + 99, now + 2) is False
 
 

@@ -74,8 +74,8 @@ def test_sessions_end_and_memory_is_bounded_by_default() -> None:
 
 @case(48)
 def test_a_flood_of_anonymous_visitors_logs_nobody_out(clock: FakeClock) -> None:
-    """In memory the least recently used session makes room for a new one, anonymous ones first: a crowd twenty
-    times the bound takes no more room than the bound, and logs nobody out.
+    """In memory all anonymous visitors together count as one user, who makes room before a user with fewer sessions
+    does: a crowd twenty times the bound takes no more room than the bound, and logs nobody out.
     """
     store = MemoryStore(max_sessions=1_000)
     site = Site(store, clock)

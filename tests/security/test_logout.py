@@ -14,7 +14,7 @@ from tests.http.stores import SERVER
 from tests.security.cases import DAY, HTTPS, case, opened_by, opens_nothing, stored
 from wsgi_session import Session, Unsupported, user_or_none
 from wsgi_session.codec import split
-from wsgi_session.stores import Outcome, Record, Store
+from wsgi_session.stores import TOMBSTONE_LIFE, Outcome, Record, Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock
 
@@ -72,7 +72,7 @@ def test_a_slow_request_does_not_bring_a_session_back(
     assert (answer.code, answer.cookies) == (200, [])
     assert opens_nothing(stored(site, old))
     assert opened_by(site, old.header) == {}
-    clock.advance(61)
+    clock.advance(TOMBSTONE_LIFE + 1)
     assert stored(site, old) is None
     assert site.middleware.sessions.count() == (1 if ending == "rotate" else 0)
 

@@ -17,7 +17,8 @@ class MariaDB(Server):
 
     name = "mariadb"
 
-    def __init__(self) -> None:
+    def __init__(self, *settings: str) -> None:
+        self._settings = settings
         self._program = need("mariadbd", REMEDY)
         install = need("mariadb-install-db", REMEDY)
         super().__init__()
@@ -38,7 +39,7 @@ class MariaDB(Server):
             f"--pid-file={self.folder / 'pid'}", "--bind-address=127.0.0.1", f"--port={self.port}",
             "--max-connections=500", "--innodb-buffer-pool-size=64M",
             # What survives a crash of the process needs no flush to the disk.
-            "--innodb-flush-log-at-trx-commit=2", *self._as(),
+            "--innodb-flush-log-at-trx-commit=2", *self._settings, *self._as(),
         ]  # fmt: skip
 
     def answers(self) -> bool:

@@ -120,11 +120,12 @@ def free_port() -> int:
     Of those (Linux: from 32768 on) a client that connects while the server is down is now and then given the very port
     that it connects to: it then talks to itself, and the server finds its port taken.
     """
-    while True:
+    for _ in range(1000):
         port = random.randrange(10_000, 32_768)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise AssertionError("of 1000 ports drawn from 10000 to 32767 none is free")
 
 
 def has_stopped(pid: int) -> bool:

@@ -25,7 +25,8 @@ class Proxy:
     """
 
     def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
-        self._target = target
+        #: The port that new connections go to. Those that there are stay where they are.
+        self.target = target
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
@@ -82,7 +83,7 @@ class Proxy:
         try:
             if self._tls is not None:
                 client = self._tls.wrap_socket(client, server_side=True)
-            server = socket.create_connection(("127.0.0.1", self._target))
+            server = socket.create_connection(("127.0.0.1", self.target))
         except OSError:
             client.close()
             return

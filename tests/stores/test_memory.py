@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import signal
 import sys
 import threading
+import time
 import tracemalloc
 
 import pytest
@@ -25,6 +28,10 @@ def record(owner: bytes | None = None, expires: float = NOW + 1000.0) -> Record:
 def fill(store: MemoryStore, *keys: bytes, owner: bytes | None = None) -> None:
     for key in keys:
         store.create(key, record(owner), NOW)
+
+
+def names(prefix: bytes, number: int) -> list[bytes]:
+    return [b"%s%d" % (prefix, one) for one in range(number)]
 
 
 def alive(store: MemoryStore, *keys: bytes) -> list[bytes]:
@@ -86,20 +93,128 @@ def test_a_load_in_the_middle_of_making_room_disturbs_nobody() -> None:
 
 
 @pytest.mark.parametrize("owner", [b"somebody", None])
-def test_the_mark_of_a_rotation_displaces_nobody(owner: bytes | None) -> None:
-    store = MemoryStore(max_sessions=2)
-    fill(store, b"ann", b"bob", owner=owner)
-    store.create(b"mark", record()._replace(handle=""), NOW)
-    assert alive(store, b"ann", b"bob", b"mark") == [b"ann", b"bob"]
+def test_tombstones_displace_no_session_and_are_bounded_themselves(owner: bytes | None) -> None:
+    store = MemoryStore(max_sessions=20)
+    keys = names(b"key", 20)
+    fill(store, *keys, owner=owner)
+    for key in names(b"ended", 50):
+        store.create(key, record()._replace(handle=""), NOW)
+    assert alive(store, *keys) == keys
+    assert alive(store, *names(b"ended", 50)) == names(b"ended", 50)[-3:]
 
 
-def test_a_flood_of_anonymous_visitors_displaces_one_logged_in_session_at_most() -> None:
+@pytest.mark.parametrize("owner", [b"ann", None])
+def test_rotating_without_end_in_a_full_store_displaces_nobody(owner: bytes | None) -> None:
+    """Each rotation leaves a tombstone, by which a request in flight learns that its session has moved."""
+    store = MemoryStore(max_sessions=20)
+    carts = names(b"cart", 19)
+    fill(store, b"0", owner=owner)
+    fill(store, *carts)
+    for number in range(100):
+        stored = store.load(b"%d" % number, NOW)
+        assert stored is not None
+        store.rotate(b"%d" % number, b"%d" % (number + 1), record(owner), stored.version, NOW)
+        tombstone = store.load(b"%d" % number, NOW)
+        assert tombstone is not None
+        assert tombstone.handle == ""
+    assert alive(store, *carts, b"100") == [*carts, b"100"]
+
+
+def test_an_account_that_logs_in_without_end_displaces_its_own_oldest_sessions() -> None:
+    store = MemoryStore(max_sessions=100)
+    users, carts, mallorys = names(b"user", 20), names(b"cart", 5), names(b"mallory", 500)
+    for user in users:
+        fill(store, user, owner=b"id:" + user)
+    fill(store, *carts)
+    fill(store, *mallorys, owner=b"mallory")
+    assert alive(store, *users, *carts) == [*users, *carts]
+    assert alive(store, *mallorys) == mallorys[-75:]
+    assert {session.key for session in store.of_owner(b"mallory", NOW)} == set(mallorys[-75:])
+
+
+def test_a_new_visitor_displaces_the_account_with_the_most_sessions_and_no_other() -> None:
+    store = MemoryStore(max_sessions=100)
+    fill(store, *names(b"bob", 3), owner=b"bob")
+    mallorys = names(b"mallory", 97)
+    fill(store, *mallorys, owner=b"mallory")
+    for number in range(30):
+        fill(store, b"user%d" % number, owner=b"id:%d" % number)
+        fill(store, b"form%d" % number)
+    assert alive(store, *names(b"bob", 3)) == names(b"bob", 3)
+    assert alive(store, *mallorys) == mallorys[60:]
+    others = [*names(b"user", 30), *names(b"form", 30)]
+    assert alive(store, *others) == others
+
+
+def test_anonymous_visitors_keep_a_tenth_of_a_store_that_is_full_of_users() -> None:
+    """A login form has an anonymous session: without a place for it, nobody could log in."""
+    store = MemoryStore(max_sessions=100)
+    users = names(b"user", 200)
+    for user in users:
+        fill(store, user, owner=b"id:" + user)
+    fill(store, *names(b"form", 10))
+    for user in users:
+        fill(store, b"again " + user, owner=b"id again:" + user)
+    assert alive(store, *names(b"form", 10)) == names(b"form", 10)
+
+
+def test_a_flood_of_anonymous_visitors_leaves_nine_tenths_to_users() -> None:
+    """Where every user has one session, it is the least recently used ones that make the room."""
+    store = MemoryStore(max_sessions=100)
+    users = names(b"user", 100)
+    for user in users:
+        fill(store, user, owner=b"id:" + user)
+    store.load(users[0], NOW)
+    fill(store, *names(b"flood", 1000))
+    assert alive(store, *users) == [users[0], *users[12:]]
+
+
+def test_a_user_gets_into_a_store_that_is_full_of_anonymous_visitors() -> None:
     store = MemoryStore(max_sessions=10)
-    owned = [b"owned%d" % number for number in range(10)]
-    fill(store, *owned, owner=b"ann")
-    fill(store, *(b"flood%d" % number for number in range(1000)))
-    assert alive(store, *owned) == owned[1:]
-    assert sorted(key for key, _ in store.of_owner(b"ann", NOW)) == owned[1:]
+    fill(store, *names(b"flood", 100))
+    fill(store, b"ann", owner=b"ann")
+    fill(store, *names(b"more", 100))
+    assert alive(store, b"ann") == [b"ann"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 9, 10, 25])
+def test_a_store_of_any_size_keeps_its_bound_and_its_index_whatever_is_done(limit: int) -> None:
+    chance, store = random.Random(limit), MemoryStore(max_sessions=limit)
+    keys: list[bytes] = []
+    for number in range(300):
+        key, owner = b"%d" % number, chance.choice([None, b"ann", b"ann", b"bob", b"id:%d" % number])
+        stored = store.load(chance.choice(keys), NOW) if keys else None
+        old = next((old for old in keys if store.load(old, NOW) is stored), b"")
+        if stored is not None and chance.random() < 0.3:
+            store.rotate(old, key, record(owner), stored.version, NOW)
+        elif stored is not None and chance.random() < 0.2:
+            store.delete(old)
+        else:
+            fill(store, key, owner=owner)
+        keys.append(key)
+        there = alive(store, *keys)
+        owners = {key: owner for key in there if (owner := store.load(key, NOW).owner) is not None}  # type: ignore[union-attr]
+        assert store.count(NOW) <= limit
+        for name in {b"ann", b"bob", *owners.values()}:
+            listed = [session.key for session in store.of_owner(name, NOW)]
+            assert sorted(listed) == sorted(key for key in owners if owners[key] == name)
+        most = max((list(owners.values()).count(name) for name in owners.values()), default=1)
+        assert store._owners.most == most
+
+
+@pytest.mark.parametrize("full_of", [b"mallory", None])
+def test_making_room_takes_as_long_in_a_store_that_is_ten_times_larger(full_of: bytes | None) -> None:
+    def executed(size: int) -> float:
+        store = MemoryStore(max_sessions=size)
+        fill(store, *names(b"first", size), owner=full_of)
+        new = names(b"new", size)
+        started = time.thread_time()
+        fill(store, *new, owner=b"mallory")
+        return (time.thread_time() - started) / size
+
+    small = min(executed(4_000) for _ in range(3))
+    large = min(executed(40_000) for _ in range(2))
+    assert large < 3 * small, (small, large)
 
 
 def test_a_login_makes_a_session_stay() -> None:
@@ -148,7 +263,7 @@ def test_a_closed_store_keeps_nothing() -> None:
     fill(store, b"a", owner=b"ann")
     store.close()
     assert store.load(b"a", NOW) is None
-    assert store.of_owner(b"ann", NOW) == []
+    assert list(store.of_owner(b"ann", NOW)) == []
 
 
 def test_its_repr_says_the_bound_and_nothing_of_the_sessions() -> None:
@@ -174,7 +289,7 @@ def test_a_load_that_meets_an_eviction_returns_what_it_found() -> None:
 def test_loads_creates_evictions_and_sweeps_at_once_disturb_nobody() -> None:
     store = MemoryStore(max_sessions=50)
     errors: list[BaseException] = []
-    barrier = threading.Barrier(4)
+    barrier = threading.Barrier(4, timeout=60)
 
     def work(seed: int) -> None:
         barrier.wait()
@@ -185,7 +300,7 @@ def test_loads_creates_evictions_and_sweeps_at_once_disturb_nobody() -> None:
                     fill_quietly(store, key, b"ann" if number % 3 else None)
                 store.sweep(5, NOW + (2 * SWEEP_GRACE if number % 50 == 0 else 0))
                 store.count(NOW)
-                store.of_owner(b"ann", NOW)
+                list(store.of_owner(b"ann", NOW))
         except BaseException as error:
             errors.append(error)
 
@@ -201,7 +316,7 @@ def test_loads_creates_evictions_and_sweeps_at_once_disturb_nobody() -> None:
         thread.join()
     assert errors == []
     assert store.count(NOW) <= 50
-    listed = {key for key, _ in store.of_owner(b"ann", NOW)}
+    listed = {session.key for session in store.of_owner(b"ann", NOW)}
     assert listed == set(store._owned), "the index of owners and the sessions differ"
 
 
@@ -223,6 +338,7 @@ def test_a_child_can_use_the_store_that_it_inherited_whatever_a_thread_was_doing
         for _ in range(10):
             child = fork()
             if child == 0:
+                signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
                 try:
                     fill(store, b"in the child")
                     os._exit(0 if alive(store, b"before", b"in the child") == [b"before", b"in the child"] else 1)

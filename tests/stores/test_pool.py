@@ -18,6 +18,7 @@ from types import FrameType
 
 import pytest
 
+from tests.servers.process import wait_until
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks
 from wsgi_session.stores import pool as pool_module
@@ -55,14 +56,25 @@ def is_closed(connection: sqlite3.Connection) -> bool:
 
 
 def waiter(pool: Pool) -> tuple[threading.Thread, queue.SimpleQueue[sqlite3.Connection]]:
-    """Start a thread that takes a connection; return when it stands in line."""
+    """Start a thread that takes a connection; return when it stands in line. It must not give up before that."""
     got: queue.SimpleQueue[sqlite3.Connection] = queue.SimpleQueue()
     before = len(pool._line)
     thread = threading.Thread(target=lambda: got.put(pool.take()))
     thread.start()
-    while len(pool._line) == before:
-        thread.join(0.001)
+    wait_until(lambda: len(pool._line) > before, "a thread stands in line")
     return thread, got
+
+
+class EndlessPlace(queue.SimpleQueue[sqlite3.Connection | None]):
+    """A place in line whose time is up when the test says so."""
+
+    time_is_up = threading.Event()
+
+    def get(self, block: bool = True, timeout: float | None = None) -> sqlite3.Connection | None:
+        if timeout is None:
+            return super().get(timeout=60)
+        assert self.time_is_up.wait(60), "the test never said that the time is up"
+        raise queue.Empty
 
 
 def test_the_last_connection_given_back_is_the_first_one_taken(make: Callable[..., Pool]) -> None:
@@ -132,8 +144,7 @@ def test_what_is_given_back_after_close_is_closed_and_nobody_waits_for_it(make: 
 
     thread = threading.Thread(target=take)
     thread.start()
-    while not pool._line:
-        thread.join(0.001)
+    wait_until(lambda: pool._line, "a thread stands in line")
     pool.close()
     thread.join(60)
     assert [str(error) for error in refused] == ["the store is closed"]
@@ -176,12 +187,16 @@ def test_who_is_interrupted_in_line_takes_no_connection_away(make: Callable[...,
     pool.give(again)
 
 
-def test_who_is_served_at_the_moment_of_giving_up_is_served(make: Callable[..., Pool]) -> None:
-    pool = make(1, timeout=0.05)
+def test_who_is_served_at_the_moment_of_giving_up_is_served(
+    make: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "SimpleQueue", EndlessPlace)
+    monkeypatch.setattr(EndlessPlace, "time_is_up", threading.Event())
+    pool = make(1)
     connection = pool.take()
     thread, got = waiter(pool)
     with pool._lock:
-        thread.join(0.5)  # It has given up by now, and stands before this lock.
+        EndlessPlace.time_is_up.set()  # It gives up, and cannot leave the line before this lock is free.
         pool._line.popleft().put(connection)
     thread.join(60)
     assert got.get_nowait() is connection
@@ -230,6 +245,7 @@ def fork(body: Callable[[], bool], system_call: Callable[[], int] | None = None)
         warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of a fork beside threads: that is the test
         child = (system_call or os.fork)()
     if child == 0:
+        signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
         status = 2
         try:
             status = 0 if body() else 1
@@ -365,6 +381,7 @@ def test_a_child_loses_nothing_when_the_parent_closes_its_store(store: SQLiteSto
         warnings.simplefilter("ignore", DeprecationWarning)
         child = os.fork()
     if child == 0:
+        signal.alarm(60)
         try:
             store.create(b"first", record(), NOW)
             os.write(from_child, b".")

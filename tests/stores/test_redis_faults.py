@@ -63,7 +63,8 @@ def store(proxy: Proxy) -> Iterator[Store]:
         for call in every_call(store).values():
             call()
         for key in (KEY, OTHER, NEW):
-            store.delete(key)
+            there = store.load(key, NOW)
+            assert there is None or store.delete(key, there.version)
         yield store
 
 
@@ -83,7 +84,7 @@ def every_call(store: Store) -> dict[str, Callable[[], object]]:
         "replace": lambda: store.replace(KEY, changed(kept), kept.version, NOW),
         "rotate": lambda: store.rotate(OTHER, NEW, changed(kept), kept.version, NOW),
         "touch": lambda: store.touch(KEY, NOW + 1, NOW + 9999, NOW),
-        "of_owner": lambda: store.of_owner(OWNER, NOW),  # type: ignore[attr-defined]
+        "of_owner": lambda: list(store.of_owner(OWNER, NOW)),  # type: ignore[attr-defined]
         "ping": store.ping,
         "delete": lambda: store.delete(KEY),
     }
@@ -298,6 +299,38 @@ def test_a_full_server_refuses_and_leaves_everything_as_it_was(server: Valkey) -
         finally:
             server.execute("CONFIG", "SET", "maxmemory", "0")
         assert store.rotate(KEY, NEW, changed(kept), kept.version, NOW) is Outcome.SAVED
+
+
+def test_a_server_that_refuses_to_wait_for_replicas_is_an_outage_that_may_have_written(server: Valkey) -> None:
+    server.execute("ACL", "SETUSER", "site", "on", ">pw", "~*", "+@all", "-wait")
+    from wsgi_session.stores.redis_urls import open_url
+
+    with open_url(f"redis://site:pw@127.0.0.1:{server.port}?wait=1") as store:
+        for call in (lambda: store.create(KEY, record(), NOW), store.ping, lambda: store.delete(KEY)):
+            with pytest.raises(StoreUnavailable, match=r"WAIT, which \?wait=1 needs, was refused") as caught:
+                call()
+            assert caught.value.answer_lost
+        assert store.replace(KEY, record(), b"v" * 16, NOW) is Outcome.GONE
+
+
+@pytest.mark.parametrize("method", ["create", "replace", "rotate"])
+def test_a_write_that_is_sent_again_leaves_a_record_that_has_no_time_to_live(
+    server: Valkey, store: Store, method: str
+) -> None:
+    kept = record()
+    store.create(KEY, kept, NOW)
+    write = changed(kept)
+    calls = {
+        "create": lambda: store.create(KEY, kept, NOW),
+        "replace": lambda: store.replace(KEY, write, kept.version, NOW),
+        "rotate": lambda: store.rotate(KEY, NEW, write, kept.version, NOW),
+    }
+    calls[method]()
+    place = NEW if method == "rotate" else KEY
+    expected = store.load(place, NOW)
+    server.execute("PERSIST", b"session:" + place)
+    calls[method]()
+    assert store.load(place, NOW) == expected is not None
 
 
 def test_a_write_counts_when_as_many_replicas_have_it_as_were_asked_for(server: Valkey) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
+import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +19,10 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from tests.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import Record
+from wsgi_session.stores import Record, sql_connections
 from wsgi_session.stores.sql import SQLStore
+from wsgi_session.stores.sql_database import Operation
+from wsgi_session.stores.sql_pool import Place
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START
@@ -51,6 +58,7 @@ def test_a_fork_has_connections_of_its_own_and_leaves_those_of_its_parent_alone(
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
+            signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
             status = 1
             try:
                 if store.load(KEY, NOW) == kept and store.delete(KEY):
@@ -68,16 +76,75 @@ def test_a_fork_has_connections_of_its_own_and_leaves_those_of_its_parent_alone(
         assert server_process(store) == ours != theirs
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_over_sqlite_children_that_are_forked_while_threads_write_use_the_store_at_once(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "sessions.db")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+    # SQLite lets those who wait for its lock try now and then only: one writer may wait for long.
+    store = SQLStore.from_url(sqlite_url + "?timeout=30")
+    stopped = threading.Event()
+    store.create(KEY, record(), NOW)
+
+    def write() -> None:
+        turn = 0
+        while not stopped.wait(0.001):
+            turn += 1
+            store.touch(KEY, NOW + turn, NOW + 1000 + turn, NOW)
+
+    def use() -> bool:
+        signal.alarm(20)  # Ends a child that hangs.
+        made = os.urandom(32)
+        store.create(made, record(), NOW)
+        return store.load(made, NOW) is not None and store.load(KEY, NOW) is not None
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    try:
+        for _ in range(15):
+            child = os.fork()
+            if child == 0:
+                status = 1
+                try:
+                    status = 0 if use() else 2
+                finally:
+                    os._exit(status)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stopped.set()
+        for writer in writers:
+            writer.join()
+    assert store.load(KEY, NOW) is not None
+    store.close()
+
+
+@pytest.mark.parametrize("hook", ["_after_fork_in_parent", "_after_fork_in_child"])
+def test_a_server_that_says_only_afterwards_that_it_has_forked_may(store: SQLStore, hook: str) -> None:
+    getattr(sql_connections, hook)()  # As uWSGI does.
+    store.ping()
+
+
 def server_process(store: SQLStore) -> int:
     """Return by which number the server knows the connection that the store uses next."""
-    proxy = store._database._connections.take()
     dialect = store._source.dialect.name
-    cursor = proxy.cursor()
-    cursor.execute("SELECT pg_backend_pid()" if dialect == "postgresql" else "SELECT connection_id()")
-    (number,) = cursor.fetchone() or (0,)
-    cursor.close()
-    proxy.close()
+    with place_of(store) as place:
+        cursor = place.connection.cursor()
+        cursor.execute("SELECT pg_backend_pid()" if dialect == "postgresql" else "SELECT connection_id()")
+        (number,) = cursor.fetchone() or (0,)
+        cursor.close()
     return int(number)
+
+
+@contextlib.contextmanager
+def place_of(store: SQLStore) -> Iterator[Place]:
+    """Take a place of the store's pool for a moment."""
+    connections = store._database._connections
+    place = connections.take(None, time.monotonic() + 30)
+    yield place
+    connections.pool.give(place)
 
 
 def test_what_was_inherited_is_neither_used_nor_closed(store: SQLStore) -> None:
@@ -91,8 +158,8 @@ def test_what_was_inherited_is_neither_used_nor_closed(store: SQLStore) -> None:
     assert connections._home is inherited.heirs[os.getpid()]
     assert store.load(KEY, NOW) == kept
     assert len(inherited.heirs) == 1
-    assert inherited.pool.checkedin() == 1  # type: ignore[attr-defined]
-    inherited.pool.dispose()
+    assert len(inherited.pool._idle) == 1
+    inherited.pool.empty()
 
 
 # Drivers.
@@ -123,7 +190,7 @@ def test_a_url_that_the_driver_does_not_take_is_refused_without_its_password() -
 def test_a_connection_that_cannot_be_made_ours_is_closed(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
 
-    def adopt(connection: Any) -> None:
+    def adopt(connection: Any, limit: object) -> None:
         made.append(connection)
         raise store._source.dialect.loaded_dbapi.OperationalError("no")
 
@@ -149,10 +216,26 @@ def test_where_there_is_no_poll_sockets_are_waited_for_with_select(monkeypatch: 
 
 
 def end(store: SQLStore, number: int) -> None:
-    proxy = store._database._connections.take()
-    cursor = proxy.cursor()
-    cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (number,))
-    proxy.close()
+    with place_of(store) as place, place.connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", (number,))
+
+
+def test_over_a_driver_whose_sockets_are_not_shown_an_interruption_frees_the_place_at_once(
+    store: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.init()
+
+    def interrupt(connection: Any) -> Any:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store._source.driver, "cursor", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        store.load(KEY, NOW)
+    pool = store._database._connections.pool
+    assert pool.given_up() == []
+    assert len(pool._places) == len(pool._idle) == 0
+    store.ping()
 
 
 # Between two statements of one operation.
@@ -162,10 +245,10 @@ def in_between(store: SQLStore, monkeypatch: pytest.MonkeyPatch, name: str, step
     """Let ``step`` happen just before the statement ``name`` is sent, every time."""
     write = store._database.write
 
-    def write_after_step(statement: Any, values: Sequence[object]) -> int:
+    def write_after_step(statement: Any, values: Sequence[object], operation: Operation | None = None) -> int:
         if statement is getattr(store._statements, name):
             step()
-        return write(statement, values)
+        return write(statement, values, operation)
 
     monkeypatch.setattr(store._database, "write", write_after_step)
 
@@ -212,3 +295,23 @@ def test_tables_that_cannot_be_made_are_an_outage_that_says_why(tmp_path: Path) 
         pytest.raises(StoreUnavailable, match=r"readonly.*python -m wsgi_session init URL"),
     ):
         store.load(KEY, NOW)
+
+
+def test_a_connection_that_comes_too_late_for_its_operation_is_there_for_the_next_one(
+    store: SQLStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.init()
+    store.close()
+    connections = store._database._connections
+    connect, deadline = connections._connect, time.monotonic() + 1000
+
+    def connect_slowly(patience: float) -> Any:
+        monkeypatch.setattr(time, "monotonic", lambda: deadline + 1)
+        return connect(patience)
+
+    monkeypatch.setattr(connections, "_connect", connect_slowly)
+    with pytest.raises(TimeoutError, match="too long to connect"):
+        connections.take(None, deadline)
+    monkeypatch.undo()
+    assert len(connections.pool._idle) == 1
+    store.ping()

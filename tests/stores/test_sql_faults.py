@@ -18,7 +18,7 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import SWEEP_GRACE, Outcome, Record
+from wsgi_session.stores import SWEEP_GRACE, Outcome, Record, owned_session
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing.clock import FakeClock
 
@@ -63,6 +63,13 @@ def fails(call: Callable[[], object]) -> StoreUnavailable:
         call()
     assert time.monotonic() - started < PATIENCE
     return caught.value
+
+
+def taken(store: SQLStore) -> int:
+    """Return how many places of the pool are taken."""
+    pool = store._database._connections.pool
+    pool.given_up()
+    return sum(reference() is not None for reference in pool._places) - len(pool._idle)
 
 
 def hold(server: DatabaseServer, table: str) -> Any:
@@ -234,20 +241,24 @@ def test_a_write_that_waits_for_a_lock_gives_up_within_the_time_out(
     store.create(KEY, kept, NOW)
     other = hold(server, table)
     try:
-        assert fails(lambda: store.touch(KEY, NOW + 1, NOW + 2000, NOW)).answer_lost
+        assert not fails(lambda: store.touch(KEY, NOW + 1, NOW + 2000, NOW)).answer_lost
         assert store.load(KEY, NOW) == kept
+        assert waiting(server) == []
     finally:
         other.close()
+    # The server has forgotten it, too.
+    assert store.load(KEY, NOW) == kept
 
 
 def test_when_all_connections_are_busy_the_message_says_what_to_raise(server: DatabaseServer, table: str) -> None:
     with SQLStore.from_url(f"{server.url}?table={table}&timeout={TIMEOUT}&pool=1") as store:
         store.create(KEY, record(), NOW)
-        proxy = store._database._connections.take()
+        connections = store._database._connections
+        place = connections.take(None, time.monotonic() + TIMEOUT)
         try:
             error = fails(lambda: store.load(KEY, NOW))
         finally:
-            proxy.close()
+            connections.pool.give(place)
         assert "?pool=" in str(error)
         assert not error.answer_lost
         assert store.load(KEY, NOW) is not None
@@ -278,16 +289,41 @@ def test_a_sweep_removes_more_than_one_batch(store: SQLStore, monkeypatch: pytes
 # Tables.
 
 
-def test_a_table_that_is_dropped_is_an_outage_and_is_made_again(
-    server: DatabaseServer, store: SQLStore, table: str
+@pytest.mark.parametrize("dropped", [[""], ["", "_schema"], ["_schema", ""]], ids=["sessions", "both", "schema first"])
+def test_a_table_that_is_dropped_is_one_outage_and_is_made_again(
+    server: DatabaseServer, store: SQLStore, table: str, dropped: list[str]
 ) -> None:
     store.create(KEY, record(), NOW)
-    server.execute(f"DROP TABLE {table}")
-    server.execute(f"DROP TABLE {table}_schema")
+    for suffix in dropped:
+        server.execute(f"DROP TABLE {table}{suffix}")
     error = fails(lambda: store.load(KEY, NOW))
     assert table in str(error)
     assert store.load(KEY, NOW) is None
     store.create(KEY, record(), NOW)
+    with SQLStore.from_url(f"{server.url}?table={table}&create=off") as other:
+        assert other.load(KEY, NOW) is not None
+
+
+def test_init_makes_a_table_that_was_dropped_and_says_so_only_then(server: DatabaseServer, table: str) -> None:
+    url = f"{server.url}?table={table}&create=off"
+    with SQLStore.from_url(url) as store:
+        store.init()
+        server.execute(f"DROP TABLE {table}")
+        for _ in range(2):
+            assert "python -m wsgi_session init URL" in str(fails(store.ping)) + str(fails(store.ping))
+        store.init()
+        store.ping()
+
+
+def test_the_version_s_table_is_not_missed_by_those_who_have_seen_it(
+    server: DatabaseServer, store: SQLStore, table: str
+) -> None:
+    store.create(KEY, record(), NOW)
+    server.execute(f"DROP TABLE {table}_schema")
+    assert store.load(KEY, NOW) is not None
+    with SQLStore.from_url(f"{server.url}?table={table}&timeout=30") as late:
+        assert late.load(KEY, NOW) is not None
+    assert server.execute(f"SELECT version FROM {table}_schema") == [(1,)]
 
 
 def test_without_create_missing_tables_are_an_outage_that_ends_with_init(server: DatabaseServer, table: str) -> None:
@@ -308,7 +344,7 @@ def test_the_printed_sql_makes_the_tables_that_the_store_takes(server: DatabaseS
             server.execute(statement)
         kept = record(owner=os.urandom(32))
         store.create(KEY, kept, NOW)
-        assert store.of_owner(kept.owner or b"", NOW) == [(KEY, kept)]
+        assert list(store.of_owner(kept.owner or b"", NOW)) == [owned_session(KEY, kept)]
 
 
 def test_tables_of_a_newer_version_are_refused_and_left_alone(
@@ -409,5 +445,5 @@ def test_what_is_interrupted_leaves_no_connection_behind_that_is_in_the_middle_o
     monkeypatch.setattr(store._source.driver, "cursor", interrupt)
     with pytest.raises(KeyboardInterrupt):
         store.load(KEY, NOW)
-    assert store._database._connections._home.pool.checkedout() == 0
+    wait_until(lambda: taken(store) == 0, "the server has ended it")
     assert store.load(KEY, NOW) == kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,16 +76,38 @@ def test_what_a_url_says_goes_before_our_defaults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "query", ["host=a:1&host=b:2", "pool=3&host=a:1&sslmode=require&host=b:2", "host=a,b&port=1,2"]
+)
+def test_several_hosts_may_be_spelt_as_sqlalchemy_does_and_as_libpq_does(query: str) -> None:
+    with SQLStore.from_url(f"postgresql://ann:{SPELT}@/shop?{query}") as store:
+        # psycopg asks one after another, and names the last one.
+        with pytest.raises(StoreUnavailable, match=r"a.*b|b.*a"):
+            store.ping()
+        assert store._database._pool_size == (3 if "pool" in query else 8)
+
+
+def test_several_hosts_are_not_for_drivers_that_take_one() -> None:
+    with pytest.raises(ConfigError, match="'host' is given twice"):
+        SQLStore.from_url("mysql://ann@/shop?host=a&host=b")
+
+
+@pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://db/shop?pol=3", r"there is no option 'pol'; the options are: .*connect_timeout, create.*table"),
-        ("mysql://db/shop?pol=3", r"there is no option 'pol'; the options are: .*ssl_ca, .*sweep, table"),
+        (
+            "postgresql://db/shop?pol=3",
+            r".pol. .did you mean pool.*; the options are: .*connect_timeout, create.*table",
+        ),
+        (
+            "mysql://db/shop?pol=3",
+            r".pol. .did you mean pool.*; the options are: .*ssl_ca, .*sweep, table",
+        ),
         ("postgresql://db/shop?pool=0", "pool='0': give a whole number, 1 or more"),
         ("postgresql://db/shop?pool=1&pool=2", "'pool' is given twice"),
         ("postgresql://db/shop?create=no", "create='no': give on or off"),
         ("postgresql://db/shop?table=a;b", "table='a;b': give a name of at most 48"),
         ("postgresql://db/shop?timeout=9999", r"timeout=9999\.0: give seconds, more than 0 and at most 3600"),
-        ("postgresql://db:port/shop", r"is no SQLAlchemy URL: write postgresql://user:password@host:5432/database"),
+        ("postgresql://db:port/shop", r"is not a SQLAlchemy URL: write postgresql://user:password@host:5432/database"),
         ("postgresql://db/shop#x", "there is a # in the URL: write it as %23"),
         ("postgresql+asyncpg://db/shop", "asyncpg is for asyncio, and WSGI is not"),
         ("postgresql+tea://db/shop", r"SQLAlchemy knows no postgresql\+tea://"),
@@ -226,6 +249,45 @@ def test_an_engine_over_any_dialect_will_do(sqlite_url: str) -> None:
     engine.dispose()
 
 
+@pytest.mark.parametrize("mode", ["EMPTY_STRING_IS_NULL", "ANSI_QUOTES", "NO_BACKSLASH_ESCAPES", "ORACLE"])
+def test_whatever_sql_mode_the_server_is_in_a_logout_is_carried_out(mode: str) -> None:
+    url = f"{mariadb()}?table=mode_{os.urandom(4).hex()}&timeout=30&sql_mode={mode}"
+    owner, moved = bytes(32), bytes(range(1, 33))
+    with SQLStore.from_url(url) as store:
+        kept, other = record()._replace(owner=owner), record()._replace(version=os.urandom(16))
+        store.create(KEY, kept, NOW)
+        assert store.touch(KEY, NOW + 1, NOW + 2000, NOW)
+        assert store.rotate(KEY, moved, other, kept.version, NOW) is Outcome.SAVED
+        tombstone = store.load(KEY, NOW)
+        assert tombstone is not None
+        assert not tombstone.handle
+        assert not store.delete(KEY)
+        assert store.count(NOW) == 1
+        assert [key for key, _ in store.scan(NOW)] == [moved]
+        assert store.delete(moved)
+        store.ping()
+
+
+def test_an_engine_whose_driver_counts_only_rows_that_change_tells_a_live_session_from_a_dead_one() -> None:
+    import pymysql
+
+    shared = sqlalchemy.make_url(mariadb())
+
+    def creator() -> Any:
+        return pymysql.connect(host=shared.host, port=shared.port or 0, user=shared.username, database=shared.database)
+
+    engine = create_engine("mysql+pymysql://", creator=creator)
+    with SQLStore(engine, table=f"found_{os.urandom(4).hex()}", timeout=30) as store:
+        store.create(KEY, record(), NOW)
+        for _ in range(2):
+            assert store.touch(KEY, NOW + 1, NOW + 2000, NOW)
+        assert not store.touch(bytes(32), NOW + 1, NOW + 2000, NOW)
+        assert not store.touch(KEY, NOW + 3000, NOW + 4000, NOW + 2000)
+        store.delete(KEY)
+        assert not store.touch(KEY, NOW + 1, NOW + 2000, NOW)
+    engine.dispose()
+
+
 # Connections.
 
 
@@ -234,10 +296,11 @@ def test_statements_are_prepared_where_nobody_stands_between_and_only_there() ->
         with SQLStore.from_url(f"{url}?table=prepared_{wanted}") as store:
             for _ in range(10):
                 assert store.load(KEY, NOW) is None
-            proxy = store._database._connections.take()
-            with proxy.cursor() as cursor:
-                found = cursor.execute("SELECT statement FROM pg_prepared_statements").fetchall()  # type: ignore[attr-defined]
-            proxy.close()
+            connections = store._database._connections
+            place = connections.take(None, time.monotonic() + 30)
+            with place.connection.cursor() as cursor:
+                found = cursor.execute("SELECT statement FROM pg_prepared_statements").fetchall()
+            connections.pool.give(place)
             assert any(b"prepared_" in bytes(row[0], "ascii") for row in found) is wanted
 
 

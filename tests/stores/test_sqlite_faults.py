@@ -20,7 +20,7 @@ import pytest
 
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import Outcome, Record, SQLiteStore
+from wsgi_session.stores import Outcome, Record, SQLiteStore, owned_session
 from wsgi_session.testing import plant, read
 from wsgi_session.testing.clock import FakeClock
 
@@ -59,7 +59,8 @@ def every_call(store: SQLiteStore) -> list[Callable[[], object]]:
         lambda: store.rotate(KEY, b"n" * 32, fresh, b"v" * 16, NOW),
         lambda: store.touch(KEY, NOW, NOW + 1, NOW),
         lambda: store.delete(KEY),
-        lambda: store.of_owner(b"o" * 32, NOW),
+        lambda: list(store.of_owner(b"o" * 32, NOW)),
+        lambda: store.delete_many([KEY]),
         lambda: store.count(NOW),
         lambda: store.sweep(10, NOW),
         store.ping,
@@ -216,7 +217,7 @@ def test_a_writer_that_holds_the_lock_past_the_busy_timeout_stops_writes_but_no_
             assert not error.answer_lost
             assert store._pool is pool, "a lock is no reason to open the file anew"
             assert store.load(KEY, NOW) == kept
-            assert store.of_owner(b"o" * 32, NOW) == [(KEY, kept)]
+            assert list(store.of_owner(b"o" * 32, NOW)) == [owned_session(KEY, kept)]
             unavailable(lambda: store.delete(KEY), "database is locked")
         assert store.load(KEY, NOW) == kept
         is_well(store)
@@ -255,7 +256,8 @@ def test_a_text_that_is_none_locks_nobody_out_and_keeps_nobody_in(path: Path) ->
         meddler.close()
         found = store.load(KEY, NOW)
         assert found == kept._replace(handle="H\ufffd")
-        assert store.of_owner(b"ann", NOW) == list(store.scan(NOW)) == [(KEY, found)]
+        assert list(store.scan(NOW)) == [(KEY, found)]
+        assert list(store.of_owner(b"ann", NOW)) == [owned_session(KEY, found)]
         assert store.replace(KEY, found._replace(version=b"w" * 16), found.version, NOW) is Outcome.SAVED
         assert store.delete(KEY)
         is_well(store)

@@ -23,7 +23,7 @@ What differs from Django's own engines:
   be kept is an ``UnsupportedValue`` (a ``TypeError``) at the assignment.
 * While the store is out of order, a look at the session raises ``StoreUnavailable``: Django answers 500, and the
   visitor keeps the cookie.
-* Whoever logged in with ``django.contrib.auth`` can be logged out everywhere: :func:`sessions`.
+* A login with ``django.contrib.auth`` has a new key and handle, and can be ended from elsewhere: :func:`sessions`.
 """
 
 from __future__ import annotations
@@ -31,31 +31,39 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.contrib.auth import SESSION_KEY as USER_ID
-from django.contrib.sessions.backends.base import SessionBase, UpdateError
+from django.contrib.auth import user_logged_in
+from django.contrib.sessions.backends.base import UpdateError
+from django.dispatch import receiver
+from django.http import HttpRequest
 
 from wsgi_session import saving, tokens
 from wsgi_session.backend import Bearer
 from wsgi_session.draft import Draft
+from wsgi_session.integrations.django_answer import leave_alone
+from wsgi_session.integrations.django_async import AsynchronousSession
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.integrations.django_site import sessions as sessions
-from wsgi_session.records import Login, touched_times
+from wsgi_session.integrations.logins import file_login, owner_named
+from wsgi_session.records import touched_times
 from wsgi_session.session import Session
 from wsgi_session.stores import Sweeps
 
 _SWEEP_BATCH = 1000
 
 
-class SessionStore(SessionBase):
+class SessionStore(AsynchronousSession):
     """``request.session``. A subclass may have a ``get_session_cookie_age()`` of its own, as Django's engines may."""
 
     # There once it is looked at, under Django's own name.
     _session_cache: Session
     _modified = False
+    # Whether the store was out of order at a look.
+    _failed = False
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -83,13 +91,15 @@ class SessionStore(SessionBase):
     def is_empty(self) -> bool:
         """Whether there is neither a session nor anything to save: Django then removes the cookie.
 
-        Not so for a cookie that opens nothing: a login in a parallel request may have replaced it in the browser.
+        A cookie that opens nothing is left alone, as a login in a parallel request may have replaced it by now.
         """
-        state = None if self._loaded is None else self._loaded.state
-        # Where every request saves, every cookie that opens nothing would make a session.
-        if state == "rotated" or (state in ("unknown", "tampered") and not settings.SESSION_SAVE_EVERY_REQUEST):
-            return False
-        return super().is_empty()
+        draft = self._loaded
+        if self._failed:
+            # In an outage there is nothing to ask, and the application may have answered with a page of its own.
+            return leave_alone()
+        if draft is None or draft.state not in ("unknown", "tampered", "rotated"):
+            return super().is_empty()
+        return False if self._session_cache else leave_alone()
 
     # In the store.
 
@@ -99,6 +109,7 @@ class SessionStore(SessionBase):
         if draft.state == "new" and self.session_key is not None:
             draft.state = "tampered"
             self._backend.settings.events("tampered", cookies=1)
+            self._backend._cookies.warn_of_foreign(map(tokens.looks_signed, [self.session_key]))
         if draft.record is None:
             self._session_key = None
         return _session_of(draft)
@@ -141,6 +152,16 @@ class SessionStore(SessionBase):
         if self._backend.sweep_due:
             self._backend.sweep(now)
 
+    def log_in(self) -> None:
+        """Note that ``django.contrib.auth`` has just logged somebody in: each login has a key and a handle of its own.
+
+        So of two logins at once both get a session, the second one too, whose session the first has moved.
+        """
+        draft = self._draft
+        file_login(draft, self[USER_ID], USER_ID)
+        assert draft.next_bearer is not None
+        self._session_key = self._signed(draft.next_bearer)
+
     def delete(self, session_key: str | None = None) -> None:
         """End the session of that key, by default this one, which cannot be saved any more then."""
         own = session_key is None or session_key == self.session_key
@@ -170,20 +191,17 @@ class SessionStore(SessionBase):
         self._draft.values.clear()
         self.modified = True
 
+    def setdefault(self, key: str, value: Any) -> Any:  # type: ignore[override]  # Django's own has no overloads
+        """As a ``dict`` does. If a login builds the session anew, the value that was there is kept too."""
+        self.modified = self.modified or key not in self._session
+        return self._session.setdefault(key, value)
+
     @classmethod
     def clear_expired(cls) -> None:
         """Remove what has been dead for over an hour: the command ``clearsessions``. Some engines do so themselves."""
         store, clock = backend().store, backend().settings.clock
         while isinstance(store, Sweeps) and store.sweep(_SWEEP_BATCH, clock()):
             pass
-
-    # Where Django's own would not do: what is here may load.
-
-    async def aflush(self) -> None:
-        await sync_to_async(self.flush)()
-
-    async def acycle_key(self) -> None:
-        await sync_to_async(self.cycle_key)()
 
     async def _aget_session(self, no_load: bool = False) -> Session:
         if self._loaded is None:
@@ -195,7 +213,9 @@ class SessionStore(SessionBase):
     def _get_session(self, no_load: bool = False) -> Session:
         self.accessed = True
         if self._loaded is None:
+            self._failed = True
             self._session_cache = self.load()
+            self._failed = False
         return self._session_cache
 
     _session = property(_get_session)
@@ -228,7 +248,7 @@ class SessionStore(SessionBase):
             return Draft(own, now, ("new", None, None, {}))
         draft = Draft(own, now, own.look_up(bearer, now))
         if draft.record is not None and now >= self._ends(draft, draft.record.touched):
-            return Draft(own, now, ("unknown", None, None, {}))
+            return Draft(own, now, ("unknown", bearer, None, {}))
         return draft
 
     def _ends(self, draft: Draft, touched: float) -> float:
@@ -246,25 +266,20 @@ class SessionStore(SessionBase):
         draft.backend.settings = replace(draft.backend.settings, idle=idle, touch_interval=0.0)
 
     def _file(self, draft: Draft) -> None:
-        """File the session under the user whom ``django.contrib.auth`` has logged in, so that he can be logged out."""
+        """File the session under the user who was put into it by hand, so that it can be found and revoked."""
         user = _session_of(draft)._peek(USER_ID)
-        if user is None:
+        if user is None or (draft.login is not None and draft.login.owner == owner_named(user)):
             return
-        owner = f"id:{user}"
-        settings = draft.backend.settings
-        filed_under = tokens.owner_key(settings.namespace, owner)
-        if draft.record is not None and draft.record.owner == filed_under:
-            return
-        draft.next_bearer = draft.next_bearer or draft.backend.draw()
-        handle, _ = tokens.draw_names()
-        draft.login = Login(owner, handle, created=settings.clock(), persistent=settings.persistent, idle=None)
-        draft.dead = False
+        filed_under = tokens.owner_key(draft.backend.settings.namespace, owner_named(user))
+        if draft.record is None or draft.record.owner != filed_under:
+            file_login(draft, user, USER_ID)
 
     def _touch(self, draft: Draft, now: float) -> bool:
         """Note a save that changes nothing: it prolongs the session's life all the same."""
         assert draft.record is not None and draft.bearer is not None
         touched, expires = touched_times(draft.record, now, draft.backend.settings, touching=True)
-        return draft.backend.touch(draft.bearer, touched, expires, now)
+        moment = draft.judged_at(now)
+        return moment is not None and draft.backend.touch(draft.bearer, touched, expires, moment)
 
     def _signed(self, bearer: Bearer) -> str:
         return self._backend._tokens.sign(bearer.token)
@@ -274,3 +289,10 @@ def _session_of(draft: Draft) -> Session:
     session = Session(draft.backend, {})
     session._draft = draft
     return session
+
+
+@receiver(user_logged_in)
+def _follow_login(*, request: HttpRequest, **told: object) -> None:
+    session = getattr(request, "session", None)
+    if isinstance(session, SessionStore):
+        session.log_in()

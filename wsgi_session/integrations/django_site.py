@@ -16,6 +16,7 @@ from wsgi_session.admin import Sessions
 from wsgi_session.config import MAX_SECONDS
 from wsgi_session.errors import ConfigError
 from wsgi_session.middleware import SessionMiddleware
+from wsgi_session.naming import nearest
 from wsgi_session.stored import StoreBackend
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may hold: Django has settings of its own for the others.
@@ -85,7 +86,12 @@ def _middleware() -> SessionMiddleware:
 def _from_settings() -> SessionMiddleware:
     options = getattr(settings, "WSGI_SESSION_OPTIONS", {})
     if unknown := sorted(options.keys() - set(_OPTIONS)):
-        raise ImproperlyConfigured(f"WSGI_SESSION_OPTIONS has {', '.join(unknown)}: give {', '.join(_OPTIONS)} only.")
+        near = nearest(unknown[0], _OPTIONS)
+        hint = f" Did you mean {near}?" if near else ""
+        raise ImproperlyConfigured(
+            f"WSGI_SESSION_OPTIONS has {', '.join(unknown)}: give {', '.join(_OPTIONS)} only.{hint} "
+            "(Django's own settings say the rest, such as SESSION_COOKIE_AGE.)"
+        )
     try:
         middleware = SessionMiddleware(
             lambda environ, start_response: [],  # Django's own does that part.

@@ -20,11 +20,13 @@ from typing import Any
 
 from flask import Flask
 
-from wsgi_session.config import hide_secret, parse_options
+from wsgi_session.config import check_names, hide_secret, parse_options
 from wsgi_session.errors import ConfigError
 from wsgi_session.hidden import hidden
 
 PREFIX = "WSGI_SESSION_"
+# Settings by which Flask-Session finds its store: who comes from there may have left them.
+_FLASK_SESSION = ("SESSION_TYPE", "SESSION_REDIS", "SESSION_SQLALCHEMY", "SESSION_CACHELIB", "SESSION_FILE_DIR")
 _NINETY_DAYS = timedelta(days=90)
 
 
@@ -35,6 +37,7 @@ def options_for(app: Flask, given: dict[str, Any]) -> dict[str, Any]:
     if isinstance(given.get("secret"), str):
         # One secret: only a setting's text may hold several, apart by spaces.
         given = {**given, "secret": [given["secret"]]}
+    check_names(given)
     options = {**_of_flask(app), **settings, **given}
     if "secret" not in options:
         raise ConfigError(
@@ -42,7 +45,10 @@ def options_for(app: Flask, given: dict[str, Any]) -> dict[str, Any]:
             "Make one with: python -m wsgi_session keygen"
         )
     if "store" not in options:
-        raise ConfigError('store is missing: give store="sqlite:///sessions.db", or app.config["WSGI_SESSION_STORE"].')
+        theirs = next((f" ({name} is Flask-Session's.)" for name in _FLASK_SESSION if name in app.config), "")
+        raise ConfigError(
+            f'store is missing: give store="sqlite:///sessions.db", or app.config["WSGI_SESSION_STORE"].{theirs}'
+        )
     return parse_options({PREFIX + name: value for name, value in options.items()}, PREFIX, spell=str.upper)
 
 

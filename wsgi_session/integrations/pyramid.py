@@ -6,8 +6,11 @@
     config.include("wsgi_session.integrations.pyramid")
 
 The settings are SessionMiddleware's options after ``wsgi_session.``, as text (see ``SessionMiddleware.from_config``) or
-as objects; ``validate``, ``on_event`` and ``clock`` may be dotted names. The middleware itself, for its administrator's
-view, is ``request.registry["wsgi_session"]``.
+as objects; ``validate``, ``on_event``, ``clock`` and ``outage_page`` may be dotted names. The middleware itself, for
+its administrator's view, is ``request.registry["wsgi_session"]``.
+
+Pyramid's ``remember`` and ``forget`` over the session are logins and logouts: see
+:mod:`wsgi_session.integrations.pyramid_logins`.
 
 The middleware stands around all of Pyramid, tweens, response callbacks and exception views included: an execution
 policy, around whichever one is configured, is the one place where an include can put it. So all that the middleware
@@ -26,8 +29,10 @@ from pyramid.router import default_execution_policy
 from zope.interface import implementer
 
 from wsgi_session.draft import Draft
-from wsgi_session.exchange import Exchange, StartResponse
+from wsgi_session.exchange import StartResponse
 from wsgi_session.flash import find_messages, put_message
+from wsgi_session.hidden import hidden
+from wsgi_session.integrations.pyramid_logins import USERID_KEY, exchange_watching
 from wsgi_session.mapping import DraftMapping
 from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.redirects import LoginRedirect
@@ -44,13 +49,16 @@ PREFIX = "wsgi_session."
 REGISTRY_KEY = "wsgi_session"
 _ROUTER = "wsgi_session.router"
 # Options that are Python objects: in an ini file, the dotted names of such.
-_OBJECTS = ("validate", "on_event", "clock")
+_OBJECTS = ("validate", "on_event", "clock", "outage_page")
 
 
 def includeme(config: Any) -> None:
     """Put the middleware around the application, and make ``request.session`` its session."""
     pyramid = _Pyramid()
-    middleware = SessionMiddleware.from_config(pyramid, _settings(config), PREFIX)
+    settings = _settings(config)
+    exchange = exchange_watching(settings.pop(PREFIX + "userid_key", USERID_KEY))
+    middleware = SessionMiddleware.from_config(pyramid, settings, PREFIX)
+    middleware._exchange = exchange
     registry = config.registry
     registry[REGISTRY_KEY] = middleware
 
@@ -111,7 +119,7 @@ def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
         answer.extend((status, headers))
         return lambda data: None
 
-    exchange = Exchange(middleware._backend, request.environ, start_response)
+    exchange = middleware._exchange(middleware._backend, request.environ, start_response)
     request.environ[middleware._environ_key] = exchange.session
 
     def save(request: Any, response: Any) -> None:
@@ -200,6 +208,15 @@ class PyramidSession(DraftMapping):
 
     # The rest.
 
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._session[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        del self._session[key]
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        self._session.update(other, **more)
+
     def destroy(self) -> None:
         self._session.destroy()
 
@@ -232,6 +249,12 @@ class CSRFStoragePolicy:
     def new_csrf_token(self, request: Any) -> str:
         return str(request.session.new_csrf_token())
 
-    def check_csrf_token(self, request: Any, supplied_token: str) -> bool:
-        """Whether the token is this session's. One without a session has none: asking makes nothing stored."""
-        return _session_of(request, self._middleware)._csrf_matches(supplied_token)
+    def check_csrf_token(self, request: Any, supplied_token: object) -> bool:
+        """Whether the token is this session's: anything that is not text (a file part) is not.
+
+        A visitor without a session has no token, and asking stores nothing.
+        """
+        given = hidden(supplied_token) if isinstance(supplied_token, str) else None
+        # In an outage the look raises, and error reporters show the local variables.
+        del supplied_token
+        return _session_of(request, self._middleware)._csrf_matches(given)

@@ -11,7 +11,8 @@ from typing import NoReturn
 
 from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.stores import Outcome, Record, Store
-from wsgi_session.stores.options import query_options, split_url, without_secrets
+from wsgi_session.stores.options import query_options
+from wsgi_session.stores.url_parts import split_url, without_secrets
 
 
 class CookieStore(Store):
@@ -41,7 +42,7 @@ class CookieStore(Store):
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         self._refuse("touch")
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         self._refuse("delete")
 
     def ping(self) -> None:
@@ -61,7 +62,7 @@ class CookieStore(Store):
 def open_url(url: str) -> CookieStore:
     """Return the store for ``cookie://``, which has no options."""
     parts = split_url(url)
-    if parts.netloc or parts.path:
+    if parts.login or parts.hosts or parts.path:
         raise ConfigError(f"{without_secrets(url)}: sessions in cookies have no name or path: write cookie://")
     query_options(url, {})
     return CookieStore()

@@ -10,7 +10,20 @@ from contextlib import suppress
 from itertools import chain
 
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record
+from wsgi_session.stores import (
+    OWNED_PAGE,
+    SWEEP_EVERY,
+    SWEEP_GRACE,
+    Outcome,
+    OwnedSession,
+    Record,
+    Store,
+    has_sound_times,
+    make_record,
+    owned_session,
+    tombstone_of,
+)
+from wsgi_session.stores.memory_owners import Owners
 
 # One lock for all memory stores, taken by whatever writes, and by fork: a child never inherits it taken, nor a store
 # in the middle of a change. Reading takes none (it would cost more than the rest of a load): each step of it is one
@@ -31,9 +44,12 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
 class MemoryStore(Store):
     """Keep sessions in a bounded dictionary; they end with the process.
 
-    When ``max_sessions`` are kept, a new one takes the place of the least recently used; sessions without an owner go
-    before those with one, so that no flood of anonymous visitors logs anybody out. ``sweep=False``: dead sessions stay
-    until they are displaced, or until somebody calls :meth:`sweep`.
+    When ``max_sessions`` are kept, a new one takes the place of the oldest session of the user who has the most, or of
+    the least recently used one where every user has one. All anonymous visitors together count as one user, which
+    loses its least recently used session and keeps a tenth of the places.
+
+    Tombstones take nobody's place: a tenth as many are kept beside the sessions, and the oldest go first.
+    ``sweep=False``: dead sessions stay until they are displaced, or until somebody calls :meth:`sweep`.
     """
 
     multiprocess = False
@@ -43,11 +59,13 @@ class MemoryStore(Store):
             raise ConfigError(f"max_sessions={max_sessions!r}: give a whole number of sessions, 1 or more")
         self._max_sessions = max_sessions
         self._sweeps = sweep
+        # Up to so many anonymous sessions are never displaced by others. At most one tombstone more is kept.
+        self._reserved = max_sessions // 10
         # Each in the order of use, the least recent first.
         self._anonymous: OrderedDict[bytes, Record] = OrderedDict()
         self._owned: OrderedDict[bytes, Record] = OrderedDict()
-        # The keys of each owner: a set, or the key itself where there is only one (a set takes 216 bytes).
-        self._keys_of: dict[bytes, bytes | set[bytes]] = {}
+        self._tombstones: OrderedDict[bytes, Record] = OrderedDict()
+        self._owners = Owners()
         self._creates = 0
 
     def load(self, key: bytes, now: float) -> Record | None:
@@ -57,7 +75,10 @@ class MemoryStore(Store):
             kept = self._anonymous
             record = kept.get(key)
             if record is None:
-                return None
+                kept = self._tombstones
+                record = kept.get(key)
+                if record is None:
+                    return None
         if now >= record.expires:
             return None
         try:
@@ -68,14 +89,18 @@ class MemoryStore(Store):
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         with _lock:
-            if key in self._anonymous or key in self._owned:
-                if self._live(key, now) is not None:
+            if key in self._anonymous or key in self._owned or key in self._tombstones:
+                stored = self._live(key, now)
+                if stored is not None:
+                    if stored.version == record.version:
+                        return
                     raise KeyExists("a live session is already under this key: draw another token")
                 self._remove(key)
+            if not record.handle:
+                self._put_tombstone(key, record)
+                return
             kept = len(self._owned) + len(self._anonymous)
             if kept >= self._max_sessions:
-                if not record.handle:
-                    return  # A tombstone is best effort, and worth nobody's session.
                 self._displace()
             self._put(key, record)
             self._creates += 1
@@ -91,10 +116,15 @@ class MemoryStore(Store):
             if stored is None:
                 kept = self._anonymous
                 stored = kept.get(key)
+            if stored is None:
+                kept = self._tombstones
+                stored = kept.get(key)
             if stored is None or now >= stored.expires:
                 return Outcome.GONE
             if stored.version != version:
-                return Outcome.SAVED if stored.version == record.version else Outcome.CONFLICT
+                if stored.version == record.version:
+                    return Outcome.SAVED
+                return Outcome.CONFLICT if stored.handle else Outcome.GONE
             _, _, handle, created, touched, expires, owner, persistent, idle, namespace = stored
             if record.touched > touched:
                 touched = record.touched
@@ -112,15 +142,17 @@ class MemoryStore(Store):
             if there is not None and there.version == record.version:
                 return Outcome.SAVED
             stored = self._live(old, now)
-            if stored is None:
+            if stored is None or not stored.handle:
                 return Outcome.GONE
             if stored.version != version:
                 return Outcome.CONFLICT
             if there is not None:
                 raise KeyExists("a live session is already under the new key: draw another token")
             self._remove(new)
-            self._remove(old)
             self._put(new, record)
+            # A load takes no lock: in this order, it finds one of the two under the old key at every moment.
+            self._put_tombstone(old, tombstone_of(new, record, now))
+            self._remove_session(old)
             return Outcome.SAVED
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
@@ -133,32 +165,47 @@ class MemoryStore(Store):
             kept.move_to_end(key)
             return True
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         with _lock:
-            anonymous = self._anonymous.get(key)
-            if anonymous is not None and not anonymous.handle:
+            stored = self._owned.get(key) or self._anonymous.get(key) or self._tombstones.get(key)
+            if stored is None:
+                return False
+            if not stored.handle if version is None else stored.version != version:
                 return False
             return self._remove(key)
 
-    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
-        with _lock:
-            keys = self._keys_of.get(owner, set())
-            filed = [(key, self._owned[key]) for key in ({keys} if isinstance(keys, bytes) else keys)]
-        return sorted((pair for pair in filed if now < pair[1].expires), key=lambda pair: pair[1].created)
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
+        known: set[bytes] = set()
+        waiting: list[bytes] = []
+        while True:
+            with _lock:
+                if not waiting:
+                    # What has been filed since we looked: a rotation files the new key.
+                    waiting = self._owners.filed_since(owner, known)
+                    known.update(waiting)
+                page = waiting[-OWNED_PAGE:]
+                del waiting[-OWNED_PAGE:]
+                filed = [(key, self._owned.get(key)) for key in page]
+            if not page:
+                return
+            for key, record in filed:
+                if record is not None and not now >= record.expires:
+                    yield owned_session(key, record)
 
     def count(self, now: float, namespace: str | None = None) -> int:
         with _lock:  # dict.values, not OrderedDict's: a load that moves a key to the end does not disturb it.
             return sum(
                 1
                 for record in chain(dict.values(self._owned), dict.values(self._anonymous))
-                if now < record.expires and record.handle and (namespace is None or record.namespace == namespace)
+                if now < record.expires and (namespace is None or record.namespace == namespace)
             )
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         """Yield key and record of every session that was alive when the scan began."""
         with _lock:
             kept = [*dict.items(self._anonymous), *dict.items(self._owned)]
-        return ((key, record) for key, record in kept if now < record.expires and record.handle)
+        return ((key, record) for key, record in kept if now < record.expires and has_sound_times(record))
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
@@ -166,7 +213,9 @@ class MemoryStore(Store):
         with _lock:
             dead = [
                 key
-                for key, record in chain(dict.items(self._anonymous), dict.items(self._owned))
+                for key, record in chain(
+                    dict.items(self._anonymous), dict.items(self._owned), dict.items(self._tombstones)
+                )
                 if record.expires < horizon
             ][: max(limit, 0)]
             for key in dead:
@@ -181,7 +230,8 @@ class MemoryStore(Store):
         with _lock:
             self._anonymous.clear()
             self._owned.clear()
-            self._keys_of.clear()
+            self._tombstones.clear()
+            self._owners.clear()
 
     def __repr__(self) -> str:
         return f"MemoryStore(max_sessions={self._max_sessions})"
@@ -189,7 +239,7 @@ class MemoryStore(Store):
     # Those below are called with the lock held.
 
     def _live(self, key: bytes, now: float) -> Record | None:
-        record = self._owned.get(key) or self._anonymous.get(key)
+        record = self._owned.get(key) or self._anonymous.get(key) or self._tombstones.get(key)
         return record if record is not None and now < record.expires else None
 
     def _put(self, key: bytes, record: Record) -> None:
@@ -197,30 +247,34 @@ class MemoryStore(Store):
             self._anonymous[key] = record
             return
         self._owned[key] = record
-        keys = self._keys_of.setdefault(record.owner, key)
-        if isinstance(keys, set):
-            keys.add(key)
-        elif keys != key:
-            self._keys_of[record.owner] = {keys, key}
+        self._owners.file(key, record.owner)
+
+    def _put_tombstone(self, key: bytes, record: Record) -> None:
+        self._tombstones[key] = record
+        if len(self._tombstones) > self._reserved + 1:
+            self._tombstones.popitem(last=False)
 
     def _displace(self) -> None:
-        # In one step of the dictionary: a load, which takes no lock, may move keys.
-        key, record = (self._anonymous or self._owned).popitem(last=False)
-        if record.owner is not None:
-            self._unfile(key, record.owner)
+        # A load takes no lock and may move keys between two steps, so the least recent one is taken in one step.
+        anonymous, most = len(self._anonymous), self._owners.most
+        if anonymous > self._reserved and anonymous >= most:
+            self._anonymous.popitem(last=False)
+            return
+        if most > 1:
+            key = self._owners.oldest_of_most()
+            record = self._owned.pop(key)
+        else:
+            key, record = self._owned.popitem(last=False)
+        self._owners.unfile(key, record.owner)
 
     def _remove(self, key: bytes) -> bool:
+        return self._remove_session(key) or self._tombstones.pop(key, None) is not None
+
+    def _remove_session(self, key: bytes) -> bool:
         if self._anonymous.pop(key, None) is not None:
             return True
         record = self._owned.pop(key, None)
-        if record is None or record.owner is None:
+        if record is None:
             return False
-        self._unfile(key, record.owner)
+        self._owners.unfile(key, record.owner)
         return True
-
-    def _unfile(self, key: bytes, owner: bytes) -> None:
-        keys = self._keys_of[owner]
-        if isinstance(keys, set) and len(keys) > 1:
-            keys.remove(key)
-        else:
-            del self._keys_of[owner]

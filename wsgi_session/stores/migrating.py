@@ -1,43 +1,59 @@
-"""From one store to another without logging anybody out: what is asked for moves, and what ended stays ended."""
+"""Two stores as one, while a site goes from one to the other without logging anybody out. A move itself: moving.py."""
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from wsgi_session.errors import ConfigError, KeyExists, Unsupported
-from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps
+from wsgi_session.errors import ConfigError, KeyExists
+from wsgi_session.stores import Counts, ListsOwners, Outcome, OwnedSession, Record, Scans, Store, Sweeps, owned_session
 from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.stores.moving import is_marked, is_placeholder, move, settle, without_mark
+from wsgi_session.stores.refusals import unsupported
 
-#: How often, and after how many seconds each, somebody looks whether a move that another one began is over.
-SETTLE_TRIES = 200
-SETTLE_SECONDS = 0.005
-# How the version of a provisional copy begins. (Of a random one: once in 2**64.)
-_MOVING = b"\0moving\0"
+PHASES = ("prepare", "move")
+# A time at which every record is alive: delete() removes dead ones too, and is not told the time.
+_ALWAYS = 0.0
 
 
 class MigratingStore(Store):
-    """Read ``new``, then ``old``, and move what is found there.
+    """Serve sessions from ``new`` and ``old``, and move those that are asked for from ``old`` to ``new``.
 
     ::
 
         store = MigratingStore(open_store("redis://localhost"), open_store("sqlite:///sessions.db"))
 
-    A session moves in three steps: a provisional copy in the new store, the delete in the old one, the copy made good.
-    The delete is what decides: who finds nothing to delete was overtaken by a logout (or by another mover), and takes
-    the copy back. Nobody is shown a provisional copy, so none can be written to, or rotated into a life of its own. A
-    process that dies between the last two steps costs that one visitor the session; nothing logged out ever comes back.
+    Processes are replaced one by one, so a change of stores takes three deployments. Each phase understands the one
+    before it and the one after it:
 
-    Every process has to use this store before the old one is let go of. Closing it closes both.
+    1. ``phase="prepare"`` everywhere: sessions are found in both stores; new ones go to ``old``, and nothing moves.
+       Beside it, processes that know ``old`` alone may still run.
+    2. ``phase="move"`` (the default) everywhere: new sessions go to ``new``, and what is asked for moves there. Then
+       ``python -m wsgi_session copy OLD NEW`` moves the rest.
+    3. ``new`` alone, two minutes after the copy has ended.
+
+    A session moves in steps that may stop anywhere: see ``moving.py``. Closing this store closes both.
+
+    Raises ``ConfigError`` for ``cookie://``, for the same store twice, for another ``MigratingStore``, and for an
+    unknown phase.
     """
 
-    def __init__(self, new: Store, old: Store) -> None:
+    def __init__(self, new: Store, old: Store, phase: str = "move") -> None:
+        if phase not in PHASES:
+            raise ConfigError(f"phase={phase!r}: give 'prepare' (moves nothing yet) or 'move'.")
+        if new is old:
+            raise ConfigError("new and old are one store: give the store to move to, then the one to move from.")
         for store in (new, old):
             if isinstance(store, CookieStore):
-                raise ConfigError("cookie:// keeps sessions in the browsers: nothing can be moved from or to there.")
+                raise ConfigError("cookie:// keeps sessions in the browsers, so they cannot be moved to or from it.")
+            if isinstance(store, MigratingStore):
+                raise ConfigError("A MigratingStore cannot be moved to or from: finish that change of stores first.")
+        #: The store that sessions move to, and the one that they come from.
+        self.stores = (new, old)
         self._new = new
         self._old = old
+        # Where new sessions go, and where most are found.
+        self._home, self._other = (new, old) if phase == "move" else (old, new)
+        self._look = move if phase == "move" else settle
         self.multiprocess = new.multiprocess and old.multiprocess
 
     @property
@@ -49,48 +65,73 @@ class MigratingStore(Store):
         self._new.sweep_due = self._old.sweep_due = due
 
     def load(self, key: bytes, now: float) -> Record | None:
-        record = self._new.load(key, now)
-        if record is None:
-            record = self._old.load(key, now)
-            if record is not None and (not record.handle or move(key, record, self._old, self._new, now)):
-                # A tombstone stays where it is: for a minute.
-                return record
-            # Moved by another process while we looked, or being moved; or nowhere.
-            record = self._new.load(key, now)
-        if record is None or not record.version.startswith(_MOVING):
-            return record
-        return self._settled(key, record, now)
+        record = self._home.load(key, now)
+        return record if _is_plain(record) else self._find(key, now)[1]
 
     def create(self, key: bytes, record: Record, now: float) -> None:
-        self._refuse_if_old(key, now)
-        self._new.create(key, record, now)
+        taken = None if self._other.load(key, now) is None else self._find(key, now)[1]
+        if taken is None:
+            self._home.create(key, record, now)
+        elif taken.version != record.version:
+            raise KeyExists("a live session is already under this key: draw another token")
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        outcome = self._new.replace(key, record, version, now)
-        if outcome is Outcome.SAVED:
-            return outcome
-        # It may not have moved yet, or be moving.
-        loaded = self.load(key, now)
-        if loaded is None:
-            return Outcome.GONE
-        if loaded.version == version:
-            return self._new.replace(key, record, version, now)
-        return Outcome.SAVED if loaded.version == record.version else Outcome.CONFLICT
+        outcome = self._home.replace(key, record, version, now)
+        # Twice: a session moves once at most, and the second look finds it where it has moved to.
+        for _ in range(2):
+            if outcome is Outcome.SAVED:
+                break
+            store, there = self._find(key, now)
+            if there is None or not there.handle:
+                return Outcome.GONE
+            if there.version != version:
+                return Outcome.SAVED if there.version == record.version else Outcome.CONFLICT
+            outcome = store.replace(key, record, version, now)
+        return outcome
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        self.load(old, now)
-        self._refuse_if_old(new, now)
-        return self._new.rotate(old, new, record, version, now)
+        _, taken = self._find(new, now)
+        if taken is not None and taken.version == record.version:
+            return Outcome.SAVED
+        outcome = Outcome.CONFLICT
+        for _ in range(2):
+            store, there = self._find(old, now)
+            if there is None or not there.handle:
+                return Outcome.GONE
+            if there.version != version:
+                return Outcome.CONFLICT
+            if taken is not None:
+                raise KeyExists("a live session is already under the new key: draw another token")
+            outcome = store.rotate(old, new, record, version, now)
+            if outcome is Outcome.SAVED:
+                break
+        return outcome
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        if self._new.touch(key, touched, expires, now):
-            return True
-        return self.load(key, now) is not None and self._new.touch(key, touched, expires, now)
+        store = self._home
+        for _ in range(3):
+            # What was touched may have been a placeholder, or marked by then: then this was no session's activity.
+            if store.touch(key, touched, expires, now) and _is_plain(store.load(key, now)):
+                return True
+            store, there = self._find(key, now)
+            if there is None or not there.handle:
+                return False
+        return False
 
-    def delete(self, key: bytes) -> bool:
-        # The old one first: whoever is moving it finds nothing to delete there, and takes the copy back.
-        was_old = self._old.delete(key)
-        return self._new.delete(key) or was_old
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        # The old store first: from then on no move can fill the session in. (Two deletes of a session that is on its
+        # way may both answer True: one for the marked record, the other one for what was filled in.)
+        ended = self._delete_old(key, version)
+        if ended is None:
+            return False
+        while True:
+            there = self._new.load(key, _ALWAYS)
+            if there is None:
+                return ended
+            if not is_placeholder(there):
+                return self._new.delete(key, version)
+            if self._new.delete(key, there.version):
+                return ended
 
     def ping(self) -> None:
         self._new.ping()
@@ -100,89 +141,87 @@ class MigratingStore(Store):
         self._new.close()
         self._old.close()
 
-    def of_owner(self, owner: bytes, now: float) -> Sequence[tuple[bytes, Record]]:
-        """Return the owner's sessions in both; of one that is in both, the new one's."""
-        found: dict[bytes, Record] = {}
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        """Yield the owner's sessions from both stores; one that is in both is listed once."""
+        stores = []
         for store in (self._old, self._new):
             if not isinstance(store, ListsOwners):
-                raise _unsupported(store, "of_owner")
-            found.update(store.of_owner(owner, now))
-        return sorted(found.items(), key=lambda pair: pair[1].created)
+                raise unsupported(store, "of_owner")
+            stores.append(store)
+        listed: set[bytes] = set()
+        # In this order: a session that moves between the two looks is found in the second.
+        for store in stores:
+            for session in store.of_owner(owner, now):
+                if session.key in listed or is_placeholder(session):
+                    continue
+                if is_marked(session) and _is_plain(self._new.load(session.key, now)):
+                    continue  # It has moved: what counts is in the new store.
+                listed.add(session.key)
+                yield _listed(session, store, now)
 
     def count(self, now: float, namespace: str | None = None) -> int:
-        """Return how many sessions both have."""
+        """Return the sum of the two stores' counts; a session that is being moved may be counted twice."""
         total = 0
         for store in (self._old, self._new):
             if not isinstance(store, Counts):
-                raise _unsupported(store, "count")
+                raise unsupported(store, "count")
             total += store.count(now, namespace)
         return total
 
     def sweep(self, limit: int, now: float) -> int:
-        """Remove what is long dead in those of the two that do not lose it by themselves."""
-        return sum(store.sweep(limit, now) for store in (self._old, self._new) if isinstance(store, Sweeps))
+        """Sweep each of the two stores that does not expire records by itself, ``limit`` records in all."""
+        swept = 0
+        for store in (self._old, self._new):
+            if isinstance(store, Sweeps):
+                swept += store.sweep(limit - swept, now)
+        return swept
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
-        """Yield the sessions of the old one, then those of the new one."""
-        for store in (self._old, self._new):
-            if not isinstance(store, Scans):
-                raise _unsupported(store, "scan")
-            yield from store.scan(now)
+        """Yield the sessions of the old store, then those of the new one; one that moves meanwhile may come twice."""
+        if not isinstance(self._old, Scans):
+            raise unsupported(self._old, "scan")
+        if not isinstance(self._new, Scans):
+            raise unsupported(self._new, "scan")
+        for key, record in self._old.scan(now):
+            if not is_marked(record):
+                yield key, record
+            elif not _is_plain(self._new.load(key, now)):
+                yield key, without_mark(record)
+        for key, record in self._new.scan(now):
+            if not is_placeholder(record):
+                yield key, record
 
-    def _refuse_if_old(self, key: bytes, now: float) -> None:
-        if self._old.load(key, now) is not None:
-            raise KeyExists("a live session is already under this key, in the old store: draw another token")
+    def _find(self, key: bytes, now: float) -> tuple[Store, Record | None]:
+        """Return the store that has the session, and the session (or a tombstone, or ``None``)."""
+        return self._look(key, self._old, self._new, now)
 
-    def _settled(self, key: bytes, record: Record, now: float) -> Record | None:
-        """Wait until a move is over, or finish it if its mover is dead: return the record, ``None`` if it ended."""
-        for _ in range(SETTLE_TRIES):
-            time.sleep(SETTLE_SECONDS)
-            seen = self._new.load(key, now)
-            if seen is None or not seen.version.startswith(_MOVING):
-                return seen
-            # The copy that is there now: the first one's mover may have taken it back, and another begun.
-            record = seen
-        # Not before: of two that finish one move, the slower would take the copy back under the faster.
-        original = self._old.load(key, now)
-        if original is not None and self._old.delete(key):
-            return original if _make_good(key, original, record.version, self._new, now) else None
-        # Overtaken by a logout or not, nobody can tell any more: what may have ended has ended.
-        _take_back(key, record, record.version, self._new, now)
-        return None
-
-
-def move(key: bytes, record: Record, old: Store, new: Store, now: float) -> bool:
-    """Move ``record`` to ``new``; False if it was moved or ended by somebody else meanwhile."""
-    moving = _MOVING + os.urandom(8)
-    try:
-        new.create(key, record._replace(version=moving), now)
-    except KeyExists:
-        return False
-    if old.delete(key):
-        return _make_good(key, record, moving, new, now)
-    _take_back(key, record, moving, new, now)
-    return False
+    def _delete_old(self, key: bytes, version: bytes | None) -> bool | None:
+        """Delete from the old store: whether the session was there. ``None``: it is there, and must not be deleted."""
+        if version is None:
+            return self._old.delete(key)
+        while True:
+            there = self._old.load(key, _ALWAYS)
+            if there is None:
+                return False
+            session = without_mark(there) if is_marked(there) else there
+            if session.version == version:
+                if self._old.delete(key, there.version):
+                    return True
+            elif not is_marked(there) or not _is_plain(self._new.load(key, _ALWAYS)):
+                return None
+            elif self._old.delete(key, there.version):
+                # The move was over but for this: what counts is in the new store.
+                return False
 
 
-def _make_good(key: bytes, record: Record, moving: bytes, new: Store, now: float) -> bool:
-    return new.replace(key, record, moving, now) is Outcome.SAVED
+def _is_plain(record: Record | None) -> bool:
+    """Whether ``record`` is a session or a tombstone: there, and no part of a move."""
+    return record is not None and not is_placeholder(record) and not is_marked(record)
 
 
-def _take_back(key: bytes, record: Record, moving: bytes, new: Store, now: float) -> None:
-    """Delete a provisional copy, and nothing but that: somebody else may have made it good by now."""
-    # The contract's one removal that asks for a version: to a key that nobody knows.
-    elsewhere = os.urandom(32)
-    if new.rotate(key, elsewhere, record, moving, now) is Outcome.SAVED:
-        new.delete(elsewhere)
-
-
-def copy_all(old: Store, new: Store, now: float) -> Iterator[bool]:
-    """Move every live session; yield for each whether it moved. Stopped half-way, the next call goes on from there."""
-    if not isinstance(old, Scans):
-        raise _unsupported(old, "scan")
-    for key, record in old.scan(now):
-        yield move(key, record, old, new, now)
-
-
-def _unsupported(store: Store, operation: str) -> Unsupported:
-    return Unsupported(f"{type(store).__name__} does not offer {operation}().", operation=operation)
+def _listed(session: OwnedSession, store: Store, now: float) -> OwnedSession:
+    """Return what is said of a session of ``store``. Of one that is on its way, the version is among the data."""
+    record = store.load(session.key, now) if is_marked(session) else None
+    if record is None or not is_marked(record):
+        return session
+    return owned_session(session.key, without_mark(record))

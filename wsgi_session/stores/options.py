@@ -3,54 +3,50 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import SplitResult, parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from wsgi_session.errors import ConfigError
+from wsgi_session.hidden import HiddenText
+from wsgi_session.naming import nearest
+from wsgi_session.stores.url_parts import is_secret, split_url, without_secrets
 
 
 def query_options(url: str, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
     """Return the options in the query of ``url``, each through its function in ``known``.
 
     Raises ``ConfigError`` for an option that is not known (naming those that are), given twice, or refused by its
-    function with a ``ValueError`` that says what is wanted. Only a refused value is shown in the message: let no
-    function refuse a secret.
+    function with a ``ValueError`` that says what is wanted. Only a refused value is shown in the message: parsers must
+    not refuse a secret.
     """
+    return read_query(without_secrets(url), split_url(url).query, known)
+
+
+def read_query(name: str, query: str, known: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
+    """Return the options in ``query``, as :func:`query_options` does; ``name`` is the URL as it may be shown."""
     options: dict[str, Any] = {}
-    for name, text in parse_qsl(split_url(url).query, keep_blank_values=True):
-        if name not in known:
+    for option, text in hidden_pairs(query):
+        if option not in known:
+            if any(map(is_secret, options)):
+                # What is taken for a name may be the rest of a password.
+                raise ConfigError(f"{name}: there is an unknown option; in a password & is written %26, and ; %3B.")
             valid = ", ".join(sorted(known)) or "none"
-            raise ConfigError(f"{without_secrets(url)}: there is no option {name!r}; the options are: {valid}")
-        if name in options:
-            raise ConfigError(f"{without_secrets(url)}: {name!r} is given twice")
+            near = nearest(option, known)
+            hint = f" (did you mean {near}?)" if near else ""
+            raise ConfigError(f"{name}: there is no option {str(option)!r}{hint}; the options are: {valid}")
+        if option in options:
+            raise ConfigError(f"{name}: {str(option)!r} is given twice")
         try:
-            options[name] = known[name](text)
+            options[str(option)] = known[option](text)
         except ValueError as error:
-            raise ConfigError(f"{without_secrets(url)}: {name}={text!r}: give {error}") from None
+            raise ConfigError(f"{name}: {option}={str(text)!r}: give {error}") from None
     return options
 
 
-def split_url(url: str) -> SplitResult:
-    """Return the parts of ``url``, or raise a ``ConfigError`` that says what may be wrong with it."""
-    try:
-        return urlsplit(url)
-    except ValueError:
-        # Not chained: its message may hold the password.
-        raise ConfigError(
-            f"{without_secrets(url)}: percent-encode what is special in user and password ([ is %5B, ] is %5D)"
-        ) from None
-
-
-def without_secrets(url: str) -> str:
-    """Return ``url`` as it may be shown: without user, password and query. (Passwords come in queries too.)"""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return re.split("[:?#]", url, maxsplit=1)[0]
-    # The last @: a password that was not percent-encoded may hold any character.
-    _, at, place = rest.rpartition("@")
-    return scheme + "://" + ("***@" if at else "") + re.split("[?#]", place, maxsplit=1)[0]
+def hidden_pairs(query: str) -> list[tuple[HiddenText, HiddenText]]:
+    """Return names and values of a query. A name may be the rest of a password in which an & was not encoded."""
+    return [(HiddenText(name), HiddenText(value)) for name, value in parse_qsl(query, keep_blank_values=True)]
 
 
 def seconds(text: str) -> float:
@@ -69,6 +65,13 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text)):
         raise ValueError("a whole number, 1 or more")
     return int(text)
+
+
+def text(text: str) -> str:
+    """Read any text but an empty one."""
+    if not text:
+        raise ValueError("at least one character")
+    return text
 
 
 def switch(text: str) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from redis import Redis
@@ -12,7 +14,16 @@ from redis.exceptions import AskError, NoScriptError, ResponseError
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.events import logger
-from wsgi_session.stores import Outcome, Record, Store
+from wsgi_session.stores import (
+    OWNED_PAGE,
+    Outcome,
+    OwnedSession,
+    Record,
+    Store,
+    has_sound_times,
+    owned_session,
+    tombstone_of,
+)
 from wsgi_session.stores.redis_cluster import Cluster
 from wsgi_session.stores.redis_index import Index
 from wsgi_session.stores.redis_node import Node
@@ -20,6 +31,7 @@ from wsgi_session.stores.redis_records import pack, pack_change, pack_time, pack
 from wsgi_session.stores.redis_scripts import (
     CREATE,
     DELETE,
+    DELETE_MANY,
     EXISTS,
     GONE,
     OWNED,
@@ -27,7 +39,6 @@ from wsgi_session.stores.redis_scripts import (
     REPLACE,
     ROTATE,
     TOUCH,
-    YOUNG,
     Script,
 )
 
@@ -101,7 +112,8 @@ class RedisStore(Store):
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         if self._index is not None:
             return self._index.rotate(old, new, record, version, now)
-        arguments = (pack_versions(version, record.version, now), pack(record), self._inside)
+        versions = pack_versions(version, record.version, now)
+        arguments = (versions, pack(record), pack(tombstone_of(new, record, now)), self._inside)
         result = self._run(ROTATE, self._prefix + old, self._prefix + new, *arguments, keys=b"2")
         if result == EXISTS:
             raise KeyExists("a live session is already under the new key: draw another token")
@@ -113,22 +125,47 @@ class RedisStore(Store):
             self._index.extend(result, key, now, expires)
         return bool(result != GONE)
 
-    def delete(self, key: bytes) -> bool:
-        result = self._run(DELETE, self._prefix + key, self._inside)
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        result = self._run(DELETE, self._prefix + key, version or b"", self._inside)
         if self._index is not None and isinstance(result, bytes):
             self._index.strike(result, key)
         return bool(result != GONE)
 
-    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
-        found: Iterable[tuple[bytes, Record | None]]
+    def delete_many(self, keys: Sequence[bytes]) -> int:
+        names = [self._prefix + key for key in keys]
+        if self._index is None:
+            return int(self._run(DELETE_MANY, *names, self._inside, keys=b"%d" % len(names)))
+        commands = [(b"EVALSHA", DELETE.sha, b"1", name, b"", b"") for name in names]
+        owned: defaultdict[bytes, list[bytes]] = defaultdict(list)
+        deleted = 0
+        for key, name, result in zip(keys, names, self._link.several(names, commands, writes=True), strict=True):
+            if isinstance(result, ResponseError):  # The node has yet to learn the script, or the key is elsewhere.
+                result = self._run(DELETE, name, b"", b"")
+            if isinstance(result, bytes):
+                owned[result].append(key)
+            deleted += result != GONE
+        for owner, ended in owned.items():
+            self._index.strike(owner, *ended)
+        return deleted
+
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
         if self._index is not None:
-            found = self._index.of_owner(owner, now).items()
-        else:
-            arguments = (self._prefix, pack_time(now - YOUNG))
-            listed = self._run(OWNED, self._prefix + OWNER + owner, *arguments, writes=False)
-            found = zip(listed[::2], map(unpack, listed[1::2]), strict=True)
-        alive = [(key, record) for key, record in found if record is not None and now < record.expires]
-        return sorted(alive, key=lambda pair: pair[1].created)
+            yield from self._index.of_owner(owner, now)
+            return
+        name = self._prefix + OWNER + owner
+        begin, before = b"%.17g" % now, frozenset[bytes]()
+        while True:
+            page = (self._prefix, begin, b"%d" % OWNED_PAGE)
+            looked_at, last, *found = self._run(OWNED, name, *page, writes=False)
+            for key, head in zip(found[::2], found[1::2], strict=True):
+                record = unpack(head)
+                if key not in before and record is not None and not now >= record.expires:
+                    yield owned_session(key, record)
+            if looked_at < OWNED_PAGE or last == begin:
+                return
+            # Where several end at once, the last of this page are the first of the next.
+            begin, before = last, frozenset(found[::2])
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         """Go through all keys of the server, or of each primary: see ``wsgi_session.stores.Scans``."""
@@ -137,9 +174,13 @@ class RedisStore(Store):
         for batch in self._link.scan(_GLOB.sub(rb"\\\g<0>", self._prefix) + b"*"):
             names = [name for name in batch if len(name) == length and name not in seen]
             seen.update(names)
-            for name, value in zip(names, self._link.get(names), strict=True):
+            read = [(b"GET", name) for name in names]
+            for name, value in zip(names, self._link.several(names, read), strict=True):
+                if isinstance(value, ResponseError):  # The key is elsewhere by now, or not a string.
+                    with suppress(ResponseError):
+                        value = self._link.call(name, b"GET", name)
                 record = unpack(value) if isinstance(value, bytes) else None
-                if record is not None and record.handle and now < record.expires:
+                if record is not None and record.handle and now < record.expires and has_sound_times(record):
                     yield name[len(self._prefix) :], record
 
     def ping(self) -> None:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import AskError, ClusterDownError, MovedError, RedisClusterException, ResponseError
+from redis.exceptions import AskError, ClusterDownError, MovedError, RedisClusterException
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.redis_node import FAILURES, Node
+from wsgi_session.stores.redis_node import FAILURES, Command, Node, without_passwords
 
 #: How often a key may turn out to be elsewhere, while slots move, before it is an outage.
 REDIRECTIONS = 8
@@ -48,22 +48,21 @@ class Cluster:
                 raise
         raise StoreUnavailable(f"Redis cluster: a key was still on its way after {REDIRECTIONS} redirections")
 
-    def get(self, names: Sequence[bytes]) -> list[bytes | None]:
-        """Return the values of keys, each node asked for all of its own at once."""
-        of_node: defaultdict[Node, list[bytes]] = defaultdict(list)
-        for name in names:
-            of_node[self._node_of(name)].append(name)
-        values: dict[bytes, Any] = {}
+    def several(self, names: Sequence[bytes], commands: Sequence[Command], writes: bool = False) -> list[Any]:
+        """Send each command to the node that has its key, each node all of its own at once; see ``Node.several``."""
+        places: defaultdict[Node, list[int]] = defaultdict(list)
+        for place, name in enumerate(names):
+            places[self._node_of(name)].append(place)
+        answers: list[Any] = [None] * len(names)
         try:
-            for node, its in of_node.items():
-                values.update(zip(its, node.get(its), strict=True))
+            for node, its in places.items():
+                found = node.several([names[place] for place in its], [commands[place] for place in its], writes)
+                for place, answer in zip(its, found, strict=True):
+                    answers[place] = answer
         except StoreUnavailable:
             self._map.outdated = True
             raise
-        for name, value in values.items():
-            if isinstance(value, ResponseError):  # Redirected, most likely.
-                values[name] = self.call(name, b"GET", name)
-        return [values[name] for name in names]
+        return answers
 
     def scan(self, pattern: bytes) -> Iterator[list[bytes]]:
         """Yield the names of all keys that match ``pattern``, a few hundred at a time, some more than once."""
@@ -127,13 +126,13 @@ class _Map:
         else:
             # Of several threads that come at once each makes one: in line for a cluster that is down, each would wait
             # for as long as all those before it.
-            client = self._ask(self._given)
+            client = self._ask(self._given, None)
             self._asking = threading.Lock()  # That of before a fork may be held by nobody who is here.
             self._made, self._pid = client, os.getpid()
         if self.outdated and self._asking.acquire(blocking=False):
             try:
                 self.outdated = False
-                self._ask(client.nodes_manager.initialize)
+                self._ask(client.nodes_manager.initialize, client.get_connection_kwargs().get("password"))
             except BaseException:
                 self.outdated = True
                 raise
@@ -145,8 +144,9 @@ class _Map:
         if self._made is not None:
             self._made.close()
 
-    def _ask(self, question: Callable[[], Any]) -> Any:
+    def _ask(self, question: Callable[[], Any], password: str | None) -> Any:
         try:
             return question()
-        except (*FAILURES, RedisClusterException) as error:
+        except (*FAILURES, RedisClusterException) as failure:
+            error = without_passwords(failure, [password])
             raise StoreUnavailable(f"Redis cluster: {error}") from error

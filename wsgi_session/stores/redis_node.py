@@ -8,7 +8,7 @@ greenlet is killed (the kind of CVE-2023-28858).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from redis.connection import ConnectionPool
@@ -19,6 +19,7 @@ from redis.sentinel import MasterNotFoundError
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.redis_pool import Connection, Pool
 from wsgi_session.stores.redis_scripts import CONFLICT, EXISTS, GONE
+from wsgi_session.stores.url_parts import blot_passwords
 
 #: What a failing server, network or login raises.
 FAILURES = (RedisError, OSError)
@@ -63,16 +64,20 @@ class Node:
         answer = answers[asking]
         if isinstance(answer, ResponseError):
             raise answer
-        if waits and answer not in (GONE, CONFLICT, EXISTS) and answers[-1] < self._replicas:
-            raise StoreUnavailable(
-                f"Redis at {self!r}: written, but only {answers[-1]} of {self._replicas} replicas had it in time",
-                answer_lost=True,
-            )
+        if waits and answer not in (GONE, CONFLICT, EXISTS):
+            self._check_replicas(answers[-1])
         return answer
 
-    def get(self, names: Sequence[bytes]) -> list[Any]:
-        """Return the values of keys, ``None`` for one that is not there, a ``ResponseError`` for one refused."""
-        answers: list[Any] = self._exchange(_several, [(b"GET", name) for name in names], False, True)
+    def several(self, names: Sequence[bytes], commands: Sequence[Command], writes: bool = False) -> list[Any]:
+        """Send commands, each on one of the keys ``names``, in one exchange; a ``ResponseError`` for one refused.
+
+        Otherwise as :meth:`call`; all of them can be sent twice without harm.
+        """
+        if not (writes and self._replicas > 0):
+            answers: list[Any] = self._exchange(_several, commands, writes, True)
+            return answers
+        *answers, had = self._exchange(_several, [*commands, self._wait], writes, True)
+        self._check_replicas(had)
         return answers
 
     def scan(self, pattern: bytes) -> Iterator[list[bytes]]:
@@ -101,6 +106,16 @@ class Node:
             return f"{service}, by Sentinel"
         settings = self._source.connection_kwargs
         return str(settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}")
+
+    def _check_replicas(self, answer: Any) -> None:
+        """Raise ``StoreUnavailable`` unless WAIT has answered that enough replicas have the last write."""
+        if isinstance(answer, ResponseError):
+            what = f"written, but WAIT, which ?wait={self._replicas} needs, was refused: {answer}"
+        elif answer < self._replicas:
+            what = f"written, but only {answer} of {self._replicas} replicas had it in time"
+        else:
+            return
+        raise StoreUnavailable(f"Redis at {self!r}: {what}", answer_lost=True)
 
     def _exchange(self, exchange: Callable[[Connection, Any], Any], what: Any, writes: bool, repeatable: bool) -> Any:
         try:
@@ -137,7 +152,7 @@ class Node:
                 raise
             pool.clear()  # They are as old.
             stale = reused and isinstance(error, Disconnected)
-            error = _without_secrets(error)
+            error = self._without_secrets(error)
             raise self._failed(error, stale, answer_lost=writes) from error
         pool.give(connection)
         return answer
@@ -151,7 +166,7 @@ class Node:
             pool.drop(connection)
             if not isinstance(error, FAILURES):
                 raise
-            error = _without_secrets(error)
+            error = self._without_secrets(error)
             raise self._failed(error, stale=False, answer_lost=False) from error
         return connection
 
@@ -159,11 +174,28 @@ class Node:
         kind = Stale if stale else StoreUnavailable
         return kind(f"Redis at {self!r}: {error}", answer_lost=answer_lost)
 
+    def _without_secrets(self, error: BaseException) -> BaseException:
+        """Return ``error``, or one that may be shown in its place."""
+        if isinstance(error, MasterNotFoundError):
+            # redis-py 6.3 to 7.3 quotes each Sentinel with its password.
+            return MasterNotFoundError("no Sentinel names a primary")
+        sentinel = getattr(self._source, "sentinel_manager", None)
+        logins = [self._source.connection_kwargs, sentinel.sentinel_kwargs if sentinel else {}]
+        return without_passwords(error, [login.get("password") for login in logins])
 
-def _without_secrets(error: BaseException) -> BaseException:
-    """Return ``error``, or one that may be shown: redis-py 6.3 to 7.3 quotes each Sentinel with its password."""
-    if isinstance(error, MasterNotFoundError):
-        return MasterNotFoundError("no Sentinel names a primary")
+
+def without_passwords(error: BaseException, passwords: Iterable[str | None]) -> BaseException:
+    """Return ``error``, or one that may be shown in its place: a server without AUTH quotes what came with it.
+
+    A traceback shows the errors behind it as well: if one of them has a password in it, none of them is kept.
+    """
+    given = tuple(filter(None, passwords))
+    link: BaseException | None = error
+    while link is not None:
+        shown = blot_passwords(str(link), given)
+        if shown != str(link):
+            return RedisError(blot_passwords(str(error), given))
+        link = link.__cause__ or link.__context__
     return error
 
 

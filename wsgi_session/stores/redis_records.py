@@ -1,7 +1,7 @@
 """A record as one Redis string, so that a load is one GET, and a script reads what it must know without the data.
 
     byte 0   the form: 1
-         1   flags: 1 persistent, 2 has an owner, 4 has an idle timeout, 8 moved (see below)
+         1   flags: 1 persistent, 2 has an owner, 4 has an idle timeout
          2   version, 16 bytes
         18   touched   (times are big-endian doubles, seconds since the epoch)
         26   expires
@@ -10,8 +10,6 @@
         38   created
         46   owner, 32 bytes, if flagged; idle, a double, if flagged; handle; namespace (UTF-8 both); data
 
-What a rotation leaves under the old key in a cluster is a tombstone that was dead from the start, with the version of
-the record that moved away. A real tombstone that takes its place carries that version on, behind the data: flag 8.
 ``redis_scripts`` counts the same bytes from 1.
 """
 
@@ -24,7 +22,7 @@ from wsgi_session.events import logger
 from wsgi_session.stores import Record, make_record
 
 FORM = 1
-_PERSISTENT, _OWNED, _IDLE, _MOVED = 1, 2, 4, 8
+_PERSISTENT, _OWNED, _IDLE = 1, 2, 4
 
 _HEAD = Struct(">BB16sddHHd")
 _DOUBLE = Struct(">d")
@@ -63,17 +61,13 @@ def unpack(value: bytes) -> Record | None:
         end = place + length
         if not end <= size <= len(value):
             raise ValueError(f"{len(value)} bytes, and the data begins at {size}")
-        data = value[size:-16] if flags & _MOVED else value[size:]
         handle, namespace = value[place:end].decode(), value[end:size].decode()
     except (error, ValueError) as reason:
         logger.error("corrupt a record in Redis cannot be read, and is left as it is: %s", reason)
         return None
-    return make_record((data, version, handle, created, touched, expires, owner, flags & 1 == 1, idle, namespace))
-
-
-def moved(version: bytes) -> bytes:
-    """Return what stays under the old key of a rotation in a cluster: dead, and who did it."""
-    return pack(Record(b"", version, "", 0.0, 0.0, 0.0))
+    return make_record(
+        (value[size:], version, handle, created, touched, expires, owner, flags & 1 == 1, idle, namespace)
+    )
 
 
 _Pack = Callable[..., bytes]

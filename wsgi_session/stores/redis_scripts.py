@@ -4,8 +4,8 @@ Each gets the record's key first, and as its last argument the prefix of all key
 in the same step. In a cluster the index lies on another node: there the prefix is empty, and a script returns the owner
 instead, for the client to do it. Otherwise a script returns one of the numbers below.
 
-A write that finds its own version already there was sent before, and its answer lost: it writes nothing then but the
-key's life, as it is, for a WAIT that follows counts from this connection's last write.
+A write that finds its own version already there was sent before, and its answer lost: it writes nothing then but a byte
+of the record, as it is, for a WAIT that follows counts from this connection's last write.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ GONE, DONE, CONFLICT, EXISTS, AGAIN = range(5)
 
 #: An owner's index is under the prefix, this, and the owner; a record under the prefix and its 32 bytes of key.
 OWNER = b"owner:"
-
-#: Seconds for which an entry of the index may be without a record: in a cluster the entry comes first.
-YOUNG = 60.0
 
 
 class Script(NamedTuple):
@@ -56,8 +53,8 @@ local function owner(bytes)
   if bytes and math.floor(bytes:byte(2) / 2) % 2 == 1 then return bytes:sub(47, 78) end
 end
 
--- A write without effect.
-local function again(key) redis.call('PEXPIRE', key, redis.call('PTTL', key)) end
+-- A write without effect: the first byte as it is. (PEXPIRE of PTTL would delete a record that has no time to live.)
+local function again(key) redis.call('SETRANGE', key, 0, '\1') end
 """
 
 # The server's clock decides nothing: it takes away what has been dead for five minutes by the clock of who wrote it.
@@ -69,22 +66,36 @@ end
 local function text(number) return string.format('%.0f', number) end
 """
 
+# An entry's score is the end of its session, and a part of a second that its key decides, so that scores differ where
+# many sessions end at once. Each write looks at a few entries whose records have most likely gone by now.
 # An index lives for twice as long as its longest session, and a day: the touches that renew a session renew it too, and
 # in a cluster one of them may fail. They also put back an entry that an eviction took.
 _INDEX = """
-local function enlist(index, key, now, life)
-  redis.call('ZADD', index, string.format('%.17g', now), key)
+local function enlist(index, key, ends, now, life)
+  if ends ~= ends then return end  -- NaN, of a corrupt record
+  local score = ends + struct.unpack('>I3', key) / 16777216
+  redis.call('ZADD', index, 'GT', string.format('%.17g', score), key)
   if redis.call('PTTL', index) < 2 * life then
     redis.call('PEXPIRE', index, text(2 * life + 86400000))
   end
+end
+
+local function dead(index, now)
+  local horizon = string.format('(%.17g', now - 300)
+  return redis.call('ZRANGE', index, '-inf', horizon, 'BYSCORE', 'LIMIT', 0, 16)
 end
 """
 
 _OWNER = """
 local prefix = ARGV[#ARGV]
 
-local function enter(owner, key, now, life)
-  if owner and prefix ~= '' then enlist(prefix .. 'owner:' .. owner, key:sub(#prefix + 1), now, life) end
+local function enter(owner, key, ends, now, life)
+  if not owner or prefix == '' then return end
+  local index = prefix .. 'owner:' .. owner
+  enlist(index, key:sub(#prefix + 1), ends, now, life)
+  for _, old in ipairs(dead(index, now)) do
+    if redis.call('PTTL', prefix .. old) == -2 then redis.call('ZREM', index, old) end
+  end
 end
 
 local function strike(owner, key)
@@ -109,13 +120,10 @@ if alive(there, now) then
   again(key)
   return 4
 end
-if there and expires(there) == 0 and tombstone(there) and tombstone(value) then
-  value = value:sub(1, 1) .. string.char(value:byte(2) + 8) .. value:sub(3) .. version(there)
-end
 local ms = life(expires(value), now)
 redis.call('SET', key, value, 'PX', text(ms))
 strike(owner(there), key)
-enter(owner(value), key, now, ms)
+enter(owner(value), key, expires(value), now, ms)
 return 1
 """,
     *_WRITER,
@@ -128,7 +136,7 @@ local key, there = KEYS[1], head(KEYS[1])
 local expected, fresh, now, touched, expires = struct.unpack('>c16c16ddd', ARGV[1])
 if not alive(there, now) then return 0 end
 if version(there) ~= expected then
-  if version(there) ~= fresh then return 2 end
+  if version(there) ~= fresh then return tombstone(there) and 0 or 2 end
   again(key)
   return 1
 end
@@ -139,7 +147,7 @@ if late then times = times .. ARGV[1]:sub(49, 56) else times = times .. there:su
 local ms = life(math.max(expires, was_expires), now)
 redis.call('SET', key, there:sub(1, 2) .. fresh .. times .. there:sub(35) .. ARGV[2], 'PX', text(ms))
 if not late then return 1 end
-enter(owner(there), key, now, ms)
+enter(owner(there), key, expires, now, ms)
 return result(owner(there))
 """,
     *_WRITER,
@@ -157,17 +165,21 @@ if expires <= was_expires then return 1 end
 redis.call('SETRANGE', key, 26, ARGV[1]:sub(9, 16))
 local ms = life(expires, now)
 redis.call('PEXPIRE', key, text(ms))
-enter(owner(there), key, now, ms)
+enter(owner(there), key, expires, now, ms)
 return result(owner(there))
 """,
     *_WRITER,
 )
 
-#: Key; prefix.
+#: Key; the version that it must have, or nothing, prefix.
 DELETE = _script(
     """
 local key, there = KEYS[1], head(KEYS[1])
-if there and tombstone(there) then return 0 end
+if ARGV[1] ~= '' then
+  if not there or version(there) ~= ARGV[1] then return 0 end
+elseif there and tombstone(there) then
+  return 0
+end
 if redis.call('DEL', key) == 0 then return 0 end
 strike(owner(there), key)
 return result(owner(there))
@@ -176,7 +188,25 @@ return result(owner(there))
     _OWNER,
 )
 
-#: Old key, new key; versions (expected, new, now), record, prefix. Where one node has both.
+#: Keys; prefix. Returns how many there were, as a text. Where one node has all.
+DELETE_MANY = _script(
+    """
+local deleted = 0
+for _, key in ipairs(KEYS) do
+  local there = head(key)
+  if not (there and tombstone(there)) and redis.call('DEL', key) == 1 then
+    strike(owner(there), key)
+    deleted = deleted + 1
+  end
+end
+return text(deleted)
+""",
+    _RECORD,
+    _LIFE,
+    _OWNER,
+)
+
+#: Old key, new key; versions (expected, new, now), record, tombstone, prefix. Where one node has both.
 ROTATE = _script(
     """
 local old, new, value = KEYS[1], KEYS[2], ARGV[2]
@@ -187,89 +217,75 @@ if taken and version(there) == fresh then
   again(new)
   return 1
 end
-if not alive(stored, now) then return 0 end
+if not alive(stored, now) or tombstone(stored) then return 0 end
 if version(stored) ~= expected then return 2 end
 if taken then return 3 end
 local ms = life(expires(value), now)
 redis.call('SET', new, value, 'PX', text(ms))
-redis.call('DEL', old)
+redis.call('SET', old, ARGV[3], 'PX', text(life(expires(ARGV[3]), now)))
 strike(owner(there), new)
 strike(owner(stored), old)
-enter(owner(value), new, now, ms)
+enter(owner(value), new, expires(value), now, ms)
 return 1
 """,
     *_WRITER,
 )
 
-#: Index; prefix, the time before which an entry is not young. Returns keys and records in turn. Where one node has all.
+#: Index; prefix, the score to begin with, how many. Returns how many entries it has looked at and the score of the last
+#: one, then keys and the heads of records in turn. Where one node has all.
 OWNED = _script(
     """
-local index, prefix, limit = KEYS[1], ARGV[1], struct.unpack('>d', ARGV[2])
-local found = {}
-for _, key in ipairs(redis.call('ZRANGE', index, 0, -1)) do
-  local value = redis.call('GET', prefix .. key)
-  if value then
+local index, prefix, gone = KEYS[1], ARGV[1], {}
+local entries = redis.call('ZRANGE', index, ARGV[2], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
+local found = {#entries / 2, entries[#entries] or ''}
+for place = 1, #entries, 2 do
+  local key = entries[place]
+  local bytes = head(prefix .. key)
+  if bytes then
     found[#found + 1] = key
-    found[#found + 1] = value
-  elseif tonumber(redis.call('ZSCORE', index, key)) <= limit then
-    redis.call('ZREM', index, key)
+    found[#found + 1] = bytes
+  elseif redis.call('PTTL', prefix .. key) == -2 then
+    gone[#gone + 1] = key
   end
 end
+if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
 return found
-"""
+""",
+    _RECORD,
 )
 
-#: Old key; versions (expected, new, now), what stays there, the (empty) prefix. A cluster's half of a rotation.
+#: Index; the score to begin with, how many. Returns keys and scores in turn, whichever protocol the client speaks.
+LISTED = _script(
+    "return redis.call('ZRANGE', KEYS[1], ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')"
+)
+
+#: Old key; versions (expected, new, now), tombstone, the (empty) prefix. A cluster's half of a rotation.
 MOVE = _script(
     """
 local key, there = KEYS[1], head(KEYS[1])
 local expected, fresh, now = struct.unpack('>c16c16d', ARGV[1])
 if there and tombstone(there) then
-  local mover = version(there)
-  if there:byte(2) >= 8 then mover = redis.call('GETRANGE', key, -16, -1) end
-  if mover == fresh then
-    again(key)
-    return 4
-  end
+  if version(there) ~= fresh then return 0 end
+  again(key)
+  return 4
 end
 if not alive(there, now) then return 0 end
 if version(there) ~= expected then return 2 end
-redis.call('SET', key, ARGV[2], 'PX', '300000')
+redis.call('SET', key, ARGV[2], 'PX', text(life(expires(ARGV[2]), now)))
 return result(owner(there))
 """,
     _RECORD,
+    _LIFE,
     _OWNER,
 )
 
-#: Key; version. Takes back what half a rotation has created.
-UNDO = _script(
-    """
-local there = head(KEYS[1])
-if there and version(there) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
-""",
-    _RECORD,
-)
-
-#: Index; key, times (now, expires).
+#: Index; key, times (now, expires). Returns the keys of a few entries that are dead, unless their records live on.
 ENLIST = _script(
     """
 local now, expires = struct.unpack('>dd', ARGV[2])
-enlist(KEYS[1], ARGV[1], now, life(expires, now))
-return 1
+enlist(KEYS[1], ARGV[1], expires, now, life(expires, now))
+return dead(KEYS[1], now)
 """,
     _LIFE,
     _INDEX,
-)
-
-#: Index; the time before which an entry is not young, keys without a record.
-HEAL = _script(
-    """
-local limit = struct.unpack('>d', ARGV[1])
-for place = 2, #ARGV do
-  local entered = redis.call('ZSCORE', KEYS[1], ARGV[place])
-  if entered and tonumber(entered) <= limit then redis.call('ZREM', KEYS[1], ARGV[place]) end
-end
-return 1
-"""
 )

@@ -11,33 +11,35 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import SplitResult, unquote
+from urllib.parse import unquote
 
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from wsgi_session.errors import ConfigError
-from wsgi_session.stores.options import count, query_options, seconds, split_url, switch, without_secrets
+from wsgi_session.hidden import HiddenText
+from wsgi_session.stores.options import count, query_options, seconds, switch, text
 from wsgi_session.stores.redis import RedisStore
+from wsgi_session.stores.redis_node import FAILURES, without_passwords
+from wsgi_session.stores.url_parts import Parts, read_addresses, special_character_error, split_url, without_secrets
 
 #: Seconds: short, as a visitor waits, and nothing is lost by a 503.
 CONNECT_TIMEOUT, TIMEOUT = 0.5, 1.0
 
 _PORT, _SENTINEL_PORT = 6379, 26379
-_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]*)(?::([0-9]{1,5}))?")
 
 _COMMON: dict[str, Callable[[str], Any]] = {
-    "connect_timeout": seconds, "timeout": seconds, "prefix": str, "wait": count, "pool": count,
+    "connect_timeout": seconds, "timeout": seconds, "prefix": text, "wait": count, "pool": count,
 }  # fmt: skip
 _TLS: dict[str, Callable[[str], Any]] = {"ssl_ca_certs": str, "ssl_certfile": str, "ssl_keyfile": str}
-_LOGIN: dict[str, Callable[[str], Any]] = {"sentinel_username": str, "sentinel_password": str}
+_LOGIN: dict[str, Callable[[str], Any]] = {"sentinel_username": str, "sentinel_password": HiddenText}
 
 
 def _database(text: str) -> int:
@@ -54,15 +56,17 @@ def open_url(url: str) -> RedisStore:
     ``ssl_ca_certs``, ``ssl_certfile``, ``ssl_keyfile``; ``tls=on`` for a cluster or Sentinel; ``sentinel_username``
     and ``sentinel_password`` where the Sentinels have their own. Raises ``ConfigError`` for anything else.
     """
+    # From here on no traceback with local variables shows the password.
+    url = HiddenText(url)
     parts = split_url(url)
-    if parts.fragment:
-        raise ConfigError(f"{without_secrets(url)}: there is a # in it: write it as %23")
+    if "@" in parts.path and parts.scheme != "unix":
+        raise special_character_error(url)
     return _OPENERS[parts.scheme](url, parts)
 
 
-def _server(url: str, parts: SplitResult) -> RedisStore:
-    ((host, port),) = _addresses(url, parts, _PORT)[:1]
-    if "," in parts.netloc.rpartition("@")[2]:
+def _server(url: str, parts: Parts) -> RedisStore:
+    (host, port), *others = read_addresses(url, parts.hosts, _PORT)
+    if others:
         raise ConfigError(f"{without_secrets(url)}: give one host; several: redis+cluster:// or redis+sentinel://")
     tls = parts.scheme == "rediss"
     options = query_options(url, _COMMON | _TLS if tls else _COMMON)
@@ -71,9 +75,9 @@ def _server(url: str, parts: SplitResult) -> RedisStore:
     return _single(SSLConnection if tls else Connection, settings, options)
 
 
-def _unix(url: str, parts: SplitResult) -> RedisStore:
+def _unix(url: str, parts: Parts) -> RedisStore:
     options = query_options(url, {**_COMMON, "db": _database})
-    if parts.netloc.rpartition("@")[2] or not parts.path.strip("/"):
+    if parts.hosts or not parts.path.strip("/"):
         raise ConfigError(f"{without_secrets(url)}: write unix:///run/redis.sock for that socket file")
     settings = {"path": unquote(parts.path), "db": options.pop("db", 0), **_connection(parts, options)}
     return _single(UnixDomainSocketConnection, settings, options)
@@ -83,24 +87,27 @@ def _single(kind: type[Any], settings: dict[str, Any], options: dict[str, Any]) 
     return RedisStore(Redis(connection_pool=ConnectionPool(connection_class=kind, **settings)), **options)
 
 
-def _cluster(url: str, parts: SplitResult) -> RedisStore:
+def _cluster(url: str, parts: Parts) -> RedisStore:
     options = query_options(url, _COMMON | _TLS | {"tls": switch})
     if parts.path.strip("/") not in ("", "0"):
         raise ConfigError(f"{without_secrets(url)}: a cluster has one database: leave out what follows the hosts")
-    addresses = _addresses(url, parts, _PORT)
+    addresses = read_addresses(url, parts.hosts, _PORT)
     settings = {"ssl": options.pop("tls", False), **_connection(parts, options)}
 
     def connect() -> RedisCluster:
         nodes = [ClusterNode(host, port) for host, port in addresses]  # type: ignore[no-untyped-call]
         # Slots that nobody serves are an outage of the sessions in them, not of all.
-        return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **settings)
+        try:
+            return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **settings)
+        except (*FAILURES, RedisClusterException) as error:
+            raise without_passwords(error, [settings["password"]]) from None
 
     return RedisStore(connect, **options)
 
 
-def _sentinel(url: str, parts: SplitResult) -> RedisStore:
+def _sentinel(url: str, parts: Parts) -> RedisStore:
     options = query_options(url, _COMMON | _TLS | _LOGIN | {"tls": switch})
-    addresses = _addresses(url, parts, _SENTINEL_PORT)
+    addresses = read_addresses(url, parts.hosts, _SENTINEL_PORT)
     service, _, database = parts.path[1:].partition("/")
     if not service:
         raise ConfigError(f"{without_secrets(url)}: name the service that Sentinel watches: host:26379/mymaster")
@@ -108,15 +115,14 @@ def _sentinel(url: str, parts: SplitResult) -> RedisStore:
     tls = {"ssl": True} if options.pop("tls", False) else {}
     settings = {**tls, **_connection(parts, options)}
     if database:
-        settings["db"] = _path(url, parts._replace(path="/" + database), "a database's number", _database)
+        settings["db"] = _path(url, parts._replace(path=HiddenText("/" + database)), "a database's number", _database)
     sentinel = Sentinel(addresses, sentinel_kwargs={**settings, **login, "db": 0}, **settings)  # type: ignore[no-untyped-call]
     return RedisStore(sentinel.master_for(unquote(service)), **options)  # type: ignore[no-untyped-call]
 
 
-def _connection(parts: SplitResult, options: dict[str, Any]) -> dict[str, Any]:
+def _connection(parts: Parts, options: dict[str, Any]) -> dict[str, Any]:
     """Return what redis-py's connections are made with; take those of the options that are meant for them."""
-    login = parts.netloc.rpartition("@")[0]
-    username, _, password = (unquote(part) or None for part in login.partition(":"))
+    username, _, password = (HiddenText(unquote(part)) or None for part in parts.login.partition(":"))
     settings = {name: options.pop(name) for name in _TLS if name in options}
     return settings | {
         "username": username,
@@ -129,27 +135,15 @@ def _connection(parts: SplitResult, options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _addresses(url: str, parts: SplitResult, port: int) -> list[tuple[str, int]]:
-    found = []
-    for text in parts.netloc.rpartition("@")[2].split(","):
-        match = _ADDRESS.fullmatch(text)
-        if match is None or int(match[2] or port) > 65535:
-            raise ConfigError(
-                f"{without_secrets(url)}: {text!r} is no address: write host, host:{port} or [::1]:{port}"
-            )
-        found.append((match[1].strip("[]") or "localhost", int(match[2] or port)))
-    return found
-
-
-def _path(url: str, parts: SplitResult, what: str, read: Callable[[str], int]) -> int | None:
+def _path(url: str, parts: Parts, what: str, read: Callable[[str], int]) -> int | None:
     text = parts.path.strip("/")
     try:
         return read(text) if text else None
     except ValueError as error:
-        raise ConfigError(f"{without_secrets(url)}: {text!r} is not {what}: give {error}") from None
+        raise ConfigError(f"{without_secrets(url)}: {str(text)!r} is not {what}: give {error}") from None
 
 
-_OPENERS: dict[str, Callable[[str, SplitResult], RedisStore]] = {
+_OPENERS: dict[str, Callable[[str, Parts], RedisStore]] = {
     "redis": _server,
     "rediss": _server,
     "unix": _unix,

@@ -8,8 +8,21 @@ from typing import Any
 from sqlalchemy import Engine
 
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record
-from wsgi_session.stores.sql_database import Database, Duplicate
+from wsgi_session.hidden import HiddenText
+from wsgi_session.stores import (
+    OWNED_PAGE,
+    SWEEP_EVERY,
+    SWEEP_GRACE,
+    Outcome,
+    OwnedSession,
+    Record,
+    Store,
+    fill_batch,
+    has_sound_times,
+    make_record,
+    tombstone_of,
+)
+from wsgi_session.stores.sql_database import Database, Duplicate, Operation
 from wsgi_session.stores.sql_schema import Schema
 from wsgi_session.stores.sql_source import source_of, split_options
 from wsgi_session.stores.sql_statements import Statements
@@ -18,6 +31,8 @@ from wsgi_session.stores.sql_statements import Statements
 BATCH = 500
 # A scan takes no more at once: they are in memory together, data and all.
 SCAN = 100
+# Version and handle of what is not there.
+_NOTHING = (b"", "")
 #: How often a writer that loses a race for a key looks who has it now.
 LOOKS = 5
 
@@ -28,8 +43,8 @@ class SQLStore(Store):
     ``database``: a SQLAlchemy URL (what stands in its query goes to the driver) or a ready ``Engine``, of which only
     the way to connect is used: never its pool, nor a transaction of the application. ``create=False``: first use makes
     no tables, ``python -m wsgi_session init URL`` or a migration does. ``sweep=False``: dead records stay until
-    somebody calls :meth:`sweep`. ``timeout``: seconds to wait for one of the ``pool_size`` connections, for a new one,
-    for an answer; over a ready ``Engine``, the last two are its own, but for psycopg's.
+    somebody calls :meth:`sweep`. ``timeout``: seconds that one operation may take, waiting for one of the ``pool_size``
+    connections included; how long a ready ``Engine`` takes to connect is its own.
 
     Nothing is connected before first use. Raises ``ConfigError`` for what names no database, or a driver that is not
     installed.
@@ -45,6 +60,9 @@ class SQLStore(Store):
         pool_size: int = 8,
         timeout: float = 2.0,
     ) -> None:
+        if isinstance(database, str):
+            # From here on no traceback with local variables shows the password.
+            database = HiddenText(database)
         if type(pool_size) is not int or pool_size < 1:
             raise ConfigError(f"pool_size={pool_size!r}: give a whole number of connections, 1 or more")
         if not 0 < timeout <= 3600:
@@ -61,13 +79,14 @@ class SQLStore(Store):
     @classmethod
     def from_url(cls, url: str) -> SQLStore:
         """Return a store for ``url``, in whose query stand options of both the store and the driver."""
+        url = HiddenText(url)
         database, options = split_options(url)
         if "pool" in options:
             options["pool_size"] = options.pop("pool")
         return cls(database, **options)
 
     def load(self, key: bytes, now: float) -> Record | None:
-        row = self._database.read(self._statements.load, (key, now), _one)
+        row = self._database.read(self._statements.load, (key, now), _one, self._database.begin(key))
         return None if row is None else _record(row)
 
     def create(self, key: bytes, record: Record, now: float) -> None:
@@ -78,42 +97,62 @@ class SQLStore(Store):
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         values = (record.data, record.version, record.touched, record.expires, key, version, now)
-        if self._database.write(self._statements.replace, values):
+        operation = self._database.begin(key)
+        if self._database.write(self._statements.replace, values, operation):
             return Outcome.SAVED
-        there = self._versions(key, key, now).get(key)
-        if there is None:
-            return Outcome.GONE
-        return Outcome.SAVED if there == record.version else Outcome.CONFLICT
+        stored, handle = self._versions(key, key, now, operation).get(key, _NOTHING)
+        if stored == record.version:
+            return Outcome.SAVED
+        return Outcome.CONFLICT if handle else Outcome.GONE
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        values = (*self._fields(record), new, old, version, now)
+        tombstone = self._fields(tombstone_of(new, record, now))
+        values = (*self._fields(record), new, old, version, now, *tombstone, old)
+        operation = self._database.begin(old)
         for _ in range(LOOKS):
             try:
-                if self._database.write(self._statements.rotate, values):
+                if self._database.write(self._statements.rotate, values, operation):
                     return Outcome.SAVED
             except Duplicate:
                 pass  # Whose the new key is, we see now.
-            there = self._versions(old, new, now)
-            if there.get(new) == record.version:
+            there = self._versions(old, new, now, operation)
+            if there.get(new, _NOTHING)[0] == record.version:
                 return Outcome.SAVED
-            if old not in there:
+            stored, handle = there.get(old, _NOTHING)
+            if not handle:
                 return Outcome.GONE
-            if there[old] != version:
+            if stored != version:
                 return Outcome.CONFLICT
             if new in there:
                 break
-            self._database.write(self._statements.delete_dead, (new, now))
+            self._database.write(self._statements.delete_dead, (new, now), operation)
         raise KeyExists("a live session is already under the new key: draw another token")
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        return self._database.write(self._statements.touch, (touched, expires, key, now)) > 0
+        operation = self._database.begin(key)
+        if self._database.write(self._statements.touch, (touched, expires, key, now), operation):
+            return True
+        # MySQL counts the rows that were changed, unless the client asks for those that were found: who connects with
+        # functions of their own may not have asked.
+        _, handle = self._versions(key, key, now, operation).get(key, _NOTHING)
+        return bool(handle)
 
-    def delete(self, key: bytes) -> bool:
-        return self._database.write(self._statements.delete, (key,)) > 0
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        operation = self._database.begin(key)
+        if version is None:
+            return self._database.write(self._statements.delete, (key,), operation) > 0
+        return self._database.write(self._statements.delete_version, (key, version), operation) > 0
 
-    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
-        rows = self._database.read(self._statements.of_owner, (owner, now), _rows)
-        return [(bytes(key), _record(row)) for key, *row in rows]
+    def delete_many(self, keys: Sequence[bytes]) -> int:
+        return self._database.write(self._statements.delete_many, fill_batch(keys))
+
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
+        last = b""
+        while rows := self._database.read(self._statements.of_owner, (owner, last, now, OWNED_PAGE), _rows):
+            for key, version, handle, *times in rows:
+                last = bytes(key)
+                yield OwnedSession(last, bytes(version), _as_text(handle), *times)
 
     def count(self, now: float, namespace: str | None = None) -> int:
         if namespace is None:
@@ -128,7 +167,9 @@ class SQLStore(Store):
         while rows := self._database.read(self._statements.scan, (last, now, SCAN), _rows):
             for key, *row in rows:
                 last = bytes(key)
-                yield last, _record(row)
+                found = _record(row)
+                if has_sound_times(found):
+                    yield last, found
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
@@ -163,21 +204,28 @@ class SQLStore(Store):
         return f"SQLStore({self._source.name!r}, table={self._schema.sessions.fullname!r})"
 
     def _insert(self, key: bytes, fields: Sequence[object], now: float) -> None:
+        operation = self._database.begin(key)
         for _ in range(LOOKS):
             try:
-                self._database.write(self._statements.create, (*fields, key))
+                self._database.write(self._statements.create, (*fields, key), operation)
                 return
             except Duplicate:
-                if self._database.write(self._statements.create_over_dead, (*fields, key, now)):
+                if self._database.write(self._statements.create_over_dead, (*fields, key, now), operation):
                     return
-            if key in self._versions(key, key, now):
+            there = self._versions(key, key, now, operation)
+            if there.get(key, _NOTHING)[0] == fields[1]:
+                return
+            if key in there:
                 break
             # It was dead, and swept between our two steps.
         raise KeyExists("a live session is already under this key: draw another token")
 
-    def _versions(self, key: bytes, other: bytes, now: float) -> dict[bytes, bytes]:
-        rows = self._database.read(self._statements.versions, (key, other, now), _rows)
-        return {bytes(found): bytes(version) for found, version in rows}
+    def _versions(
+        self, key: bytes, other: bytes, now: float, operation: Operation
+    ) -> dict[bytes, tuple[bytes, object]]:
+        """Return version and handle of what is alive under two keys."""
+        rows = self._database.read(self._statements.versions, (key, other, now), _rows, operation)
+        return {bytes(found): (bytes(version), handle) for found, version, handle in rows}
 
     def _fields(self, record: Record) -> Sequence[object]:
         if not self._texts_are_bytes:
@@ -199,6 +247,11 @@ def _rows(cursor: Any) -> Any:
     return cursor.fetchall()
 
 
+def _as_text(text: Any) -> str:
+    # What is no UTF-8 is the disk's fault, or somebody's with the table: it keeps nobody from listing and revoking.
+    return text if text.__class__ is str else str(text, "utf-8", "replace")
+
+
 def _record(row: Sequence[Any]) -> Record:
     data, version, handle, created, touched, expires, owner, persistent, idle, namespace = row
     return make_record(
@@ -206,13 +259,13 @@ def _record(row: Sequence[Any]) -> Record:
             # Some drivers have types of their own for bytes, and MySQL none for booleans.
             bytes(data),
             bytes(version),
-            handle if handle.__class__ is str else str(handle, "utf-8"),
+            _as_text(handle),
             created,
             touched,
             expires,
             owner if owner is None else bytes(owner),
             persistent == 1,
             idle,
-            namespace if namespace.__class__ is str else str(namespace, "utf-8"),
+            _as_text(namespace),
         )
     )

@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import PoolProxiedConnection
 
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores.sql_connections import Connections
+from wsgi_session.stores.sql_pool import Busy, Place
 from wsgi_session.stores.sql_schema import SCHEMA_VERSION, Schema
 from wsgi_session.stores.sql_source import Source
-from wsgi_session.stores.sql_statements import Statement, Statements
+from wsgi_session.stores.sql_statements import Statement, Statements, Transaction
+from wsgi_session.stores.url_parts import blot_urls
 
-#: How often a statement is sent that the engine undid for the sake of others (a deadlock).
+#: How often at most a statement is sent that the engine undid for the sake of others (a deadlock).
 ATTEMPTS = 20
 #: How often first use tries to make tables: another process may be making them at this moment.
 MAKINGS = 5
@@ -37,6 +37,19 @@ class Refused(StoreUnavailable):
     """The engine answered, with an error: nothing was written."""
 
 
+class TimedOut(Refused):
+    """The engine has undone the statement because it took too long: somebody may hold a lock."""
+
+
+class Operation(NamedTuple):
+    """What one call of the store does, in one statement or several."""
+
+    #: The session that it is about, ``None`` for none or many.
+    key: bytes | None
+    #: When it has to be done, in seconds of ``time.monotonic()``.
+    deadline: float
+
+
 class Database:
     """Runs statements on the tables of ``schema``, which are made, or looked for, before the first one."""
 
@@ -52,20 +65,33 @@ class Database:
         self._connections = Connections(source.connect, source.driver, pool_size)
         self._ready = False
 
-    def read(self, statement: Statement, values: Sequence[object], fetch: Callable[[Any], _Result]) -> _Result:
-        """Return what ``fetch`` makes of the cursor."""
-        if not self._ready:
-            self.prepare(self.create)
-        return self._run(statement, values, fetch, writes=False)
+    def begin(self, key: bytes | None = None) -> Operation:
+        """Return an operation that begins now: it is passed to each of its statements, and they share its time-out.
 
-    def write(self, statement: Statement, values: Sequence[object]) -> int:
-        """Return how many rows matched. Raises ``Duplicate`` where a key is taken."""
+        First use, and the first one after a failure, looks for the tables before, within a time-out of its own.
+        """
         if not self._ready:
             self.prepare(self.create)
-        return self._run(statement, values, _changed, writes=True)
+        return self._operation(key)
+
+    def read(
+        self,
+        statement: Statement,
+        values: Sequence[object],
+        fetch: Callable[[Any], _Result],
+        operation: Operation | None = None,
+    ) -> _Result:
+        """Return what ``fetch`` makes of the cursor."""
+        return self._run(statement, values, fetch, operation or self.begin(), writes=False)
+
+    def write(
+        self, statement: Statement | Transaction, values: Sequence[object], operation: Operation | None = None
+    ) -> int:
+        """Return how many rows matched. Raises ``Duplicate`` where a key is taken."""
+        return self._run(statement, values, _changed, operation or self.begin(), writes=True)
 
     def prepare(self, create: bool) -> None:
-        """Look for the tables, and make them if ``create``."""
+        """Look for the tables, and make them if ``create``; each statement that makes one has a time-out of its own."""
         version, problem = self._version()
         for _ in range(MAKINGS if create else 0):
             if version is not None:
@@ -90,10 +116,19 @@ class Database:
     def close(self) -> None:
         self._connections.close()
 
+    def _operation(self, key: bytes | None = None) -> Operation:
+        return Operation(key, time.monotonic() + self._driver.timeout)
+
     def _version(self) -> tuple[int | None, BaseException | None]:
         """Return of which version the tables are, or why that cannot be told: mostly, that there are none."""
+        operation = self._operation()
         try:
-            (version,) = self._run(self._statements.schema_version, (), _first, writes=False)
+            (version,) = self._run(self._statements.schema_version, (), _first, operation, writes=False)
+            if version == SCHEMA_VERSION:
+                # Either table may be missing, or locked away, without the other.
+                self._run(self._statements.load, (b"", 0.0), _first, operation, writes=False)
+        except TimedOut:
+            raise
         except Refused as error:
             return None, error.__cause__
         return version, None
@@ -102,7 +137,7 @@ class Database:
         """Make what is missing; return what the engine said against it."""
         for sql in self._schema.statements(self._source.dialect):
             try:
-                self._run(Statement(sql, tuple), (), _changed, writes=True)
+                self._run(Statement(sql, tuple), (), _changed, self._operation(), writes=True)
             except (Refused, Duplicate) as error:
                 # Two that make one table at once: to one of them PostgreSQL says so, IF NOT EXISTS or not.
                 if error.__cause__ is None or error.__cause__.args[:1] != (_INDEX_EXISTS,):
@@ -110,56 +145,79 @@ class Database:
         return None
 
     def _run(
-        self, statement: Statement, values: Sequence[object], fetch: Callable[[Any], _Result], *, writes: bool
+        self,
+        statement: Statement | Transaction,
+        values: Sequence[object],
+        fetch: Callable[[Any], _Result],
+        operation: Operation,
+        *,
+        writes: bool,
     ) -> _Result:
-        started = time.monotonic()
         attempt = 0
         while True:
             attempt += 1
-            proxy = self._take()
-            connection = proxy.dbapi_connection
+            place = self._take(operation)
             try:
-                cursor = self._driver.cursor(connection)
-                cursor.execute(statement.sql, statement.arrange(values))
+                cursor = self._driver.cursor(place.connection)
+                statement.run(cursor, values)
                 result = fetch(cursor)
                 cursor.close()
             except self._errors.Error as error:
                 failure = error
             except BaseException:
-                proxy.invalidate()
+                self._connections.give_up(place, cancel=True)
                 raise
             else:
-                proxy.close()
+                self._connections.pool.give(place)
                 return result
             if isinstance(failure, self._errors.IntegrityError):
-                proxy.close()
+                self._connections.pool.give(place)
                 raise Duplicate from failure
-            if self._driver.is_passing(failure) and attempt < ATTEMPTS:
-                proxy.close()
+            again = attempt < ATTEMPTS and time.monotonic() < operation.deadline
+            if self._driver.is_passing(failure) and again:
+                self._connections.pool.give(place)
                 continue
-            broken = self._source.dialect.is_disconnect(failure, connection, None)
-            proxy.invalidate()
+            if self._driver.has_timed_out(failure):
+                self._connections.pool.give(place)
+                raise self._unavailable(failure, TimedOut) from failure
+            broken = self._driver.is_broken(failure, place.connection)
+            if broken:
+                self._connections.give_up(place, cancel=False)
+            else:
+                self._connections.pool.discard(place)
             # The tables may be gone, or another server's, when it works again.
             self._ready = False
+            if self._driver.is_read_only(failure):
+                # So may all connections be, after a failover: what they still read is out of date.
+                self._connections.pool.empty()
+                if attempt == 1 and again:
+                    continue
             what = f"{failure}{self._driver.advice(failure, values)}"
             if not broken:
                 raise self._unavailable(what, Refused) from failure
-            if writes or attempt > 1 or time.monotonic() - started >= self._driver.timeout:
+            if writes or attempt > 1 or not again:
                 raise self._unavailable(what, answer_lost=writes) from failure
             # A read may be asked again: the connection was dead before, or the server has just been restarted.
 
-    def _take(self) -> PoolProxiedConnection:
+    def _take(self, operation: Operation) -> Place:
         try:
-            return self._connections.take()
-        except PoolTimeout:
+            return self._connections.take(*operation)
+        except Busy:
+            given_up = len(self._connections.pool.given_up())
+            waiting = f"; {given_up} of them wait for statements that were given up (a lock?)" if given_up else ""
             raise self._unavailable(
-                f"all {self._pool_size} connections were busy for {self._driver.timeout:g} s: "
+                f"all {self._pool_size} connections were busy for {self._driver.timeout:g} s{waiting}: "
                 "raise pool_size (?pool= in the URL)"
             ) from None
+        except UnicodeError:
+            # Not chained: it holds what could not be encoded.
+            raise self._unavailable("the driver cannot send a user or password with these characters") from None
         except (self._errors.Error, SQLAlchemyError, OSError) as error:
             raise self._unavailable(error) from error
 
     def _unavailable(
         self, what: object, kind: type[StoreUnavailable] = StoreUnavailable, answer_lost: bool = False
     ) -> StoreUnavailable:
-        return kind(f"SQL store {self._source.name}: {' '.join(str(what).split())}", answer_lost=answer_lost)
+        # A driver may quote the URL, or what it was given from it.
+        text = blot_urls(" ".join(str(what).split()), [self._source.url])
+        return kind(f"SQL store {self._source.name}: {text}", answer_lost=answer_lost)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection, Generator, Sequence
+import weakref
+from collections.abc import Callable, Collection, Generator, Sequence
+from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import URL
 from sqlalchemy.engine import Dialect
 
-from wsgi_session.stores.sql_sockets import drive
+from wsgi_session.stores.sql_pool import Limit
+from wsgi_session.stores.sql_sockets import READ, drive, probe, ready
 
 #: By the scheme alone. Any other driver is named: ``postgresql+psycopg2://``.
 DEFAULT_DRIVERS = {
@@ -21,18 +24,34 @@ DEFAULT_DRIVERS = {
     "mariadb": "mariadb+pymysql",
 }
 
-# A deadlock, a serialization failure: this statement was undone, and may be sent again. PostgreSQL's are SQLSTATEs,
-# those of MySQL and MariaDB are numbers: lock wait time-out, deadlock, "record has changed since last read".
-_PASSING_STATES = ("40001", "40P01")
-_PASSING_NUMBERS = (1205, 1213, 1020)
+# What errors say: PostgreSQL's are SQLSTATEs, those of MySQL and MariaDB are numbers.
+# A deadlock, a serialization failure, "record has changed since last read": undone because of others.
+_PASSING = {"40001", "40P01", 1213, 1020}
+# The statement was cancelled, or waited for a lock for as long as the server lets it (lock_timeout, lock wait time-out,
+# max_statement_time, max_execution_time).
+_TIMED_OUT = {"57014", "55P03", 1205, 1317, 1969, 3024}
+# The server takes no writes (any more): a standby, read_only, super_read_only.
+_READ_ONLY = {"25006", 1290, 1836}
 # "Got a packet bigger than": mostly unread, as the server hangs up in the middle of it ("gone away", "lost").
-_MAYBE_TOO_LARGE = (1153, 2006, 2013)
+_MAYBE_TOO_LARGE = {1153, 2006, 2013}
 #: Bytes of data from which on that is worth a word: no server takes less than 1 MiB unless it is told to.
 LARGE = 500_000
+# MySQL and MariaDB let a statement wait for a lock for 50 seconds, or a day. Limits that are lower stay. MySQL counts
+# whole seconds, and takes what stands in /*M! */ for a comment.
+_MYSQL_LIMITS = (
+    "SET SESSION innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {whole}),"
+    " lock_wait_timeout = LEAST(@@lock_wait_timeout, {whole})"
+    " /*M! , max_statement_time = LEAST(IF(@@max_statement_time > 0, @@max_statement_time, {exact}), {exact}) */"
+)
+#: Of the time-out: so that the server's own limit comes first, and the connection can be used again.
+_SERVERS_SHARE = 0.9
 
 
 class Driver:
     """A DBAPI driver that we know nothing about: it has the time-outs of its own defaults, or of the URL's query."""
+
+    #: Whether its connections must be closed when the process forks.
+    closes_at_fork = False
 
     def __init__(self, dialect: Dialect, timeout: float) -> None:
         self.dialect = dialect
@@ -42,14 +61,19 @@ class Driver:
         """Return what this driver takes in a URL's query, or ``None`` where only the driver knows."""
         return None
 
-    def arguments(self) -> dict[str, Any]:
-        """Return what to connect with, where the URL does not say otherwise."""
+    def arguments(self, patience: float) -> dict[str, Any]:
+        """Return what to connect with, within so many seconds, where the URL does not say otherwise."""
         return {}
 
-    def adopt(self, connection: Any) -> None:
-        """Make a new connection ours: each statement a transaction of its own."""
+    def adopt(self, connection: Any, limit: Limit) -> Any:
+        """Make a new connection ours: each statement a transaction of its own, which is not waited for past ``limit``.
+
+        Return what keeps its socket open if the driver closes it, or ``None`` if there is no such thing.
+        """
         connection.commit()  # What a listener of the application's engine may have begun.
         self.dialect.set_isolation_level(connection, "AUTOCOMMIT")
+        if self.dialect.name in ("mysql", "mariadb"):
+            self._limit_locks(connection)
 
     def cursor(self, connection: Any) -> Any:
         return connection.cursor()
@@ -58,20 +82,52 @@ class Driver:
         """Return the socket, or ``None`` if this driver does not show it."""
         return connection.fileno() if hasattr(connection, "fileno") else None
 
+    def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
+        """Return what tells whether the server has ended the statement that is not waited for any longer.
+
+        ``None``: it has, or nobody can tell.
+        """
+        return None
+
+    def cancel(self, connection: Any, patience: float) -> None:
+        """Ask the server, within so many seconds, to end the running statement.
+
+        Only where that takes no connection that counts as one.
+        """
+
+    def is_broken(self, error: Exception, connection: Any) -> bool:
+        """Return whether the connection has failed, or the answer did not come in time."""
+        return self.dialect.is_disconnect(cast("Any", error), connection, None)
+
     def is_passing(self, error: Exception) -> bool:
-        """Whether the engine undid the statement only because of others: the same one again may do."""
-        state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
-        return state in _PASSING_STATES or _number(error) in _PASSING_NUMBERS
+        """Return whether the engine undid the statement only because of others: the same one again may do."""
+        return not _PASSING.isdisjoint(_codes(error))
+
+    def has_timed_out(self, error: Exception) -> bool:
+        """Return whether the engine undid the statement because it took too long: the connection is as good as new."""
+        return not _TIMED_OUT.isdisjoint(_codes(error))
+
+    def is_read_only(self, error: Exception) -> bool:
+        """Return whether this server takes no writes: another one may have taken its place."""
+        return not _READ_ONLY.isdisjoint(_codes(error))
 
     def advice(self, error: Exception, values: Sequence[object]) -> str:
         """Return what to add to the engine's own words."""
-        if _number(error) in _MAYBE_TOO_LARGE and any(
+        if not _MAYBE_TOO_LARGE.isdisjoint(_codes(error)) and any(
             isinstance(value, bytes) and len(value) > LARGE for value in values
         ):
             return (
                 " (if the data is over the server's max_allowed_packet: raise that, or lower the middleware's max_size)"
             )
         return ""
+
+    def _limit_locks(self, connection: Any) -> None:
+        patience = self.timeout * _SERVERS_SHARE
+        cursor = connection.cursor()
+        # A server that knows no such settings keeps its own.
+        with suppress(self.dialect.loaded_dbapi.Error):
+            cursor.execute(_MYSQL_LIMITS.format(whole=max(1, int(patience)), exact=f"{patience:.6f}"))
+        cursor.close()
 
 
 class Psycopg(Driver):
@@ -82,15 +138,15 @@ class Psycopg(Driver):
 
         return {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self, patience: float) -> dict[str, Any]:
         # psycopg counts whole seconds, and waits for two at least.
-        return {"connect_timeout": max(2, math.ceil(self.timeout)), "fallback_application_name": "wsgi-session"}
+        return {"connect_timeout": max(2, math.ceil(patience)), "fallback_application_name": "wsgi-session"}
 
-    def adopt(self, connection: Any) -> None:
-        super().adopt(connection)
+    def adopt(self, connection: Any, limit: Limit) -> Any:
         # A statement_timeout would be a startup option, which PgBouncer refuses, or a SET, which it hands to whoever
         # comes next; and neither helps against a server that hangs. (psycopg 3.2 itself waits for ever.)
-        connection.wait = partial(_wait, connection, self.timeout)
+        connection.wait = _Wait(connection, limit, self.cancel)
+        super().adopt(connection, limit)
         # A prepared statement lives in one server process, and each transaction behind PgBouncer may have another one.
         # Whoever stands between cannot know the number of a process which it has yet to choose.
         (process,) = self.cursor(connection).execute("SELECT pg_backend_pid()").fetchone()
@@ -105,6 +161,25 @@ class Psycopg(Driver):
     def descriptor(self, connection: Any) -> int:
         return int(connection.pgconn.socket)
 
+    def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
+        # The connection stays open: PgBouncer forgets a client that goes, and the server behind it waits on.
+        if _has_ended(connection.pgconn):
+            return None
+        probe(connection.pgconn.socket)
+        return partial(_has_ended, connection.pgconn)
+
+    def cancel(self, connection: Any, patience: float) -> None:
+        from psycopg import Error, capabilities
+
+        # An older libpq would wait for a server that hangs, without a limit.
+        if capabilities.has_cancel_safe():
+            # Whether it worked, the connection tells.
+            with suppress(Error):
+                connection.cancel_safe(timeout=patience)
+
+    def is_broken(self, error: Exception, connection: Any) -> bool:
+        return isinstance(error.__cause__, TimeoutError) or super().is_broken(error, connection)
+
 
 class PyMySQL(Driver):
     """PyMySQL."""
@@ -116,18 +191,31 @@ class PyMySQL(Driver):
         objects = {"auth_plugin_map", "autocommit", "conv", "cursorclass", "defer_connect", "ssl"}
         return {*inspect.signature(connect).parameters, *tls} - objects
 
-    def arguments(self) -> dict[str, Any]:
-        patience = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), self.timeout)
-        return {**patience, "autocommit": True}
+    def arguments(self, patience: float) -> dict[str, Any]:
+        limits = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), patience)
+        return {**limits, "autocommit": True}
+
+    def adopt(self, connection: Any, limit: Limit) -> Any:
+        connection.cursorclass = _limited_cursors(limit)
+        super().adopt(connection, limit)
+        # PyMySQL closes a connection whose answer is late. As long as this lives, the system does not.
+        return connection._sock.makefile("rb", buffering=0)
 
     def descriptor(self, connection: Any) -> int:
         return int(connection._sock.fileno())
+
+    def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
+        # A transaction of ours that is open ends with the statement: the server then finds that nothing more will come.
+        probe(guard.fileno(), half_close=True)
+        return lambda: bool(ready(guard.fileno(), READ, 0))
 
 
 class SQLite(Driver):
     """The standard library's ``sqlite3``, through SQLAlchemy."""
 
-    def arguments(self) -> dict[str, Any]:
+    closes_at_fork = True
+
+    def arguments(self, patience: float) -> dict[str, Any]:
         return {"timeout": self.timeout, "check_same_thread": False}
 
 
@@ -144,16 +232,50 @@ def with_driver(url: URL) -> URL:
     return url.set(drivername=DEFAULT_DRIVERS.get(url.drivername, url.drivername))
 
 
-def _number(error: Exception) -> object:
-    return error.args[0] if error.args else None
+def _codes(error: Exception) -> tuple[object, ...]:
+    return getattr(error, "sqlstate", None), getattr(error, "pgcode", None), *error.args[:1]
 
 
-def _wait(connection: Any, timeout: float, generator: Generator[int, int, Any], *_: Any, **__: Any) -> Any:
-    """Stand in for the connection's own ``wait``, whose intervals are of no use here."""
-    from psycopg import OperationalError
+class _Wait:
+    """Stands in for the ``wait`` of a psycopg connection, whose intervals are of no use here."""
+
+    def __init__(self, connection: Any, limit: Limit, cancel: Callable[[Any, float], None]) -> None:
+        # A cycle would keep the connection open when nobody has it any more.
+        self._connection = weakref.ref(connection)
+        self._limit = limit
+        self._cancel = cancel
+
+    def __call__(self, generator: Generator[int, int, Any], *_: Any, **__: Any) -> Any:
+        from psycopg import OperationalError
+
+        connection = self._connection()
+        assert connection is not None
+        try:
+            return drive(generator, connection.pgconn.socket, self._limit.at, partial(self._cancel, connection))
+        except TimeoutError as error:
+            raise OperationalError("no answer in time") from error
+
+
+def _has_ended(pgconn: Any) -> bool:
+    """Return whether the server has ended what was sent to it, or is gone, or never got all of it."""
+    from psycopg import Error, pq
 
     try:
-        return drive(generator, connection.pgconn.socket, timeout)
-    except TimeoutError as error:
-        connection.close()
-        raise OperationalError(str(error)) from None
+        if pgconn.transaction_status != pq.TransactionStatus.ACTIVE or pgconn.flush():
+            return True
+        pgconn.consume_input()
+        return not pgconn.is_busy()
+    except Error:
+        return True
+
+
+def _limited_cursors(limit: Limit) -> Callable[[Any], Any]:
+    """Return what makes cursors for a PyMySQL connection, each statement of which ends with ``limit``."""
+    from pymysql.cursors import Cursor
+
+    class LimitedCursor(Cursor):  # type: ignore[misc] # PyMySQL ships no types
+        def execute(self, query: str, args: Any = None) -> Any:
+            self.connection._read_timeout = self.connection._write_timeout = limit.left()
+            return super().execute(query, args)
+
+    return LimitedCursor

@@ -67,10 +67,13 @@ class Schema:
             mysql_engine="InnoDB",
             mariadb_engine="InnoDB",
         )
-        owner = self.sessions.c.owner
+        owner, key = self.sessions.c.owner, self.sessions.c.key
+        owned = owner.is_not(None)
+        self.by_owner = f"{table}_by_owner"
         self._indexes = [
             Index(f"{table}_by_expires", self.sessions.c.expires),
-            Index(f"{table}_by_owner", owner, postgresql_where=owner.is_not(None), sqlite_where=owner.is_not(None)),
+            # With the key, so that a page of an owner's sessions begins where the last one ended.
+            Index(self.by_owner, owner, key, postgresql_where=owned, sqlite_where=owned),
         ]
         self.versions = Table(
             f"{table}_schema", metadata, Column("version", Integer(), primary_key=True, autoincrement=False),

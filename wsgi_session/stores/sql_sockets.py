@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import select
+import socket
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 # What is waited for, and what came, as bits: psycopg's own numbers.
 READ, WRITE = 1, 2
+#: Seconds that a statement has left to end after it was called off.
+GRACE = 0.5
+#: Of a connection that was given up: seconds between two probes, and until a peer that answers none counts as gone.
+PROBE, GONE = 1, 3
+# What a system calls them, if it has them.
+_PROBES = (
+    ("TCP_KEEPIDLE", PROBE),
+    ("TCP_KEEPALIVE", PROBE),
+    ("TCP_KEEPINTVL", PROBE),
+    ("TCP_KEEPCNT", GONE),
+    ("TCP_USER_TIMEOUT", GONE * 1000),
+)
 
 
 def ready(descriptor: int, wanted: int, patience: float) -> int:
@@ -27,18 +41,41 @@ def ready(descriptor: int, wanted: int, patience: float) -> int:
     return READ * bool(event & ~select.POLLOUT) | WRITE * bool(event & select.POLLOUT)
 
 
-def drive(generator: Generator[int, int, Any], descriptor: int, patience: float) -> Any:
+def drive(
+    generator: Generator[int, int, Any], descriptor: int, deadline: float, call_off: Callable[[float], object]
+) -> Any:
     """Carry out one operation of psycopg's, a generator of what it waits for; return its result.
 
-    Raises ``TimeoutError`` if that takes longer than ``patience`` seconds.
+    At ``deadline`` (of ``time.monotonic()``), ``call_off`` is called once, with the seconds that are left to it and to
+    the operation's end. Raises ``TimeoutError`` after that.
     """
-    deadline = time.monotonic() + patience
+    called_off = False
     try:
         wanted = next(generator)
         while True:
             came = ready(descriptor, wanted, max(deadline - time.monotonic(), 0.0))
-            if not came:
-                raise TimeoutError(f"no answer within {patience:g} s")
-            wanted = generator.send(came)
+            if came:
+                wanted = generator.send(came)
+            elif called_off:
+                raise TimeoutError
+            else:
+                called_off = True
+                deadline = time.monotonic() + GRACE
+                call_off(GRACE)
     except StopIteration as done:
         return done.value
+
+
+def probe(descriptor: int, *, half_close: bool = False) -> None:
+    """Let the system find out soon if the peer of a TCP connection is gone.
+
+    ``half_close``: also tell the peer that nothing more will come, so that it ends when it has done what it is doing.
+    """
+    with suppress(OSError), socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM) as handle:
+        if half_close:
+            handle.shutdown(socket.SHUT_WR)
+        # A socket file, which has no such options, raises: its peer cannot vanish unseen.
+        handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _PROBES:
+            if hasattr(socket, name):
+                handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

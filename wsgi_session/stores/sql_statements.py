@@ -1,12 +1,14 @@
 """What ``SQLStore`` says to the engine: built with SQLAlchemy, compiled once for the dialect, then sent as text.
 
-Each is one statement outside any transaction, which every engine makes one atomic step. Executing a Core construct
+Each is one statement outside any transaction, which every engine makes one atomic step; but for a rotation where the
+engine has no statement that writes both of its rows. Executing a Core construct
 costs more than all the rest of a read; text and parameters in the driver's own style cost next to nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -27,7 +29,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import Integer
 
-from wsgi_session.stores import Record
+from wsgi_session.stores import DELETE_BATCH, OwnedSession, Record
 from wsgi_session.stores.sql_schema import Schema
 
 
@@ -36,6 +38,36 @@ class Statement(NamedTuple):
 
     sql: str
     arrange: Callable[[Sequence[object]], Any]
+
+    def run(self, cursor: Any, values: Sequence[object]) -> None:
+        """Send it over the driver's ``cursor``, which then has the rows, or how many matched."""
+        cursor.execute(self.sql, self.arrange(values))
+
+
+class Transaction(NamedTuple):
+    """Two statements as one step; the second is left out if the first matches nothing."""
+
+    begin: str
+    first: Statement
+    #: How many of the values are for the first.
+    taken: int
+    second: Statement
+
+    def run(self, cursor: Any, values: Sequence[object]) -> None:
+        """Send all of it; ``cursor`` then says how many rows the first one matched."""
+        beside = cursor.connection.cursor()
+        beside.execute(self.begin)
+        try:
+            self.first.run(cursor, values[: self.taken])
+            if cursor.rowcount:
+                self.second.run(beside, values[self.taken :])
+            beside.execute("COMMIT")
+        except Exception:
+            # Where the connection is what has failed, its end has undone everything, and the first error says more.
+            with suppress(Exception):
+                beside.execute("ROLLBACK")
+            raise
+        beside.close()
 
 
 class Statements:
@@ -52,7 +84,8 @@ class Statements:
         here = column.key == _given(table, "key")
         alive = column.expires > _now(table)
         same_version = column.version == _given(table, "version", "loaded_version")
-        real = column.handle != literal_column("''")
+        # By its length: MariaDB's sql_mode EMPTY_STRING_IS_NULL takes '' for NULL.
+        real = func.char_length(column.handle) > literal_column("0")
 
         #: key, now
         self.load = compiled(select(*fields).where(here, alive), "key", "now")
@@ -81,17 +114,31 @@ class Statements:
             "data", "version", "touched", "expires", "key", "loaded_version", "now",
         )  # fmt: skip
         # One UPDATE of the key, so that a revocation which runs at the same time meets the record before or after,
-        # never in between.
-        #: every field of Record, the new key, the old key, the version that was loaded, now
-        self.rotate = compiled(
+        # never in between: an INSERT and a DELETE would slip through it.
+        moved = (
             table.update()
-            .where(column.key == _given(table, "key", "old_key"), same_version, alive)
-            .values({name.name: _given(table, name.name) for name in [*fields, column.key]}),
-            *Record._fields, "key", "old_key", "loaded_version", "now",
-        )  # fmt: skip
+            .where(column.key == _given(table, "key", "old_key"), same_version, alive, real)
+            .values({name.name: _given(table, name.name) for name in [*fields, column.key]})
+        )
+        moved_names = (*Record._fields, "key", "old_key", "loaded_version", "now")
+        tombstone = {name.name: _given(table, name.name, f"tombstone_{name.name}") for name in [*fields, column.key]}
+        tombstone_names = [f"tombstone_{name}" for name in (*Record._fields, "key")]
+        #: every field of Record, the new key, the old key, the version that was loaded, now; every field of the
+        #: tombstone, the old key
+        self.rotate: Statement | Transaction
+        if dialect.name == "postgresql":
+            # One statement is one round trip, and stays one step behind a PgBouncer that pools by statement.
+            done = moved.returning(literal_column("1").label("one")).cte("moved")
+            left = table.insert().from_select(list(tombstone), select(*tombstone.values()).select_from(done))
+            self.rotate = compiled(left, *moved_names, *tombstone_names)
+        else:
+            left = table.insert().values(tombstone)
+            first, second = compiled(moved, *moved_names), compiled(left, *tombstone_names)
+            begin = "START TRANSACTION" if dialect.name in ("mysql", "mariadb") else "BEGIN TRANSACTION"
+            self.rotate = Transaction(begin, first, len(moved_names), second)
         #: key, another key, now
         self.versions = compiled(
-            select(column.key, column.version).where(
+            select(column.key, column.version, column.handle).where(
                 or_(here, column.key == _given(table, "key", "other_key")), alive
             ),
             "key", "other_key", "now",
@@ -107,13 +154,24 @@ class Statements:
         )  # fmt: skip
         #: key
         self.delete = compiled(table.delete().where(here, real), "key")
-        #: owner, now
+        #: key, version
+        self.delete_version = compiled(
+            table.delete().where(here, column.version == _given(table, "version")), "key", "version"
+        )
+        places = [f"key_{place}" for place in range(DELETE_BATCH)]
+        #: as many keys as a batch has
+        self.delete_many = compiled(
+            table.delete().where(column.key.in_([_given(table, "key", place) for place in places]), real), *places
+        )
+        listed = select(*(column[name] for name in OwnedSession._fields))
+        listed = listed.where(column.owner == _given(table, "owner"), column.key > _given(table, "key"), alive)
+        # MySQL would go through the whole table in the order of the keys.
+        for engine in ("mysql", "mariadb"):
+            listed = listed.with_hint(table, f"FORCE INDEX ({schema.by_owner})", engine)
+        #: owner, the key after which to begin, now, how many
         self.of_owner = compiled(
-            select(column.key, *fields)
-            .where(column.owner == _given(table, "owner"), alive)
-            .order_by(column.created),
-            "owner", "now",
-        )  # fmt: skip
+            listed.order_by(column.key).limit(_limit()), "owner", "key", "now", "limit"
+        )
         count = select(func.count()).select_from(table).where(alive, real)
         #: now
         self.count = compiled(count, "now")

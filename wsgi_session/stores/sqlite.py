@@ -4,64 +4,51 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from operator import attrgetter
 from typing import TypeVar
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, Store, make_record
+from wsgi_session.stores import (
+    OWNED_PAGE,
+    SWEEP_EVERY,
+    SWEEP_GRACE,
+    Outcome,
+    OwnedSession,
+    Record,
+    Store,
+    fill_batch,
+    has_sound_times,
+    make_record,
+    tombstone_of,
+)
 from wsgi_session.stores.pool import Pool
-from wsgi_session.stores.sqlite_file import APPLICATION_ID, absolute, identity, open_database
+from wsgi_session.stores.sqlite_file import absolute, identity, open_database
+from wsgi_session.stores.sqlite_log import BoundedLog
+from wsgi_session.stores.sqlite_statements import (
+    BATCH_BYTES,
+    BATCH_RECORDS,
+    COUNT,
+    COUNT_NAMESPACE,
+    CREATE,
+    DEAD,
+    DELETE,
+    DELETE_MANY,
+    DELETE_VERSION,
+    LOAD,
+    OF_OWNER,
+    PING,
+    REPLACE,
+    REPLACE_DATA,
+    ROTATE,
+    SCAN,
+    SWEEP,
+    TOUCH,
+    VERSIONS,
+)
 
-# A sweep's DELETE takes no more at once, so that it holds the write lock for less than 50 ms: 200 records dirty up to
-# 600 pages, in about 7 ms.
-BATCH_RECORDS = 200
-BATCH_BYTES = 4 << 20
-
-# Each is one statement outside any transaction: SQLite makes it one atomic step. As constants, because the connection
-# finds its prepared statement by the text.
-_FIELDS = "data, version, handle, created, touched, expires, owner, persistent, idle, namespace"
-_LOAD = f"SELECT {_FIELDS} FROM sessions WHERE key = ? AND expires > ?"  # noqa: S608 - constants
-_CREATE = f"""
-    INSERT INTO sessions ({_FIELDS}, key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (key) DO UPDATE SET
-        data = excluded.data, version = excluded.version, handle = excluded.handle, created = excluded.created,
-        touched = excluded.touched, expires = excluded.expires, owner = excluded.owner,
-        persistent = excluded.persistent, idle = excluded.idle, namespace = excluded.namespace
-    WHERE sessions.expires <= ?"""  # noqa: S608 - constants
-# Where no time moves: naming `expires` in SET would rewrite its index entry, which takes twice as long.
-_REPLACE_DATA = """
-    UPDATE sessions SET data = ?, version = ?
-    WHERE key = ? AND version = ? AND expires > ? AND touched >= ? AND expires >= ?"""
-_REPLACE = """
-    UPDATE sessions SET data = ?, version = ?, touched = max(touched, ?), expires = max(expires, ?)
-    WHERE key = ? AND version = ? AND expires > ?"""
-# One UPDATE of the key, so that a revocation which runs at the same time meets the record before or after, never in
-# between. OR REPLACE makes room where a dead record is in the way; NOT EXISTS keeps it off a live one.
-_ROTATE = """
-    UPDATE OR REPLACE sessions SET
-        data = ?, version = ?, handle = ?, created = ?, touched = ?, expires = ?, owner = ?, persistent = ?, idle = ?,
-        namespace = ?, key = ?
-    WHERE key = ? AND version = ? AND expires > ?
-        AND NOT EXISTS (SELECT 1 FROM sessions WHERE key = ? AND expires > ?)"""
-_VERSIONS = "SELECT key, version FROM sessions WHERE key IN (?, ?) AND expires > ?"
-_TOUCH = """
-    UPDATE sessions SET touched = max(touched, ?), expires = max(expires, ?)
-    WHERE key = ? AND expires > ? AND handle <> ''"""
-_DELETE = "DELETE FROM sessions WHERE key = ? AND handle <> ''"
-_OF_OWNER = f"SELECT key, {_FIELDS} FROM sessions WHERE owner = ? AND expires > ? ORDER BY created"  # noqa: S608 - constants
-_COUNT = "SELECT count(*) FROM sessions WHERE expires > ? AND handle <> ''"
-_COUNT_NAMESPACE = f"{_COUNT} AND namespace = ?"
-_SCAN = f"""
-    SELECT rowid, key, {_FIELDS} FROM sessions WHERE rowid > ? AND expires > ? AND handle <> ''
-    ORDER BY rowid LIMIT ?"""  # noqa: S608 - constants
-_DEAD = "SELECT length(data) FROM sessions WHERE expires < ? ORDER BY expires LIMIT ?"
-_SWEEP = """
-    DELETE FROM sessions WHERE expires < ?
-        AND rowid IN (SELECT rowid FROM sessions WHERE expires < ? ORDER BY expires LIMIT ?)"""
-# Changes nothing, and is a real write all the same.
-_PING = f"PRAGMA application_id = {APPLICATION_ID}"
+# Version and handle of what is not there.
+_NOTHING = (b"", "")
 
 _Result = TypeVar("_Result")
 # For short parameters, on the way of every request: sqlite3 looks for adapters of bytes, and finds none, in 0.3 us each
@@ -71,7 +58,6 @@ _blob = bytearray
 _LENIENT = partial(str, encoding="utf-8", errors="replace")
 _one: Callable[[sqlite3.Cursor], tuple[object, ...] | None] = sqlite3.Cursor.fetchone
 _rows = sqlite3.Cursor.fetchall
-_changed: Callable[[sqlite3.Cursor], int] = attrgetter("rowcount")
 
 
 class SQLiteStore(Store):
@@ -110,12 +96,13 @@ class SQLiteStore(Store):
         self._creates = 0
         self._identity: tuple[int, int] | None = None
         self._text: Callable[..., str] = str
+        self._log = BoundedLog(self.path, busy_timeout)
         self._pool = Pool(self._connect, pool_size, busy_timeout)
         if os.path.exists(self.path):
             self._check_file()
 
     def load(self, key: bytes, now: float) -> Record | None:
-        row = self._run(_LOAD, (_blob(key), now), _one)
+        row = self._run(LOAD, (_blob(key), now), _one)
         if row is None:
             return None
         # As _record() does, without the call (0.2 us): every request comes here.
@@ -125,7 +112,9 @@ class SQLiteStore(Store):
     def create(self, key: bytes, record: Record, now: float) -> None:
         self._notice_another_file()
         data, version, *fields = record
-        if not self._run(_CREATE, (data, _blob(version), *fields, _blob(key), now), _changed):
+        if not self._run(CREATE, (data, _blob(version), *fields, _blob(key), now), self._log.changed):
+            if self._versions(key, key, now).get(key, _NOTHING)[0] == version:
+                return
             raise KeyExists("a live session is already under this key: draw another token")
         self._creates += 1
         if self._sweeps and self._creates % SWEEP_EVERY == 0:
@@ -135,73 +124,93 @@ class SQLiteStore(Store):
         data, mine, _, _, touched, expires, *_ = record
         # The version as it was loaded: whoever meddled with the file may have made a text of it.
         there, after = _blob(key), _blob(mine)
-        if self._run(_REPLACE_DATA, (data, after, there, version, now, touched, expires), _changed):
+        if self._run(REPLACE_DATA, (data, after, there, version, now, touched, expires), self._log.changed):
             return Outcome.SAVED
-        if self._run(_REPLACE, (data, after, touched, expires, there, version, now), _changed):
+        if self._run(REPLACE, (data, after, touched, expires, there, version, now), self._log.changed):
             return Outcome.SAVED
-        stored = dict(self._run(_VERSIONS, (key, key, now), _rows)).get(key)
-        if stored is None:
-            return Outcome.GONE
-        return Outcome.SAVED if stored == mine else Outcome.CONFLICT
+        stored, handle = self._versions(key, key, now).get(key, _NOTHING)
+        if stored == mine:
+            return Outcome.SAVED
+        return Outcome.CONFLICT if handle else Outcome.GONE
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         self._notice_another_file()
-        if self._run(_ROTATE, (*record, new, old, version, now, new, now), _changed):
+        rows = (*record, new, *tombstone_of(new, record, now), old)
+        if self._run(ROTATE, (*rows, old, version, now, new, now), self._log.changed):
             return Outcome.SAVED
-        there = dict(self._run(_VERSIONS, (old, new, now), _rows))
-        if there.get(new) == record.version:
+        there = self._versions(old, new, now)
+        if there.get(new, _NOTHING)[0] == record.version:
             return Outcome.SAVED
-        if old not in there:
+        stored, handle = there.get(old, _NOTHING)
+        if not handle:
             return Outcome.GONE
-        if there[old] != version:
+        if stored != version:
             return Outcome.CONFLICT
         raise KeyExists("a live session is already under the new key: draw another token")
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        return self._run(_TOUCH, (touched, expires, key, now), _changed) > 0
+        return self._run(TOUCH, (touched, expires, key, now), self._log.changed) > 0
 
-    def delete(self, key: bytes) -> bool:
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
         self._notice_another_file()
-        return self._run(_DELETE, (key,), _changed) > 0
+        if version is None:
+            return self._run(DELETE, (key,), self._log.changed) > 0
+        return self._run(DELETE_VERSION, (key, version), self._log.changed) > 0
 
-    def of_owner(self, owner: bytes, now: float) -> list[tuple[bytes, Record]]:
-        return [(key, _record(row)) for key, *row in self._run(_OF_OWNER, (owner, now), _rows)]
+    def delete_many(self, keys: Sequence[bytes]) -> int:
+        self._notice_another_file()
+        return self._run(DELETE_MANY, fill_batch(keys), self._log.changed)
+
+    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+        """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
+        last = 0
+        while rows := self._run(OF_OWNER, (owner, last, now, OWNED_PAGE), _rows):
+            last = rows[-1][0]
+            for _, *row in rows:
+                yield OwnedSession(*row)
 
     def count(self, now: float, namespace: str | None = None) -> int:
         if namespace is None:
-            ((count,),) = self._run(_COUNT, (now,), _rows)
+            ((count,),) = self._run(COUNT, (now,), _rows)
         else:
-            ((count,),) = self._run(_COUNT_NAMESPACE, (now, namespace), _rows)
+            ((count,),) = self._run(COUNT_NAMESPACE, (now, namespace), _rows)
         return int(count)
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         """Yield key and record of every live session, in the order of their making."""
         last = 0
-        while rows := self._run(_SCAN, (last, now, BATCH_RECORDS), _rows):
+        while rows := self._run(SCAN, (last, now, BATCH_RECORDS), _rows):
             last = rows[-1][0]
             for _, key, *row in rows:
-                yield key, _record(row)
+                found = _record(row)
+                if has_sound_times(found):
+                    yield key, found
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
         horizon = now - SWEEP_GRACE
         swept = 0
         while swept < limit:
-            sizes = self._run(_DEAD, (horizon, min(limit - swept, BATCH_RECORDS)), _rows)
+            sizes = self._run(DEAD, (horizon, min(limit - swept, BATCH_RECORDS)), _rows)
             if not sizes:
                 break
-            swept += self._run(_SWEEP, (horizon, horizon, _first_batch(sizes)), _changed)
+            swept += self._run(SWEEP, (horizon, horizon, _first_batch(sizes)), self._log.changed)
         return swept
 
     def ping(self) -> None:
         self._notice_another_file()
-        self._run(_PING, (), _changed)
+        self._run(PING, (), self._log.changed)
 
     def close(self) -> None:
         self._pool.close()
 
     def __repr__(self) -> str:
         return f"SQLiteStore({self.path!r})"
+
+    def _versions(self, key: bytes, other: bytes, now: float) -> dict[bytes, tuple[bytes, str]]:
+        """Return version and handle of what is alive under two keys."""
+        rows = self._run(VERSIONS, (key, other, now), _rows)
+        return {found: (version, handle) for found, version, handle in rows}
 
     def _run(self, sql: str, parameters: tuple[object, ...], read: Callable[[sqlite3.Cursor], _Result]) -> _Result:
         pool = self._pool

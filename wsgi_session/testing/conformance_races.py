@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from wsgi_session.errors import KeyExists
-from wsgi_session.stores import ListsOwners, Outcome, Record, Store
+from wsgi_session.stores import ListsOwners, Outcome, Record, Store, tombstone_of
 from wsgi_session.testing.harness import OWNER, StoreHarness, at_once, equal, new_key
 
 THREADS = 6
@@ -83,7 +84,8 @@ class RacePromises(StoreHarness):
             outcomes = at_once([rotation(*each) for each in zip(handles, news, writes, strict=True)])
             equal(outcomes.count(Outcome.SAVED), 1, f"rotations of one session that succeeded, of {outcomes}")
             winner = outcomes.index(Outcome.SAVED)
-            self.finds(old, None, "load of the old key")
+            left = tombstone_of(news[winner], writes[winner], self.clock())
+            self.finds(old, left, "load of the old key")
             for place, new in enumerate(news):
                 self.finds(new, writes[place] if place == winner else None, f"load of new key {place} of {outcomes}")
 
@@ -103,8 +105,45 @@ class RacePromises(StoreHarness):
             outcome, deleted = at_once([rotate, delete])
             wanted = (Outcome.GONE, True) if deleted else (Outcome.SAVED, False)
             equal((outcome, deleted), wanted, "outcome of rotate, answer of delete")
-            self.finds(old, None, "load of the old key")
+            left = None if deleted else tombstone_of(new, write, self.clock())
+            self.finds(old, left, f"load of the old key, after {outcome}")
             self.finds(new, None if deleted else write, f"load of the new key, after {outcome}")
+
+    def test_who_loads_during_a_rotation_finds_the_session_or_is_told_where_it_is(self) -> None:
+        handles = self._handles()
+        for _ in range(ROUNDS // 8):
+            keys = [new_key() for _ in range(ROTATIONS // 8)]
+            self.created(keys[0])
+            done: list[bool] = []
+
+            def rotate(keys: list[bytes] = keys, done: list[bool] = done) -> list[bytes]:
+                try:
+                    for old, new in pairwise(keys):
+                        loaded = self.store.load(old, self.clock())
+                        if loaded is None:
+                            raise AssertionError("the session is gone, and nobody deleted it")
+                        write = self.changed(loaded)
+                        seen = self.store.rotate(old, new, write, loaded.version, self.clock())
+                        equal(seen, Outcome.SAVED, "rotate")
+                finally:
+                    done.append(True)
+                return []
+
+            def reader(store: Store, keys: list[bytes] = keys, done: list[bool] = done) -> Callable[[], list[bytes]]:
+                def follow() -> list[bytes]:
+                    lost, key = [], keys[0]
+                    while not done:
+                        there = store.load(key, self.clock())
+                        if there is None:
+                            lost.append(key)
+                        elif not there.handle:
+                            key = there.data
+                    return lost
+
+                return follow
+
+            lost = at_once([rotate, *map(reader, handles[1:])])
+            equal(sum(map(len, lost)), 0, "loads that found nothing, during rotations of one session")
 
     def test_of_a_delete_and_any_write_nothing_comes_back(self) -> None:
         other = self.another_handle()
@@ -125,6 +164,24 @@ class RacePromises(StoreHarness):
             outcome, touched, deleted = at_once([replace, touch, delete])
             equal(deleted, True, "delete of a live record")
             self.finds(key, None, f"load after delete, beside replace ({outcome}) and touch ({touched})")
+
+    def test_of_a_save_and_a_delete_of_the_version_before_one_succeeds(self) -> None:
+        other = self.another_handle()
+        for _ in range(ROUNDS // 2):
+            key = new_key()
+            record = self.created(key, owner=OWNER)
+            write = self.changed(record)
+
+            def replace(key: bytes = key, record: Record = record, write: Record = write) -> object:
+                return other.replace(key, write, record.version, self.clock())
+
+            def delete(key: bytes = key, record: Record = record) -> object:
+                return self.store.delete(key, record.version)
+
+            outcome, deleted = at_once([replace, delete])
+            wanted = (Outcome.GONE, True) if deleted else (Outcome.SAVED, False)
+            equal((outcome, deleted), wanted, "outcome of replace, answer of delete of the version before it")
+            self.finds(key, None if deleted else write, f"load after {outcome}")
 
     def test_of_a_touch_and_a_save_both_are_kept(self) -> None:
         other = self.another_handle()
@@ -166,9 +223,9 @@ class RacePromises(StoreHarness):
                 return rotate_until_gone
 
             def revoke_listed() -> bool:
-                listed = store.of_owner(OWNER, self.clock())
-                for key, _ in listed:
-                    store.delete(key)
+                listed = list(store.of_owner(OWNER, self.clock()))
+                for session in listed:
+                    store.delete(session.key)
                 return not listed
 
             def revoke() -> bytes:
@@ -177,7 +234,12 @@ class RacePromises(StoreHarness):
                 return b""
 
             last_keys = at_once([*(rotator(*each) for each in starts.items()), revoke])[:-1]
-            left = [key for key, _ in store.of_owner(OWNER, self.clock())]
+            left = [session.key for session in store.of_owner(OWNER, self.clock())]
             equal(left, [], "sessions of the owner that are left after the revocation")
             for key in last_keys:
-                self.finds(key, None, "load of the last key of a rotated session after the revocation")
+                there = store.load(key, self.clock())
+                equal(
+                    there is None or not there.handle,
+                    True,
+                    "whether the last key of a rotated session opens nothing after the revocation",
+                )

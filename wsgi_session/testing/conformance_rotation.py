@@ -1,11 +1,11 @@
-"""What a rotation promises: the old key dead and the new one alive, or nothing has happened."""
+"""What a rotation promises: the new key alive and a tombstone under the old one, or nothing has happened."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
 from wsgi_session.errors import KeyExists
-from wsgi_session.stores import Outcome
+from wsgi_session.stores import SWEEP_GRACE, TOMBSTONE_LIFE, Counts, Outcome, Scans, Sweeps, tombstone_of
 from wsgi_session.testing.harness import OTHER_OWNER, OWNER, StoreHarness, equal, new_key, refuses
 
 
@@ -20,8 +20,50 @@ class RotationPromises(StoreHarness):
             b"after", handle="another", created=record.created + 3, touched=record.touched - 5, owner=OWNER
         )._replace(expires=record.expires - 5, persistent=True, idle=60.25, namespace="other")
         equal(self.store.rotate(old, new, login, record.version, self.clock()), Outcome.SAVED, "rotate")
-        self.finds(old, None, "load of the old key")
+        self.finds(old, tombstone_of(new, login, self.clock()), "load of the old key")
         self.finds(new, login, "load of the new key")
+
+    def test_a_tombstone_under_the_old_key_says_where_the_session_is_for_as_long_as_promised(self) -> None:
+        old, new = new_key(), new_key()
+        record = self.created(old, owner=OWNER)
+        write = self.changed(record, expires=record.expires + 10 * TOMBSTONE_LIFE)
+        equal(self.store.rotate(old, new, write, record.version, self.clock()), Outcome.SAVED, "rotate")
+        tombstone = tombstone_of(new, write, self.clock())
+        equal((tombstone.handle, tombstone.owner, tombstone.data), ("", None, new), "what a tombstone is")
+        equal(tombstone.expires, write.touched + TOMBSTONE_LIFE, "until when a tombstone lives")
+        self.clock.advance(tombstone.expires - self.clock() - 0.5)
+        self.finds(old, tombstone, "load of the old key, half a second before the tombstone is dead")
+        self.clock.advance(0.5)
+        self.finds(old, None, "load of the old key, when the tombstone is dead")
+        self.finds(new, write, "load of the new key")
+
+    def test_a_tombstone_is_neither_counted_nor_scanned_and_is_swept(self) -> None:
+        old, new = new_key(), new_key()
+        record = self.created(old)
+        write = self.changed(record, expires=self.clock() + 9 * SWEEP_GRACE)
+        equal(self.store.rotate(old, new, write, record.version, self.clock()), Outcome.SAVED, "rotate")
+        if isinstance(self.store, Counts):
+            equal(self.store.count(self.clock()), 1, "sessions counted after a rotation")
+        if isinstance(self.store, Scans):
+            equal(list(self.store.scan(self.clock())), [(new, write)], "sessions scanned after a rotation")
+        if isinstance(self.store, Sweeps):
+            self.clock.advance(TOMBSTONE_LIFE + SWEEP_GRACE + 2)
+            equal(self.store.sweep(9, self.clock()), 1, "records swept: the tombstone")
+            self.finds(new, write, "load of the new key after the sweep")
+
+    def test_a_tombstone_is_never_written_to_nor_rotated(self) -> None:
+        old, new, other = new_key(), new_key(), new_key()
+        record = self.created(old)
+        write = self.changed(record)
+        self.store.rotate(old, new, write, record.version, self.clock())
+        late = self.changed(record, b"late")
+        equal(self.store.replace(old, late, record.version, self.clock()), Outcome.GONE, "replace of a tombstone")
+        for version in (record.version, write.version):
+            seen = self.store.rotate(old, other, late, version, self.clock())
+            equal(seen, Outcome.GONE, "rotate of a tombstone")
+        self.finds(old, tombstone_of(new, write, self.clock()), "load of the old key")
+        self.finds(new, write, "load of the new key")
+        self.finds(other, None, "load of a third key")
 
     def test_rotate_of_another_version_is_a_conflict_and_does_nothing(self) -> None:
         old, new = new_key(), new_key()
@@ -66,7 +108,7 @@ class RotationPromises(StoreHarness):
         self.clock.advance(5)
         write = self.changed(record, owner=OWNER)
         equal(self.store.rotate(old, new, write, record.version, self.clock()), Outcome.SAVED, "rotate")
-        self.finds(old, None, "load of the old key")
+        self.finds(old, tombstone_of(new, write, self.clock()), "load of the old key")
         self.finds(new, write, "load of the new key")
 
     def test_rotate_whose_answer_was_lost_is_saved_once(self) -> None:
@@ -77,13 +119,7 @@ class RotationPromises(StoreHarness):
         again = write._replace(data=b"must not be written")
         equal(self.store.rotate(old, new, again, record.version, self.clock()), Outcome.SAVED, "the same rotate again")
         self.finds(new, write, "load of the new key after the same rotate came again")
-        self.created(old, b"", handle="", namespace="")
-        equal(
-            self.store.rotate(old, new, again, record.version, self.clock()),
-            Outcome.SAVED,
-            "the same rotate again, with a tombstone under the old key",
-        )
-        self.finds(new, write, "load of the new key after that")
+        self.finds(old, tombstone_of(new, write, self.clock()), "load of the old key after that")
 
     def test_rotate_whose_answer_was_lost_does_not_bring_back_what_was_deleted_since(self) -> None:
         old, new = new_key(), new_key()
@@ -92,7 +128,7 @@ class RotationPromises(StoreHarness):
         self.store.rotate(old, new, write, record.version, self.clock())
         self.store.delete(new)
         equal(self.store.rotate(old, new, write, record.version, self.clock()), Outcome.GONE, "the same rotate again")
-        self.finds(old, None, "load of the old key")
+        self.finds(old, tombstone_of(new, write, self.clock()), "load of the old key")
         self.finds(new, None, "load of the new key")
 
     def test_a_slow_write_to_the_old_key_does_not_reach_the_rotated_session(self) -> None:
@@ -104,7 +140,7 @@ class RotationPromises(StoreHarness):
         equal(self.store.replace(old, slow, record.version, self.clock()), Outcome.GONE, "replace of the old key")
         equal(self.store.touch(old, self.clock(), self.clock() + 99, self.clock()), False, "touch of the old key")
         equal(self.store.delete(old), False, "delete of the old key")
-        self.finds(old, None, "load of the old key")
+        self.finds(old, tombstone_of(new, write, self.clock()), "load of the old key")
         self.finds(new, write, "load of the new key")
 
     def test_a_rotated_session_can_be_saved_touched_and_rotated_again(self) -> None:
@@ -115,5 +151,5 @@ class RotationPromises(StoreHarness):
             equal(self.store.rotate(old, new, write, record.version, self.clock()), Outcome.SAVED, "rotate")
             record = self.changed(write, b"saved", touched=write.touched + 1, expires=write.expires + 1)
             equal(self.store.replace(new, record, write.version, self.clock()), Outcome.SAVED, "replace")
-            self.finds(old, None, "load of the old key")
+            self.finds(old, tombstone_of(new, write, self.clock()), "load of the old key")
             self.finds(new, record, "load of the new key")

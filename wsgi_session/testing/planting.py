@@ -59,6 +59,8 @@ def _visit(
         sent.extend(headers)
         return lambda data: None
 
+    # The request is one that the cookie is sent with.
+    environ["SCRIPT_NAME"] = middleware._settings.cookie_path
     exchange = Exchange(middleware._backend, environ, start_response)
 
     def application(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:

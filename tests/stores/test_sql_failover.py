@@ -1,0 +1,140 @@
+"""SQLStore after a failover: the server that it is connected to takes no writes any more, and another one does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import TypeAlias
+
+import pytest
+
+from tests.servers.mariadb import MariaDB
+from tests.servers.postgres import Postgres
+from tests.servers.proxy import Proxy
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores import Outcome, Record
+from wsgi_session.stores.sql import SQLStore
+from wsgi_session.testing.clock import FakeClock
+
+NOW = FakeClock.START
+KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
+SITE = "site"
+
+DatabaseServer: TypeAlias = Postgres | MariaDB
+
+
+@pytest.fixture(scope="module", params=[Postgres, MariaDB], ids=["postgresql", "mariadb"])
+def servers(request: pytest.FixtureRequest) -> Iterator[tuple[DatabaseServer, DatabaseServer]]:
+    old, new = request.param(), request.param()
+    for server in (old, new):
+        server.start()
+        if isinstance(server, Postgres):
+            server.execute(f"CREATE ROLE {SITE} LOGIN SUPERUSER")
+        else:
+            # An administrator may write whatever the server says.
+            server.execute(f"CREATE USER {SITE}@'127.0.0.1'")
+            server.execute(f"GRANT CREATE, INDEX, SELECT, INSERT, UPDATE, DELETE ON test.* TO {SITE}@'127.0.0.1'")
+    yield old, new
+    for server in (old, new):
+        server.remove(os.getpid())
+
+
+def depose(server: DatabaseServer, yes: bool) -> None:
+    if isinstance(server, Postgres):
+        # Sessions that there are take it at once, too.
+        server.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if yes else 'off'}")
+        server.execute("SELECT pg_reload_conf()")
+    else:
+        server.execute(f"SET GLOBAL read_only = {int(yes)}")
+
+
+def record(data: bytes = b"data") -> Record:
+    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
+
+
+def url_at(server: DatabaseServer, port: int, table: str) -> str:
+    root = "postgres" if isinstance(server, Postgres) else "root"
+    url = server.url.replace(f"//{root}@", f"//{SITE}@").replace(f":{server.port}", f":{port}")
+    return f"{url}?table={table}&timeout=20&pool=4"
+
+
+def connect_all(store: SQLStore) -> None:
+    """Have every connection of the pool open and idle."""
+    connections = store._database._connections
+    barrier = Barrier(4)
+
+    def hold() -> None:
+        place = connections.take(None, store._database.begin().deadline)
+        barrier.wait(30)
+        connections.pool.give(place)
+
+    with ThreadPoolExecutor(4) as threads:
+        for future in [threads.submit(hold) for _ in range(4)]:
+            future.result()
+
+
+def test_a_write_that_a_deposed_server_refuses_is_sent_to_its_successor_and_nobody_reads_there_any_more(
+    servers: tuple[DatabaseServer, DatabaseServer],
+) -> None:
+    old, new = servers
+    table = f"deposed_{os.urandom(4).hex()}"
+    kept, ended = record(), record()
+    with Proxy(old.port) as proxy, SQLStore.from_url(url_at(old, proxy.port, table)) as store:
+        for server in servers:
+            with SQLStore.from_url(url_at(server, server.port, table)) as one:
+                one.create(KEY, kept, NOW)
+                one.create(OTHER, ended, NOW)
+        assert store.load(KEY, NOW) == kept
+        connect_all(store)
+        proxy.target = new.port
+        depose(old, True)
+        try:
+            with SQLStore.from_url(url_at(new, new.port, table)) as elsewhere:
+                assert elsewhere.delete(OTHER)
+            changed = record(b"changed")
+            assert store.replace(KEY, changed, kept.version, NOW) is Outcome.SAVED
+            connect_all(store)
+            assert store.load(OTHER, NOW) is None
+            assert store.load(KEY, NOW) == changed
+            assert new.execute(f"SELECT count(*) FROM {table}") == [(1,)]
+        finally:
+            depose(old, False)
+
+
+def test_a_server_that_takes_no_writes_and_has_no_successor_is_asked_twice_and_still_read(
+    servers: tuple[DatabaseServer, DatabaseServer],
+) -> None:
+    server, _ = servers
+    table = f"alone_{os.urandom(4).hex()}"
+    kept = record()
+    with Proxy(server.port) as proxy, SQLStore.from_url(url_at(server, proxy.port, table)) as store:
+        store.create(KEY, kept, NOW)
+        before = proxy.accepted
+        depose(server, True)
+        try:
+            with pytest.raises(StoreUnavailable) as caught:
+                store.delete(KEY)
+            assert not caught.value.answer_lost
+            assert proxy.accepted == before + 1
+            assert store.load(KEY, NOW) == kept
+        finally:
+            depose(server, False)
+        assert store.delete(KEY)
+
+
+def test_of_several_hosts_the_one_that_takes_writes_is_found() -> None:
+    standby, primary = Postgres(), Postgres()
+    for server in (standby, primary):
+        server.start()
+    try:
+        depose(standby, True)
+        hosts = "&".join(f"host=127.0.0.1:{server.port}" for server in (standby, primary))
+        url = f"postgresql://postgres@/postgres?{hosts}&target_session_attrs=read-write&timeout=20"
+        with SQLStore.from_url(url) as store:
+            store.create(KEY, record(), NOW)
+        assert primary.execute("SELECT count(*) FROM wsgi_sessions") == [(1,)]
+    finally:
+        for server in (standby, primary):
+            server.remove(os.getpid())

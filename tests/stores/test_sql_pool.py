@@ -1,0 +1,287 @@
+"""SQLStore's pool: its bound, its line, what one session may take of it, and interruptions at any moment."""
+
+from __future__ import annotations
+
+import dis
+import gc
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from tests.servers.process import wait_until
+from wsgi_session.stores import Record
+from wsgi_session.stores.sql import SQLStore
+from wsgi_session.stores.sql_pool import Busy, Place, Pool
+from wsgi_session.testing.clock import FakeClock
+
+NOW = FakeClock.START
+ANN, BOB = b"a" * 32, b"b" * 32
+#: Seconds: longer than any of these waits takes, if it ends at all.
+LONG = 30.0
+
+
+def soon() -> float:
+    """Return a deadline that has come."""
+    return time.monotonic()
+
+
+def late() -> float:
+    return time.monotonic() + LONG
+
+
+def take_all(pool: Pool, number: int) -> list[Place]:
+    return [pool.take(None, soon()) for _ in range(number)]
+
+
+def test_there_are_no_more_places_than_the_size_says() -> None:
+    pool = Pool(3)
+    places = take_all(pool, 3)
+    with pytest.raises(Busy):
+        pool.take(None, soon())
+    pool.discard(places.pop())
+    pool.give(places.pop())
+    again = take_all(pool, 2)
+    with pytest.raises(Busy):
+        pool.take(None, soon())
+    assert len({id(place) for place in (*places, *again)}) == 3
+
+
+def test_a_place_that_was_dropped_is_free_again() -> None:
+    pool = Pool(2)
+    for _ in range(5):
+        take_all(pool, 2)
+    assert len(take_all(pool, 2)) == 2
+
+
+def in_line(pool: Pool, number: int) -> None:
+    wait_until(lambda: len(pool._line) == number, f"{number} stand in line")
+
+
+def test_those_who_wait_are_served_in_the_order_in_which_they_came() -> None:
+    pool = Pool(1)
+    (place,) = take_all(pool, 1)
+    served: list[int] = []
+
+    def wait(number: int) -> None:
+        got = pool.take(None, late())
+        served.append(number)
+        pool.give(got)
+
+    with ThreadPoolExecutor(5) as threads:
+        waiting = []
+        for number in range(5):
+            waiting.append(threads.submit(wait, number))
+            in_line(pool, number + 1)
+        with pytest.raises(Busy):  # Somebody who comes late takes nothing from them.
+            pool.take(None, soon())
+        pool.give(place)
+        for future in waiting:
+            future.result(LONG)
+    assert served == list(range(5))
+
+
+def test_operations_on_one_session_leave_half_of_the_pool_to_the_others() -> None:
+    pool = Pool(4)
+    anns = [pool.take(ANN, soon()) for _ in range(2)]
+    with pytest.raises(Busy):
+        pool.take(ANN, soon())
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(pool.take, ANN, late())
+        in_line(pool, 1)
+        bobs = [pool.take(key, late()) for key in (BOB, None)]
+        assert not waiting.done()
+        pool.give(bobs.pop())
+        pool.give(anns.pop())
+        assert waiting.result(LONG).key == ANN
+
+
+def test_with_one_connection_everybody_takes_turns() -> None:
+    pool = Pool(1)
+    for key in (ANN, BOB, None, ANN):
+        pool.give(pool.take(key, soon()))
+
+
+def test_what_was_given_up_stays_taken_until_the_server_has_ended_it() -> None:
+    pool = Pool(2)
+    ended = False
+    place = pool.take(ANN, soon())
+    place.has_ended = lambda: ended
+    pool.give_up(place)
+    del place
+    with pytest.raises(Busy):  # of her share
+        pool.take(ANN, soon())
+    other = pool.take(BOB, soon())
+    with pytest.raises(Busy):
+        pool.take(BOB, soon())
+    assert len(pool.given_up()) == 1
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(pool.take, ANN, late())
+        in_line(pool, 1)
+        ended = True
+        waiting.result(LONG)  # without anybody giving anything back
+    assert pool.given_up() == []
+    pool.give(other)
+
+
+def test_a_pool_that_is_emptied_closes_what_is_idle_now_and_the_rest_when_it_comes_back() -> None:
+    pool = Pool(2)
+    closed: list[str] = []
+    idle, busy = take_all(pool, 2)
+    idle.connection, busy.connection = _Connection(closed, "idle"), _Connection(closed, "busy")
+    pool.give(idle)
+    pool.empty()
+    assert closed == ["idle"]
+    pool.give(busy)
+    assert closed == ["idle", "busy"]
+    assert all(place.connection is None for place in take_all(pool, 2))
+
+
+def test_a_place_that_a_fork_inherited_leaves_the_connection_to_its_parent() -> None:
+    closed: list[str] = []
+    (place,) = take_all(Pool(1), 1)
+    place.connection = _Connection(closed, "the parent's")
+    place.pid += 1  # as a child sees it
+    del place
+    assert closed == []
+
+
+class _Connection:
+    def __init__(self, closed: list[str], name: str) -> None:
+        self._closed = closed
+        self._name = name
+
+    def close(self) -> None:
+        self._closed.append(self._name)
+
+
+# Interruptions.
+
+
+class SoftTimeLimit(Exception):
+    """As celery's: raised by a signal handler, anywhere."""
+
+
+#: Whose code is interrupted.
+FILES = ("sql_pool.py", "sql_connections.py", "sql_database.py", "sql.py")
+
+
+def interrupted(number: int, call: Callable[[], object]) -> bool:
+    """Make a call into which ``SoftTimeLimit`` comes at the ``number``-th moment; return whether it has that many.
+
+    Those are the moments at which the interpreter runs signal handlers: at the beginning of a function, after a call,
+    and at the end of a loop's round.
+    """
+    left = number
+
+    def enter(frame: FrameType, event: str, argument: object) -> Any:
+        if not frame.f_code.co_filename.endswith(FILES) or frame.f_code.co_name == "__del__":
+            return None
+        frame.f_trace_opcodes, frame.f_trace_lines = True, False
+        before = ""
+
+        def step(frame: FrameType, event: str, argument: object) -> Any:
+            nonlocal before, left
+            if event == "opcode":
+                if before.startswith(("CALL", "RESUME", "JUMP_BACKWARD", "JUMP_ABSOLUTE")):
+                    left -= 1
+                    if left == -1:
+                        raise SoftTimeLimit
+                before = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+            return step
+
+        return step
+
+    def run() -> None:
+        sys.settrace(enter)
+        try:
+            call()
+        except (SoftTimeLimit, Busy):
+            pass
+        finally:
+            sys.settrace(None)
+
+    # In a thread of its own: what measures the coverage of this one goes on.
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return left < 0
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLStore]:
+    with SQLStore.from_url(f"sqlite+pysqlite:///{tmp_path / 'sessions.db'}?pool=2") as store:
+        yield store
+
+
+def taken(store: SQLStore) -> int:
+    gc.collect(1)  # What an exception's traceback has in a cycle.
+    pool = store._database._connections.pool
+    return sum(reference() is not None for reference in pool._places) - len(pool._idle)
+
+
+@pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
+def test_an_interruption_at_any_moment_of_a_call_costs_no_place(store: SQLStore, idle: bool) -> None:
+    record = Record(b"data", b"v" * 16, "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
+    store.create(ANN, record, NOW)
+    interruptions = 0
+    while True:
+        if not idle:
+            store.close()
+        if not interrupted(interruptions, lambda: store.load(ANN, NOW)):
+            break
+        interruptions += 1
+        assert taken(store) == 0, f"interruption {interruptions}"
+        assert not store._database._connections.pool._lock.locked()
+    assert interruptions > 20
+    assert store.load(ANN, NOW) == record
+
+
+def test_an_interruption_at_any_moment_of_a_wait_leaves_the_line_as_it_was() -> None:
+    pool = Pool(1)
+    (place,) = take_all(pool, 1)
+    number = 0
+    while interrupted(number, lambda: pool.take(None, soon())):
+        number += 1
+        gc.collect(1)
+    assert number > 10
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(pool.take, None, late())
+        wait_until(lambda: pool._line, "it stands in line")
+        pool.give(place)
+        assert waiting.result(LONG) is place
+
+
+def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_who_wait() -> None:
+    number = 0
+    while True:
+        pool = Pool(1)
+        (place,) = take_all(pool, 1)
+        done = threading.Event()
+
+        def wait(pool: Pool = pool, done: threading.Event = done) -> None:
+            pool.take(None, late())
+            done.set()
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        in_line(pool, 1)
+        places = [place]
+        del place
+
+        def give(pool: Pool = pool, places: list[Place] = places) -> None:
+            pool.give(places.pop())
+
+        came = interrupted(number, give)
+        assert done.wait(LONG), f"interruption {number}"
+        thread.join()
+        if not came:
+            break
+        number += 1
+    assert number > 3

@@ -1,0 +1,170 @@
+"""``flask.session``: ours, with what Flask and its extensions ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask.sessions import SessionMixin
+from flask.wrappers import Response
+from markupsafe import Markup
+
+from wsgi_session.draft import Draft
+from wsgi_session.flash import find_messages, put_message
+from wsgi_session.integrations.flask_logins import current_user, stored_user
+from wsgi_session.session import OPEN, Session
+
+# Where Flask's flash() and get_flashed_messages() look.
+_FLASHES = "_flashes"
+# Where Flask-Login says what the remember cookie of this answer is to become.
+_REMEMBER = "_remember"
+# What markup among the messages is kept under, and what a dict.
+_MARKUP, _DICT = " m", " d"
+
+
+class FlaskSession(Session, SessionMixin):
+    """``flask.session``: a :class:`~wsgi_session.Session` with what Flask and its extensions ask for."""
+
+    # What `permanent` was set to before anybody looked.
+    _remember: bool | None = None
+    # Saves a session that no middleware is around.
+    _save_into: Callable[[Response], None] | None = None
+    #: Whether Flask-Login is being asked for its user.
+    asks_flask_login = False
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the cookie outlives the browser. On the server either sort ends when the idle timeout is over.
+
+        Changing it in a session that is stored changes the token, as ``rotate`` does. Setting it is not a look: where
+        ``before_request`` does so, a request that needs no session still costs no store call.
+        """
+        return (self._draft or self._look()).persistent
+
+    @permanent.setter
+    def permanent(self, value: bool) -> None:
+        self._remember = bool(value)
+        draft = self._draft
+        if draft is None:
+            return
+        if draft.persistent != self._remember:
+            self._writing(cookie=True)
+        draft.persist(self._remember)
+
+    @property
+    def new(self) -> bool:  # type: ignore[override]  # an attribute in SessionMixin, though nobody's to set
+        """True while nothing is stored: ``is_new``."""
+        return self.is_new
+
+    @property
+    def modified(self) -> bool:
+        """Whether this request has changed something so far, inside nested values too. Need not be set."""
+        draft = self._draft
+        if draft is None:
+            return False
+        return draft.values.collect() or draft.next_bearer is not None or draft.state == "destroyed"
+
+    @modified.setter
+    def modified(self, value: bool) -> None:
+        """Do nothing: what changed is seen, and what did not change is not written."""
+
+    @property
+    def accessed(self) -> bool:
+        """Whether anybody has looked: then the answer says ``Vary: Cookie``."""
+        return self._looked
+
+    @accessed.setter
+    def accessed(self, value: bool) -> None:
+        """Do nothing: Flask sets this where ``flask.session`` is only named, too."""
+
+    def clear(self) -> None:
+        """End the session; what is written afterwards starts a fresh one, with another token: ``destroy``.
+
+        In Flask this is how people log in and out (its tutorial does), and nobody else may know the token then.
+        """
+        self.destroy()
+
+    def __getitem__(self, key: str) -> Any:
+        if key != _FLASHES:
+            return super().__getitem__(key)
+        if messages := [message for _, message in self._messages()]:
+            return messages
+        raise KeyError(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return Mapping.get(self, key, default)  # By way of __getitem__.
+
+    def __contains__(self, key: object) -> bool:
+        if key == _REMEMBER and self._draft is None:
+            # Flask-Login asks after each request whether this one logged in or out. It did not if the session was never
+            # looked at, and in an outage the question would replace the application's own page for it.
+            return False
+        return bool(self._messages()) if key == _FLASHES else super().__contains__(key)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if key == _FLASHES:
+            self._set_messages(list(value))
+        else:
+            super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if key != _FLASHES:
+            super().__delitem__(key)
+        elif key in self:
+            self._set_messages([])
+        else:
+            raise KeyError(key)
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        items = dict(other, **more)
+        if _FLASHES in items:
+            self[_FLASHES] = items.pop(_FLASHES)
+        super().update(items)
+
+    def _messages(self) -> list[tuple[bytes, tuple[str, Any]]]:
+        """Return record key, and category and message, of all that is flashed.
+
+        Flask keeps one list of them in the session, where overlapping requests would lose each other's. Here they are
+        what ``flash`` makes: each a record key of its own, outside the mapping.
+        """
+        found = find_messages(self._draft or self._look(), None)
+        return [(key, (category, _unkept(message))) for key, category, message in found]
+
+    def _set_messages(self, messages: list[tuple[str, Any]]) -> None:
+        """Make ``messages`` what is flashed: mostly what was, and one more."""
+        values = self._writing().values
+        there = self._messages()
+        known = [message for _, message in there]
+        if messages[: len(known)] != known:
+            for key, _ in there:
+                values.delete(key)
+            known = []
+        now = self._backend.settings.clock()
+        for category, message in messages[len(known) :]:
+            put_message(values, _kept(message), category, now)
+
+    def _user(self) -> Mapping[str, Any] | None:
+        return super()._user() or stored_user(self)
+
+    def _current_user(self) -> Mapping[str, Any] | None:
+        return super()._user() or current_user(self)
+
+    def _look(self) -> Draft:
+        draft = super()._look()
+        if self._remember is not None and self._phase == OPEN:
+            draft.persist(self._remember)
+        return draft
+
+
+def _kept(message: Any) -> Any:
+    """Return what a session keeps of a flashed message. Markup, and what can turn into it, stays markup."""
+    if hasattr(message, "__html__"):
+        return {_MARKUP: str(message.__html__())}
+    # Whatever is in a dict, and a client may have a hand in that, it cannot be taken for markup.
+    return {_DICT: message} if type(message) is dict else message
+
+
+def _unkept(kept: Any) -> Any:
+    if type(kept) is not dict:
+        return kept
+    return Markup(kept[_MARKUP]) if _MARKUP in kept else kept[_DICT]  # noqa: S704  (it was)
