@@ -41,13 +41,14 @@ def find_flashes(draft: Draft, category: str | None) -> list[tuple[bytes, Flash]
     return found
 
 
-def put_message(values: Values, message: object, category: str, now: float) -> None:
-    """Keep a message, which may be anything that a session keeps (Pyramid's are not all text)."""
+def put_message(values: Values, message: object, category: str, now: float) -> bytes:
+    """Keep a message, which may be anything that a session keeps (Pyramid's are not all text); return its key."""
     stamp = struct.pack(">QI", int(now * 1e6), next(_numbers) & 0xFFFFFFFF)
     # Random at the end: two requests' messages of the same microsecond are two messages.
     key = _PREFIX + stamp + tokens.draw_version()[:8]
     value = [category, message]
     values.put(key, value, pack(value, "flash message", values.limit))
+    return key
 
 
 def find_messages(draft: Draft, category: str | None) -> list[tuple[bytes, str, Any]]:
