@@ -74,7 +74,7 @@ def is_well(store: SQLiteStore) -> None:
     assert store.load(key, NOW) == fresh
     assert store.delete(key)
     store.ping()
-    assert [connection.in_transaction for connection in store._pool._idle] == [False]
+    assert [place.connection.in_transaction for place in store._pool.idle] == [False]
 
 
 def test_a_full_disk_fails_the_write_keeps_the_record_and_passes(path: Path) -> None:
@@ -96,10 +96,11 @@ def test_a_full_disk_fails_the_write_keeps_the_record_and_passes(path: Path) -> 
 
 
 def with_no_room(store: SQLiteStore) -> None:
-    connection = store._pool.take()
+    place = store._pool.take()
+    connection = place.connection = place.connection or store._connect()
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
-    store._pool.give(connection)
+    store._pool.give(place)
 
 
 def test_a_write_that_the_system_refuses_half_way_may_have_been_kept_and_says_so(path: Path) -> None:
@@ -272,8 +273,8 @@ def test_an_answer_that_cannot_be_read_leaves_nothing_of_the_file_open(path: Pat
 
     with SQLiteStore(path) as store:
         store.create(KEY, record(), NOW)
-        (connection,) = store._pool._idle
-        connection.text_factory = unreadable
+        (place,) = store._pool.idle
+        place.connection.text_factory = unreadable
         gc.disable()  # What is left to the collector is left for long.
         try:
             with pytest.raises(KeyboardInterrupt):

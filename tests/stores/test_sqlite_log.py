@@ -58,9 +58,10 @@ def long_read(path: Path) -> Iterator[None]:
 @contextmanager
 def statements_of(store: SQLiteStore) -> Iterator[list[str]]:
     """Collect what the only connection of the store says to SQLite."""
-    connection, statements = store._pool.take(), list[str]()
+    place, statements = store._pool.take(), list[str]()
+    connection = place.connection
     connection.set_trace_callback(statements.append)
-    store._pool.give(connection)
+    store._pool.give(place)
     yield statements
     connection.set_trace_callback(None)
 
@@ -138,9 +139,10 @@ def test_an_error_in_emptying_the_log_fails_no_write(path: Path) -> None:
     denied: list[str | None] = []
     with SQLiteStore(path, pool_size=1, busy_timeout=7) as store:
         write(store, 1)
-        connection = store._pool.take()
+        place = store._pool.take()
+        connection = place.connection
         connection.set_authorizer(deny)
-        store._pool.give(connection)
+        store._pool.give(place)
         with long_read(path):
             write(store, 33)
         assert "wal_checkpoint" in denied

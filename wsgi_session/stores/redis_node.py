@@ -8,6 +8,7 @@ greenlet is killed (the kind of CVE-2023-28858).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.sentinel import MasterNotFoundError
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.redis_pool import Connection, Pool
+from wsgi_session.stores.pool import Place, Pool
 from wsgi_session.stores.redis_scripts import CONFLICT, EXISTS, GONE
 from wsgi_session.stores.url_parts import blot_passwords
 
@@ -25,6 +26,8 @@ from wsgi_session.stores.url_parts import blot_passwords
 FAILURES = (RedisError, OSError)
 
 Command = tuple[bytes, ...]
+# redis-py's connections have no common base class.
+Connection = Any
 
 
 class Stale(StoreUnavailable):
@@ -43,7 +46,9 @@ class Node:
         self._replicas = wait
         # The server, which looks at its watch every 100 ms, gives up before we do, and says how many there were.
         self._wait = (b"WAIT", b"%d" % wait, b"%d" % max(1, timeout * 500))
-        self._pool = Pool(size, timeout)
+        self._size = size
+        self._timeout = timeout
+        self._pool = self._new_pool()
 
     def call(
         self, name: bytes, *command: bytes, writes: bool = False, repeatable: bool = True, asking: bool = False
@@ -98,7 +103,7 @@ class Node:
         return [line.partition(":")[2] for line in lines if line.startswith("maxmemory_policy:")]
 
     def close(self) -> None:
-        self._pool.here().close()
+        self._own_pool().close()
 
     def __repr__(self) -> str:
         service = getattr(self._source, "service_name", None)
@@ -130,40 +135,67 @@ class Node:
                 raise
 
     def _attempt(self, exchange: Callable[[Connection, Any], Any], what: Any, writes: bool) -> Any:
-        pool = self._pool = self._pool.here()
-        connection = pool.take()
-        reused = connection is not None
-        if connection is None:
-            connection = self._connect(pool)
+        pool = self._own_pool()
+        place: Place | None = None
+        reused = False
         try:
+            place = pool.take()
+            connection = place.connection
+            if connection is None:
+                connection = place.connection = self._connect()
+            else:
+                reused = True
             answer = exchange(connection, what)
+        except StoreUnavailable:
+            pool.discard(place)
+            raise
         except ReadOnlyError as error:
             # A primary that is one no more, and applied nothing. A new connection may lead to its successor.
-            pool.drop(connection)
+            pool.discard(place)
             pool.clear()
             raise self._failed(error, reused, answer_lost=False) from error
         except ResponseError:
-            pool.give(connection)
+            assert place is not None
+            pool.give(place)
             raise
         except BaseException as error:
             # What comes next on this connection would be the answer to this command.
-            pool.drop(connection)
+            pool.discard(place)
             if not isinstance(error, FAILURES):
                 raise
             pool.clear()  # They are as old.
             stale = reused and isinstance(error, Disconnected)
             error = self._without_secrets(error)
             raise self._failed(error, stale, answer_lost=writes) from error
-        pool.give(connection)
+        # As pool.give() does, without a moment at which a signal handler could run before it.
+        pool.idle.append(place)
+        if not pool.calm:
+            pool.serve()
         return answer
 
-    def _connect(self, pool: Pool) -> Connection:
+    def _new_pool(self) -> Pool:
+        pool = Pool(self._size, self._timeout, _disconnect, "Redis", "?pool= in the URL")
+        pool.ends = False
+        return pool
+
+    def _own_pool(self) -> Pool:
+        """Return the pool of this process: after a fork, one for all of its threads.
+
+        What was inherited goes with the last reference to it: redis-py says nothing to the server then.
+        """
+        pool = self._pool
+        if not pool.mark[0]:
+            pool = self._pool = pool.heirs.setdefault(os.getpid(), self._new_pool())
+        return pool
+
+    def _connect(self) -> Connection:
         connection = None
         try:
             connection = self._source.connection_class(**self._source.connection_kwargs)
             connection.connect()
         except BaseException as error:
-            pool.drop(connection)
+            if connection is not None:
+                connection.disconnect()
             if not isinstance(error, FAILURES):
                 raise
             error = self._without_secrets(error)
@@ -197,6 +229,10 @@ def without_passwords(error: BaseException, passwords: Iterable[str | None]) -> 
             return RedisError(blot_passwords(str(error), given))
         link = link.__cause__ or link.__context__
     return error
+
+
+def _disconnect(connection: Connection) -> None:
+    connection.disconnect()
 
 
 def _one(connection: Connection, command: Command) -> Any:

@@ -22,11 +22,10 @@ from wsgi_session.stores import (
     make_record,
     tombstone_of,
 )
-from wsgi_session.stores.pool import Pool
+from wsgi_session.stores.pool import Place, Pool, freeze_at_forks
 from wsgi_session.stores.sqlite_file import absolute, identity, open_database
 from wsgi_session.stores.sqlite_log import BoundedLog
 from wsgi_session.stores.sqlite_statements import (
-    BATCH_BYTES,
     BATCH_RECORDS,
     COUNT,
     COUNT_NAMESPACE,
@@ -45,6 +44,7 @@ from wsgi_session.stores.sqlite_statements import (
     SWEEP,
     TOUCH,
     VERSIONS,
+    first_batch,
 )
 
 # Version and handle of what is not there.
@@ -97,7 +97,7 @@ class SQLiteStore(Store):
         self._identity: tuple[int, int] | None = None
         self._text: Callable[..., str] = str
         self._log = BoundedLog(self.path, busy_timeout)
-        self._pool = Pool(self._connect, pool_size, busy_timeout)
+        self._pool = self._new_pool()
         if os.path.exists(self.path):
             self._check_file()
 
@@ -194,7 +194,7 @@ class SQLiteStore(Store):
             sizes = self._run(DEAD, (horizon, min(limit - swept, BATCH_RECORDS)), _rows)
             if not sizes:
                 break
-            swept += self._run(SWEEP, (horizon, horizon, _first_batch(sizes)), self._log.changed)
+            swept += self._run(SWEEP, (horizon, horizon, first_batch(sizes)), self._log.changed)
         return swept
 
     def ping(self) -> None:
@@ -220,11 +220,15 @@ class SQLiteStore(Store):
         while pool.heirs:
             # Whoever was slow to see its connection fail has put back the successor of that time, long closed.
             pool = self._pool = pool.heirs[pool.pid]
-        connection = pool.take()
+        place: Place | None = None
         try:
+            place = pool.take()
+            connection = place.connection
+            if connection is None:
+                connection = place.connection = self._connect()
             result = read(connection.execute(sql, parameters))
         except sqlite3.Error as error:
-            pool.discard(connection)
+            pool.discard(place)
             if "decode" in str(error) and connection.text_factory is str:
                 # A text that is none: the disk's fault, or somebody's with the file. It locks nobody out.
                 self._text = _LENIENT
@@ -235,9 +239,12 @@ class SQLiteStore(Store):
                 self._succeed(pool)
             raise self._unavailable(error) from error
         except BaseException:
-            pool.discard(connection)
+            pool.discard(place)
             raise
-        pool.give(connection)
+        # As pool.give() does, without a moment at which a signal handler could run before it.
+        pool.idle.append(place)
+        if not pool.calm:
+            pool.serve()
         return result
 
     def _connect(self) -> sqlite3.Connection:
@@ -251,10 +258,16 @@ class SQLiteStore(Store):
             self._identity = identity(self.path)
         return connection
 
+    def _new_pool(self, inherited: Pool | None = None) -> Pool:
+        advice = "pool_size (?pool= in the URL)"
+        close = sqlite3.Connection.close
+        pool = Pool(self._pool_size, self._busy_timeout, close, "the database", advice, inherited)
+        freeze_at_forks(pool)
+        return pool
+
     def _succeed(self, pool: Pool, inherited: Pool | None = None) -> Pool:
         """Put a new pool in the place of this one: the same new one, if two threads come at once."""
-        fresh = Pool(self._connect, self._pool_size, self._busy_timeout, inherited)
-        self._pool = heir = pool.heirs.setdefault(os.getpid(), fresh)
+        self._pool = heir = pool.heirs.setdefault(os.getpid(), self._new_pool(inherited))
         if inherited is None:
             pool.close()
         return heir
@@ -272,7 +285,7 @@ class SQLiteStore(Store):
 
     def _check_file(self) -> None:
         try:
-            self._pool.give(self._pool.take())
+            self._run("SELECT 1", (), _one)
         except StoreUnavailable as error:
             if isinstance(error.__cause__, ConfigError):
                 raise error.__cause__ from error.__cause__.__cause__
@@ -286,13 +299,3 @@ class SQLiteStore(Store):
 def _record(row: tuple[object, ...] | list[object]) -> Record:
     data, version, handle, created, touched, expires, owner, persistent, idle, namespace = row
     return make_record((data, version, handle, created, touched, expires, owner, persistent == 1, idle, namespace))
-
-
-def _first_batch(sizes: list[tuple[int]]) -> int:
-    """Return how many of these records, at least one, come to ``BATCH_BYTES``."""
-    total = 0
-    for taken, (size,) in enumerate(sizes, 1):
-        total += size
-        if total >= BATCH_BYTES:
-            return taken
-    return len(sizes)
