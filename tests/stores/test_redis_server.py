@@ -9,6 +9,7 @@ import signal
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from tests.servers.proxy import Proxy
 from tests.servers.shared import valkey_cluster, valkey_sentinel
 from tests.servers.valkey import Valkey
 from tests.stores.interruptions import interrupt_with_signals, interrupted
+from tests.stores.test_pool import fork
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session
+from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session, redis_cluster
 
 NOW = 1_000_000.0
 KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
@@ -559,6 +561,89 @@ def test_what_is_given_back_after_close_is_closed(server: Valkey) -> None:
     pool.give(taken)
     assert connection._sock is None
     assert store.load(KEY, NOW) is None, "and a call that comes late opens another"
+
+
+class SlowQuestion:
+    """Takes a cluster client's question for its slots, and lets it go on when the test says so."""
+
+    def __init__(self, client: Any) -> None:
+        self.asked = 0
+        self.under_way, self.answer = threading.Event(), threading.Event()
+        self._initialize = client.nodes_manager.initialize
+        client.nodes_manager.initialize = self.ask
+
+    def ask(self) -> None:
+        self.asked += 1
+        self.under_way.set()
+        assert self.answer.wait(60)
+        self._initialize()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or_refused(
+    monkeypatch: pytest.MonkeyPatch, in_time: bool
+) -> None:
+    from redis.cluster import RedisCluster
+
+    from wsgi_session.stores.redis import RedisStore
+
+    host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
+    client = RedisCluster(host=host, port=int(port))
+    store: Any = RedisStore(client, prefix="forked:")
+    store.create(KEY, record(), NOW)
+    monkeypatch.setattr(redis_cluster, "FORK_PATIENCE", 60.0 if in_time else 0.01)
+    question = SlowQuestion(client)
+    store._link._map.outdated = True
+    asker = threading.Thread(target=store.load, args=(KEY, NOW))
+    asker.start()
+    assert question.under_way.wait(60)
+    if in_time:
+        # The fork waits for the question, and does not begin before the answer is there.
+        sleep = time.sleep
+
+        def answer(seconds: float) -> None:
+            question.answer.set()
+            sleep(seconds)
+
+        monkeypatch.setattr(redis_cluster.time, "sleep", answer)
+
+    def child() -> bool:
+        store._link._map.outdated = True
+        if in_time:
+            return store.load(KEY, NOW) is not None and question.asked == 2
+        with pytest.raises(StoreUnavailable, match="forked while another thread"):
+            store.load(KEY, NOW)
+        return True
+
+    try:
+        assert fork(child) == 0
+    finally:
+        question.answer.set()
+        asker.join(60)
+    store._link._map.outdated = True
+    assert store.load(KEY, NOW) is not None
+    assert question.asked == 2
+    store.delete(KEY)
+    store.close()
+    client.close()
+
+
+def test_an_interruption_at_any_moment_of_a_cluster_call_leaves_the_map_to_be_asked_again() -> None:
+    with open_url(valkey_cluster() + "?prefix=interrupted:&pool=2") as store:
+        store.create(KEY, record(), NOW)
+        slots = store._link._map  # type: ignore[attr-defined]
+        number = 0
+        while True:
+            slots.outdated = True
+            if not interrupted(("/stores/redis_cluster.py",), number, lambda: store.load(KEY, NOW)):
+                break
+            number += 1
+            gc.collect(1)
+            assert slots._asking() is None, f"interruption {number}"
+        assert number > 10
+        assert not slots.outdated
+        store.delete(KEY)
 
 
 #: Whose code is interrupted.

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import threading
+import time
+import weakref
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisClusterException
 
 from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores.pool import FORK_PATIENCE
 from wsgi_session.stores.redis_node import FAILURES, Command, Node, without_passwords
 
 #: How often a key may turn out to be elsewhere, while slots move, before it is an outage.
@@ -106,30 +109,49 @@ class Cluster:
         return node
 
 
+class _Asking:
+    """There is one for as long as a thread asks where the slots are, also where a signal handler raises meanwhile."""
+
+    __slots__ = ("__weakref__",)
+
+
 class _Map:
     """redis-py's client of this process, asked anew where the slots are once somebody has set ``outdated``."""
 
     def __init__(self, client: RedisCluster | Callable[[], RedisCluster]) -> None:
         self.outdated = False
         self._given = client
-        self._pid = 0
+        self._pid = os.getpid()
         self._made: RedisCluster | None = None
-        self._asking = threading.Lock()
+        self._asking: Callable[[], _Asking | None] = _nobody
+        self._forking = False
+        # Whether this process was forked while another thread was asking: redis-py's own locks are taken for ever then.
+        self._torn = False
+        _maps.add(self)
 
     def client(self) -> Any:  # redis-py's type hints of it are half there
         """Return the client. Only one thread waits for a new map; the others go on with the old one."""
         client: Any
         if isinstance(self._given, RedisCluster):
             client = self._given
+            if self._torn:
+                raise StoreUnavailable(
+                    "Redis cluster: this process was forked while another thread asked the cluster where its slots "
+                    "are, and the client never finishes that here. Give RedisStore a URL, or a client made after the "
+                    "fork."
+                )
         elif self._made is not None and self._pid == os.getpid():
             client = self._made
         else:
             # Of several threads that come at once each makes one: in line for a cluster that is down, each would wait
             # for as long as all those before it.
-            client = self._ask(self._given, None)
-            self._asking = threading.Lock()  # That of before a fork may be held by nobody who is here.
-            self._made, self._pid = client, os.getpid()
-        if self.outdated and self._asking.acquire(blocking=False):
+            client = self._made = self._ask(self._given, None)
+        if self._pid != os.getpid():
+            # Whoever was asking before the fork is not here.
+            self._pid, self._asking = os.getpid(), _nobody
+        if self.outdated and not self._forking and self._asking() is None:
+            asking = _Asking()
+            self._asking = weakref.ref(asking)
             try:
                 self.outdated = False
                 self._ask(client.nodes_manager.initialize, client.get_connection_kwargs().get("password"))
@@ -137,12 +159,23 @@ class _Map:
                 self.outdated = True
                 raise
             finally:
-                self._asking.release()
+                self._asking = _nobody
         return client
 
     def close(self) -> None:
         if self._made is not None:
             self._made.close()
+
+    def freeze(self) -> None:
+        """Let nobody ask until ``thaw``, and wait for a thread that does: around a fork."""
+        self._forking = True
+        patience = time.monotonic() + FORK_PATIENCE
+        while self._asking() is not None and time.monotonic() < patience:
+            time.sleep(0.001)
+
+    def thaw(self, *, in_child: bool) -> None:
+        self._torn = self._torn or (in_child and self._asking() is not None)
+        self._forking = False
 
     def _ask(self, question: Callable[[], Any], password: str | None) -> Any:
         try:
@@ -150,3 +183,28 @@ class _Map:
         except (*FAILURES, RedisClusterException) as failure:
             error = without_passwords(failure, [password])
             raise StoreUnavailable(f"Redis cluster: {error}") from error
+
+
+def _nobody() -> None:
+    return None
+
+
+_maps: weakref.WeakSet[_Map] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for slots in list(_maps):
+        slots.freeze()
+
+
+def _after_fork(*, in_child: bool) -> None:
+    for slots in list(_maps):
+        slots.thaw(in_child=in_child)
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=partial(_after_fork, in_child=False),
+        after_in_child=partial(_after_fork, in_child=True),
+    )
