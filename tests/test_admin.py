@@ -15,7 +15,7 @@ import pytest
 from tests.helpers.requests import ANN, BOB, SECRET, Site, session_in
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable, Unsupported, login, user_or_none
 from wsgi_session.revocation import MAX_LOOKS
-from wsgi_session.stores import MemoryStore, Outcome, Record, Store
+from wsgi_session.stores import MemoryStore, Outcome, Record, Store, has_sound_times
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing import FakeClock, plant, read
 
@@ -420,3 +420,9 @@ def test_a_handle_that_is_no_text_keeps_nobody_from_listing_and_revoking_on_sql(
         assert len(list(site.store.scan(clock()))) == 2
         assert site.sessions.revoke_all(ANN) == 2
         assert live(site, *cookies) == [False] * 2
+
+
+def test_a_time_that_is_a_text_is_no_sound_time() -> None:
+    record = Record(b"", b"v", "a handle", 1.0, 2.0, 3.0)
+    assert has_sound_times(record)
+    assert not has_sound_times(record._replace(touched="yesterday"))  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from click.testing import CliRunner, Result
 
 from wsgi_session import cli as commands
 from wsgi_session.__main__ import main
-from wsgi_session.cli import BATCH, cli
+from wsgi_session.cli import BATCH, answering, cli
 from wsgi_session.config import check_secrets
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.keygen import new_secret
@@ -421,3 +421,8 @@ def test_copy_from_a_store_in_memory_says_who_can_reach_it(tmp_path: Path) -> No
     result = run("copy", "memory://", f"sqlite:///{tmp_path / 'new.db'}")
     assert result.exit_code == 1
     assert "lives inside the process" in result.stderr
+
+
+def test_a_reader_that_has_gone_is_left_to_the_command_line_library() -> None:
+    with pytest.raises(BrokenPipeError), answering("memory://"):
+        raise BrokenPipeError

@@ -12,15 +12,20 @@ from tests.faults.scene import crash
 from tests.servers.valkey import Valkey
 
 SECONDS = 1.5
+# A worker that is killed in a save may have been answered by then: SQLite is quick.
+TRIES = 5
 
 
 @pytest.mark.parametrize("name", ["sqlite-worker", "valkey-kill", "postgres-kill"])
 def test_nothing_acknowledged_is_lost_and_nothing_ended_comes_back(name: str) -> None:
     (fault,) = (fault for fault in FAULTS if fault.name == name)
-    result = run(fault, SECONDS, lambda progress: None)
-    assert result.broken == []
-    assert result.acknowledged > 50, result
-    assert result.refused + result.unanswered > 0, f"the harm did none: {result}"
+    for _ in range(TRIES):
+        result = run(fault, SECONDS, lambda progress: None)
+        assert result.broken == []
+        assert result.acknowledged > 50, result
+        if result.refused + result.unanswered > 0:
+            return
+    raise AssertionError(f"the harm did none: {result}")
 
 
 def test_a_server_that_keeps_nothing_on_the_disk_is_seen_to_lose_it() -> None:

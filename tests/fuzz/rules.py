@@ -86,6 +86,8 @@ PLACES = st.integers(0, BROWSERS - 1)
 NAMES = st.integers(0, USERS - 1)
 #: Which of the kinds of process that run gets a request.
 PROCESSES = st.integers(0, 1)
+#: How many deployments of a change of stores are over: most runs begin where two kinds run beside each other.
+DEPLOYMENTS = st.sampled_from([0, 1, 1, 2, 3, 3, 3, 4, 5, 5, 6])
 MOMENTS = st.sampled_from([1.0, TOMBSTONE - 1, TOMBSTONE + 1, INTERVAL, SHORT, IDLE / 2, IDLE - 1, GRACE])
 #: How long a slow request takes: to the end of its session and a little past it, or to where it is over for it too.
 PAST = [IDLE, IDLE + TOMBSTONE + 1, IDLE + GRACE - 1, IDLE + GRACE]
@@ -132,7 +134,7 @@ class Machine(RuleBasedStateMachine):
 
     # What happens.
 
-    @initialize(actions=st.tuples(*[FEW] * BROWSERS), user=st.none() | NAMES, deployments=st.integers(0, 6))
+    @initialize(actions=st.tuples(*[FEW] * BROWSERS), user=st.none() | NAMES, deployments=DEPLOYMENTS)
     def begin(self, actions: tuple[list[Any], ...], user: int | None, deployments: int) -> None:
         """Every browser has a session, or most would never meet another request in one."""
         for browser, its in enumerate(actions):
@@ -186,9 +188,15 @@ class Machine(RuleBasedStateMachine):
         for cookie in reversed(cookies) if swapped else cookies:
             self.arrive((browser, cookie))
 
-    @rule(browser=PLACES, first=FEW | ENDING, second=FEW | MOVING, meanwhile=MEANWHILE, saving=st.booleans())
-    def collide(self, browser: int, first: list[Any], second: list[Any], meanwhile: Trouble, saving: bool) -> None:
+    @rule(
+        browser=PLACES, waited=st.sampled_from([0.0, 0.0, INTERVAL]), first=FEW | ENDING,
+        second=FEW | MOVING | COUNTING, meanwhile=MEANWHILE, saving=st.booleans(),
+    )  # fmt: skip
+    def collide(
+        self, browser: int, waited: float, first: list[Any], second: list[Any], meanwhile: Trouble, saving: bool
+    ) -> None:
         """The same, and the second one saves while the first one saves, or does the last thing that it does."""
+        self.wait(waited)
         numbers = self._open_both(browser, int(saving))
         self._act_all(numbers[1], second)
         self._act_all(numbers[0], first if saving else first[:-1])
@@ -200,13 +208,27 @@ class Machine(RuleBasedStateMachine):
         for number in numbers:
             self.arrive((browser, self._commit(number, 200)))
 
-    @rule(browser=PLACES, first=FEW | MOVING | MARKING, second=FEW, meanwhile=MEANWHILE, process=PROCESSES)
-    def come_in(self, browser: int, first: list[Any], second: list[Any], meanwhile: Trouble, process: int) -> None:
-        """The first look of a request, with all that it does, comes while another one saves."""
+    @rule(
+        browser=PLACES, first=FEW | MOVING | MARKING | ENDING, second=FEW, meanwhile=MEANWHILE, process=PROCESSES,
+        saving=st.booleans(), afresh=st.booleans(),
+    )  # fmt: skip
+    def come_in(
+        self, browser: int, first: list[Any], second: list[Any], meanwhile: Trouble, process: int, saving: bool,
+        afresh: bool,
+    ) -> None:  # fmt: skip
+        """The first look of a request comes while another one saves, or the other one saves while it looks.
+
+        ``afresh``: in a new session, which is where a process of that kind puts it.
+        """
+        if afresh:
+            self.jars[browser] = None
+            self.visit(browser, [("put", "a")], process)
         numbers = [self._open(self.jars[browser], place) for place in (process, 1 - process)]
         self._act_all(numbers[0], first)
-        if numbers[0] in self.held:
-            looks = self._act(numbers[1], ("read",))
+        looks = self._act(numbers[1], ("read",))
+        if not saving:
+            self._perform(next(looks), meanwhile, self._finishes(numbers[0]))
+        elif numbers[0] in self.held:
             self._perform(self._finish(numbers[0], 200), meanwhile, looks)
         self._act_all(numbers[1], second)
         for number in numbers:

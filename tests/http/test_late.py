@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.http.site import ANN, Application, Browser, Site, log_in, log_out, page, put, read
-from tests.http.stores import SERVER
+from tests.http.stores import SERVER, SWEEPS
 from tests.http.test_corrupt import damage
 from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, UnsupportedValue
 
@@ -162,6 +163,7 @@ def test_no_garbage_collection_calls_the_store(site: Site, browser: Browser) -> 
     assert site.calls.log == []
 
 
+@pytest.mark.needs(SWEEPS)
 @pytest.mark.parametrize("body", ["list", "stream"])
 def test_a_server_that_never_calls_close_sweeps_with_the_next_answer(site: Site, browser: Browser, body: str) -> None:
     """Not when it lets go of the body: that may be while garbage is collected, in the middle of a call of the store."""
@@ -387,3 +389,24 @@ def test_a_body_that_the_client_did_not_wait_for_is_closed_and_saved(site: Site,
     next(chunks)
     body.close()
     assert visitor.do(read).result == {"a": 1, "cart": [], "b": 1, "c": 2}
+
+
+@pytest.mark.needs(SWEEPS)
+def test_a_body_that_is_closed_twice_sweeps_once(site: Site, browser: Browser) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ["session"]["a"] = 1
+        start_response("200 OK", list(PLAIN))
+        return [b"page"]
+
+    site.calls.inner.sweep_due = True
+    server = Bridge(site, browser, app)
+    server.body.close()
+    server.body.close()
+    assert site.calls.log == ["create", "sweep"]
+
+
+def test_a_store_that_asks_for_a_sweep_and_offers_none_is_not_asked_again(site: Site) -> None:
+    backend = site.middleware._backend
+    backend.store = SimpleNamespace(sweep_due=True)  # type: ignore[attr-defined]
+    backend.sweep(0.0)
+    assert backend.sweep_due is False

@@ -605,3 +605,15 @@ def test_a_logout_ends_what_atomic_would_save(visitor: Browser) -> None:
 
     visitor.do(slow)
     assert visitor.do(lambda session: session.state).result == "unknown"
+
+
+def test_atomic_under_a_second_login_of_the_same_user_leaves_what_the_first_one_filed(visitor: Browser) -> None:
+    visitor.do(log_in(ANN))
+
+    def change(session: Session) -> Any:
+        log_in(ANN | {"name": "Anna"})(session)
+        session.atomic(lambda data: data.update(b=2))
+        return visitor.copy().do(lambda session: (session["user"], session.owner)).result
+
+    assert visitor.do(change).result == (ANN, "id:1")
+    assert visitor.do(lambda session: (session["user"]["name"], session["b"])).result == ("Anna", 2)

@@ -196,7 +196,7 @@ def test_visitors_who_write_take_what_a_store_in_memory_may_have_and_no_more() -
             handle, version = tokens.draw_names()
             store.create(os.urandom(32), Record(b"\x81\xa1k\x01", version, handle, 0.0, 0.0, 100.0), 1.0)
 
-    crowd(500)
+    crowd(4_000)  # By now the dictionaries are as large as they get.
     once, twice = peak_of(lambda: crowd(1_000)), peak_of(lambda: crowd(2_000))
     assert twice < 1.2 * once, (once, twice)
     assert store.count(1.0) == 500
