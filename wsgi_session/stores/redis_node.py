@@ -9,25 +9,28 @@ greenlet is killed (the kind of CVE-2023-28858).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as TimedOut
 from redis.sentinel import MasterNotFoundError
 
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.pool import Place, Pool
+from wsgi_session.stores.redis_failures import FAILURES, without_passwords
 from wsgi_session.stores.redis_scripts import CONFLICT, EXISTS, GONE
-from wsgi_session.stores.url_parts import blot_passwords
 
-#: What a failing server, network or login raises.
-FAILURES = (RedisError, OSError)
+#: With at least this part of the time-out left, a socket's own time-out ends the operation soon enough.
+NEARLY_ALL = 0.9
 
 Command = tuple[bytes, ...]
 # redis-py's connections have no common base class.
 Connection = Any
+_Exchange = Callable[[Connection, Any, float], Any]
 
 
 class Stale(StoreUnavailable):
@@ -38,6 +41,10 @@ class Node:
     """The server that redis-py's pool ``source`` leads to. Its settings are used, its connections are not.
 
     ``size``: how many connections there are at most. ``wait``: how many replicas must have a write before it counts.
+
+    Its ``socket_timeout`` (1 s if there is none) is what one operation may take, with the wait for a free connection,
+    with connecting, and with every attempt. ``deadline``: when it has to be done, in seconds of ``time.monotonic()``;
+    where none is given, the operation begins with that call.
     """
 
     def __init__(self, source: ConnectionPool, size: int, wait: int) -> None:
@@ -50,8 +57,18 @@ class Node:
         self._timeout = timeout
         self._pool = self._new_pool()
 
+    def deadline(self) -> float:
+        """Return when an operation that begins now has to be done, in seconds of ``time.monotonic()``."""
+        return time.monotonic() + self._timeout
+
     def call(
-        self, name: bytes, *command: bytes, writes: bool = False, repeatable: bool = True, asking: bool = False
+        self,
+        name: bytes,
+        *command: bytes,
+        writes: bool = False,
+        repeatable: bool = True,
+        asking: bool = False,
+        deadline: float | None = None,
     ) -> Any:
         """Send a command, return its answer. (``name``, of the key, says where to, if there are several nodes.)
 
@@ -61,11 +78,11 @@ class Node:
         """
         waits = writes and self._replicas > 0
         if not (waits or asking):
-            return self._exchange(_one, command, writes, repeatable)
+            return self._exchange(_one, command, writes, repeatable, deadline)
         commands = [(b"ASKING",), command] if asking else [command]
         if waits:
             commands.append(self._wait)
-        answers = self._exchange(_several, commands, writes, repeatable)
+        answers = self._exchange(_several, commands, writes, repeatable, deadline)
         answer = answers[asking]
         if isinstance(answer, ResponseError):
             raise answer
@@ -73,15 +90,21 @@ class Node:
             self._check_replicas(answers[-1])
         return answer
 
-    def several(self, names: Sequence[bytes], commands: Sequence[Command], writes: bool = False) -> list[Any]:
+    def several(
+        self,
+        names: Sequence[bytes],
+        commands: Sequence[Command],
+        writes: bool = False,
+        deadline: float | None = None,
+    ) -> list[Any]:
         """Send commands, each on one of the keys ``names``, in one exchange; a ``ResponseError`` for one refused.
 
         Otherwise as :meth:`call`; all of them can be sent twice without harm.
         """
         if not (writes and self._replicas > 0):
-            answers: list[Any] = self._exchange(_several, commands, writes, True)
+            answers: list[Any] = self._exchange(_several, commands, writes, True, deadline)
             return answers
-        *answers, had = self._exchange(_several, [*commands, self._wait], writes, True)
+        *answers, had = self._exchange(_several, [*commands, self._wait], writes, True, deadline)
         self._check_replicas(had)
         return answers
 
@@ -94,10 +117,10 @@ class Node:
             if cursor == b"0":
                 return
 
-    def eviction(self) -> list[str]:
+    def eviction(self, deadline: float) -> list[str]:
         """Return the ``maxmemory-policy``, if the server tells. (Hosted ones refuse CONFIG, few refuse INFO.)"""
         try:
-            lines = self.call(b"", b"INFO", b"memory").decode().splitlines()
+            lines = self.call(b"", b"INFO", b"memory", deadline=deadline).decode().splitlines()
         except ResponseError:
             return []
         return [line.partition(":")[2] for line in lines if line.startswith("maxmemory_policy:")]
@@ -122,30 +145,39 @@ class Node:
             return
         raise StoreUnavailable(f"Redis at {self!r}: {what}", answer_lost=True)
 
-    def _exchange(self, exchange: Callable[[Connection, Any], Any], what: Any, writes: bool, repeatable: bool) -> Any:
+    def _exchange(
+        self, exchange: _Exchange, what: Any, writes: bool, repeatable: bool, deadline: float | None
+    ) -> Any:
+        if deadline is None:
+            deadline = self.deadline()
         try:
-            return self._attempt(exchange, what, writes)
+            return self._attempt(exchange, what, writes, deadline)
         except Stale as stale:
             if stale.answer_lost and not repeatable:
                 raise
             try:
-                return self._attempt(exchange, what, writes)
+                return self._attempt(exchange, what, writes, deadline)
             except StoreUnavailable as error:
                 error.answer_lost = error.answer_lost or stale.answer_lost
                 raise
 
-    def _attempt(self, exchange: Callable[[Connection, Any], Any], what: Any, writes: bool) -> Any:
+    def _attempt(self, exchange: _Exchange, what: Any, writes: bool, deadline: float) -> Any:
         pool = self._own_pool()
         place: Place | None = None
-        reused = False
+        reused = hurried = False
         try:
-            place = pool.take()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise StoreUnavailable(f"Redis at {self!r}: not done within {self._timeout:g} s")
+            place = pool.take(left)
             connection = place.connection
             if connection is None:
-                connection = place.connection = self._connect()
+                left = deadline - time.monotonic()
+                hurried = left < NEARLY_ALL * self._timeout
+                connection = place.connection = self._connect(max(left, 0.001) if hurried else self._timeout)
             else:
                 reused = True
-            answer = exchange(connection, what)
+            answer = exchange(connection, what, deadline)
         except StoreUnavailable:
             pool.discard(place)
             raise
@@ -167,6 +199,10 @@ class Node:
             stale = reused and isinstance(error, Disconnected)
             error = self._without_secrets(error)
             raise self._failed(error, stale, answer_lost=writes) from error
+        if hurried:
+            # Its own time-out is shorter than that of the operations to come.
+            pool.discard(place)
+            return answer
         # As pool.give() does, without a moment at which a signal handler could run before it.
         pool.idle.append(place)
         if not pool.calm:
@@ -188,10 +224,12 @@ class Node:
             pool = self._pool = pool.heirs.setdefault(os.getpid(), self._new_pool())
         return pool
 
-    def _connect(self) -> Connection:
+    def _connect(self, patience: float) -> Connection:
         connection = None
+        settings = {**self._source.connection_kwargs, "socket_timeout": patience}
+        settings["socket_connect_timeout"] = min(settings.get("socket_connect_timeout") or patience, patience)
         try:
-            connection = self._source.connection_class(**self._source.connection_kwargs)
+            connection = self._source.connection_class(**settings)
             connection.connect()
         except BaseException as error:
             if connection is not None:
@@ -216,38 +254,31 @@ class Node:
         return without_passwords(error, [login.get("password") for login in logins])
 
 
-def without_passwords(error: BaseException, passwords: Iterable[str | None]) -> BaseException:
-    """Return ``error``, or one that may be shown in its place: a server without AUTH quotes what came with it.
-
-    A traceback shows the errors behind it as well: if one of them has a password in it, none of them is kept.
-    """
-    given = tuple(filter(None, passwords))
-    link: BaseException | None = error
-    while link is not None:
-        shown = blot_passwords(str(link), given)
-        if shown != str(link):
-            return RedisError(blot_passwords(str(error), given))
-        link = link.__cause__ or link.__context__
-    return error
-
-
 def _disconnect(connection: Connection) -> None:
     connection.disconnect()
 
 
-def _one(connection: Connection, command: Command) -> Any:
+def _one(connection: Connection, command: Command, deadline: float) -> Any:
     connection.send_packed_command(connection.pack_command(*command), check_health=False)
+    _await_answer(connection, deadline)
     return connection.read_response(disable_decoding=True)
 
 
-def _several(connection: Connection, commands: Sequence[Command]) -> list[Any]:
+def _several(connection: Connection, commands: Sequence[Command], deadline: float) -> list[Any]:
     """Send all, then read as many answers, whatever they are."""
     connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    return [_answer(connection) for _ in commands]
+    return [_answer(connection, deadline) for _ in commands]
 
 
-def _answer(connection: Connection) -> Any:
+def _answer(connection: Connection, deadline: float) -> Any:
+    _await_answer(connection, deadline)
     try:
         return connection.read_response(disable_decoding=True)
     except ResponseError as refusal:
         return refusal
+
+
+def _await_answer(connection: Connection, deadline: float) -> None:
+    left = deadline - time.monotonic()
+    if left < NEARLY_ALL * connection.socket_timeout and not connection.can_read(max(left, 0)):
+        raise TimedOut("Timeout reading from socket")
