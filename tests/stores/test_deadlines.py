@@ -7,13 +7,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.servers.slow import CUT, HANG, SlowServer
-from wsgi_session.errors import KeyExists, StoreUnavailable
+from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Record, SQLiteStore, Store, open_store
 
 pytest.importorskip("redis")
@@ -277,39 +277,6 @@ def test_a_writer_that_was_let_in_late_leaves_the_next_one_all_of_its_time(tmp_p
             started = time.monotonic()
             unavailable(lambda: store.create(OTHER, record(), NOW))
             assert time.monotonic() - started > LATE
-
-
-CALLS: dict[str, Callable[[Store, Record], object]] = {
-    "create": lambda store, kept: store.create(KEY, record(), NOW),
-    "replace": lambda store, kept: store.replace(KEY, record(), b"another version.", NOW),
-    "replace, of which a time moves": lambda store, kept: store.replace(
-        KEY, kept._replace(version=b"changed version.", expires=NOW + 9999), kept.version, NOW
-    ),
-    "rotate": lambda store, kept: store.rotate(KEY, OTHER, record(), b"another version.", NOW),
-}
-
-
-@pytest.mark.parametrize("name", CALLS)
-def test_the_statements_of_one_call_share_the_wait_for_the_lock(
-    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "sessions.db"
-    with SQLiteStore(path, busy_timeout=TIMEOUT) as store:
-        kept = record()
-        store.create(KEY, kept, NOW)
-        statements = []
-        run = store._run
-
-        def count(sql: str, *arguments: object, **named: object) -> object:
-            statements.append(named.get("deadline"))
-            return run(sql, *arguments, **named)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(store, "_run", count)
-        with suppress(KeyExists):
-            CALLS[name](store, kept)
-    assert len(statements) > 1
-    assert None not in statements
-    assert len(set(statements)) == 1
 
 
 def test_a_second_statement_waits_for_the_lock_as_long_as_the_first_has_left(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.http.site import Site, put
+from tests.http.site import read as read_site
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores import Outcome, Record, SQLiteStore, owned_session
@@ -97,7 +99,7 @@ def test_a_full_disk_fails_the_write_keeps_the_record_and_passes(path: Path) -> 
 
 def with_no_room(store: SQLiteStore) -> None:
     place = store._pool.take()
-    connection = place.connection = place.connection or store._connect()
+    connection = place.connection = place.connection or store._connect(1.0)
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
     store._pool.give(place)
@@ -261,6 +263,21 @@ def test_a_text_that_is_none_locks_nobody_out_and_keeps_nobody_in(path: Path) ->
         assert list(store.of_owner(b"ann", NOW)) == [owned_session(KEY, found)]
         assert store.replace(KEY, found._replace(version=b"w" * 16), found.version, NOW) is Outcome.SAVED
         assert store.delete(KEY)
+        is_well(store)
+
+
+def test_a_version_that_is_invalid_utf_8_is_a_corrupt_record_and_no_outage(path: Path) -> None:
+    """No write can name such a version: each of them met a conflict a hundred times, and was answered 503."""
+    with SQLiteStore(path) as store:
+        site = Site(store, FakeClock())
+        browser = site.browser()
+        browser.do(put(a=1))
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as meddler:
+            meddler.execute("UPDATE sessions SET version = CAST(x'48ff' AS TEXT)")
+        assert browser.do(put(b=2)).code == 200
+        assert len(site.happened("corrupt")) == 1
+        assert browser.do(read_site).result == {"b": 2}
+        assert len(list(store.scan(site.clock()))) == 1, "that of the new session"
         is_well(store)
 
 

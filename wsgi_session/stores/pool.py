@@ -18,6 +18,8 @@ from typing import Any
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.forks import new_mark
 
+#: With at least this part of an operation's time-out left, the time-out of a connection ends it soon enough.
+NEARLY_ALL = 0.9
 #: Seconds that a fork waits for the operations of other threads.
 FORK_PATIENCE = 1.0
 #: Seconds after which a pool that was frozen for a fork thaws by itself: where the end of the fork was interrupted.

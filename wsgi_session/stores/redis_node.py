@@ -20,12 +20,9 @@ from redis.exceptions import TimeoutError as TimedOut
 from redis.sentinel import MasterNotFoundError
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.pool import Place, Pool
+from wsgi_session.stores.pool import NEARLY_ALL, Place, Pool
 from wsgi_session.stores.redis_failures import FAILURES, without_passwords
 from wsgi_session.stores.redis_scripts import CONFLICT, EXISTS, GONE
-
-#: With at least this part of the time-out left, a socket's own time-out ends the operation soon enough.
-NEARLY_ALL = 0.9
 
 Command = tuple[bytes, ...]
 # redis-py's connections have no common base class.
