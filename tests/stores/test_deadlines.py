@@ -168,11 +168,16 @@ def test_sentinels_that_hang_take_one_time_out_together() -> None:
 
 
 class SlowCluster:
-    """Some nodes of a cluster, the first of which has every slot; ``answer`` says what becomes of other commands."""
+    """Some nodes of a cluster, the first of which has every slot; ``answer`` says what becomes of other commands.
+
+    While ``hangs`` is true, none of them answers anything; ``silent`` is how many of the next questions where the slots
+    are get no answer.
+    """
 
     def __init__(self, stack: ExitStack, nodes: int, answer: Callable[[list[bytes]], bytes | None]) -> None:
         self._answer = answer
         self.hangs = False
+        self.silent = 0
         self.nodes = [stack.enter_context(SlowServer(self._serve)) for _ in range(nodes)]
 
     def open(self) -> Store:
@@ -185,6 +190,9 @@ class SlowCluster:
             return b"*0\r\n"
         if command[0] != b"CLUSTER":
             return self._answer(command)
+        if self.silent:
+            self.silent -= 1
+            return HANG
         nodes = [
             b"*3\r\n$9\r\n127.0.0.1\r\n:%d\r\n$40\r\n%040d\r\n" % (node.port, number)
             for number, node in enumerate(self.nodes)
@@ -236,6 +244,20 @@ def test_a_cluster_that_hangs_later_takes_one_time_out_until_it_does_not() -> No
             unavailable(lambda: store.load(KEY, NOW))
         cluster.hangs = False
         assert store.load(KEY, NOW) is None
+
+
+@pytest.mark.parametrize("silent", [1, 9])
+def test_nodes_that_do_not_say_where_the_slots_are_leave_time_for_one_that_serves(silent: int) -> None:
+    with ExitStack() as stack:
+        cluster = SlowCluster(stack, 4, lambda command: b"$-1\r\n")
+        store = stack.enter_context(cluster.open())
+        assert store.load(KEY, NOW) is None
+        slots = store._link._map  # type: ignore[attr-defined]
+        slots.outdated = True
+        cluster.silent = silent
+        with in_time():
+            assert store.load(KEY, NOW) is None
+        assert slots.outdated is (silent == 9), "the first that answers is believed"
 
 
 # SQLite.

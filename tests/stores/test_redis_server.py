@@ -24,6 +24,7 @@ from tests.stores.interruptions import interrupt_with_signals, interrupted
 from tests.stores.test_pool import fork
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session, redis_cluster
+from wsgi_session.stores.redis_lua import FORGOTTEN, FORGOTTEN_IN_CLUSTER
 
 NOW = 1_000_000.0
 KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
@@ -177,6 +178,36 @@ def test_an_index_forgets_the_sessions_that_ran_out(server: Valkey, url: str) ->
             lose(store, *(old.to_bytes(32, "big") for old in range(max(number - 33, 0), max(number - 32, 0))))
         assert len(entries(store)) <= 35, "the living, and those that Redis keeps for five minutes more"
         assert len(list(store.of_owner(OWNER, now))) == 30
+
+
+@pytest.mark.parametrize("url", ["server", "cluster"])
+def test_an_index_forgets_thousands_of_sessions_that_ran_out_within_a_few_logins(server: Valkey, url: str) -> None:
+    """And no login takes off more than it may: what it does would grow with what is dead."""
+    most = FORGOTTEN if url == "server" else FORGOTTEN_IN_CLUSTER
+    with open_url(server.url if url == "server" else valkey_cluster() + "?prefix=thousands:") as store:
+        keys = [number.to_bytes(32, "big") for number in range(2001)]
+        for key in keys:
+            store.create(key, record(), NOW)
+        lose(store, *keys)
+        later = NOW + HOUR + LATE + 2
+        left, logins = len(keys), 0
+        while left:
+            store.create(os.urandom(32), record(expires=later + HOUR), later)
+            logins += 1
+            left = max(left - most, 0)
+            assert len(entries(store)) == left + logins
+        assert logins == {"server": 8, "cluster": 32}[url]
+
+
+def test_an_index_forgets_the_dead_around_an_entry_whose_record_lives_on(server: Valkey, store: Store) -> None:
+    store.create(KEY, record(), NOW)
+    keys = [number.to_bytes(32, "big") for number in range(100)]
+    for key in keys:
+        store.create(key, record(), NOW)
+    lose(store, *keys)
+    later = NOW + HOUR + LATE + 2
+    store.create(OTHER, record(expires=later + HOUR), later)
+    assert entries(store) == {KEY, OTHER}
 
 
 def test_an_entry_of_a_cluster_that_was_not_told_of_a_renewal_outlives_its_end() -> None:
@@ -431,11 +462,21 @@ def test_a_cluster_is_asked_as_its_url_says_and_redis_py_sends_nothing_again_by_
     with open_url(valkey_cluster() + "?timeout=2&connect_timeout=3&pool=4") as store:
         store.ping()
         link: Any = store._link  # type: ignore[attr-defined]
-        assert link._map.client().retry.get_retries() == 0
+        assert link._map.client(0.0).retry.get_retries() == 0
         for node in link._nodes.values():
-            found = node._source.connection_kwargs
-            assert (found["socket_timeout"], found["socket_connect_timeout"]) == (2.0, 3.0)
-            assert (found["retry"].get_retries(), node._pool._size) == (0, 4)
+            found = node._pool.idle[0].connection
+            assert (found.socket_timeout, found.socket_connect_timeout) == (2.0, 2.0), "connecting is a part of it"
+            assert (found.retry.get_retries(), node._pool._size) == (0, 4)
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 3601])
+def test_a_time_out_that_is_no_time_is_refused(timeout: float) -> None:
+    from redis import Redis
+
+    from wsgi_session.stores.redis import RedisStore
+
+    with pytest.raises(ConfigError, match="give seconds, more than 0 and at most 3600"):
+        RedisStore(Redis(), timeout=timeout)
 
 
 def test_what_is_no_client_is_refused() -> None:

@@ -54,7 +54,8 @@ class RedisStore(Store):
 
     ``prefix``: what the names of all keys begin with. ``pool``: how many connections each process opens at most, to
     each node; they are the store's own, made with the client's settings (address, login, TLS, time-outs).
-    ``wait``: how many replicas must have a write before it counts (Redis WAIT).
+    ``wait``: how many replicas must have a write before it counts (Redis WAIT). ``timeout``: seconds that one operation
+    may take, with the wait for a connection and with every attempt; ``None`` for the client's ``socket_timeout``.
 
     Nothing is sent before the first call. Each record expires by the server's clock soon after it is dead by ours.
     """
@@ -66,6 +67,7 @@ class RedisStore(Store):
         prefix: str = "session:",
         pool: int = 64,
         wait: int = 0,
+        timeout: float | None = None,
     ) -> None:
         if not prefix:
             raise ConfigError("prefix='': give at least one character, which tells the store's keys from others")
@@ -73,16 +75,18 @@ class RedisStore(Store):
             raise ConfigError(f"pool={pool!r}: give a whole number of connections, 1 or more")
         if type(wait) is not int or wait < 0:
             raise ConfigError(f"wait={wait!r}: give a whole number of replicas, 0 for none")
+        if timeout is not None and not 0 < timeout <= 3600:
+            raise ConfigError(f"timeout={timeout!r}: give seconds, more than 0 and at most 3600")
         self._prefix = prefix.encode()
         self._warned = False
         self._link: Node | Cluster
         if isinstance(client, Redis):
-            self._link = Node(client.connection_pool, pool, wait)
+            self._link = Node(client.connection_pool, pool, wait, timeout)
             self._index = None
             # Scripts keep the owner index themselves if they are told where it is.
             self._inside = self._prefix
         elif isinstance(client, RedisCluster) or callable(client):
-            self._link = Cluster(client, pool, wait)
+            self._link = Cluster(client, pool, wait, timeout)
             self._index = Index(self._link, self._prefix, self._call, self._run)
             self._inside = b""
         else:

@@ -21,19 +21,24 @@ from wsgi_session.stores.redis_node import Command, Node
 
 #: How often a key may turn out to be elsewhere, while slots move, before it is an outage.
 REDIRECTIONS = 8
+#: Which part of an operation's time-out each node has that is asked where the slots are.
+SHARE = 1 / 3
 
 
 class Cluster:
     """The nodes of a cluster. redis-py's client knows which of them has a key; each is spoken to as a single one is.
 
-    ``client``: or what makes it, when it is first needed: making it asks the cluster. ``size`` and ``wait`` as for
-    :class:`Node`.
+    ``client``: or what makes it, when it is first needed: making it asks the cluster. ``size``, ``wait`` and
+    ``timeout`` as for :class:`Node`.
     """
 
-    def __init__(self, client: RedisCluster | Callable[[], RedisCluster], size: int, wait: int) -> None:
-        self._map = _Map(client)
+    def __init__(
+        self, client: RedisCluster | Callable[[], RedisCluster], size: int, wait: int, timeout: float | None
+    ) -> None:
+        self._map = _Map(client, timeout)
         self._size = size
         self._wait = wait
+        self._timeout = timeout
         self._nodes: dict[str, Node] = {}
 
     def deadline(self) -> float:
@@ -54,9 +59,7 @@ class Cluster:
         node, asking = self._node_of(name, deadline), False
         for _ in range(REDIRECTIONS):
             try:
-                return node.call(
-                    name, *command, writes=writes, repeatable=repeatable, asking=asking, deadline=deadline
-                )
+                return node.call(name, *command, writes=writes, repeatable=repeatable, asking=asking, deadline=deadline)
             except AskError as error:
                 # MOVED: for good, after a failover too. ASK: the slot is on its way, and this key is there already.
                 asking = not isinstance(error, MovedError)
@@ -134,7 +137,7 @@ class Cluster:
         node = self._nodes.get(place.name)
         if node is None:
             source = client.get_redis_connection(place).connection_pool
-            node = self._nodes.setdefault(place.name, Node(source, self._size, self._wait))
+            node = self._nodes.setdefault(place.name, Node(source, self._size, self._wait, self._timeout))
         return node
 
 
@@ -147,9 +150,10 @@ class _Asking:
 class _Map:
     """redis-py's client of this process, asked anew where the slots are once somebody has set ``outdated``."""
 
-    def __init__(self, client: RedisCluster | Callable[[], RedisCluster]) -> None:
+    def __init__(self, client: RedisCluster | Callable[[], RedisCluster], timeout: float | None) -> None:
         self.outdated = False
         self._given = client
+        self._timeout = timeout
         self._pid = os.getpid()
         self._made: RedisCluster | None = None
         self._asking: Callable[[], _Asking | None] = _nobody
@@ -160,10 +164,14 @@ class _Map:
 
     def deadline(self) -> float:
         """Return when an operation that begins now has to be done."""
-        return time.monotonic() + (self._own_client().get_connection_kwargs().get("socket_timeout") or 1.0)
+        client = self._own_client()
+        return time.monotonic() + (self._timeout or client.get_connection_kwargs().get("socket_timeout") or 1.0)
 
     def client(self, deadline: float) -> Any:
-        """Return the client. Only one thread waits for a new map; the others go on with the old one."""
+        """Return the client. Only one thread waits for a new map; the others go on with the old one.
+
+        So does that one if nobody answers: a node that is still there is found by the old map.
+        """
         client = self._own_client()
         if self.outdated and not self._forking and self._asking() is None:
             asking = _Asking()
@@ -171,9 +179,10 @@ class _Map:
             try:
                 self.outdated = False
                 self._renew(client, deadline)
-            except BaseException:
+            except BaseException as error:
                 self.outdated = True
-                raise
+                if not isinstance(error, StoreUnavailable):
+                    raise
             finally:
                 self._asking = _nobody
         return client
@@ -203,7 +212,7 @@ class _Map:
     def _renew(self, client: Any, deadline: float) -> None:
         """Ask where the slots are: a client of our own one node at a time, as redis-py would ask all that hang."""
         nodes, password = client.nodes_manager, client.get_connection_kwargs().get("password")
-        if client is self._given:
+        if client is self._given or self._timeout is None:
             self._ask(nodes.initialize, password)
             return
         known = dict(nodes.startup_nodes)
@@ -217,7 +226,9 @@ class _Map:
                 return
             except BaseException as error:
                 nodes.startup_nodes = known
-                if not names or time.monotonic() >= deadline or not isinstance(error, StoreUnavailable):
+                # The last share is for the operation itself.
+                over = deadline - time.monotonic() < 2 * SHARE * self._timeout
+                if over or not names or not isinstance(error, StoreUnavailable):
                     raise
 
     def close(self) -> None:

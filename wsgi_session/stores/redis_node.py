@@ -39,14 +39,16 @@ class Node:
 
     ``size``: how many connections there are at most. ``wait``: how many replicas must have a write before it counts.
 
-    Its ``socket_timeout`` (1 s if there is none) is what one operation may take, with the wait for a free connection,
-    with connecting, and with every attempt. ``deadline``: when it has to be done, in seconds of ``time.monotonic()``;
-    where none is given, the operation begins with that call.
+    ``timeout``: the seconds that one operation may take, with the wait for a free connection, with connecting, and with
+    every attempt; ``None`` for the ``socket_timeout`` of ``source``, or 1 s if it has none.
+
+    ``deadline``: when an operation has to be done, in seconds of ``time.monotonic()``; where none is given, it begins
+    with that call.
     """
 
-    def __init__(self, source: ConnectionPool, size: int, wait: int) -> None:
+    def __init__(self, source: ConnectionPool, size: int, wait: int, timeout: float | None) -> None:
         self._source = source
-        timeout = source.connection_kwargs.get("socket_timeout") or 1.0
+        timeout = timeout or source.connection_kwargs.get("socket_timeout") or 1.0
         self._replicas = wait
         # The server, which looks at its watch every 100 ms, gives up before we do, and says how many there were.
         self._wait = (b"WAIT", b"%d" % wait, b"%d" % max(1, timeout * 500))
@@ -142,9 +144,7 @@ class Node:
             return
         raise StoreUnavailable(f"Redis at {self!r}: {what}", answer_lost=True)
 
-    def _exchange(
-        self, exchange: _Exchange, what: Any, writes: bool, repeatable: bool, deadline: float | None
-    ) -> Any:
+    def _exchange(self, exchange: _Exchange, what: Any, writes: bool, repeatable: bool, deadline: float | None) -> Any:
         if deadline is None:
             deadline = self.deadline()
         try:

@@ -29,6 +29,7 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.hidden import HiddenText
 from wsgi_session.stores.options import count, query_options, seconds, switch, text
 from wsgi_session.stores.redis import RedisStore
+from wsgi_session.stores.redis_cluster import SHARE
 from wsgi_session.stores.redis_failures import FAILURES, without_passwords
 from wsgi_session.stores.url_parts import Parts, read_addresses, special_character_error, split_url, without_secrets
 
@@ -96,8 +97,12 @@ def _cluster(url: str, parts: Parts) -> RedisStore:
     addresses = read_addresses(url, parts.hosts, _PORT)
     settings = {"ssl": options.pop("tls", False), **_connection(parts, options)}
 
+    timeout = settings["socket_timeout"]
+    # Nodes are asked where the slots are one after the other, and some time is left for the operation itself.
+    settings["socket_timeout"] *= SHARE
+
     def connect() -> RedisCluster:
-        deadline = time.monotonic() + settings["socket_timeout"]
+        deadline = time.monotonic() + timeout
         # One at a time, as redis-py would ask all that hang. In another order each time: one that hangs does not keep
         # us from the others for ever.
         left = random.sample(addresses, len(addresses))
@@ -110,7 +115,7 @@ def _cluster(url: str, parts: Parts) -> RedisStore:
                 if not left or time.monotonic() >= deadline:
                     raise without_passwords(error, [settings["password"]]) from None
 
-    return RedisStore(connect, **options)
+    return RedisStore(connect, timeout=timeout, **options)
 
 
 def _sentinel(url: str, parts: Parts) -> RedisStore:
