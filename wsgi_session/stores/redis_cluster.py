@@ -227,7 +227,7 @@ class _Map:
             except BaseException as error:
                 nodes.startup_nodes = known
                 # The last share is for the operation itself.
-                over = deadline - time.monotonic() < 2 * SHARE * self._timeout
+                over = deadline - time.monotonic() < 1.5 * SHARE * self._timeout
                 if over or not names or not isinstance(error, StoreUnavailable):
                     raise
 

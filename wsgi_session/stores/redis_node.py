@@ -50,8 +50,6 @@ class Node:
         self._source = source
         timeout = timeout or source.connection_kwargs.get("socket_timeout") or 1.0
         self._replicas = wait
-        # The server, which looks at its watch every 100 ms, gives up before we do, and says how many there were.
-        self._wait = (b"WAIT", b"%d" % wait, b"%d" % max(1, timeout * 500))
         self._size = size
         self._timeout = timeout
         self._pool = self._new_pool()
@@ -80,7 +78,8 @@ class Node:
             return self._exchange(_one, command, writes, repeatable, deadline)
         commands = [(b"ASKING",), command] if asking else [command]
         if waits:
-            commands.append(self._wait)
+            deadline = self.deadline() if deadline is None else deadline
+            commands.append(self._wait_until(deadline))
         answers = self._exchange(_several, commands, writes, repeatable, deadline)
         answer = answers[asking]
         if isinstance(answer, ResponseError):
@@ -103,7 +102,9 @@ class Node:
         if not (writes and self._replicas > 0):
             answers: list[Any] = self._exchange(_several, commands, writes, True, deadline)
             return answers
-        *answers, had = self._exchange(_several, [*commands, self._wait], writes, True, deadline)
+        deadline = self.deadline() if deadline is None else deadline
+        commands = [*commands, self._wait_until(deadline)]
+        *answers, had = self._exchange(_several, commands, writes, True, deadline)
         self._check_replicas(had)
         return answers
 
@@ -133,6 +134,11 @@ class Node:
             return f"{service}, by Sentinel"
         settings = self._source.connection_kwargs
         return str(settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}")
+
+    def _wait_until(self, deadline: float) -> Command:
+        # The server, which looks at its watch every 100 ms, gives up before we do, and says how many there were.
+        left = int((deadline - time.monotonic()) * 500)
+        return b"WAIT", b"%d" % self._replicas, b"%d" % max(left, 1)
 
     def _check_replicas(self, answer: Any) -> None:
         """Raise ``StoreUnavailable`` unless WAIT has answered that enough replicas have the last write."""
