@@ -469,6 +469,33 @@ def test_a_cluster_is_asked_as_its_url_says_and_redis_py_sends_nothing_again_by_
             assert (found.retry.get_retries(), node._pool._size) == (0, 4)
 
 
+def test_an_interrupted_question_where_the_slots_are_is_asked_again() -> None:
+    with open_url(valkey_cluster()) as store:
+        assert store.load(KEY, NOW) is None
+        slots: Any = store._link._map  # type: ignore[attr-defined]
+        nodes = slots.client(0.0).nodes_manager
+        known, slots.outdated = dict(nodes.startup_nodes), True
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(nodes, "initialize", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.load(KEY, NOW)
+        assert (nodes.startup_nodes, slots.outdated) == (known, True)
+        assert store.load(KEY, NOW) is None
+        assert not slots.outdated
+
+
+def test_sessions_of_a_cluster_that_end_together_wait_for_their_replicas() -> None:
+    with open_url(valkey_cluster() + "?wait=1&prefix=waiting:") as store:
+        for key in (KEY, OTHER):
+            store.create(key, record(), NOW)
+        assert store.delete_many([KEY, OTHER]) == 2
+        assert entries(store) == set()
+
+
 @pytest.mark.parametrize("timeout", [0, -1, 3601])
 def test_a_time_out_that_is_no_time_is_refused(timeout: float) -> None:
     from redis import Redis
