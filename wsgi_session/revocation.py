@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from wsgi_session.errors import StoreUnavailable
@@ -19,6 +19,9 @@ from wsgi_session.stores import (
     has_sound_times,
 )
 
+#: For so many times as long as a batch of sessions has taken, the others have the engine and this process; but for no
+#: longer than so many seconds: what took very long had to wait itself.
+PAUSE, MAX_PAUSE = 4, 0.25
 #: Looks before giving up: each finds only what was rotated during the one before.
 MAX_LOOKS = 1000
 
@@ -32,6 +35,19 @@ def owned_sessions(store: Store, owner: bytes, now: float) -> Iterator[OwnedSess
     """
     assert isinstance(store, ListsOwners)
     return store.of_owner(owner, now - SWEEP_GRACE)
+
+
+def in_batches(sessions: Iterable[OwnedSession]) -> Iterator[list[OwnedSession]]:
+    """Yield ``sessions`` a few at a time, with a pause between two batches: there may be very many of them."""
+    rest = iter(sessions)
+    while True:
+        started = time.perf_counter()
+        batch = list(islice(rest, DELETE_BATCH))
+        if batch:
+            yield batch
+        if len(batch) < DELETE_BATCH:
+            return
+        time.sleep(min(PAUSE * (time.perf_counter() - started), MAX_PAUSE))
 
 
 def end_sessions(store: Store, owner: bytes, now: float, chosen: Chosen) -> int:
@@ -73,12 +89,7 @@ def _end_those_listed(
     """Return how many living sessions were ended, whether any was chosen, and whether one page held all."""
     listed = ended = 0
     found = False
-    started = time.perf_counter()
-    while batch := list(islice(sessions, DELETE_BATCH)):
-        if listed:
-            # Between two batches, others have the engine and this process for four times as long as one has taken.
-            time.sleep(4 * (time.perf_counter() - started))
-            started = time.perf_counter()
+    for batch in in_batches(sessions):
         listed += len(batch)
         # One without a handle would be a tombstone that somebody gave an owner: no delete removes it.
         picked = [session for session in batch if session.handle and chosen(session)]

@@ -183,9 +183,9 @@ class MemoryStore(Store):
                 if not waiting:
                     # What has been filed since we looked: a rotation files the new key.
                     waiting = self._owners.filed_since(owner, known)
-                    known.update(waiting)
                 page = waiting[-OWNED_PAGE:]
                 del waiting[-OWNED_PAGE:]
+                known.update(page)
                 filed = [(key, self._owned.get(key)) for key in page]
             if not page:
                 return

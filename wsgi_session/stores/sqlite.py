@@ -22,8 +22,9 @@ from wsgi_session.stores import (
     make_record,
     tombstone_of,
 )
-from wsgi_session.stores.pool import NEARLY_ALL, Place, Pool, freeze_at_forks
-from wsgi_session.stores.sqlite_file import DatabaseFile, absolute, set_patience
+from wsgi_session.stores.pool import Place, Pool, freeze_at_forks
+from wsgi_session.stores.sqlite_file import DatabaseFile, absolute
+from wsgi_session.stores.sqlite_locks import execute_in_turn, is_locked
 from wsgi_session.stores.sqlite_log import BoundedLog
 from wsgi_session.stores.sqlite_records import lenient_text, record_of
 from wsgi_session.stores.sqlite_statements import (
@@ -92,8 +93,8 @@ class SQLiteStore(Store):
         self._pool_size = pool_size
         self._sweeps = sweep
         self._creates = 0
-        self._file = DatabaseFile(self.path, synchronous, busy_timeout)
-        self._log = BoundedLog(self.path, busy_timeout)
+        self._file = DatabaseFile(self.path, synchronous)
+        self._log = BoundedLog(self.path)
         self._pool = self._new_pool()
         if os.path.exists(self.path):
             self._check_file()
@@ -237,13 +238,12 @@ class SQLiteStore(Store):
             connection = place.connection
             if connection is None:
                 connection = place.connection = self._connect(deadline - time.monotonic())
-            left = deadline - time.monotonic()
-            if left >= NEARLY_ALL * self._busy_timeout:
+            try:
                 result = read(connection.execute(sql, parameters))
-            else:
-                set_patience(connection, left)
-                result = read(connection.execute(sql, parameters))
-                set_patience(connection, self._busy_timeout)
+            except sqlite3.OperationalError as error:
+                if not is_locked(error):
+                    raise
+                result = read(execute_in_turn(connection, sql, parameters, deadline))
         except sqlite3.Error as error:
             pool.discard(place)
             if "decode" in str(error) and connection.text_factory is str:
@@ -251,7 +251,7 @@ class SQLiteStore(Store):
                 self._file.text = lenient_text
                 self._succeed(pool)
                 return self._run(sql, parameters, read, deadline)
-            if "locked" not in str(error):
+            if not is_locked(error):
                 # The file may be another one by the time that it works again: nothing opened before is used then.
                 self._succeed(pool)
             raise self._unavailable(error) from error

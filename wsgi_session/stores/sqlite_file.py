@@ -55,18 +55,20 @@ _SCHEMA = (
 class DatabaseFile:
     """The file that this process has open under ``path``, which is absolute."""
 
-    def __init__(self, path: str, synchronous: str, busy_timeout: float) -> None:
+    def __init__(self, path: str, synchronous: str) -> None:
         #: What makes a ``str`` of a text, in the connections to come.
         self.text: Callable[..., str] = str
         self._path = path
         self._synchronous = synchronous
-        self._busy_timeout = busy_timeout
         self._identity: tuple[int, int] | None = None
 
     def connect(self, patience: float) -> sqlite3.Connection:
-        """Open a connection, as :func:`open_database` does, waiting at most ``patience`` seconds for each lock."""
+        """Open a connection, as :func:`open_database` does, waiting at most ``patience`` seconds for each lock.
+
+        Its statements then wait for none: see ``sqlite_locks``.
+        """
         connection = open_database(self._path, self._synchronous, max(patience, 0.0))
-        set_patience(connection, self._busy_timeout)
+        connection.execute("PRAGMA busy_timeout = 0")
         connection.text_factory = self.text
         if self._identity is None:
             # Only the first one says: a later one may have opened another file than those that are in the pool.
@@ -134,11 +136,6 @@ def open_database(path: str, synchronous: str, busy_timeout: float) -> sqlite3.C
             raise ConfigError(f"{path} is not an SQLite database: give the path of a new file") from error
         raise
     return connection
-
-
-def set_patience(connection: sqlite3.Connection, seconds: float) -> None:
-    """Let each statement of ``connection`` wait at most so long for other writers."""
-    connection.execute(f"PRAGMA busy_timeout = {int(max(seconds, 0.0) * 1000)}")
 
 
 def identity(path: str) -> tuple[int, int] | None:
