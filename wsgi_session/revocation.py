@@ -19,9 +19,10 @@ from wsgi_session.stores import (
     has_sound_times,
 )
 
-#: For so many times as long as a batch of sessions has taken, the others have the engine and this process; but for no
-#: longer than so many seconds: what took very long had to wait itself.
-PAUSE, MAX_PAUSE = 4, 0.25
+#: For so many times as long as a batch of sessions has taken to be listed, the others have the engine and this process.
+PAUSE = 4.0
+#: Seconds of a pause at most: a batch that took very long had to wait for others itself.
+MAX_PAUSE = 0.25
 #: Looks before giving up: each finds only what was rotated during the one before.
 MAX_LOOKS = 1000
 
@@ -37,8 +38,11 @@ def owned_sessions(store: Store, owner: bytes, now: float) -> Iterator[OwnedSess
     return store.of_owner(owner, now - SWEEP_GRACE)
 
 
-def in_batches(sessions: Iterable[OwnedSession]) -> Iterator[list[OwnedSession]]:
-    """Yield ``sessions`` a few at a time, with a pause between two batches: there may be very many of them."""
+def in_batches(sessions: Iterable[OwnedSession], pause: float = PAUSE) -> Iterator[list[OwnedSession]]:
+    """Yield ``sessions`` a few at a time, with a pause between two batches: there may be very many of them.
+
+    ``pause``: for how many times as long as a batch has taken.
+    """
     rest = iter(sessions)
     while True:
         started = time.perf_counter()
@@ -47,7 +51,7 @@ def in_batches(sessions: Iterable[OwnedSession]) -> Iterator[list[OwnedSession]]
             yield batch
         if len(batch) < DELETE_BATCH:
             return
-        time.sleep(min(PAUSE * (time.perf_counter() - started), MAX_PAUSE))
+        time.sleep(min(pause * (time.perf_counter() - started), MAX_PAUSE))
 
 
 def end_sessions(store: Store, owner: bytes, now: float, chosen: Chosen) -> int:
@@ -89,7 +93,7 @@ def _end_those_listed(
     """Return how many living sessions were ended, whether any was chosen, and whether one page held all."""
     listed = ended = 0
     found = False
-    for batch in in_batches(sessions):
+    for batch in in_batches(sessions, store.delete_pause):
         listed += len(batch)
         # One without a handle would be a tombstone that somebody gave an owner: no delete removes it.
         picked = [session for session in batch if session.handle and chosen(session)]

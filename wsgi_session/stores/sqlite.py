@@ -72,6 +72,9 @@ class SQLiteStore(Store):
     not a session database of this or an older version.
     """
 
+    # What is deleted goes into the log, and from there into the file, for whose flushes the others wait as well.
+    delete_pause = 12.0
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -174,10 +177,8 @@ class SQLiteStore(Store):
                 yield OwnedSession(*row)
 
     def count(self, now: float, namespace: str | None = None) -> int:
-        if namespace is None:
-            ((count,),) = self._run(COUNT, (now,), _rows)
-        else:
-            ((count,),) = self._run(COUNT_NAMESPACE, (now, namespace), _rows)
+        sql, values = (COUNT, (now,)) if namespace is None else (COUNT_NAMESPACE, (now, namespace))
+        ((count,),) = self._run(sql, values, _rows)
         return int(count)
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
@@ -192,8 +193,7 @@ class SQLiteStore(Store):
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
-        horizon = now - SWEEP_GRACE
-        swept = 0
+        horizon, swept = now - SWEEP_GRACE, 0
         while swept < limit:
             sizes = self._run(DEAD, (horizon, min(limit - swept, BATCH_RECORDS)), _rows)
             if not sizes:
