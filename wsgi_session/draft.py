@@ -206,7 +206,18 @@ class Draft:
             advice = "call login(request, user): sessions.of(), revoke() and revoke_all() do not find this session"
             events.once("unfiled_user", handle=record.handle, advice=advice)
 
-    def destroy(self, event: str = "destroyed") -> None:
+    def destroy(self) -> None:
+        """End each session that a cookie of the request opens, or did before a rotation; forget what is to be saved."""
+        moved = self.bearer if self.record is None else None
+        brought = (self.bearer, self._presented, self._unread[0])
+        others = [other for bearer in brought for other in getattr(bearer, "others", ())]
+        self.end()
+        for bearer in (moved, *others):
+            ended = None if bearer is None else self.backend.end(bearer, self.backend.settings.clock())
+            if ended is not None:
+                self.backend.settings.events("destroyed", handle=ended.handle)
+
+    def end(self, event: str = "destroyed") -> None:
         """Delete the record, now, and forget all that was to be saved."""
         for bearer, record in (self._unread, (self.bearer, self.record)):
             if record is not None and bearer is not None:

@@ -18,6 +18,7 @@ from wsgi_session.stores import (
     Store,
     has_sound_times,
 )
+from wsgi_session.tokens import begins_another
 
 #: For so many times as long as a batch of sessions has taken to be listed, the others have the engine and this process.
 PAUSE = 4.0
@@ -72,16 +73,21 @@ def end_sessions(store: Store, owner: bytes, now: float, chosen: Chosen) -> int:
     raise StoreUnavailable(f"sessions were still there after {MAX_LOOKS} looks; {ended} ended. Try again.")
 
 
-def follow(store: Store, key: bytes, handle: str, now: float) -> tuple[bytes, Record] | None:
+def follow(store: Store, key: bytes, handle: str | None, now: float) -> tuple[bytes, Record] | None:
     """Return key and record of the session ``handle``, which was under ``key`` once: each tombstone says where it went.
 
-    ``None`` if it has ended, or if somebody has logged in there since, which is another session.
+    ``None`` if it has ended, or if somebody has logged in there since, which is another session. ``handle`` is ``None``
+    for whichever session that was.
     """
     for _ in range(MAX_LOOKS):
         there = store.load(key, now)
         if there is None or there.handle == handle:
             return there and (key, there)
-        if there.handle or type(there.data) is not bytes:  # SQLite keeps a text in any column.
+        if there.handle:
+            return None if handle is not None else (key, there)
+        if type(there.data) is not bytes or type(there.version) is not bytes:  # SQLite keeps a text in any column.
+            return None
+        if handle is None and begins_another(there.version):
             return None
         key = there.data
     return None

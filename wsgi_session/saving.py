@@ -164,7 +164,7 @@ def _apply_to_pending(draft: Draft, function: Callable[[dict[str, Any]], T]) -> 
 
 def _replace(draft: Draft, merge: Merge, now: float, *, rotating: bool) -> bool:
     """Replace or rotate, merging with whoever wrote first. False: the session has ended, and the draft knows."""
-    version = tokens.draw_version()
+    version = tokens.draw_rotation(begins=draft.login is not None) if rotating else tokens.draw_version()
     moment = _judged_at(draft, now)
     if moment is None:
         _end(draft)
