@@ -234,6 +234,8 @@ class MemoryStore(Store):
             self._owners.clear()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_max_sessions"):  # Error reporters show what a constructor was in the middle of.
+            return "MemoryStore(half made)"
         return f"MemoryStore(max_sessions={self._max_sessions})"
 
     # Those below are called with the lock held.

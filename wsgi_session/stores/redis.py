@@ -212,6 +212,8 @@ class RedisStore(Store):
         self._link.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_link"):  # Error reporters show what a constructor was in the middle of.
+            return "RedisStore(half made)"
         return f"RedisStore({self._link!r}, prefix={self._prefix.decode()!r})"
 
     def _run(

@@ -209,7 +209,7 @@ class SQLiteStore(Store):
         self._pool.close()
 
     def __repr__(self) -> str:
-        return f"SQLiteStore({self.path!r})"
+        return f"SQLiteStore({getattr(self, 'path', 'half made')!r})"
 
     def _versions(self, key: bytes, other: bytes, now: float, deadline: float) -> dict[bytes, tuple[bytes, str]]:
         """Return version and handle of what is alive under two keys."""
