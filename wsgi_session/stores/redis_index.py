@@ -32,6 +32,8 @@ from wsgi_session.stores.redis_scripts import (
 
 #: Looks at an owner who rotates all the time, before what was found is the answer.
 MANY_LOOKS = 8
+#: Records whose heads are asked for at once: the client is busy for 1 ms with them, in which other threads wait.
+HEADS_AT_ONCE = 50
 #: Bytes of a record that hold more than its head, whatever its handle and namespace.
 HEAD = 1024
 
@@ -113,12 +115,14 @@ class Index:
             for keys in self._pages(owner):
                 news = news or not known.issuperset(keys)
                 known.update(keys)
-                heads = self._heads(owner, [key for key in keys if key not in found], self._cluster.deadline())
-                found.update(heads)
+                wanted = [key for key in keys if key not in found]
+                for first in range(0, len(wanted), HEADS_AT_ONCE):
+                    heads = self._heads(owner, wanted[first : first + HEADS_AT_ONCE], self._cluster.deadline())
+                    found.update(heads)
+                    for key, record in heads.items():
+                        if not now >= record.expires:
+                            yield owned_session(key, record)
                 missing = missing or not found.issuperset(keys)
-                for key, record in heads.items():
-                    if not now >= record.expires:
-                        yield owned_session(key, record)
             quiet = 0 if news else quiet + 1
             looks += 1
             if not missing or quiet == 2 or (found and looks > MANY_LOOKS):
