@@ -191,8 +191,11 @@ class Draft:
 
     def tell_unfiled_user(self, packed: Packed, record: Record) -> None:
         """Say, once, that a user was put into the session by hand: the administrator's view does not find it."""
-        given, events = packed.get("user"), self.backend.settings.events
-        if given is None or given == self.values.stored.get("user") or events.has_told("unfiled_user"):
+        given = packed.get("user")
+        if given is None or given == self.values.stored.get("user"):
+            return
+        events = self.backend.settings.events
+        if events.has_told("unfiled_user"):
             return
         user = logged_in(unpack(given))
         if user is None or self.backend.stateless:

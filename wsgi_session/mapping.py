@@ -112,7 +112,7 @@ class DraftMapping(MutableMapping[str, Any]):
     def update(self, other: Any = (), /, **more: Any) -> None:
         """As a ``dict`` does: from a mapping, pairs, or keywords."""
         # Before the look: what is iterated over may log out.
-        items = dict(other, **more)
+        items = dict(other, **more) if more else dict(other)
         self._writing().values.update(items)
 
     def __delitem__(self, key: str) -> None:

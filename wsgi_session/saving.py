@@ -229,10 +229,9 @@ def _create(draft: Draft, merge: Merge, now: float) -> None:
         record = first_record(handle, data, version, now, settings)
     else:
         record = login_record(draft.login, data, version, now, settings)
+        draft.forget_presented()
     if draft.remember is not None:
         record = record._replace(persistent=draft.remember)
-    if draft.login is not None:
-        draft.forget_presented()
     bearer = draft.backend.create(draft.next_bearer or draft.backend.draw(), record, now)
     draft.cookie_due = True
     if draft.login is None:

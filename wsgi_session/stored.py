@@ -86,7 +86,13 @@ class StoreBackend:
         """Store a new session; return its bearer, another than the one given if that was taken (tower-sessions)."""
         for _ in range(MAX_DRAWS):
             try:
-                self._create(bearer, record, now)
+                try:
+                    self.store.create(bearer.key, record, now)
+                except StoreUnavailable as error:
+                    if not error.answer_lost:
+                        raise
+                    # The store knows this write again by its version.
+                    self.store.create(bearer.key, record, now)
             except KeyExists:
                 bearer = self.draw()
             else:
@@ -190,15 +196,6 @@ class StoreBackend:
             return self.store.rotate(old.key, new.key, record, version, now)
         except StoreUnavailable as error:
             return _once_more(error, lambda: self.store.rotate(old.key, new.key, record, version, now))
-
-    def _create(self, bearer: Bearer, record: Record, now: float) -> None:
-        try:
-            self.store.create(bearer.key, record, now)
-        except StoreUnavailable as error:
-            if not error.answer_lost:
-                raise
-            # The store knows this write again by its version.
-            self.store.create(bearer.key, record, now)
 
 
 def _once_more(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:

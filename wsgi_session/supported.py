@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from gc import get_referents, is_tracked
 from typing import Any
 from uuid import UUID
 
@@ -27,16 +26,6 @@ _SUPPORTED = (
 )
 
 
-def is_small(value: Any) -> bool:
-    """Return True if a container holds few parts, and few in each of those.
-
-    Done in C, and so cheap enough for all that was handed out to an application.
-    """
-    parts = get_referents(value)
-    # The collector does not track a dict that holds no container.
-    return len(parts) <= FEW and not any(map(is_tracked, parts)) and len(get_referents(*parts)) <= FEW
-
-
 def fits(value: Any, limit: int) -> bool:
     """Return True if a container is of supported types, and not sure to take more than ``limit`` bytes packed.
 
@@ -46,26 +35,25 @@ def fits(value: Any, limit: int) -> bool:
     return parts_left(value, FEW) >= 0 or _room_after(value, limit) >= 0
 
 
-def parts_left(value: Any, left: int, depth: int = 1) -> int:
+def parts_left(value: Any, left: int) -> int:
     """Return ``left`` less the parts of ``value``, or less than 0 if there are more or one is not supported."""
     kind = type(value)
     if kind is dict:
-        for key in value:
-            if type(key) is not str and type(key) not in _MAP_KEYS:
-                return -1
-        value = value.values()
-    elif kind not in CONTAINERS:
-        return left if isinstance(value, DATES) else -1
-    if depth > MAX_DEPTH:
-        return -1
-    left -= len(value)
-    if left < 0:
+        left -= len(value)
+        if left >= 0:
+            for key, item in value.items():
+                if type(key) is not str and type(key) not in _MAP_KEYS:
+                    return -1
+                if type(item) not in IMMUTABLE:
+                    left = parts_left(item, left)
         return left
-    for item in value:
-        if type(item) not in IMMUTABLE:
-            left = parts_left(item, left, depth + 1)
-            if left < 0:
-                return left
+    if kind not in CONTAINERS:
+        return left if isinstance(value, DATES) else -1
+    left -= len(value)
+    if left >= 0:
+        for item in value:
+            if type(item) not in IMMUTABLE:
+                left = parts_left(item, left)
     return left
 
 

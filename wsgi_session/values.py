@@ -13,7 +13,7 @@ from gc import is_tracked
 from typing import Any
 
 from wsgi_session.codec import Packed, check_key, new_packer, pack, unpack
-from wsgi_session.supported import FEW, IMMUTABLE, fits, is_small, parts_left
+from wsgi_session.supported import FEW, IMMUTABLE, fits, parts_left
 
 # Only ever replaced, never written to.
 _NOTHING: Packed = {}
@@ -105,7 +105,8 @@ class Values:
         """Put ``value`` under ``key``, or raise ``UnsupportedValue`` or ``SessionTooLarge``."""
         if type(key) is not str or not key.isascii():
             check_key(key)
-        self.put(key, value, pack(value, key, self.limit))
+        self._write(key, pack(value, key, self.limit))
+        self._objects[key] = value
 
     def update(self, items: dict[str, Any]) -> None:
         """Put each value under its key, up to one that cannot be kept: ``UnsupportedValue``, ``SessionTooLarge``."""
@@ -131,9 +132,11 @@ class Values:
                 self._current = self._base | fresh
             else:
                 self._current.update(fresh)
-            if len(fresh) < len(items):
-                items = {key: items[key] for key in items if key in fresh}
-            self._objects.update(items)
+            if len(fresh) == len(items):
+                self._objects.update(items)
+            else:
+                # Up to the first that cannot be kept.
+                self._objects.update(zip(fresh, items.values()))
             self.changed.update(fresh)
 
     def put(self, key: str | bytes, value: Any, packed: bytes) -> None:
@@ -203,11 +206,10 @@ class Values:
                 packer = new_packer()
             before = current[key]
             try:
-                # What is not tracked holds no list, set, or dict with any in it. (A tuple of tuples that share their
-                # parts gets past this: no parser of what a client sends makes such.) What was stored when more was
-                # allowed may be as large as it is.
-                few = len(value) <= FEW and not is_tracked(value)
-                fit = few or is_small(value) or fits(value, max(self.limit, len(before)))
+                few = len(value) <= FEW and (
+                    not is_tracked(value) or not any(map(is_tracked, value.values() if type(value) is dict else value))
+                )
+                fit = few or fits(value, max(self.limit, len(before)))
                 unchanged = fit and packer(value) == before
             except (TypeError, ValueError, OverflowError, RecursionError):
                 unchanged = False
@@ -258,7 +260,8 @@ class Values:
                 if stored.get(key) != self._current.get(key):
                     del self._objects[key]
         self.stored = self._base = self._current = stored
-        self._forget_keys()
+        self._names = None
+        self.own_edits += 1
         if self._written is _NO_CHANGES and self._defaults is _NOTHING:
             self._written = self.changed
         else:

@@ -126,7 +126,7 @@ class Pool:
                 place.close()
             finally:
                 with self._lock:
-                    self._places = [other for other in self._places if other() not in (None, place)]
+                    self._forget(place)
                     self._settle()
 
     def serve(self) -> None:
@@ -209,6 +209,11 @@ class Pool:
         place = Place(self._close)
         self._places.append(weakref.ref(place))
         return place
+
+    def _forget(self, place: Place) -> None:
+        # In a function of its own: Python 3.12 leaves a `with` without its end if a signal handler raises at the end of
+        # a round of a loop that stands right in it.
+        self._places = [other for other in self._places if other() not in (None, place)]
 
     def _settle(self) -> None:
         stopped = self._closed or time.monotonic() < self._frozen_until
