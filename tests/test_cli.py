@@ -170,6 +170,13 @@ def test_sweep_removes_what_is_dead_and_says_how_much(url: str) -> None:
     assert run("sweep", url).stdout == "expired sessions removed: 0\n"
 
 
+def test_a_move_between_two_stores_says_what_its_stores_are() -> None:
+    both = "migrating://move?old=redis://127.0.0.1:1&new=redis://127.0.0.1:2"
+    result = run("sweep", both)
+    assert (result.exit_code, "RedisStore has nothing to sweep" in result.stderr) == (1, True), result.output
+    assert run("init", both).stdout == "ok, no tables are to be made for RedisStore\n"
+
+
 def test_sweep_stops_at_its_limit(url: str) -> None:
     assert run("sweep", url, "--limit", "2").stdout == "expired sessions removed: 2\n"
     assert rows(url) == 3 + FULL - 2

@@ -23,8 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.values import hashables, keepable, shape, values
-from wsgi_session.codec import MAX_DEPTH, CorruptData, check_key, join, new_packer, pack, split, unpack
+from wsgi_session.codec import CorruptData, check_key, join, new_packer, pack, split, unpack
 from wsgi_session.errors import UnsupportedValue
+from wsgi_session.supported import MAX_DEPTH
 
 
 def nested(levels: int, wrap: Callable[[Any], Any]) -> Any:

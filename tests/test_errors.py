@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
 from copy import copy
 from typing import Any
 
 import pytest
 
-from wsgi_session import errors
+from wsgi_session import SessionMiddleware, errors
 from wsgi_session.errors import (
     ConfigError,
     HeadersAlreadySent,
@@ -69,3 +70,32 @@ def test_what_is_not_said_has_a_default_that_promises_nothing() -> None:
     assert (outage.retry_after, outage.answer_lost) == (5, False)
     assert SessionGone("gone").handle is None
     assert SessionTooLarge("large", size=2, limit=1).largest == ()
+
+
+@pytest.mark.parametrize("name", ["memory", "sqlite", "redis", "sql", "middleware"])
+def test_what_could_not_be_made_can_be_shown_with_its_local_variables(name: str) -> None:
+    """As error reporters do: Python 3.10's ``TracebackException`` raises what a ``repr`` raises."""
+    pytest.importorskip("redis")
+    from redis import Redis
+
+    from wsgi_session.stores import MemoryStore, SQLiteStore
+    from wsgi_session.stores.redis import RedisStore
+    from wsgi_session.stores.sql import SQLStore
+
+    makers: dict[str, tuple[str, Callable[[], object]]] = {
+        "memory": ("MemoryStore", lambda: MemoryStore(0)),
+        "sqlite": ("SQLiteStore", lambda: SQLiteStore("")),
+        "redis": ("RedisStore", lambda: RedisStore(Redis(), prefix="")),
+        "sql": ("SQLStore", lambda: SQLStore("postgresql://", pool_size=0)),
+        "middleware": ("SessionMiddleware", lambda: SessionMiddleware(print, secret="", store="memory://")),
+    }
+    kind, make = makers[name]
+    with pytest.raises(ConfigError) as caught:
+        make()
+    shown = []
+    trace = caught.value.__traceback__
+    while trace is not None:
+        shown += [repr(value) for value in trace.tb_frame.f_locals.values() if type(value).__name__ == kind]
+        trace = trace.tb_next
+    assert shown
+    assert all("half made" in text for text in shown)

@@ -57,6 +57,15 @@ def test_handles_and_versions_are_random_and_tell_nothing_of_each_other() -> Non
     assert not any(urlsafe_b64decode(handle) in version for handle, version in drawn)
 
 
+@pytest.mark.parametrize("begins", [False, True])
+def test_the_version_of_a_rotation_says_whether_a_login_begins_another_session(begins: bool) -> None:
+    drawn = {tokens.draw_rotation(begins=begins) for _ in range(1_000)}
+    assert len(drawn) == 1_000
+    assert {len(version) for version in drawn} == {16}
+    assert {tokens.begins_another(version) for version in drawn} == {begins}
+    assert len({version[15] for version in drawn}) > 64, "the rest of it is random"
+
+
 # Signing.
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property, partial
+from operator import itemgetter
 from typing import Any
 
 from wsgi_session import tokens
@@ -13,7 +14,7 @@ from wsgi_session.codec import CorruptData, split, unpack
 from wsgi_session.config import Settings
 from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.owner import owner_of
-from wsgi_session.revocation import end_sessions, follow, owned_sessions
+from wsgi_session.revocation import end_sessions, follow, in_batches, owned_sessions
 from wsgi_session.session import Session
 from wsgi_session.stores import Counts, ListsOwners, OwnedSession, Store, Sweeps, has_sound_times
 from wsgi_session.stores.refusals import unsupported
@@ -53,10 +54,15 @@ class Sessions:
         self._settings = settings
 
     def of(self, user: Mapping[str, Any] | str) -> list[SessionInfo]:
-        """Return the user's sessions, newest login first; none is an empty list. Their data is not read."""
+        """Return the user's sessions, newest login first; none is an empty list. Their data is not read.
+
+        Many are listed in small batches, with pauses for the others.
+        """
         now = self._settings.clock()
-        sessions = [found for found in self._lists("of").of_owner(self._key(user), now) if self._alive(found, now)]
-        return [self._info(session) for session in sorted(sessions, key=_created, reverse=True)]
+        found: list[tuple[float, SessionInfo]] = []
+        for batch in in_batches(self._lists("of").of_owner(self._key(user), now)):
+            found += [(session.created, self._info(session)) for session in batch if self._alive(session, now)]
+        return [info for _, info in sorted(found, key=itemgetter(0), reverse=True)]
 
     def revoke(self, user: Mapping[str, Any] | str, handle: str) -> bool:
         """End the session called ``handle`` if it is one of this user's; False if it is not (CVE-2017-18878)."""
@@ -78,7 +84,9 @@ class Sessions:
         kept = {keep} if keep is None or isinstance(keep, str) else keep._handles()
         called = self._settings.clock()
         # By name as well: one that is there now may be of a machine whose clock is ahead.
-        there = {other.handle for other in owned_sessions(store, owner, called) if _began_after(called, other)}
+        there: set[str] = set()
+        for batch in in_batches(owned_sessions(store, owner, called)):
+            there.update(other.handle for other in batch if _began_after(called, other))
         ended = end_sessions(
             store,
             owner,
@@ -144,10 +152,6 @@ class Sessions:
 
     def _unsupported(self, operation: str) -> Unsupported:
         return unsupported(self._store, operation)
-
-
-def _created(session: OwnedSession) -> float:
-    return session.created
 
 
 def _began_after(moment: float, session: OwnedSession) -> bool:

@@ -16,7 +16,10 @@ from wsgi_session.stores import Outcome, Record
 class Bearer:
     """What a visitor holds."""
 
-    __slots__ = ("current", "key", "record", "token")
+    __slots__ = ("current", "key", "others", "record", "token")
+
+    #: The others of the request, set where it brought several.
+    others: list[Bearer]
 
     def __init__(self, token: bytes, current: bool, key: bytes = b"", record: Record | None = None) -> None:
         #: The secret that opens the session, or stands sealed in it. CSRF tokens are made from it.
@@ -74,6 +77,9 @@ class Backend(Protocol):
 
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
         """End a session, now."""
+
+    def end(self, bearer: Bearer, now: float) -> Record | None:
+        """End the session that ``bearer`` opens, or opened before a rotation that was no login; return what ended."""
 
     def forget(self, bearer: Bearer) -> None:
         """Delete what is there for a bearer that opened nothing, dead as it may be."""

@@ -82,7 +82,8 @@ def init(url: str, sql: bool) -> None:
             if sql:
                 raise Unsupported(f"{type(store).__name__} has no tables to be made.", operation="init --sql")
             # No mistake: what sets a site up says the same for every store.
-            click.echo(f"ok, {type(store).__name__} needs no tables to be made")
+            names = " and ".join(dict.fromkeys(type(part).__name__ for part in parts_of(store)))
+            click.echo(f"ok, no tables are to be made for {names}")
             return
         for part in with_tables:
             if sql:
@@ -146,8 +147,9 @@ def sweep(url: str, limit: int | None) -> None:
     Safe beside a running site, and safe to stop: every batch is done when it is done.
     """
     with opened(url) as store:
-        if not isinstance(store, Sweeps):
-            raise unsupported(store, "sweep")
+        if not any(isinstance(part, Sweeps) for part in parts_of(store)):
+            raise unsupported(parts_of(store)[0], "sweep")
+        assert isinstance(store, Sweeps)  # A MigratingStore is one whatever its parts are.
         removed = 0
         try:
             for batch in sweep_batches(store, limit):

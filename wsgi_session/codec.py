@@ -10,8 +10,9 @@ nested value is seen.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
@@ -20,22 +21,22 @@ from uuid import UUID
 from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 
 from wsgi_session.errors import UnsupportedValue
-
-# datetime and date of the standard library, in a tuple: freezegun puts subclasses in place of every module's own names.
-_DATES: Any = tuple(next(base for base in kind.__mro__ if base.__module__ == "datetime") for kind in (datetime, date))
-#: How deep containers may stand in one another.
-MAX_DEPTH = 64
-#: What cannot change once it has been handed out.
-IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, *_DATES, time, timedelta, UUID, Decimal})
-_CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
-# What is compared with its bytes when it is unpacked, and what is not worth it.
-_PACKED_AGAIN = _CONTAINERS | {float}
-_AS_FOUND = IMMUTABLE - _PACKED_AGAIN
-_MAP_KEYS = frozenset({str, int, bool, bytes, type(None)})
-_SUPPORTED = (
-    "str, int, float, bool, None, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, UUID and "
-    "Decimal, exactly these types and no subclass (but of datetime and date, kept as such)"
+from wsgi_session.supported import (
+    CONTAINERS,
+    DATES,
+    IMMUTABLE,
+    MAX_DEPTH,
+    children,
+    fits,
+    refusal,
+    spelled,
+    spelled_place,
+    step,
 )
+
+# What is compared with its bytes when it is unpacked, and what is not worth it.
+_PACKED_AGAIN = CONTAINERS | {float}
+_AS_FOUND = IMMUTABLE - _PACKED_AGAIN
 
 Packed = dict["str | bytes", bytes]
 Moment = TypeVar("Moment", datetime, time)
@@ -45,12 +46,13 @@ class CorruptData(ValueError):
     """Bytes that this codec did not write."""
 
 
-def pack(value: Any, key: str) -> bytes:
-    """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to what cannot be kept."""
-    if type(value) not in IMMUTABLE and not supported(value):
-        refusal = _refusal(value, spelled(key), 1)
-        assert refusal is not None
-        raise refusal
+def pack(value: Any, key: str, limit: int = sys.maxsize) -> bytes:
+    """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to what cannot be kept.
+
+    A container that is sure to take more than ``limit`` bytes is ``SessionTooLarge`` before anything is packed.
+    """
+    if type(value) not in IMMUTABLE and not fits(value, limit):
+        raise refusal(value, key, limit)
     try:
         return new_packer()(value)
     except UnicodeEncodeError as error:
@@ -64,7 +66,7 @@ def pack(value: Any, key: str) -> bytes:
 def check_key(key: object) -> str:
     """Return ``key`` if a session can have it, else raise ``UnsupportedValue``."""
     if type(key) is not str:
-        path = _step(key)[:200]
+        path = step(key)[:200]
         raise UnsupportedValue(f"{path}: a key of type {type(key).__name__}. A session's keys are str.", path=path)
     if key.isascii():
         return key
@@ -94,7 +96,7 @@ def unpack(packed: bytes) -> Any:
         except ValueError:
             # Dict keys other than text and bytes are rare: only then is it worth asking for the types of all of them.
             value = unpackb(packed, ext_hook=_restore_any_key, strict_map_key=False, timestamp=1)
-            if type(value) not in IMMUTABLE and not supported(value):
+            if type(value) not in IMMUTABLE and not fits(value, len(packed)):
                 raise CorruptData("not a packed value of a supported type") from None
         if type(value) in _AS_FOUND:
             return value
@@ -128,77 +130,14 @@ def split(data: bytes) -> Packed:
 _UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError, OutOfData)
 
 
-def supported(value: Any, depth: int = 1) -> bool:
-    """Whether ``value``, which is no scalar, holds supported types only. No path is built for what is fine."""
-    kind = type(value)
-    if kind is dict:
-        for key in value:
-            if type(key) is not str and type(key) not in _MAP_KEYS:
-                return False
-        value = value.values()
-    elif kind not in _CONTAINERS:
-        return isinstance(value, _DATES)
-    if depth > MAX_DEPTH:
-        return False
-    for item in value:  # noqa: SIM110  (all() over a generator takes twice as long)
-        if type(item) not in IMMUTABLE and not supported(item, depth + 1):
-            return False
-    return True
-
-
-def _refusal(value: Any, path: str, depth: int) -> UnsupportedValue | None:
-    """Return what is wrong with ``value``, found at the path where it stands; ``None`` if nothing is."""
-    kind = type(value)
-    if kind in IMMUTABLE or isinstance(value, _DATES):
-        return None
-    if kind not in _CONTAINERS:
-        return UnsupportedValue(
-            f"{path}: {kind.__name__}. A session keeps {_SUPPORTED}; store what it is made of.", path=path
-        )
-    if depth > MAX_DEPTH:
-        path = path[:200]
-        return UnsupportedValue(f"{path}: more than {MAX_DEPTH} deep, or a cycle. Store it flatter.", path=path)
-    if kind is dict:
-        for key in value:
-            if type(key) not in _MAP_KEYS:
-                return UnsupportedValue(
-                    f"{path}: a dict key of type {type(key).__name__}. Dict keys are str, int, bool, bytes or None.",
-                    path=path,
-                )
-    refusals = (_refusal(item, path + step, depth + 1) for step, item in _children(value))
-    return next(filter(None, refusals), None)
-
-
-def _children(value: Any) -> Iterable[tuple[str, Any]]:
-    if type(value) is dict:
-        return ((_step(key), item) for key, item in value.items())
-    if type(value) in (set, frozenset):
-        return (("{}", item) for item in value)
-    return ((f"[{index}]", item) for index, item in enumerate(value))
-
-
-def spelled(key: str) -> str:
-    """Return ``key`` for a message: no line break that a client chose gets into what somebody logs (CVE-2025-25184)."""
-    return key if key.isprintable() else repr(key)
-
-
-def _step(key: object) -> str:
-    if type(key) is str and key.isprintable():
-        return f".{key}"
-    if type(key) is int and key.bit_length() > 256:
-        # Python refuses to spell out the longest.
-        return f"[an int of {key.bit_length()} bits]"
-    return f"[{key!r}]"
-
-
 def _surrogate_path(value: Any, path: str) -> str:
     """Return the path to the text in ``value`` that UTF-8 cannot hold; ``path`` if it is a dict key there."""
-    if type(value) in _CONTAINERS:
-        for step, item in _children(value):
+    if type(value) in CONTAINERS:
+        for place, item in children(value):
             try:
                 _pack(item)
             except UnicodeEncodeError:
-                return _surrogate_path(item, path + step)
+                return _surrogate_path(item, path + spelled_place(value, place))
     return path
 
 
@@ -254,8 +193,8 @@ def _unpack_moment(kind: type[Moment], data: bytes) -> Moment:
 
 # The numbers are in stored records: they never change, and none is given twice.
 _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
-    (4, _DATES[0], _pack_moment, partial(_unpack_moment, _DATES[0])),
-    (5, _DATES[1], lambda value: value.isoformat().encode(), lambda data: _DATES[1].fromisoformat(str(data, "ascii"))),
+    (4, DATES[0], _pack_moment, partial(_unpack_moment, DATES[0])),
+    (5, DATES[1], lambda value: value.isoformat().encode(), lambda data: DATES[1].fromisoformat(str(data, "ascii"))),
     (6, time, _pack_moment, partial(_unpack_moment, time)),
     (
         7,
@@ -277,7 +216,7 @@ _UNPACK = {code: unpacker for code, _, _, unpacker in _TABLE}
 
 def _extend(value: Any) -> ExtType:
     """Called by msgpack for what it has no form of its own for: a tuple, a set, an int past 64 bits …"""
-    found = _PACK.get(type(value)) or next((_PACK[kind] for kind in _DATES if isinstance(value, kind)), None)
+    found = _PACK.get(type(value)) or next((_PACK[kind] for kind in DATES if isinstance(value, kind)), None)
     if found is None:
         raise TypeError(type(value).__name__)
     code, packer = found

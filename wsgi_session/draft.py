@@ -45,7 +45,7 @@ class Draft:
         self.state, self.bearer, self.record, packed = loaded
         if self.state == "unknown":
             self._presented, self.bearer = self.bearer, None
-        self.values = Values(packed)
+        self.values = Values(packed, backend.settings.max_size)
         # In every instance what every request asks for, which is the faster: the rest has its default on the class.
         #: Whether this request counts as activity.
         self.touching = True
@@ -150,7 +150,7 @@ class Draft:
     def log_in(self, user: dict[str, Any], *, persistent: bool | None, idle: float | None) -> None:
         """File the session under the user with the save, under a new token, handle and time of creation."""
         owner = owner_of(user)
-        packed = pack(user, "user")
+        packed = pack(user, "user", self.values.limit)
         if self._is_somebody_elses(owner):
             # CVE-2014-0482: what belonged to one user is none of the next one's business.
             self.values.clear(own=True)
@@ -191,8 +191,11 @@ class Draft:
 
     def tell_unfiled_user(self, packed: Packed, record: Record) -> None:
         """Say, once, that a user was put into the session by hand: the administrator's view does not find it."""
-        given, events = packed.get("user"), self.backend.settings.events
-        if given is None or given == self.values.stored.get("user") or events.has_told("unfiled_user"):
+        given = packed.get("user")
+        if given is None or given == self.values.stored.get("user"):
+            return
+        events = self.backend.settings.events
+        if events.has_told("unfiled_user"):
             return
         user = logged_in(unpack(given))
         if user is None or self.backend.stateless:
@@ -206,7 +209,18 @@ class Draft:
             advice = "call login(request, user): sessions.of(), revoke() and revoke_all() do not find this session"
             events.once("unfiled_user", handle=record.handle, advice=advice)
 
-    def destroy(self, event: str = "destroyed") -> None:
+    def destroy(self) -> None:
+        """End each session that a cookie of the request opens, or did before a rotation; forget what is to be saved."""
+        moved = self.bearer if self.record is None else None
+        brought = (self.bearer, self._presented, self._unread[0])
+        others = [other for bearer in brought for other in getattr(bearer, "others", ())]
+        self.end()
+        for bearer in (moved, *others):
+            ended = None if bearer is None else self.backend.end(bearer, self.backend.settings.clock())
+            if ended is not None:
+                self.backend.settings.events("destroyed", handle=ended.handle)
+
+    def end(self, event: str = "destroyed") -> None:
         """Delete the record, now, and forget all that was to be saved."""
         for bearer, record in (self._unread, (self.bearer, self.record)):
             if record is not None and bearer is not None:
@@ -253,4 +267,4 @@ class Draft:
         self.record = self.bearer = self.next_bearer = self.login = None
         self._unread = (None, None)
         self.wanted = False
-        self.values = Values({})
+        self.values = Values({}, self.backend.settings.max_size)

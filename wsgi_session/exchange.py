@@ -141,7 +141,10 @@ class Exchange:
         if draft.cookie_due and record is not None and bearer is not None:
             settings = self._backend.settings
             _, _, _, created, touched, expires, _, persistent, idle, _ = record
-            max_age = min(expires, settings.expires(touched, created, idle)) - settings.clock() if persistent else None
+            max_age = None
+            if persistent:
+                ends = settings.expires(touched, created, idle)
+                max_age = (expires if expires < ends else ends) - settings.clock()
             self._cookies = self._backend.set_cookies(self._looked_at(), bearer, max_age)
         elif not draft.cookie_due:
             self._cookies = self._backend.remove_cookies(self._looked_at())

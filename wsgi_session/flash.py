@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from itertools import count
 from typing import Any
 
 from wsgi_session import tokens
@@ -12,6 +13,8 @@ from wsgi_session.values import Values
 
 # With the time behind it, so that they come in the order of their making.
 _PREFIX = b"flash:"
+# Of the messages that this process makes, for those of one microsecond.
+_numbers = count()
 
 
 class Flash(str):
@@ -38,13 +41,14 @@ def find_flashes(draft: Draft, category: str | None) -> list[tuple[bytes, Flash]
     return found
 
 
-def put_message(values: Values, message: object, category: str, now: float) -> None:
-    """Keep a message, which may be anything that a session keeps (Pyramid's are not all text)."""
-    stamp = struct.pack(">QI", int(now * 1e6), len(values.own_keys()))
+def put_message(values: Values, message: object, category: str, now: float) -> bytes:
+    """Keep a message, which may be anything that a session keeps (Pyramid's are not all text); return its key."""
+    stamp = struct.pack(">QI", int(now * 1e6), next(_numbers) & 0xFFFFFFFF)
     # Random at the end: two requests' messages of the same microsecond are two messages.
     key = _PREFIX + stamp + tokens.draw_version()[:8]
     value = [category, message]
-    values.put(key, value, pack(value, "flash message"))
+    values.put(key, value, pack(value, "flash message", values.limit))
+    return key
 
 
 def find_messages(draft: Draft, category: str | None) -> list[tuple[bytes, str, Any]]:

@@ -112,7 +112,7 @@ class DraftMapping(MutableMapping[str, Any]):
     def update(self, other: Any = (), /, **more: Any) -> None:
         """As a ``dict`` does: from a mapping, pairs, or keywords."""
         # Before the look: what is iterated over may log out.
-        items = dict(other, **more)
+        items = dict(other, **more) if more else dict(other)
         self._writing().values.update(items)
 
     def __delitem__(self, key: str) -> None:
@@ -131,8 +131,11 @@ class DraftMapping(MutableMapping[str, Any]):
 
     def popitem(self) -> tuple[str, Any]:
         """Remove and return the pair that came last, as a ``dict`` does."""
-        for key in reversed(self):
-            return key, self.pop(key)
+        values = (self._draft or self._look()).values
+        while (key := values.last()) is not None:
+            # It is read first, and if it cannot be read, nothing that was loaded is there any more.
+            if key in self:
+                return key, self.pop(key)
         raise KeyError("popitem(): the session is empty")
 
     def copy(self) -> dict[str, Any]:
@@ -162,8 +165,7 @@ class DraftMapping(MutableMapping[str, Any]):
     def _keys(self) -> list[str]:
         """Return the keys. Each value is read: whoever goes through a corrupt record meets none that is not there."""
         values = (self._draft or self._look()).values
-        keys = list(values.keys())
-        for key in keys:
+        for key in values.unread():
             if key not in self:
-                return list(values.keys())
-        return keys
+                break
+        return list(values.keys())

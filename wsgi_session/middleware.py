@@ -197,6 +197,8 @@ class SessionMiddleware:
         self.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "sessions"):  # Error reporters show what a constructor was in the middle of.
+            return "SessionMiddleware(half made)"
         return f"<SessionMiddleware {self._settings.namespace!r} over {type(self.store).__name__}>"
 
 

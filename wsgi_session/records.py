@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wsgi_session import tokens
-from wsgi_session.codec import Packed, join, spelled
+from wsgi_session.codec import Packed, join
 from wsgi_session.config import Settings
 from wsgi_session.errors import SessionTooLarge
 from wsgi_session.stores import Record, make_record
+from wsgi_session.supported import spelled
 
 
 @dataclass(frozen=True, slots=True)

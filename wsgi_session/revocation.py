@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from wsgi_session.errors import StoreUnavailable
@@ -18,7 +18,12 @@ from wsgi_session.stores import (
     Store,
     has_sound_times,
 )
+from wsgi_session.tokens import begins_another
 
+#: For so many times as long as a batch of sessions has taken to be listed, the others have the engine and this process.
+PAUSE = 4.0
+#: Seconds of a pause at most: a batch that took very long had to wait for others itself.
+MAX_PAUSE = 0.25
 #: Looks before giving up: each finds only what was rotated during the one before.
 MAX_LOOKS = 1000
 
@@ -32,6 +37,22 @@ def owned_sessions(store: Store, owner: bytes, now: float) -> Iterator[OwnedSess
     """
     assert isinstance(store, ListsOwners)
     return store.of_owner(owner, now - SWEEP_GRACE)
+
+
+def in_batches(sessions: Iterable[OwnedSession], pause: float = PAUSE) -> Iterator[list[OwnedSession]]:
+    """Yield ``sessions`` a few at a time, with a pause between two batches: there may be very many of them.
+
+    ``pause``: for how many times as long as a batch has taken.
+    """
+    rest = iter(sessions)
+    while True:
+        started = time.perf_counter()
+        batch = list(islice(rest, DELETE_BATCH))
+        if batch:
+            yield batch
+        if len(batch) < DELETE_BATCH:
+            return
+        time.sleep(min(pause * (time.perf_counter() - started), MAX_PAUSE))
 
 
 def end_sessions(store: Store, owner: bytes, now: float, chosen: Chosen) -> int:
@@ -52,16 +73,21 @@ def end_sessions(store: Store, owner: bytes, now: float, chosen: Chosen) -> int:
     raise StoreUnavailable(f"sessions were still there after {MAX_LOOKS} looks; {ended} ended. Try again.")
 
 
-def follow(store: Store, key: bytes, handle: str, now: float) -> tuple[bytes, Record] | None:
+def follow(store: Store, key: bytes, handle: str | None, now: float) -> tuple[bytes, Record] | None:
     """Return key and record of the session ``handle``, which was under ``key`` once: each tombstone says where it went.
 
-    ``None`` if it has ended, or if somebody has logged in there since, which is another session.
+    ``None`` if it has ended, or if somebody has logged in there since, which is another session. ``handle`` is ``None``
+    for whichever session that was.
     """
     for _ in range(MAX_LOOKS):
         there = store.load(key, now)
         if there is None or there.handle == handle:
             return there and (key, there)
-        if there.handle or type(there.data) is not bytes:  # SQLite keeps a text in any column.
+        if there.handle:
+            return None if handle is not None else (key, there)
+        if type(there.data) is not bytes or type(there.version) is not bytes:  # SQLite keeps a text in any column.
+            return None
+        if handle is None and begins_another(there.version):
             return None
         key = there.data
     return None
@@ -73,12 +99,7 @@ def _end_those_listed(
     """Return how many living sessions were ended, whether any was chosen, and whether one page held all."""
     listed = ended = 0
     found = False
-    started = time.perf_counter()
-    while batch := list(islice(sessions, DELETE_BATCH)):
-        if listed:
-            # Between two batches, others have the engine and this process for four times as long as one has taken.
-            time.sleep(4 * (time.perf_counter() - started))
-            started = time.perf_counter()
+    for batch in in_batches(sessions, store.delete_pause):
         listed += len(batch)
         # One without a handle would be a tombstone that somebody gave an owner: no delete removes it.
         picked = [session for session in batch if session.handle and chosen(session)]

@@ -110,7 +110,7 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
         data = {key: unpack(value) for key, value in packed.items() if type(key) is str}
         results.append(function(data))
         made: Packed = {key: value for key, value in packed.items() if type(key) is bytes}
-        made.update((check_key(key), pack(value, key)) for key, value in data.items())
+        made.update((check_key(key), pack(value, key, draft.values.limit)) for key, value in data.items())
         written.clear()
         written.update((key, made.get(key)) for key in {*packed, *made} if made.get(key) != packed.get(key))
         for key in pending:
@@ -152,7 +152,7 @@ def _apply_to_pending(draft: Draft, function: Callable[[dict[str, Any]], T]) -> 
     before = draft.values.applied_to(draft.values.stored).copy()
     data = {key: unpack(value) for key, value in before.items() if type(key) is str}
     result = function(data)
-    after = {check_key(key): pack(value, key) for key, value in data.items()}
+    after = {check_key(key): pack(value, key, draft.values.limit) for key, value in data.items()}
     for key in before:
         if type(key) is str and key not in after:
             draft.values.put_packed(key, None)
@@ -164,7 +164,7 @@ def _apply_to_pending(draft: Draft, function: Callable[[dict[str, Any]], T]) -> 
 
 def _replace(draft: Draft, merge: Merge, now: float, *, rotating: bool) -> bool:
     """Replace or rotate, merging with whoever wrote first. False: the session has ended, and the draft knows."""
-    version = tokens.draw_version()
+    version = tokens.draw_rotation(begins=draft.login is not None) if rotating else tokens.draw_version()
     moment = _judged_at(draft, now)
     if moment is None:
         _end(draft)
@@ -229,10 +229,9 @@ def _create(draft: Draft, merge: Merge, now: float) -> None:
         record = first_record(handle, data, version, now, settings)
     else:
         record = login_record(draft.login, data, version, now, settings)
+        draft.forget_presented()
     if draft.remember is not None:
         record = record._replace(persistent=draft.remember)
-    if draft.login is not None:
-        draft.forget_presented()
     bearer = draft.backend.create(draft.next_bearer or draft.backend.draw(), record, now)
     draft.cookie_due = True
     if draft.login is None:

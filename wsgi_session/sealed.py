@@ -97,6 +97,9 @@ class SealedBackend:
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
         """Nothing to do: the removal of the cookie is all there is to end."""
 
+    def end(self, bearer: Bearer, now: float) -> Record | None:
+        """Nothing to do: as for :meth:`delete`."""
+
     def forget(self, bearer: Bearer) -> None:
         """Nothing to do: as for :meth:`delete`."""
 

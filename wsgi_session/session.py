@@ -109,7 +109,10 @@ class Session(DraftMapping):
         self._writing(cookie=True).rotate()
 
     def destroy(self) -> None:
-        """Delete the record now and remove the cookie. What is written afterwards starts a fresh session."""
+        """Delete the record now and remove the cookie. What is written afterwards starts a fresh session.
+
+        Of several cookies that open a session, each session ends; one that was rotated a moment ago, where it is now.
+        """
         draft = self._draft or self._look()
         if self._phase == CLOSED:
             raise _closed()
@@ -256,7 +259,7 @@ class Session(DraftMapping):
     def _validate(self, draft: Draft, validate: Callable[[Session], bool]) -> None:
         try:
             if self._user() is not None and not validate(self):
-                draft.destroy("invalid")
+                draft.end("invalid")
         except BaseException:
             # Neither passed nor ended: it must not look valid to whoever catches this and reads on.
             self._draft = None

@@ -39,6 +39,9 @@ class StoreBackend:
         if not environ.get("HTTP_COOKIE"):
             return "new", None, None, {}
         bearers, cookies = self._bearers(environ)
+        if cookies > 1:
+            for bearer in bearers:
+                bearer.others = [other for other in bearers if other is not bearer]
         best: Loaded | None = None
         for bearer in bearers:
             found = self.look_up(bearer, now)
@@ -83,7 +86,13 @@ class StoreBackend:
         """Store a new session; return its bearer, another than the one given if that was taken (tower-sessions)."""
         for _ in range(MAX_DRAWS):
             try:
-                self._create(bearer, record, now)
+                try:
+                    self.store.create(bearer.key, record, now)
+                except StoreUnavailable as error:
+                    if not error.answer_lost:
+                        raise
+                    # The store knows this write again by its version.
+                    self.store.create(bearer.key, record, now)
             except KeyExists:
                 bearer = self.draw()
             else:
@@ -114,7 +123,18 @@ class StoreBackend:
 
     def delete(self, bearer: Bearer, record: Record, now: float) -> None:
         """End a session, also if it has been rotated since; one that nobody owns, while its tombstone says where to."""
-        key = bearer.key
+        self._delete(bearer.key, record, now)
+
+    def end(self, bearer: Bearer, now: float) -> Record | None:
+        """End the session that ``bearer`` opens, or opened before a rotation that was no login; return what ended."""
+        moved = follow(self.store, bearer.key, None, now)
+        if moved is None:
+            return None
+        key, record = moved
+        self._delete(key, record, now)
+        return record
+
+    def _delete(self, key: bytes, record: Record, now: float) -> None:
         for _ in range(MAX_LOOKS):  # pragma: no branch - it would take a thousand rotations during one logout
             if self.store.delete(key):
                 return
@@ -176,15 +196,6 @@ class StoreBackend:
             return self.store.rotate(old.key, new.key, record, version, now)
         except StoreUnavailable as error:
             return _once_more(error, lambda: self.store.rotate(old.key, new.key, record, version, now))
-
-    def _create(self, bearer: Bearer, record: Record, now: float) -> None:
-        try:
-            self.store.create(bearer.key, record, now)
-        except StoreUnavailable as error:
-            if not error.answer_lost:
-                raise
-            # The store knows this write again by its version.
-            self.store.create(bearer.key, record, now)
 
 
 def _once_more(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:

@@ -118,6 +118,21 @@ def draw_version() -> bytes:
     return os.urandom(16)
 
 
+def draw_rotation(*, begins: bool) -> bytes:
+    """Return the name of the write that rotates a session; ``begins``: a login, so that another session begins.
+
+    The last bit says which, for a logout that comes with the token from before: it has nothing but the tombstone, which
+    has this version.
+    """
+    drawn = os.urandom(16)
+    return drawn[:15] + bytes((drawn[15] & ~1 | begins,))
+
+
+def begins_another(version: bytes) -> bool:
+    """Whether the rotation that wrote this version was a login."""
+    return version[-1] & 1 == 1
+
+
 def csrf_token(token: bytes) -> str:
     """Return a CSRF token for the session of ``token``, another text each time.
 

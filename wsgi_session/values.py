@@ -7,10 +7,13 @@ it, or be another record altogether. Only a request whose every assignment was e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable
+from gc import is_tracked
 from typing import Any
 
-from wsgi_session.codec import IMMUTABLE, Packed, check_key, new_packer, pack, supported, unpack
+from wsgi_session.codec import Packed, check_key, new_packer, pack, unpack
+from wsgi_session.supported import FEW, IMMUTABLE, fits, parts_left
 
 # Only ever replaced, never written to.
 _NOTHING: Packed = {}
@@ -21,11 +24,17 @@ class Values:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
     __slots__ = (
-        "_base", "_current", "_defaults", "_objects", "_written", "changed", "cleared", "cleared_own", "stored",
-        "unsettled",
+        "_base", "_current", "_defaults", "_names", "_objects", "_written", "changed", "cleared", "cleared_own",
+        "limit", "own_edits", "stored", "unsettled",
     )  # fmt: skip
 
-    def __init__(self, stored: Packed) -> None:
+    def __init__(self, stored: Packed, limit: int = sys.maxsize) -> None:
+        #: Bytes that all of it may take: no value that is sure to take more is packed.
+        self.limit = limit
+        #: Another number after each change to the package's own keys.
+        self.own_edits = 0
+        # The application's keys in their order, once anybody has asked: none is counted or looked for twice.
+        self._names: dict[Any, None] | None = None
         #: As loaded, or as last saved.
         self.stored = stored
         #: What this request wrote, also where it equals what is stored: packed bytes, or ``None`` for a deleted key.
@@ -48,15 +57,33 @@ class Values:
     def __contains__(self, key: str | bytes) -> bool:
         return key in self._current
 
-    def keys(self) -> Iterator[str]:
-        return (key for key in self._current if type(key) is str)
+    def keys(self) -> dict[str, None]:
+        """Return the application's keys in their order, as the keys of a dict that must not be changed."""
+        names = self._names
+        if names is None:
+            names = self._names = {key: None for key in self._current if type(key) is str}
+        return names
+
+    def last(self) -> str | None:
+        """Return the application's key that came last, ``None`` if there is none."""
+        names = self.keys()
+        if not names:
+            return None
+        # Going backwards would pass the places of all that were removed, each time: popitem() forgets them.
+        key, _ = names.popitem()
+        names[key] = None
+        return key
+
+    def unread(self) -> Iterable[str]:
+        """Return the application's keys whose values have not been read so far."""
+        return [key for key in self.keys() if key not in self._objects]
 
     def own_keys(self) -> list[bytes]:
         """Return the package's own keys."""
         return [key for key in self._current if type(key) is bytes]
 
     def count(self) -> int:
-        return sum(type(key) is str for key in self._current)
+        return len(self.keys())
 
     def get(self, key: str | bytes) -> Any:
         """Return the value under ``key``, the same object each time; ``KeyError`` or ``CorruptData``."""
@@ -75,13 +102,14 @@ class Values:
         return unpack(self._current[key])
 
     def assign(self, key: str, value: Any) -> None:
-        """Put ``value`` under ``key``, or raise ``UnsupportedValue``."""
+        """Put ``value`` under ``key``, or raise ``UnsupportedValue`` or ``SessionTooLarge``."""
         if type(key) is not str or not key.isascii():
             check_key(key)
-        self.put(key, value, pack(value, key))
+        self._write(key, pack(value, key, self.limit))
+        self._objects[key] = value
 
     def update(self, items: dict[str, Any]) -> None:
-        """Put each value under its key, up to one that cannot be kept: ``UnsupportedValue``."""
+        """Put each value under its key, up to one that cannot be kept: ``UnsupportedValue``, ``SessionTooLarge``."""
         # One packer for all of them, and all of them at once into each dict: half the time of a call a key.
         packer = new_packer()
         fresh: Packed = {}
@@ -89,26 +117,27 @@ class Values:
             for key, value in items.items():
                 if type(key) is not str or not key.isascii():
                     check_key(key)
-                if type(value) in IMMUTABLE or supported(value):
+                if type(value) in IMMUTABLE or parts_left(value, FEW) >= 0 or fits(value, self.limit):
                     try:
                         fresh[key] = packer(value)
                         continue
                     except UnicodeEncodeError:
                         pass
-                fresh[key] = pack(value, key)  # Says what is wrong, and where in it.
+                fresh[key] = pack(value, key, self.limit)  # Says what is wrong, and where in it.
         finally:
-            self._put_all(fresh, items)
-
-    def _put_all(self, fresh: Packed, items: dict[str, Any]) -> None:
-        """Put the values of ``items`` that are packed in ``fresh``."""
-        self.unsettled = True
-        base = self._base
-        if self._current is base:
-            self._current = base | fresh
-        else:
-            self._current.update(fresh)
-        self._objects.update(items if len(fresh) == len(items) else {key: items[key] for key in items if key in fresh})
-        self.changed.update(fresh)
+            self.unsettled = True
+            if self._names is not None:
+                self._names.update(dict.fromkeys(fresh))
+            if self._current is self._base:
+                self._current = self._base | fresh
+            else:
+                self._current.update(fresh)
+            if len(fresh) == len(items):
+                self._objects.update(items)
+            else:
+                # Up to the first that cannot be kept.
+                self._objects.update(zip(fresh, items.values()))
+            self.changed.update(fresh)
 
     def put(self, key: str | bytes, value: Any, packed: bytes) -> None:
         """Put ``value`` under ``key``; ``packed`` is what it packs to."""
@@ -127,7 +156,9 @@ class Values:
         """
         packed = self._current.get(key)
         if packed is not None and key not in self.changed:
-            self._defaults = {**self._defaults, key: packed}
+            if self._defaults is _NOTHING:
+                self._defaults = {}
+            self._defaults[key] = packed
 
     def note_written(self, changes: dict[str | bytes, bytes | None]) -> None:
         """Take note that this request has saved ``changes``, which it did not make here."""
@@ -158,12 +189,13 @@ class Values:
         self._current = kept
         self._objects = {}
         self._defaults = _NOTHING
+        self._forget_keys()
         self._written = _NO_CHANGES
 
     def collect(self) -> bool:
         """Find the changes inside what was handed out; return whether anything is to be saved.
 
-        Raises ``UnsupportedValue`` if something was put in there that cannot be.
+        Raises ``UnsupportedValue`` or ``SessionTooLarge`` if something was put in there that cannot be.
         """
         current = self._current
         packer = None
@@ -172,13 +204,18 @@ class Values:
                 continue
             if packer is None:
                 packer = new_packer()
+            before = current[key]
             try:
-                unchanged = packer(value) == current[key]
+                few = len(value) <= FEW and (
+                    not is_tracked(value) or not any(map(is_tracked, value.values() if type(value) is dict else value))
+                )
+                fit = few or fits(value, max(self.limit, len(before)))
+                unchanged = fit and packer(value) == before
             except (TypeError, ValueError, OverflowError, RecursionError):
                 unchanged = False
             if not unchanged:
                 # Once more, with every type in it checked.
-                self._write(key, pack(value, str(key)))
+                self._write(key, pack(value, str(key), self.limit))
                 current = self._current
         if self.cleared and self._clears():
             return True
@@ -212,6 +249,7 @@ class Values:
         self.collect()
         self._current = self.applied_to(stored)
         self.stored = self._base = stored
+        self._forget_keys()
         self._objects = {key: value for key, value in self._objects.items() if key in self.changed}
 
     def saved(self, stored: Packed) -> None:
@@ -222,6 +260,8 @@ class Values:
                 if stored.get(key) != self._current.get(key):
                     del self._objects[key]
         self.stored = self._base = self._current = stored
+        self._names = None
+        self.own_edits += 1
         if self._written is _NO_CHANGES and self._defaults is _NOTHING:
             self._written = self.changed
         else:
@@ -238,6 +278,10 @@ class Values:
         # Clearing what is empty is no change.
         return any(self.cleared_own or type(key) is str for key in self.stored)
 
+    def _forget_keys(self) -> None:
+        self._names = None
+        self.own_edits += 1
+
     def _write(self, key: str | bytes, packed: bytes | None) -> None:
         self.unsettled = True
         if self._current is self._base:
@@ -247,3 +291,11 @@ class Values:
         else:
             self._current[key] = packed
         self.changed[key] = packed
+        if type(key) is bytes:
+            self.own_edits += 1
+        elif self._names is None:
+            return
+        elif packed is None:
+            self._names.pop(key, None)
+        else:
+            self._names[key] = None

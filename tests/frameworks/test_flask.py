@@ -25,6 +25,7 @@ from markupsafe import Markup
 
 from tests.frameworks.flask_site import ANN, MakeApp, Visitor, app, clock, make_app, store, visitor
 from tests.http.stores import CountingStore
+from tests.security.work import calls_of
 from wsgi_session import (
     HeadersAlreadySent,
     Session,
@@ -464,6 +465,72 @@ def test_the_list_that_flask_keeps_messages_in_can_be_read_and_written(visitor: 
 
     assert visitor.do(two) == ["b", "c"]
     assert visitor.do(lambda: session.setdefault("_flashes", [])) == []
+
+
+@pytest.mark.parametrize(
+    "rearrange",
+    [
+        lambda messages: messages.clear(),
+        lambda messages: messages.pop(0),
+        lambda messages: messages.remove(("message", "b")),
+        lambda messages: messages.reverse(),
+        lambda messages: messages.sort(key=lambda pair: pair[1], reverse=True),
+        lambda messages: messages.insert(0, ("message", "z")),
+        lambda messages: messages.__setitem__(1, ("error", "b")),
+        lambda messages: messages.__delitem__(slice(1)),
+        lambda messages: messages.__imul__(2),
+        lambda messages: messages.extend([("message", "d"), ("message", "e")]),
+        lambda messages: ours().flash("meanwhile"),
+        lambda messages: ours().flashes(),
+        lambda messages: session.rotate(),
+        lambda messages: session.destroy(),
+    ],
+)
+def test_a_list_of_messages_that_was_changed_is_kept_as_it_is_when_it_is_assigned(
+    visitor: Visitor, rearrange: Callable[[Any], object]
+) -> None:
+    def assigned() -> list[tuple[str, str]]:
+        for text in "abc":
+            flash(text)
+        messages = session["_flashes"]
+        rearrange(messages)
+        messages.append(("error", "last"))
+        session["_flashes"] = messages
+        return list(messages)
+
+    expected = visitor.do(assigned)
+    assert visitor.do(lambda: get_flashed_messages(with_categories=True)) == expected
+
+
+def test_a_list_of_messages_that_was_changed_and_not_assigned_is_not_kept(visitor: Visitor) -> None:
+    def unassigned() -> None:
+        flash("a")
+        session["_flashes"].append(("message", "b"))
+
+    visitor.do(unassigned)
+    visitor.do(lambda: flash("c"))
+    assert visitor.do(get_flashed_messages) == ["a", "c"]
+
+
+def test_a_message_that_cannot_be_kept_leaves_those_before_it(visitor: Visitor) -> None:
+    def refused() -> None:
+        flash("a")
+        with pytest.raises(UnsupportedValue):
+            flash(object())  # type: ignore[arg-type]
+        flash("b")
+
+    visitor.do(refused)
+    assert visitor.do(get_flashed_messages) == ["a", "b"]
+
+
+def test_each_of_many_messages_costs_the_same(visitor: Visitor) -> None:
+    def flashes(count: int) -> int:
+        visitor.do(get_flashed_messages)
+        return calls_of(lambda: visitor.do(lambda: [flash("x") for _ in range(count)]))
+
+    flashes(1)
+    few, many, most = flashes(250), flashes(500), flashes(1_000)
+    assert most - many <= 2.2 * (many - few) + 100, (few, many, most)
 
 
 def test_a_message_that_cannot_be_read_makes_the_session_unknown(visitor: Visitor, store: CountingStore) -> None:

@@ -414,6 +414,20 @@ def test_a_login_whose_request_fails_after_atomic_is_none(visitor: Visitor) -> N
     assert len(sessions_of(visitor).of({"id": "ann"})) == 1
 
 
+def test_nothing_of_a_login_is_stored_by_atomic_before_it_is(visitor: Visitor) -> None:
+    visitor.do(lambda: session.update(cart=["apple"]))
+    seen = []
+
+    def failing() -> Any:
+        login_user(User("ann"), remember=True)
+        get_session(request).atomic(lambda data: (seen.append({*data}), data.update(count=1)))
+        return "no", 500
+
+    visitor.visit(failing)
+    assert {"_user_id", "_fresh", "_id", "_remember"} <= seen[0], "the function sees all of it"
+    assert visitor.do(lambda: {*session}) == {"cart", "count"}
+
+
 def test_a_logout_while_the_body_streams_ends_the_session(visitor: Visitor) -> None:
     visitor.do(lambda: (session.update(cart=["apple"]), log_in()))
 

@@ -145,6 +145,8 @@ class World:
         self.rotated: dict[str, float] = {}
         #: And where it led to, which is what a logout goes by.
         self.moved: dict[str, str] = {}
+        #: Those that a login replaced: what they led to is another session.
+        self.begun: set[str] = set()
         self.requests: dict[int, Request] = {}
         #: What a revocation has ended so far that is under way.
         self.revoked: list[str] = []
@@ -268,6 +270,11 @@ class World:
         when the request looked is live for a request that looked earlier: it ends, too."""
         self._forget_stale(request)
         record = request.record
+        if request.state == "rotated" and record is None:
+            # It knows nothing but where the token led to.
+            moved = self._led_to(request.token or "", also_to_logins=False)
+            if self.find(moved) is not None:
+                del self.sessions[moved]
         if record is not None:
             moved = self._led_to(request.token or "")
             for token, one in list(self.sessions.items()):
@@ -282,8 +289,10 @@ class World:
         self.sessions.pop(request.stale or "", None)
         request.stale = None
 
-    def _led_to(self, token: str) -> str:
+    def _led_to(self, token: str, also_to_logins: bool = True) -> str:
         while token not in self.sessions and self.now < self.rotated.get(token, 0):
+            if token in self.begun and not also_to_logins:
+                break
             token = self.moved[token]
         return token
 
@@ -414,6 +423,8 @@ class World:
                 since = self.now if self.now < stored.ends() else max(request.looked_at, stored.touched)
                 self.rotated[request.token or ""] = since + TOMBSTONE
                 self.moved[request.token or ""] = f"new {self._tokens}"
+                if request.login is not None:
+                    self.begun.add(request.token or "")
             request.token, request.cookie = f"new {self._tokens}", "new"
         self.sessions[request.token or ""] = stored
         request.carried = self._carried(request, merged, data)
@@ -449,6 +460,7 @@ class World:
         if old in self.rotated:
             self.rotated[new] = self.rotated.pop(old)
             self.moved[new] = self.moved.pop(old)
+            self.begun = {new if token == old else token for token in self.begun}
         self.moved = {token: new if led_to == old else led_to for token, led_to in self.moved.items()}
         for request in self.requests.values():
             request.token = new if request.token == old else request.token

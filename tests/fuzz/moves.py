@@ -197,7 +197,8 @@ def _check_sessions(
     others = [(token, data) for token, handle, data in live if handle != site.handle]
     assert len(anns) <= 1, f"{phase}: two tokens open one session: {live}"
     done = {kind: [results[name] for name in results if kinds[name] == kind] for kind in kinds.values()}
-    ended = any(state == "live" for state, _ in done.get("logout", ())) or bool(done.get("revoke"))
+    # With a token that was rotated away too: a logout finds where the session is now.
+    ended = any(state in ("live", "rotated") for state, _ in done.get("logout", ())) or bool(done.get("revoke"))
     may_have_ended = ended or any(kinds[name] in ("logout", "revoke", "login") for name in died)
     replaced = [cookie for state, cookie in done.get("login", ()) if state == "live"]
     if ended:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.http.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
+from tests.http.conftest import MakeSite
+from tests.http.site import ANN, BOB, SECRET, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
 from wsgi_session import Session
 from wsgi_session.tokens import Tokens
@@ -133,6 +134,46 @@ def test_a_logout_with_several_cookies_removes_the_name(site: Site, ann: Browser
     assert answer.cookie, answer
     assert answer.cookie.removes
     assert ann.do(state).result == "unknown"
+
+
+@pytest.mark.needs(SERVER)
+def test_a_logout_with_several_cookies_ends_the_session_of_each(site: Site, ann: Browser) -> None:
+    second, third, bob = (site.browser() for _ in range(3))
+    for browser in (second, third):
+        browser.do(log_in(ANN))
+    bob.do(log_in(BOB))
+    before = third.header
+    third.do(lambda session: session.rotate())
+    gone = site.browser()
+    gone.do(put(a=1))
+    gone_header = gone.header
+    gone.do(log_out)
+    site.forget()
+    site.browser().do(log_out, HTTP_COOKIE=f"{second.header}; {before}; {gone_header}")
+    assert [browser.do(state).result for browser in (ann, second, third, bob)] == ["live", "unknown", "unknown", "live"]
+    assert len(site.happened("destroyed")) == 2
+
+
+@pytest.mark.needs(SERVER)
+def test_a_logout_whose_first_cookies_open_nothing_ends_the_session_of_the_others(site: Site, ann: Browser) -> None:
+    before = ann.header
+    ann.do(lambda session: session.rotate())
+    other = site.browser()
+    other.do(put(a=1))
+    other_before = other.header
+    other.do(lambda session: session.rotate())
+    site.browser().do(log_out, HTTP_COOKIE=f"{before}; {other_before}")
+    assert [browser.do(state).result for browser in (ann, other)] == ["unknown", "unknown"]
+
+
+@pytest.mark.needs(SERVER)
+def test_a_session_that_validate_ends_takes_no_other_with_it(make_site: MakeSite) -> None:
+    site = make_site(validate=lambda session: session["user"]["id"] != 1)
+    first, second = site.browser(), site.browser()
+    first.do(log_in(ANN))
+    second.do(log_in(BOB))
+    site.browser().do(read, HTTP_COOKIE=f"{first.header}; {second.header}")
+    assert second.do(state).result == "live"
 
 
 # How the header is read.

@@ -15,6 +15,12 @@ from wsgi_session.stores import TOMBSTONE_LIFE, MemoryStore, Record
 from wsgi_session.testing.clock import FakeClock
 
 Change = Callable[[Session], Any]
+
+
+def destroy(session: Session) -> None:
+    session.destroy()
+
+
 DAY = 86_400.0
 
 
@@ -160,7 +166,7 @@ def test_a_request_in_flight_during_a_login_sees_an_empty_rotated_session_and_se
         lambda session: session.clear(),
         lambda session: session.flash("late"),
         lambda session: session.rotate(),
-        lambda session: session.destroy(),
+        destroy,
         lambda session: session.csrf_token,
         log_out,
     ],
@@ -173,7 +179,9 @@ def test_what_a_rotated_request_writes_is_dropped_and_it_sends_no_cookie(
     browser.do(log_in(ANN))
     site.forget()
     answer = poll.do(change)
-    assert (answer.code, answer.cookie, site.calls.counts()) == (200, None, {"load": 1})
+    # A logout looks where the session is now, and finds that a login came between.
+    loads = 2 if change in (destroy, log_out) else 1
+    assert (answer.code, answer.cookie, site.calls.counts()) == (200, None, {"load": loads})
     assert browser.do(read).result == {"cart": ["bun"], "user": ANN}
 
 
@@ -631,6 +639,51 @@ def test_a_logout_that_crosses_several_rotations_finds_the_session_where_it_is_n
 
     held.do(slow)
     assert site.middleware.sessions.count() == 0
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("rotations", [1, 3])
+@pytest.mark.parametrize("fill", [log_in(ANN), put(user={"name": "Ann"})], ids=["login", "by hand"])
+def test_a_logout_with_a_token_that_was_rotated_away_ends_the_session_where_it_is_now(
+    site: Site, browser: Browser, fill: Change, rotations: int
+) -> None:
+    browser.do(fill)
+    held = browser.copy()
+    for _ in range(rotations):
+        browser.do(lambda session: session.rotate())
+    answer = held.do(lambda session: (session.state, log_out(session), session.update(late=1), session.copy()))
+    assert answer.result == ("rotated", None, None, {"late": 1})
+    assert answer.cookie is None, "it would come after the one of the rotation"
+    assert len(site.happened("destroyed")) == 1
+    assert browser.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
+    assert site.middleware.sessions.count() == 0
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("between", [[], [lambda session: session.rotate()]], ids=["", "rotated"])
+@pytest.mark.parametrize("after", [[], [lambda session: session.rotate()]], ids=["", "and again"])
+def test_a_logout_with_a_token_from_before_a_login_leaves_the_login(
+    site: Site, browser: Browser, between: list[Change], after: list[Change]
+) -> None:
+    browser.do(put(a=1))
+    held = browser.copy()
+    for change in (*between, log_in(ANN), *after):
+        browser.do(change)
+    assert held.do(lambda session: (log_out(session), session.state)).result == (None, "rotated")
+    assert site.happened("destroyed") == []
+    assert browser.do(lambda session: session.owner).result == "id:1"
+
+
+@pytest.mark.needs(SERVER)
+def test_a_logout_with_a_token_that_was_rotated_away_finds_nothing_after_another_logout(
+    site: Site, ann: Browser
+) -> None:
+    held = ann.copy()
+    ann.do(lambda session: session.rotate())
+    ann.do(log_out)
+    site.forget()
+    assert held.do(lambda session: (log_out(session), session.state)).result == (None, "rotated")
+    assert site.happened("destroyed") == []
 
 
 @pytest.mark.needs(SERVER)

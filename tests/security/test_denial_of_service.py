@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from wsgi_session import (
 )
 from wsgi_session.forms import MAX_BODY, read_field
 from wsgi_session.stores import MemoryStore, Record, SQLiteStore
+from wsgi_session.supported import fits, is_small
 from wsgi_session.testing import plant
 from wsgi_session.testing.clock import FakeClock
 
@@ -286,6 +288,153 @@ def test_deeply_nested_values_are_refused_at_the_64th_step(clock: FakeClock) -> 
 
     hundred, many = work_of(assign(100)), work_of(assign(100_000))
     assert many.is_at_most(1.1, hundred), (hundred, many)
+
+
+def sharing(levels: int, wrap: Callable[[Any], Any]) -> Any:
+    """Return a value of a few hundred bytes that packs to 2 ** levels."""
+    value: Any = wrap(("ab",))
+    for _ in range(levels):
+        value = wrap((value, value))
+    return value
+
+
+# Small enough for this suite's search for secrets, which looks at the `repr` of what is in the frames of an error.
+SHARING: dict[str, Any] = {
+    "lists": sharing(13, list),
+    "tuples": sharing(13, tuple),
+    "dicts": sharing(13, lambda pair: {str(number): item for number, item in enumerate(pair)}),
+    "one long text": ["x" * 1_000] * 500,
+    "one long int": [1 << 8_000] * 500,
+    "one long decimal": [Decimal("7" * 1_000)] * 500,
+    "one list of many": [list(range(1_000))] * 100,
+    "one dict with long keys": [{"x" * 500: 1, 1 << 4_000: 2, b"x": 3}] * 500,
+}
+
+
+@pytest.mark.parametrize("value", SHARING.values(), ids=SHARING)
+def test_a_value_that_shares_its_parts_is_refused_before_it_is_packed(clock: FakeClock, value: Any) -> None:
+    """A few lines of YAML make such values: with twice as many levels, they would pack to gigabytes."""
+    site = Site(MemoryStore(), clock, max_size=10_000)
+    browser = site.browser()
+    browser.do(put(k=[]))
+
+    def assign(session: Any) -> None:
+        with pytest.raises(SessionTooLarge, match=r"^k: a (list|tuple|dict) that .* more than 10,000") as caught:
+            session["k"] = value
+        assert (caught.value.size, caught.value.limit, caught.value.largest) == (10_001, 10_000, (("k", 10_001),))
+        with pytest.raises(SessionTooLarge, match=r"^k: a"):
+            session.update(k=value)
+        with pytest.raises(SessionTooLarge, match=r"^k: a"):
+            session.atomic(lambda data: data.update(k=value))
+        with pytest.raises(SessionTooLarge, match=r"^user: a"):
+            session._login({"id": 1, "data": value}, None, None)
+
+    def change(session: Any) -> None:
+        session["k"].append(value)
+
+    browser.do(assign)
+    with pytest.raises(SessionTooLarge, match=r"^k: a list"):
+        browser.do(change)
+    assert browser.do(read).result == {"k": []}
+
+
+@pytest.mark.parametrize("wrap", [list, tuple], ids=["lists", "tuples"])
+def test_another_level_of_sharing_costs_no_more(wrap: Callable[[Any], Any]) -> None:
+    def refused(levels: int) -> Callable[[], object]:
+        value = sharing(levels, wrap)
+
+        def refuse() -> None:
+            assert not fits([value], 10_000)
+            assert not is_small([[value]])
+
+        return refuse
+
+    assert calls_of(refused(60)) <= calls_of(refused(20)) + 1_000
+
+
+def test_of_a_value_that_shares_its_parts_the_path_to_what_is_not_supported_is_found(clock: FakeClock) -> None:
+    value = sharing(8, list)
+    browser = Site(MemoryStore(), clock).browser()
+
+    def assign(session: Any) -> None:
+        with pytest.raises(UnsupportedValue, match=r"^k\[1\]\[2\]: object"):
+            session["k"] = [value, [value, value, object()]]
+
+    browser.do(assign)
+
+
+def test_a_value_larger_than_is_allowed_today_can_still_be_read_as_long_as_nobody_changes_it(clock: FakeClock) -> None:
+    store = MemoryStore()
+    browser = Site(store, clock).browser()
+    numbers = [list(range(100)) for _ in range(30)]
+    browser.do(put(numbers=numbers))
+    later = Site(store, clock, max_size=2_000).browser()
+    later.jar.update(browser.jar)
+    assert later.do(lambda session: session["numbers"]).result == numbers
+    with pytest.raises(SessionTooLarge):
+        later.do(lambda session: session["numbers"].pop())
+
+
+# One after the other.
+
+
+def pop_all(session: Any) -> None:
+    while session:
+        session.popitem()
+
+
+def assign_and_count(session: Any) -> None:
+    for number in range(len(session)):
+        session[f"new{number}"] = len(session)
+        session.update({f"newer{number}": len(session)})
+
+
+def delete_all(session: Any) -> None:
+    for key in list(session):
+        del session[key]
+        assert key not in session
+
+
+def delete_the_first(session: Any) -> None:
+    for _ in range(min(20, len(session))):
+        del session[next(iter(session))]
+
+
+def flash_for_each(session: Any) -> None:
+    for key in list(session):
+        session.flash(key)
+        session.pop(key)
+
+
+def set_defaults(session: Any) -> None:
+    for key in list(session):
+        session.setdefault(key, 1)
+
+
+ONE_BY_ONE = [
+    set_defaults, pop_all, assign_and_count, delete_all, delete_the_first, flash_for_each,
+    lambda session: session.flashes(), lambda session: session.copy() | session, lambda session: session == {},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("use", ONE_BY_ONE, ids=lambda use: use.__name__)
+def test_what_is_done_to_each_key_of_many_costs_in_proportion_to_their_number(
+    clock: FakeClock, use: Callable[[Any], object]
+) -> None:
+    def calls(keys: int) -> int:
+        browser = Site(MemoryStore(), clock).browser()
+
+        def fill(session: Any) -> None:
+            for number in range(keys):
+                session[str(number)] = number
+                session.flash("x")
+
+        browser.do(fill)
+        return calls_of(lambda: browser.do(use))
+
+    calls(1)
+    few, many, most = calls(250), calls(500), calls(1_000)
+    assert most - many <= 2.2 * (many - few) + 100, (few, many, most)
 
 
 def colliding_entry(number: int) -> bytes:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +20,11 @@ from tests.servers.process import wait_until
 from tests.servers.proxy import Proxy
 from tests.servers.shared import valkey_cluster, valkey_sentinel
 from tests.servers.valkey import Valkey
+from tests.stores.interruptions import interrupt_with_signals, interrupted
+from tests.stores.test_pool import fork
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session
+from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session, redis_cluster
+from wsgi_session.stores.redis_lua import FORGOTTEN, FORGOTTEN_IN_CLUSTER
 
 NOW = 1_000_000.0
 KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
@@ -173,6 +178,36 @@ def test_an_index_forgets_the_sessions_that_ran_out(server: Valkey, url: str) ->
             lose(store, *(old.to_bytes(32, "big") for old in range(max(number - 33, 0), max(number - 32, 0))))
         assert len(entries(store)) <= 35, "the living, and those that Redis keeps for five minutes more"
         assert len(list(store.of_owner(OWNER, now))) == 30
+
+
+@pytest.mark.parametrize("url", ["server", "cluster"])
+def test_an_index_forgets_thousands_of_sessions_that_ran_out_within_a_few_logins(server: Valkey, url: str) -> None:
+    """And no login takes off more than it may: what it does would grow with what is dead."""
+    most = FORGOTTEN if url == "server" else FORGOTTEN_IN_CLUSTER
+    with open_url(server.url if url == "server" else valkey_cluster() + "?prefix=thousands:") as store:
+        keys = [number.to_bytes(32, "big") for number in range(2001)]
+        for key in keys:
+            store.create(key, record(), NOW)
+        lose(store, *keys)
+        later = NOW + HOUR + LATE + 2
+        left, logins = len(keys), 0
+        while left:
+            store.create(os.urandom(32), record(expires=later + HOUR), later)
+            logins += 1
+            left = max(left - most, 0)
+            assert len(entries(store)) == left + logins
+        assert logins == {"server": 8, "cluster": 32}[url]
+
+
+def test_an_index_forgets_the_dead_around_an_entry_whose_record_lives_on(server: Valkey, store: Store) -> None:
+    store.create(KEY, record(), NOW)
+    keys = [number.to_bytes(32, "big") for number in range(100)]
+    for key in keys:
+        store.create(key, record(), NOW)
+    lose(store, *keys)
+    later = NOW + HOUR + LATE + 2
+    store.create(OTHER, record(expires=later + HOUR), later)
+    assert entries(store) == {KEY, OTHER}
 
 
 def test_an_entry_of_a_cluster_that_was_not_told_of_a_renewal_outlives_its_end() -> None:
@@ -427,11 +462,48 @@ def test_a_cluster_is_asked_as_its_url_says_and_redis_py_sends_nothing_again_by_
     with open_url(valkey_cluster() + "?timeout=2&connect_timeout=3&pool=4") as store:
         store.ping()
         link: Any = store._link  # type: ignore[attr-defined]
-        assert link._map.client().retry.get_retries() == 0
+        assert link._map.client(0.0).retry.get_retries() == 0
         for node in link._nodes.values():
-            found = node._source.connection_kwargs
-            assert (found["socket_timeout"], found["socket_connect_timeout"]) == (2.0, 3.0)
-            assert (found["retry"].get_retries(), node._pool._size) == (0, 4)
+            found = node._pool.idle[0].connection
+            assert (found.socket_timeout, found.socket_connect_timeout) == (2.0, 2.0), "connecting is a part of it"
+            assert (found.retry.get_retries(), node._pool._size) == (0, 4)
+
+
+def test_an_interrupted_question_where_the_slots_are_is_asked_again() -> None:
+    with open_url(valkey_cluster()) as store:
+        assert store.load(KEY, NOW) is None
+        slots: Any = store._link._map  # type: ignore[attr-defined]
+        nodes = slots.client(0.0).nodes_manager
+        known, slots.outdated = dict(nodes.startup_nodes), True
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(nodes, "initialize", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.load(KEY, NOW)
+        assert (nodes.startup_nodes, slots.outdated) == (known, True)
+        assert store.load(KEY, NOW) is None
+        assert not slots.outdated
+
+
+def test_sessions_of_a_cluster_that_end_together_wait_for_their_replicas() -> None:
+    with open_url(valkey_cluster() + "?wait=1&prefix=waiting:") as store:
+        for key in (KEY, OTHER):
+            store.create(key, record(), NOW)
+        assert store.delete_many([KEY, OTHER]) == 2
+        assert entries(store) == set()
+
+
+@pytest.mark.parametrize("timeout", [0, -1, 3601])
+def test_a_time_out_that_is_no_time_is_refused(timeout: float) -> None:
+    from redis import Redis
+
+    from wsgi_session.stores.redis import RedisStore
+
+    with pytest.raises(ConfigError, match="give seconds, more than 0 and at most 3600"):
+        RedisStore(Redis(), timeout=timeout)
 
 
 def test_what_is_no_client_is_refused() -> None:
@@ -465,7 +537,7 @@ def test_a_node_of_a_cluster_that_is_taken_for_a_server_is_told_from_one() -> No
     with open_url(f"redis://{address}") as store:
         with pytest.raises(StoreUnavailable, match=r"part of a cluster: write redis\+cluster://"):
             load_many(store)
-        assert len(store._link._pool._idle) == 1, "a refusal costs no connection"  # type: ignore[attr-defined]
+        assert len(store._link._pool.idle) == 1, "a refusal costs no connection"  # type: ignore[attr-defined]
 
 
 # Processes and threads.
@@ -527,7 +599,7 @@ def test_who_gets_no_connection_in_time_is_told_how_to_have_more(server: Valkey)
         done: list[object] = []
         waiting = threading.Thread(target=lambda: done.append(store.load(KEY, NOW)))
         waiting.start()
-        wait_until(lambda: pool._in_line, "the thread stands in line", 5)
+        wait_until(lambda: pool._line, "the thread stands in line", 5)
         pool.give(taken)
         waiting.join(5)
         assert done == [None]
@@ -550,9 +622,130 @@ def test_what_is_given_back_after_close_is_closed(server: Valkey) -> None:
     store.ping()
     pool = store._link._pool
     taken = pool.take()
+    connection = taken.connection
     store.close()
     store.close()
-    assert taken._sock is not None
+    assert connection._sock is not None
     pool.give(taken)
-    assert taken._sock is None
+    assert connection._sock is None
     assert store.load(KEY, NOW) is None, "and a call that comes late opens another"
+
+
+class SlowQuestion:
+    """Takes a cluster client's question for its slots, and lets it go on when the test says so."""
+
+    def __init__(self, client: Any) -> None:
+        self.asked = 0
+        self.under_way, self.answer = threading.Event(), threading.Event()
+        self._initialize = client.nodes_manager.initialize
+        client.nodes_manager.initialize = self.ask
+
+    def ask(self) -> None:
+        self.asked += 1
+        self.under_way.set()
+        assert self.answer.wait(60)
+        self._initialize()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or_refused(
+    monkeypatch: pytest.MonkeyPatch, in_time: bool
+) -> None:
+    from redis.cluster import RedisCluster
+
+    from wsgi_session.stores.redis import RedisStore
+
+    host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
+    client = RedisCluster(host=host, port=int(port))
+    store: Any = RedisStore(client, prefix="forked:")
+    store.create(KEY, record(), NOW)
+    monkeypatch.setattr(redis_cluster, "FORK_PATIENCE", 60.0 if in_time else 0.01)
+    question = SlowQuestion(client)
+    store._link._map.outdated = True
+    asker = threading.Thread(target=store.load, args=(KEY, NOW))
+    asker.start()
+    assert question.under_way.wait(60)
+    if in_time:
+        # The fork waits for the question, and does not begin before the answer is there.
+        sleep = time.sleep
+
+        def answer(seconds: float) -> None:
+            question.answer.set()
+            sleep(seconds)
+
+        monkeypatch.setattr(redis_cluster.time, "sleep", answer)
+
+    def child() -> bool:
+        store._link._map.outdated = True
+        if in_time:
+            return store.load(KEY, NOW) is not None and question.asked == 2
+        with pytest.raises(StoreUnavailable, match="forked while another thread"):
+            store.load(KEY, NOW)
+        return True
+
+    try:
+        assert fork(child) == 0
+    finally:
+        question.answer.set()
+        asker.join(60)
+    store._link._map.outdated = True
+    assert store.load(KEY, NOW) is not None
+    assert question.asked == 2
+    store.delete(KEY)
+    store.close()
+    client.close()
+
+
+def test_an_interruption_at_any_moment_of_a_cluster_call_leaves_the_map_to_be_asked_again() -> None:
+    with open_url(valkey_cluster() + "?prefix=interrupted:&pool=2") as store:
+        store.create(KEY, record(), NOW)
+        slots = store._link._map  # type: ignore[attr-defined]
+        number = 0
+        while True:
+            slots.outdated = True
+            if not interrupted(("/stores/redis_cluster.py",), number, lambda: store.load(KEY, NOW)):
+                break
+            number += 1
+            gc.collect(1)
+            assert slots._asking() is None, f"interruption {number}"
+        assert number > 10
+        assert not slots.outdated
+        store.delete(KEY)
+
+
+#: Whose code is interrupted.
+FILES = ("/stores/pool.py", "/stores/redis_node.py", "/stores/redis.py")
+
+
+@pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
+def test_an_interruption_at_any_moment_of_a_call_costs_no_place_and_crosses_nothing(server: Valkey, idle: bool) -> None:
+    with open_url(f"{server.url}?pool=2") as store:
+        kept = record(b"kept")
+        store.create(KEY, kept, NOW)
+        pool = store._link._pool  # type: ignore[attr-defined]
+        number = 0
+        while True:
+            if not idle:
+                pool.clear()
+            if not interrupted(FILES, number, lambda: store.touch(KEY, NOW, NOW + 1000.0, NOW)):
+                break
+            number += 1
+            gc.collect(1)  # What an exception's traceback has in a cycle.
+            assert pool.count() == len(pool.idle), f"interruption {number}"
+            assert not pool._lock.locked()
+            found = store.load(KEY, NOW)
+            assert found is not None
+            assert found.data == b"kept"
+        assert number > 10
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(server: Valkey) -> None:
+    # Where redis-py was interrupted in connecting, the socket is left to the collector, which complains of it.
+    with open_url(f"{server.url}?pool=2") as store:
+        interrupt_with_signals(store, 300)
+        pool = store._link._pool  # type: ignore[attr-defined]
+        gc.collect(1)
+        assert pool.count() == len(pool.idle) <= 2
+        assert pool.calm

@@ -17,8 +17,8 @@ import pytest
 
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, SQLiteStore, Store
-from wsgi_session.stores.sqlite import BATCH_BYTES, BATCH_RECORDS
 from wsgi_session.stores.sqlite_file import SCHEMA_VERSION
+from wsgi_session.stores.sqlite_statements import BATCH_BYTES, BATCH_RECORDS
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
 
@@ -161,10 +161,12 @@ def execute(path: Path, statement: str) -> None:
 def test_synchronous_full_reaches_the_engine(path: Path) -> None:
     for synchronous, number in (("normal", 1), ("full", 2)):
         with SQLiteStore(path, synchronous=synchronous) as store:
-            connection = store._pool.take()
+            store.ping()
+            place = store._pool.take()
+            connection = place.connection
             assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-            store._pool.give(connection)
+            store._pool.give(place)
 
 
 def test_it_asks_for_a_sweep_at_every_256th_create_and_no_more_once_swept(path: Path) -> None:
@@ -215,10 +217,11 @@ def test_a_connection_that_waits_in_the_pool_keeps_no_checkpoint_from_the_log(pa
         assert list(store.of_owner(b"nobody", NOW)) == []
         assert store.touch(key, NOW + 1, NOW + 101, NOW)
         writer.create(other, record(expires=NOW + 100), NOW)
-        connection = writer._pool.take()
+        place = writer._pool.take()
+        connection = place.connection
         # 0: it had to wait for nobody.
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
-        writer._pool.give(connection)
+        writer._pool.give(place)
         assert path.with_name(path.name + "-wal").stat().st_size == 0
 
 
@@ -227,9 +230,10 @@ def test_a_sweep_of_large_records_takes_them_in_smaller_batches(path: Path) -> N
         for number in range(9):
             store.create(b"%d" % number, record(bytes(BATCH_BYTES // 3), expires=NOW + 1), NOW)
         statements: list[str] = []
-        connection = store._pool.take()
+        place = store._pool.take()
+        connection = place.connection
         connection.set_trace_callback(statements.append)
-        store._pool.give(connection)
+        store._pool.give(place)
         assert store.sweep(1000, NOW + SWEEP_GRACE + 2) == 9
         connection.set_trace_callback(None)
     assert sum(statement.strip().startswith("DELETE") for statement in statements) == 3

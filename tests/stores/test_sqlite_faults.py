@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.http.site import Site, put
+from tests.http.site import read as read_site
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores import Outcome, Record, SQLiteStore, owned_session
@@ -74,7 +76,7 @@ def is_well(store: SQLiteStore) -> None:
     assert store.load(key, NOW) == fresh
     assert store.delete(key)
     store.ping()
-    assert [connection.in_transaction for connection in store._pool._idle] == [False]
+    assert [place.connection.in_transaction for place in store._pool.idle] == [False]
 
 
 def test_a_full_disk_fails_the_write_keeps_the_record_and_passes(path: Path) -> None:
@@ -96,10 +98,11 @@ def test_a_full_disk_fails_the_write_keeps_the_record_and_passes(path: Path) -> 
 
 
 def with_no_room(store: SQLiteStore) -> None:
-    connection = store._pool.take()
+    place = store._pool.take()
+    connection = place.connection = place.connection or store._connect(1.0)
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
-    store._pool.give(connection)
+    store._pool.give(place)
 
 
 def test_a_write_that_the_system_refuses_half_way_may_have_been_kept_and_says_so(path: Path) -> None:
@@ -263,6 +266,21 @@ def test_a_text_that_is_none_locks_nobody_out_and_keeps_nobody_in(path: Path) ->
         is_well(store)
 
 
+def test_a_version_that_is_invalid_utf_8_is_a_corrupt_record_and_no_outage(path: Path) -> None:
+    """No write can name such a version: each of them met a conflict a hundred times, and was answered 503."""
+    with SQLiteStore(path) as store:
+        site = Site(store, FakeClock())
+        browser = site.browser()
+        browser.do(put(a=1))
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as meddler:
+            meddler.execute("UPDATE sessions SET version = CAST(x'48ff' AS TEXT)")
+        assert browser.do(put(b=2)).code == 200
+        assert len(site.happened("corrupt")) == 1
+        assert browser.do(read_site).result == {"b": 2}
+        assert len(list(store.scan(site.clock()))) == 1, "that of the new session"
+        is_well(store)
+
+
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="platform: nobody counts what a process has open")
 def test_an_answer_that_cannot_be_read_leaves_nothing_of_the_file_open(path: Path) -> None:
     """SQLite keeps a closed connection open while a statement of it is: no fork, no checkpoint would know of it."""
@@ -272,8 +290,8 @@ def test_an_answer_that_cannot_be_read_leaves_nothing_of_the_file_open(path: Pat
 
     with SQLiteStore(path) as store:
         store.create(KEY, record(), NOW)
-        (connection,) = store._pool._idle
-        connection.text_factory = unreadable
+        (place,) = store._pool.idle
+        place.connection.text_factory = unreadable
         gc.disable()  # What is left to the collector is left for long.
         try:
             with pytest.raises(KeyboardInterrupt):

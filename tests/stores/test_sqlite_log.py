@@ -58,9 +58,10 @@ def long_read(path: Path) -> Iterator[None]:
 @contextmanager
 def statements_of(store: SQLiteStore) -> Iterator[list[str]]:
     """Collect what the only connection of the store says to SQLite."""
-    connection, statements = store._pool.take(), list[str]()
+    place, statements = store._pool.take(), list[str]()
+    connection = place.connection
     connection.set_trace_callback(statements.append)
-    store._pool.give(connection)
+    store._pool.give(place)
     yield statements
     connection.set_trace_callback(None)
 
@@ -136,15 +137,16 @@ def test_an_error_in_emptying_the_log_fails_no_write(path: Path) -> None:
         return sqlite3.SQLITE_DENY if what == "wal_checkpoint" else sqlite3.SQLITE_OK
 
     denied: list[str | None] = []
-    with SQLiteStore(path, pool_size=1, busy_timeout=7) as store:
+    with SQLiteStore(path, pool_size=1) as store:
         write(store, 1)
-        connection = store._pool.take()
+        place = store._pool.take()
+        connection = place.connection
         connection.set_authorizer(deny)
-        store._pool.give(connection)
+        store._pool.give(place)
         with long_read(path):
             write(store, 33)
         assert "wal_checkpoint" in denied
-        assert connection.execute("PRAGMA busy_timeout").fetchone() == (7000,)
+        assert connection.execute("PRAGMA busy_timeout").fetchone() == (0,), "statements wait as sqlite_locks does"
         connection.set_authorizer(None)
         write(store, LOG_LOOK)
         assert log_of(path) <= LOG_LIMIT

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Where Flask-Login keeps the user's id.
 _USER_ID = "_user_id"
+# Whether the user has just given a password, of which browser, and what the remember cookie is to be.
+_OF_LOGIN = ("_fresh", "_id", "_remember", "_remember_seconds")
 
 
 def follow_flask_login(app: Flask) -> None:
@@ -82,7 +84,7 @@ def _log_in(app: Flask, **told: Any) -> None:
         # Flask-Login has put the id there, and without a new cookie it is no login.
         del session[_USER_ID]
         raise
-    file_login(draft, session[_USER_ID], _USER_ID)
+    file_login(draft, session[_USER_ID], _USER_ID, *_OF_LOGIN)
 
 
 def _remember(app: Flask, **told: Any) -> None:

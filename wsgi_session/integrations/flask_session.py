@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from flask.sessions import SessionMixin
 from flask.wrappers import Response
-from markupsafe import Markup
 
 from wsgi_session.draft import Draft
-from wsgi_session.flash import find_messages, put_message
+from wsgi_session.flash import put_message
+from wsgi_session.integrations.flask_flashes import FlashedMessages, kept
 from wsgi_session.integrations.flask_logins import current_user, stored_user
 from wsgi_session.session import OPEN, Session
 
@@ -18,8 +18,6 @@ from wsgi_session.session import OPEN, Session
 _FLASHES = "_flashes"
 # Where Flask-Login says what the remember cookie of this answer is to become.
 _REMEMBER = "_remember"
-# What markup among the messages is kept under, and what a dict.
-_MARKUP, _DICT = " m", " d"
 
 
 class FlaskSession(Session, SessionMixin):
@@ -29,6 +27,8 @@ class FlaskSession(Session, SessionMixin):
     _remember: bool | None = None
     # Saves a session that no middleware is around.
     _save_into: Callable[[Response], None] | None = None
+    # What of the messages was handed out last.
+    _flashed: FlashedMessages | None = None
     #: Whether Flask-Login is being asked for its user.
     asks_flask_login = False
 
@@ -87,7 +87,7 @@ class FlaskSession(Session, SessionMixin):
     def __getitem__(self, key: str) -> Any:
         if key != _FLASHES:
             return super().__getitem__(key)
-        if messages := [message for _, message in self._messages()]:
+        if messages := self._messages():
             return messages
         raise KeyError(key)
 
@@ -103,7 +103,7 @@ class FlaskSession(Session, SessionMixin):
 
     def __setitem__(self, key: str, value: Any) -> None:
         if key == _FLASHES:
-            self._set_messages(list(value))
+            self._set_messages(value)
         else:
             super().__setitem__(key, value)
 
@@ -121,27 +121,34 @@ class FlaskSession(Session, SessionMixin):
             self[_FLASHES] = items.pop(_FLASHES)
         super().update(items)
 
-    def _messages(self) -> list[tuple[bytes, tuple[str, Any]]]:
-        """Return record key, and category and message, of all that is flashed.
+    def _messages(self) -> FlashedMessages:
+        """Return category and message of all that is flashed.
 
         Flask keeps one list of them in the session, where overlapping requests would lose each other's. Here they are
         what ``flash`` makes: each a record key of its own, outside the mapping.
         """
-        found = find_messages(self._draft or self._look(), None)
-        return [(key, (category, _unkept(message))) for key, category, message in found]
+        draft = self._draft or self._look()
+        flashed = self._flashed
+        if flashed is None or not flashed.is_what_is_kept(draft.values) or len(flashed) != len(flashed.keys):
+            flashed = self._flashed = FlashedMessages(draft)
+        return flashed
 
-    def _set_messages(self, messages: list[tuple[str, Any]]) -> None:
+    def _set_messages(self, messages: Iterable[tuple[str, Any]]) -> None:
         """Make ``messages`` what is flashed: mostly what was, and one more."""
         values = self._writing().values
-        there = self._messages()
-        known = [message for _, message in there]
-        if messages[: len(known)] != known:
-            for key, _ in there:
-                values.delete(key)
-            known = []
+        flashed = self._flashed
+        if flashed is None or messages is not flashed or not flashed.is_what_is_kept(values):
+            messages = list(messages)
+            flashed = self._messages()
+            if messages[: len(flashed)] != flashed:
+                for key in flashed.keys:
+                    values.delete(key)
+                flashed = self._messages()
+            flashed.extend(messages[len(flashed) :])
         now = self._backend.settings.clock()
-        for category, message in messages[len(known) :]:
-            put_message(values, _kept(message), category, now)
+        for category, message in flashed[len(flashed.keys) :]:
+            flashed.keys.append(put_message(values, kept(message), category, now))
+        flashed.note_edits()
 
     def _user(self) -> Mapping[str, Any] | None:
         return super()._user() or stored_user(self)
@@ -154,17 +161,3 @@ class FlaskSession(Session, SessionMixin):
         if self._remember is not None and self._phase == OPEN:
             draft.persist(self._remember)
         return draft
-
-
-def _kept(message: Any) -> Any:
-    """Return what a session keeps of a flashed message. Markup, and what can turn into it, stays markup."""
-    if hasattr(message, "__html__"):
-        return {_MARKUP: str(message.__html__())}
-    # Whatever is in a dict, and a client may have a hand in that, it cannot be taken for markup.
-    return {_DICT: message} if type(message) is dict else message
-
-
-def _unkept(kept: Any) -> Any:
-    if type(kept) is not dict:
-        return kept
-    return Markup(kept[_MARKUP]) if _MARKUP in kept else kept[_DICT]  # noqa: S704  (it was)

@@ -16,16 +16,16 @@ def owner_named(user_id: object) -> str:
     return f"id:{user_id}"
 
 
-def file_login(draft: Draft, user_id: object, user_id_key: str) -> None:
+def file_login(draft: Draft, user_id: object, *login_keys: str) -> None:
     """File the session under the user with the save, under a new token, handle and time of creation.
 
-    As ``login()`` does, but for the data: the framework has put its own there, the id under ``user_id_key``, and says
-    what of the rest stays.
+    As ``login()`` does, but for the data: the framework has put its own there, what says who logged in under
+    ``login_keys``, and says what of the rest stays.
     """
     owner = owner_named(user_id)
     draft.values.put(OWNER, owner, pack(owner, "user id"))
     # With the login it belongs to the commit: ``atomic`` does not save it under the token from before.
-    draft.login_keys = (user_id_key, OWNER)
+    draft.login_keys = (*login_keys, OWNER)
     draft.next_bearer = draft.next_bearer or draft.backend.draw()
     draft.login = Login(
         owner=owner,

@@ -144,6 +144,9 @@ class Store(ABC):
     #: True while this store would like to be swept: the middleware does so after the answer. Stores whose engine
     #: expires records by itself leave it False.
     sweep_due = False
+    #: Where very many sessions end at once, the others have the engine after each batch of :meth:`delete_many` for so
+    #: many times as long as the batch has taken.
+    delete_pause = 4.0
 
     @abstractmethod
     def load(self, key: bytes, now: float) -> Record | None:

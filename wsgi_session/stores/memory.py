@@ -183,9 +183,9 @@ class MemoryStore(Store):
                 if not waiting:
                     # What has been filed since we looked: a rotation files the new key.
                     waiting = self._owners.filed_since(owner, known)
-                    known.update(waiting)
                 page = waiting[-OWNED_PAGE:]
                 del waiting[-OWNED_PAGE:]
+                known.update(page)
                 filed = [(key, self._owned.get(key)) for key in page]
             if not page:
                 return
@@ -234,6 +234,8 @@ class MemoryStore(Store):
             self._owners.clear()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_max_sessions"):  # Error reporters show what a constructor was in the middle of.
+            return "MemoryStore(half made)"
         return f"MemoryStore(max_sessions={self._max_sessions})"
 
     # Those below are called with the lock held.

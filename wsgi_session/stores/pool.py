@@ -1,144 +1,177 @@
-"""A bounded pool of SQLite connections: checked out per operation, never in two threads, never across a fork."""
+"""A bounded pool of connections, for SQLite and Redis: taken per operation, never in two threads, never across a fork.
+
+A place counts as taken for as long as its object exists. So nothing has to be undone where a signal handler raises
+between any two steps (celery's soft time limit does): a place that was dropped is free again.
+"""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from typing import Any
 
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.forks import new_mark
 
-#: How long a fork waits for the operations that other threads are in the middle of.
+#: With at least this part of an operation's time-out left, the time-out of a connection ends it soon enough.
+NEARLY_ALL = 0.9
+#: Seconds that a fork waits for the operations of other threads.
 FORK_PATIENCE = 1.0
-#: How long it sleeps before it looks again.
-FORK_NAP = 0.001
+#: Seconds after which a pool that was frozen for a fork thaws by itself: where the end of the fork was interrupted.
+FORK_LIMIT = 10.0
+#: Seconds between two looks of an operation that waits for a place: where the giving back of one was interrupted.
+LOOK_EVERY = 0.05
+
+
+class Place:
+    """A place in a pool, with its connection once the operation that took it has opened one."""
+
+    __slots__ = ("__weakref__", "_close", "_pid", "connection")
+
+    def __init__(self, close: Callable[[Any], object]) -> None:
+        self.connection: Any = None
+        self._close = close
+        self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Close the connection, if one is open."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            self._close(connection)
+
+    def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
+        # One that was inherited is the parent's. One whose constructor was interrupted has no connection.
+        with suppress(AttributeError):
+            if self._pid == getpid():
+                self.close()
+
+
+class _Turn:
+    """A place in the line of those that wait."""
+
+    __slots__ = ("__weakref__", "bell")
+
+    def __init__(self) -> None:
+        self.bell = threading.Lock()
+        self.bell.acquire()
 
 
 class Pool:
-    """The connections of one process: the last one given back is the first one taken, as its page cache is warm.
+    """The places of one process, at most ``size``; the last one given back is the first one taken.
 
-    ``take`` opens a connection while fewer than ``size`` are open, then stands in line, first come first served, for
-    at most ``timeout`` seconds. ``heirs`` holds the pool that comes after this one: see ``SQLiteStore``.
+    An operation that finds none stands in line, first come first served, for at most ``patience`` seconds. ``close``
+    closes a connection. ``engine`` and ``advice`` are for the message that all were busy. ``heirs`` holds the pool that
+    comes after this one, by process.
+
+    To give a place back, append it to ``idle``, and call ``serve`` unless ``calm``: no signal handler runs between a
+    ``try`` around the operation and that append, as one would at the beginning of a function.
     """
 
+    #: Whether no place is given any more after ``close``; otherwise each is closed when it is given back.
+    ends = True
+
     def __init__(
-        self, connect: Callable[[], sqlite3.Connection], size: int, timeout: float, inherited: Pool | None = None
+        self,
+        size: int,
+        patience: float,
+        close: Callable[[Any], object],
+        engine: str,
+        advice: str,
+        inherited: Pool | None = None,
     ) -> None:
         self.pid = os.getpid()
         #: Item 0 is false in a child that inherited this pool.
         self.mark = new_mark()
         self.heirs: dict[int, Pool] = {}
+        #: Taken from and given to without the lock: pop and append of a list are atomic.
+        self.idle: list[Place] = []
+        #: Whether places can be taken from ``idle`` and given to it with nothing else to do.
+        self.calm = True
         # Of the process that forked us. Referenced for ever: closing one would drop that process's POSIX locks.
         self._inherited = inherited
-        self._connect = connect
         self._size = size
-        self._timeout = timeout
-        # Taken from and given to without the lock: pop and append of a list are atomic.
-        self._idle: list[sqlite3.Connection] = []
+        self._patience = patience
+        self._close = close
+        self._busy = f"all {size} connections to {engine} were busy for {patience:g} s: raise {advice}"
         self._lock = threading.Lock()
-        self._open = 0
-        # Who stands in line. Each gets a connection, or None: leave to open one.
-        self._line: deque[SimpleQueue[sqlite3.Connection | None]] = deque()
-        self._closed = self._frozen = False
-        _pools[id(self)] = self
+        self._places: list[weakref.ref[Place]] = []
+        self._line: deque[weakref.ref[_Turn]] = deque()
+        self._closed = False
+        self._frozen_until = 0.0
 
-    def take(self) -> sqlite3.Connection:
-        """Return a connection that is nobody else's until ``give`` or ``discard``."""
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return self._open_or_wait()
+    def take(self, patience: float | None = None) -> Place:
+        """Return a place: ``give`` or ``discard`` follows. ``StoreUnavailable`` if none is free in time."""
+        if self.calm:
+            try:
+                return self.idle.pop()
+            except IndexError:
+                pass
+        return self._take_in_turn(self._patience if patience is None else patience)
 
-    def give(self, connection: sqlite3.Connection) -> None:
-        """Take back a connection that has done its work."""
-        self._idle.append(connection)
-        if self._line or self._closed or self._frozen:
-            self._settle()  # Frozen: there this thread waits for the thaw, and does not take the connection again.
+    def give(self, place: Place) -> None:
+        """Take back a place whose connection is ready for the next operation."""
+        self.idle.append(place)
+        if not self.calm:
+            self.serve()
 
-    def discard(self, connection: sqlite3.Connection) -> None:
-        """Take back a connection that raised: it is closed, and its transaction, if any, rolled back."""
-        connection.close()
-        self._leave()
+    def discard(self, place: Place | None) -> None:
+        """Take back a place whose connection is not: close it, and so roll back what it was doing."""
+        if place is not None:
+            try:
+                place.close()
+            finally:
+                with self._lock:
+                    self._forget(place)
+                    self._settle()
+
+    def serve(self) -> None:
+        """Wake the first in line; after ``close``, and during a fork, close what is idle."""
+        with self._lock:
+            self._settle()
+
+    def clear(self) -> None:
+        """Close what is idle."""
+        with suppress(IndexError):
+            while True:
+                self.discard(self.idle.pop())
 
     def close(self) -> None:
-        """Close what is idle, and whatever is given back from now on."""
+        """Close what is idle, and from now on what is given back."""
         with self._lock:
             self._closed = True
-            self._open += len(self._line)  # Each is let in to be told, and leaves again.
-            while self._line:
-                self._line.popleft().put(None)
-        self._settle()
+            self._settle()
 
-    def _open_or_wait(self) -> sqlite3.Connection:
+    def count(self) -> int:
+        """Return how many places there are, idle ones among them."""
+        return sum(reference() is not None for reference in self._places)
+
+    def _take_in_turn(self, patience: float) -> Place:
+        turn = _Turn()
+        deadline = time.monotonic() + patience
         with self._lock:
-            if self._open < self._size:
-                self._open += 1
-                place = None
-            else:
-                place = SimpleQueue[sqlite3.Connection | None]()
-                self._line.append(place)
-        if place is not None:
-            self._settle()  # One may have come back just before we stood in line.
-            connection = self._wait(place)
-            if connection is not None:
-                return connection
+            self._line.append(weakref.ref(turn))
+            self.calm = False
         try:
-            if self._closed:
-                raise StoreUnavailable("the store is closed")
-            return self._connect()
-        except BaseException:
-            self._leave()
-            raise
-
-    def _wait(self, place: SimpleQueue[sqlite3.Connection | None]) -> sqlite3.Connection | None:
-        try:
-            return place.get(timeout=self._timeout)
-        except BaseException as error:
+            while True:
+                with self._lock:
+                    if self._closed and self.ends:
+                        raise StoreUnavailable("the store is closed")
+                    place = self._free_place() if self._first() is turn else None
+                if place is not None:
+                    return place
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise StoreUnavailable(self._busy)
+                turn.bell.acquire(timeout=min(left, LOOK_EVERY))
+        finally:
             with self._lock:
-                in_line = place in self._line
-                if in_line:
-                    self._line.remove(place)
-            late = isinstance(error, Empty)
-            if in_line and late:
-                raise StoreUnavailable(
-                    f"all {self._size} connections to the database were busy for {self._timeout:g} s: "
-                    "raise pool_size (?pool= in the URL)"
-                ) from None
-            if in_line:
-                raise
-            # Served at the very moment of giving up.
-            connection = place.get()
-            if late:
-                return connection
-            self.give(connection) if connection is not None else self._leave()
-            raise
-
-    def _leave(self) -> None:
-        with self._lock:
-            if self._line:
-                self._line.popleft().put(None)
-            else:
-                self._open -= 1
-
-    def _settle(self) -> None:
-        with self._lock:
-            while self._line or self._closed:
-                try:
-                    connection = self._idle.pop()
-                except IndexError:
-                    return
-                if self._line:
-                    self._line.popleft().put(connection)
-                else:
-                    connection.close()
-                    self._open -= 1
+                self._line = deque(other for other in self._line if other() not in (None, turn))
+                self._settle()
 
     def freeze(self) -> None:
         """Close every connection and let none be opened until ``thaw``: around a fork.
@@ -147,21 +180,52 @@ class Pool:
         table too, believes that it holds locks which it does not, and can lose a write-ahead log over it, even through
         connections of its own. So none is open at that moment, but for one that is busy for longer than we wait.
         """
-        self._lock.acquire()
-        self._frozen = True
-        # Counted, not timed: in a test that has frozen the time, the end would never come.
-        naps = FORK_PATIENCE / FORK_NAP
-        while self._open and naps > 0:
-            try:
-                self._idle.pop().close()
-                self._open -= 1
-            except IndexError:
-                time.sleep(FORK_NAP)
-                naps -= 1
+        patience = time.monotonic() + FORK_PATIENCE
+        self._frozen_until = time.monotonic() + FORK_LIMIT
+        self.serve()
+        while self.count() and time.monotonic() < patience:
+            time.sleep(0.001)
+            self.serve()
 
     def thaw(self) -> None:
-        self._frozen = False
-        self._lock.release()
+        self._frozen_until = 0.0
+        self.serve()
+
+    # What follows is called with the lock.
+
+    def _first(self) -> _Turn | None:
+        """Return who stands first in line."""
+        return next(filter(None, (reference() for reference in self._line)), None)
+
+    def _free_place(self) -> Place | None:
+        if time.monotonic() < self._frozen_until:
+            return None
+        with suppress(IndexError):
+            return self.idle.pop()
+        if len(self._places) >= self._size:
+            self._places = [other for other in self._places if other() is not None]
+            if len(self._places) >= self._size:
+                return None
+        place = Place(self._close)
+        self._places.append(weakref.ref(place))
+        return place
+
+    def _forget(self, place: Place) -> None:
+        # In a function of its own: Python 3.12 leaves a `with` without its end if a signal handler raises at the end of
+        # a round of a loop that stands right in it.
+        self._places = [other for other in self._places if other() not in (None, place)]
+
+    def _settle(self) -> None:
+        stopped = self._closed or time.monotonic() < self._frozen_until
+        if stopped:
+            with suppress(IndexError):
+                while True:
+                    self.idle.pop().close()
+        self.calm = not (stopped or self._line)
+        first = self._first()
+        if first is not None:
+            with suppress(RuntimeError):  # The bell was rung already.
+                first.bell.release()
 
 
 _pools: weakref.WeakValueDictionary[int, Pool] = weakref.WeakValueDictionary()
@@ -169,8 +233,13 @@ _frozen: list[Pool] = []
 _forking = threading.Lock()
 
 
+def freeze_at_forks(pool: Pool) -> None:
+    """Let no connection of ``pool`` be open while the process forks, as far as Python hears of it."""
+    _pools[id(pool)] = pool
+
+
 def _before_fork() -> None:
-    _forking.acquire()
+    _forking.acquire(timeout=FORK_LIMIT)
     pools = [reference() for reference in _pools.valuerefs()]
     _frozen.extend(pool for pool in pools if pool is not None and pool.mark[0])
     for pool in _frozen:
@@ -185,5 +254,12 @@ def _after_fork() -> None:
         _forking.release()
 
 
+def _after_fork_in_child() -> None:
+    # What was inherited is not used here: a thread that is not here may hold its lock.
+    _frozen.clear()
+    with suppress(RuntimeError):
+        _forking.release()
+
+
 if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -54,7 +54,8 @@ class RedisStore(Store):
 
     ``prefix``: what the names of all keys begin with. ``pool``: how many connections each process opens at most, to
     each node; they are the store's own, made with the client's settings (address, login, TLS, time-outs).
-    ``wait``: how many replicas must have a write before it counts (Redis WAIT).
+    ``wait``: how many replicas must have a write before it counts (Redis WAIT). ``timeout``: seconds that one operation
+    may take, with the wait for a connection and with every attempt; ``None`` for the client's ``socket_timeout``.
 
     Nothing is sent before the first call. Each record expires by the server's clock soon after it is dead by ours.
     """
@@ -66,6 +67,7 @@ class RedisStore(Store):
         prefix: str = "session:",
         pool: int = 64,
         wait: int = 0,
+        timeout: float | None = None,
     ) -> None:
         if not prefix:
             raise ConfigError("prefix='': give at least one character, which tells the store's keys from others")
@@ -73,16 +75,18 @@ class RedisStore(Store):
             raise ConfigError(f"pool={pool!r}: give a whole number of connections, 1 or more")
         if type(wait) is not int or wait < 0:
             raise ConfigError(f"wait={wait!r}: give a whole number of replicas, 0 for none")
+        if timeout is not None and not 0 < timeout <= 3600:
+            raise ConfigError(f"timeout={timeout!r}: give seconds, more than 0 and at most 3600")
         self._prefix = prefix.encode()
         self._warned = False
         self._link: Node | Cluster
         if isinstance(client, Redis):
-            self._link = Node(client.connection_pool, pool, wait)
+            self._link = Node(client.connection_pool, pool, wait, timeout)
             self._index = None
             # Scripts keep the owner index themselves if they are told where it is.
             self._inside = self._prefix
         elif isinstance(client, RedisCluster) or callable(client):
-            self._link = Cluster(client, pool, wait)
+            self._link = Cluster(client, pool, wait, timeout)
             self._index = Index(self._link, self._prefix, self._call, self._run)
             self._inside = b""
         else:
@@ -95,17 +99,20 @@ class RedisStore(Store):
         return None if record is None or now >= record.expires else record
 
     def create(self, key: bytes, record: Record, now: float) -> None:
+        deadline = self._link.deadline()
         if self._index is not None and record.owner is not None:
-            self._index.enter(record.owner, key, now, record.expires)
-        if self._run(CREATE, self._prefix + key, pack(record), pack_time(now), self._inside) == EXISTS:
+            self._index.enter(record.owner, key, now, record.expires, deadline)
+        arguments = pack(record), pack_time(now), self._inside
+        if self._run(CREATE, self._prefix + key, *arguments, deadline=deadline) == EXISTS:
             raise KeyExists("a live session is already under this key: draw another token")
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         change = pack_change(version, record.version, now, record.touched, record.expires)
+        arguments, deadline = (change, record.data, self._inside), self._link.deadline()
         # Not repeatable: CONFLICT would then mean "not applied", or "applied, and somebody wrote after it".
-        result = self._run(REPLACE, self._prefix + key, change, record.data, self._inside, repeatable=False)
+        result = self._run(REPLACE, self._prefix + key, *arguments, repeatable=False, deadline=deadline)
         if self._index is not None and isinstance(result, bytes):
-            self._index.extend(result, key, now, record.expires)
+            self._index.extend(result, key, now, record.expires, deadline)
             return Outcome.SAVED
         return _OUTCOMES[result]
 
@@ -120,15 +127,17 @@ class RedisStore(Store):
         return _OUTCOMES[result]
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        result = self._run(TOUCH, self._prefix + key, pack_touch(touched, expires, now), self._inside)
+        arguments, deadline = (pack_touch(touched, expires, now), self._inside), self._link.deadline()
+        result = self._run(TOUCH, self._prefix + key, *arguments, deadline=deadline)
         if self._index is not None and isinstance(result, bytes):
-            self._index.extend(result, key, now, expires)
+            self._index.extend(result, key, now, expires, deadline)
         return bool(result != GONE)
 
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
-        result = self._run(DELETE, self._prefix + key, version or b"", self._inside)
+        deadline = self._link.deadline()
+        result = self._run(DELETE, self._prefix + key, version or b"", self._inside, deadline=deadline)
         if self._index is not None and isinstance(result, bytes):
-            self._index.strike(result, key)
+            self._index.strike(result, key, deadline=deadline)
         return bool(result != GONE)
 
     def delete_many(self, keys: Sequence[bytes]) -> int:
@@ -138,14 +147,16 @@ class RedisStore(Store):
         commands = [(b"EVALSHA", DELETE.sha, b"1", name, b"", b"") for name in names]
         owned: defaultdict[bytes, list[bytes]] = defaultdict(list)
         deleted = 0
-        for key, name, result in zip(keys, names, self._link.several(names, commands, writes=True), strict=True):
+        deadline = self._link.deadline()
+        results = self._link.several(names, commands, writes=True, deadline=deadline)
+        for key, name, result in zip(keys, names, results, strict=True):
             if isinstance(result, ResponseError):  # The node has yet to learn the script, or the key is elsewhere.
-                result = self._run(DELETE, name, b"", b"")
+                result = self._run(DELETE, name, b"", b"", deadline=deadline)
             if isinstance(result, bytes):
                 owned[result].append(key)
             deleted += result != GONE
         for owner, ended in owned.items():
-            self._index.strike(owner, *ended)
+            self._index.strike(owner, *ended, deadline=deadline)
         return deleted
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
@@ -186,8 +197,9 @@ class RedisStore(Store):
     def ping(self) -> None:
         """Return if every primary answers and can be written to. Warns, once, where it may evict live sessions."""
         name = self._prefix + b"ping"
-        self._call(name, b"SET", name, b"", b"PX", b"1", writes=True)
-        for policy in self._link.eviction():
+        deadline = self._link.deadline()
+        self._call(name, b"SET", name, b"", b"PX", b"1", writes=True, deadline=deadline)
+        for policy in self._link.eviction(deadline):
             if policy != "noeviction" and not self._warned:
                 self._warned = True
                 logger.warning(
@@ -200,6 +212,8 @@ class RedisStore(Store):
         self._link.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_link"):  # Error reporters show what a constructor was in the middle of.
+            return "RedisStore(half made)"
         return f"RedisStore({self._link!r}, prefix={self._prefix.decode()!r})"
 
     def _run(
@@ -210,22 +224,33 @@ class RedisStore(Store):
         keys: bytes = b"1",
         writes: bool = True,
         repeatable: bool = True,
+        deadline: float | None = None,
     ) -> Any:
+        if deadline is None:
+            deadline = self._link.deadline()
+        command = keys, name, *arguments
         try:
             return self._link.call(
-                name, b"EVALSHA", script.sha, keys, name, *arguments, writes=writes, repeatable=repeatable
+                name, b"EVALSHA", script.sha, *command, writes=writes, repeatable=repeatable, deadline=deadline
             )
         except NoScriptError:
             # The server was restarted, flushed its scripts, or is a new primary. With EVAL it learns this one.
             return self._call(
-                name, b"EVAL", script.source, keys, name, *arguments, writes=writes, repeatable=repeatable
+                name, b"EVAL", script.source, *command, writes=writes, repeatable=repeatable, deadline=deadline
             )
         except ResponseError as error:
             raise self._refused(error) from error
 
-    def _call(self, name: bytes, *command: bytes, writes: bool = False, repeatable: bool = True) -> Any:
+    def _call(
+        self,
+        name: bytes,
+        *command: bytes,
+        writes: bool = False,
+        repeatable: bool = True,
+        deadline: float | None = None,
+    ) -> Any:
         try:
-            return self._link.call(name, *command, writes=writes, repeatable=repeatable)
+            return self._link.call(name, *command, writes=writes, repeatable=repeatable, deadline=deadline)
         except ResponseError as error:
             raise self._refused(error) from error
 

@@ -32,12 +32,17 @@ from wsgi_session.stores.redis_scripts import (
 
 #: Looks at an owner who rotates all the time, before what was found is the answer.
 MANY_LOOKS = 8
+#: Records whose heads are asked for at once: the client is busy for 1 ms with them, in which other threads wait.
+HEADS_AT_ONCE = 50
 #: Bytes of a record that hold more than its head, whatever its handle and namespace.
 HEAD = 1024
 
 
 class Index:
-    """Which sessions an owner has. ``call`` sends a command and ``run`` a script, as ``RedisStore`` does."""
+    """Which sessions an owner has. ``call`` sends a command and ``run`` a script, as ``RedisStore`` does.
+
+    ``deadline``: when the operation that a step is part of has to be done; see ``Node``.
+    """
 
     def __init__(self, cluster: Cluster, prefix: bytes, call: Callable[..., Any], run: Callable[..., Any]) -> None:
         self._cluster = cluster
@@ -45,22 +50,22 @@ class Index:
         self._call = call
         self._run = run
 
-    def enter(self, owner: bytes, key: bytes, now: float, expires: float) -> None:
+    def enter(self, owner: bytes, key: bytes, now: float, expires: float, deadline: float) -> None:
         """List ``key`` for at least as long as a record that dies at ``expires``: before there is one."""
-        dead = self._run(ENLIST, self._prefix + OWNER + owner, key, pack_times(now, expires))
+        dead = self._run(ENLIST, self._prefix + OWNER + owner, key, pack_times(now, expires), deadline=deadline)
         if dead:
-            self._forget_dead(owner, dead, now)
+            self._forget_dead(owner, dead, now, deadline)
 
-    def extend(self, owner: bytes, key: bytes, now: float, expires: float) -> None:
+    def extend(self, owner: bytes, key: bytes, now: float, expires: float, deadline: float) -> None:
         """The same when a record has been renewed. Best effort: the list lives for twice as long as its sessions."""
         with suppress(StoreUnavailable):
-            self.enter(owner, key, now, expires)
+            self.enter(owner, key, now, expires, deadline)
 
-    def strike(self, owner: bytes, *keys: bytes) -> None:
+    def strike(self, owner: bytes, *keys: bytes, deadline: float) -> None:
         """Take ``keys`` off the list when their records are gone. Best effort: what stays goes when it is dead."""
         name = self._prefix + OWNER + owner
         with suppress(StoreUnavailable):
-            self._call(name, b"ZREM", name, *keys, writes=True)
+            self._call(name, b"ZREM", name, *keys, writes=True, deadline=deadline)
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         """Rotate in two steps: the new record first, then the old one, if it is still what it was, into a tombstone.
@@ -69,28 +74,30 @@ class Index:
         lost, knows whether it came to its end the first time (SAVED), or somebody has ended the session (GONE).
         """
         before, after = self._prefix + old, self._prefix + new
+        deadline = self._cluster.deadline()
         if record.owner is not None:
-            self.enter(record.owner, new, now, record.expires)
-        created = self._run(CREATE, after, pack(record), pack_time(now), b"")
+            self.enter(record.owner, new, now, record.expires, deadline)
+        created = self._run(CREATE, after, pack(record), pack_time(now), b"", deadline=deadline)
         if created == EXISTS:
             raise KeyExists("a live session is already under the new key: draw another token")
         try:
             versions = pack_versions(version, record.version, now)
-            result = self._run(MOVE, before, versions, pack(tombstone_of(new, record, now)), b"")
+            tombstone = pack(tombstone_of(new, record, now))
+            result = self._run(MOVE, before, versions, tombstone, b"", deadline=deadline)
             if result == AGAIN and created == DONE:
                 # Both steps had been taken before, and since then somebody has ended the session.
                 result = GONE
             if result in (GONE, CONFLICT):
-                self._run(DELETE, after, record.version, b"")
+                self._run(DELETE, after, record.version, b"", deadline=deadline)
         except StoreUnavailable as error:
             error.answer_lost = True  # There are two records now. The same call, made again, brings it to an end.
             raise
         if result in (GONE, CONFLICT):
             if record.owner is not None:
-                self.strike(record.owner, new)
+                self.strike(record.owner, new, deadline=deadline)
             return Outcome.GONE if result == GONE else Outcome.CONFLICT
         if isinstance(result, bytes):
-            self.strike(result, old)
+            self.strike(result, old, deadline=deadline)
         return Outcome.SAVED
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
@@ -108,12 +115,14 @@ class Index:
             for keys in self._pages(owner):
                 news = news or not known.issuperset(keys)
                 known.update(keys)
-                heads = self._heads(owner, [key for key in keys if key not in found])
-                found.update(heads)
+                wanted = [key for key in keys if key not in found]
+                for first in range(0, len(wanted), HEADS_AT_ONCE):
+                    heads = self._heads(owner, wanted[first : first + HEADS_AT_ONCE], self._cluster.deadline())
+                    found.update(heads)
+                    for key, record in heads.items():
+                        if not now >= record.expires:
+                            yield owned_session(key, record)
                 missing = missing or not found.issuperset(keys)
-                for key, record in heads.items():
-                    if not now >= record.expires:
-                        yield owned_session(key, record)
             quiet = 0 if news else quiet + 1
             looks += 1
             if not missing or quiet == 2 or (found and looks > MANY_LOOKS):
@@ -130,29 +139,30 @@ class Index:
                 return
             last = entries[-1]
 
-    def _heads(self, owner: bytes, keys: Sequence[bytes]) -> dict[bytes, Record]:
+    def _heads(self, owner: bytes, keys: Sequence[bytes], deadline: float) -> dict[bytes, Record]:
         """Return the owner's records among ``keys``, without their data."""
         names = [self._prefix + key for key in keys]
         read = [(b"GETRANGE", name, b"0", b"%d" % (HEAD - 1)) for name in names]
         heads: dict[bytes, Record] = {}
-        for key, name, command, answer in zip(keys, names, read, self._cluster.several(names, read), strict=True):
+        answers = self._cluster.several(names, read, deadline=deadline)
+        for key, name, command, answer in zip(keys, names, read, answers, strict=True):
             if isinstance(answer, ResponseError):  # Redirected, most likely.
-                answer = self._call(name, *command)
+                answer = self._call(name, *command, deadline=deadline)
             record = unpack(answer) if answer else None
             if record is not None and record.owner == owner:
                 heads[key] = record
         return heads
 
-    def _forget_dead(self, owner: bytes, keys: Sequence[bytes], now: float) -> None:
+    def _forget_dead(self, owner: bytes, keys: Sequence[bytes], now: float, deadline: float) -> None:
         """Take those of ``keys`` off an owner's list that have no record. Best effort.
 
         The entry of one that has lives on: it was not told of a renewal.
         """
         name = self._prefix + OWNER + owner
         with suppress(StoreUnavailable):
-            alive = self._heads(owner, keys)
+            alive = self._heads(owner, keys, deadline)
             gone = [key for key in keys if key not in alive]
             if gone:
-                self._call(name, b"ZREM", name, *gone, writes=True)
+                self._call(name, b"ZREM", name, *gone, writes=True, deadline=deadline)
             for key, record in alive.items():
-                self._run(ENLIST, name, key, pack_times(now, record.expires))
+                self._run(ENLIST, name, key, pack_times(now, record.expires), deadline=deadline)

@@ -8,23 +8,26 @@ greenlet is killed (the kind of CVE-2023-28858).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import ReadOnlyError, ResponseError
+from redis.exceptions import TimeoutError as TimedOut
 from redis.sentinel import MasterNotFoundError
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.redis_pool import Connection, Pool
+from wsgi_session.stores.pool import NEARLY_ALL, Place, Pool
+from wsgi_session.stores.redis_failures import FAILURES, without_passwords
 from wsgi_session.stores.redis_scripts import CONFLICT, EXISTS, GONE
-from wsgi_session.stores.url_parts import blot_passwords
-
-#: What a failing server, network or login raises.
-FAILURES = (RedisError, OSError)
 
 Command = tuple[bytes, ...]
+# redis-py's connections have no common base class.
+Connection = Any
+_Exchange = Callable[[Connection, Any, float], Any]
 
 
 class Stale(StoreUnavailable):
@@ -35,18 +38,34 @@ class Node:
     """The server that redis-py's pool ``source`` leads to. Its settings are used, its connections are not.
 
     ``size``: how many connections there are at most. ``wait``: how many replicas must have a write before it counts.
+
+    ``timeout``: the seconds that one operation may take, with the wait for a free connection, with connecting, and with
+    every attempt; ``None`` for the ``socket_timeout`` of ``source``, or 1 s if it has none.
+
+    ``deadline``: when an operation has to be done, in seconds of ``time.monotonic()``; where none is given, it begins
+    with that call.
     """
 
-    def __init__(self, source: ConnectionPool, size: int, wait: int) -> None:
+    def __init__(self, source: ConnectionPool, size: int, wait: int, timeout: float | None) -> None:
         self._source = source
-        timeout = source.connection_kwargs.get("socket_timeout") or 1.0
+        timeout = timeout or source.connection_kwargs.get("socket_timeout") or 1.0
         self._replicas = wait
-        # The server, which looks at its watch every 100 ms, gives up before we do, and says how many there were.
-        self._wait = (b"WAIT", b"%d" % wait, b"%d" % max(1, timeout * 500))
-        self._pool = Pool(size, timeout)
+        self._size = size
+        self._timeout = timeout
+        self._pool = self._new_pool()
+
+    def deadline(self) -> float:
+        """Return when an operation that begins now has to be done, in seconds of ``time.monotonic()``."""
+        return time.monotonic() + self._timeout
 
     def call(
-        self, name: bytes, *command: bytes, writes: bool = False, repeatable: bool = True, asking: bool = False
+        self,
+        name: bytes,
+        *command: bytes,
+        writes: bool = False,
+        repeatable: bool = True,
+        asking: bool = False,
+        deadline: float | None = None,
     ) -> Any:
         """Send a command, return its answer. (``name``, of the key, says where to, if there are several nodes.)
 
@@ -56,11 +75,12 @@ class Node:
         """
         waits = writes and self._replicas > 0
         if not (waits or asking):
-            return self._exchange(_one, command, writes, repeatable)
+            return self._exchange(_one, command, writes, repeatable, deadline)
         commands = [(b"ASKING",), command] if asking else [command]
         if waits:
-            commands.append(self._wait)
-        answers = self._exchange(_several, commands, writes, repeatable)
+            deadline = self.deadline() if deadline is None else deadline
+            commands.append(self._wait_until(deadline))
+        answers = self._exchange(_several, commands, writes, repeatable, deadline)
         answer = answers[asking]
         if isinstance(answer, ResponseError):
             raise answer
@@ -68,15 +88,23 @@ class Node:
             self._check_replicas(answers[-1])
         return answer
 
-    def several(self, names: Sequence[bytes], commands: Sequence[Command], writes: bool = False) -> list[Any]:
+    def several(
+        self,
+        names: Sequence[bytes],
+        commands: Sequence[Command],
+        writes: bool = False,
+        deadline: float | None = None,
+    ) -> list[Any]:
         """Send commands, each on one of the keys ``names``, in one exchange; a ``ResponseError`` for one refused.
 
         Otherwise as :meth:`call`; all of them can be sent twice without harm.
         """
         if not (writes and self._replicas > 0):
-            answers: list[Any] = self._exchange(_several, commands, writes, True)
+            answers: list[Any] = self._exchange(_several, commands, writes, True, deadline)
             return answers
-        *answers, had = self._exchange(_several, [*commands, self._wait], writes, True)
+        deadline = self.deadline() if deadline is None else deadline
+        commands = [*commands, self._wait_until(deadline)]
+        *answers, had = self._exchange(_several, commands, writes, True, deadline)
         self._check_replicas(had)
         return answers
 
@@ -89,16 +117,16 @@ class Node:
             if cursor == b"0":
                 return
 
-    def eviction(self) -> list[str]:
+    def eviction(self, deadline: float) -> list[str]:
         """Return the ``maxmemory-policy``, if the server tells. (Hosted ones refuse CONFIG, few refuse INFO.)"""
         try:
-            lines = self.call(b"", b"INFO", b"memory").decode().splitlines()
+            lines = self.call(b"", b"INFO", b"memory", deadline=deadline).decode().splitlines()
         except ResponseError:
             return []
         return [line.partition(":")[2] for line in lines if line.startswith("maxmemory_policy:")]
 
     def close(self) -> None:
-        self._pool.here().close()
+        self._own_pool().close()
 
     def __repr__(self) -> str:
         service = getattr(self._source, "service_name", None)
@@ -106,6 +134,11 @@ class Node:
             return f"{service}, by Sentinel"
         settings = self._source.connection_kwargs
         return str(settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}")
+
+    def _wait_until(self, deadline: float) -> Command:
+        # The server, which looks at its watch every 100 ms, gives up before we do, and says how many there were.
+        left = int((deadline - time.monotonic()) * 500)
+        return b"WAIT", b"%d" % self._replicas, b"%d" % max(left, 1)
 
     def _check_replicas(self, answer: Any) -> None:
         """Raise ``StoreUnavailable`` unless WAIT has answered that enough replicas have the last write."""
@@ -117,53 +150,93 @@ class Node:
             return
         raise StoreUnavailable(f"Redis at {self!r}: {what}", answer_lost=True)
 
-    def _exchange(self, exchange: Callable[[Connection, Any], Any], what: Any, writes: bool, repeatable: bool) -> Any:
+    def _exchange(self, exchange: _Exchange, what: Any, writes: bool, repeatable: bool, deadline: float | None) -> Any:
+        if deadline is None:
+            deadline = self.deadline()
         try:
-            return self._attempt(exchange, what, writes)
+            return self._attempt(exchange, what, writes, deadline)
         except Stale as stale:
             if stale.answer_lost and not repeatable:
                 raise
             try:
-                return self._attempt(exchange, what, writes)
+                return self._attempt(exchange, what, writes, deadline)
             except StoreUnavailable as error:
                 error.answer_lost = error.answer_lost or stale.answer_lost
                 raise
 
-    def _attempt(self, exchange: Callable[[Connection, Any], Any], what: Any, writes: bool) -> Any:
-        pool = self._pool = self._pool.here()
-        connection = pool.take()
-        reused = connection is not None
-        if connection is None:
-            connection = self._connect(pool)
+    def _attempt(self, exchange: _Exchange, what: Any, writes: bool, deadline: float) -> Any:
+        pool = self._own_pool()
+        place: Place | None = None
+        reused = hurried = False
         try:
-            answer = exchange(connection, what)
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise StoreUnavailable(f"Redis at {self!r}: not done within {self._timeout:g} s")
+            place = pool.take(left)
+            connection = place.connection
+            if connection is None:
+                left = deadline - time.monotonic()
+                hurried = left < NEARLY_ALL * self._timeout
+                connection = place.connection = self._connect(max(left, 0.001) if hurried else self._timeout)
+            else:
+                reused = True
+            answer = exchange(connection, what, deadline)
+        except StoreUnavailable:
+            pool.discard(place)
+            raise
         except ReadOnlyError as error:
             # A primary that is one no more, and applied nothing. A new connection may lead to its successor.
-            pool.drop(connection)
+            pool.discard(place)
             pool.clear()
             raise self._failed(error, reused, answer_lost=False) from error
         except ResponseError:
-            pool.give(connection)
+            assert place is not None
+            pool.give(place)
             raise
         except BaseException as error:
             # What comes next on this connection would be the answer to this command.
-            pool.drop(connection)
+            pool.discard(place)
             if not isinstance(error, FAILURES):
                 raise
             pool.clear()  # They are as old.
             stale = reused and isinstance(error, Disconnected)
             error = self._without_secrets(error)
             raise self._failed(error, stale, answer_lost=writes) from error
-        pool.give(connection)
+        if hurried:
+            # Its own time-out is shorter than that of the operations to come.
+            pool.discard(place)
+            return answer
+        # As pool.give() does, without a moment at which a signal handler could run before it.
+        pool.idle.append(place)
+        if not pool.calm:
+            pool.serve()
         return answer
 
-    def _connect(self, pool: Pool) -> Connection:
+    def _new_pool(self) -> Pool:
+        pool = Pool(self._size, self._timeout, _disconnect, "Redis", "?pool= in the URL")
+        pool.ends = False
+        return pool
+
+    def _own_pool(self) -> Pool:
+        """Return the pool of this process: after a fork, one for all of its threads.
+
+        What was inherited goes with the last reference to it: redis-py says nothing to the server then.
+        """
+        pool = self._pool
+        if not pool.mark[0]:
+            pool = self._pool = pool.heirs.setdefault(os.getpid(), self._new_pool())
+        return pool
+
+    def _connect(self, patience: float) -> Connection:
         connection = None
+        settings = {**self._source.connection_kwargs, "socket_timeout": patience}
+        settings["socket_connect_timeout"] = min(settings.get("socket_connect_timeout") or patience, patience)
         try:
-            connection = self._source.connection_class(**self._source.connection_kwargs)
+            connection = self._source.connection_class(**settings)
             connection.connect()
         except BaseException as error:
-            pool.drop(connection)
+            if connection is not None:
+                connection.disconnect()
             if not isinstance(error, FAILURES):
                 raise
             error = self._without_secrets(error)
@@ -184,34 +257,31 @@ class Node:
         return without_passwords(error, [login.get("password") for login in logins])
 
 
-def without_passwords(error: BaseException, passwords: Iterable[str | None]) -> BaseException:
-    """Return ``error``, or one that may be shown in its place: a server without AUTH quotes what came with it.
-
-    A traceback shows the errors behind it as well: if one of them has a password in it, none of them is kept.
-    """
-    given = tuple(filter(None, passwords))
-    link: BaseException | None = error
-    while link is not None:
-        shown = blot_passwords(str(link), given)
-        if shown != str(link):
-            return RedisError(blot_passwords(str(error), given))
-        link = link.__cause__ or link.__context__
-    return error
+def _disconnect(connection: Connection) -> None:
+    connection.disconnect()
 
 
-def _one(connection: Connection, command: Command) -> Any:
+def _one(connection: Connection, command: Command, deadline: float) -> Any:
     connection.send_packed_command(connection.pack_command(*command), check_health=False)
+    _await_answer(connection, deadline)
     return connection.read_response(disable_decoding=True)
 
 
-def _several(connection: Connection, commands: Sequence[Command]) -> list[Any]:
+def _several(connection: Connection, commands: Sequence[Command], deadline: float) -> list[Any]:
     """Send all, then read as many answers, whatever they are."""
     connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    return [_answer(connection) for _ in commands]
+    return [_answer(connection, deadline) for _ in commands]
 
 
-def _answer(connection: Connection) -> Any:
+def _answer(connection: Connection, deadline: float) -> Any:
+    _await_answer(connection, deadline)
     try:
         return connection.read_response(disable_decoding=True)
     except ResponseError as refusal:
         return refusal
+
+
+def _await_answer(connection: Connection, deadline: float) -> None:
+    left = deadline - time.monotonic()
+    if left < NEARLY_ALL * connection.socket_timeout and not connection.can_read(max(left, 0)):
+        raise TimedOut("Timeout reading from socket")

@@ -13,6 +13,8 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
+from wsgi_session.stores.redis_lua import FORGOTTEN_IN_CLUSTER, INDEX, LIFE, OWNED_BY, RECORD
+
 #: What a script returns. Of a touch or a delete, GONE: there was nothing, DONE: there was. Of a step of a rotation in a
 #: cluster, AGAIN: it was taken before.
 GONE, DONE, CONFLICT, EXISTS, AGAIN = range(5)
@@ -33,82 +35,7 @@ def _script(body: str, *parts: str) -> Script:
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
 
-# Bytes are those of redis_records.py, counted from 1.
-_RECORD = """
-local function head(key)
-  local bytes = redis.call('GETRANGE', key, 0, 255)
-  if #bytes < 46 or bytes:byte(1) ~= 1 then return nil end
-  local size = struct.unpack('>H', bytes, 35)
-  if size > #bytes then bytes = redis.call('GETRANGE', key, 0, size - 1) end
-  if size < 46 or size > #bytes then return nil end
-  return bytes:sub(1, size)
-end
-
-local function version(bytes) return bytes:sub(3, 18) end
-local function expires(bytes) return (struct.unpack('>d', bytes, 27)) end
-local function tombstone(bytes) return bytes:sub(37, 38) == '\\0\\0' end
-local function alive(bytes, now) return bytes and now < expires(bytes) end
-
-local function owner(bytes)
-  if bytes and math.floor(bytes:byte(2) / 2) % 2 == 1 then return bytes:sub(47, 78) end
-end
-
--- A write without effect: the first byte as it is. (PEXPIRE of PTTL would delete a record that has no time to live.)
-local function again(key) redis.call('SETRANGE', key, 0, '\1') end
-"""
-
-# The server's clock decides nothing: it takes away what has been dead for five minutes by the clock of who wrote it.
-_LIFE = """
-local function life(expires, now)
-  return math.max(1, math.min(math.ceil((expires - now) * 1000) + 300000, 1e14))
-end
-
-local function text(number) return string.format('%.0f', number) end
-"""
-
-# An entry's score is the end of its session, and a part of a second that its key decides, so that scores differ where
-# many sessions end at once. Each write looks at a few entries whose records have most likely gone by now.
-# An index lives for twice as long as its longest session, and a day: the touches that renew a session renew it too, and
-# in a cluster one of them may fail. They also put back an entry that an eviction took.
-_INDEX = """
-local function enlist(index, key, ends, now, life)
-  if ends ~= ends then return end  -- NaN, of a corrupt record
-  local score = ends + struct.unpack('>I3', key) / 16777216
-  redis.call('ZADD', index, 'GT', string.format('%.17g', score), key)
-  if redis.call('PTTL', index) < 2 * life then
-    redis.call('PEXPIRE', index, text(2 * life + 86400000))
-  end
-end
-
-local function dead(index, now)
-  local horizon = string.format('(%.17g', now - 300)
-  return redis.call('ZRANGE', index, '-inf', horizon, 'BYSCORE', 'LIMIT', 0, 16)
-end
-"""
-
-_OWNER = """
-local prefix = ARGV[#ARGV]
-
-local function enter(owner, key, ends, now, life)
-  if not owner or prefix == '' then return end
-  local index = prefix .. 'owner:' .. owner
-  enlist(index, key:sub(#prefix + 1), ends, now, life)
-  for _, old in ipairs(dead(index, now)) do
-    if redis.call('PTTL', prefix .. old) == -2 then redis.call('ZREM', index, old) end
-  end
-end
-
-local function strike(owner, key)
-  if owner and prefix ~= '' then redis.call('ZREM', prefix .. 'owner:' .. owner, key:sub(#prefix + 1)) end
-end
-
-local function result(owner)
-  if owner and prefix == '' then return owner end
-  return 1
-end
-"""
-
-_WRITER = (_RECORD, _LIFE, _INDEX, _OWNER)
+_WRITER = (RECORD, LIFE, INDEX, OWNED_BY)
 
 #: Key; record, now, prefix.
 CREATE = _script(
@@ -184,8 +111,8 @@ if redis.call('DEL', key) == 0 then return 0 end
 strike(owner(there), key)
 return result(owner(there))
 """,
-    _RECORD,
-    _OWNER,
+    RECORD,
+    OWNED_BY,
 )
 
 #: Keys; prefix. Returns how many there were, as a text. Where one node has all.
@@ -201,9 +128,9 @@ for _, key in ipairs(KEYS) do
 end
 return text(deleted)
 """,
-    _RECORD,
-    _LIFE,
-    _OWNER,
+    RECORD,
+    LIFE,
+    OWNED_BY,
 )
 
 #: Old key, new key; versions (expected, new, now), record, tombstone, prefix. Where one node has both.
@@ -251,13 +178,11 @@ end
 if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
 return found
 """,
-    _RECORD,
+    RECORD,
 )
 
 #: Index; the score to begin with, how many. Returns keys and scores in turn, whichever protocol the client speaks.
-LISTED = _script(
-    "return redis.call('ZRANGE', KEYS[1], ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')"
-)
+LISTED = _script("return redis.call('ZRANGE', KEYS[1], ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')")
 
 #: Old key; versions (expected, new, now), tombstone, the (empty) prefix. A cluster's half of a rotation.
 MOVE = _script(
@@ -274,9 +199,9 @@ if version(there) ~= expected then return 2 end
 redis.call('SET', key, ARGV[2], 'PX', text(life(expires(ARGV[2]), now)))
 return result(owner(there))
 """,
-    _RECORD,
-    _LIFE,
-    _OWNER,
+    RECORD,
+    LIFE,
+    OWNED_BY,
 )
 
 #: Index; key, times (now, expires). Returns the keys of a few entries that are dead, unless their records live on.
@@ -284,8 +209,8 @@ ENLIST = _script(
     """
 local now, expires = struct.unpack('>dd', ARGV[2])
 enlist(KEYS[1], ARGV[1], expires, now, life(expires, now))
-return dead(KEYS[1], now)
-""",
-    _LIFE,
-    _INDEX,
+return dead(KEYS[1], now, FORGOTTEN)
+""".replace("FORGOTTEN", str(FORGOTTEN_IN_CLUSTER)),
+    LIFE,
+    INDEX,
 )

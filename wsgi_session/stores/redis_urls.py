@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
@@ -27,7 +29,8 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.hidden import HiddenText
 from wsgi_session.stores.options import count, query_options, seconds, switch, text
 from wsgi_session.stores.redis import RedisStore
-from wsgi_session.stores.redis_node import FAILURES, without_passwords
+from wsgi_session.stores.redis_cluster import SHARE
+from wsgi_session.stores.redis_failures import FAILURES, without_passwords
 from wsgi_session.stores.url_parts import Parts, read_addresses, special_character_error, split_url, without_secrets
 
 #: Seconds: short, as a visitor waits, and nothing is lost by a 503.
@@ -94,15 +97,25 @@ def _cluster(url: str, parts: Parts) -> RedisStore:
     addresses = read_addresses(url, parts.hosts, _PORT)
     settings = {"ssl": options.pop("tls", False), **_connection(parts, options)}
 
-    def connect() -> RedisCluster:
-        nodes = [ClusterNode(host, port) for host, port in addresses]  # type: ignore[no-untyped-call]
-        # Slots that nobody serves are an outage of the sessions in them, not of all.
-        try:
-            return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **settings)
-        except (*FAILURES, RedisClusterException) as error:
-            raise without_passwords(error, [settings["password"]]) from None
+    timeout = settings["socket_timeout"]
+    # Nodes are asked where the slots are one after the other, and some time is left for the operation itself.
+    settings["socket_timeout"] *= SHARE
 
-    return RedisStore(connect, **options)
+    def connect() -> RedisCluster:
+        deadline = time.monotonic() + timeout
+        # One at a time, as redis-py would ask all that hang. In another order each time: one that hangs does not keep
+        # us from the others for ever.
+        left = random.sample(addresses, len(addresses))
+        while True:
+            node = ClusterNode(*left.pop())  # type: ignore[no-untyped-call]
+            try:
+                # Slots that nobody serves are an outage of the sessions in them, not of all.
+                return RedisCluster(startup_nodes=[node], require_full_coverage=False, **settings)
+            except (*FAILURES, RedisClusterException) as error:
+                if not left or time.monotonic() >= deadline:
+                    raise without_passwords(error, [settings["password"]]) from None
+
+    return RedisStore(connect, timeout=timeout, **options)
 
 
 def _sentinel(url: str, parts: Parts) -> RedisStore:
@@ -116,7 +129,10 @@ def _sentinel(url: str, parts: Parts) -> RedisStore:
     settings = {**tls, **_connection(parts, options)}
     if database:
         settings["db"] = _path(url, parts._replace(path=HiddenText("/" + database)), "a database's number", _database)
-    sentinel = Sentinel(addresses, sentinel_kwargs={**settings, **login, "db": 0}, **settings)  # type: ignore[no-untyped-call]
+    # They are asked one after the other: all of them together may take what one operation may.
+    shares = {name: settings[name] / len(addresses) for name in ("socket_timeout", "socket_connect_timeout")}
+    to_sentinels = {**settings, **shares, **login, "db": 0}
+    sentinel = Sentinel(addresses, sentinel_kwargs=to_sentinels, **settings)  # type: ignore[no-untyped-call]
     return RedisStore(sentinel.master_for(unquote(service)), **options)  # type: ignore[no-untyped-call]
 
 

@@ -201,6 +201,8 @@ class SQLStore(Store):
         self._database.prepare(create=True)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_source"):  # Error reporters show what a constructor was in the middle of.
+            return "SQLStore(half made)"
         return f"SQLStore({self._source.name!r}, table={self._schema.sessions.fullname!r})"
 
     def _insert(self, key: bytes, fields: Sequence[object], now: float) -> None:

@@ -147,7 +147,7 @@ class Pool:
         """Take back a place whose connection is broken: close it."""
         place.close()
         with self._lock:
-            self._places = [other for other in self._places if other() not in (None, place)]
+            self._forget(place)
             self._ring()
 
     def give_up(self, place: Place) -> None:
@@ -232,4 +232,9 @@ class Pool:
         for place in [place for place in self._given_up if place.has_ended()]:
             self._given_up.remove(place)
             place.close()
-            self._places = [other for other in self._places if other() not in (None, place)]
+            self._forget(place)
+
+    def _forget(self, place: Place) -> None:
+        # In a function of its own: Python 3.12 leaves a `with` without its end if a signal handler raises at the end of
+        # a round of a loop that stands right in it.
+        self._places = [other for other in self._places if other() not in (None, place)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TypeVar
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
@@ -22,11 +22,12 @@ from wsgi_session.stores import (
     make_record,
     tombstone_of,
 )
-from wsgi_session.stores.pool import Pool
-from wsgi_session.stores.sqlite_file import absolute, identity, open_database
+from wsgi_session.stores.pool import Place, Pool, freeze_at_forks
+from wsgi_session.stores.sqlite_file import DatabaseFile, absolute
+from wsgi_session.stores.sqlite_locks import execute_in_turn, is_locked
 from wsgi_session.stores.sqlite_log import BoundedLog
+from wsgi_session.stores.sqlite_records import lenient_text, record_of
 from wsgi_session.stores.sqlite_statements import (
-    BATCH_BYTES,
     BATCH_RECORDS,
     COUNT,
     COUNT_NAMESPACE,
@@ -45,6 +46,7 @@ from wsgi_session.stores.sqlite_statements import (
     SWEEP,
     TOUCH,
     VERSIONS,
+    first_batch,
 )
 
 # Version and handle of what is not there.
@@ -54,8 +56,6 @@ _Result = TypeVar("_Result")
 # For short parameters, on the way of every request: sqlite3 looks for adapters of bytes, and finds none, in 0.3 us each
 # time; a bytearray it binds as it is.
 _blob = bytearray
-# Takes longer than `str` does: only where that has failed once.
-_LENIENT = partial(str, encoding="utf-8", errors="replace")
 _one: Callable[[sqlite3.Cursor], tuple[object, ...] | None] = sqlite3.Cursor.fetchone
 _rows = sqlite3.Cursor.fetchall
 
@@ -63,14 +63,17 @@ _rows = sqlite3.Cursor.fetchall
 class SQLiteStore(Store):
     """Keep sessions in the SQLite file ``path``, made on first use, readable by this user only.
 
-    ``synchronous="normal"``: the death of a process loses nothing, a power cut may lose the last second;
-    ``"full"``: nothing, at the price of a disk flush for every write. ``busy_timeout``: seconds to wait for another
-    writer, or for one of the ``pool_size`` connections, before ``StoreUnavailable``. ``sweep=False``: dead records stay
-    until somebody calls :meth:`sweep`.
+    ``synchronous="normal"``: the death of a process loses nothing, a power cut may lose the last second; ``"full"``:
+    nothing, at the price of a disk flush for every write. ``busy_timeout``: seconds that one operation may wait, for
+    other writers and for one of the ``pool_size`` connections together, before ``StoreUnavailable``. ``sweep=False``:
+    dead records stay until somebody calls :meth:`sweep`.
 
     A relative path is made absolute here. Raises ``ConfigError`` if the directory does not exist, or if the file is
     not a session database of this or an older version.
     """
+
+    # What is deleted goes into the log, and from there into the file, for whose flushes the others wait as well.
+    delete_pause = 12.0
 
     def __init__(
         self,
@@ -89,15 +92,13 @@ class SQLiteStore(Store):
             raise ConfigError(f"busy_timeout={busy_timeout!r}: give seconds, more than 0 and at most 3600")
         if type(pool_size) is not int or pool_size < 1:
             raise ConfigError(f"pool_size={pool_size!r}: give a whole number of connections, 1 or more")
-        self._synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._pool_size = pool_size
         self._sweeps = sweep
         self._creates = 0
-        self._identity: tuple[int, int] | None = None
-        self._text: Callable[..., str] = str
-        self._log = BoundedLog(self.path, busy_timeout)
-        self._pool = Pool(self._connect, pool_size, busy_timeout)
+        self._file = DatabaseFile(self.path, synchronous)
+        self._log = BoundedLog(self.path)
+        self._pool = self._new_pool()
         if os.path.exists(self.path):
             self._check_file()
 
@@ -105,15 +106,19 @@ class SQLiteStore(Store):
         row = self._run(LOAD, (_blob(key), now), _one)
         if row is None:
             return None
-        # As _record() does, without the call (0.2 us): every request comes here.
+        # As record_of() does, without the call (0.2 us): every request comes here.
         data, version, handle, created, touched, expires, owner, persistent, idle, namespace = row
+        if version.__class__ is str:
+            return record_of(row)
         return make_record((data, version, handle, created, touched, expires, owner, persistent == 1, idle, namespace))
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         self._notice_another_file()
         data, version, *fields = record
-        if not self._run(CREATE, (data, _blob(version), *fields, _blob(key), now), self._log.changed):
-            if self._versions(key, key, now).get(key, _NOTHING)[0] == version:
+        deadline = time.monotonic() + self._busy_timeout
+        row = (data, _blob(version), *fields, _blob(key), now)
+        if not self._run(CREATE, row, self._log.changed, deadline):
+            if self._versions(key, key, now, deadline).get(key, _NOTHING)[0] == version:
                 return
             raise KeyExists("a live session is already under this key: draw another token")
         self._creates += 1
@@ -124,11 +129,12 @@ class SQLiteStore(Store):
         data, mine, _, _, touched, expires, *_ = record
         # The version as it was loaded: whoever meddled with the file may have made a text of it.
         there, after = _blob(key), _blob(mine)
-        if self._run(REPLACE_DATA, (data, after, there, version, now, touched, expires), self._log.changed):
+        changed, deadline = self._log.changed, time.monotonic() + self._busy_timeout
+        if self._run(REPLACE_DATA, (data, after, there, version, now, touched, expires), changed, deadline):
             return Outcome.SAVED
-        if self._run(REPLACE, (data, after, touched, expires, there, version, now), self._log.changed):
+        if self._run(REPLACE, (data, after, touched, expires, there, version, now), changed, deadline):
             return Outcome.SAVED
-        stored, handle = self._versions(key, key, now).get(key, _NOTHING)
+        stored, handle = self._versions(key, key, now, deadline).get(key, _NOTHING)
         if stored == mine:
             return Outcome.SAVED
         return Outcome.CONFLICT if handle else Outcome.GONE
@@ -136,9 +142,10 @@ class SQLiteStore(Store):
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         self._notice_another_file()
         rows = (*record, new, *tombstone_of(new, record, now), old)
-        if self._run(ROTATE, (*rows, old, version, now, new, now), self._log.changed):
+        deadline = time.monotonic() + self._busy_timeout
+        if self._run(ROTATE, (*rows, old, version, now, new, now), self._log.changed, deadline):
             return Outcome.SAVED
-        there = self._versions(old, new, now)
+        there = self._versions(old, new, now, deadline)
         if there.get(new, _NOTHING)[0] == record.version:
             return Outcome.SAVED
         stored, handle = there.get(old, _NOTHING)
@@ -170,10 +177,8 @@ class SQLiteStore(Store):
                 yield OwnedSession(*row)
 
     def count(self, now: float, namespace: str | None = None) -> int:
-        if namespace is None:
-            ((count,),) = self._run(COUNT, (now,), _rows)
-        else:
-            ((count,),) = self._run(COUNT_NAMESPACE, (now, namespace), _rows)
+        sql, values = (COUNT, (now,)) if namespace is None else (COUNT_NAMESPACE, (now, namespace))
+        ((count,),) = self._run(sql, values, _rows)
         return int(count)
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
@@ -182,19 +187,18 @@ class SQLiteStore(Store):
         while rows := self._run(SCAN, (last, now, BATCH_RECORDS), _rows):
             last = rows[-1][0]
             for _, key, *row in rows:
-                found = _record(row)
+                found = record_of(row)
                 if has_sound_times(found):
                     yield key, found
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
-        horizon = now - SWEEP_GRACE
-        swept = 0
+        horizon, swept = now - SWEEP_GRACE, 0
         while swept < limit:
             sizes = self._run(DEAD, (horizon, min(limit - swept, BATCH_RECORDS)), _rows)
             if not sizes:
                 break
-            swept += self._run(SWEEP, (horizon, horizon, _first_batch(sizes)), self._log.changed)
+            swept += self._run(SWEEP, (horizon, horizon, first_batch(sizes)), self._log.changed)
         return swept
 
     def ping(self) -> None:
@@ -205,14 +209,22 @@ class SQLiteStore(Store):
         self._pool.close()
 
     def __repr__(self) -> str:
-        return f"SQLiteStore({self.path!r})"
+        return f"SQLiteStore({getattr(self, 'path', 'half made')!r})"
 
-    def _versions(self, key: bytes, other: bytes, now: float) -> dict[bytes, tuple[bytes, str]]:
+    def _versions(self, key: bytes, other: bytes, now: float, deadline: float) -> dict[bytes, tuple[bytes, str]]:
         """Return version and handle of what is alive under two keys."""
-        rows = self._run(VERSIONS, (key, other, now), _rows)
+        rows = self._run(VERSIONS, (key, other, now), _rows, deadline)
         return {found: (version, handle) for found, version, handle in rows}
 
-    def _run(self, sql: str, parameters: tuple[object, ...], read: Callable[[sqlite3.Cursor], _Result]) -> _Result:
+    def _run(
+        self,
+        sql: str,
+        parameters: tuple[object, ...],
+        read: Callable[[sqlite3.Cursor], _Result],
+        deadline: float | None = None,
+    ) -> _Result:
+        """Carry out one statement; several of one operation share its ``deadline``, of ``time.monotonic()``."""
+        deadline = time.monotonic() + self._busy_timeout if deadline is None else deadline
         pool = self._pool
         if not pool.mark[0]:
             # A child, of which a server that forks in C has told Python nothing.
@@ -220,59 +232,64 @@ class SQLiteStore(Store):
         while pool.heirs:
             # Whoever was slow to see its connection fail has put back the successor of that time, long closed.
             pool = self._pool = pool.heirs[pool.pid]
-        connection = pool.take()
+        place: Place | None = None
         try:
-            result = read(connection.execute(sql, parameters))
+            place = pool.take(deadline - time.monotonic())
+            connection = place.connection
+            if connection is None:
+                connection = place.connection = self._connect(deadline - time.monotonic())
+            try:
+                result = read(connection.execute(sql, parameters))
+            except sqlite3.OperationalError as error:
+                if not is_locked(error):
+                    raise
+                result = read(execute_in_turn(connection, sql, parameters, deadline))
         except sqlite3.Error as error:
-            pool.discard(connection)
+            pool.discard(place)
             if "decode" in str(error) and connection.text_factory is str:
-                # A text that is none: the disk's fault, or somebody's with the file. It locks nobody out.
-                self._text = _LENIENT
+                # Invalid UTF-8 (a corrupt page or a manual edit). Decode leniently so that the session stays usable.
+                self._file.text = lenient_text
                 self._succeed(pool)
-                return self._run(sql, parameters, read)
-            if "locked" not in str(error):
+                return self._run(sql, parameters, read, deadline)
+            if not is_locked(error):
                 # The file may be another one by the time that it works again: nothing opened before is used then.
                 self._succeed(pool)
             raise self._unavailable(error) from error
         except BaseException:
-            pool.discard(connection)
+            pool.discard(place)
             raise
-        pool.give(connection)
+        # As pool.give() does, without a moment at which a signal handler could run before it.
+        pool.idle.append(place)
+        if not pool.calm:
+            pool.serve()
         return result
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, patience: float) -> sqlite3.Connection:
         try:
-            connection = open_database(self.path, self._synchronous, self._busy_timeout)
+            return self._file.connect(patience)
         except (sqlite3.Error, OSError, ConfigError) as error:
             raise self._unavailable(error) from error
-        connection.text_factory = self._text
-        if self._identity is None:
-            # Only the first one says: a later one may have opened another file than those that are in the pool.
-            self._identity = identity(self.path)
-        return connection
+
+    def _new_pool(self, inherited: Pool | None = None) -> Pool:
+        advice = "pool_size (?pool= in the URL)"
+        close = sqlite3.Connection.close
+        pool = Pool(self._pool_size, self._busy_timeout, close, "the database", advice, inherited)
+        freeze_at_forks(pool)
+        return pool
 
     def _succeed(self, pool: Pool, inherited: Pool | None = None) -> Pool:
         """Put a new pool in the place of this one: the same new one, if two threads come at once."""
-        fresh = Pool(self._connect, self._pool_size, self._busy_timeout, inherited)
-        self._pool = heir = pool.heirs.setdefault(os.getpid(), fresh)
+        self._pool = heir = pool.heirs.setdefault(os.getpid(), self._new_pool(inherited))
         if inherited is None:
             pool.close()
         return heir
 
     def _notice_another_file(self) -> None:
-        # SQLite goes on writing to a file that was deleted: new sessions and logouts would be lost to the others.
-        known = self._identity
-        if known is None:
-            return
-        found = identity(self.path)
-        if found != known:
-            self._succeed(self._pool)
-            if self._identity is known:  # Else another thread saw it too, and knows more by now.
-                self._identity = found
+        self._file.notice_another(lambda: self._succeed(self._pool))
 
     def _check_file(self) -> None:
         try:
-            self._pool.give(self._pool.take())
+            self._run("SELECT 1", (), _one)
         except StoreUnavailable as error:
             if isinstance(error.__cause__, ConfigError):
                 raise error.__cause__ from error.__cause__.__cause__
@@ -281,18 +298,3 @@ class SQLiteStore(Store):
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         # Of all that SQLite reports, only a failing disk leaves open whether a write was kept.
         return StoreUnavailable(f"SQLite store {self.path}: {error}", answer_lost="disk I/O" in str(error))
-
-
-def _record(row: tuple[object, ...] | list[object]) -> Record:
-    data, version, handle, created, touched, expires, owner, persistent, idle, namespace = row
-    return make_record((data, version, handle, created, touched, expires, owner, persistent == 1, idle, namespace))
-
-
-def _first_batch(sizes: list[tuple[int]]) -> int:
-    """Return how many of these records, at least one, come to ``BATCH_BYTES``."""
-    total = 0
-    for taken, (size,) in enumerate(sizes, 1):
-        total += size
-        if total >= BATCH_BYTES:
-            return taken
-    return len(sizes)

@@ -7,6 +7,7 @@ import math
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores.sqlite_log import LOG_LIMIT
@@ -49,6 +50,44 @@ _SCHEMA = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+
+
+class DatabaseFile:
+    """The file that this process has open under ``path``, which is absolute."""
+
+    def __init__(self, path: str, synchronous: str) -> None:
+        #: What makes a ``str`` of a text, in the connections to come.
+        self.text: Callable[..., str] = str
+        self._path = path
+        self._synchronous = synchronous
+        self._identity: tuple[int, int] | None = None
+
+    def connect(self, patience: float) -> sqlite3.Connection:
+        """Open a connection, as :func:`open_database` does, waiting at most ``patience`` seconds for each lock.
+
+        Its statements then wait for none: see ``sqlite_locks``.
+        """
+        connection = open_database(self._path, self._synchronous, max(patience, 0.0))
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.text_factory = self.text
+        if self._identity is None:
+            # Only the first one says: a later one may have opened another file than those that are in the pool.
+            self._identity = identity(self._path)
+        return connection
+
+    def notice_another(self, let_go: Callable[[], object]) -> None:
+        """Call ``let_go`` if there is another file under the path than the one that is open, or none.
+
+        SQLite goes on writing to a file that was deleted: new sessions and logouts would be lost to the others.
+        """
+        known = self._identity
+        if known is None:
+            return
+        found = identity(self._path)
+        if found != known:
+            let_go()
+            if self._identity is known:  # Else another thread saw it too, and knows more by now.
+                self._identity = found
 
 
 def absolute(path: str | os.PathLike[str]) -> str:

@@ -25,10 +25,9 @@ class BoundedLog:
     ``LOG_PATIENCE``, as a backup does, it is given up until the log has grown by ``LOG_LIMIT`` again.
     """
 
-    def __init__(self, path: str, busy_timeout: float) -> None:
+    def __init__(self, path: str) -> None:
         # SQLite has the log beside the file that a symbolic link leads to.
         self._path = f"{os.path.realpath(path)}-wal"
-        self._usual = f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}"
         self._limit = LOG_LIMIT
         self._writes_to_look = LOG_LOOK
 
@@ -56,7 +55,7 @@ class BoundedLog:
         try:
             busy, pages, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         finally:
-            connection.execute(self._usual)
+            connection.execute("PRAGMA busy_timeout = 0")
         if busy and pages < 0:
             # Another connection is copying the log, which SQLite says at once: the next write tries again.
             self._writes_to_look = 1

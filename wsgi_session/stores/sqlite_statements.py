@@ -64,3 +64,12 @@ SWEEP = """
         AND rowid IN (SELECT rowid FROM sessions WHERE expires < ? ORDER BY expires LIMIT ?)"""
 # Changes nothing, and is a real write all the same.
 PING = f"PRAGMA application_id = {APPLICATION_ID}"
+
+def first_batch(sizes: list[tuple[int]]) -> int:
+    """Return how many of these records, at least one, come to ``BATCH_BYTES``."""
+    total = 0
+    for taken, (size,) in enumerate(sizes, 1):
+        total += size
+        if total >= BATCH_BYTES:
+            return taken
+    return len(sizes)
