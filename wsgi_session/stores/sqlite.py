@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -93,7 +94,8 @@ class SQLiteStore(Store):
         self._busy_timeout = busy_timeout
         self._pool_size = pool_size
         self._sweeps = sweep
-        self._creates = 0
+        # Counts in one call: without the GIL, `+= 1` in several threads at once loses counts.
+        self._creates = itertools.count(1)
         self._identity: tuple[int, int] | None = None
         self._text: Callable[..., str] = str
         self._log = BoundedLog(self.path, busy_timeout)
@@ -116,8 +118,7 @@ class SQLiteStore(Store):
             if self._versions(key, key, now).get(key, _NOTHING)[0] == version:
                 return
             raise KeyExists("a live session is already under this key: draw another token")
-        self._creates += 1
-        if self._sweeps and self._creates % SWEEP_EVERY == 0:
+        if self._sweeps and next(self._creates) % SWEEP_EVERY == 0:
             self.sweep_due = True
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
