@@ -398,7 +398,8 @@ def test_a_copy_to_the_store_itself_or_from_or_to_a_move_moves_nothing(url: str,
     (tmp_path / "also").symlink_to(tmp_path)
     itself_too = f"sqlite:///{tmp_path / 'also' / 'sessions.db'}"
     other = tmp_path / "new.db"
-    SQLiteStore(other).ping()
+    with SQLiteStore(other) as store:
+        store.ping()
     move = f"migrating://move?old={url}&new=sqlite:///{other}"
     refused = [(url, url, "one store"), (url, itself, "one store"), (url, itself_too, "one store")]
     for old, new, said in [*refused, (move, url, "MigratingStore"), (url, move, "MigratingStore")]:

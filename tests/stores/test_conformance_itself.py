@@ -478,8 +478,8 @@ class SweepsNothing(MemoryStore):
 
 
 def pause() -> None:
-    """Let another thread in between two steps, for as long as a round trip to a server takes."""
-    time.sleep(0.0001)  # sched_yield returns at once where the other thread has a core of its own.
+    """Let another thread in between two steps, as a round trip to a server does."""
+    time.sleep(0.001)
 
 
 def force(store: MemoryStore, key: bytes, **fields: object) -> None:
