@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from hashlib import sha256
 
 import pytest
 
@@ -27,7 +28,7 @@ NOW = FakeClock.START
 THREADS = 8
 #: Operations of all threads together; the larger number where ``-m long`` asks for it.
 OPERATIONS = [4_000, pytest.param(100_000, marks=pytest.mark.long)]
-OWNERS = [b"ann", b"bob", b"eve", None]
+OWNERS = [*(sha256(name).digest() for name in (b"ann", b"bob", b"eve")), None]
 #: A session's data: how many writes of each thread it has seen.
 _COUNTS = struct.Struct(f">{THREADS}I")
 
