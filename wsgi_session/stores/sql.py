@@ -75,8 +75,7 @@ class SQLStore(Store):
         # MySQL keeps texts as bytes, and wants them as such.
         self._texts_are_bytes = self._source.dialect.name in ("mysql", "mariadb")
         self._sweeps = sweep
-        # Counts in one call: without the GIL, `+= 1` in several threads at once loses counts.
-        self._creates = itertools.count(1)
+        self._creates = itertools.count(1)  # Without the GIL, `+= 1` in two threads at once would lose one.
 
     @classmethod
     def from_url(cls, url: str) -> SQLStore:

@@ -94,8 +94,7 @@ class SQLiteStore(Store):
         self._busy_timeout = busy_timeout
         self._pool_size = pool_size
         self._sweeps = sweep
-        # Counts in one call: without the GIL, `+= 1` in several threads at once loses counts.
-        self._creates = itertools.count(1)
+        self._creates = itertools.count(1)  # Without the GIL, `+= 1` in two threads at once would lose one.
         self._identity: tuple[int, int] | None = None
         self._text: Callable[..., str] = str
         self._log = BoundedLog(self.path, busy_timeout)

@@ -31,8 +31,7 @@ class BoundedLog:
         self._path = f"{os.path.realpath(path)}-wal"
         self._usual = f"PRAGMA busy_timeout = {int(busy_timeout * 1000)}"
         self._limit = LOG_LIMIT
-        # Counts in one call: without the GIL, `+= 1` in several threads at once loses counts.
-        self._writes = itertools.count(1)
+        self._writes = itertools.count(1)  # Without the GIL, `+= 1` in two threads at once would lose one.
         self._unfinished = False
 
     def changed(self, cursor: sqlite3.Cursor) -> int:
