@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -105,6 +106,23 @@ def test_paste_finds_the_filter(wheel: zipfile.ZipFile) -> None:
     (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     entry_points = wheel.read(name).decode()
     assert "[paste.filter_app_factory]\nmain = wsgi_session.middleware:filter_app_factory\n" in entry_points
+
+
+def test_the_versions_of_python_that_are_named_are_those_that_ci_runs(metadata: Message) -> None:
+    named = [
+        classifier.rpartition(" ")[2]
+        for classifier in metadata.get_all("Classifier", [])
+        if re.fullmatch(r"Programming Language :: Python :: 3\.\d+", classifier)
+    ]
+    ci = (ROOT / ".ci" / "run").read_text("utf-8")
+    (counted,) = re.findall(r"^for version in (3\.[\d. ]+); do$", ci, re.M)
+    (newest,) = re.findall(r'^newest="(.*)"$', ci, re.M)
+    (brought,) = re.findall(r'^PYTHONS=.*-"(.*)"\}$', (ROOT / "tests" / "newest.sh").read_text("utf-8"), re.M)
+    assert named == counted.split()
+    assert newest == brought
+    environments = re.findall(r"\bpy3(\d+)\b", (ROOT / "tox.ini").read_text("utf-8").partition("[testenv]")[0])
+    assert named == [f"3.{minor}" for minor in environments]
+    assert f"on CPython {named[0]} to\n{named[-1]}:" in (ROOT / "README.md").read_text("utf-8")
 
 
 def test_the_changelog_has_a_section_for_this_version(metadata: Message) -> None:

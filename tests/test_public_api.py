@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import pkgutil
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -231,6 +233,13 @@ def test_importing_it_starts_no_thread_and_opens_no_file() -> None:
         "print([name for name in left if 'wsgi' in name])\n"
     )
     assert run_in_a_fresh_interpreter(program) == "[]\n"
+
+
+def test_another_interpreter_than_cpython_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On PyPy 3.11, SQLite's answers make a tombstone pass for a session."""
+    monkeypatch.setattr(sys, "implementation", SimpleNamespace(**{**vars(sys.implementation), "name": "pypy"}))
+    with pytest.raises(ImportError, match=r"CPython only, and this is pypy: .* with CPython 3\.10 or newer"):
+        importlib.reload(wsgi_session)
 
 
 def test_every_module_can_be_imported_first() -> None:

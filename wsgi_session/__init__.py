@@ -1,5 +1,7 @@
 """Sessions for any WSGI application: nothing is lost, nothing comes back, and you pay for what you touch."""
 
+from sys import implementation as _implementation
+
 from wsgi_session.admin import SessionInfo
 from wsgi_session.apps import require_login, session_info
 from wsgi_session.csrf import check_csrf
@@ -19,6 +21,14 @@ from wsgi_session.helpers import get_session, login, logout, user_email_or_none,
 from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.redirects import next_url, redirect_if_anonymous
 from wsgi_session.session import Session
+
+# On PyPy 3.11, sqlite3 keeps a statement open after its rows were read, so that commits fail, and with `text_factory`
+# set to `str` it returns "b''" for an empty text, so that a token that was rotated away would open a session again.
+if _implementation.name != "cpython":
+    raise ImportError(
+        f"wsgi-session supports CPython only, and this is {_implementation.name}: on PyPy, its stores would mix up "
+        "sessions. Run the application with CPython 3.10 or newer."
+    )
 
 __all__ = [
     "ConfigError",

@@ -85,6 +85,7 @@ def _name(thing: object) -> str:
         return f"the module {thing.__name__}"
     if inspect.isclass(thing):
         return f"the class {thing.__name__}"
-    if inspect.isroutine(thing):
+    # From Python 3.14 on, inspect.isroutine is true of a functools.partial, which has no name.
+    if inspect.isroutine(thing) and hasattr(thing, "__name__"):
         return f"the function {thing.__name__}"
     return f"of type {type(thing).__name__}"

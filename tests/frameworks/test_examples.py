@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import pytest
 
+from tests.missing import why_missing
 from tests.servers.process import Server, wait_until
 from wsgi_session.keygen import new_secret
 
@@ -26,6 +27,8 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 FRAMEWORKS = ["plain", "webob", "werkzeug", "flask", "django", "pyramid", "bottle", "falcon", "cherrypy", "webpy"]
 #: The module whose absence says that a framework is not installed.
 MODULES = {"plain": "waitress", "webpy": "web"}
+#: What pip calls it, where that is another name.
+DISTRIBUTIONS = {"plain": "waitress", "webpy": "web.py"}
 #: Those whose framework completes a path from the Host header, and has no short way not to: docs/deploy.md names them.
 COMPLETING = {"pyramid_app"}
 #: With the name of the example's own cookie for NAME.
@@ -185,7 +188,8 @@ def is_installed(path: Path) -> bool:
 @pytest.fixture(params=EXAMPLES, ids=framework_of)
 def example(request: pytest.FixtureRequest, running: dict[str, Example]) -> Example:
     if request.param.stem not in running:
-        pytest.skip(f"pip install {framework_of(request.param)}")
+        framework = framework_of(request.param)
+        pytest.skip(why_missing(DISTRIBUTIONS.get(framework, framework)))
     found = running[request.param.stem]
     found.wait()
     return found

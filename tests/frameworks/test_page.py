@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.frameworks.paste import PAGE
+from tests.missing import why_missing
 from tests.pages import ROOT, python_of, section
 from tests.servers.process import free_port, wait_until
 from wsgi_session.keygen import new_secret
@@ -82,7 +83,7 @@ def test_ten_lines_send_a_stranger_to_the_login_and_know_who_is_logged_in(
     heading: str, running: dict[str, subprocess.Popen[str]]
 ) -> None:
     if heading not in running:
-        pytest.skip(f"pip install {heading}")
+        pytest.skip(why_missing(heading))
     out, errors = running[heading].communicate(timeout=60)
     assert running[heading].returncode == 0, errors
     (status, location, _), (found, _, text) = json.loads(out.splitlines()[-1])
@@ -121,7 +122,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, int]]
 @pytest.mark.parametrize("heading", [heading for heading in FRAMEWORKS if heading != "Django"])
 def test_a_block_is_served_by_the_command_that_the_page_gives(heading: str, served: dict[str, int]) -> None:
     if heading not in served:
-        pytest.skip(f"pip install {heading}")
+        pytest.skip(why_missing(heading))
     wait_until(lambda: listens(served[heading]), f"{heading} is served")
     connection = HTTPConnection("127.0.0.1", served[heading], timeout=30)
     connection.request("GET", "/profile")
@@ -152,7 +153,7 @@ def test_a_section_is_ten_lines_to_paste_and_names_its_example(heading: str) -> 
 @pytest.mark.parametrize("heading", ["Bottle", "CherryPy", "web.py"])
 def test_what_serves_it_runs_after_the_ten_lines_and_listens_on_this_machine_only(heading: str, tmp_path: Path) -> None:
     if not installed(heading):
-        pytest.skip(f"pip install {heading}")
+        pytest.skip(why_missing(heading))
     sentence = section(TEXT, heading).partition("Serve it with")[2]
     lines = re.findall(r"`([^`]+)`", re.split(r"The (?:session|whole shop)", sentence)[0])
     program = LISTENING.format(heading=heading, lines="\n".join(lines))

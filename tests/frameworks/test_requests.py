@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.helpers.requests import ANN, URLENCODED, Wire, make_environ
+from tests.missing import why_missing
 from wsgi_session import (
     SessionMiddleware,
     check_csrf,
@@ -200,7 +201,7 @@ class Site:
 
 @pytest.fixture(params=BUILDERS)
 def site(request: pytest.FixtureRequest) -> Iterator[Site]:
-    pytest.importorskip(request.param, reason=f"pip install {request.param}")
+    pytest.importorskip(request.param, reason=why_missing("web.py" if request.param == "web" else request.param))
     site = Site(BUILDERS[request.param])
     with site.middleware:
         yield site

@@ -228,6 +228,7 @@ def test_a_middleware_keeps_nothing_of_a_request(site: Site, browser: Browser) -
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # pytest's watchdog is one.
 def test_a_forked_child_serves_what_is_in_the_store(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     reading, writing = os.pipe()

@@ -6,7 +6,6 @@ import contextlib
 import os
 import random
 import signal
-import sys
 import threading
 import time
 import tracemalloc
@@ -70,26 +69,6 @@ def test_sessions_without_an_owner_go_before_those_with_one() -> None:
     fill(store, b"anonymous2", b"anonymous3")
     assert alive(store, b"owned1", b"owned2") == [b"owned1", b"owned2"]
     assert alive(store, b"anonymous1", b"anonymous2", b"anonymous3") == [b"anonymous2", b"anonymous3"]
-
-
-def test_a_load_in_the_middle_of_making_room_disturbs_nobody() -> None:
-    """Loading takes no lock: it may come between any two steps of another thread."""
-    store = MemoryStore(max_sessions=2)
-    fill(store, b"a", b"b")
-
-    def load(frame: object, event: str, argument: object) -> None:
-        if event == "c_return":
-            sys.setprofile(None)
-            for key in (b"a", b"b"):
-                store.load(key, NOW)
-            sys.setprofile(load)
-
-    sys.setprofile(load)
-    try:
-        fill(store, b"c")
-    finally:
-        sys.setprofile(None)
-    assert store.count(NOW) == 2
 
 
 @pytest.mark.parametrize("owner", [b"somebody", None])
@@ -270,20 +249,6 @@ def test_its_repr_says_the_bound_and_nothing_of_the_sessions() -> None:
     store = MemoryStore(max_sessions=5)
     fill(store, b"key")
     assert repr(store) == "MemoryStore(max_sessions=5)"
-
-
-def test_a_load_that_meets_an_eviction_returns_what_it_found() -> None:
-    """The key goes between the look-up and the note that it was used: between two steps of ``load``."""
-
-    class Vanishing(dict[bytes, Record]):
-        def move_to_end(self, key: bytes) -> None:
-            raise KeyError(key)
-
-    store = MemoryStore()
-    fill(store, b"a", owner=b"ann")
-    found = store.load(b"a", NOW)
-    store._owned = Vanishing(store._owned)  # type: ignore[assignment]
-    assert store.load(b"a", NOW) == found
 
 
 def test_loads_creates_evictions_and_sweeps_at_once_disturb_nobody() -> None:

@@ -25,9 +25,9 @@ from wsgi_session.stores import (
 )
 from wsgi_session.stores.memory_owners import Owners
 
-# One lock for all memory stores, taken by whatever writes, and by fork: a child never inherits it taken, nor a store
-# in the middle of a change. Reading takes none (it would cost more than the rest of a load): each step of it is one
-# operation of a built-in dictionary.
+# One lock for all memory stores, taken by each of their operations, and by fork: a child never inherits it taken, nor a
+# store in the middle of a change. A load takes it too, because it moves the session to the end of the order of use:
+# without the GIL, two threads that change an OrderedDict at once would corrupt it.
 _lock = threading.Lock()
 
 
@@ -69,23 +69,21 @@ class MemoryStore(Store):
         self._creates = 0
 
     def load(self, key: bytes, now: float) -> Record | None:
-        kept = self._owned
-        record = kept.get(key)
-        if record is None:
-            kept = self._anonymous
+        with _lock:
+            kept = self._owned
             record = kept.get(key)
             if record is None:
-                kept = self._tombstones
+                kept = self._anonymous
                 record = kept.get(key)
                 if record is None:
-                    return None
-        if now >= record.expires:
-            return None
-        try:
+                    kept = self._tombstones
+                    record = kept.get(key)
+                    if record is None:
+                        return None
+            if now >= record.expires:
+                return None
             kept.move_to_end(key)
-        except KeyError:
-            pass  # Removed by another thread since: it was there when we looked.
-        return record
+            return record
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         with _lock:
@@ -149,10 +147,9 @@ class MemoryStore(Store):
             if there is not None:
                 raise KeyExists("a live session is already under the new key: draw another token")
             self._remove(new)
-            self._put(new, record)
-            # A load takes no lock: in this order, it finds one of the two under the old key at every moment.
-            self._put_tombstone(old, tombstone_of(new, record, now))
             self._remove_session(old)
+            self._put(new, record)
+            self._put_tombstone(old, tombstone_of(new, record, now))
             return Outcome.SAVED
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
@@ -194,7 +191,7 @@ class MemoryStore(Store):
                     yield owned_session(key, record)
 
     def count(self, now: float, namespace: str | None = None) -> int:
-        with _lock:  # dict.values, not OrderedDict's: a load that moves a key to the end does not disturb it.
+        with _lock:  # dict.values: OrderedDict's own, which keep to the order, take half as long again.
             return sum(
                 1
                 for record in chain(dict.values(self._owned), dict.values(self._anonymous))
@@ -257,7 +254,6 @@ class MemoryStore(Store):
             self._tombstones.popitem(last=False)
 
     def _displace(self) -> None:
-        # A load takes no lock and may move keys between two steps, so the least recent one is taken in one step.
         anonymous, most = len(self._anonymous), self._owners.most
         if anonymous > self._reserved and anonymous >= most:
             self._anonymous.popitem(last=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -74,7 +75,7 @@ class SQLStore(Store):
         # MySQL keeps texts as bytes, and wants them as such.
         self._texts_are_bytes = self._source.dialect.name in ("mysql", "mariadb")
         self._sweeps = sweep
-        self._creates = 0
+        self._creates = itertools.count(1)  # Without the GIL, `+= 1` in two threads at once would lose one.
 
     @classmethod
     def from_url(cls, url: str) -> SQLStore:
@@ -91,8 +92,7 @@ class SQLStore(Store):
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         self._insert(key, self._fields(record), now)
-        self._creates += 1
-        if self._sweeps and self._creates % SWEEP_EVERY == 0:
+        if self._sweeps and next(self._creates) % SWEEP_EVERY == 0:
             self.sweep_due = True
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:

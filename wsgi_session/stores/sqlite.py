@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import time
@@ -95,7 +96,7 @@ class SQLiteStore(Store):
         self._busy_timeout = busy_timeout
         self._pool_size = pool_size
         self._sweeps = sweep
-        self._creates = 0
+        self._creates = itertools.count(1)  # Without the GIL, `+= 1` in two threads at once would lose one.
         self._file = DatabaseFile(self.path, synchronous)
         self._log = BoundedLog(self.path)
         self._pool = self._new_pool()
@@ -121,8 +122,7 @@ class SQLiteStore(Store):
             if self._versions(key, key, now, deadline).get(key, _NOTHING)[0] == version:
                 return
             raise KeyExists("a live session is already under this key: draw another token")
-        self._creates += 1
-        if self._sweeps and self._creates % SWEEP_EVERY == 0:
+        if self._sweeps and next(self._creates) % SWEEP_EVERY == 0:
             self.sweep_due = True
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:

@@ -6,6 +6,7 @@ nobody has written meanwhile. Beside other writers that moment may never come, a
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 from contextlib import suppress
@@ -29,13 +30,13 @@ class BoundedLog:
         # SQLite has the log beside the file that a symbolic link leads to.
         self._path = f"{os.path.realpath(path)}-wal"
         self._limit = LOG_LIMIT
-        self._writes_to_look = LOG_LOOK
+        self._writes = itertools.count(1)  # Without the GIL, `+= 1` in two threads at once would lose one.
+        self._unfinished = False
 
     def changed(self, cursor: sqlite3.Cursor) -> int:
         """Return how many rows the write has changed. An error in emptying the log is ignored, as the write is kept."""
-        self._writes_to_look -= 1
-        if self._writes_to_look <= 0:
-            self._writes_to_look = LOG_LOOK
+        if next(self._writes) % LOG_LOOK == 0 or self._unfinished:
+            self._unfinished = False
             self._look(cursor.connection)
         return cursor.rowcount
 
@@ -58,6 +59,6 @@ class BoundedLog:
             connection.execute("PRAGMA busy_timeout = 0")
         if busy and pages < 0:
             # Another connection is copying the log, which SQLite says at once: the next write tries again.
-            self._writes_to_look = 1
+            self._unfinished = True
         elif busy:
             self._limit = size + LOG_LIMIT

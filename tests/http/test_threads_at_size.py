@@ -1,0 +1,222 @@
+"""Each store under many threads at once, on keys that they share: every acknowledged operation must show at the end.
+
+A step that two threads may not make at once shows here where there is no GIL to keep them apart: CONTRIBUTING.md
+says how to run these tests without it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from hashlib import sha256
+
+import pytest
+
+from tests.http.stores import SERVER, SWEEPS
+from wsgi_session.errors import KeyExists
+from wsgi_session.stores import SWEEP_EVERY, Counts, ListsOwners, MemoryStore, Outcome, Record, Store
+from wsgi_session.testing.clock import FakeClock
+
+NOW = FakeClock.START
+THREADS = 8
+#: Operations of all threads together; the larger number where ``-m long`` asks for it.
+OPERATIONS = [4_000, pytest.param(100_000, marks=pytest.mark.long)]
+OWNERS = [*(sha256(name).digest() for name in (b"ann", b"bob", b"eve")), None]
+#: A session's data: how many writes of each thread it has seen.
+_COUNTS = struct.Struct(f">{THREADS}I")
+
+
+@pytest.fixture(autouse=True)
+def threads_take_turns_often() -> Iterator[None]:
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def in_threads(work: Callable[[int], None]) -> None:
+    """Call ``work`` with 0, 1, 2 … in as many threads, which begin at once."""
+    barrier = threading.Barrier(THREADS, timeout=60)
+
+    def begin(number: int) -> None:
+        barrier.wait()
+        work(number)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        for future in [pool.submit(begin, number) for number in range(THREADS)]:
+            future.result()
+
+
+def new_key() -> bytes:
+    return os.urandom(32)
+
+
+def record(owner: bytes | None, counts: bytes = bytes(_COUNTS.size), expires: float = NOW + 1000) -> Record:
+    return Record(counts, os.urandom(16), os.urandom(8).hex(), NOW, NOW, expires, owner, True, None, "sid")
+
+
+class Visitor:
+    """A session whose key moves when it is rotated, and what was acknowledged to each thread."""
+
+    def __init__(self, store: Store, owner: bytes | None) -> None:
+        self.store = store
+        self.key = new_key()
+        self.saves = [0] * THREADS
+        store.create(self.key, record(owner), NOW)
+
+    def write(self, thread: int, *, rotate: bool) -> None:
+        """Count one write of this thread, once, if nobody comes between."""
+        key = self.key
+        stored = self.store.load(key, NOW)
+        assert stored is not None
+        if not stored.handle:
+            return  # Rotated since: a tombstone is there.
+        counts = [*_COUNTS.unpack(stored.data)]
+        counts[thread] += 1
+        mine = stored._replace(data=_COUNTS.pack(*counts), version=os.urandom(16))
+        if rotate:
+            moved = new_key()
+            outcome = self.store.rotate(key, moved, mine, stored.version, NOW)
+            if outcome is Outcome.SAVED:
+                self.key = moved
+        else:
+            outcome = self.store.replace(key, mine, stored.version, NOW)
+        self.saves[thread] += outcome is Outcome.SAVED
+
+    def now(self) -> Record:
+        stored = self.store.load(self.key, NOW)
+        assert stored is not None
+        return stored
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("operations", OPERATIONS)
+def test_every_acknowledged_write_of_many_threads_is_there(store: Store, operations: int) -> None:
+    visitors = [Visitor(store, OWNERS[number % len(OWNERS)]) for number in range(32)]
+
+    def work(thread: int) -> None:
+        dice = random.Random(thread)
+        for _ in range(operations // THREADS):
+            visitor = dice.choice(visitors)
+            chance = dice.random()
+            if chance < 0.3:
+                visitor.now()
+            elif chance < 0.5:
+                store.touch(visitor.key, NOW + 1, NOW + 1001, NOW)
+            else:
+                visitor.write(thread, rotate=chance > 0.9)
+
+    in_threads(work)
+    assert [list(_COUNTS.unpack(visitor.now().data)) for visitor in visitors] == [one.saves for one in visitors]
+    assert all(visitor.now().handle for visitor in visitors)
+    if isinstance(store, ListsOwners):
+        for owner in filter(None, OWNERS):
+            keys = {visitor.key for visitor in visitors if visitor.now().owner == owner}
+            assert {session.key for session in store.of_owner(owner, NOW)} == keys
+    if isinstance(store, Counts):
+        assert store.count(NOW) == len(visitors)
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("operations", OPERATIONS)
+def test_a_session_is_made_and_deleted_by_exactly_one_of_many_threads(store: Store, operations: int) -> None:
+    keys = [new_key() for _ in range(16)]
+    made, deleted = Counter[bytes](), Counter[bytes]()
+    adding = threading.Lock()
+
+    def work(thread: int) -> None:
+        dice = random.Random(thread)
+        mine_made, mine_deleted = Counter[bytes](), Counter[bytes]()
+        for _ in range(operations // THREADS):
+            key = dice.choice(keys)
+            if dice.random() < 0.5:
+                try:
+                    store.create(key, record(OWNERS[keys.index(key) % len(OWNERS)]), NOW)
+                except KeyExists:
+                    continue
+                mine_made[key] += 1
+            elif store.delete(key):
+                mine_deleted[key] += 1
+        with adding:
+            made.update(mine_made)
+            deleted.update(mine_deleted)
+
+    in_threads(work)
+    alive = {key for key in keys if store.load(key, NOW) is not None}
+    assert {key: made[key] - deleted[key] for key in keys} == {key: key in alive for key in keys}
+    if isinstance(store, ListsOwners):
+        listed = {session.key for owner in filter(None, OWNERS) for session in store.of_owner(owner, NOW)}
+        assert listed == {key for key in alive if OWNERS[keys.index(key) % len(OWNERS)]}
+
+
+@pytest.mark.parametrize("operations", OPERATIONS)
+@pytest.mark.parametrize("owned", [False, True])
+def test_a_full_memory_store_keeps_its_bound_and_its_order_under_many_threads(owned: bool, operations: int) -> None:
+    store = MemoryStore(max_sessions=200)
+    keys = [new_key() for _ in range(400)]
+    owner_of = {key: os.urandom(32) if owned else None for key in keys}
+
+    def work(thread: int) -> None:
+        dice = random.Random(thread)
+        for _ in range(operations // THREADS):
+            key = dice.choice(keys)
+            chance = dice.random()
+            if chance < 0.6:
+                store.load(key, NOW)
+            elif chance < 0.7:
+                store.touch(key, NOW + 1, NOW + 1001, NOW)
+            elif chance < 0.75:
+                store.delete(key)
+            else:
+                with suppress(KeyExists):
+                    store.create(key, record(owner_of[key]), NOW)
+
+    in_threads(work)
+    while store.count(NOW) < 200:
+        store.create(new_key(), record(os.urandom(32) if owned else None), NOW)
+    check_order_of_use(store, [key for key, _ in store.scan(NOW)], owned=owned)
+
+
+@pytest.mark.parametrize("operations", OPERATIONS)
+@pytest.mark.parametrize("owned", [False, True])
+def test_loads_in_many_threads_keep_the_order_of_use(owned: bool, operations: int) -> None:
+    """Each load moves its session to the end of that order: on Python 3.13t, unlocked, this emptied the order."""
+    store = MemoryStore(max_sessions=20)
+    keys = [new_key() for _ in range(20)]
+    for key in keys:
+        store.create(key, record(os.urandom(32) if owned else None), NOW)
+
+    def work(thread: int) -> None:
+        mine = random.Random(thread).choices(keys, k=operations // THREADS)
+        for key in mine:
+            store.load(key, NOW)
+
+    in_threads(work)
+    check_order_of_use(store, keys, owned=owned)
+
+
+def check_order_of_use(store: MemoryStore, keys: list[bytes], *, owned: bool) -> None:
+    """Check that a full store has ``keys`` and no others, and that newcomers displace the least recently used one."""
+    assert {key for key, _ in store.scan(NOW)} == set(keys)
+    for key in keys:
+        assert store.load(key, NOW) is not None
+    for number in range(len(keys)):
+        store.create(new_key(), record(os.urandom(32) if owned else None), NOW)
+        assert store.count(NOW) == len(keys)
+        left = {key for key, _ in store.scan(NOW)}
+        assert [key in left for key in keys] == [at > number for at in range(len(keys))]
+
+
+@pytest.mark.needs(SWEEPS)
+def test_every_create_of_many_threads_counts_for_the_next_sweep(store: Store) -> None:
+    for _ in range(4):
+        in_threads(lambda thread: [store.create(new_key(), record(None), NOW) for _ in range(SWEEP_EVERY // THREADS)])
+        assert store.sweep_due
+        store.sweep_due = False
