@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # The tests on the Pythons that Debian's stable release and pyenv may not have yet: in a chroot of Debian's unstable suite.
 #
-#   bash tests/newest.sh                  # the tests that need no server, on each version of PYTHONS
-#   bash tests/newest.sh -k sqlite -x     # what follows goes to pytest, in the place of the usual choice
+#   bash tests/newest.sh                  # the quick run, on each version of PYTHONS
+#   bash tests/newest.sh -k sqlite -x     # what follows goes to pytest
 #
 # The chroot is kept in CHROOTS, outside of the checkout, and made anew after 30 days. Needs root and a Debian: packages
 # come from the mirror that apt is set to, Python's from the index that pip is set to, with this machine's certificates.
@@ -91,9 +91,6 @@ fi
 
 # --- the tests
 
-usual=(-q -m "not engine and not long" tests/test_*.py tests/helpers tests/testing tests/http tests/frameworks
-    tests/stores/test_{conformance_itself,cookie,memory,migrating,pool,sqlite,sqlite_faults,sqlite_log,urls,url_hosts}.py)
-[ $# -gt 0 ] || set -- "${usual[@]}"
 export HOME=/root PYTHONDONTWRITEBYTECODE=1 PIP_ROOT_USER_ACTION=ignore PIP_DISABLE_PIP_VERSION_CHECK=1
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 unset TMPDIR PYTHONPATH VIRTUAL_ENV

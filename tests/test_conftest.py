@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.conftest import FULL_ONLY
+
 ROOT = Path(__file__).parent.parent
 PLUGINS = ("-p", "tests.conftest", "-p", "no:cacheprovider")
 
@@ -24,12 +26,12 @@ ALLOWED = {
 }
 
 
-def run(folder: Path, sources: dict[str, str], *, ci: str) -> tuple[int, str]:
+def run(folder: Path, sources: dict[str, str], *arguments: str, ci: str) -> tuple[int, str]:
     """Run each source as a test file of its own under our conftest; return pytest's exit code and what it printed."""
     for name, source in sources.items():
         (folder / f"test_{name}.py").write_text(f"import pytest\n{source}\n")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "--continue-on-collection-errors", *PLUGINS],
+        [sys.executable, "-m", "pytest", "--continue-on-collection-errors", *PLUGINS, *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "SESSIONS_SKIP_NOTHING": ci},
         capture_output=True,
@@ -59,3 +61,20 @@ def test_what_the_platform_cannot_run_or_runs_elsewhere_and_expected_failures_pa
     code, printed = run(tmp_path, ALLOWED, ci="1")
     assert code == 0, printed
     assert "2 skipped, 1 xfailed" in printed, printed
+
+
+def test_the_quick_run_leaves_out_the_engines_and_says_how_to_run_them(tmp_path: Path) -> None:
+    settings = '[tool.pytest.ini_options]\ntestpaths = ["."]\nmarkers = ["engine"]\n'
+    (tmp_path / "pyproject.toml").write_text(settings)
+    tests = {"it": "@pytest.mark.engine\ndef test_engine(): pass\ndef test_memory(): pass"}
+    _, quick = run(tmp_path, tests, ci="1")
+    assert "1 passed, 1 deselected" in quick, quick
+    assert "python -m pytest --full" in quick
+    for arguments in (["--full"], ["test_it.py"]):
+        _, full = run(tmp_path, tests, *arguments, ci="1")
+        assert "2 passed" in full, full
+        assert "--full" not in full
+
+
+def test_what_the_quick_run_leaves_out_is_there() -> None:
+    assert [path for path in FULL_ONLY if not path.exists()] == []
