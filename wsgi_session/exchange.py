@@ -144,7 +144,9 @@ class Exchange:
             max_age = None
             if persistent:
                 ends = settings.expires(touched, created, idle)
-                max_age = (expires if expires < ends else ends) - settings.clock()
+                if expires < ends:
+                    ends = expires
+                max_age = ends - settings.clock()
             self._cookies = self._backend.set_cookies(self._looked_at(), bearer, max_age)
         elif not draft.cookie_due:
             self._cookies = self._backend.remove_cookies(self._looked_at())

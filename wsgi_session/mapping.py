@@ -131,12 +131,11 @@ class DraftMapping(MutableMapping[str, Any]):
 
     def popitem(self) -> tuple[str, Any]:
         """Remove and return the pair that came last, as a ``dict`` does."""
-        values = (self._draft or self._look()).values
-        while (key := values.last()) is not None:
-            # It is read first, and if it cannot be read, nothing that was loaded is there any more.
-            if key in self:
-                return key, self.pop(key)
-        raise KeyError("popitem(): the session is empty")
+        key = (self._draft or self._look()).values.last()
+        # Read it first: a record that cannot be read is an empty session.
+        if key is None or key not in self:
+            raise KeyError("popitem(): the session is empty")
+        return key, self.pop(key)
 
     def copy(self) -> dict[str, Any]:
         """Return a plain dict of deep copies."""

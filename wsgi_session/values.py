@@ -69,7 +69,7 @@ class Values:
         names = self.keys()
         if not names:
             return None
-        # Going backwards would pass the places of all that were removed, each time: popitem() forgets them.
+        # Not next(reversed(names)): that passes the places of all keys removed before, each time.
         key, _ = names.popitem()
         names[key] = None
         return key
@@ -132,11 +132,8 @@ class Values:
                 self._current = self._base | fresh
             else:
                 self._current.update(fresh)
-            if len(fresh) == len(items):
-                self._objects.update(items)
-            else:
-                # Up to the first that cannot be kept.
-                self._objects.update(zip(fresh, items.values()))
+            # Up to the first that cannot be kept.
+            self._objects.update(items if len(fresh) == len(items) else zip(fresh, items.values(), strict=False))
             self.changed.update(fresh)
 
     def put(self, key: str | bytes, value: Any, packed: bytes) -> None:
@@ -206,11 +203,13 @@ class Values:
                 packer = new_packer()
             before = current[key]
             try:
+                # The garbage collector tracks no dict of scalars: a few of them are packed without a look inside.
+                # (Nor old tuples, so those that share parts get past this. No parser of a client's data makes such.)
                 few = len(value) <= FEW and (
                     not is_tracked(value) or not any(map(is_tracked, value.values() if type(value) is dict else value))
                 )
-                fit = few or fits(value, max(self.limit, len(before)))
-                unchanged = fit and packer(value) == before
+                # What was stored when more was allowed may be as large as it is.
+                unchanged = (few or fits(value, max(self.limit, len(before)))) and packer(value) == before
             except (TypeError, ValueError, OverflowError, RecursionError):
                 unchanged = False
             if not unchanged:

@@ -188,6 +188,17 @@ def test_a_key_whose_value_cannot_be_read_is_not_there(visitor: Browser) -> None
     assert visitor.do(look).result == "unknown"
 
 
+def test_popitem_of_a_record_that_cannot_be_read_says_that_the_session_is_empty(visitor: Browser) -> None:
+    damage(visitor, data=b"\x81\xa1a\xc4\x01\xc1")
+
+    def pop(session: Session) -> str:
+        with pytest.raises(KeyError, match="the session is empty"):
+            session.popitem()
+        return session.state
+
+    assert visitor.do(pop).result == "unknown"
+
+
 def test_values_that_are_no_bytes_make_the_session_unknown(visitor: Browser) -> None:
     damage(visitor, data=b"\x81\xa1a\x01")
     _expect_an_empty_session(visitor, set(READERS))

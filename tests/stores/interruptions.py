@@ -25,8 +25,8 @@ class SoftTimeLimit(Exception):
     """As celery's: raised by a signal handler, anywhere."""
 
 
-#: Functions that are not interrupted, and what they call: the interpreter runs them while it deletes an object, and only
-#: reports what they raise.
+#: Functions that are not interrupted, nor what they call: the interpreter may run them while it deletes an object, and
+#: then only reports what they raise.
 NOT_HERE = ("__del__", "<genexpr>")
 
 
