@@ -17,8 +17,8 @@ MAX_DEPTH = 64
 #: What cannot change once it has been handed out.
 IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, *DATES, time, timedelta, UUID, Decimal})
 CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
-#: Parts that are packed without a look at what they take: at worst so many times the longest of them.
-FEW = 64
+#: Parts that are packed without a look at what they take: at worst so many times the longest of them, and never too deep.
+FEW = MAX_DEPTH - 1
 _MAP_KEYS = frozenset({str, int, bool, bytes, type(None)})
 _SUPPORTED = (
     "str, int, float, bool, None, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, UUID and "

@@ -47,7 +47,7 @@ def test_four_slashes_name_a_path_from_the_root(tmp_path: Path) -> None:
 def test_sqlite_takes_its_options(tmp_path: Path) -> None:
     with open_store(f"SQLite:///{tmp_path}/x.db?synchronous=full&timeout=2.5&pool=3&sweep=off") as store:
         assert isinstance(store, SQLiteStore)
-        seen = (store._synchronous, store._busy_timeout, store._pool_size, store._sweeps)
+        seen = (store._file._synchronous, store._busy_timeout, store._pool_size, store._sweeps)
         assert seen == ("full", 2.5, 3, False)
 
 
