@@ -17,7 +17,7 @@ MAX_DEPTH = 64
 #: What cannot change once it has been handed out.
 IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, *DATES, time, timedelta, UUID, Decimal})
 CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
-#: Parts that are packed without a look at what they take: at worst so many times the longest of them, and never too deep.
+#: Parts that are packed without a look at what they take: at worst so many times the longest, and never too deep.
 FEW = MAX_DEPTH - 1
 _MAP_KEYS = frozenset({str, int, bool, bytes, type(None)})
 _SUPPORTED = (
