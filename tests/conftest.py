@@ -36,6 +36,7 @@ FULL_ONLY = frozenset(
         "frameworks/test_flask_socketio.py",
         "security/test_denial_of_service.py",
         "stores/test_conformance_itself.py",
+        "stores/test_deadlines.py",
         "stores/test_migrating.py",
         "stores/test_migrating_engines.py",
         "stores/test_redis.py",
