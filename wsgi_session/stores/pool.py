@@ -20,9 +20,9 @@ from wsgi_session.stores.forks import new_mark
 
 #: Seconds that a fork waits for the operations of other threads.
 FORK_PATIENCE = 1.0
-#: Seconds after which a pool that was frozen for a fork thaws by itself: where the end of the fork was interrupted.
+#: Seconds after which a pool that was frozen for a fork thaws by itself, in case the end of the fork was interrupted.
 FORK_LIMIT = 10.0
-#: Seconds between two looks of an operation that waits for a place: where the giving back of one was interrupted.
+#: Seconds between two looks of an operation that waits for a place, in case the return of one was interrupted.
 LOOK_EVERY = 0.05
 
 
@@ -43,7 +43,7 @@ class Place:
             self._close(connection)
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
-        # One that was inherited is the parent's. One whose constructor was interrupted has no connection.
+        # An inherited place is the parent's. A place whose constructor was interrupted has no connection.
         with suppress(AttributeError):
             if self._pid == getpid():
                 self.close()
@@ -62,9 +62,9 @@ class _Turn:
 class Pool:
     """The places of one process, at most ``size``; the last one given back is the first one taken.
 
-    An operation that finds none stands in line, first come first served, for at most ``patience`` seconds. ``close``
-    closes a connection. ``engine`` and ``advice`` are for the message that all were busy. ``heirs`` holds the pool that
-    comes after this one, by process.
+    An operation that finds no free place stands in line, first come first served, for at most ``patience`` seconds.
+    ``close`` closes a connection. ``engine`` and ``advice`` are for the message that all were busy. ``heirs`` holds the
+    pool that comes after this one, by process.
 
     To give a place back, append it to ``idle``, and call ``serve`` unless ``calm``: no signal handler runs between a
     ``try`` around the operation and that append, as one would at the beginning of a function.

@@ -110,7 +110,7 @@ class Cluster:
 
 
 class _Asking:
-    """There is one for as long as a thread asks where the slots are, also where a signal handler raises meanwhile."""
+    """Lives while a thread asks where the slots are, and no longer, even if a signal handler raises meanwhile."""
 
     __slots__ = ("__weakref__",)
 
@@ -147,7 +147,7 @@ class _Map:
             # for as long as all those before it.
             client = self._made = self._ask(self._given, None)
         if self._pid != os.getpid():
-            # Whoever was asking before the fork is not here.
+            # The thread that asked before the fork does not exist in this process.
             self._pid, self._asking = os.getpid(), _nobody
         if self.outdated and not self._forking and self._asking() is None:
             asking = _Asking()
@@ -167,7 +167,7 @@ class _Map:
             self._made.close()
 
     def freeze(self) -> None:
-        """Let nobody ask until ``thaw``, and wait for a thread that does: around a fork."""
+        """Let no thread ask until ``thaw``, and wait for one that does: around a fork."""
         self._forking = True
         patience = time.monotonic() + FORK_PATIENCE
         while self._asking() is not None and time.monotonic() < patience:
