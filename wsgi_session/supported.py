@@ -106,7 +106,7 @@ def refusal(value: Any, key: str, limit: int) -> SessionError:
 def _unsupported(value: Any, path: str, depth: int, seen: set[tuple[int, int]]) -> UnsupportedValue | None:
     """Return what is wrong with a value that is not a scalar, ``None`` if nothing is.
 
-    ``seen``: the containers that were looked at, by identity and depth: a container that stands twice is looked at once.
+    ``seen``: the containers that were looked at, by identity and depth. No part is looked at twice.
     """
     kind = type(value)
     if isinstance(value, DATES):

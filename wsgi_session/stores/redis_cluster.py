@@ -14,7 +14,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisClusterException
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.pool import FORK_PATIENCE
+from wsgi_session.stores.pool import FORK_LOOKS, FORK_NAP
 from wsgi_session.stores.redis_node import FAILURES, Command, Node, without_passwords
 
 #: How often a key may turn out to be elsewhere, while slots move, before it is an outage.
@@ -169,9 +169,10 @@ class _Map:
     def freeze(self) -> None:
         """Let no thread ask until ``thaw``, and wait for one that does: around a fork."""
         self._forking = True
-        patience = time.monotonic() + FORK_PATIENCE
-        while self._asking() is not None and time.monotonic() < patience:
-            time.sleep(0.001)
+        for _ in range(FORK_LOOKS):
+            if self._asking() is None:
+                break
+            time.sleep(FORK_NAP)
 
     def thaw(self, *, in_child: bool) -> None:
         self._torn = self._torn or (in_child and self._asking() is not None)
