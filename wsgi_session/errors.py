@@ -67,7 +67,7 @@ class SessionTooLarge(SessionError):
 
     def __init__(self, message: str, *, size: int, limit: int, largest: Sequence[tuple[str, int]] = ()) -> None:
         super().__init__(message)
-        #: Bytes that the data would take.
+        #: Bytes that the data would take; of a value that was refused before it was packed, one more than ``limit``.
         self.size = size
         #: Bytes that it may take.
         self.limit = limit

@@ -31,8 +31,8 @@ class Session(DraftMapping):
     """The visitor's session: always there, empty for a visitor without one. Loads nothing until it is looked at.
 
     ``StoreUnavailable`` comes from any look while the store is out of order (with ``on_store_error="anonymous"``: only
-    from writes); ``UnsupportedValue`` from the assignment of what cannot be kept; ``HeadersAlreadySent`` from a change
-    that comes too late to be kept.
+    from writes); ``UnsupportedValue`` from the assignment of what cannot be kept, ``SessionTooLarge`` from that of a
+    container over ``max_size``; ``HeadersAlreadySent`` from a change that comes too late to be kept.
     """
 
     # Defaults on the class: a session that nobody looks at sets none of them, and that is what it costs.

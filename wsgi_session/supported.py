@@ -1,4 +1,4 @@
-"""What a session can keep, looked at before anything is packed; and where in a value stands what it cannot."""
+"""What a session can keep: values are checked before they are packed, and an error names the part that is refused."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ def refusal(value: Any, key: str, limit: int) -> SessionError:
 
 
 def _unsupported(value: Any, path: str, depth: int, seen: set[tuple[int, int]]) -> UnsupportedValue | None:
-    """Return what is wrong with a container, or with what is none.
+    """Return what is wrong with a value that is not a scalar, ``None`` if nothing is.
 
-    ``seen``: the containers that were looked at, by identity and depth. None is looked at again where it stands twice.
+    ``seen``: the containers that were looked at, by identity and depth. No part is looked at twice.
     """
     kind = type(value)
     if isinstance(value, DATES):

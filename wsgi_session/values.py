@@ -29,11 +29,11 @@ class Values:
     )  # fmt: skip
 
     def __init__(self, stored: Packed, limit: int = sys.maxsize) -> None:
-        #: Bytes that all of it may take: no value that is sure to take more is packed.
+        #: Bytes that all of it may take: a value that is sure to take more is not packed.
         self.limit = limit
-        #: Another number after each change to the package's own keys.
+        #: A number that grows with each change to the package's own keys.
         self.own_edits = 0
-        # The application's keys in their order, once anybody has asked: none is counted or looked for twice.
+        # The application's keys in their order, made once they are asked for.
         self._names: dict[Any, None] | None = None
         #: As loaded, or as last saved.
         self.stored = stored

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.frozen import LIBRARIES, MOMENTS, frozen
 from tests.servers.process import wait_until
 from tests.stores.interruptions import interrupt_with_signals, interrupted
 from wsgi_session.errors import StoreUnavailable
@@ -147,6 +148,45 @@ def test_a_place_that_was_dropped_is_free_and_its_connection_closed(make: Callab
     places.pop()
     thread.join(60)
     assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_waits_end_in_a_test_that_has_stopped_the_clock(
+    make: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    monkeypatch.setattr(pool_module, "FORK_LOOKS", 10)
+    pool = make(1, 0.01)
+    place = take(pool)
+    with frozen(library, MOMENTS[0]):
+        with pytest.raises(StoreUnavailable, match="busy"):
+            pool.take()
+        pool.freeze()
+        pool.thaw()
+    pool.give(place)
+    assert pool.take() is place
+
+
+def test_those_who_leave_the_line_do_not_make_the_first_wait_longer(make: Callable[..., Pool]) -> None:
+    pool = make(1, 0.2)
+    place = take(pool)
+    refused = threading.Event()
+
+    def first() -> None:
+        with pytest.raises(StoreUnavailable, match="busy"):
+            pool.take()
+        refused.set()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    wait_until(lambda: pool._line, "the first stands in line")
+    for _ in range(10_000):
+        if refused.is_set():
+            break
+        with pytest.raises(StoreUnavailable):
+            pool.take(0.001)
+    assert refused.is_set()
+    thread.join(60)
+    pool.give(place)
 
 
 def test_what_is_given_back_after_close_is_closed_and_nobody_waits_for_it(make: Callable[..., Pool]) -> None:
@@ -377,7 +417,7 @@ def test_no_connection_is_open_while_the_process_forks(store: SQLiteStore) -> No
 def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "FORK_PATIENCE", 10.0)
+    monkeypatch.setattr(pool_module, "FORK_LOOKS", 10_000)
     store.create(b"before", record(), NOW)
     inherited = store._pool
 
@@ -449,7 +489,7 @@ def test_a_child_loses_nothing_when_the_parent_closes_its_store(store: SQLiteSto
 def test_a_connection_that_is_busy_at_the_fork_is_put_aside_in_the_child(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "FORK_PATIENCE", 0.01)
+    monkeypatch.setattr(pool_module, "FORK_LOOKS", 10)
     store.create(b"before", record(), NOW)
     inherited = store._pool
     busy = inherited.take()

@@ -660,7 +660,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
     client = RedisCluster(host=host, port=int(port))
     store: Any = RedisStore(client, prefix="forked:")
     store.create(KEY, record(), NOW)
-    monkeypatch.setattr(redis_cluster, "FORK_PATIENCE", 60.0 if in_time else 0.01)
+    monkeypatch.setattr(redis_cluster, "FORK_LOOKS", 60_000 if in_time else 10)
     question = SlowQuestion(client)
     store._link._map.outdated = True
     asker = threading.Thread(target=store.load, args=(KEY, NOW))

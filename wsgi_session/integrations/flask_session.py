@@ -27,7 +27,7 @@ class FlaskSession(Session, SessionMixin):
     _remember: bool | None = None
     # Saves a session that no middleware is around.
     _save_into: Callable[[Response], None] | None = None
-    # What of the messages was handed out last.
+    # The messages as they were handed out last.
     _flashed: FlashedMessages | None = None
     #: Whether Flask-Login is being asked for its user.
     asks_flask_login = False

@@ -20,11 +20,12 @@ from wsgi_session.stores.forks import new_mark
 
 #: With at least this part of an operation's time-out left, the time-out of a connection ends it soon enough.
 NEARLY_ALL = 0.9
-#: Seconds that a fork waits for the operations of other threads.
-FORK_PATIENCE = 1.0
-#: Seconds after which a pool that was frozen for a fork thaws by itself: where the end of the fork was interrupted.
+#: How often a fork looks whether the operations of other threads have ended, and seconds between two looks. All waits
+#: are counted, not timed: in a test that has stopped the clock, the end would never come.
+FORK_LOOKS, FORK_NAP = 1_000, 0.001
+#: Seconds after which a pool that was frozen for a fork thaws by itself, in case the end of the fork was interrupted.
 FORK_LIMIT = 10.0
-#: Seconds between two looks of an operation that waits for a place: where the giving back of one was interrupted.
+#: Seconds between two looks of an operation that waits for a place, in case the return of one was interrupted.
 LOOK_EVERY = 0.05
 
 
@@ -45,7 +46,7 @@ class Place:
             self._close(connection)
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
-        # One that was inherited is the parent's. One whose constructor was interrupted has no connection.
+        # An inherited place is the parent's. A place whose constructor was interrupted has no connection.
         with suppress(AttributeError):
             if self._pid == getpid():
                 self.close()
@@ -64,9 +65,9 @@ class _Turn:
 class Pool:
     """The places of one process, at most ``size``; the last one given back is the first one taken.
 
-    An operation that finds none stands in line, first come first served, for at most ``patience`` seconds. ``close``
-    closes a connection. ``engine`` and ``advice`` are for the message that all were busy. ``heirs`` holds the pool that
-    comes after this one, by process.
+    An operation that finds no free place stands in line, first come first served, for at most ``patience`` seconds.
+    ``close`` closes a connection. ``engine`` and ``advice`` are for the message that all were busy. ``heirs`` holds the
+    pool that comes after this one, by process.
 
     To give a place back, append it to ``idle``, and call ``serve`` unless ``calm``: no signal handler runs between a
     ``try`` around the operation and that append, as one would at the beginning of a function.
@@ -152,7 +153,6 @@ class Pool:
 
     def _take_in_turn(self, patience: float) -> Place:
         turn = _Turn()
-        deadline = time.monotonic() + patience
         with self._lock:
             self._line.append(weakref.ref(turn))
             self.calm = False
@@ -164,10 +164,11 @@ class Pool:
                     place = self._free_place() if self._first() is turn else None
                 if place is not None:
                     return place
-                left = deadline - time.monotonic()
-                if left <= 0:
+                if patience <= 0:
                     raise StoreUnavailable(self._busy)
-                turn.bell.acquire(timeout=min(left, LOOK_EVERY))
+                nap = min(patience, LOOK_EVERY)
+                if not turn.bell.acquire(timeout=nap):
+                    patience -= nap
         finally:
             with self._lock:
                 self._line = deque(other for other in self._line if other() not in (None, turn))
@@ -180,11 +181,12 @@ class Pool:
         table too, believes that it holds locks which it does not, and can lose a write-ahead log over it, even through
         connections of its own. So none is open at that moment, but for one that is busy for longer than we wait.
         """
-        patience = time.monotonic() + FORK_PATIENCE
         self._frozen_until = time.monotonic() + FORK_LIMIT
         self.serve()
-        while self.count() and time.monotonic() < patience:
-            time.sleep(0.001)
+        for _ in range(FORK_LOOKS):
+            if not self.count():
+                break
+            time.sleep(FORK_NAP)
             self.serve()
 
     def thaw(self) -> None:
@@ -223,7 +225,8 @@ class Pool:
                     self.idle.pop().close()
         self.calm = not (stopped or self._line)
         first = self._first()
-        if first is not None:
+        # Not without a reason: what is rung for counts nothing of its patience.
+        if first is not None and (stopped or self.idle or len(self._places) < self._size):
             with suppress(RuntimeError):  # The bell was rung already.
                 first.bell.release()
 

@@ -15,7 +15,7 @@ from redis.cluster import ClusterNode, RedisCluster
 from redis.exceptions import AskError, ClusterDownError, MovedError, RedisClusterException
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.pool import FORK_PATIENCE
+from wsgi_session.stores.pool import FORK_LOOKS, FORK_NAP
 from wsgi_session.stores.redis_failures import FAILURES, without_passwords
 from wsgi_session.stores.redis_node import Command, Node
 
@@ -142,7 +142,7 @@ class Cluster:
 
 
 class _Asking:
-    """There is one for as long as a thread asks where the slots are, also where a signal handler raises meanwhile."""
+    """Lives while a thread asks where the slots are, and no longer, even if a signal handler raises meanwhile."""
 
     __slots__ = ("__weakref__",)
 
@@ -205,7 +205,7 @@ class _Map:
             # for as long as all those before it.
             client = self._made = self._ask(self._given, None)
         if self._pid != os.getpid():
-            # Whoever was asking before the fork is not here.
+            # The thread that asked before the fork does not exist in this process.
             self._pid, self._asking = os.getpid(), _nobody
         return client
 
@@ -236,11 +236,12 @@ class _Map:
             self._made.close()
 
     def freeze(self) -> None:
-        """Let nobody ask until ``thaw``, and wait for a thread that does: around a fork."""
+        """Let no thread ask until ``thaw``, and wait for one that does: around a fork."""
         self._forking = True
-        patience = time.monotonic() + FORK_PATIENCE
-        while self._asking() is not None and time.monotonic() < patience:
-            time.sleep(0.001)
+        for _ in range(FORK_LOOKS):
+            if self._asking() is None:
+                break
+            time.sleep(FORK_NAP)
 
     def thaw(self, *, in_child: bool) -> None:
         self._torn = self._torn or (in_child and self._asking() is not None)

@@ -272,8 +272,7 @@ class SQLiteStore(Store):
 
     def _new_pool(self, inherited: Pool | None = None) -> Pool:
         advice = "pool_size (?pool= in the URL)"
-        close = sqlite3.Connection.close
-        pool = Pool(self._pool_size, self._busy_timeout, close, "the database", advice, inherited)
+        pool = Pool(self._pool_size, self._busy_timeout, sqlite3.Connection.close, "the database", advice, inherited)
         freeze_at_forks(pool)
         return pool
 

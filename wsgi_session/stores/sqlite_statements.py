@@ -65,6 +65,7 @@ SWEEP = """
 # Changes nothing, and is a real write all the same.
 PING = f"PRAGMA application_id = {APPLICATION_ID}"
 
+
 def first_batch(sizes: list[tuple[int]]) -> int:
     """Return how many of these records, at least one, come to ``BATCH_BYTES``."""
     total = 0
