@@ -307,6 +307,13 @@ def test_a_key_that_is_no_str_is_refused(key: Any) -> None:
     assert len(caught.value.path) <= 200
 
 
+def test_of_a_place_that_takes_long_to_say_the_beginning_is_said() -> None:
+    """A client may have chosen the keys: to spell them out for each part of a large value would take hours."""
+    for value in ({"k" * 10_000: [Money()]}, {"k" * 600: {"k" * 600: [Money()]}}):
+        assert len(refusal(value).path) <= 1000
+    assert len(refusal(Money(), "k" * 10_000).path) <= 1000
+
+
 def test_a_key_with_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(UnsupportedValue, match="a key with a lone surrogate") as caught:
         check_key("a\ud800")

@@ -175,8 +175,10 @@ def _unpack_int(data: bytes) -> int:
     return int.from_bytes(data, "big", signed=True)
 
 
-def _pack_moment(value: datetime | time) -> bytes:
-    return value.isoformat().encode() + (b"f" if value.fold else b"")
+def _pack_moment(kind: Any, value: Any) -> bytes:
+    # Not as a subclass writes it: pandas' has nanoseconds.
+    text: str = kind.isoformat(value)
+    return text.encode() + (b"f" if value.fold else b"")
 
 
 def _unpack_moment(kind: type[Moment], data: bytes) -> Moment:
@@ -193,9 +195,9 @@ def _unpack_moment(kind: type[Moment], data: bytes) -> Moment:
 
 # The numbers are in stored records: they never change, and none is given twice.
 _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
-    (4, DATES[0], _pack_moment, partial(_unpack_moment, DATES[0])),
-    (5, DATES[1], lambda value: value.isoformat().encode(), lambda data: DATES[1].fromisoformat(str(data, "ascii"))),
-    (6, time, _pack_moment, partial(_unpack_moment, time)),
+    (4, DATES[0], partial(_pack_moment, DATES[0]), partial(_unpack_moment, DATES[0])),
+    (5, DATES[1], lambda value: DATES[1].isoformat(value).encode(), lambda data: DATES[1].fromisoformat(str(data, "ascii"))),
+    (6, time, partial(_pack_moment, time), partial(_unpack_moment, time)),
     (
         7,
         timedelta,

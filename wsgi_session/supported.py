@@ -19,6 +19,8 @@ IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, *DATES, time, t
 CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
 #: Parts that are packed without a look at what they take: at worst so many times the longest, and never too deep.
 FEW = MAX_DEPTH - 1
+#: Characters of the place of a value in a message.
+LONGEST_PATH = 1000
 _MAP_KEYS = frozenset({str, int, bool, bytes, type(None)})
 _SUPPORTED = (
     "str, int, float, bool, None, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, UUID and "
@@ -93,7 +95,7 @@ def _room_after(value: Any, room: int, depth: int = 1) -> int:
 
 def refusal(value: Any, key: str, limit: int) -> SessionError:
     """Return the error that says why a container does not fit."""
-    return _unsupported(value, spelled(key), 1, set()) or SessionTooLarge(
+    return _unsupported(value, spelled(key)[:LONGEST_PATH], 1, set()) or SessionTooLarge(
         f"{spelled(key)}: a {type(value).__name__} that would take more than {limit:,} bytes (max_size). What stands "
         "in several places of it takes its bytes in each. Keep such data in a table of its own, and its id in the "
         "session.",
@@ -129,7 +131,8 @@ def _unsupported(value: Any, path: str, depth: int, seen: set[tuple[int, int]]) 
         if type(item) in IMMUTABLE or (id(item), depth) in seen:
             continue
         seen.add((id(item), depth))
-        found = _unsupported(item, path + spelled_place(value, place), depth + 1, seen)
+        # Of a longer path the beginning: a client may have chosen the keys.
+        found = _unsupported(item, (path + spelled_place(value, place))[:LONGEST_PATH], depth + 1, seen)
         if found is not None:
             return found
     return None

@@ -310,7 +310,8 @@ def test_a_server_that_refuses_to_wait_for_replicas_is_an_outage_that_may_have_w
             with pytest.raises(StoreUnavailable, match=r"WAIT, which \?wait=1 needs, was refused") as caught:
                 call()
             assert caught.value.answer_lost
-        assert store.replace(KEY, record(), b"v" * 16, NOW) is Outcome.GONE
+        with pytest.raises(StoreUnavailable, match="WAIT"):
+            store.replace(KEY, record(), b"v" * 16, NOW)
 
 
 @pytest.mark.parametrize("method", ["create", "replace", "rotate"])
@@ -357,3 +358,46 @@ def test_a_write_counts_when_as_many_replicas_have_it_as_were_asked_for(server: 
         with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
             store.replace(KEY, late, write.version, NOW)
         assert store.replace(KEY, changed(write), write.version, NOW) is Outcome.CONFLICT
+
+
+def test_what_somebody_else_has_deleted_is_gone_when_a_replica_knows_it(server: Valkey) -> None:
+    """The first logout does not count, as no replica has it. Nor does a second one, which finds nothing."""
+    with Proxy(server.port) as proxy:
+        replica = Valkey("--replicaof", f"127.0.0.1 {proxy.port}")
+        replica.start()
+        try:
+            follows = lambda: "master_link_status:up" in replica.execute("INFO", "replication")  # noqa: E731
+            wait_until(follows, "the replica follows")
+            with open_store(server.port, "wait=1&timeout=2") as store:
+                prepared(store)
+                proxy.close()
+                for _ in range(2):
+                    with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+                        store.delete(KEY)
+        finally:
+            replica.kill()
+
+
+def test_a_primary_that_became_a_replica_is_left_also_where_writes_wait_for_replicas() -> None:
+    old, new, third = servers = Valkey(), Valkey(), Valkey()
+    for one in servers:
+        one.start()
+    try:
+        with Proxy(old.port) as proxy, open_store(proxy.port, "wait=1&timeout=5") as store:
+            follow(new, old)
+            prepared(store)
+            new.execute("REPLICAOF", "NO", "ONE")
+            follow(third, new)
+            proxy.target = new.port
+            # Which follows nobody in truth, and so closes no connection of its clients.
+            old.execute("REPLICAOF", "127.0.0.1", "1")
+            assert store.delete(KEY)
+            assert store.load(KEY, NOW) is None
+    finally:
+        for one in servers:
+            one.kill()
+
+
+def follow(replica: Valkey, primary: Valkey) -> None:
+    replica.execute("REPLICAOF", "127.0.0.1", str(primary.port))
+    wait_until(lambda: "master_link_status:up" in replica.execute("INFO", "replication"), "the replica follows")

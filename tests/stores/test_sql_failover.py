@@ -12,9 +12,10 @@ import pytest
 
 from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
+from tests.servers.process import wait_until
 from tests.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Outcome, Record
+from wsgi_session.stores import Outcome, Record, sql_drivers
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing.clock import FakeClock
 
@@ -54,10 +55,10 @@ def record(data: bytes = b"data") -> Record:
     return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
 
 
-def url_at(server: DatabaseServer, port: int, table: str) -> str:
+def url_at(server: DatabaseServer, port: int, table: str, options: str = "timeout=20&pool=4") -> str:
     root = "postgres" if isinstance(server, Postgres) else "root"
     url = server.url.replace(f"//{root}@", f"//{SITE}@").replace(f":{server.port}", f":{port}")
-    return f"{url}?table={table}&timeout=20&pool=4"
+    return f"{url}?table={table}&{options}"
 
 
 def connect_all(store: SQLStore) -> None:
@@ -122,6 +123,63 @@ def test_a_server_that_takes_no_writes_and_has_no_successor_is_asked_twice_and_s
         finally:
             depose(server, False)
         assert store.delete(KEY)
+
+
+def works(store: SQLStore) -> bool:
+    try:
+        store.ping()
+        return True
+    except StoreUnavailable:
+        return False
+
+
+def test_a_server_that_hangs_keeps_nobody_from_its_successor(
+    servers: tuple[DatabaseServer, DatabaseServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its system answers, as that of a server with a stalled disk does: no connection breaks."""
+    old, new = servers
+    monkeypatch.setattr(sql_drivers, "HUNG", 3.0)
+    table = f"hangs_{os.urandom(4).hex()}"
+    with Proxy(old.port) as proxy, SQLStore.from_url(url_at(old, proxy.port, table, "timeout=1&pool=4")) as store:
+        for server in servers:
+            with SQLStore.from_url(url_at(server, server.port, table)) as one:
+                one.ping()
+        wait_until(lambda: works(store), "the first connection")
+        connect_all(store)
+        old.pause()
+        try:
+            with ThreadPoolExecutor(4) as threads:
+                assert not any(threads.map(works, [store] * 4))
+            proxy.target = new.port
+            wait_until(lambda: works(store), "the successor is found", 30)
+        finally:
+            old.resume()
+
+
+def test_a_write_that_its_synchronous_standby_may_not_have_does_not_count(
+    servers: tuple[DatabaseServer, DatabaseServer],
+) -> None:
+    """PostgreSQL ends the wait for the standby with a warning and a success where we call it off."""
+    server, _ = servers
+    if not isinstance(server, Postgres):
+        pytest.skip("platform: MariaDB has no such wait that can be called off")
+    with SQLStore.from_url(url_at(server, server.port, "synchronous", "timeout=1")) as store:
+        store.create(KEY, record(), NOW)
+        follow(server, "nobody")
+        try:
+            with pytest.raises(StoreUnavailable, match="its standby may not have") as caught:
+                store.delete(KEY)
+        finally:
+            follow(server, "")
+        # Sent again it would find that it is done, and count.
+        assert not caught.value.answer_lost
+
+
+def follow(server: Postgres, standby: str) -> None:
+    """Let each commit wait for a standby of this name."""
+    server.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
+    server.execute("SELECT pg_reload_conf()")
+    wait_until(lambda: server.execute("SHOW synchronous_standby_names") == [(standby,)], "the setting is read")
 
 
 def test_of_several_hosts_the_one_that_takes_writes_is_found() -> None:

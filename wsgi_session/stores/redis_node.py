@@ -22,7 +22,7 @@ from redis.sentinel import MasterNotFoundError
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.pool import NEARLY_ALL, Place, Pool
 from wsgi_session.stores.redis_failures import FAILURES, without_passwords
-from wsgi_session.stores.redis_scripts import CONFLICT, EXISTS, GONE
+from wsgi_session.stores.redis_scripts import CONFLICT, EXISTS
 
 Command = tuple[bytes, ...]
 # redis-py's connections have no common base class.
@@ -84,7 +84,8 @@ class Node:
         answer = answers[asking]
         if isinstance(answer, ResponseError):
             raise answer
-        if waits and answer not in (GONE, CONFLICT, EXISTS):
+        # GONE as well: what somebody else has ended may not have reached a replica yet.
+        if waits and answer not in (CONFLICT, EXISTS):
             self._check_replicas(answers[-1])
         return answer
 
@@ -268,7 +269,7 @@ def _one(connection: Connection, command: Command, deadline: float) -> Any:
 
 
 def _several(connection: Connection, commands: Sequence[Command], deadline: float) -> list[Any]:
-    """Send all, then read as many answers, whatever they are."""
+    """Send all, then read as many answers, whatever they are; but ``ReadOnlyError`` is raised."""
     connection.send_packed_command(connection.pack_commands(commands), check_health=False)
     return [_answer(connection, deadline) for _ in commands]
 
@@ -277,6 +278,8 @@ def _answer(connection: Connection, deadline: float) -> Any:
     _await_answer(connection, deadline)
     try:
         return connection.read_response(disable_decoding=True)
+    except ReadOnlyError:
+        raise
     except ResponseError as refusal:
         return refusal
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import time
 import weakref
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import suppress
@@ -14,7 +15,7 @@ from sqlalchemy import URL
 from sqlalchemy.engine import Dialect
 
 from wsgi_session.stores.sql_pool import Limit
-from wsgi_session.stores.sql_sockets import READ, drive, probe, ready
+from wsgi_session.stores.sql_sockets import HUNG, READ, CalledOff, drive, probe, ready
 
 #: By the scheme alone. Any other driver is named: ``postgresql+psycopg2://``.
 DEFAULT_DRIVERS = {
@@ -52,6 +53,8 @@ class Driver:
 
     #: Whether its connections must be closed when the process forks.
     closes_at_fork = False
+    #: Whether the server ends a statement by itself, or when it is told to: where it does not, it hangs.
+    ends_statements = False
 
     def __init__(self, dialect: Dialect, timeout: float) -> None:
         self.dialect = dialect
@@ -83,7 +86,7 @@ class Driver:
         return connection.fileno() if hasattr(connection, "fileno") else None
 
     def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
-        """Return what tells whether the server has ended the statement that is not waited for any longer.
+        """Return what tells whether the server has ended the statement that is not waited for any longer, or hangs.
 
         ``None``: it has, or nobody can tell.
         """
@@ -121,12 +124,22 @@ class Driver:
             )
         return ""
 
+    def _unless_it_hangs(self, has_ended: Callable[[], bool]) -> Callable[[], bool]:
+        """Return what tells whether a statement has ended, or counts as ended because its server hangs.
+
+        Another server may have taken its place: nobody would find it while all places wait for the old one.
+        """
+        over = time.monotonic() + HUNG
+        return lambda: has_ended() or (self.ends_statements and time.monotonic() > over)
+
     def _limit_locks(self, connection: Any) -> None:
+        """Let the server itself end what waits for a lock."""
         patience = self.timeout * _SERVERS_SHARE
         cursor = connection.cursor()
         # A server that knows no such settings keeps its own.
         with suppress(self.dialect.loaded_dbapi.Error):
             cursor.execute(_MYSQL_LIMITS.format(whole=max(1, int(patience)), exact=f"{patience:.6f}"))
+            self.ends_statements = True
         cursor.close()
 
 
@@ -166,13 +179,14 @@ class Psycopg(Driver):
         if _has_ended(connection.pgconn):
             return None
         probe(connection.pgconn.socket)
-        return partial(_has_ended, connection.pgconn)
+        return self._unless_it_hangs(partial(_has_ended, connection.pgconn))
 
     def cancel(self, connection: Any, patience: float) -> None:
         from psycopg import Error, capabilities
 
         # An older libpq would wait for a server that hangs, without a limit.
-        if capabilities.has_cancel_safe():
+        self.ends_statements = capabilities.has_cancel_safe()
+        if self.ends_statements:
             # Whether it worked, the connection tells.
             with suppress(Error):
                 connection.cancel_safe(timeout=patience)
@@ -207,7 +221,7 @@ class PyMySQL(Driver):
     def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
         # A transaction of ours that is open ends with the statement: the server then finds that nothing more will come.
         probe(guard.fileno(), half_close=True)
-        return lambda: bool(ready(guard.fileno(), READ, 0))
+        return self._unless_it_hangs(lambda: bool(ready(guard.fileno(), READ, 0)))
 
 
 class SQLite(Driver):
@@ -254,6 +268,9 @@ class _Wait:
             return drive(generator, connection.pgconn.socket, self._limit.at, partial(self._cancel, connection))
         except TimeoutError as error:
             raise OperationalError("no answer in time") from error
+        except CalledOff:
+            # So PostgreSQL ends a write that waits for a synchronous standby: it is lost if that standby takes over.
+            raise OperationalError("no answer in time; what this server has of it, its standby may not have") from None
 
 
 def _has_ended(pgconn: Any) -> bool:

@@ -13,6 +13,8 @@ from typing import Any
 READ, WRITE = 1, 2
 #: Seconds that a statement has left to end after it was called off.
 GRACE = 0.5
+#: Seconds in which a server ends a statement that it was told to end, or it hangs and nothing there is worth a place.
+HUNG = 10.0
 #: Of a connection that was given up: seconds between two probes, and until a peer that answers none counts as gone.
 PROBE, GONE = 1, 3
 # What a system calls them, if it has them.
@@ -23,6 +25,10 @@ _PROBES = (
     ("TCP_KEEPCNT", GONE),
     ("TCP_USER_TIMEOUT", GONE * 1000),
 )
+
+
+class CalledOff(Exception):
+    """The statement was called off, and came to its end nevertheless."""
 
 
 def ready(descriptor: int, wanted: int, patience: float) -> int:
@@ -47,7 +53,7 @@ def drive(
     """Carry out one operation of psycopg's, a generator of what it waits for; return its result.
 
     At ``deadline`` (of ``time.monotonic()``), ``call_off`` is called once, with the seconds that are left to it and to
-    the operation's end. Raises ``TimeoutError`` after that.
+    the operation's end. Raises ``TimeoutError`` after that, and ``CalledOff`` for an end without an error before.
     """
     called_off = False
     try:
@@ -63,6 +69,8 @@ def drive(
                 deadline = time.monotonic() + GRACE
                 call_off(GRACE)
     except StopIteration as done:
+        if called_off:
+            raise CalledOff from None
         return done.value
 
 
