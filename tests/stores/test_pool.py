@@ -150,6 +150,16 @@ def test_a_place_that_was_dropped_is_free_and_its_connection_closed(make: Callab
     assert not thread.is_alive()
 
 
+def test_a_place_that_a_fork_inherited_leaves_the_connection_to_its_parent(make: Callable[..., Pool]) -> None:
+    place = take(make())
+    connection = place.connection
+    assert connection is not None
+    place._pid += 1  # as a child sees it
+    del place
+    assert not is_closed(connection)
+    connection.close()
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_waits_end_in_a_test_that_has_stopped_the_clock(
     make: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch, library: str

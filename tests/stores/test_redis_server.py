@@ -714,6 +714,33 @@ def test_an_interruption_at_any_moment_of_a_cluster_call_leaves_the_map_to_be_as
         store.delete(KEY)
 
 
+def test_a_child_makes_a_pool_and_asks_for_the_slots_by_itself(server: Valkey) -> None:
+    """As a child sees what it inherited, in this process, where it is measured."""
+    from redis.cluster import RedisCluster
+
+    from wsgi_session.stores.redis import RedisStore
+
+    with open_url(f"{server.url}?prefix=child:") as store:
+        store.create(KEY, record(), NOW)
+        node: Any = store._link  # type: ignore[attr-defined]
+        inherited = node._pool
+        inherited.mark = (0,)
+        assert store.load(KEY, NOW) is not None
+        assert node._pool is not inherited
+        assert store.delete(KEY)
+    host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
+    client = RedisCluster(host=host, port=int(port))
+    cluster: Any = RedisStore(client, prefix="child:")
+    slots = cluster._link._map
+    slots._pid, slots._asking, slots.outdated = 0, lambda: object(), True
+    assert cluster.load(KEY, NOW) is None
+    assert not slots.outdated
+    slots._torn = True
+    with pytest.raises(StoreUnavailable, match="forked while another thread"):
+        cluster.load(KEY, NOW)
+    client.close()
+
+
 #: Whose code is interrupted.
 FILES = ("/stores/pool.py", "/stores/redis_node.py", "/stores/redis.py")
 

@@ -257,7 +257,7 @@ def _after_fork() -> None:
         _forking.release()
 
 
-def _after_fork_in_child() -> None:
+def _after_fork_in_child() -> None:  # pragma: no cover - nothing is measured in a child
     # What was inherited is not used here: a thread that is not here may hold its lock.
     _frozen.clear()
     with suppress(RuntimeError):
