@@ -307,6 +307,17 @@ def test_a_key_that_is_no_str_is_refused(key: Any) -> None:
     assert len(caught.value.path) <= 200
 
 
+class Timestamp(datetime):
+    """As pandas writes it."""
+
+    def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
+        return super().isoformat(sep, "microseconds") + "001"
+
+
+def test_a_moment_that_is_written_in_another_way_comes_back() -> None:
+    assert unpack(pack([Timestamp(2026, 1, 2, 3, 4, 5)], "key")) == [datetime(2026, 1, 2, 3, 4, 5)]
+
+
 def test_of_a_place_that_takes_long_to_say_the_beginning_is_said() -> None:
     """A client may have chosen the keys: to spell them out for each part of a large value would take hours."""
     for value in ({"k" * 10_000: [Money()]}, {"k" * 600: {"k" * 600: [Money()]}}):

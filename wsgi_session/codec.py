@@ -196,7 +196,12 @@ def _unpack_moment(kind: type[Moment], data: bytes) -> Moment:
 # The numbers are in stored records: they never change, and none is given twice.
 _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
     (4, DATES[0], partial(_pack_moment, DATES[0]), partial(_unpack_moment, DATES[0])),
-    (5, DATES[1], lambda value: DATES[1].isoformat(value).encode(), lambda data: DATES[1].fromisoformat(str(data, "ascii"))),
+    (
+        5,
+        DATES[1],
+        lambda value: DATES[1].isoformat(value).encode(),
+        lambda data: DATES[1].fromisoformat(str(data, "ascii")),
+    ),
     (6, time, partial(_pack_moment, time), partial(_unpack_moment, time)),
     (
         7,

@@ -158,6 +158,16 @@ def execute(path: Path, statement: str) -> None:
     connection.close()
 
 
+def test_a_store_that_was_only_made_has_no_file_open(path: Path) -> None:
+    """An application makes it before its server forks, and some servers fork in C, which Python hears nothing of."""
+    with SQLiteStore(path) as store:
+        store.ping()
+    with SQLiteStore(path) as store:
+        assert store._pool.count() == 0
+        store.ping()
+        assert store._pool.count() == 1
+
+
 def test_synchronous_full_reaches_the_engine(path: Path) -> None:
     for synchronous, number in (("normal", 1), ("full", 2)):
         with SQLiteStore(path, synchronous=synchronous) as store:

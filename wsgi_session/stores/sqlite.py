@@ -52,7 +52,6 @@ from wsgi_session.stores.sqlite_statements import (
 
 # Version and handle of what is not there.
 _NOTHING = (b"", "")
-
 _Result = TypeVar("_Result")
 # For short parameters, on the way of every request: sqlite3 looks for adapters of bytes, and finds none, in 0.3 us each
 # time; a bytearray it binds as it is.
@@ -293,6 +292,8 @@ class SQLiteStore(Store):
             if isinstance(error.__cause__, ConfigError):
                 raise error.__cause__ from error.__cause__.__cause__
             # Anything else may pass, and an application may start before its disk is there.
+        # A server that forks in C after this, as uWSGI does, hands no open file on: see Pool.freeze.
+        self._pool.clear()
 
     def _unavailable(self, error: Exception) -> StoreUnavailable:
         # Of all that SQLite reports, only a failing disk leaves open whether a write was kept.
