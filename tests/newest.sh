@@ -29,7 +29,7 @@ flock 9 # One run at a time.
 
 # --- the chroot
 
-wanted=ca-certificates
+wanted=ca-certificates,curl
 for version in $PYTHONS; do
     wanted+=,python$version,python$version-venv
 done
