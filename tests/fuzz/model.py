@@ -13,7 +13,8 @@ from typing import Any
 
 #: Seconds: the settings of the middleware that is compared with this.
 IDLE, ABSOLUTE, INTERVAL, TOMBSTONE = 1_000.0, 5_000.0, 100.0, 120.0
-#: Seconds for which a request may go on past the end of the session that was live when it looked.
+#: Seconds for which a request may go on past the end of the session that was live when it looked, and for which a store
+#: has what is dead.
 GRACE = 3_600.0
 #: Seconds by which the clocks of two machines may differ.
 CLOCK_SKEW = 60.0
@@ -276,7 +277,7 @@ class World:
             if self.find(moved) is not None:
                 del self.sessions[moved]
         if record is not None:
-            moved = self._led_to(request.token or "")
+            moved = self._led_to(request.token or "", late=GRACE)
             for token, one in list(self.sessions.items()):
                 same = one.handle == record.handle if record.user is not None else token == moved and one.user is None
                 if token == request.token or same:
@@ -289,8 +290,8 @@ class World:
         self.sessions.pop(request.stale or "", None)
         request.stale = None
 
-    def _led_to(self, token: str, also_to_logins: bool = True) -> str:
-        while token not in self.sessions and self.now < self.rotated.get(token, 0):
+    def _led_to(self, token: str, also_to_logins: bool = True, late: float = 0.0) -> str:
+        while token not in self.sessions and self.now < self.rotated.get(token, 0) + late:
             if token in self.begun and not also_to_logins:
                 break
             token = self.moved[token]
@@ -473,5 +474,5 @@ class World:
             lost = token.startswith("new ") and one.user is None
             if token not in held and (lost or not self._may_live(one)):
                 del self.sessions[token]
-        self.rotated = {token: until for token, until in self.rotated.items() if until > self.now}
+        self.rotated = {token: until for token, until in self.rotated.items() if until + GRACE > self.now}
         self.moved = {token: led_to for token, led_to in self.moved.items() if token in self.rotated}

@@ -9,9 +9,11 @@ import signal
 import threading
 import time
 import tracemalloc
+from collections.abc import Callable
 
 import pytest
 
+from tests.stores.interruptions import interrupted
 from wsgi_session.errors import ConfigError, KeyExists
 from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, MemoryStore, Record
 from wsgi_session.testing.clock import FakeClock
@@ -340,3 +342,50 @@ def fork() -> int:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of a fork beside threads: that is the test
         return os.fork()
+
+
+FILES = ("/memory.py", "/memory_owners.py")
+ANN, BOB = b"a" * 32, b"b" * 32
+
+
+@pytest.mark.parametrize("call", ["create", "rotate", "delete", "sweep"])
+@pytest.mark.parametrize("sessions", [1, 3])
+def test_a_signal_handler_that_raises_at_any_moment_of_a_change_leaves_a_store_that_works(
+    call: str, sessions: int
+) -> None:
+    """As celery's soft time limit does, or the time limit of a gunicorn worker."""
+    number = 0
+    while True:
+        store = MemoryStore(max_sessions=6)
+        kept = {b"%d" % place: of(ANN) for place in range(sessions)} | {b"x": of(BOB), b"y": of(None), b"z": of(BOB)}
+        for key, record in kept.items():
+            store.create(key, record, NOW)
+        calls: dict[str, Callable[[], object]] = {
+            "create": lambda: [store.create(b"new%d" % place, of(ANN), NOW) for place in range(3)],  # noqa: B023
+            "rotate": lambda: store.rotate(b"0", b"new", of(ANN), kept[b"0"].version, NOW),  # noqa: B023
+            "delete": lambda: store.delete(b"0"),  # noqa: B023
+            "sweep": lambda: store.sweep(10, NOW + 10_000),  # noqa: B023
+        }
+        if not interrupted(FILES, number, calls[call]):
+            break
+        if call == "rotate":
+            live = [store.load(key, NOW) for key in (b"0", b"new")]
+            assert any(record is not None and record.handle for record in live), f"interruption {number}"
+        check_owners(store, f"interruption {number}")
+        for place in range(20):
+            store.create(b"more%d" % place, of(ANN if place % 2 else BOB), NOW)
+        check_owners(store, f"interruption {number}, later")
+        assert store.count(NOW) <= 6
+        number += 1
+    assert number > 5
+
+
+def of(owner: bytes | None) -> Record:
+    return Record(b"data", os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, owner, True, None, "sid")
+
+
+def check_owners(store: MemoryStore, when: str) -> None:
+    """Compare what is listed of each owner with what is there."""
+    there = [(key, record.owner) for key, record in store.scan(NOW) if record.owner is not None]
+    listed = [(one.key, owner) for owner in (ANN, BOB) for one in store.of_owner(owner, NOW)]
+    assert sorted(listed) == sorted(there), when

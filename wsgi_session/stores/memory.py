@@ -66,6 +66,8 @@ class MemoryStore(Store):
         self._owned: OrderedDict[bytes, Record] = OrderedDict()
         self._tombstones: OrderedDict[bytes, Record] = OrderedDict()
         self._owners = Owners()
+        # True in a change to the owned sessions, and after one in which a signal handler has raised.
+        self._changing = False
         self._creates = 0
 
     def load(self, key: bytes, now: float) -> Record | None:
@@ -97,12 +99,10 @@ class MemoryStore(Store):
             if not record.handle:
                 self._put_tombstone(key, record)
                 return
-            kept = len(self._owned) + len(self._anonymous)
-            if kept >= self._max_sessions:
-                self._displace()
+            kept = self._make_room()
             self._put(key, record)
             self._creates += 1
-            # A sweep looks at every record: this keeps its cost per create the same, however many are kept.
+            # A sweep looks at every record: so its cost per create is the same, however many are kept.
             if self._sweeps and self._creates >= SWEEP_EVERY and self._creates >= kept >> 2:
                 self._creates = 0
                 self.sweep_due = True
@@ -147,9 +147,10 @@ class MemoryStore(Store):
             if there is not None:
                 raise KeyExists("a live session is already under the new key: draw another token")
             self._remove(new)
-            self._remove_session(old)
+            # In this order: where a signal handler raises in between, the session is not lost.
             self._put(new, record)
             self._put_tombstone(old, tombstone_of(new, record, now))
+            self._remove_session(old)
             return Outcome.SAVED
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
@@ -165,11 +166,10 @@ class MemoryStore(Store):
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
         with _lock:
             stored = self._owned.get(key) or self._anonymous.get(key) or self._tombstones.get(key)
-            if stored is None:
-                return False
-            if not stored.handle if version is None else stored.version != version:
-                return False
-            return self._remove(key)
+            found = stored is not None and (stored.handle != "" if version is None else stored.version == version)
+            if found:
+                self._remove(key)
+        return found
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
         """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
@@ -177,26 +177,25 @@ class MemoryStore(Store):
         waiting: list[bytes] = []
         while True:
             with _lock:
+                if self._changing:
+                    self._mend()
                 if not waiting:
                     # What has been filed since we looked: a rotation files the new key.
                     waiting = self._owners.filed_since(owner, known)
                 page = waiting[-OWNED_PAGE:]
                 del waiting[-OWNED_PAGE:]
                 known.update(page)
-                filed = [(key, self._owned.get(key)) for key in page]
+                records = list(map(self._owned.get, page))
             if not page:
                 return
-            for key, record in filed:
+            for key, record in zip(page, records, strict=True):
                 if record is not None and not now >= record.expires:
                     yield owned_session(key, record)
 
     def count(self, now: float, namespace: str | None = None) -> int:
         with _lock:  # dict.values: OrderedDict's own, which keep to the order, take half as long again.
-            return sum(
-                1
-                for record in chain(dict.values(self._owned), dict.values(self._anonymous))
-                if now < record.expires and (namespace is None or record.namespace == namespace)
-            )
+            records = chain(dict.values(self._owned), dict.values(self._anonymous))
+            return sum(1 for one in records if now < one.expires and namespace in (None, one.namespace))
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         """Yield key and record of every session that was alive when the scan began."""
@@ -206,17 +205,8 @@ class MemoryStore(Store):
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
-        horizon = now - SWEEP_GRACE
         with _lock:
-            dead = [
-                key
-                for key, record in chain(
-                    dict.items(self._anonymous), dict.items(self._owned), dict.items(self._tombstones)
-                )
-                if record.expires < horizon
-            ][: max(limit, 0)]
-            for key in dead:
-                self._remove(key)
+            dead = self._sweep(max(limit, 0), now - SWEEP_GRACE)
         return len(dead)
 
     def ping(self) -> None:
@@ -231,11 +221,30 @@ class MemoryStore(Store):
             self._owners.clear()
 
     def __repr__(self) -> str:
-        if not hasattr(self, "_max_sessions"):  # Error reporters show what a constructor was in the middle of.
-            return "MemoryStore(half made)"
-        return f"MemoryStore(max_sessions={self._max_sessions})"
+        # Error reporters show what a constructor was in the middle of.
+        return f"MemoryStore(max_sessions={getattr(self, '_max_sessions', 'half made')})"
 
-    # Those below are called with the lock held.
+    # Those below are called with the lock held, and have the loops: Python 3.12 may not end a `with` around one.
+
+    def _sweep(self, limit: int, horizon: float) -> list[bytes]:
+        kept = chain(dict.items(self._anonymous), dict.items(self._owned), dict.items(self._tombstones))
+        dead = [key for key, record in kept if record.expires < horizon][:limit]
+        for key in dead:
+            self._remove(key)
+        return dead
+
+    def _begin_change(self) -> None:
+        if self._changing:
+            self._mend()
+        self._changing = True
+
+    def _mend(self) -> None:
+        """File all owned sessions anew."""
+        self._owners.clear()
+        for key, record in self._owned.items():
+            assert record.owner is not None
+            self._owners.file(key, record.owner)
+        self._changing = False
 
     def _live(self, key: bytes, now: float) -> Record | None:
         record = self._owned.get(key) or self._anonymous.get(key) or self._tombstones.get(key)
@@ -245,18 +254,27 @@ class MemoryStore(Store):
         if record.owner is None:
             self._anonymous[key] = record
             return
+        self._begin_change()
         self._owned[key] = record
         self._owners.file(key, record.owner)
+        self._changing = False
 
     def _put_tombstone(self, key: bytes, record: Record) -> None:
         self._tombstones[key] = record
         if len(self._tombstones) > self._reserved + 1:
             self._tombstones.popitem(last=False)
 
+    def _make_room(self) -> int:
+        while (kept := len(self._owned) + len(self._anonymous)) >= self._max_sessions:
+            self._displace()
+        return kept
+
     def _displace(self) -> None:
+        self._begin_change()
         anonymous, most = len(self._anonymous), self._owners.most
         if anonymous > self._reserved and anonymous >= most:
             self._anonymous.popitem(last=False)
+            self._changing = False
             return
         if most > 1:
             key = self._owners.oldest_of_most()
@@ -264,6 +282,7 @@ class MemoryStore(Store):
         else:
             key, record = self._owned.popitem(last=False)
         self._owners.unfile(key, record.owner)
+        self._changing = False
 
     def _remove(self, key: bytes) -> bool:
         return self._remove_session(key) or self._tombstones.pop(key, None) is not None
@@ -271,8 +290,9 @@ class MemoryStore(Store):
     def _remove_session(self, key: bytes) -> bool:
         if self._anonymous.pop(key, None) is not None:
             return True
-        record = self._owned.pop(key, None)
-        if record is None:
+        if key not in self._owned:
             return False
-        self._owners.unfile(key, record.owner)
+        self._begin_change()
+        self._owners.unfile(key, self._owned.pop(key).owner)
+        self._changing = False
         return True
