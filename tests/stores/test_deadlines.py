@@ -242,6 +242,7 @@ def test_a_cluster_that_hangs_later_takes_one_time_out_until_it_does_not() -> No
         cluster.hangs = True
         for _ in range(3):  # From the second on, it is asked where the slots are.
             unavailable(lambda: store.load(KEY, NOW))
+        unavailable(lambda: store.delete_many([b"%032d" % number for number in range(20)]))
         cluster.hangs = False
         assert store.load(KEY, NOW) is None
 

@@ -290,6 +290,20 @@ def test_slots_that_nobody_serves_are_an_outage_of_their_sessions_only(cluster: 
     cluster.wait_until_whole()
 
 
+def test_a_process_that_starts_while_a_primary_hangs_serves_what_is_on_the_others(
+    cluster: ValkeyCluster, store: Store
+) -> None:
+    for hanging, other in ((0, 1), (1, 0)):
+        cluster.wait_until_whole()
+        cluster.nodes[hanging].pause()
+        try:
+            with open_store(cluster.url) as fresh:
+                fresh.load(key_on(cluster, other), NOW)
+        finally:
+            cluster.nodes[hanging].resume()
+    cluster.wait_until_whole()
+
+
 @pytest.fixture
 def group() -> Iterator[ValkeySentinel]:
     group = ValkeySentinel(*DURABLE)

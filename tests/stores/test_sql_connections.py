@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from tests.servers.proxy import Proxy
 from tests.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import Record, sql_connections
@@ -315,3 +316,14 @@ def test_a_connection_that_comes_too_late_for_its_operation_is_there_for_the_nex
     monkeypatch.undo()
     assert len(connections.pool._idle) == 1
     store.ping()
+
+
+def test_a_server_that_hangs_up_while_a_connection_is_made_is_an_outage() -> None:
+    """PyMySQL has closed its socket by the time that the limits, which no server needs to know, were refused."""
+    root, _, rest = mariadb().rpartition(":")
+    port, _, path = rest.partition("/")
+    with Proxy(int(port)) as proxy, SQLStore.from_url(f"{root}:{proxy.port}/{path}?table=hangs_up") as store:
+        proxy.lose_request(b"innodb_lock_wait_timeout")
+        with pytest.raises(StoreUnavailable):
+            store.ping()
+        store.ping()

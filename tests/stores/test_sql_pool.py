@@ -13,7 +13,7 @@ import pytest
 
 from tests.servers.process import wait_until
 from tests.stores import interruptions
-from wsgi_session.stores import Record
+from wsgi_session.stores import Record, sql_pool
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql_pool import Busy, Place, Pool
 from wsgi_session.testing.clock import FakeClock
@@ -238,3 +238,32 @@ def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_
         thread.join()
         number += 1
     assert number > 3
+
+
+def test_a_fork_whose_end_was_interrupted_stops_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler that raises in a fork's hook is only reported, and the rest of the hook does not run."""
+    pool = Pool(1)
+    pool.thaw()  # Interrupted before it was frozen.
+    pool.give(pool.take(None, soon()))
+    monkeypatch.setattr(sql_pool, "FORK_LIMIT", 0.2)
+    pool.freeze()
+    pool.give(pool.take(None, late()))
+
+
+class Closing:
+    def __init__(self, error: type[Exception]) -> None:
+        self.error = error
+
+    def close(self) -> None:
+        raise self.error
+
+
+def test_what_a_signal_handler_raises_while_a_connection_is_closed_is_not_swallowed() -> None:
+    """It may be a time limit, after which the caller is to end."""
+    pool = Pool(2, (LookupError,))
+    driver, limit = take_all(pool, 2)
+    driver.connection, limit.connection = Closing(LookupError), Closing(interruptions.SoftTimeLimit)
+    pool.discard(driver)
+    with pytest.raises(interruptions.SoftTimeLimit):
+        pool.discard(limit)
+    limit.connection = None

@@ -70,7 +70,7 @@ def test_the_nodes_of_a_cluster_may_have_ipv6_addresses(
         asked.extend(startup_nodes)
         raise OSError("nobody is there")
 
-    monkeypatch.setattr(redis_urls, "RedisCluster", ask)
+    monkeypatch.setattr(redis_urls, "Cluster", ask)
     with open_store(f"redis+cluster://{login}{hosts}") as store, pytest.raises(Exception, match="nobody is there"):
         store.ping()
     assert sorted((node.host, node.port) for node in asked) == sorted((host, port or 6379) for host, port in wanted)

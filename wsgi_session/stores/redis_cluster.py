@@ -173,7 +173,9 @@ class _Map:
         So does that one if nobody answers: a node that is still there is found by the old map.
         """
         client = self._own_client()
-        if self.outdated and not self._forking and self._asking() is None:
+        # Where several nodes have hung in this operation already, the old map has to do.
+        in_time = self._timeout is None or deadline - time.monotonic() > SHARE * self._timeout
+        if self.outdated and in_time and not self._forking and self._asking() is None:
             asking = _Asking()
             self._asking = weakref.ref(asking)
             try:

@@ -90,6 +90,14 @@ def _single(kind: type[Any], settings: dict[str, Any], options: dict[str, Any]) 
     return RedisStore(Redis(connection_pool=ConnectionPool(connection_class=kind, **settings)), **options)
 
 
+class Cluster(RedisCluster):
+    """redis-py's client, which finds out where the slots are, and sends nothing else for us."""
+
+    def command(self) -> dict[str, Any]:  # type: ignore[override]
+        """Return nothing, where redis-py would ask the first primary in its constructor: that one may be down."""
+        return {}
+
+
 def _cluster(url: str, parts: Parts) -> RedisStore:
     options = query_options(url, _COMMON | _TLS | {"tls": switch})
     if parts.path.strip("/") not in ("", "0"):
@@ -110,7 +118,7 @@ def _cluster(url: str, parts: Parts) -> RedisStore:
             node = ClusterNode(*left.pop())  # type: ignore[no-untyped-call]
             try:
                 # Slots that nobody serves are an outage of the sessions in them, not of all.
-                return RedisCluster(startup_nodes=[node], require_full_coverage=False, **settings)
+                return Cluster(startup_nodes=[node], require_full_coverage=False, **settings)
             except (*FAILURES, RedisClusterException) as error:
                 if not left or time.monotonic() >= deadline:
                     raise without_passwords(error, [settings["password"]]) from None

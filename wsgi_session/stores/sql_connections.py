@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from wsgi_session.stores.sql_drivers import Driver
-from wsgi_session.stores.sql_pool import Busy, Place, Pool
+from wsgi_session.stores.sql_pool import FORK_LIMIT, Busy, Place, Pool
 from wsgi_session.stores.sql_sockets import GRACE, READ, ready
 
 #: Seconds after which a connection is replaced: firewalls forget those that are older, without a word.
@@ -35,7 +35,8 @@ class Connections:
         self._connect = connect
         self._driver = driver
         self._size = size
-        self._home = _Home(os.getpid(), Pool(size))
+        self._errors = (driver.dialect.loaded_dbapi.Error,)
+        self._home = _Home(os.getpid(), Pool(size, self._errors))
         if driver.closes_at_fork:
             _closing_at_fork.add(self)
 
@@ -47,7 +48,8 @@ class Connections:
         if home.pid != os.getpid():
             # The inherited pool is left alone, and referenced for ever: to close it would speak on the parent's
             # sockets, and its locks may be held by a thread that is not here. The same heir, if two threads come.
-            self._home = home = home.heirs.setdefault(os.getpid(), _Home(os.getpid(), Pool(self._size), home))
+            heir = _Home(os.getpid(), Pool(self._size, self._errors), home)
+            self._home = home = home.heirs.setdefault(os.getpid(), heir)
         return home.pool
 
     def take(self, key: bytes | None, deadline: float) -> Place:
@@ -146,7 +148,7 @@ _forking = threading.Lock()
 
 
 def _before_fork() -> None:
-    _forking.acquire()
+    _forking.acquire(timeout=FORK_LIMIT)
     _frozen.extend(connections.pool for connections in list(_closing_at_fork))
     for pool in _frozen:
         pool.freeze()

@@ -212,6 +212,8 @@ class PyMySQL(Driver):
     def adopt(self, connection: Any, limit: Limit) -> Any:
         connection.cursorclass = _limited_cursors(limit)
         super().adopt(connection, limit)
+        if not connection.open:
+            raise self.dialect.loaded_dbapi.OperationalError("no answer in time")
         # PyMySQL closes a connection whose answer is late. As long as this lives, the system does not.
         return connection._sock.makefile("rb", buffering=0)
 

@@ -20,6 +20,8 @@ from typing import Any
 LOOK_EVERY = 0.05
 #: Seconds that a fork waits for the operations of other threads.
 FORK_PATIENCE = 1.0
+#: Seconds after which a pool that was frozen for a fork thaws by itself, in case the end of the fork was interrupted.
+FORK_LIMIT = 10.0
 
 
 class Limit:
@@ -49,8 +51,9 @@ class Place:
     #: Which session the operation is about, or ``None``.
     key: bytes | None = None
 
-    def __init__(self, generation: int) -> None:
+    def __init__(self, generation: int, errors: tuple[type[Exception], ...]) -> None:
         self.pid = os.getpid()
+        self._errors = errors
         #: How often the pool had been emptied when this place was made.
         self.generation = generation
         self.limit = Limit()
@@ -61,7 +64,9 @@ class Place:
         """Close the connection."""
         for resource in (self.connection, self.guard):
             if resource is not None:
-                with suppress(Exception):  # A driver may complain that it has closed a broken connection itself.
+                # A driver may complain that it has closed a broken connection itself. (What a signal handler raises is
+                # not suppressed: it may be a time limit.)
+                with suppress(OSError, ValueError, AttributeError, *self._errors):
                     resource.close()
         self.connection = self.guard = None
 
@@ -93,8 +98,10 @@ class Pool:
     else. An operation that finds no place stands in line, first come first served.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, errors: tuple[type[Exception], ...] = ()) -> None:
         self._size = size
+        #: What a driver may raise where a connection is closed.
+        self._errors = errors
         self._share = max(1, size // 2)
         self._lock = threading.Lock()
         self._places: list[weakref.ref[Place]] = []
@@ -103,7 +110,7 @@ class Pool:
         self._given_up: list[Place] = []
         self._line: deque[weakref.ref[_Ticket]] = deque()
         self._generation = 0
-        self._forks = 0
+        self._frozen_until = 0.0
 
     def take(self, key: bytes | None, deadline: float) -> Place:
         """Return a place for an operation on the session ``key``, or raise ``Busy`` at ``deadline``.
@@ -136,7 +143,7 @@ class Pool:
     def give(self, place: Place) -> None:
         """Take back a place whose connection is ready for the next operation."""
         with self._lock:
-            if place.generation == self._generation and not self._forks:
+            if place.generation == self._generation and not self._is_frozen():
                 place.key = None
                 self._idle.append(place)
                 self._ring()
@@ -173,8 +180,7 @@ class Pool:
 
     def freeze(self) -> None:
         """Let no operation begin until ``thaw``, wait for those that have, and close every connection."""
-        with self._lock:
-            self._forks += 1
+        self._frozen_until = time.monotonic() + FORK_LIMIT
         self.empty()
         patience = time.monotonic() + FORK_PATIENCE
         while any(reference() is not None for reference in self._places) and time.monotonic() < patience:
@@ -182,7 +188,7 @@ class Pool:
 
     def thaw(self) -> None:
         with self._lock:
-            self._forks -= 1
+            self._frozen_until = 0.0
             self._ring()
 
     # What follows is called with the lock.
@@ -199,19 +205,22 @@ class Pool:
                 self._places = [other for other in self._places if other() is not None]
                 if len(self._places) >= self._size:
                     return None
-            place = Place(self._generation)
+            place = Place(self._generation, self._errors)
             self._places.append(weakref.ref(place))
         place.key = key
         return place
 
     def _may(self, key: bytes | None) -> bool:
         """Return whether an operation on this session may have a place, if there is one."""
-        if self._forks:
+        if self._is_frozen():
             return False
         if key is None or len(self._places) - len(self._idle) < self._share:
             return True
         places = (reference() for reference in self._places)
         return sum(place is not None and place.key == key for place in places) < self._share
+
+    def _is_frozen(self) -> bool:
+        return self._frozen_until > 0 and time.monotonic() < self._frozen_until
 
     def _is_first(self, ticket: _Ticket) -> bool:
         """Return whether nobody stands before ``ticket`` in the line who may have a place."""
