@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -436,3 +437,18 @@ def test_a_table_that_somebody_dropped_is_an_outage_and_no_crash(path: Path) -> 
         intruder.close()
         for call in every_call(store)[:-1]:
             unavailable(call, "no such table: sessions")
+
+
+def test_writers_that_wait_for_the_lock_keep_no_reader_from_a_connection(path: Path) -> None:
+    with SQLiteStore(path, pool_size=2, busy_timeout=30.0) as store:
+        kept = record()
+        store.create(KEY, kept, NOW)
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
+            holder.execute("BEGIN IMMEDIATE")
+            with ThreadPoolExecutor(8) as threads:
+                writes = [threads.submit(store.touch, KEY, NOW + 1, NOW + 1001, NOW) for _ in range(8)]
+                for _ in range(20):
+                    assert store.load(KEY, NOW) == kept
+                assert not any(write.done() for write in writes)
+                holder.execute("ROLLBACK")
+                assert all(write.result() for write in writes)

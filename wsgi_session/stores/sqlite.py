@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import (
@@ -25,7 +25,7 @@ from wsgi_session.stores import (
 )
 from wsgi_session.stores.pool import Place, Pool, freeze_at_forks
 from wsgi_session.stores.sqlite_file import DatabaseFile, absolute
-from wsgi_session.stores.sqlite_locks import execute_in_turn, is_locked
+from wsgi_session.stores.sqlite_locks import Wait, is_locked
 from wsgi_session.stores.sqlite_log import BoundedLog
 from wsgi_session.stores.sqlite_records import lenient_text, record_of
 from wsgi_session.stores.sqlite_statements import (
@@ -53,6 +53,7 @@ from wsgi_session.stores.sqlite_statements import (
 # Version and handle of what is not there.
 _NOTHING = (b"", "")
 _Result = TypeVar("_Result")
+_Row: TypeAlias = tuple[object, ...]
 # For short parameters, on the way of every request: sqlite3 looks for adapters of bytes, and finds none, in 0.3 us each
 # time; a bytearray it binds as it is.
 _blob = bytearray
@@ -216,52 +217,51 @@ class SQLiteStore(Store):
         return {found: (version, handle) for found, version, handle in rows}
 
     def _run(
-        self,
-        sql: str,
-        parameters: tuple[object, ...],
-        read: Callable[[sqlite3.Cursor], _Result],
-        deadline: float | None = None,
+        self, sql: str, parameters: _Row, read: Callable[[sqlite3.Cursor], _Result], deadline: float | None = None
     ) -> _Result:
         """Carry out one statement; several of one operation share its ``deadline``, of ``time.monotonic()``."""
         deadline = time.monotonic() + self._busy_timeout if deadline is None else deadline
-        pool = self._pool
-        if not pool.mark[0]:
-            # A child, of which a server that forks in C has told Python nothing.
-            pool = self._succeed(pool, inherited=pool)
-        while pool.heirs:
-            # Whoever was slow to see its connection fail has put back the successor of that time, long closed.
-            pool = self._pool = pool.heirs[pool.pid]
-        place: Place | None = None
-        try:
-            place = pool.take(deadline - time.monotonic())
-            connection = place.connection
-            if connection is None:
-                connection = place.connection = self._connect(deadline - time.monotonic())
+        wait: Wait | None = None
+        while True:
+            pool = self._pool
+            if not pool.mark[0]:
+                # A child, of which a server that forks in C has told Python nothing.
+                pool = self._succeed(pool, inherited=pool)
+            while pool.heirs:
+                # Whoever was slow to see its connection fail has put back the successor of that time, long closed.
+                pool = self._pool = pool.heirs[pool.pid]
+            place: Place | None = None
             try:
+                place = pool.take(deadline - time.monotonic())
+                connection = place.connection
+                if connection is None:
+                    connection = place.connection = self._connect(deadline - time.monotonic())
                 result = read(connection.execute(sql, parameters))
-            except sqlite3.OperationalError as error:
-                if not is_locked(error):
-                    raise
-                result = read(execute_in_turn(connection, sql, parameters, deadline))
-        except sqlite3.Error as error:
-            pool.discard(place)
-            if "decode" in str(error) and connection.text_factory is str:
-                # Invalid UTF-8 (a corrupt page or a manual edit). Decode leniently so that the session stays usable.
-                self._file.text = lenient_text
-                self._succeed(pool)
-                return self._run(sql, parameters, read, deadline)
-            if not is_locked(error):
+            except sqlite3.Error as error:
+                if is_locked(error) and place is not None:
+                    # Nothing was done. Whoever waits for a lock keeps no connection from those who only read.
+                    pool.give(place)
+                    wait = wait or Wait(deadline)
+                    if wait.nap():
+                        continue
+                    raise self._unavailable(error) from error
+                pool.discard(place)
+                # Invalid UTF-8 (a corrupt page or a manual edit): decoded leniently, the session stays usable.
+                again = "decode" in str(error) and connection.text_factory is str
+                if again:
+                    self._file.text = lenient_text
                 # The file may be another one by the time that it works again: nothing opened before is used then.
                 self._succeed(pool)
-            raise self._unavailable(error) from error
-        except BaseException:
-            pool.discard(place)
-            raise
-        # As pool.give() does, without a moment at which a signal handler could run before it.
-        pool.idle.append(place)
-        if not pool.calm:
-            pool.serve()
-        return result
+                if not again:
+                    raise self._unavailable(error) from error
+            except BaseException:
+                pool.discard(place)
+                raise
+            else:
+                pool.idle.append(place)  # As pool.give() does, with no moment for a signal handler before it.
+                if not pool.calm:
+                    pool.serve()
+                return result
 
     def _connect(self, patience: float) -> sqlite3.Connection:
         try:
@@ -270,8 +270,8 @@ class SQLiteStore(Store):
             raise self._unavailable(error) from error
 
     def _new_pool(self, inherited: Pool | None = None) -> Pool:
-        advice = "pool_size (?pool= in the URL)"
-        pool = Pool(self._pool_size, self._busy_timeout, sqlite3.Connection.close, "the database", advice, inherited)
+        words = "the database", "pool_size (?pool= in the URL)"
+        pool = Pool(self._pool_size, self._busy_timeout, sqlite3.Connection.close, *words, inherited)
         freeze_at_forks(pool)
         return pool
 

@@ -21,24 +21,22 @@ def is_locked(error: sqlite3.Error) -> bool:
     return "locked" in str(error)
 
 
-def execute_in_turn(
-    connection: sqlite3.Connection, sql: str, parameters: tuple[object, ...], deadline: float
-) -> sqlite3.Cursor:
-    """Execute a statement that met a lock, again and again until ``deadline`` (of ``time.monotonic()``).
+class Wait:
+    """The wait of one statement that met a lock, until ``deadline`` (of ``time.monotonic()``)."""
 
-    Raises ``sqlite3.OperationalError`` if it is still locked then.
-    """
-    pause = FIRST
-    # Counted as well: in a test that has frozen the time, the deadline would never come.
-    left = deadline - time.monotonic()
-    while True:
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+        # Counted as well: in a test that has frozen the time, the deadline would never come.
+        self._left = deadline - time.monotonic()
+        self._pause = FIRST
+
+    def nap(self) -> bool:
+        """Sleep before the next attempt; return whether there is time for one."""
+        if self._left <= 0 or time.monotonic() >= self._deadline:
+            return False
         # By chance, so that those that wait do not all come back at once.
-        nap = random.uniform(pause / 2, pause)  # noqa: S311 - no secret
+        nap = random.uniform(self._pause / 2, self._pause)  # noqa: S311 - no secret
+        self._pause = min(self._pause * GROWTH, LONGEST)
         time.sleep(nap)
-        left -= nap
-        try:
-            return connection.execute(sql, parameters)
-        except sqlite3.OperationalError as error:
-            if not is_locked(error) or left <= 0 or time.monotonic() >= deadline:
-                raise
-        pause = min(pause * GROWTH, LONGEST)
+        self._left -= nap
+        return True
