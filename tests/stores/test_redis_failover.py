@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 
 from tests.servers.process import wait_until
-from tests.servers.valkey import DURABLE, SERVICE, Valkey, ValkeyCluster, ValkeySentinel
+from tests.servers.valkey import DURABLE, Valkey, ValkeyCluster, ValkeySentinel
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import ListsOwners, Outcome, Record, Store, owned_session, redis_sentinel, tombstone_of
+from wsgi_session.stores import ListsOwners, Outcome, Record, Store, owned_session, tombstone_of
 
 NOW = 1_000_000.0
 OWNER = b"w" * 32
-OTHER = b"o" * 32
 #: Seconds until the store must work again: the time-out of the cluster or Sentinel is one.
 PATIENCE = 30.0
 
@@ -331,33 +330,3 @@ def test_sentinels_new_primary_is_used_with_every_acknowledged_write(group: Valk
         assert store.replace(key, write, kept.version, NOW) is Outcome.SAVED
     with open_store(group.replica.url, wait=0) as store:
         assert store.load(key, NOW) == write
-
-
-def test_a_primary_that_sentinel_has_replaced_for_maintenance_is_left_within_a_second(
-    group: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The old one goes on for ten seconds: a logout there would be undone."""
-    with open_store(group.url, wait=0) as store:
-        store.create(OTHER, record(), NOW)
-        monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
-        assert store.load(OTHER, NOW) is not None
-        group.sentinels[0].execute("SENTINEL", "FAILOVER", SERVICE)
-        manager = store._link._source.sentinel_manager  # type: ignore[attr-defined]
-        # Which compares what each Sentinel knows, and not what it says while it is still at it.
-        named = lambda: manager.discover_master(SERVICE)[1] == group.replica.port  # noqa: E731
-        wait_until(named, "the Sentinels name the replica", PATIENCE)
-        again_and_again(lambda: store.delete(OTHER), "the new primary is found")
-        with open_store(f"redis://127.0.0.1:{group.replica.port}", wait=0) as successor:
-            assert successor.load(OTHER, NOW) is None
-
-
-def test_while_no_sentinel_answers_the_primary_is_still_used(
-    group: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
-    with open_store(group.url, wait=0) as store:
-        store.create(OTHER, record(), NOW)
-        for sentinel in group.sentinels:
-            sentinel.kill()
-        assert store.load(OTHER, NOW) is not None
-        assert store.delete(OTHER)

@@ -17,13 +17,12 @@ from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as TimedOut
-from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
+from redis.sentinel import MasterNotFoundError
 
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.pool import NEARLY_ALL, Place, Pool
 from wsgi_session.stores.redis_failures import FAILURES, without_passwords
 from wsgi_session.stores.redis_scripts import CONFLICT, EXISTS
-from wsgi_session.stores.redis_sentinel import Primary
 
 Command = tuple[bytes, ...]
 # redis-py's connections have no common base class.
@@ -53,7 +52,6 @@ class Node:
         self._replicas = wait
         self._size = size
         self._timeout = timeout
-        self._primary = Primary(source) if isinstance(source, SentinelConnectionPool) and source.is_master else None
         self._pool = self._new_pool()
 
     def deadline(self) -> float:
@@ -177,9 +175,6 @@ class Node:
                 raise StoreUnavailable(f"Redis at {self!r}: not done within {self._timeout:g} s")
             place = pool.take(left)
             connection = place.connection
-            if connection is not None and self._primary is not None and self._primary.is_elsewhere(connection):
-                place.close()
-                connection = None
             if connection is None:
                 left = deadline - time.monotonic()
                 hurried = left < NEARLY_ALL * self._timeout
