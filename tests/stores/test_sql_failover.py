@@ -15,7 +15,7 @@ from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from tests.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Outcome, Record, sql_drivers
+from wsgi_session.stores import Outcome, Record, sql_connections
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing.clock import FakeClock
 
@@ -138,7 +138,7 @@ def test_a_server_that_hangs_keeps_nobody_from_its_successor(
 ) -> None:
     """Its system answers, as that of a server with a stalled disk does: no connection breaks."""
     old, new = servers
-    monkeypatch.setattr(sql_drivers, "HUNG", 3.0)
+    monkeypatch.setattr(sql_connections, "HUNG", 3.0)
     table = f"hangs_{os.urandom(4).hex()}"
     with Proxy(old.port) as proxy, SQLStore.from_url(url_at(old, proxy.port, table, "timeout=1&pool=4")) as store:
         for server in servers:

@@ -267,3 +267,21 @@ def test_what_a_signal_handler_raises_while_a_connection_is_closed_is_not_swallo
     with pytest.raises(interruptions.SoftTimeLimit):
         pool.discard(limit)
     limit.connection = None
+
+
+def test_what_hangs_takes_no_place_but_no_more_than_the_size_of_the_pool_is_left_behind() -> None:
+    """The server may hang, and another one be there. Or it is alive, and was not told to end what it does."""
+    pool = Pool(2)
+    ended: list[Place] = []
+    for _ in range(2):
+        for place in take_all(pool, 2):
+            place.has_ended = lambda place=place: place in ended  # type: ignore[misc]
+            place.hangs = lambda: True
+            pool.give_up(place)
+    with pytest.raises(Busy):
+        pool.take(None, soon())
+    ended += pool._left_behind[:1]
+    (kept,) = take_all(pool, 1)
+    with pytest.raises(Busy):
+        pool.take(None, soon())
+    pool.give(kept)

@@ -23,6 +23,8 @@ from wsgi_session.stores.sql_sockets import GRACE, READ, ready
 
 #: Seconds after which a connection is replaced: firewalls forget those that are older, without a word.
 RECYCLE = 1800
+#: Seconds after which a server that has not ended a statement, though it was told to, may hang.
+HUNG = 10.0
 
 #: Opens a connection within so many seconds.
 Connect = Callable[[float], Any]
@@ -90,6 +92,8 @@ class Connections:
             self.pool.discard(place)
             return
         place.has_ended = has_ended
+        over = time.monotonic() + HUNG
+        place.hangs = lambda: self._driver.ends_statements and time.monotonic() > over
         self.pool.give_up(place)
         if cancel:
             self._driver.cancel(connection, GRACE)

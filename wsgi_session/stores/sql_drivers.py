@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import time
 import weakref
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import suppress
@@ -15,7 +14,7 @@ from sqlalchemy import URL
 from sqlalchemy.engine import Dialect
 
 from wsgi_session.stores.sql_pool import Limit
-from wsgi_session.stores.sql_sockets import HUNG, READ, CalledOff, drive, probe, ready
+from wsgi_session.stores.sql_sockets import READ, CalledOff, drive, probe, ready
 
 #: By the scheme alone. Any other driver is named: ``postgresql+psycopg2://``.
 DEFAULT_DRIVERS = {
@@ -53,7 +52,7 @@ class Driver:
 
     #: Whether its connections must be closed when the process forks.
     closes_at_fork = False
-    #: Whether the server ends a statement by itself, or when it is told to: where it does not, it hangs.
+    #: Whether the server ends a statement by itself, or when it is told to: where it does not, it may hang.
     ends_statements = False
 
     def __init__(self, dialect: Dialect, timeout: float) -> None:
@@ -86,7 +85,7 @@ class Driver:
         return connection.fileno() if hasattr(connection, "fileno") else None
 
     def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
-        """Return what tells whether the server has ended the statement that is not waited for any longer, or hangs.
+        """Return what tells whether the server has ended the statement that is not waited for any longer.
 
         ``None``: it has, or nobody can tell.
         """
@@ -123,14 +122,6 @@ class Driver:
                 " (if the data is over the server's max_allowed_packet: raise that, or lower the middleware's max_size)"
             )
         return ""
-
-    def _unless_it_hangs(self, has_ended: Callable[[], bool]) -> Callable[[], bool]:
-        """Return what tells whether a statement has ended, or counts as ended because its server hangs.
-
-        Another server may have taken its place: nobody would find it while all places wait for the old one.
-        """
-        over = time.monotonic() + HUNG
-        return lambda: has_ended() or (self.ends_statements and time.monotonic() > over)
 
     def _limit_locks(self, connection: Any) -> None:
         """Let the server itself end what waits for a lock."""
@@ -179,7 +170,7 @@ class Psycopg(Driver):
         if _has_ended(connection.pgconn):
             return None
         probe(connection.pgconn.socket)
-        return self._unless_it_hangs(partial(_has_ended, connection.pgconn))
+        return partial(_has_ended, connection.pgconn)
 
     def cancel(self, connection: Any, patience: float) -> None:
         from psycopg import Error, capabilities
@@ -223,7 +214,7 @@ class PyMySQL(Driver):
     def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
         # A transaction of ours that is open ends with the statement: the server then finds that nothing more will come.
         probe(guard.fileno(), half_close=True)
-        return self._unless_it_hangs(lambda: bool(ready(guard.fileno(), READ, 0)))
+        return lambda: bool(ready(guard.fileno(), READ, 0))
 
 
 class SQLite(Driver):

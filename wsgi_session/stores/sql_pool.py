@@ -59,6 +59,8 @@ class Place:
         self.limit = Limit()
         #: Of a place that was given up: whether the server has ended its statement.
         self.has_ended: Callable[[], bool] = bool
+        #: Whether that takes so long that the server may hang.
+        self.hangs: Callable[[], bool] = bool
 
     def close(self) -> None:
         """Close the connection."""
@@ -108,6 +110,8 @@ class Pool:
         self._idle: list[Place] = []
         #: Places whose operation was given up while the server may still be at it: taken until it has ended.
         self._given_up: list[Place] = []
+        # Of those, the ones that hang and take nobody's place any more: at most as many as there are places.
+        self._left_behind: list[Place] = []
         self._line: deque[weakref.ref[_Ticket]] = deque()
         self._generation = 0
         self._frozen_until = 0.0
@@ -237,11 +241,23 @@ class Pool:
                 return
 
     def _let_go(self) -> None:
-        """Free the places whose given-up statement has ended: its server has answered, or is gone."""
-        for place in [place for place in self._given_up if place.has_ended()]:
-            self._given_up.remove(place)
+        """Free the places whose given-up statement has ended: its server has answered, or is gone.
+
+        Of those that hang, as many as the pool has places: another server may have taken over, and nobody would find it
+        while all places wait for the old one. No more, as a server that was not told to end them may be alive.
+        """
+        for place in [place for place in self._left_behind if place.has_ended()]:
+            self._left_behind.remove(place)
             place.close()
-            self._forget(place)
+        for place in list(self._given_up):
+            if place.has_ended():
+                self._given_up.remove(place)
+                place.close()
+                self._forget(place)
+            elif len(self._left_behind) < self._size and place.hangs():
+                self._given_up.remove(place)
+                self._left_behind.append(place)
+                self._forget(place)
 
     def _forget(self, place: Place) -> None:
         # In a function of its own: Python 3.12 leaves a `with` without its end if a signal handler raises at the end of

@@ -13,8 +13,6 @@ from typing import Any
 READ, WRITE = 1, 2
 #: Seconds that a statement has left to end after it was called off.
 GRACE = 0.5
-#: Seconds in which a server ends a statement that it was told to end, or it hangs and nothing there is worth a place.
-HUNG = 10.0
 #: Of a connection that was given up: seconds between two probes, and until a peer that answers none counts as gone.
 PROBE, GONE = 1, 3
 # What a system calls them, if it has them.
