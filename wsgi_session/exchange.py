@@ -144,9 +144,7 @@ class Exchange:
             max_age = None
             if persistent:
                 ends = settings.expires(touched, created, idle)
-                if expires < ends:
-                    ends = expires
-                max_age = ends - settings.clock()
+                max_age = (ends if ends < expires else expires) - settings.clock()  # noqa: FURB136 - min() is a call
             self._cookies = self._backend.set_cookies(self._looked_at(), bearer, max_age)
         elif not draft.cookie_due:
             self._cookies = self._backend.remove_cookies(self._looked_at())

@@ -203,6 +203,7 @@ def test_it_is_told_whichever_way_the_user_came_there_and_once(site: Site, assig
     browser.do(put(a=1))
     for _ in range(2):
         browser.do(lambda session: (assign(session), session.update(b=session.get("b", 0) + 1)))
+    site.browser().do(put(user=BOB))
     assert len(site.happened("unfiled_user")) == 1
 
 

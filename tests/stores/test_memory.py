@@ -371,7 +371,8 @@ def test_a_signal_handler_that_raises_at_any_moment_of_a_change_leaves_a_store_t
         if call == "rotate":
             live = [store.load(key, NOW) for key in (b"0", b"new")]
             assert any(record is not None and record.handle for record in live), f"interruption {number}"
-        check_owners(store, f"interruption {number}")
+        if number % 2:  # Whatever comes first finds it as it was left.
+            check_owners(store, f"interruption {number}")
         for place in range(20):
             store.create(b"more%d" % place, of(ANN if place % 2 else BOB), NOW)
         check_owners(store, f"interruption {number}, later")

@@ -776,3 +776,29 @@ def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(server:
         gc.collect(1)
         assert pool.count() == len(pool.idle) <= 2
         assert pool.calm
+
+
+def test_what_is_no_string_under_a_session_s_name_is_passed_over_by_a_scan(server: Valkey) -> None:
+    with open_url(server.url + "?prefix=odd:") as store:
+        store.create(KEY, record(), NOW)
+        server.execute("HSET", b"odd:" + OTHER, "a", "b")
+        assert isinstance(store, Scans)
+        assert [key for key, _ in store.scan(NOW)] == [KEY]
+
+
+def test_many_are_deleted_by_nodes_that_have_forgotten_the_script_and_are_unknown_to_the_map() -> None:
+    with open_url(valkey_cluster() + "?prefix=many:") as store:
+        keys = [b"%032d" % number for number in range(20)]
+        for key in keys:
+            store.create(key, record(), NOW)
+        link = store._link
+        for node in link._primaries(link._map.deadline()):
+            node.call(b"", b"SCRIPT", b"FLUSH")
+        assert store.delete_many(keys) == 20
+
+
+def test_a_node_that_the_map_does_not_have_yet_is_asked_where_a_redirection_names_it(server: Valkey) -> None:
+    with open_url(valkey_cluster()) as store:
+        store.ping()
+        node = store._link._node_at("127.0.0.1", server.port, store._link._map.deadline())
+        assert node.call(b"", b"PING") == b"PONG"
