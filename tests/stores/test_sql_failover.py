@@ -47,6 +47,8 @@ def depose(server: DatabaseServer, yes: bool) -> None:
         # Sessions that there are take it at once, too.
         server.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if yes else 'off'}")
         server.execute("SELECT pg_reload_conf()")
+        setting = "on" if yes else "off"
+        wait_until(lambda: server.execute("SHOW default_transaction_read_only") == [(setting,)], "it is told")
     else:
         server.execute(f"SET GLOBAL read_only = {int(yes)}")
 
