@@ -361,7 +361,7 @@ def test_a_write_counts_when_as_many_replicas_have_it_as_were_asked_for(server: 
 
 
 def test_what_somebody_else_has_deleted_is_gone_when_a_replica_knows_it(server: Valkey) -> None:
-    """The first logout does not count, as no replica has it. Nor does a second one, which finds nothing."""
+    """The first logout does not count, as no replica has it. Nor does a second one on its connection."""
     with Proxy(server.port) as proxy:
         replica = Valkey("--replicaof", f"127.0.0.1 {proxy.port}")
         replica.start()

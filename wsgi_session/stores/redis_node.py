@@ -84,7 +84,7 @@ class Node:
         answer = answers[asking]
         if isinstance(answer, ResponseError):
             raise answer
-        # GONE as well: what somebody else has ended may not have reached a replica yet.
+        # GONE as well: no replica may have what ended it. (WAIT knows of the writes of this connection only.)
         if waits and answer not in (CONFLICT, EXISTS):
             self._check_replicas(answers[-1])
         return answer

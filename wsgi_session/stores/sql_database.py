@@ -34,7 +34,7 @@ class Duplicate(Exception):
 
 
 class Refused(StoreUnavailable):
-    """The engine answered, with an error: nothing was written."""
+    """The engine answered, with an error: nothing was written, or nothing that counts (see ``CalledOff``)."""
 
 
 class TimedOut(Refused):

@@ -110,7 +110,7 @@ class Pool:
         self._idle: list[Place] = []
         #: Places whose operation was given up while the server may still be at it: taken until it has ended.
         self._given_up: list[Place] = []
-        # Of those, the ones that hang and take nobody's place any more: at most as many as there are places.
+        # Places that were given up and whose server may hang. They count no more; there are at most ``size`` of them.
         self._left_behind: list[Place] = []
         self._line: deque[weakref.ref[_Ticket]] = deque()
         self._generation = 0

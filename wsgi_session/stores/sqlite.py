@@ -228,7 +228,7 @@ class SQLiteStore(Store):
                 # A child, of which a server that forks in C has told Python nothing.
                 pool = self._succeed(pool, inherited=pool)
             while pool.heirs:
-                # Whoever was slow to see its connection fail has put back the successor of that time, long closed.
+                # A thread that was slow to see its connection fail has put back an older pool, long closed.
                 pool = self._pool = pool.heirs[pool.pid]
             place: Place | None = None
             try:
@@ -239,7 +239,7 @@ class SQLiteStore(Store):
                 result = read(connection.execute(sql, parameters))
             except sqlite3.Error as error:
                 if is_locked(error) and place is not None:
-                    # Nothing was done. Whoever waits for a lock keeps no connection from those who only read.
+                    # Nothing was done. The connection is for others while this statement waits for the lock.
                     pool.give(place)
                     wait = wait or Wait(deadline)
                     if wait.nap():
