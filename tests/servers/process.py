@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import itertools
 import os
 import pwd
 import random
@@ -114,18 +115,59 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on, and that no client is given as its own.
+class _Ports:
+    """The ports that this process gives to its servers: a hundred that no other test process takes.
 
-    Of those (Linux: from 32768 on) a client that connects while the server is down is now and then given the very port
-    that it connects to: it then talks to itself, and the server finds its port taken.
+    None of them is a port that Linux gives to a client (from 32768 on): a client that connects while the server is down
+    is sometimes given the very port that it connects to, and then talks to itself.
     """
-    for _ in range(1000):
-        port = random.randrange(10_000, 32_768)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("of 1000 ports drawn from 10000 to 32767 none is free")
+
+    SIZE = 100
+
+    def __init__(self) -> None:
+        self._pid = 0
+
+    def draw(self) -> int:
+        """Return a port that nobody listens on; the same one again only after all the others."""
+        if self._pid != os.getpid():
+            self._claim()
+        for _ in range(self.SIZE):
+            port = next(self._turn)
+            if _is_free(port):
+                return port
+        raise AssertionError(f"none of the ports {self._first} to {self._first + self.SIZE - 1} is free")
+
+    def _claim(self) -> None:
+        # The claim is a socket that listens on the first of the ports: it ends with this process, however it ends.
+        blocks = list(range(10_000, 32_700, self.SIZE))
+        random.shuffle(blocks)
+        for first in blocks:
+            claim = socket.socket()
+            try:
+                claim.bind(("127.0.0.1", first))
+                claim.listen(1)
+            except OSError:
+                claim.close()
+                continue
+            self._pid, self._claimed, self._first = os.getpid(), claim, first
+            self._turn = itertools.cycle(range(first + 1, first + self.SIZE))
+            return
+        raise AssertionError("every hundred of the ports 10000 to 32699 is claimed")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+_ports = _Ports()
+
+
+def free_port() -> int:
+    """Return a port for a server of this process, which no other server of the tests is given before it is started."""
+    return _ports.draw()
 
 
 def has_stopped(pid: int) -> bool:
