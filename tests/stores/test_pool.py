@@ -256,7 +256,7 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
 # Interruptions.
 
 #: Whose code is interrupted.
-FILES = ("/stores/pool.py", "/stores/sqlite.py")
+FILES = ("/stores/pool.py", "/sqlite/store.py")
 
 
 def record() -> Record:

@@ -20,10 +20,11 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from tests.servers.proxy import Proxy
 from tests.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import Record, sql_connections
+from wsgi_session.stores import Record
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.stores.sql_database import Operation
-from wsgi_session.stores.sql_pool import Place
+from wsgi_session.stores.sql import connections as sql_connections
+from wsgi_session.stores.sql.database import Operation
+from wsgi_session.stores.sql.pool import Place
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START
