@@ -16,9 +16,7 @@ from hypothesis import strategies as st
 from wsgi_session import ConfigError, SessionMiddleware
 from wsgi_session.config import options as config
 from wsgi_session.config.keygen import new_secret
-from wsgi_session.config.options import Settings, check_secrets, check_touch_interval, parse_options, seconds
-from wsgi_session.events import Events
-from wsgi_session.stores import Record
+from wsgi_session.config.options import check_secrets, parse_options, seconds
 
 GOOD = "q7" * 16
 HOUR = 3600.0
@@ -128,54 +126,6 @@ def test_a_duration_that_no_clock_could_count_is_refused(value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         seconds("idle_timeout", value)
     assert str(caught.value).startswith(f"idle_timeout={value!r}: give a timedelta or a number of seconds")
-
-
-# When a session ends, and when activity is noted.
-
-
-def settings(**changes: Any) -> Settings:
-    base: dict[str, Any] = {
-        "environ_key": "session", "namespace": "sid", "cookie_path": "/", "outage_page": None, "persistent": True,
-        "idle": HOUR, "absolute": 10 * HOUR,
-        "touch_interval": HOUR / 30, "max_size": 100, "anonymous_in_outage": False, "validate": None,
-        "events": Events(None), "clock": lambda: 0.0,
-    }  # fmt: skip
-    return Settings(**{**base, **changes})
-
-
-def record(*, touched: float = 0.0, idle: float | None = None) -> Record:
-    return Record(b"", b"", "h", 0.0, touched, 0.0, idle=idle)
-
-
-@pytest.mark.parametrize(
-    ("absolute", "touched", "created", "idle", "expected"),
-    [
-        (None, 100.0, 0.0, None, 100 + HOUR),
-        (None, 100.0, 0.0, 60.0, 160.0),
-        (None, 100.0, 0.0, 9 * HOUR, 100 + HOUR),
-        (1.5 * HOUR, HOUR, 0.0, None, 1.5 * HOUR),
-        (1.5 * HOUR, HOUR, 0.0, 60.0, HOUR + 60),
-        (1.5 * HOUR, 0.0, 0.0, None, HOUR),
-    ],
-)
-def test_a_record_dies_when_idle_or_at_its_end_whichever_is_first(
-    absolute: float | None, touched: float, created: float, idle: float | None, expected: float
-) -> None:
-    """A record's own idle timeout only ever shortens."""
-    assert settings(absolute=absolute).expires(touched, created, idle) == expected
-
-
-@pytest.mark.parametrize(
-    ("interval", "idle", "due_after"),
-    [(None, None, HOUR / 30), (None, 900.0, 30.0), (None, 9 * HOUR, HOUR / 30), (5.0, 900.0, 5.0)],
-)
-def test_activity_is_due_after_the_interval_or_a_thirtieth_of_the_idle_timeout(
-    interval: float | None, idle: float | None, due_after: float
-) -> None:
-    now = settings(touch_interval=check_touch_interval(interval, HOUR))
-    seen = record(touched=1000.0, idle=idle)
-    assert not now.touch_due(seen, 1000.0 + due_after - 0.001)
-    assert now.touch_due(seen, 1000.0 + due_after)
 
 
 # From text.

@@ -12,6 +12,8 @@ from tests.leaks import Watch, as_shown, frames_of, is_ours
 from wsgi_session import ConfigError, Session, SessionMiddleware, StoreUnavailable
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.cookies import tokens
+from wsgi_session.middleware import internals_of
+from wsgi_session.request.work import Work
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant
 
@@ -60,8 +62,8 @@ def test_a_token_or_a_secret_in_a_log_line_is_seen_at_every_level(watch: Watch, 
 def test_looking_at_a_session_in_a_local_variable_does_not_load_it() -> None:
     store = MemoryStore()
     middleware = SessionMiddleware(lambda environ, start_response: [], secret=SECRET, store=store)
-    session = Session(middleware._backend, {"HTTP_COOKIE": "sid=x"})
-    assert as_shown(session) == "<Session, not looked at>"
+    session = Session(Work(internals_of(middleware).backend, {"HTTP_COOKIE": "sid=x"}))
+    assert as_shown(session) == "<Session, not loaded>"
 
 
 def test_the_environ_is_the_servers_and_no_other_dict_is() -> None:

@@ -415,7 +415,7 @@ def test_its_repr_loads_nothing_and_shows_state_handle_and_number_of_keys() -> N
 
     def look(environ: dict[str, Any]) -> None:
         session = session_in(environ)
-        assert repr(session) == "<Session, not looked at>"
+        assert repr(session) == "<Session, not loaded>"
         handle = session.handle
         assert repr(session) == f"<Session live, handle {handle}, 2 keys>"
         session.destroy()

@@ -457,7 +457,9 @@ def test_text_says_all_that_arguments_do(configured: SessionMiddleware) -> None:
     assert configured.app is application
     assert isinstance(configured.store, MemoryStore)
     settings = configured._settings
-    assert (settings.namespace, settings.idle, settings.absolute, settings.max_size) == ("shop", 900.0, None, 4096)
+    lifetime = settings.lifetime
+    assert (settings.namespace, lifetime.idle, lifetime.absolute) == ("shop", 900.0, None)
+    assert settings.max_size == 4096
     cookie = plant(configured, {"a": 1})
     assert cookie.startswith("__Host-shop=")
     assert read(configured, cookie) == {"a": 1}

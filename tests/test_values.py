@@ -12,7 +12,7 @@ from tests.values import shape
 from tests.values import values as kept_values
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.errors import UnsupportedValue
-from wsgi_session.request.data import Values
+from wsgi_session.request.data import Data
 
 FLASH, OWNER = b"flash:1", b"owner"
 
@@ -25,17 +25,17 @@ def opened(data: Packed) -> dict[Any, Any]:
     return {key: unpack(value) for key, value in data.items()}
 
 
-def loaded(**data: Any) -> Values:
-    return Values(packed(data))
+def loaded(**data: Any) -> Data:
+    return Data(packed(data))
 
 
-def merged(values: Values, others: dict[Any, Any]) -> dict[Any, Any]:
+def merged(values: Data, others: dict[Any, Any]) -> dict[Any, Any]:
     """Return what a save would store if ``others`` is what another request stored meanwhile."""
     values.collect()
     return opened(values.applied_to(packed(others)))
 
 
-def seen_by(values: Values) -> dict[Any, Any]:
+def seen_by(values: Data) -> dict[Any, Any]:
     names = [*values.keys()]
     return {name: values.get(name) for name in names}
 
@@ -43,11 +43,11 @@ def seen_by(values: Values) -> dict[Any, Any]:
 # Merging: rule 4.
 
 
-def put_by_hand(values: Values, content: object) -> None:
+def put_by_hand(values: Data, content: object) -> None:
     values.put("user", content, pack(content, "user"))
 
 
-def change_and_change_back(values: Values, content: object) -> None:
+def change_and_change_back(values: Data, content: object) -> None:
     values.get("user")["seen"] = True
     values.collect()
     del values.get("user")["seen"]
@@ -134,7 +134,7 @@ steps = st.lists(
 def test_a_save_carries_what_this_request_wrote_and_nothing_else_on_top_of_what_others_stored(
     stored: dict[str, Any], steps: list[tuple[str, str, Any]], others: dict[str, Any]
 ) -> None:
-    values = Values(packed(stored))
+    values = Data(packed(stored))
     seen = opened(packed(stored))
     cleared, written = False, set()
     for name, key, content in steps:
@@ -193,7 +193,7 @@ def test_a_value_that_was_set_back_is_nothing_to_save_alone_and_is_carried_into_
 )
 def test_clearing_drops_what_others_added_meanwhile_too(own: bool, expected: dict[Any, Any]) -> None:
     """The package's own keys only where the session changes its owner (CVE-2014-0482)."""
-    values = Values(packed({"a": 1, FLASH: ["x"]}))
+    values = Data(packed({"a": 1, FLASH: ["x"]}))
     values.assign("b", 1)
     values.clear(own=own)
     values.assign("new", 1)
@@ -233,10 +233,10 @@ def test_what_becomes_what_it_was_after_a_clear_is_kept() -> None:
 
 
 def test_clearing_what_is_empty_is_no_change() -> None:
-    values = Values({})
+    values = Data({})
     values.clear()
     assert not values.collect()
-    own_only = Values(packed({FLASH: 1}))
+    own_only = Data(packed({FLASH: 1}))
     own_only.clear()
     assert not own_only.collect()
     own_only.clear(own=True)
@@ -255,7 +255,7 @@ def test_what_another_request_cleared_comes_back_only_where_this_one_wrote() -> 
 
 @given(st.dictionaries(keys, kept_values))
 def test_it_sees_what_is_stored_and_the_same_object_each_time(stored: dict[str, Any]) -> None:
-    values = Values(packed(stored))
+    values = Data(packed(stored))
     assert [*values.keys()] == [*stored]
     assert values.count() == len(stored)
     for key, value in stored.items():
@@ -274,7 +274,7 @@ def test_a_peek_hands_nothing_out() -> None:
 
 
 def test_the_packages_own_keys_are_none_of_the_applications() -> None:
-    values = Values(packed({"a": 1, OWNER: "id:5", FLASH: ["x"]}))
+    values = Data(packed({"a": 1, OWNER: "id:5", FLASH: ["x"]}))
     assert [*values.keys()] == ["a"]
     assert values.count() == 1
     assert sorted(values.own_keys()) == [FLASH, OWNER]
@@ -284,7 +284,7 @@ def test_the_packages_own_keys_are_none_of_the_applications() -> None:
 
 
 def test_what_is_not_there_is_a_key_error_and_what_cannot_be_read_is_corrupt() -> None:
-    values = Values({"a": b"\xc1", "b": pack(1, "b")})
+    values = Data({"a": b"\xc1", "b": pack(1, "b")})
     for refused in (values.get, values.peek, values.delete):
         with pytest.raises(KeyError):
             refused("nothing")
@@ -315,7 +315,7 @@ def test_what_is_loaded_is_not_changed_but_copied() -> None:
     """Another thread's request may have loaded the very same."""
     stored = packed({"a": 1, "b": 2})
     before = dict(stored)
-    values = Values(stored)
+    values = Data(stored)
     values.assign("a", 5)
     values.delete("b")
     values.assign("c", [1])

@@ -15,7 +15,7 @@ from wsgi_session.config.options import Settings
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.owner import owner_of
-from wsgi_session.session import Session
+from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Counts, ListsOwners, OwnedSession, Store, Sweeps, has_sound_times
 from wsgi_session.stores.refusals import unsupported
 
@@ -81,7 +81,7 @@ class Sessions:
         store = self._lists("revoke_all")
         owner = self._key(user)
         # What else is given is a framework's name for a Session, such as Pyramid's.
-        kept = {keep} if keep is None or isinstance(keep, str) else keep._handles()
+        kept = {keep} if keep is None or isinstance(keep, str) else work_of(keep).open().handles
         called = self._settings.clock()
         # By name as well: one that is there now may be of a machine whose clock is ahead.
         there: set[str] = set()
@@ -132,12 +132,12 @@ class Sessions:
         if not has_sound_times(session):
             self._settings.events("corrupt", handle=session.handle)
             return False
-        return now < self._settings.expires(session.touched, session.created, session.idle)
+        return now < self._settings.lifetime.end_of(session)
 
     def _info(self, session: OwnedSession) -> SessionInfo:
-        _, _, handle, created, touched, expires, idle = session
-        expires = min(expires, self._settings.expires(touched, created, idle))
-        return SessionInfo(handle, _utc(created), _utc(touched), _utc(expires), partial(self._data, session))
+        end = self._settings.lifetime.end_of(session)
+        data = partial(self._data, session)
+        return SessionInfo(session.handle, _utc(session.created), _utc(session.touched), _utc(end), data)
 
     def _data(self, session: OwnedSession) -> dict[str, Any]:
         found = follow(self._store, session.key, session.handle, self._settings.clock())

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from wsgi_session.admin import Sessions
 from wsgi_session.backends.base import Backend
@@ -19,8 +19,11 @@ from wsgi_session.cookies.tokens import Tokens
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
+from wsgi_session.lifetime import Lifetime
+from wsgi_session.request.states import CLOSED
+from wsgi_session.request.work import Work
 from wsgi_session.responses.outage import OutagePage
-from wsgi_session.session import CLOSED, Session
+from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.urls.opening import open_store
@@ -37,8 +40,9 @@ class SessionMiddleware:
     seconds. One middleware serves any number of threads, greenlets and forked processes.
     """
 
-    # What carries a request out. An integration whose session is more than a Session has another.
-    _exchange: type[Exchange] = Exchange
+    # An integration whose session is more than a Session has types of its own.
+    _work_type: type[Work] = Work
+    _session_type: type[Session] = Session
 
     # Hides the secret, and the password in the store's URL, from tracebacks that show local variables.
     @named_options
@@ -94,12 +98,14 @@ class SessionMiddleware:
             namespace=cookie_name,
             cookie_path=as_in_environ(cookie_path),
             persistent=config.check_flag("cookie_persistent", cookie_persistent),
-            idle=config.seconds("idle_timeout", idle_timeout),
-            absolute=None if absolute_timeout is None else config.seconds("absolute_timeout", absolute_timeout),
-            touch_interval=config.check_touch_interval(touch_interval, idle_timeout),
+            lifetime=Lifetime(
+                idle=config.seconds("idle_timeout", idle_timeout),
+                absolute=None if absolute_timeout is None else config.seconds("absolute_timeout", absolute_timeout),
+                touch_interval=config.check_touch_interval(touch_interval, idle_timeout),
+            ),
             max_size=config.check_max_size(max_size),
             anonymous_in_outage=config.check_on_store_error(on_store_error),
-            validate=validate,
+            validate=None if validate is None else self._judged_by(validate),
             outage_page=outage_page,
             events=Events(on_event),
             clock=config.check_clock(clock),
@@ -147,25 +153,30 @@ class SessionMiddleware:
             )
         if not self._alone:
             self._refuse_a_shared_cookie(environ)
-        exchange = self._exchange(self._backend, environ, start_response)
+        work = self._work_type(self._backend, environ)
         present = environ.get(self._environ_key)
         if present is not None:
             self._check_present(present)
-        environ[self._environ_key] = exchange.session
+        environ[self._environ_key] = self._session_type(work)
+        exchange = Exchange(work, environ, start_response)
         if present is None:
             return exchange.run(self.app)
         try:
             return exchange.run(self.app)
         finally:
-            if isinstance(present, Session) and present._phase != CLOSED:
+            if isinstance(present, Session) and work_of(present).phase is not CLOSED:
                 # This was a sub-request in the environ of a request under way, whose looks must count as its own.
                 environ[self._environ_key] = present
+
+    def _judged_by(self, validate: Callable[[Session], bool]) -> Callable[[Work], bool]:
+        session_type = self._session_type
+        return lambda work: validate(session_type(work))
 
     def _refuse_a_shared_cookie(self, environ: dict[str, Any]) -> None:
         """Refuse to run inside a middleware with the same cookie name: each would overwrite the other's cookie."""
         name = self._settings.namespace
         for key, value in environ.items():
-            theirs = value._backend if isinstance(value, Session) else self._backend
+            theirs = work_of(value).backend if isinstance(value, Session) else self._backend
             if theirs is not self._backend and theirs.settings.namespace == name:
                 raise ConfigError(
                     f"cookie_name={name!r} is also that of the SessionMiddleware around this one, at environ[{key!r}]: "
@@ -175,8 +186,8 @@ class SessionMiddleware:
 
     def _check_present(self, present: object) -> None:
         """Refuse to hide another middleware's session. Our own, from a sub-request, is replaced by a fresh one."""
-        if isinstance(present, Session) and present._backend is not self._backend:
-            theirs, ours = present._backend.settings.namespace, self._settings.namespace
+        if isinstance(present, Session) and work_of(present).backend is not self._backend:
+            theirs, ours = work_of(present).backend.settings.namespace, self._settings.namespace
             raise ConfigError(
                 f"environ[{self._environ_key!r}] holds the session of another SessionMiddleware (cookie_name="
                 f"{theirs!r}), inside which this one (cookie_name={ours!r}) runs: give one of them another environ_key"
@@ -202,6 +213,19 @@ class SessionMiddleware:
         return f"<SessionMiddleware {self._settings.namespace!r} over {type(self.store).__name__}>"
 
 
+class Internals(NamedTuple):
+    """What the integrations and ``testing`` use of a middleware."""
+
+    backend: Backend
+    work_type: type[Work]
+    session_type: type[Session]
+
+
+def internals_of(middleware: SessionMiddleware) -> Internals:
+    """Return what is behind a middleware: the entrance for the integrations and ``testing``."""
+    return Internals(middleware._backend, middleware._work_type, middleware._session_type)
+
+
 def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local_conf: str) -> SessionMiddleware:
     """PasteDeploy's ``[filter:session]`` with ``use = egg:wsgi-session``; the options stand there without a prefix."""
     options = config.hide_secret(local_conf, prefix="")
@@ -213,9 +237,9 @@ def _backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, setting
     if not isinstance(store, CookieStore):
         return StoreBackend(store, Tokens(secrets, settings.namespace), cookies, settings)
     # Only here: it needs an extra that no other store does.
-    from wsgi_session.backends.cookie import SealedBackend
+    from wsgi_session.backends.cookie import CookieBackend
 
-    return SealedBackend(store, secrets, cookies, settings)
+    return CookieBackend(store, secrets, cookies, settings)
 
 
 def _cookies(name: str, secure: bool | str, events: Events, **attributes: Any) -> SchemeCookies:

@@ -16,7 +16,7 @@ from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import again, client, log_in, page, seen_by, stored
 from tests.http.stores import CountingStore
 from wsgi_session import UnsupportedValue
-from wsgi_session.integrations.django import SessionStore
+from wsgi_session.integrations.django import SessionStore, backend
 
 __all__ = ["client", "store"]
 
@@ -194,14 +194,14 @@ def test_what_cannot_be_kept_inside_a_value_is_named_and_nothing_is_saved(store:
 
 def test_a_record_that_cannot_be_read_is_an_empty_session(client: Client, store: CountingStore) -> None:
     session = stored(a=1, _session_expiry=60)
-    bearer = session._open(session.session_key)
-    assert bearer is not None
-    record = store.load(bearer.key, time.time())
+    credential = backend().open_text(session.session_key)
+    assert credential is not None
+    record = store.load(credential.key, time.time())
     assert record is not None
     for data in (record.data.replace(b"\x3c", b"\xc1"), record.data[:-1]):
         broken = record._replace(data=data, version=data[:16])
-        store.delete(bearer.key)
-        store.create(bearer.key, broken, time.time())
+        store.delete(credential.key)
+        store.create(credential.key, broken, time.time())
         client.cookies["sessionid"] = session.session_key
         assert seen_by(client) == {}
 

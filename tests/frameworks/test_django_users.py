@@ -15,6 +15,7 @@ from tests.http.stores import CountingStore
 from wsgi_session import Session, SessionMissing, get_session, user_email_or_none
 from wsgi_session.integrations.django import HelpersMiddleware, SessionStore, sessions
 from wsgi_session.integrations.django_site import backend
+from wsgi_session.request.work import Work
 
 __all__ = ["client", "store"]
 
@@ -176,6 +177,6 @@ def prepared() -> Any:
 
 def test_around_all_of_django_our_middleware_serves_all_helpers(store: CountingStore) -> None:
     request = RequestFactory().get("/")
-    session = request.META["session"] = Session(backend(), request.META)
+    session = request.META["session"] = Session(Work(backend(), request.META))
     HelpersMiddleware(lambda request: None).process_request(request)  # type: ignore[arg-type,return-value]
     assert get_session(request) is session

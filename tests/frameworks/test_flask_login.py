@@ -36,6 +36,7 @@ from wsgi_session import (
     user_or_none,
 )
 from wsgi_session.admin import Sessions
+from wsgi_session.session import work_of
 from wsgi_session.testing import FakeClock
 
 __all__ = ["clock", "make_app", "store"]
@@ -498,7 +499,7 @@ def test_a_logout_of_a_session_that_cannot_be_read_ends_it(visitor: Visitor, sto
     def slow_logout() -> None:
         assert who() == "ann"
         # A corrupt page of the disk: the key is there, its value is not MessagePack.
-        session._draft.values._current["cart"] = b"\xc1"  # type: ignore[attr-defined]
+        work_of(session).open().data._current["cart"] = b"\xc1"  # type: ignore[union-attr]
         logout_user()
 
     visitor.do(slow_logout)

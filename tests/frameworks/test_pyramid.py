@@ -48,6 +48,7 @@ from wsgi_session import (
 )
 from wsgi_session.integrations import pyramid as integration
 from wsgi_session.integrations.pyramid import _session_of
+from wsgi_session.session import work_of
 from wsgi_session.stores import Record
 from wsgi_session.stores.memory import MemoryStore
 from wsgi_session.testing import FakeClock, plant, read
@@ -410,7 +411,7 @@ def test_messages_and_the_helpers_messages_are_the_same() -> None:
 
 def test_a_message_that_cannot_be_read_is_no_error_and_makes_the_session_unknown() -> None:
     def page(request: Any) -> Any:
-        get_session(request)._writing().values.put(b"flash:broken", 5, b"\x05")
+        work_of(get_session(request)).writable().put(b"flash:broken", 5, b"\x05")
         return request.session.pop_flash(), request.session.state
 
     assert visiting(page).see() == "([], 'unknown')"
@@ -767,7 +768,7 @@ def test_a_session_tells_about_itself_and_is_not_pickled() -> None:
         request.session["a"] = 1
         return f"{before} {request.session!r}"
 
-    assert visiting(page).see() == "'<Session, not looked at> <Session new, handle None, 1 keys>'"
+    assert visiting(page).see() == "'<Session, not loaded> <Session new, handle None, 1 keys>'"
 
 
 def test_the_administrators_view_is_in_the_registry() -> None:
@@ -913,7 +914,7 @@ def include(**settings: Any) -> Any:
 def test_settings_are_those_of_a_deployment() -> None:
     config = include(secret=SECRET, store="memory://", idle_timeout="15m", cookie_name="shop", cookie_secure="true")
     settings = config.registry["wsgi_session"]._settings
-    assert (settings.idle, settings.namespace) == (900.0, "shop")
+    assert (settings.lifetime.idle, settings.namespace) == (900.0, "shop")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_the_repr_of_an_untouched_session_loads_nothing(site: Site, browser: Bro
     browser.do(put(a=1))
     site.forget()
     answer = browser.do(repr)
-    assert (answer.result, site.calls.counts(), answer.header("Vary")) == ("<Session, not looked at>", {}, None)
+    assert (answer.result, site.calls.counts(), answer.header("Vary")) == ("<Session, not loaded>", {}, None)
 
 
 def test_reading_is_one_store_call_however_often(site: Site, browser: Browser) -> None:

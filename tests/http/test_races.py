@@ -23,6 +23,8 @@ from tests.http.conftest import MakeSite
 from tests.http.site import ANN, SECRET, Browser, Site
 from tests.http.stores import KINDS, PROCESSES, SERVER, Kind
 from wsgi_session import Session, SessionGone, SessionMiddleware, login
+from wsgi_session.request.login import log_in as log_in_to
+from wsgi_session.session import work_of
 from wsgi_session.stores import Store
 from wsgi_session.testing import plant, read
 
@@ -122,7 +124,7 @@ def test_requests_in_flight_during_a_login_get_no_session_of_their_own(site: Sit
 
         def log_in(browser: Browser = browser, done: list[bool] = done) -> None:
             try:
-                browser.do(lambda session: session._login(ANN, None, None))
+                browser.do(lambda session: log_in_to(work_of(session), ANN, remember=None, idle=None))
             finally:
                 done.append(True)
 
@@ -151,7 +153,7 @@ def test_no_session_comes_back_from_a_race_with_its_end(make_site: MakeSite, end
     for turn in range(15):
         browser = site.browser()
         user = {**ANN, "id": f"{ending} {turn}"}
-        browser.do(lambda session: session._login(user, None, None))  # noqa: B023
+        browser.do(lambda session: log_in_to(work_of(session), user, remember=None, idle=None))  # noqa: B023
         site.clock.advance(0.01)
         old = browser.copy()
 
@@ -163,7 +165,7 @@ def test_no_session_comes_back_from_a_race_with_its_end(make_site: MakeSite, end
             elif ending == "rotate":
                 browser.do(lambda session: session.rotate())  # noqa: B023
             else:
-                browser.do(lambda session: session._login(user, None, None))  # noqa: B023
+                browser.do(lambda session: log_in_to(work_of(session), user, remember=None, idle=None))  # noqa: B023
 
         slow = [old.copy() for _ in range(3)]
         at_once(end, *((lambda one=one: one.do(work)) for one in slow))
@@ -185,7 +187,7 @@ def test_nobody_gets_anothers_session_in_a_crowd(site: Site) -> None:
             for turn in range(15):
                 browser.do(lambda session: session.update(me=number))
                 if turn % 5 == 0:
-                    browser.do(lambda session: session._login({"id": number}, None, None))
+                    browser.do(lambda session: log_in_to(work_of(session), {"id": number}, remember=None, idle=None))
                 if turn % 7 == 6:
                     browser.do(lambda session: session.destroy())
                     assert browser.do(lambda session: dict(session)).result == {}

@@ -36,10 +36,12 @@ from wsgi_session import (
     next_url,
     redirect_if_anonymous,
     require_login,
-    tokens,
 )
 from wsgi_session.codec.supported import fits
+from wsgi_session.cookies import tokens
 from wsgi_session.helpers.forms import MAX_BODY, read_field
+from wsgi_session.request.login import log_in
+from wsgi_session.session import work_of as unit_of_work
 from wsgi_session.stores import MemoryStore, Record, SQLiteStore
 from wsgi_session.testing import plant
 from wsgi_session.testing.clock import FakeClock
@@ -328,7 +330,7 @@ def test_a_value_that_shares_its_parts_is_refused_before_it_is_packed(clock: Fak
         with pytest.raises(SessionTooLarge, match=r"^k: a"):
             session.atomic(lambda data: data.update(k=value))
         with pytest.raises(SessionTooLarge, match=r"^user: a"):
-            session._login({"id": 1, "data": value}, None, None)
+            log_in(unit_of_work(session), {"id": 1, "data": value}, remember=None, idle=None)
 
     browser.do(assign)
     with pytest.raises(SessionTooLarge, match=r"^k: a list"):

@@ -134,7 +134,7 @@ def test_an_outage_is_said_by_plant_and_read() -> None:
         raise StoreUnavailable("away")
 
     store.load = store.create = away  # type: ignore[method-assign]
-    with pytest.raises(StoreUnavailable, match="out of order"):
+    with pytest.raises(StoreUnavailable, match="store is down"):
         plant(middleware, {"a": 1})
-    with pytest.raises(StoreUnavailable, match="out of order"):
+    with pytest.raises(StoreUnavailable, match="store is down"):
         read(middleware, cookie)

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgpack import packb, unpackb
 
-from wsgi_session.backends.base import Bearer, Loaded
+from wsgi_session.backends.base import Credential, Loaded, State
 from wsgi_session.codec.packing import split
 from wsgi_session.config.options import Settings
 from wsgi_session.cookies import tokens
@@ -31,10 +31,11 @@ _FIELDS = 160
 _KINDS = ((bytes, bytes, str, bytes, bool), (bytes, bytes, str, type(None), bool))
 
 
-class SealedBackend:
+class CookieBackend:
     """The sessions of one middleware, in its visitors' cookies."""
 
-    stateless = True
+    compares = False
+    change_needs_cookie = True
     sweep_due = sweep_missed = False
 
     def __init__(
@@ -67,46 +68,48 @@ class SealedBackend:
     def sweep(self, now: float) -> None:
         """Nothing to do: what is dead is in the browsers."""
 
-    def look_up(self, bearer: Bearer, now: float) -> Loaded:
+    def look_up(self, credential: Credential, now: float) -> Loaded:
         """Return nothing: what other requests made of the session is out of this one's reach."""
         return "unknown", None, None, {}
 
-    def draw(self) -> Bearer:
-        """Return a bearer that nobody has yet."""
-        return Bearer(tokens.draw_token(), True)
+    def draw(self) -> Credential:
+        """Return a credential that nobody has yet."""
+        return Credential(tokens.draw_token(), True)
 
     # Every write succeeds, and is nowhere but in the cookie that goes out with it.
 
-    def create(self, bearer: Bearer, record: Record, now: float) -> Bearer:
-        bearer.record = record
-        return bearer
+    def create(self, credential: Credential, record: Record, now: float) -> Credential:
+        credential.record = record
+        return credential
 
-    def replace(self, bearer: Bearer, record: Record, version: bytes, now: float) -> Outcome:
-        bearer.record = record
+    def replace(self, credential: Credential, record: Record, version: bytes, now: float) -> Outcome:
+        credential.record = record
         return Outcome.SAVED
 
-    def rotate(self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float) -> tuple[Outcome, Bearer]:
+    def rotate(
+        self, old: Credential, new: Credential, record: Record, version: bytes, now: float
+    ) -> tuple[Outcome, Credential]:
         new.record = record
         return Outcome.SAVED, new
 
-    def touch(self, bearer: Bearer, touched: float, expires: float, now: float) -> bool:
-        assert bearer.record is not None
-        bearer.record = bearer.record._replace(touched=touched, expires=expires)
+    def touch(self, credential: Credential, touched: float, expires: float, now: float) -> bool:
+        assert credential.record is not None
+        credential.record = credential.record._replace(touched=touched, expires=expires)
         return True
 
-    def delete(self, bearer: Bearer, record: Record, now: float) -> None:
+    def delete(self, credential: Credential, record: Record, now: float) -> None:
         """Nothing to do: the removal of the cookie is all there is to end."""
 
-    def end(self, bearer: Bearer, now: float) -> Record | None:
+    def end(self, credential: Credential, now: float) -> Record | None:
         """Nothing to do: as for :meth:`delete`."""
 
-    def forget(self, bearer: Bearer) -> None:
+    def forget(self, credential: Credential) -> None:
         """Nothing to do: as for :meth:`delete`."""
 
-    def set_cookies(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> list[str]:
+    def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
         """Return the Set-Cookie values that put the session into the browser, and take stale pieces out of it."""
-        assert bearer.record is not None
-        text = self._seals.seal(_pack(bearer.token, bearer.record))
+        assert credential.record is not None
+        text = self._seals.seal(_pack(credential.token, credential.record))
         return self._pieces.write(self._cookies.of(environ), text, max_age, environ.get("HTTP_COOKIE", ""))
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
@@ -120,7 +123,7 @@ class SealedBackend:
         show local variables.
         """
         texts = self._pieces.read(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
-        state = "tampered" if texts else "new"
+        state: State = "tampered" if texts else "new"
         corrupt = 0
         for text in texts:
             opened = self._seals.open(text)
@@ -131,8 +134,8 @@ class SealedBackend:
             try:
                 token, record = self._unpack(plain)
                 if not self._is_dead(record, now):
-                    bearer = Bearer(token, current, record=record)
-                    return ("live", bearer, record, split(record.data)), len(texts), corrupt
+                    credential = Credential(token, current, record=record)
+                    return ("live", credential, record, split(record.data)), len(texts), corrupt
             except (ValueError, TypeError):
                 corrupt += 1
         return (state, None, None, {}), len(texts), corrupt
@@ -141,7 +144,7 @@ class SealedBackend:
         if max(record.created, record.touched) > now + MAX_SKEW:
             # Dated in the future: a clock was wrong, or somebody replays what a wrong one sealed.
             return True
-        return now >= min(record.expires, self.settings.expires(record.touched, record.created, record.idle))
+        return now >= self.settings.lifetime.end_of(record)
 
     def _unpack(self, plain: bytes) -> tuple[bytes, Record]:
         token, data, handle, created, touched, expires, owner, persistent, idle = unpackb(plain)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from wsgi_session.backends.base import Bearer, Loaded
+from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.revocation import MAX_LOOKS, end_sessions, follow
 from wsgi_session.codec.packing import CorruptData, split
 from wsgi_session.config.options import Settings
@@ -34,7 +34,8 @@ _RANK = {"unknown": 1, "rotated": 2}
 class StoreBackend:
     """The sessions of one middleware, in a store."""
 
-    stateless = False
+    compares = True
+    change_needs_cookie = False
     sweep_missed = False
 
     def __init__(self, store: Store, keyring: tokens.Tokens, cookies: SchemeCookies, settings: Settings) -> None:
@@ -47,13 +48,13 @@ class StoreBackend:
         """Return the first live session among the request's cookies; badly signed ones cost no store call."""
         if not environ.get("HTTP_COOKIE"):
             return "new", None, None, {}
-        bearers, cookies = self._bearers(environ)
+        credentials, cookies = self._credentials(environ)
         if cookies > 1:
-            for bearer in bearers:
-                bearer.others = [other for other in bearers if other is not bearer]
+            for credential in credentials:
+                credential.others = [other for other in credentials if other is not credential]
         best: Loaded | None = None
-        for bearer in bearers:
-            found = self.look_up(bearer, now)
+        for credential in credentials:
+            found = self.look_up(credential, now)
             if found[0] == "live":
                 return found
             if best is None or _RANK[found[0]] > _RANK[best[0]]:
@@ -62,61 +63,79 @@ class StoreBackend:
             return best
         if not cookies:
             return "new", None, None, {}
-        self.settings.events("tampered", cookies=cookies)
-        self._cookies.warn_of_foreign(map(tokens.looks_signed, self._cookies.of(environ).read(environ["HTTP_COOKIE"])))
+        self.tell_tampered(map(tokens.looks_signed, self._cookies.of(environ).read(environ["HTTP_COOKIE"])), cookies)
         return "tampered", None, None, {}
 
-    def look_up(self, bearer: Bearer, now: float) -> Loaded:
-        """Return what the store has for ``bearer``, judged by the current settings."""
-        record = self.store.load(bearer.key, now)
+    def tell_tampered(self, look_signed: Iterable[bool], cookies: int = 1) -> None:
+        """Tell of cookies that none of our secrets signed; ``look_signed`` says of each whether it has our form."""
+        self.settings.events("tampered", cookies=cookies)
+        self._cookies.warn_of_foreign(look_signed)
+
+    def open_text(self, text: str | None) -> Credential | None:
+        """Return the credential in a cookie's value, ``None`` if it was not signed with one of our secrets."""
+        opened = None if text is None else self._tokens.open(text)
+        if opened is None:
+            return None
+        token, current = opened
+        return Credential(token, current, tokens.key_of(token))
+
+    def text_of(self, credential: Credential) -> str:
+        """Return the cookie's value for ``credential``."""
+        return self._tokens.sign(credential.token)
+
+    def look_up(self, credential: Credential, now: float) -> Loaded:
+        """Return what the store has for ``credential``, judged by the current settings."""
+        record = self.store.load(credential.key, now)
         if record is None:
-            return "unknown", bearer, None, {}
+            return "unknown", credential, None, {}
         # All at once: each by its name takes as long as all of them.
         data, _, handle, created, touched, expires, _, _, idle, _ = record
         if not handle:
-            return "rotated", bearer, None, {}
+            return "rotated", credential, None, {}
         try:
             # As has_sound_times() does, without the call: every request comes here.
             if not 0.0 <= created + touched + expires < LAST_TIME or (idle is not None and not 0.0 < idle < LAST_TIME):
                 raise CorruptData
-            if now >= expires or now >= self.settings.expires(touched, created, idle):
-                return "unknown", bearer, None, {}
-            return "live", bearer, record, split(data)
+            if now >= expires or now >= self.settings.lifetime.end(touched, created, idle):
+                return "unknown", credential, None, {}
+            return "live", credential, record, split(data)
         except (CorruptData, TypeError):  # A text in the place of a time: SQLite keeps one in any column.
             self.settings.events("corrupt", handle=handle)
-            return "unknown", bearer, None, {}
+            return "unknown", credential, None, {}
 
-    def draw(self) -> Bearer:
-        """Return a bearer that nobody has yet."""
+    def draw(self) -> Credential:
+        """Return a credential that nobody has yet."""
         token = tokens.draw_token()
-        return Bearer(token, True, tokens.key_of(token))
+        return Credential(token, True, tokens.key_of(token))
 
-    def create(self, bearer: Bearer, record: Record, now: float) -> Bearer:
-        """Store a new session; return its bearer, another than the one given if that was taken (tower-sessions)."""
+    def create(self, credential: Credential, record: Record, now: float) -> Credential:
+        """Store a new session; return its credential, another than the one given if that was taken (tower-sessions)."""
         for _ in range(MAX_DRAWS):
             try:
                 try:
-                    self.store.create(bearer.key, record, now)
+                    self.store.create(credential.key, record, now)
                 except StoreUnavailable as error:
                     if not error.answer_lost:
                         raise
                     # The store knows this write again by its version.
-                    self.store.create(bearer.key, record, now)
+                    self.store.create(credential.key, record, now)
             except KeyExists:
-                bearer = self.draw()
+                credential = self.draw()
             else:
-                return bearer
+                return credential
         raise _no_free_token()
 
-    def replace(self, bearer: Bearer, record: Record, version: bytes, now: float) -> Outcome:
+    def replace(self, credential: Credential, record: Record, version: bytes, now: float) -> Outcome:
         """Compare-and-set; see ``Store.replace``."""
         try:
-            return self.store.replace(bearer.key, record, version, now)
+            return self.store.replace(credential.key, record, version, now)
         except StoreUnavailable as error:
-            return _once_more(error, lambda: self.store.replace(bearer.key, record, version, now))
+            return _once_more(error, lambda: self.store.replace(credential.key, record, version, now))
 
-    def rotate(self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float) -> tuple[Outcome, Bearer]:
-        """Move a session to a new token; return the bearer it has now."""
+    def rotate(
+        self, old: Credential, new: Credential, record: Record, version: bytes, now: float
+    ) -> tuple[Outcome, Credential]:
+        """Move a session to a new token; return the credential it has now."""
         for _ in range(MAX_DRAWS):
             try:
                 outcome = self._rotate(old, new, record, version, now)
@@ -126,17 +145,17 @@ class StoreBackend:
             return outcome, new
         raise _no_free_token()
 
-    def touch(self, bearer: Bearer, touched: float, expires: float, now: float) -> bool:
+    def touch(self, credential: Credential, touched: float, expires: float, now: float) -> bool:
         """Note activity; see ``Store.touch``."""
-        return self.store.touch(bearer.key, touched, expires, now)
+        return self.store.touch(credential.key, touched, expires, now)
 
-    def delete(self, bearer: Bearer, record: Record, now: float) -> None:
+    def delete(self, credential: Credential, record: Record, now: float) -> None:
         """End a session, also if it has been rotated since; one that nobody owns, while its tombstone says where to."""
-        self._delete(bearer.key, record, now)
+        self._delete(credential.key, record, now)
 
-    def end(self, bearer: Bearer, now: float) -> Record | None:
-        """End the session that ``bearer`` opens, or opened before a rotation that was no login; return what ended."""
-        moved = follow(self.store, bearer.key, None, now)
+    def end(self, credential: Credential, now: float) -> Record | None:
+        """End the session that ``credential`` leads to, also through rotations without a login; return its record."""
+        moved = follow(self.store, credential.key, None, now)
         if moved is None:
             return None
         key, record = moved
@@ -157,9 +176,9 @@ class StoreBackend:
             # The tombstone is gone as well, if this request is a very slow one.
             end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
 
-    def forget(self, bearer: Bearer) -> None:
+    def forget(self, credential: Credential) -> None:
         """Delete the record of a token that opened nothing, if the store still has it: dead, or unreadable."""
-        self.store.delete(bearer.key)
+        self.store.delete(credential.key)
 
     @property
     def sweep_due(self) -> bool:
@@ -175,32 +194,32 @@ class StoreBackend:
             except StoreUnavailable as error:
                 self.settings.events("unavailable", error=str(error))
 
-    def set_cookies(self, environ: Mapping[str, Any], bearer: Bearer, max_age: float | None) -> list[str]:
-        """Return the Set-Cookie values for ``bearer``; ``max_age`` in seconds, ``None``: until the browser closes."""
-        return [self._cookies.of(environ).write(self._tokens.sign(bearer.token), max_age)]
+    def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
+        """Return the Set-Cookie values; ``max_age`` in seconds, ``None``: until the browser closes."""
+        return [self._cookies.of(environ).write(self._tokens.sign(credential.token), max_age)]
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
         """Return the Set-Cookie values that remove the request's cookie, none if it sent none."""
         cookie = self._cookies.of(environ)
         return [cookie.remove()] if cookie.read(environ.get("HTTP_COOKIE", "")) else []
 
-    def _bearers(self, environ: Mapping[str, Any]) -> tuple[list[Bearer], int]:
+    def _credentials(self, environ: Mapping[str, Any]) -> tuple[list[Credential], int]:
         """Return who bears the first few well-signed cookies of our name, and how many of the name there are.
 
         In a frame of its own, so that none which waits for the store has a token in it: error reporters show locals.
         """
-        bearers: list[Bearer] = []
+        credentials: list[Credential] = []
         values = self._cookies.of(environ).read(environ["HTTP_COOKIE"])
         for value in values:
             opened = self._tokens.open(value)
             if opened is not None:
                 token, current = opened
-                bearers.append(Bearer(token, current, tokens.key_of(token)))
-                if len(bearers) == MAX_LOADS:
+                credentials.append(Credential(token, current, tokens.key_of(token)))
+                if len(credentials) == MAX_LOADS:
                     break
-        return bearers, len(values)
+        return credentials, len(values)
 
-    def _rotate(self, old: Bearer, new: Bearer, record: Record, version: bytes, now: float) -> Outcome:
+    def _rotate(self, old: Credential, new: Credential, record: Record, version: bytes, now: float) -> Outcome:
         try:
             return self.store.rotate(old.key, new.key, record, version, now)
         except StoreUnavailable as error:

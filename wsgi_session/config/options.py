@@ -15,7 +15,7 @@ from wsgi_session.config.secrets import HiddenBytes, hidden
 from wsgi_session.config.secrets import hide_secret as hide_secret
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events
-from wsgi_session.stores.contract import Record
+from wsgi_session.lifetime import Lifetime
 
 Seconds = timedelta | float
 Secret = str | bytes
@@ -42,9 +42,7 @@ class Settings:
     #: The requests that a browser sends the cookie with; spelt as in a WSGI environ.
     cookie_path: str
     persistent: bool
-    idle: float
-    absolute: float | None
-    touch_interval: float
+    lifetime: Lifetime
     max_size: int
     #: An outage shows as an empty read-only session, not as a 503.
     anonymous_in_outage: bool
@@ -53,26 +51,6 @@ class Settings:
     outage_page: Callable[..., Any] | None
     events: Events
     clock: Callable[[], float]
-
-    def expires(self, touched: float, created: float, idle: float | None) -> float:
-        """Return when a record dies under the current settings; ``idle`` is its own, and only ever shortens."""
-        # Comparisons, where min() would say the same: every request comes here, and a call takes longer.
-        moment = touched + (self.idle if idle is None or idle > self.idle else idle)
-        if self.absolute is None or moment <= created + self.absolute:
-            return moment
-        return created + self.absolute
-
-    def touch_due(self, record: Record, now: float) -> bool:
-        """Whether activity on ``record`` has to be noted now."""
-        age = now - record.touched
-        return age >= self.touch_interval or (record.idle is not None and age >= self.interval(record.idle))
-
-    def interval(self, idle: float | None) -> float:
-        """Return how often activity is noted at most, in seconds; ``idle`` is the record's own timeout."""
-        if idle is None or idle >= self.idle:
-            return self.touch_interval
-        # However long the interval is: a login's own timeout must not run out between two touches.
-        return min(self.touch_interval, idle / 30)
 
 
 def wall_clock() -> float:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from wsgi_session.config.secrets import HiddenText
+from wsgi_session.cookies import tokens
 from wsgi_session.helpers.forms import read_field
 from wsgi_session.helpers.lookup import environ_of, session_of
 from wsgi_session.helpers.users import get_session
+from wsgi_session.request.work import Work
+from wsgi_session.session import work_of
 
 # Methods that change nothing (RFC 9110, 9.2.1). TRACE is not among them: no application answers it.
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -36,4 +39,13 @@ def check_csrf(request: object, token: str | None = None, key: str = "session") 
         return False
     if token is None:
         token = environ.get("HTTP_X_CSRF_TOKEN") or read_field(request, "csrf_token")
-    return session._csrf_matches(token)
+    return csrf_matches(work_of(session), token)
+
+
+def csrf_matches(work: Work, token: object) -> bool:
+    """Return whether ``token`` is a CSRF token of the session that the request came with.
+
+    A form that was opened before a login still works with the request that logs in.
+    """
+    credential = work.open().credential
+    return credential is not None and tokens.csrf_matches(credential.token, token)

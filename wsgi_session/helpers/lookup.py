@@ -7,7 +7,7 @@ from typing import Any
 
 from wsgi_session.errors import ConfigError, SessionMissing
 from wsgi_session.owner import logged_in
-from wsgi_session.session import Session
+from wsgi_session.session import Session, work_of
 
 # WebOb, Werkzeug, Flask, Bottle, Pyramid, Django; Falcon; CherryPy; what else speaks Django's way.
 _ATTRIBUTES = ("environ", "env", "wsgi_environ", "META")
@@ -51,7 +51,7 @@ def user_in(session: Any) -> Mapping[str, Any] | None:
     Having a session is not being logged in (CVE-2023-48309): only a non-empty mapping under ``user`` is, or a login of
     the framework that the session is integrated with.
     """
-    return session._current_user() if isinstance(session, Session) else logged_in(session.get("user"))
+    return work_of(session).current_user() if isinstance(session, Session) else logged_in(session.get("user"))
 
 
 def missing(request: object, key: str, found: object) -> SessionMissing:

@@ -9,7 +9,8 @@ from typing import Any
 from wsgi_session.config.options import check_flag, seconds
 from wsgi_session.helpers.lookup import missing, session_of, user_in
 from wsgi_session.owner import logged_in, owner_of
-from wsgi_session.session import Session
+from wsgi_session.request.login import log_in
+from wsgi_session.session import Session, work_of
 
 
 def get_session(request: object, key: str = "session") -> Session:
@@ -69,7 +70,7 @@ def login(
         check_flag("remember", remember)
     idle = None if idle_timeout is None else seconds("idle_timeout", idle_timeout)
     # A session keeps exact types only, and gives back the very object it was given where it can.
-    session._login(user if type(user) is dict else dict(user), remember, idle)
+    log_in(work_of(session), user if type(user) is dict else dict(user), remember=remember, idle=idle)
 
 
 def logout(request: object, key: str = "session") -> None:

@@ -40,18 +40,19 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from wsgi_session.backends.base import Bearer
+from wsgi_session.backends.base import Credential, Loaded
+from wsgi_session.backends.server import StoreBackend
 from wsgi_session.cookies import tokens
 from wsgi_session.integrations.django_answer import leave_alone
 from wsgi_session.integrations.django_async import AsynchronousSession
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.integrations.django_site import sessions as sessions
-from wsgi_session.integrations.logins import file_login, owner_named
-from wsgi_session.request import commit as saving
-from wsgi_session.request.records import touched_times
-from wsgi_session.request.work import Draft
-from wsgi_session.session import Session
+from wsgi_session.integrations.logins import log_in_as, owner_named
+from wsgi_session.request.commit import save
+from wsgi_session.request.ending import destroy
+from wsgi_session.request.work import Work
+from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Sweeps
 
 _SWEEP_BATCH = 1000
@@ -73,16 +74,17 @@ class SessionStore(AsynchronousSession):
     @property
     def handle(self) -> str | None:
         """The public name, for device lists and logs; ``None`` while nothing is stored. It opens nothing."""
-        return self._draft.handle
+        return self._work.handle
 
     @property
     def modified(self) -> bool:
         """Whether there is something to save: also a change inside a value, or a signature by an older secret."""
-        if not self._modified and (draft := self._loaded) is not None:
-            before = draft.values.changed.copy()
-            draft.values.collect()
-            live = draft.bearer if draft.record is not None else None
-            self._modified = draft.values.changed != before or (live is not None and not live.current)
+        if not self._modified and (work := self._loaded) is not None:
+            data = work.data or work.load()
+            before = data.changed.copy()
+            data.collect()
+            live = work.credential if work.record is not None else None
+            self._modified = data.changed != before or (live is not None and not live.current)
         return self._modified
 
     @modified.setter
@@ -94,11 +96,11 @@ class SessionStore(AsynchronousSession):
 
         A cookie that opens nothing is left alone, as a login in a parallel request may have replaced it by now.
         """
-        draft = self._loaded
+        work = self._loaded
         if self._failed:
             # In an outage there is nothing to ask, and the application may have answered with a page of its own.
             return leave_alone()
-        if draft is None or draft.state not in ("unknown", "tampered", "rotated"):
+        if work is None or work.state not in ("unknown", "tampered", "rotated"):
             return super().is_empty()
         return False if self._session_cache else leave_alone()
 
@@ -106,24 +108,23 @@ class SessionStore(AsynchronousSession):
 
     def load(self) -> Session:  # type: ignore[override]  # a mapping that is no dict
         """Read what is stored, without this request's changes. A key that opens nothing is forgotten."""
-        draft = self._look_up(self._open(self.session_key))
-        if draft.state == "new" and self.session_key is not None:
-            draft.state = "tampered"
-            self._backend.settings.events("tampered", cookies=1)
-            self._backend._cookies.warn_of_foreign(map(tokens.looks_signed, [self.session_key]))
-        if draft.record is None:
+        work = self._look_up(self._backend.open_text(self.session_key))
+        if work.state == "new" and self.session_key is not None:
+            work.state = "tampered"
+            self._backend.tell_tampered(map(tokens.looks_signed, [self.session_key]))
+        if work.record is None:
             self._session_key = None
-        return _session_of(draft)
+        return Session(work)
 
     def exists(self, session_key: str | None) -> bool:
         """Whether the key opens a session. One that ``cycle_key()`` has replaced does not."""
-        bearer = self._open(session_key)
+        credential = self._backend.open_text(session_key)
         del session_key  # A traceback may show what is here.
-        found, own = self._look_up(bearer), self._loaded
-        if found.record is None or found.bearer is None:
+        found, own = self._look_up(credential), self._loaded
+        if found.record is None or found.credential is None:
             return False
-        replaced = own.bearer if own is not None and own.next_bearer is not None else None
-        return replaced is None or replaced.key != found.bearer.key
+        replaced = own.credential if own is not None and own.next_credential is not None else None
+        return replaced is None or replaced.key != found.credential.key
 
     def create(self) -> None:
         """Store a new session with what is in this one. The one that it comes from stays as it is."""
@@ -139,17 +140,17 @@ class SessionStore(AsynchronousSession):
         if must_create:
             self.create()
             return
-        draft = self._draft
-        self._file(draft)
-        now = draft.backend.settings.clock()
-        self._prolong(draft, now)
+        work = self._work
+        self._take_owner(work)
+        now = work.backend.settings.clock()
+        self._prolong(work, now)
         # What is saved is stored, in Django also if it is empty.
-        draft.wanted = True
-        if not saving.save(draft) and not self._touch(draft, now):
+        work.create_if_empty = True
+        if not save(work, work.data or work.load()) and not self._touch(work, now):
             raise UpdateError
-        if draft.record is None or draft.bearer is None:
+        if work.record is None or work.credential is None:
             raise UpdateError
-        self._session_key = self._signed(draft.bearer)
+        self._session_key = self._backend.text_of(work.credential)
         if self._backend.sweep_due:
             self._backend.sweep(now)
 
@@ -158,38 +159,38 @@ class SessionStore(AsynchronousSession):
 
         So of two logins at once both get a session, the second one too, whose session the first has moved.
         """
-        draft = self._draft
-        file_login(draft, self[USER_ID], USER_ID)
-        assert draft.next_bearer is not None
-        self._session_key = self._signed(draft.next_bearer)
+        work = self._work
+        log_in_as(work, self[USER_ID], USER_ID)
+        assert work.next_credential is not None
+        self._session_key = self._backend.text_of(work.next_credential)
 
     def delete(self, session_key: str | None = None) -> None:
         """End the session of that key, by default this one, which cannot be saved any more then."""
         own = session_key is None or session_key == self.session_key
-        bearer = self._open(session_key)
+        credential = self._backend.open_text(session_key)
         del session_key
-        draft = self._draft if own else self._look_up(bearer)
-        if draft.record is not None:
-            draft.destroy()
-            draft.dead = True
+        work = self._work if own else self._look_up(credential)
+        if work.record is not None:
+            destroy(work)
+            work.ended = True
 
     def flush(self) -> None:
         """End the session, now and everywhere. What is written afterwards starts a new one."""
-        draft = self._draft
-        draft.destroy()
+        work = self._work
+        destroy(work)
         self._session_key = None
-        # What comes with a key that was just replaced changes nothing, and says nothing to the browser.
-        self._modified = self._modified or not draft.dead
+        # A request with a key that was just replaced changes nothing, and leaves the browser's cookie alone.
+        self._modified = self._modified or not work.ended
 
     def cycle_key(self) -> None:
         """Take a new key, with the same data, from the save on."""
-        bearer = self._draft.next_bearer = self._backend.draw()
-        self._session_key = self._signed(bearer)
+        credential = self._work.next_credential = self._backend.draw()
+        self._session_key = self._backend.text_of(credential)
         self.modified = True
 
     def clear(self) -> None:
         """Drop every key, those that another request adds meanwhile too. The session itself stays."""
-        self._draft.values.clear()
+        (self._work.data or self._work.load()).clear()
         self.modified = True
 
     def setdefault(self, key: str, value: Any) -> Any:  # type: ignore[override]  # Django's own has no overloads
@@ -222,74 +223,63 @@ class SessionStore(AsynchronousSession):
     _session = property(_get_session)
 
     @property
-    def _loaded(self) -> Draft | None:
+    def _loaded(self) -> Work | None:
         session: Session | None = self.__dict__.get("_session_cache")
-        return None if session is None else session._draft
+        return None if session is None else work_of(session)
 
     @property
-    def _draft(self) -> Draft:
-        draft = self._get_session()._draft
-        assert draft is not None
-        return draft
+    def _work(self) -> Work:
+        return work_of(self._get_session())
 
-    def _open(self, session_key: str | None) -> Bearer | None:
-        """Return who bears the session of that key, ``None`` if we did not sign it."""
-        opened = self._backend._tokens.open(session_key) if session_key is not None else None
-        if opened is None:
-            return None
-        token, current = opened
-        return Bearer(token, current, tokens.key_of(token))
-
-    def _look_up(self, bearer: Bearer | None) -> Draft:
+    def _look_up(self, credential: Credential | None) -> Work:
         """Return what is stored, judged by the current settings and by what ``set_expiry()`` left in it."""
         # A copy: each save has settings of its own.
         own = copy(self._backend)
         now = own.settings.clock()
-        if bearer is None:
-            return Draft(own, now, ("new", None, None, {}))
-        draft = Draft(own, now, own.look_up(bearer, now))
-        if draft.record is not None and now >= self._ends(draft, draft.record.touched):
-            return Draft(own, now, ("unknown", bearer, None, {}))
-        return draft
+        work = _loaded_work(own, ("new", None, None, {}) if credential is None else own.look_up(credential, now), now)
+        if work.record is not None and now >= self._end(work, work.record.touched):
+            return _loaded_work(own, ("unknown", credential, None, {}), now)
+        return work
 
-    def _ends(self, draft: Draft, touched: float) -> float:
-        """Return when the session dies if it was last saved at ``touched``."""
-        expiry = _session_of(draft)._peek("_session_expiry")
+    def _end(self, work: Work, touched: float) -> float:
+        """Return when the session ends if it was last saved at ``touched``."""
+        expiry = work.peek("_session_expiry")
         saved = datetime.fromtimestamp(touched, timezone.utc)
         return self.get_expiry_date(modification=saved, expiry=expiry).timestamp()
 
-    def _prolong(self, draft: Draft, now: float) -> None:
-        """Let the record live as long as the session is to. A life once promised to the store is never shortened."""
-        idle = self._ends(draft, now) - now
-        if draft.record is not None:
+    def _prolong(self, work: Work, now: float) -> None:
+        """Let the record live as long as the session is to. An end that the store was given is never moved forward."""
+        idle = self._end(work, now) - now
+        if work.record is not None:
             # Alive up to this save, however short its life is from now on: _look_up() goes by that.
-            idle = max(idle, now - draft.record.touched + 1)
-        draft.backend.settings = replace(draft.backend.settings, idle=idle, touch_interval=0.0)
+            idle = max(idle, now - work.record.touched + 1)
+        settings = work.backend.settings
+        lifetime = replace(settings.lifetime, idle=idle, touch_interval=0.0)
+        work.backend.settings = replace(settings, lifetime=lifetime)
 
-    def _file(self, draft: Draft) -> None:
-        """File the session under the user who was put into it by hand, so that it can be found and revoked."""
-        user = _session_of(draft)._peek(USER_ID)
-        if user is None or (draft.login is not None and draft.login.owner == owner_named(user)):
+    def _take_owner(self, work: Work) -> None:
+        """Give the session the owner who was put into it by hand, so that it can be found and revoked."""
+        user = work.peek(USER_ID)
+        if user is None or (work.login is not None and work.login.owner == owner_named(user)):
             return
-        filed_under = tokens.owner_key(draft.backend.settings.namespace, owner_named(user))
-        if draft.record is None or draft.record.owner != filed_under:
-            file_login(draft, user, USER_ID)
+        owner = tokens.owner_key(work.backend.settings.namespace, owner_named(user))
+        if work.record is None or work.record.owner != owner:
+            log_in_as(work, user, USER_ID)
 
-    def _touch(self, draft: Draft, now: float) -> bool:
-        """Note a save that changes nothing: it prolongs the session's life all the same."""
-        assert draft.record is not None and draft.bearer is not None
-        touched, expires = touched_times(draft.record, now, draft.backend.settings, touching=True)
-        moment = draft.judged_at(now)
-        return moment is not None and draft.backend.touch(draft.bearer, touched, expires, moment)
+    def _touch(self, work: Work, now: float) -> bool:
+        """Record a save that changes nothing: it prolongs the session's life as well."""
+        record, credential = work.record, work.credential
+        assert record is not None and credential is not None
+        lifetime = work.backend.settings.lifetime
+        touched, expires = lifetime.times_after(record, now, touching=True)
+        moment = lifetime.judged_at(record, now, work.loaded_at)
+        return moment is not None and work.backend.touch(credential, touched, expires, moment)
 
-    def _signed(self, bearer: Bearer) -> str:
-        return self._backend._tokens.sign(bearer.token)
 
-
-def _session_of(draft: Draft) -> Session:
-    session = Session(draft.backend, {})
-    session._draft = draft
-    return session
+def _loaded_work(backend: StoreBackend, loaded: Loaded, now: float) -> Work:
+    work = Work(backend, {})
+    work.start(loaded, now)
+    return work
 
 
 @receiver(user_logged_in)

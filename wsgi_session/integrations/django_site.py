@@ -17,7 +17,7 @@ from wsgi_session.backends.server import StoreBackend
 from wsgi_session.config.naming import nearest
 from wsgi_session.config.options import MAX_SECONDS
 from wsgi_session.errors import ConfigError
-from wsgi_session.middleware import SessionMiddleware
+from wsgi_session.middleware import SessionMiddleware, internals_of
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may hold: Django has settings of its own for the others.
 _OPTIONS = ("absolute_timeout", "max_size", "on_event", "clock")
@@ -41,7 +41,7 @@ def sessions() -> Sessions:
 
 def backend() -> StoreBackend:
     """Return what knows the sessions of this site."""
-    made = _middleware()._backend
+    made = internals_of(_middleware()).backend
     assert isinstance(made, StoreBackend)
     return made
 
@@ -108,7 +108,7 @@ def _from_settings() -> SessionMiddleware:
         raise ImproperlyConfigured(
             f"{error} (The store is WSGI_SESSION_STORE; the secret SECRET_KEY, then SECRET_KEY_FALLBACKS.)"
         ) from error
-    if middleware._backend.stateless:
+    if not internals_of(middleware).backend.compares:
         raise ImproperlyConfigured(
             "WSGI_SESSION_STORE is cookie://, and Django's cookie holds a key and no data: give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'

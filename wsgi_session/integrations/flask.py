@@ -17,7 +17,6 @@ nothing, and ``Markup`` can be flashed, but not be kept under a key.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from flask import Flask, current_app
@@ -25,35 +24,28 @@ from flask.sessions import SessionInterface, SessionMixin
 from flask.wrappers import Request, Response
 from werkzeug.datastructures import Headers
 
-from wsgi_session.backends.base import Backend
 from wsgi_session.config.options import hide_secret
 from wsgi_session.errors import ConfigError
-from wsgi_session.exchange import Exchange, StartResponse
 from wsgi_session.integrations.flask_events import EventSession, is_event
 from wsgi_session.integrations.flask_logins import follow_flask_login
 from wsgi_session.integrations.flask_session import FlaskSession
 from wsgi_session.integrations.flask_settings import options_for
-from wsgi_session.middleware import SessionMiddleware
-from wsgi_session.session import CLOSED
+from wsgi_session.integrations.flask_work import EventWork, FlaskWork
+from wsgi_session.middleware import SessionMiddleware, internals_of
+from wsgi_session.request.commit import save
+from wsgi_session.request.states import CLOSED
+from wsgi_session.session import work_of
+from wsgi_session.standalone import StandAlone
 
 #: Under which ``app.extensions`` has the middleware.
 EXTENSION = "wsgi_session"
 
 
-class FlaskExchange(Exchange):
-    """A request of Flask's."""
-
-    session: FlaskSession
-
-    def __init__(self, backend: Backend, environ: dict[str, Any], start_response: StartResponse) -> None:
-        super().__init__(backend, environ, start_response)
-        self.session = FlaskSession(backend, environ)
-
-
 class FlaskMiddleware(SessionMiddleware):
     """A :class:`~wsgi_session.SessionMiddleware` whose sessions are Flask's too."""
 
-    _exchange = FlaskExchange
+    _work_type = FlaskWork
+    _session_type = FlaskSession
 
 
 class FlaskSessionInterface(SessionInterface):
@@ -68,13 +60,13 @@ class FlaskSessionInterface(SessionInterface):
         Where no middleware is around (``test_request_context``, and ``session_transaction`` of the test client), it is
         one of its own, for the helpers too; so it is in an event of Flask-SocketIO, and in a request that is over.
         """
-        environ, key = request.environ, self._middleware._environ_key
+        environ, key = request.environ, internals_of(self._middleware).backend.settings.environ_key
         present = environ.get(key)
         event = is_event(app, environ)
         if isinstance(present, FlaskSession):
-            if present._phase != CLOSED and (isinstance(present, EventSession) or not event):
+            if work_of(present).phase is not CLOSED and (isinstance(present, EventSession) or not event):
                 return present
-            event = event or present._save_into is None
+            event = event or present.save_into is None
         session: FlaskSession
         if event:
             session = _in_event(self._middleware, environ)
@@ -86,41 +78,34 @@ class FlaskSessionInterface(SessionInterface):
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Save a session that no middleware is around. Else that does it, when the answer is ready."""
-        if isinstance(session, FlaskSession) and session._save_into is not None:
-            session._save_into(response)
+        if isinstance(session, FlaskSession) and session.save_into is not None:
+            session.save_into(response)
 
 
 def _standing_alone(middleware: FlaskMiddleware, environ: dict[str, Any]) -> FlaskSession:
-    """Return a session that is saved, and its cookie put into a response, by ``session._save_into``."""
-    answer: list[tuple[str, str]] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], object]:
-        answer.extend(headers)
-        return lambda data: None
-
-    exchange = FlaskExchange(middleware._backend, environ, start_response)
+    """Return a session that ``save_into`` saves, and puts its cookie into the response."""
+    request = StandAlone(middleware, environ)
 
     def save_into(response: Response) -> None:
-        exchange._start_response(response.status, response.headers.to_wsgi_list())
-        exchange._commit()
-        exchange.finish()
-        response.headers = Headers(answer)
+        response.headers = Headers(request.finish(response.status, response.headers.to_wsgi_list()))
 
-    exchange.session._save_into = save_into
-    return exchange.session
+    session = request.session
+    assert isinstance(session, FlaskSession)
+    session.save_into = save_into
+    return session
 
 
 def _in_event(middleware: FlaskMiddleware, environ: dict[str, Any]) -> EventSession:
-    """Return a session for what has no answer; ``session._save_into`` saves it."""
-    exchange = FlaskExchange(middleware._backend, environ, lambda status, headers: lambda data: None)
-    session = EventSession(middleware._backend, environ)
+    """Return a session for an event, which has no response; ``save_into`` saves it."""
+    work = EventWork(internals_of(middleware).backend, environ)
+    session = EventSession(work)
 
     def save_into(response: Response) -> None:
-        if session._draft is not None:
-            exchange._save(session._draft, late=True)
-        session._phase = CLOSED
+        if work.data is not None:
+            save(work, work.data)
+        work.phase = CLOSED
 
-    session._save_into = save_into
+    session.save_into = save_into
     return session
 
 

@@ -12,10 +12,9 @@ from typing import Any
 
 from flask import Flask
 
-from wsgi_session.errors import HeadersAlreadySent
 from wsgi_session.integrations.flask_session import FlaskSession
-from wsgi_session.request.work import Draft
-from wsgi_session.session import Session
+from wsgi_session.integrations.flask_work import EventWork
+from wsgi_session.request.ending import destroy
 
 
 class EventSession(FlaskSession):
@@ -25,27 +24,12 @@ class EventSession(FlaskSession):
     raises ``HeadersAlreadySent``.
     """
 
+    _work: EventWork
+
     def destroy(self) -> None:
-        super().destroy()
-        self._keep_nothing_new(self._writing())
-
-    def _look(self) -> Draft:
-        # Not FlaskSession's: whether the cookie outlives the browser is nothing that can be said here.
-        draft = Session._look(self)
-        draft.late = True
-        self._keep_nothing_new(draft)
-        return draft
-
-    def _keep_nothing_new(self, draft: Draft) -> None:
-        draft.dead = draft.record is None
-
-    def _writing(self, *, cookie: bool = False) -> Draft:
-        if cookie:
-            raise HeadersAlreadySent(
-                "this change needs a cookie, and an event of Flask-SocketIO has no answer to send it with: make it in "
-                "an HTTP request, and let the client connect again."
-            )
-        return super()._writing()
+        destroy(self._work)
+        self._work.writable()
+        self._work.make_no_session()
 
 
 def is_event(app: Flask, environ: Mapping[str, Any]) -> bool:

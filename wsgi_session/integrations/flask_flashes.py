@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from wsgi_session.request.data import Values
+from wsgi_session.request.data import Data
 from wsgi_session.request.flash import find_messages
-from wsgi_session.request.work import Draft
+from wsgi_session.request.work import Work
 
 # What markup among the messages is kept under, and what a dict.
 _MARKUP, _DICT = " m", " d"
@@ -22,23 +22,23 @@ class FlashedMessages(list[tuple[str, Any]]):
     was done to it, so that a message costs the same however many there are.
     """
 
-    def __init__(self, draft: Draft) -> None:
-        found = find_messages(draft, None)
+    def __init__(self, work: Work) -> None:
+        found = find_messages(work, None)
         super().__init__((category, _unkept(message)) for _, category, message in found)
         #: The record keys of the messages that are kept.
         self.keys = [key for key, _, _ in found]
         #: Whether anything but appending was done to the list.
         self.rearranged = False
-        self._values = draft.values
+        self._data = work.data or work.load()
         self.note_edits()
 
     def note_edits(self) -> None:
         """Take note that ``keys`` are what is kept now."""
-        self._edits = self._values.own_edits
+        self._edits = self._data.own_edits
 
-    def is_what_is_kept(self, values: Values) -> bool:
-        """Return True if ``keys`` are those in ``values``, and the list begins with their messages."""
-        return not self.rearranged and values is self._values and values.own_edits == self._edits
+    def is_what_is_kept(self, data: Data) -> bool:
+        """Return True if ``keys`` are those in ``data``, and the list begins with their messages."""
+        return not self.rearranged and data is self._data and data.own_edits == self._edits
 
 
 def _noting(name: str) -> Callable[..., Any]:

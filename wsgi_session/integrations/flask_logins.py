@@ -13,11 +13,12 @@ from flask import Flask, current_app, has_request_context
 from flask import session as current_session
 
 from wsgi_session.errors import HeadersAlreadySent
-from wsgi_session.integrations.logins import end_login, file_login, filed_user
-from wsgi_session.session import Session
+from wsgi_session.integrations.logins import end_login, log_in_as, user_with_id
+from wsgi_session.request.work import Work
+from wsgi_session.session import Session, work_of
 
 if TYPE_CHECKING:
-    from wsgi_session.integrations.flask_session import FlaskSession
+    from wsgi_session.integrations.flask_work import FlaskWork
 
 # Where Flask-Login keeps the user's id.
 _USER_ID = "_user_id"
@@ -38,30 +39,31 @@ def follow_flask_login(app: Flask) -> None:
     told.session_protected.connect(_protect, app)
 
 
-def stored_user(session: Session) -> Mapping[str, Any] | None:
+def stored_user(work: Work) -> Mapping[str, Any] | None:
     """Return the user whom Flask-Login has put into the session: a mapping with the ``id``."""
-    return filed_user(session, session._peek(_USER_ID))
+    return user_with_id(work, work.peek(_USER_ID))
 
 
-def current_user(session: FlaskSession) -> Mapping[str, Any] | None:
+def current_user(work: FlaskWork) -> Mapping[str, Any] | None:
     """Return Flask-Login's ``current_user`` as a mapping: ``id``, and ``name`` and ``email`` where they are text.
 
     A user whom the ``user_loader`` does not find is not logged in, and a user named by the remember cookie is. Outside
     of the request there is no ``current_user``: then it is :func:`stored_user`.
     """
-    if not has_request_context() or current_session._get_current_object() is not session:  # type: ignore[attr-defined]
-        return stored_user(session)
+    session = _session() if has_request_context() else None
+    if session is None or work_of(session) is not work:
+        return stored_user(work)
     manager = getattr(current_app, "login_manager", None)
-    if manager is None or session.asks_flask_login:
+    if manager is None or work.asks_flask_login:
         # The application's own user_loader asks: Flask-Login would call it again for the answer.
-        return stored_user(session)
+        return stored_user(work)
     from flask_login import current_user as proxy
 
-    session.asks_flask_login = True
+    work.asks_flask_login = True
     try:
         user = proxy._get_current_object()
     finally:
-        session.asks_flask_login = False
+        work.asks_flask_login = False
     if not user.is_authenticated:
         return None
     told = {name: getattr(user, name, None) for name in ("name", "email")}
@@ -79,20 +81,23 @@ def _log_in(app: Flask, **told: Any) -> None:
     if (session := _session()) is None:
         return
     try:
-        draft = session._writing(cookie=True)
+        work_of(session).writable(needs_cookie=True)
     except HeadersAlreadySent:
         # Flask-Login has put the id there, and without a new cookie it is no login.
         del session[_USER_ID]
         raise
-    file_login(draft, session[_USER_ID], _USER_ID, *_OF_LOGIN)
+    log_in_as(work_of(session), session[_USER_ID], _USER_ID, *_OF_LOGIN)
 
 
 def _remember(app: Flask, **told: Any) -> None:
     session = _session()
     # Where what is written is dropped, so is this: a parallel request has just changed the token, say, and the browser
     # has that cookie, and with it what is in the session.
-    if session is not None and not session._writing().dead:
-        _log_in(app)
+    if session is not None:
+        work = work_of(session)
+        work.writable()
+        if not work.ended:
+            _log_in(app)
 
 
 def _confirm(app: Flask, **told: Any) -> None:
@@ -102,11 +107,14 @@ def _confirm(app: Flask, **told: Any) -> None:
 
 def _log_out(app: Flask, **told: Any) -> None:
     if (session := _session()) is not None:
-        end_login(session)
+        end_login(work_of(session))
 
 
 def _protect(app: Flask, **told: Any) -> None:
     session = _session()
     # "basic" only says that the login is not fresh; "strong" has taken it out of the session.
-    if session is not None and _USER_ID not in session and session._writing().owned:
-        end_login(session)
+    if session is not None and _USER_ID not in session:
+        work = work_of(session)
+        work.writable()
+        if work.has_owner:
+            end_login(work)

@@ -9,10 +9,9 @@ from flask.sessions import SessionMixin
 from flask.wrappers import Response
 
 from wsgi_session.integrations.flask_flashes import FlashedMessages, kept
-from wsgi_session.integrations.flask_logins import current_user, stored_user
+from wsgi_session.integrations.flask_work import FlaskWork
 from wsgi_session.request.flash import put_message
-from wsgi_session.request.work import Draft
-from wsgi_session.session import OPEN, Session
+from wsgi_session.session import Session
 
 # Where Flask's flash() and get_flashed_messages() look.
 _FLASHES = "_flashes"
@@ -23,14 +22,11 @@ _REMEMBER = "_remember"
 class FlaskSession(Session, SessionMixin):
     """``flask.session``: a :class:`~wsgi_session.Session` with what Flask and its extensions ask for."""
 
-    # What `permanent` was set to before anybody looked.
-    _remember: bool | None = None
-    # Saves a session that no middleware is around.
-    _save_into: Callable[[Response], None] | None = None
+    _work: FlaskWork
+    #: Saves a session that no middleware is around, and puts its cookie into the response.
+    save_into: Callable[[Response], None] | None = None
     # The messages as they were handed out last.
     _flashed: FlashedMessages | None = None
-    #: Whether Flask-Login is being asked for its user.
-    asks_flask_login = False
 
     @property
     def permanent(self) -> bool:
@@ -39,17 +35,17 @@ class FlaskSession(Session, SessionMixin):
         Changing it in a session that is stored changes the token, as ``rotate`` does. Setting it is not a look: where
         ``before_request`` does so, a request that needs no session still costs no store call.
         """
-        return (self._draft or self._look()).persistent
+        return self._work.open().persistent
 
     @permanent.setter
     def permanent(self, value: bool) -> None:
-        self._remember = bool(value)
-        draft = self._draft
-        if draft is None:
+        work = self._work
+        work.permanent = bool(value)
+        if work.data is None:
             return
-        if draft.persistent != self._remember:
-            self._writing(cookie=True)
-        draft.persist(self._remember)
+        if work.persistent != work.permanent:
+            work.writable(needs_cookie=True)
+        work.persist(work.permanent)
 
     @property
     def new(self) -> bool:  # type: ignore[override]  # an attribute in SessionMixin, though nobody's to set
@@ -59,10 +55,10 @@ class FlaskSession(Session, SessionMixin):
     @property
     def modified(self) -> bool:
         """Whether this request has changed something so far, inside nested values too. Need not be set."""
-        draft = self._draft
-        if draft is None:
+        data = self._work.data
+        if data is None:
             return False
-        return draft.values.collect() or draft.next_bearer is not None or draft.state == "destroyed"
+        return data.collect() or self._work.next_credential is not None or self._work.state == "destroyed"
 
     @modified.setter
     def modified(self, value: bool) -> None:
@@ -71,7 +67,7 @@ class FlaskSession(Session, SessionMixin):
     @property
     def accessed(self) -> bool:
         """Whether anybody has looked: then the answer says ``Vary: Cookie``."""
-        return self._looked
+        return self._work.accessed
 
     @accessed.setter
     def accessed(self, value: bool) -> None:
@@ -95,7 +91,7 @@ class FlaskSession(Session, SessionMixin):
         return Mapping.get(self, key, default)  # By way of __getitem__.
 
     def __contains__(self, key: object) -> bool:
-        if key == _REMEMBER and self._draft is None:
+        if key == _REMEMBER and self._work.data is None:
             # Flask-Login asks after each request whether this one logged in or out. It did not if the session was never
             # looked at, and in an outage the question would replace the application's own page for it.
             return False
@@ -127,37 +123,25 @@ class FlaskSession(Session, SessionMixin):
         Flask keeps one list of them in the session, where overlapping requests would lose each other's. Here they are
         what ``flash`` makes: each a record key of its own, outside the mapping.
         """
-        draft = self._draft or self._look()
+        data = self._work.data or self._work.load()
         flashed = self._flashed
-        if flashed is None or not flashed.is_what_is_kept(draft.values) or len(flashed) != len(flashed.keys):
-            flashed = self._flashed = FlashedMessages(draft)
+        if flashed is None or not flashed.is_what_is_kept(data) or len(flashed) != len(flashed.keys):
+            flashed = self._flashed = FlashedMessages(self._work)
         return flashed
 
     def _set_messages(self, messages: Iterable[tuple[str, Any]]) -> None:
         """Make ``messages`` what is flashed: mostly what was, and one more."""
-        values = self._writing().values
+        data = self._work.writable()
         flashed = self._flashed
-        if flashed is None or messages is not flashed or not flashed.is_what_is_kept(values):
+        if flashed is None or messages is not flashed or not flashed.is_what_is_kept(data):
             messages = list(messages)
             flashed = self._messages()
             if messages[: len(flashed)] != flashed:
                 for key in flashed.keys:
-                    values.delete(key)
+                    data.delete(key)
                 flashed = self._messages()
             flashed.extend(messages[len(flashed) :])
-        now = self._backend.settings.clock()
+        now = self._work.backend.settings.clock()
         for category, message in flashed[len(flashed.keys) :]:
-            flashed.keys.append(put_message(values, kept(message), category, now))
+            flashed.keys.append(put_message(data, kept(message), category, now))
         flashed.note_edits()
-
-    def _user(self) -> Mapping[str, Any] | None:
-        return super()._user() or stored_user(self)
-
-    def _current_user(self) -> Mapping[str, Any] | None:
-        return super()._user() or current_user(self)
-
-    def _look(self) -> Draft:
-        draft = super()._look()
-        if self._remember is not None and self._phase == OPEN:
-            draft.persist(self._remember)
-        return draft

@@ -31,13 +31,14 @@ from zope.interface import implementer
 from wsgi_session.config.secrets import hidden
 from wsgi_session.cookies.tokens import steady_csrf_token
 from wsgi_session.exchange import StartResponse
+from wsgi_session.helpers.csrf import csrf_matches
 from wsgi_session.helpers.redirects import LoginRedirect
-from wsgi_session.integrations.pyramid_logins import USERID_KEY, exchange_watching
-from wsgi_session.middleware import SessionMiddleware
+from wsgi_session.integrations.pyramid_logins import USERID_KEY, middleware_watching
+from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.request.flash import find_messages, put_message
-from wsgi_session.request.mapping import DraftMapping
-from wsgi_session.request.work import Draft
-from wsgi_session.session import Session
+from wsgi_session.request.mapping import WorkMapping
+from wsgi_session.session import Session, work_of
+from wsgi_session.standalone import StandAlone
 
 try:
     from pyramid_retry import IBeforeRetry
@@ -56,9 +57,8 @@ def includeme(config: Any) -> None:
     """Put the middleware around the application, and make ``request.session`` its session."""
     pyramid = _Pyramid()
     settings = _settings(config)
-    exchange = exchange_watching(settings.pop(PREFIX + "userid_key", USERID_KEY))
-    middleware = SessionMiddleware.from_config(pyramid, settings, PREFIX)
-    middleware._exchange = exchange
+    kind = middleware_watching(settings.pop(PREFIX + "userid_key", USERID_KEY))
+    middleware = kind.from_config(pyramid, settings, PREFIX)
     registry = config.registry
     registry[REGISTRY_KEY] = middleware
 
@@ -110,17 +110,12 @@ def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
     that its own Cookie header opens. It is saved with its response, which gets the cookie. Made by ``request.copy()``
     it has the environ's session, and changes the one that it came from.
     """
-    present = request.environ.get(middleware._environ_key)
+    key = _key(middleware)
+    present = request.environ.get(key)
     if isinstance(present, Session):
         return present
-    answer: list[Any] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], object]:
-        answer.extend((status, headers))
-        return lambda data: None
-
-    exchange = middleware._exchange(middleware._backend, request.environ, start_response)
-    request.environ[middleware._environ_key] = exchange.session
+    alone = StandAlone(middleware, request.environ)
+    request.environ[key] = alone.session
 
     def save(request: Any, response: Any) -> None:
         def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -129,29 +124,34 @@ def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
             return body
 
         # In an outage that is the 503. The headers come last: WebOb takes the length out with the body.
-        response.app_iter = exchange.run(application)
-        response.status, response.headerlist = answer
+        response.status, headers, response.app_iter = alone.run(application)
+        response.headerlist = headers
 
     request.add_response_callback(save)
     # pyramid_retry's next attempt may have the same environ.
-    request.add_finished_callback(lambda request: request.environ.pop(middleware._environ_key, None))
-    return exchange.session
+    request.add_finished_callback(lambda request: request.environ.pop(key, None))
+    return alone.session
 
 
 def _begin_again(environ: dict[str, Any], middleware: SessionMiddleware) -> None:
     """Forget what the failed attempt at a request made of its session, as pyramid_retry throws its request away."""
-    session = environ.get(middleware._environ_key)
+    session = environ.get(_key(middleware))
     if isinstance(session, Session):
-        session._begin_again(environ)
+        work_of(session).begin_again(environ)
+
+
+def _key(middleware: SessionMiddleware) -> str:
+    return internals_of(middleware).backend.settings.environ_key
 
 
 @implementer(ISession)
-class PyramidSession(DraftMapping):
+class PyramidSession(WorkMapping):
     """``request.session``: our session with Pyramid's names. What else a :class:`Session` has, this has too."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._began = session._backend.settings.clock()
+        self._work = work_of(session)
+        self._began = self._work.backend.settings.clock()
 
     # Pyramid's own.
 
@@ -180,20 +180,20 @@ class PyramidSession(DraftMapping):
         """
         message = str(msg) if isinstance(msg, str) else msg
         if allow_duplicate or message not in self.peek_flash(queue):
-            put_message(self._writing().values, message, queue, self._session._backend.settings.clock())
+            put_message(self._work.writable(), message, queue, self._work.backend.settings.clock())
 
     def pop_flash(self, queue: str = "") -> list[Any]:
         """Return the messages of ``queue``, oldest first, and forget them."""
-        found = find_messages(self._look(), queue)
+        found = find_messages(self._work, queue)
         if found:
-            values = self._writing().values
+            data = self._work.writable()
             for key, _, _ in found:
-                values.delete(key)
+                data.delete(key)
         return [message for _, _, message in found]
 
     def peek_flash(self, queue: str = "") -> list[Any]:
         """Return the messages of ``queue``, oldest first, and keep them."""
-        return [message for _, _, message in find_messages(self._look(), queue)]
+        return [message for _, _, message in find_messages(self._work, queue)]
 
     def get_csrf_token(self) -> str:
         """Return the CSRF token: the same text until the session gets a new token (``login``, ``new_csrf_token``)."""
@@ -201,9 +201,8 @@ class PyramidSession(DraftMapping):
 
     def new_csrf_token(self) -> str:
         """Return another CSRF token. As it is derived from the session's own token, that one changes too."""
-        draft = self._session._writing(cookie=True)
-        draft.next_bearer = self._session._backend.draw()
-        draft.wanted = True
+        self._work.writable(needs_cookie=True)
+        self._work.renew()
         return self.get_csrf_token()
 
     # The rest.
@@ -219,12 +218,6 @@ class PyramidSession(DraftMapping):
 
     def destroy(self) -> None:
         self._session.destroy()
-
-    def _look(self) -> Draft:
-        return self._session._draft or self._session._look()
-
-    def _writing(self) -> Draft:
-        return self._session._writing()
 
     def __repr__(self) -> str:
         return repr(self._session)
@@ -257,4 +250,4 @@ class CSRFStoragePolicy:
         given = hidden(supplied_token) if isinstance(supplied_token, str) else None
         # In an outage the look raises, and error reporters show the local variables.
         del supplied_token
-        return _session_of(request, self._middleware)._csrf_matches(given)
+        return csrf_matches(work_of(_session_of(request, self._middleware)), given)

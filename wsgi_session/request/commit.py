@@ -1,7 +1,7 @@
-"""How a draft is saved: created, replaced or rotated in the store, on top of whatever is stored by then.
+"""The commit: what a request changed goes into the store, on top of whatever is stored by then.
 
-Everything that could come between a load and a save (another request's write, a rotation, a logout, a lost answer) is
-handled here, once, for ordinary changes, ``atomic``, ``rotate`` and ``login`` alike.
+Whatever can come between a load and a save (another request's write, a rotation, a logout, a lost reply) is handled
+here, once, for changes, ``atomic``, rotations and logins alike.
 """
 
 from __future__ import annotations
@@ -9,291 +9,247 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
-from wsgi_session.backends.base import Bearer
-from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
+from wsgi_session.backends.base import Credential
+from wsgi_session.codec.packing import Packed
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import OUTSIDE
-from wsgi_session.errors import SessionGone, StoreUnavailable, Unsupported
-from wsgi_session.request.records import changed_record, first_record, join_within, login_record, touched_times
-from wsgi_session.request.work import Draft
+from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
+from wsgi_session.request.data import Data
+from wsgi_session.request.ending import forget_refused
+from wsgi_session.request.login import tell_unfiled_user
+from wsgi_session.request.records import changed_record, first_record, join_within, login_record
+from wsgi_session.request.states import KEEP, SET, Cookie
+from wsgi_session.request.times import active_at
 from wsgi_session.stores.contract import Outcome, Record
 
-#: A save that meets other writers merges and tries again, so often or so long (seconds) at most.
+if TYPE_CHECKING:
+    from wsgi_session.request.work import Work
+
+#: A save that meets other writers merges and tries again, at most so often or for so many seconds.
 MAX_TRIES = 100
 MAX_SECONDS = 5.0
 
-T = TypeVar("T")
+#: Makes the values to be stored from those that are stored.
 Merge = Callable[[Packed], Packed]
 
 
-def save(draft: Draft) -> bool:
-    """Save what changed; return whether anything was, or had to be dropped."""
-    changed = draft.values.collect()
-    now = draft.backend.settings.clock()
-    if draft.login is not None:
-        draft.values.keep_written()
-    if draft.record is None:
-        if draft.dead:
-            if changed or draft.outside:
-                drop(draft)
+class Base(NamedTuple):
+    """What a change is made to: the session as the store had it when it was last asked."""
+
+    credential: Credential
+    record: Record
+    packed: Packed
+
+
+def save(work: Work, data: Data) -> bool:
+    """Save what changed; return whether anything was saved, or dropped. An error is told as an event, and raised."""
+    try:
+        return _save(work, data)
+    except StoreUnavailable as error:
+        work.backend.settings.events("unavailable", error=str(error))
+        raise
+    except (SessionTooLarge, UnsupportedValue) as error:
+        work.backend.settings.events("unsaved", handle=work.handle, error=str(error))
+        raise
+
+
+def _save(work: Work, data: Data) -> bool:
+    changed = data.collect()
+    if work.late and work.backend.change_needs_cookie:
+        # The headers were sent, and there is no store: nothing can be saved any more.
+        if changed:
+            work.ended_handle = work.handle
+            drop(work, data)
+        return changed
+    now = work.backend.settings.clock()
+    if work.login is not None:
+        data.keep_written()
+    record, credential = work.record, work.credential
+    if record is None or credential is None:
+        if work.ended:
+            if changed or work.outside_path:
+                drop(work, data)
             return True
-        if not (changed or draft.wanted or draft.login is not None):
+        if not (changed or work.create_if_empty or work.login is not None):
             return False
-        _create(draft, draft.values.applied_to, now)
+        create(work, data.applied_to(data.stored), now)
         return True
-    # A clear of what looked empty drops what others have stored meanwhile, where they can have.
-    clears = draft.values.cleared and not draft.backend.stateless
-    rotating = draft.next_bearer is not None
-    if not (changed or rotating or clears):
+    rotating = work.next_credential is not None
+    # A clear() of what looked empty also deletes what other requests have stored since, where they can.
+    if not (changed or rotating or (data.cleared and work.backend.compares)):
         return False
-    if _replace(draft, draft.values.applied_to, now, rotating=rotating):
+    base = Base(credential, record, data.stored)
+    if (rotate if rotating else replace)(work, base, data.applied_to, now):
         return True
-    if draft.login is not None:
-        # Two logins at once from one token: the second carries only what its own request wrote.
-        _create(draft, draft.values.applied_to, now)
+    work.note_end()
+    if work.login is not None:
+        # Two logins at once from one token: the second one gets a session with what its own request wrote.
+        create(work, data.applied_to(data.stored), now)
     elif changed:
-        drop(draft)
+        drop(work, data)
     return True
 
 
-def drop_changes(draft: Draft) -> bool:
-    """Say what changed after the answer was out: without a store, there is nothing to put it into any more."""
-    changed = draft.values.collect()
-    if changed:
-        draft.lost = draft.handle
-        drop(draft)
-    return changed
-
-
-def refresh(draft: Draft) -> None:
-    """Note the activity, and renew a cookie that an older secret signed. Never harms the answer."""
-    now = draft.backend.settings.clock()
+def refresh(work: Work, data: Data) -> None:
+    """Record the activity, and renew a cookie that an older secret signed. An outage does not harm the response."""
+    settings, record, credential = work.backend.settings, work.record, work.credential
+    assert record is not None and credential is not None
+    now = settings.clock()
+    alive = False
     try:
-        moment = _judged_at(draft, now)
-        record, bearer = draft.record, draft.bearer
-        assert record is not None and bearer is not None
-        touched, expires = touched_times(record, now, draft.backend.settings, touching=draft.touching)
-        # Asked also where only the signature is old and no time moves: whether it has ended meanwhile.
-        alive = moment is not None and draft.backend.touch(bearer, touched, expires, moment)
+        live = _live_base(work, Base(credential, record, data.stored), now)
+        if live is not None:
+            (_, record, packed), moment = live
+            touched, expires = settings.lifetime.times_after(record, now, touching=work.touching)
+            # Asked also if only the signature is old and no time moves: the session may have ended.
+            alive = work.backend.touch(credential, touched, expires, moment)
     except StoreUnavailable as error:
-        draft.backend.settings.events("touch_failed", handle=draft.handle, error=str(error))
+        settings.events("touch_failed", handle=work.handle, error=str(error))
         return
     if not alive:
-        # Ended a moment ago: a cookie now would come after the one that removed or replaced it.
-        draft.cookie_due = None
+        # A cookie that is set now would come after the one that removed or replaced it.
+        work.cookie = KEEP
         return
-    draft.record = record._replace(touched=touched, expires=expires)
-    if not bearer.current or draft.backend.stateless or (record.persistent and expires > record.expires):
-        draft.cookie_due = True
+    after = record._replace(touched=touched, expires=expires)
+    data.stored = packed
+    work.adopt_times(after, _cookie_after(work, credential, record, after))
 
 
-def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
-    """Apply ``function`` to the newest data and save the outcome at once; ``SessionGone`` if it has ended.
+def drop(work: Work, data: Data) -> None:
+    """Forget what this request wrote, and say so in an event that names the keys."""
+    events = work.backend.settings.events
+    if work.outside_path:
+        events.once("outside_path", advice=OUTSIDE)
+    else:
+        keys = sorted(key for key in data.changed if isinstance(key, str))
+        events("dropped", handle=work.ended_handle, keys=keys)
+    data.changed = {}
 
-    A rotation or a login that is pending stays so: it belongs to the commit, and is gone if the request fails.
-    """
-    if draft.backend.stateless:
-        raise Unsupported(
-            "a session in the cookie has no newest data: two requests never see each other's. Use a store that "
-            "keeps sessions, such as sqlite:///sessions.db.",
-            operation="atomic",
-        )
-    results: list[T] = []
-    # What the login makes of these keys is not for the record that the visitor has if the request fails.
-    pending: dict[str | bytes, bytes | None] = {} if draft.login is None else dict.fromkeys(draft.login_keys)
-    written: dict[str | bytes, bytes | None] = {}
 
-    def merge(base: Packed) -> Packed:
-        packed = draft.values.applied_to(base)
-        data = {key: unpack(value) for key, value in packed.items() if type(key) is str}
-        results.append(function(data))
-        made: Packed = {key: value for key, value in packed.items() if type(key) is bytes}
-        made.update((check_key(key), pack(value, key, draft.values.limit)) for key, value in data.items())
-        written.clear()
-        written.update((key, made.get(key)) for key in {*packed, *made} if made.get(key) != packed.get(key))
-        for key in pending:
-            pending[key] = made.pop(key, None)
-            if key in base:
-                made[key] = base[key]
-        return made
+def replace(work: Work, base: Base, merge: Merge, now: float) -> bool:
+    """Store what ``merge`` makes of the newest values in the same record. False: the session has ended."""
+    version = tokens.draw_version()
 
-    draft.values.collect()
-    now = draft.backend.settings.clock()
-    if draft.dead:
-        raise _gone(draft)
-    if draft.login is not None and (draft.record is None or draft.values.cleared_own):
-        return _apply_to_pending(draft, function)
-    try:
-        if draft.record is None:
-            packed = merge(draft.values.stored)
-            if packed or draft.wanted:
-                _create(draft, lambda base: packed, now)
-            else:
-                draft.values.saved(packed)
-        elif not _replace(draft, merge, now, rotating=False):
-            if draft.login is None:
-                raise _gone(draft)
-            return _apply_to_pending(draft, function)
+    def attempt(base: Base, moment: float) -> Outcome:
+        credential, before, stored = base
+        packed, record = _changed(work, base, merge, version, now)
+        outcome = work.backend.replace(credential, record, before.version, moment)
+        if outcome is Outcome.SAVED:
+            tell_unfiled_user(work, stored, packed, record)
+            work.adopt(record, packed, _cookie_after(work, credential, before, record))
+        return outcome
+
+    return _compare_and_set(work, base, now, attempt)
+
+
+def rotate(work: Work, base: Base, merge: Merge, now: float) -> bool:
+    """The same under the next credential, as a login if one is intended. False: the session has ended."""
+    login, new, settings = work.login, work.next_credential, work.backend.settings
+    assert new is not None
+    version = tokens.draw_rotation(begins=login is not None)
+
+    def attempt(base: Base, moment: float) -> Outcome:
+        if login is None:
+            packed, record = _changed(work, base, merge, version, now)
         else:
-            draft.unconfirmed = draft.cookie_due
-    except CorruptData:
-        draft.corrupt()
-        raise _gone(draft) from None
-    draft.values.note_written(written)
-    for key, value in pending.items():
-        draft.values.put_packed(key, value)
-    return results[-1]
+            packed = merge(base.packed)
+            record = login_record(login, join_within(packed, settings.max_size), version, now, settings)
+        if work.remember is not None:
+            record = record._replace(persistent=work.remember)
+        outcome, credential = work.backend.rotate(base.credential, new, record, base.record.version, moment)
+        if outcome is Outcome.SAVED:
+            if login is None:
+                tell_unfiled_user(work, base.packed, packed, record)
+            _adopt_new(work, credential, record, packed, "rotated")
+        return outcome
+
+    return _compare_and_set(work, base, now, attempt)
 
 
-def _apply_to_pending(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
-    """Apply ``function`` to a session that is not stored before the commit of its login: no other request has it."""
-    before = draft.values.applied_to(draft.values.stored).copy()
-    data = {key: unpack(value) for key, value in before.items() if type(key) is str}
-    result = function(data)
-    after = {check_key(key): pack(value, key, draft.values.limit) for key, value in data.items()}
-    for key in before:
-        if type(key) is str and key not in after:
-            draft.values.put_packed(key, None)
-    for key, value in after.items():
-        if before.get(key) != value:
-            draft.values.put_packed(key, value)
-    return result
+def create(work: Work, packed: Packed, now: float) -> None:
+    """Store a new session, as a login if one is intended."""
+    settings, backend = work.backend.settings, work.backend
+    data = join_within(packed, settings.max_size)
+    handle, version = tokens.draw_names()
+    if work.login is None:
+        record = first_record(handle, data, version, now, settings)
+    else:
+        record = login_record(work.login, data, version, now, settings)
+        forget_refused(work)
+    if work.remember is not None:
+        record = record._replace(persistent=work.remember)
+    credential = backend.create(work.next_credential or backend.draw(), record, now)
+    if work.login is None:
+        tell_unfiled_user(work, {}, packed, record)
+    _adopt_new(work, credential, record, packed, "created")
 
 
-def _replace(draft: Draft, merge: Merge, now: float, *, rotating: bool) -> bool:
-    """Replace or rotate, merging with whoever wrote first. False: the session has ended, and the draft knows."""
-    version = tokens.draw_rotation(begins=draft.login is not None) if rotating else tokens.draw_version()
-    moment = _judged_at(draft, now)
-    if moment is None:
-        _end(draft)
+def _changed(work: Work, base: Base, merge: Merge, version: bytes, now: float) -> tuple[Packed, Record]:
+    settings, before = work.backend.settings, base.record
+    packed = merge(base.packed)
+    data = join_within(packed, settings.max_size)
+    active = active_at(work, before, now)
+    return packed, changed_record(before, data, version, active, settings, touching=work.touching)
+
+
+def _cookie_after(work: Work, credential: Credential, before: Record, record: Record) -> Cookie:
+    """Return whether the cookie has to be set: its end moved, its signature is old, or the session is in it."""
+    moved = record.persistent and record.expires > before.expires
+    return SET if moved or not credential.current or work.backend.change_needs_cookie else KEEP
+
+
+def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packed, event: str) -> None:
+    events = work.backend.settings.events
+    if work.login is not None:
+        events("logged_in", handle=record.handle)
+    work.adopt_new(credential, record, packed)
+    events(event, handle=record.handle)
+
+
+def _compare_and_set(work: Work, base: Base, now: float, attempt: Callable[[Base, float], Outcome]) -> bool:
+    """Call ``attempt`` until it has saved, each time with what is stored by then. False: the session has ended."""
+    live = _live_base(work, base, now)
+    if live is None:
         return False
+    current, moment = live
     for tries in range(MAX_TRIES):
-        outcome = _try(draft, merge, version, now, moment, rotating=rotating)
+        outcome = attempt(current, moment)
         if outcome is Outcome.SAVED:
             return True
-        if outcome is Outcome.CONFLICT and tries:
-            # Writers who step out of each other's way all get through sooner. Not later than here: what is loaded ages.
-            time.sleep(random.uniform(0, min(0.0005 * 2**tries, 0.02)))  # noqa: S311  (no secret)
-        if outcome is Outcome.GONE or not _reload(draft, moment):
-            _end(draft)
+        if outcome is Outcome.GONE:
             return False
-        if draft.backend.settings.clock() - now >= MAX_SECONDS:
+        if tries:
+            # A random pause gets all writers through sooner. Before the reload: what is loaded grows old.
+            time.sleep(random.uniform(0, min(0.0005 * 2**tries, 0.02)))  # noqa: S311  (no secret)
+        reloaded = _reload(work, current.credential, moment)
+        if reloaded is None:
+            return False
+        current = reloaded
+        if work.backend.settings.clock() - now >= MAX_SECONDS:
             break
     raise StoreUnavailable(
-        f"other requests wrote to this session first, {tries + 1} times in a row: nothing was saved. Write to it "
-        "less often, or in fewer requests at once."
+        f"Other requests wrote to this session first, {tries + 1} times in a row: nothing was saved. Write to it less "
+        "often, or in fewer requests at once."
     )
 
 
-def _try(draft: Draft, merge: Merge, version: bytes, now: float, moment: float, *, rotating: bool) -> Outcome:
-    before, bearer, settings = draft.record, draft.bearer, draft.backend.settings
-    assert before is not None and bearer is not None
-    packed = merge(draft.values.stored)
-    data = join_within(packed, settings.max_size)
-    if draft.login is not None and rotating:
-        record = login_record(draft.login, data, version, now, settings)
-    else:
-        active = draft.active_at(before, now)
-        record = changed_record(before, data, version, active, settings, touching=draft.touching)
-    if not rotating:
-        outcome = draft.backend.replace(bearer, record, before.version, moment)
-    else:
-        assert draft.next_bearer is not None
-        if draft.remember is not None:
-            record = record._replace(persistent=draft.remember)
-        outcome, bearer = draft.backend.rotate(bearer, draft.next_bearer, record, before.version, moment)
-    if outcome is not Outcome.SAVED:
-        return outcome
-    moved = record.persistent and record.expires > before.expires
-    if rotating or moved or not bearer.current or draft.backend.stateless:
-        draft.cookie_due = True
-    if draft.login is None:
-        draft.tell_unfiled_user(packed, record)
-    if rotating:
-        _adopt(draft, packed, record, bearer)
-        settings.events("rotated", handle=record.handle)
-    else:
-        draft.record = record
-        draft.values.saved(packed)
-    return outcome
+def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:
+    """Return the base and the time to judge it by; by what another request made of it since, if it seems to be over."""
+    lifetime = work.backend.settings.lifetime
+    moment = lifetime.judged_at(base.record, now, work.loaded_at)
+    if moment is not None:
+        return base, moment
+    reloaded = _reload(work, base.credential, work.loaded_at)
+    moment = None if reloaded is None else lifetime.judged_at(reloaded.record, now, work.loaded_at)
+    return None if reloaded is None or moment is None else (reloaded, moment)
 
 
-def _create(draft: Draft, merge: Merge, now: float) -> None:
-    settings = draft.backend.settings
-    packed = merge(draft.values.stored)
-    data = join_within(packed, settings.max_size)
-    handle, version = tokens.draw_names()
-    if draft.login is None:
-        record = first_record(handle, data, version, now, settings)
-    else:
-        record = login_record(draft.login, data, version, now, settings)
-        draft.forget_presented()
-    if draft.remember is not None:
-        record = record._replace(persistent=draft.remember)
-    bearer = draft.backend.create(draft.next_bearer or draft.backend.draw(), record, now)
-    draft.cookie_due = True
-    if draft.login is None:
-        draft.tell_unfiled_user(packed, record)
-    _adopt(draft, packed, record, bearer)
-    settings.events("created", handle=record.handle)
-
-
-def _adopt(draft: Draft, packed: Packed, record: Record, bearer: Bearer) -> None:
-    """Take over what was stored under a new bearer: all that was pending is done."""
-    if draft.login is not None:
-        draft.backend.settings.events("logged_in", handle=record.handle)
-    draft.record = record
-    draft.bearer = bearer
-    draft.login = draft.next_bearer = None
-    draft.wanted = False
-    draft.values.saved(packed)
-
-
-def _judged_at(draft: Draft, now: float) -> float | None:
-    """Return what ``Draft.judged_at`` says, by what another request made of the session since if need be."""
-    moment = draft.judged_at(now)
-    if moment is None and _reload(draft, draft.loaded_at):
-        moment = draft.judged_at(now)
-    return moment
-
-
-def _reload(draft: Draft, now: float) -> bool:
-    """Take what another request stored as the base. False: it ended meanwhile."""
-    assert draft.bearer is not None
-    _, _, record, packed = draft.backend.look_up(draft.bearer, now)
+def _reload(work: Work, credential: Credential, now: float) -> Base | None:
+    """Return what another request stored; ``None`` if the session has ended."""
+    _, _, record, packed = work.backend.look_up(credential, now)
     if record is None:
-        return False
-    draft.backend.settings.events("conflict", handle=record.handle)
-    draft.record = record
-    draft.values.stored = packed
-    return True
-
-
-def _end(draft: Draft) -> None:
-    """Take note that the session ended elsewhere: what is written is dropped, unless a login makes a new one."""
-    draft.lost = None if draft.record is None else draft.record.handle
-    draft.state = "unknown"
-    draft.record = draft.bearer = None
-    draft.values.stored = {}
-    if draft.login is not None:
-        draft.values.keep_written()
-    draft.dead = draft.login is None
-
-
-def drop(draft: Draft) -> None:
-    """Forget what this request wrote, and say so in an event that names the keys."""
-    events = draft.backend.settings.events
-    if draft.outside:
-        events.once("outside_path", advice=OUTSIDE)
-    else:
-        keys = sorted(key for key in draft.values.changed if isinstance(key, str))
-        events("dropped", handle=draft.lost, keys=keys)
-    draft.values.changed = {}
-
-
-def _gone(draft: Draft) -> SessionGone:
-    if draft.outside:
-        return SessionGone("this request is outside of cookie_path: no session is kept for it.")
-    return SessionGone("the session has ended: nothing was saved. Ask the visitor to log in again.", handle=draft.lost)
+        return None
+    work.backend.settings.events("conflict", handle=record.handle)
+    return Base(credential, record, packed)

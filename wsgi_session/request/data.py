@@ -1,7 +1,7 @@
 """A session's values: undecoded until they are read, and what this request changed of them.
 
 Nothing here talks to a store. A save puts the keys that this request assigned or deleted on top of what is stored by
-then (:meth:`Values.applied_to`). An assignment equal to what was loaded counts as well: the base may have changed under
+then (:meth:`Data.applied_to`). An assignment equal to what was loaded counts as well: the base may have changed under
 it, or be another record altogether. Only a request whose every assignment was equal has nothing to save.
 """
 
@@ -20,12 +20,23 @@ _NOTHING: Packed = {}
 _NO_CHANGES: dict[str | bytes, bytes | None] = {}
 
 
-class Values:
+class Data:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
     __slots__ = (
-        "_base", "_current", "_defaults", "_names", "_objects", "_written", "changed", "cleared", "cleared_own",
-        "limit", "own_edits", "stored", "unsettled",
+        "_base",
+        "_current",
+        "_defaults",
+        "_names",
+        "_objects",
+        "_written",
+        "changed",
+        "cleared",
+        "cleared_own",
+        "limit",
+        "maybe_dirty",
+        "own_edits",
+        "stored",
     )  # fmt: skip
 
     def __init__(self, stored: Packed, limit: int = sys.maxsize) -> None:
@@ -44,7 +55,7 @@ class Values:
         #: Whether it drops the package's own keys too: then nothing of what is stored stays.
         self.cleared_own = False
         #: Whether there may be anything to save: something was written, or handed out that can change inside.
-        self.unsettled = False
+        self.maybe_dirty = False
         # What setdefault() found there: see keep_default().
         self._defaults: Packed = _NOTHING
         # What this request sees: `_base` with its changes. The same dict until the first of them.
@@ -92,7 +103,7 @@ class Values:
             return objects[key]
         value = objects[key] = unpack(self._current[key])
         if type(value) not in IMMUTABLE:
-            self.unsettled = True
+            self.maybe_dirty = True
         return value
 
     def peek(self, key: str | bytes) -> Any:
@@ -125,7 +136,7 @@ class Values:
                         pass
                 fresh[key] = pack(value, key, self.limit)  # Says what is wrong, and where in it.
         finally:
-            self.unsettled = True
+            self.maybe_dirty = True
             if self._names is not None:
                 self._names.update(dict.fromkeys(fresh))
             if self._current is self._base:
@@ -181,7 +192,7 @@ class Values:
         """Drop every key stored by the time of the save; ``own``: the package's own ones too."""
         kept: Packed = {} if own else {key: packed for key, packed in self._current.items() if type(key) is bytes}
         self.changed = {key: packed for key, packed in self.changed.items() if type(key) is bytes and not own}
-        self.cleared = self.unsettled = True
+        self.cleared = self.maybe_dirty = True
         self.cleared_own |= own
         self._current = kept
         self._objects = {}
@@ -282,7 +293,7 @@ class Values:
         self.own_edits += 1
 
     def _write(self, key: str | bytes, packed: bytes | None) -> None:
-        self.unsettled = True
+        self.maybe_dirty = True
         if self._current is self._base:
             self._current = self._base.copy()
         if packed is None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from wsgi_session.codec.packing import pack
 from wsgi_session.cookies import tokens
-from wsgi_session.request.data import Values
-from wsgi_session.request.work import Draft
+from wsgi_session.request.data import Data
+from wsgi_session.request.work import Work
 
 # With the time behind it, so that they come in the order of their making.
 _PREFIX = b"flash:"
@@ -25,44 +25,44 @@ class Flash(str):
     category: str
 
 
-def put_flash(values: Values, message: str, category: str, now: float) -> None:
+def put_flash(data: Data, message: str, category: str, now: float) -> None:
     """Keep a text."""
     # Some texts (Django's SafeString) stay of their own type through str().
-    put_message(values, str.__str__(str(message)), str.__str__(str(category)), now)
+    put_message(data, str.__str__(str(message)), str.__str__(str(category)), now)
 
 
-def find_flashes(draft: Draft, category: str | None) -> list[tuple[bytes, Flash]]:
+def find_flashes(work: Work, category: str | None) -> list[tuple[bytes, Flash]]:
     """Return key and text of the messages (of ``category``, if given), oldest first."""
     found = []
-    for key, its_category, message in find_messages(draft, category):
+    for key, its_category, message in find_messages(work, category):
         text = Flash(message)
         text.category = its_category
         found.append((key, text))
     return found
 
 
-def put_message(values: Values, message: object, category: str, now: float) -> bytes:
+def put_message(data: Data, message: object, category: str, now: float) -> bytes:
     """Keep a message, which may be anything that a session keeps (Pyramid's are not all text); return its key."""
     stamp = struct.pack(">QI", int(now * 1e6), next(_numbers) & 0xFFFFFFFF)
     # Random at the end: two requests' messages of the same microsecond are two messages.
     key = _PREFIX + stamp + tokens.draw_version()[:8]
     value = [category, message]
-    values.put(key, value, pack(value, "flash message", values.limit))
+    data.put(key, value, pack(value, "flash message", data.limit))
     return key
 
 
-def find_messages(draft: Draft, category: str | None) -> list[tuple[bytes, str, Any]]:
+def find_messages(work: Work, category: str | None) -> list[tuple[bytes, str, Any]]:
     """Return key, category and message as they were put (of ``category``, if given), oldest first.
 
     If one cannot be read, the session is unknown, and there are none.
     """
-    values = draft.values
+    data = work.data or work.load()
     found = []
-    for key in sorted(key for key in values.own_keys() if key.startswith(_PREFIX)):
+    for key in sorted(key for key in data.own_keys() if key.startswith(_PREFIX)):
         try:
-            its_category, message = values.peek(key)
+            its_category, message = data.peek(key)
         except (ValueError, TypeError):
-            draft.corrupt()
+            work.mark_corrupt()
             return []
         if category in (None, its_category):
             found.append((key, its_category, message))

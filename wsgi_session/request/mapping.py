@@ -7,78 +7,72 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Mu
 from typing import Any, TypeVar
 
 from wsgi_session.codec.packing import CorruptData
-from wsgi_session.request.work import Draft
+from wsgi_session.request.work import Work
 
-Self = TypeVar("Self", bound="DraftMapping")
+Self = TypeVar("Self", bound="WorkMapping")
 _MISSING: Any = object()
 
 
 class _Keys(KeysView[str]):
     """As those of a ``dict``: they can be gone through backwards too."""
 
-    _mapping: DraftMapping
+    _mapping: WorkMapping
 
     def __reversed__(self) -> Iterator[str]:
         return reversed(self._mapping)
 
 
 class _Items(ItemsView[str, Any]):
-    _mapping: DraftMapping
+    _mapping: WorkMapping
 
     def __reversed__(self) -> Iterator[tuple[str, Any]]:
         return ((key, self._mapping[key]) for key in reversed(self._mapping))
 
 
 class _Values(ValuesView[Any]):
-    _mapping: DraftMapping
+    _mapping: WorkMapping
 
     def __reversed__(self) -> Iterator[Any]:
         return (self._mapping[key] for key in reversed(self._mapping))
 
 
-class DraftMapping(MutableMapping[str, Any]):
-    """A draft's values as a mapping. A value that cannot be read makes the whole session unknown, and empty."""
+class WorkMapping(MutableMapping[str, Any]):
+    """The data of a unit of work as a mapping. One value that cannot be read makes the whole session empty."""
 
-    _draft: Draft | None = None
-
-    @abstractmethod
-    def _look(self) -> Draft:
-        """Load the session, and set ``_draft``."""
-
-    @abstractmethod
-    def _writing(self) -> Draft:
-        """Return the draft if a change can still be kept (or dropped), else raise what says why not."""
+    _work: Work
 
     @abstractmethod
     def destroy(self) -> None:
         """End the session."""
 
     def __getitem__(self, key: str) -> Any:
-        draft = self._draft or self._look()
+        work = self._work
+        data = work.data or work.load()
         if not isinstance(key, str):
             raise KeyError(key)
         try:
-            return draft.values.get(key)
+            return data.get(key)
         except CorruptData:
-            draft.corrupt()
-            return draft.values.get(key)
+            work.mark_corrupt()
+            return data.get(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        draft = self._draft or self._look()
+        work = self._work
+        data = work.data or work.load()
         try:
             if not isinstance(key, str):
                 raise KeyError(key)
-            return draft.values.get(key)
+            return data.get(key)
         except KeyError:
             return default
         except CorruptData:
-            draft.corrupt()
+            work.mark_corrupt()
             return self.get(key, default)
 
     def __contains__(self, key: object) -> bool:
-        draft = self._draft or self._look()
+        data = self._work.data or self._work.load()
         # Read it: what is said to be there can be read, also if the record is corrupt.
-        return isinstance(key, str) and key in draft.values and self.get(key, _MISSING) is not _MISSING
+        return isinstance(key, str) and key in data and self.get(key, _MISSING) is not _MISSING
 
     def keys(self) -> KeysView[str]:
         return _Keys(self)
@@ -96,42 +90,42 @@ class DraftMapping(MutableMapping[str, Any]):
         return reversed(self._keys())
 
     def __len__(self) -> int:
-        return (self._draft or self._look()).values.count()
+        return (self._work.data or self._work.load()).count()
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._writing().values.assign(key, value)
+        self._work.writable().assign(key, value)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         """As a ``dict`` does. If the session is built anew under this request, the value that was there is kept too."""
         if key not in self:
             self[key] = default
             return default
-        (self._draft or self._look()).values.keep_default(key)
+        (self._work.data or self._work.load()).keep_default(key)
         return self[key]
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """As a ``dict`` does: from a mapping, pairs, or keywords."""
         # Before the look: what is iterated over may log out.
         items = dict(other, **more) if more else dict(other)
-        self._writing().values.update(items)
+        self._work.writable().update(items)
 
     def __delitem__(self, key: str) -> None:
-        draft = self._writing()
+        data = self._work.writable()
         if not isinstance(key, str):
             raise KeyError(key)
-        draft.values.delete(key)
+        data.delete(key)
 
     def clear(self) -> None:
         """Drop every key, those that another request adds meanwhile too. With an owner: :meth:`destroy`."""
-        draft = self._writing()
-        if draft.owned:
+        data = self._work.writable()
+        if self._work.has_owner:
             self.destroy()
         else:
-            draft.values.clear()
+            data.clear()
 
     def popitem(self) -> tuple[str, Any]:
         """Remove and return the pair that came last, as a ``dict`` does."""
-        key = (self._draft or self._look()).values.last()
+        key = (self._work.data or self._work.load()).last()
         # Read it first: a record that cannot be read is an empty session.
         if key is None or key not in self:
             raise KeyError("popitem(): the session is empty")
@@ -139,13 +133,13 @@ class DraftMapping(MutableMapping[str, Any]):
 
     def copy(self) -> dict[str, Any]:
         """Return a plain dict of deep copies."""
-        draft = self._draft or self._look()
-        draft.values.collect()
+        data = self._work.data or self._work.load()
+        data.collect()
         try:
-            return draft.values.snapshot()
+            return data.snapshot()
         except CorruptData:
-            draft.corrupt()
-            return draft.values.snapshot()
+            self._work.mark_corrupt()
+            return data.snapshot()
 
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(other, Mapping):
@@ -163,7 +157,7 @@ class DraftMapping(MutableMapping[str, Any]):
 
     def _keys(self) -> list[str]:
         """Return the keys. Each value is read: whoever goes through a corrupt record meets none that is not there."""
-        values = (self._draft or self._look()).values
+        values = (self._work.data or self._work.load())
         for key in values.unread():
             if key not in self:
                 break

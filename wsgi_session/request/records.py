@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from wsgi_session.codec.packing import Packed, join
 from wsgi_session.codec.supported import spelled
 from wsgi_session.config.options import Settings
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import SessionTooLarge
+from wsgi_session.request.login import Login
 from wsgi_session.stores.contract import Record, make_record
-
-
-@dataclass(frozen=True, slots=True)
-class Login:
-    """What a session is from a login on."""
-
-    owner: str
-    handle: str
-    created: float
-    persistent: bool
-    idle: float | None
 
 
 def first_record(handle: str, data: bytes, version: bytes, now: float, settings: Settings) -> Record:
     """Return the record of a new session, an anonymous visitor's."""
-    expires = settings.expires(now, now, None)
+    expires = settings.lifetime.end(now, now, None)
     return make_record((data, version, handle, now, now, expires, None, settings.persistent, None, settings.namespace))
 
 
@@ -37,7 +25,7 @@ def login_record(login: Login, data: bytes, version: bytes, now: float, settings
         handle=login.handle,
         created=login.created,
         touched=now,
-        expires=settings.expires(now, login.created, login.idle),
+        expires=settings.lifetime.end(now, login.created, login.idle),
         owner=tokens.owner_key(settings.namespace, login.owner),
         persistent=login.persistent,
         idle=login.idle,
@@ -49,17 +37,9 @@ def changed_record(
     before: Record, data: bytes, version: bytes, now: float, settings: Settings, *, touching: bool
 ) -> Record:
     """Return ``before`` with other data; its times move only if a touch is due."""
-    touched, expires = touched_times(before, now, settings, touching=touching)
+    touched, expires = settings.lifetime.times_after(before, now, touching=touching)
     _, _, handle, created, _, _, owner, persistent, idle, namespace = before
     return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
-
-
-def touched_times(record: Record, now: float, settings: Settings, *, touching: bool) -> tuple[float, float]:
-    """Return ``touched`` and ``expires`` as they are after a request at ``now``."""
-    if not touching or not settings.touch_due(record, now):
-        return record.touched, record.expires
-    # Never back: a longer idle timeout may have been in force when the record was written.
-    return now, max(record.expires, settings.expires(now, record.created, record.idle))
 
 
 def join_within(packed: Packed, limit: int) -> bytes:

@@ -1,63 +1,153 @@
-"""One request's view of one session: what was loaded, and what is to change. ``saving`` puts it into the store."""
+"""The unit of work: what one request knows of its session, and what it intends to do to it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from wsgi_session.backends.base import Backend, Bearer, Loaded
-from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
-from wsgi_session.cookies import tokens
-from wsgi_session.errors import ConfigError
-from wsgi_session.owner import logged_in, owner_of
-from wsgi_session.request.data import Values
-from wsgi_session.request.records import Login, touched_times
-from wsgi_session.stores.contract import SWEEP_GRACE, Record
+from wsgi_session.backends.base import Backend, Credential, Loaded, State
+from wsgi_session.codec.packing import CorruptData, Packed
+from wsgi_session.cookies.caching import Headers
+from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
+from wsgi_session.owner import logged_in
+from wsgi_session.request.data import Data
+from wsgi_session.request.ending import closed_error
+from wsgi_session.request.loading import load
+from wsgi_session.request.login import OWNER, Login
+from wsgi_session.request.states import CLOSED, KEEP, OPEN, SENT, SET, Cookie
+from wsgi_session.stores.contract import Record
 
-#: The record key of the owner's readable form; what the store files by is a hash of it.
-OWNER = b"owner"
+_NO_ENVIRON: Mapping[str, Any] = {}
 
 
-class Draft:
-    """What one request knows of its session, and what it is about to make of it."""
+class Work:
+    """What one request knows of its session, and what it intends. Loads nothing until it is asked for.
 
-    #: Make a record even if nothing is in it: somebody was given a CSRF token.
-    wanted = False
-    #: Whether the headers are out: no cookie can go with what is saved now.
-    late = False
-    #: Whether the cookie is to outlive the browser, where somebody asked for that apart from a login.
-    remember: bool | None = None
-    #: The keys that say who logged in: with the login they belong to the commit.
+    The commit (``commit.py``) saves it, and hands back what came of that: see :meth:`adopt`.
+    """
+
+    # Defaults are on the class: a request that does not ask for its session sets none of them, and pays for none.
+
+    #: How far the response is. Only the exchange writes it.
+    phase = OPEN
+    #: Whether the session was asked for, even if loading it failed: the response depends on the cookie then.
+    accessed = False
+    #: The scheme of the request when the session was loaded: a rewritten environ does not change the cookie's name.
+    scheme: str | None = None
+    #: The outage that loading the session, or a call that acts immediately, ended with.
+    outage: StoreUnavailable | None = None
+    #: Whether the application was told of it.
+    outage_raised = False
+
+    # What was loaded.
+
+    #: ``None`` until the session is loaded.
+    data: Data | None = None
+    #: See ``Session.state``.
+    state: State = "new"
+    credential: Credential | None = None
+    record: Record | None = None
+    #: Whether the session ended in another request: what is written is dropped. Only a login makes a new session.
+    ended = False
+    #: The handle of the session that ended.
+    ended_handle: str | None = None
+
+    # What the request intends.
+
+    login: Login | None = None
+    #: The keys that say who logged in: they are stored with the login, and not before.
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
-    #: Whether the request is outside of ``cookie_path``: a new session's cookie would not come back.
-    outside = False
-    #: Whether ``atomic`` moved the cookie's life: it goes out only if the session is still there at the commit.
-    unconfirmed: bool | None = None
-    #: The handle of the session that ended elsewhere.
-    lost: str | None = None
-    # The session that could not be read: it is left as it is, unless it is to end.
-    _unread: tuple[Bearer | None, Record | None] = (None, None)
-    # What the request brought, where that opens nothing (any more).
-    _presented: Bearer | None = None
+    #: The credential after a rotation, or of a session that is not stored yet.
+    next_credential: Credential | None = None
+    #: Whether the cookie shall outlive the browser, where that was asked for apart from a login.
+    remember: bool | None = None
+    #: Store a session even if it is empty: a CSRF token was given to the visitor.
+    create_if_empty = False
+    #: Whether this request counts as activity.
+    touching = True
+    #: Whether something is written after the headers: no cookie can go with what is saved then.
+    late = False
+    #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
+    outside_path = False
+    #: What the response does to the cookie.
+    cookie = KEEP
+    #: Whether the cookie was to be set by ``atomic``: the commit asks whether the session is still there.
+    cookie_unconfirmed = False
 
-    def __init__(self, backend: Backend, now: float, loaded: Loaded) -> None:
+    #: A session that could not be read: it is left as it is, unless the request ends it.
+    unread: tuple[Credential | None, Record | None] = (None, None)
+    #: The credential of the request that was not accepted.
+    refused: Credential | None = None
+    sent_headers: Headers = []  # noqa: RUF012  (only ever replaced)
+    #: Cookie header and scheme, for a session that is loaded after the response.
+    kept: tuple[str, str | None] | None = None
+
+    def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
         self.backend = backend
-        self.loaded_at = now
-        self.state, self.bearer, self.record, packed = loaded
-        if self.state == "unknown":
-            self._presented, self.bearer = self.bearer, None
-        self.values = Values(packed, backend.settings.max_size)
-        # In every instance what every request asks for, which is the faster: the rest has its default on the class.
-        #: Whether this request counts as activity.
-        self.touching = True
-        self.login: Login | None = None
-        #: What the session will be borne by after a rotation, or once it exists.
-        self.next_bearer: Bearer | None = None
-        #: Whether the answer has to set (True) or remove (False) the cookie; None: neither.
-        self.cookie_due: bool | None = None
-        #: The session ended elsewhere: what is written is dropped. Only a login makes a new one.
-        self.dead = self.state == "rotated"
+        self.environ = environ
 
-    # What it will be once this request is saved.
+    # Loading.
+
+    def open(self) -> Work:
+        """Load the session unless it is loaded, and return this object; see :meth:`load`."""
+        if self.data is None:
+            self.load()
+        return self
+
+    def load(self) -> Data:
+        """Load the session, once in a request; ``StoreUnavailable`` in an outage, each time."""
+        return load(self)
+
+    def start(self, loaded: Loaded, now: float) -> Data:
+        """Begin with what was loaded at ``now``."""
+        self.loaded_at = now
+        self.state, self.credential, self.record, packed = loaded
+        if self.state == "unknown":
+            self.refused, self.credential = self.credential, None
+        elif self.state == "rotated":
+            self.ended = True
+        data = self.data = Data(packed, self.backend.settings.max_size)
+        return data
+
+    def let_go(self) -> None:
+        """Let go of the environ. It contains the session: a cycle, which only the garbage collector would find."""
+        self.environ = _NO_ENVIRON
+
+    def writable(self, *, needs_cookie: bool = False) -> Data:
+        """Return the data for a change that can still be saved (or dropped), else raise why it cannot.
+
+        ``StoreUnavailable`` in an outage; ``HeadersAlreadySent`` if the change comes too late, or would need a cookie
+        that cannot be set any more.
+        """
+        data = self.data or self.load()
+        if self.state == "unavailable":
+            raise self.unavailable()
+        if self.phase is OPEN:
+            return data
+        if self.phase is CLOSED:
+            raise closed_error()
+        stored = self.record is not None and self.next_credential is None
+        if needs_cookie or self.backend.change_needs_cookie or not (stored or self.ended):
+            raise HeadersAlreadySent(
+                "This change needs a cookie, and the headers were sent: make it before the response's first byte."
+            )
+        self.late = True
+        return data
+
+    def unavailable(self) -> StoreUnavailable:
+        """Return the outage of this request again: it is found once, not at each access."""
+        first = self.outage
+        assert first is not None
+        self.outage_raised = True
+        again = StoreUnavailable(str(first), retry_after=first.retry_after)
+        again.__cause__ = first
+        return again
+
+    def note_outage(self, error: StoreUnavailable) -> None:
+        """Remember an outage that the application was told of by a call that acts immediately."""
+        self.outage, self.outage_raised = error, True
+
+    # What the session will be once this request is saved.
 
     @property
     def handle(self) -> str | None:
@@ -66,22 +156,16 @@ class Draft:
         return None if self.record is None else self.record.handle
 
     @property
+    def handles(self) -> set[str]:
+        """The public names: between a login and its commit there are two."""
+        stored = None if self.record is None else self.record.handle
+        return {name for name in (self.handle, stored) if name is not None}
+
+    @property
     def created(self) -> float | None:
         if self.login is not None:
             return self.login.created
         return None if self.record is None else self.record.created
-
-    @property
-    def expires(self) -> float | None:
-        now = self.backend.settings.clock()
-        if self.login is not None:
-            return self.backend.settings.expires(now, self.login.created, self.login.idle)
-        if self.record is None:
-            return None
-        active = self.active_at(self.record, now)
-        touched, expires = touched_times(self.record, active, self.backend.settings, touching=self.touching)
-        # The current settings may be shorter than those it was written under.
-        return min(expires, self.backend.settings.expires(touched, self.record.created, self.record.idle))
 
     @property
     def persistent(self) -> bool:
@@ -93,178 +177,124 @@ class Draft:
         return self.backend.settings.persistent if self.record is None else self.record.persistent
 
     @property
-    def owned(self) -> bool:
-        """Whether somebody logged in with ``login()``."""
+    def has_owner(self) -> bool:
+        """Whether a user logged in with ``login()``."""
         return self.login is not None or (self.record is not None and self.record.owner is not None)
 
-    @property
-    def refresh_due(self) -> bool:
-        """Whether a request that changed nothing has something to note all the same."""
-        record, bearer = self.record, self.bearer
-        if record is None or bearer is None:
-            return False
-        settings = self.backend.settings
-        if not bearer.current or self.unconfirmed:
-            return True
-        return self.touching and settings.touch_due(record, settings.clock())
+    # Reading for the package itself.
 
-    # Until when.
+    def peek(self, key: str | bytes, default: Any = None) -> Any:
+        """Return a value that is only looked at: it is not watched for changes, and must not be passed on."""
+        data = self.data or self.load()
+        try:
+            return data.peek(key)
+        except KeyError:
+            return default
+        except CorruptData:
+            self.mark_corrupt()
+            return default
 
-    def judged_at(self, now: float) -> float | None:
-        """Return the time by which the store is to judge whether the session is alive; ``None`` if it is over.
+    def user(self) -> Mapping[str, Any] | None:
+        """Return the user who is logged in by what is stored, only to be looked at: see :meth:`peek`."""
+        return logged_in(self.peek("user"))
 
-        What was live when the request looked is live for that request, until an hour after its end by the idle timeout:
-        so long a store that sweeps keeps the record. (Redis keeps it for five minutes.) The absolute limit ends it
-        at once.
-        """
-        record, settings = self.record, self.backend.settings
-        assert record is not None
-        ends = settings.expires(record.touched, record.created, record.idle)
-        if record.expires < ends:
-            ends = record.expires
-        if now < ends:
-            return now
-        if now >= ends + SWEEP_GRACE or (settings.absolute is not None and now >= record.created + settings.absolute):
-            return None
-        return self.loaded_at
+    def current_user(self) -> Mapping[str, Any] | None:
+        """Return the user who is logged in by what the framework around this request says: see :meth:`peek`."""
+        return self.user()
 
-    # Changes.
-
-    def keep_nothing(self, *, unless: bool) -> None:
-        """Make no session for this request, not by a login either: it is outside of ``cookie_path``."""
-        if not unless:
-            self.outside = self.dead = True
+    # Intentions.
 
     def rotate(self) -> None:
-        """Take a new token with the save. Nothing to do while there is none yet."""
-        if self.record is not None and self.next_bearer is None:
-            self.next_bearer = self.backend.draw()
+        """Take a new token with the commit, if the session is stored and none is taken yet."""
+        if self.record is not None and self.next_credential is None:
+            self.next_credential = self.backend.draw()
+
+    def renew(self) -> Credential:
+        """Take a new token with the commit in any case, also for an empty session; return its credential."""
+        credential = self.next_credential = self.backend.draw()
+        self.create_if_empty = True
+        return credential
+
+    def intend_login(self, login: Login, keys: tuple[str | bytes, ...]) -> None:
+        """Store the session as ``login`` with the commit; see ``login.py``."""
+        self.login, self.login_keys = login, keys
+        self.next_credential = self.next_credential or self.backend.draw()
+        self.ended = self.outside_path
 
     def persist(self, remember: bool) -> None:
-        """Let the cookie outlive the browser, or not, from the save on: under a new token if there is one by now."""
-        another = remember != self.persistent
+        """Let the cookie outlive the browser, or not, from the commit on. A stored session takes a new token for it."""
+        changes = remember != self.persistent
         self.remember = remember
-        if another:
+        if changes:
             self.rotate()
 
-    def log_in(self, user: dict[str, Any], *, persistent: bool | None, idle: float | None) -> None:
-        """File the session under the user with the save, under a new token, handle and time of creation."""
-        owner = owner_of(user)
-        packed = pack(user, "user", self.values.limit)
-        if self._is_somebody_elses(owner):
-            # CVE-2014-0482: what belonged to one user is none of the next one's business.
-            self.values.clear(own=True)
-        self.values.put("user", user, packed)
-        self.values.put(OWNER, owner, pack(owner, "user"))
-        self.next_bearer = self.next_bearer or self.backend.draw()
-        self.login = Login(
-            owner=owner,
-            handle=tokens.draw_names()[0],
-            created=self.backend.settings.clock(),
-            persistent=self.backend.settings.persistent if persistent is None else persistent,
-            idle=None if idle is None else min(idle, self.backend.settings.idle),
-        )
-        if persistent is not None:
-            self.remember = None
-        self.dead = self.outside
+    def forget(self) -> None:
+        """Forget what was loaded and what was to be saved: the session was ended."""
+        self.record = self.credential = self.next_credential = self.login = None
+        self.unread = (None, None)
+        self.create_if_empty = False
+        self.data = Data({}, self.backend.settings.max_size)
 
-    def _is_somebody_elses(self, owner: str) -> bool:
-        if self.login is not None and self.login.owner != owner:
-            return True
-        filed = None if self.record is None else self.record.owner
-        if self.login is None and filed not in (None, tokens.owner_key(self.backend.settings.namespace, owner)):
-            return True
-        # Put there by hand: filed under nobody, or under another, and somebody's all the same.
-        try:
-            user = self.values.peek("user") if "user" in self.values else None
-        except CorruptData:
-            if not self.owned:
-                self.corrupt()
-            return False
-        if not isinstance(user, dict) or not user:
-            return False
-        try:
-            return owner_of(user) != owner
-        except ConfigError:
-            # One without a name: whose it is filed under counts, if it is filed.
-            return not self.owned
-
-    def tell_unfiled_user(self, packed: Packed, record: Record) -> None:
-        """Say, once, that a user was put into the session by hand: the administrator's view does not find it."""
-        given = packed.get("user")
-        if given is None or given == self.values.stored.get("user"):
-            return
-        events = self.backend.settings.events
-        if events.has_told("unfiled_user"):
-            return
-        user = logged_in(unpack(given))
-        if user is None or self.backend.stateless:
-            return
-        try:
-            expected = tokens.owner_key(record.namespace, owner_of(user))
-            filed = record.owner == expected
-        except ConfigError:
-            filed = record.owner is not None
-        if not filed:
-            advice = "call login(request, user): sessions.of(), revoke() and revoke_all() do not find this session"
-            events.once("unfiled_user", handle=record.handle, advice=advice)
-
-    def destroy(self) -> None:
-        """End each session that a cookie of the request opens, or did before a rotation; forget what is to be saved."""
-        moved = self.bearer if self.record is None else None
-        brought = (self.bearer, self._presented, self._unread[0])
-        others = [other for bearer in brought for other in getattr(bearer, "others", ())]
-        self.end()
-        for bearer in (moved, *others):
-            ended = None if bearer is None else self.backend.end(bearer, self.backend.settings.clock())
-            if ended is not None:
-                self.backend.settings.events("destroyed", handle=ended.handle)
-
-    def end(self, event: str = "destroyed") -> None:
-        """Delete the record, now, and forget all that was to be saved."""
-        for bearer, record in (self._unread, (self.bearer, self.record)):
-            if record is not None and bearer is not None:
-                self.backend.delete(bearer, record, self.backend.settings.clock())
-                self.backend.settings.events(event, handle=record.handle)
-        self.forget_presented()
-        self._forget()
-        if self.dead:
-            # The browser has been given another cookie by now: removing it would log the visitor out of that one.
-            return
-        self.state = "destroyed"
-        self.cookie_due = False
-
-    def forget_presented(self) -> None:
-        """Delete what the store may still have under a token that opened nothing when the request looked.
-
-        Without this a slow request that looked while that session was alive would save it after this logout or login.
-        """
-        if self._presented is not None:
-            self.backend.forget(self._presented)
-            self._presented = None
-
-    def corrupt(self) -> None:
-        """A value cannot be read: the session is unknown, what this request wrote goes into a new one."""
+    def mark_corrupt(self) -> None:
+        """Take a session with an unreadable value for unknown: what this request writes goes into a new session."""
         if self.record is not None:
-            self._unread = self.bearer, self.record
+            self.unread = self.credential, self.record
             self.backend.settings.events("corrupt", handle=self.record.handle)
             if self.late:
-                # No other session can take what this request wrote: there is no cookie for it any more.
-                self.lost, self.dead = self.record.handle, True
+                # There is no cookie any more for another session.
+                self.ended_handle, self.ended = self.record.handle, True
         self.state = "unknown"
-        self.record = self.bearer = None
-        self.values.rebase({})
+        self.record = self.credential = None
+        (self.data or self.load()).rebase({})
 
-    def active_at(self, record: Record, now: float) -> float:
-        """Return the moment that is noted as activity: late, so far back that the next request notes it again.
+    def begin_again(self, environ: Mapping[str, Any]) -> None:
+        """Forget what was loaded and intended. What acted immediately (``destroy``, ``atomic``) stays done."""
+        backend, phase, accessed = self.backend, self.phase, self.accessed
+        vars(self).clear()
+        self.backend, self.phase, self.accessed, self.environ = backend, phase, accessed, environ
 
-        Then the cookie is renewed with it. It would run out under an active visitor if late changes moved the session's
-        life all the way, without a cookie, each time.
-        """
-        return now - self.backend.settings.interval(record.idle) if self.late else now
+    # What the exchange tells.
 
-    def _forget(self) -> None:
-        self.record = self.bearer = self.next_bearer = self.login = None
-        self._unread = (None, None)
-        self.wanted = False
-        self.values = Values({}, self.backend.settings.max_size)
+    def send(self, headers: Headers) -> None:
+        """Take note that the headers go to the server now."""
+        self.phase = SENT
+        self.sent_headers = headers
+
+    def leave(self, headers: Headers) -> None:
+        """Take note that the response is complete, and that the session was never asked for: let go of the environ."""
+        self.phase = CLOSED
+        self.sent_headers = headers
+        environ = self.environ
+        self.kept = environ.get("HTTP_COOKIE", ""), environ.get("wsgi.url_scheme")
+        self.let_go()
+
+    # What the commit hands back.
+
+    def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
+        """Take over what was stored in the same record."""
+        self.adopt_times(record, cookie)
+        (self.data or self.load()).saved(packed)
+
+    def adopt_new(self, credential: Credential, record: Record, packed: Packed) -> None:
+        """Take over what was stored under a new credential: all that was intended is done."""
+        self.credential = credential
+        self.login = self.next_credential = None
+        self.create_if_empty = False
+        self.adopt(record, packed, SET)
+
+    def adopt_times(self, record: Record, cookie: Cookie) -> None:
+        """Take over the times of a recorded activity."""
+        self.record = record
+        if cookie is SET:
+            self.cookie = SET
+
+    def note_end(self) -> None:
+        """Take note that the session ended in another request: what is written is dropped, unless a login follows."""
+        self.ended_handle = None if self.record is None else self.record.handle
+        self.state = "unknown"
+        self.record = self.credential = None
+        data = self.data or self.load()
+        data.stored = {}
+        if self.login is not None:
+            data.keep_written()
+        self.ended = self.login is None

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.exchange import Exchange, StartResponse
-from wsgi_session.middleware import SessionMiddleware
-from wsgi_session.session import Session
+from wsgi_session.exchange import StartResponse
+from wsgi_session.middleware import SessionMiddleware, internals_of
+from wsgi_session.request.login import log_in
+from wsgi_session.session import Session, work_of
+from wsgi_session.standalone import StandAlone
 
 
 def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str = "http") -> str:
@@ -21,11 +23,11 @@ def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str
     def fill(session: Session) -> None:
         rest = dict(data)
         if isinstance(user := data.get("user"), Mapping) and user:
-            session._login(dict(user), None, None)
+            log_in(work_of(session), dict(user), remember=None, idle=None)
             del rest["user"]
         session.update(rest)
         # Empty data makes a session too: there must be a cookie to return.
-        session._writing().wanted = True
+        work_of(session).create_if_empty = True
 
     headers = _visit(middleware, fill, {"wsgi.url_scheme": scheme})
     # A sealed session may take several cookies.
@@ -51,24 +53,16 @@ def _visit(
     middleware: SessionMiddleware, visitor: Callable[[Session], None], environ: dict[str, Any]
 ) -> list[tuple[str, str]]:
     """Make one request to ``middleware`` that ``visitor`` answers in the application's place; return its headers."""
-    statuses: list[str] = []
-    sent: list[tuple[str, str]] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], object]:
-        statuses.append(status)
-        sent.extend(headers)
-        return lambda data: None
-
     # The request is one that the cookie is sent with.
-    environ["SCRIPT_NAME"] = middleware._settings.cookie_path
-    exchange = Exchange(middleware._backend, environ, start_response)
+    environ["SCRIPT_NAME"] = internals_of(middleware).backend.settings.cookie_path
+    request = StandAlone(middleware, environ)
 
     def application(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
-        visitor(exchange.session)
+        visitor(request.session)
         start_response("204 No Content", [])
         return []
 
-    exchange.run(application)
-    if statuses != ["204 No Content"]:
-        raise StoreUnavailable("the store is out of order: see the log.")
-    return sent
+    status, headers, _ = request.run(application)
+    if status != "204 No Content":
+        raise StoreUnavailable("The store is down: see the log.")
+    return headers

@@ -1,0 +1,115 @@
+"""``Session.atomic``: a function of the newest data, saved immediately."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
+from wsgi_session.errors import SessionGone, Unsupported
+from wsgi_session.request.commit import Base, create, replace
+from wsgi_session.request.data import Data
+from wsgi_session.request.states import SET
+
+if TYPE_CHECKING:
+    from wsgi_session.request.work import Work
+
+T = TypeVar("T")
+Function = Callable[[dict[str, Any]], T]
+Changes = dict[str | bytes, bytes | None]
+
+
+def apply(work: Work, data: Data, function: Function[T]) -> T:
+    """Apply ``function`` to the newest data and save the result; ``SessionGone`` if the session has ended.
+
+    A rotation or a login that waits for the commit goes on waiting, and is not made if the request fails.
+    """
+    if not work.backend.compares:
+        raise Unsupported(
+            "cookie:// cannot do atomic(), because requests share no stored state. Use a store that keeps sessions, "
+            "such as sqlite:///sessions.db.",
+            operation="atomic",
+        )
+    data.collect()
+    if work.ended:
+        raise _gone_error(work)
+    if work.login is not None and (work.record is None or data.cleared_own):
+        return _apply_to_login(data, function)
+    attempt = _Attempt(work, data, function)
+    try:
+        if not _save(work, data, attempt):
+            work.note_end()
+            if work.login is None:
+                raise _gone_error(work)
+            return _apply_to_login(data, function)
+    except CorruptData:
+        work.mark_corrupt()
+        raise _gone_error(work) from None
+    data.note_written(attempt.written)
+    for key, value in attempt.of_login.items():
+        data.put_packed(key, value)
+    result: T = attempt.result
+    return result
+
+
+class _Attempt:
+    """A merge that applies ``function``, and what came of its last call."""
+
+    result: Any
+
+    def __init__(self, work: Work, data: Data, function: Callable[[dict[str, Any]], Any]) -> None:
+        self._data = data
+        self._function = function
+        #: The login's own keys, which are not for the record that the visitor keeps if the request fails.
+        self.of_login: Changes = {} if work.login is None else dict.fromkeys(work.login_keys)
+        #: What ``function`` changed.
+        self.written: Changes = {}
+
+    def __call__(self, base: Packed) -> Packed:
+        packed = self._data.applied_to(base)
+        made, self.result = _applied(packed, self._function, self._data.limit)
+        made.update((key, value) for key, value in packed.items() if type(key) is bytes)
+        self.written = {key: made.get(key) for key in {*packed, *made} if made.get(key) != packed.get(key)}
+        for key in self.of_login:
+            self.of_login[key] = made.pop(key, None)
+            if key in base:
+                made[key] = base[key]
+        return made
+
+
+def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
+    record, credential, now = work.record, work.credential, work.backend.settings.clock()
+    if record is not None and credential is not None:
+        saved = replace(work, Base(credential, record, data.stored), attempt, now)
+        work.cookie_unconfirmed = work.cookie is SET
+        return saved
+    packed = attempt(data.stored)
+    if packed or work.create_if_empty:
+        create(work, packed, now)
+    else:
+        data.saved(packed)
+    return True
+
+
+def _apply_to_login(data: Data, function: Function[T]) -> T:
+    """Apply ``function`` to a session that is stored only with its login: no other request has it."""
+    before = data.applied_to(data.stored)
+    after, result = _applied(before, function, data.limit)
+    gone: Changes = {key: None for key in before if type(key) is str and key not in after}
+    made: Changes = {key: value for key, value in after.items() if before.get(key) != value}
+    for key, packed in {**gone, **made}.items():
+        data.put_packed(key, packed)
+    return result
+
+
+def _applied(packed: Packed, function: Function[T], limit: int) -> tuple[Packed, T]:
+    """Return what ``function`` makes of the application's values, and what it returns."""
+    data = {key: unpack(value) for key, value in packed.items() if type(key) is str}
+    result = function(data)
+    return {check_key(key): pack(value, key, limit) for key, value in data.items()}, result
+
+
+def _gone_error(work: Work) -> SessionGone:
+    if work.outside_path:
+        return SessionGone("This request is outside of cookie_path, so no session is kept for it.")
+    return SessionGone("The session has ended, so nothing was saved.", handle=work.ended_handle)

@@ -1,0 +1,67 @@
+"""Loading the session of a request, at its first use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wsgi_session.cookies.caching import is_public
+from wsgi_session.cookies.cookie import path_covers
+from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
+from wsgi_session.request.data import Data
+from wsgi_session.request.ending import end
+from wsgi_session.request.states import OPEN
+
+if TYPE_CHECKING:
+    from wsgi_session.request.work import Work
+
+
+def load(work: Work) -> Data:
+    """Load the session and return its data; an outage raises ``StoreUnavailable`` or gives an empty session."""
+    if work.outage is not None:
+        raise work.unavailable()
+    work.accessed = True
+    if work.phase is not OPEN:
+        _prepare_late_load(work)
+    settings = work.backend.settings
+    now = settings.clock()
+    try:
+        data = work.start(work.backend.load(work.environ, now), now)
+        if work.record is None:
+            if settings.cookie_path != "/" and not path_covers(settings.cookie_path, work.environ):
+                work.outside_path = work.ended = True
+        elif settings.validate is not None:
+            data = _validate(work)
+    except StoreUnavailable as error:
+        settings.events("unavailable", error=str(error))
+        work.outage = error
+        if not settings.anonymous_in_outage:
+            work.outage_raised = True
+            raise
+        data = work.start(("unavailable", None, None, {}), now)
+    work.scheme = work.environ.get("wsgi.url_scheme")
+    work.let_go()
+    return data
+
+
+def _prepare_late_load(work: Work) -> None:
+    if is_public(work.sent_headers):
+        raise HeadersAlreadySent(
+            "The session is first used after the headers, which allow any cache to store this response: use the "
+            "session before start_response, or do not mark the response public."
+        )
+    work.backend.settings.events("late_access")
+    if work.kept is not None:
+        work.environ = dict(zip(("HTTP_COOKIE", "wsgi.url_scheme"), work.kept, strict=True))
+
+
+def _validate(work: Work) -> Data:
+    validate = work.backend.settings.validate
+    assert validate is not None
+    try:
+        if work.user() is not None and not validate(work):
+            end(work, "invalid")
+    except BaseException:
+        # Neither valid nor ended: an application that catches this error must not go on as if the session were valid.
+        work.data = None
+        raise
+    return work.data or work.load()

@@ -1,0 +1,39 @@
+"""A request that no server makes: its session is used and saved as in any other, its cookies go where they are put."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from wsgi_session.cookies.caching import Headers
+from wsgi_session.exchange import Application, Exchange
+from wsgi_session.middleware import SessionMiddleware, internals_of
+from wsgi_session.session import Session
+
+
+class StandAlone:
+    """One request of ``middleware`` with the cookies of ``environ``. ``session`` is used, then it is saved once."""
+
+    def __init__(self, middleware: SessionMiddleware, environ: dict[str, Any]) -> None:
+        backend, work_type, session_type = internals_of(middleware)
+        work = work_type(backend, environ)
+        self.session: Session = session_type(work)
+        self._status = ""
+        self._headers: Headers = []
+        self._exchange = Exchange(work, environ, self._start_response)
+
+    def finish(self, status: str, headers: Headers) -> Headers:
+        """Save the session, and return the headers of the response with ours."""
+        self._exchange.start_response(status, headers)
+        self._exchange.commit()
+        self._exchange.finish()
+        return self._headers
+
+    def run(self, app: Application) -> tuple[str, Headers, Iterable[bytes]]:
+        """Let ``app`` answer, save the session, and return status, headers and body: in an outage those of the 503."""
+        body = self._exchange.run(app)
+        return self._status, self._headers, body
+
+    def _start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
+        self._status, self._headers = status, headers
+        return lambda data: None
