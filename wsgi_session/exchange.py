@@ -14,7 +14,7 @@ from typing import Any
 from wsgi_session.cookies.caching import Headers, add_vary_cookie, is_public, make_private
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.request.commit import drop, refresh, save
-from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET
+from wsgi_session.request.states import CLOSED, KEEP, OPEN, SENT, SET
 from wsgi_session.request.times import refresh_due
 from wsgi_session.request.work import Work
 from wsgi_session.responses.body import Body, Sweep, SweepingList, close_body, close_in_outage, first
@@ -29,12 +29,6 @@ class Exchange:
 
     _headers: Headers
     _server_write: Callable[[bytes], object]
-    # The status that the application gave.
-    _status: str | None = None
-    # The Set-Cookie values that go out with the response.
-    _cookies: Sequence[str] = ()
-    # Whether the application called ``write``.
-    _wrote = False
     # Whether the application raised while its body was sent.
     _failed = False
 
@@ -42,6 +36,12 @@ class Exchange:
         self._work = work
         self._environ = environ
         self._server_start_response = start_response
+        # The status that the application gave.
+        self._status: str | None = None
+        # The Set-Cookie values that go out with the response.
+        self._cookies: Sequence[str] = ()
+        # Whether the application called ``write``.
+        self._wrote = False
 
     def run(self, app: Application) -> Iterable[bytes]:
         """Call the application, commit, and return the body for the server."""
@@ -119,9 +119,10 @@ class Exchange:
             if work.cookie is not KEEP:
                 self._decide_cookie()
             # In no local variable: if the server refuses the headers, error reporters would show the cookie.
-            work.send(self._with_ours(headers))
+            work.sent_headers = self._with_ours(headers)
         else:
-            work.send(headers)
+            work.sent_headers = headers
+        work.phase = SENT
         self._server_write = self._server_start_response(status, work.sent_headers)
 
     def _decide_cookie(self) -> None:

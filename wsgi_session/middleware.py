@@ -111,6 +111,8 @@ class SessionMiddleware:
             clock=config.check_clock(clock),
         )
         self.app = app
+        # From the class, where they would take longer to find at each request.
+        self._work_type, self._session_type = self._work_type, self._session_type
         self._opened = isinstance(store, str)
         self.store = open_store(store) if isinstance(store, str) else store
         cookies = _cookies(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -116,7 +116,7 @@ class SchemeCookies:
             self._events("behind_proxy", advice="if TLS ends at a proxy of yours, set cookie_secure=True")
         return self.http
 
-    def warn_of_foreign(self, foreign: Iterator[bool]) -> None:
+    def warn_of_foreign(self, foreign: Iterable[bool]) -> None:
         """Say, once, that a cookie of our name and form was made with another secret.
 
         ``foreign`` tells that of each cookie, so that no local variable here has one in it: error reporters show them.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
 from wsgi_session.errors import SessionGone, Unsupported
-from wsgi_session.request.commit import Base, create, replace
+from wsgi_session.request.commit import create, replace
 from wsgi_session.request.data import Data
 from wsgi_session.request.states import SET
 
@@ -80,7 +80,7 @@ class _Attempt:
 def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
     record, credential, now = work.record, work.credential, work.backend.settings.clock()
     if record is not None and credential is not None:
-        saved = replace(work, Base(credential, record, data.stored), attempt, now)
+        saved = replace(work, (credential, record, data.stored), attempt, now)
         work.cookie_unconfirmed = work.cookie is SET
         return saved
     packed = attempt(data.stored)

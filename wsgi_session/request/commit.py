@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.codec.packing import Packed
@@ -33,14 +33,8 @@ MAX_SECONDS = 5.0
 
 #: Makes the values to be stored from those that are stored.
 Merge = Callable[[Packed], Packed]
-
-
-class Base(NamedTuple):
-    """What a change is made to: the session as the store had it when it was last asked."""
-
-    credential: Credential
-    record: Record
-    packed: Packed
+#: What a change is made to: the session as the store had it when it was last asked.
+Base = tuple[Credential, Record, Packed]
 
 
 def save(work: Work, data: Data) -> bool:
@@ -80,8 +74,8 @@ def _save(work: Work, data: Data) -> bool:
     # A clear() of what looked empty also deletes what other requests have stored since, where they can.
     if not (changed or rotating or (data.cleared and work.backend.compares)):
         return False
-    base = Base(credential, record, data.stored)
-    if (rotate if rotating else replace)(work, base, data.applied_to, now):
+    base = (credential, record, data.stored)
+    if replace(work, base, data.applied_to, now, rotating=rotating):
         return True
     work.note_end()
     if work.login is not None:
@@ -99,7 +93,7 @@ def refresh(work: Work, data: Data) -> None:
     now = settings.clock()
     alive = False
     try:
-        live = _live_base(work, Base(credential, record, data.stored), now)
+        live = _live_base(work, (credential, record, data.stored), now)
         if live is not None:
             (_, record, packed), moment = live
             touched, expires = settings.lifetime.times_after(record, now, touching=work.touching)
@@ -128,44 +122,64 @@ def drop(work: Work, data: Data) -> None:
     data.changed = {}
 
 
-def replace(work: Work, base: Base, merge: Merge, now: float) -> bool:
-    """Store what ``merge`` makes of the newest values in the same record. False: the session has ended."""
-    version = tokens.draw_version()
+def replace(work: Work, base: Base, merge: Merge, now: float, *, rotating: bool = False) -> bool:
+    """Store what ``merge`` makes of the newest values, if ``rotating`` under a new token and as the intended login.
 
-    def attempt(base: Base, moment: float) -> Outcome:
-        credential, before, stored = base
-        packed, record = _changed(work, base, merge, version, now)
-        outcome = work.backend.replace(credential, record, before.version, moment)
+    Return False if the session has ended.
+    """
+    version = tokens.draw_rotation(begins=work.login is not None) if rotating else tokens.draw_version()
+    live = _live_base(work, base, now)
+    if live is None:
+        return False
+    current, moment = live
+    for tries in range(MAX_TRIES):
+        outcome = (_rotate if rotating else _replace)(work, current, merge, version, now, moment)
         if outcome is Outcome.SAVED:
-            tell_unfiled_user(work, stored, packed, record)
-            work.adopt(record, packed, _cookie_after(work, credential, before, record))
-        return outcome
+            return True
+        if outcome is Outcome.GONE:
+            return False
+        if tries:
+            # A random pause gets all writers through sooner. Before the reload: what is loaded grows old.
+            time.sleep(random.uniform(0, min(0.0005 * 2**tries, 0.02)))  # noqa: S311  (no secret)
+        reloaded = _reload(work, current[0], moment)
+        if reloaded is None:
+            return False
+        current = reloaded
+        if work.backend.settings.clock() - now >= MAX_SECONDS:
+            break
+    raise StoreUnavailable(
+        f"Other requests wrote to this session first, {tries + 1} times in a row: nothing was saved. Write to it less "
+        "often, or in fewer requests at once."
+    )
 
-    return _compare_and_set(work, base, now, attempt)
+
+def _replace(work: Work, base: Base, merge: Merge, version: bytes, now: float, moment: float) -> Outcome:
+    credential, before, stored = base
+    packed = merge(stored)
+    record = _changed(work, before, packed, version, now)
+    outcome = work.backend.replace(credential, record, before.version, moment)
+    if outcome is Outcome.SAVED:
+        tell_unfiled_user(work, stored, packed, record)
+        work.adopt(record, packed, _cookie_after(work, credential, before, record))
+    return outcome
 
 
-def rotate(work: Work, base: Base, merge: Merge, now: float) -> bool:
-    """The same under the next credential, as a login if one is intended. False: the session has ended."""
-    login, new, settings = work.login, work.next_credential, work.backend.settings
+def _rotate(work: Work, base: Base, merge: Merge, version: bytes, now: float, moment: float) -> Outcome:
+    (old, before, stored), new, login, settings = base, work.next_credential, work.login, work.backend.settings
     assert new is not None
-    version = tokens.draw_rotation(begins=login is not None)
-
-    def attempt(base: Base, moment: float) -> Outcome:
+    packed = merge(stored)
+    if login is None:
+        record = _changed(work, before, packed, version, now)
+    else:
+        record = login_record(login, join_within(packed, settings.max_size), version, now, settings)
+    if work.remember is not None:
+        record = record._replace(persistent=work.remember)
+    outcome, credential = work.backend.rotate(old, new, record, before.version, moment)
+    if outcome is Outcome.SAVED:
         if login is None:
-            packed, record = _changed(work, base, merge, version, now)
-        else:
-            packed = merge(base.packed)
-            record = login_record(login, join_within(packed, settings.max_size), version, now, settings)
-        if work.remember is not None:
-            record = record._replace(persistent=work.remember)
-        outcome, credential = work.backend.rotate(base.credential, new, record, base.record.version, moment)
-        if outcome is Outcome.SAVED:
-            if login is None:
-                tell_unfiled_user(work, base.packed, packed, record)
-            _adopt_new(work, credential, record, packed, "rotated")
-        return outcome
-
-    return _compare_and_set(work, base, now, attempt)
+            tell_unfiled_user(work, stored, packed, record)
+        _adopt_new(work, credential, record, packed, "rotated")
+    return outcome
 
 
 def create(work: Work, packed: Packed, now: float) -> None:
@@ -186,12 +200,11 @@ def create(work: Work, packed: Packed, now: float) -> None:
     _adopt_new(work, credential, record, packed, "created")
 
 
-def _changed(work: Work, base: Base, merge: Merge, version: bytes, now: float) -> tuple[Packed, Record]:
-    settings, before = work.backend.settings, base.record
-    packed = merge(base.packed)
+def _changed(work: Work, before: Record, packed: Packed, version: bytes, now: float) -> Record:
+    settings = work.backend.settings
     data = join_within(packed, settings.max_size)
     active = active_at(work, before, now)
-    return packed, changed_record(before, data, version, active, settings, touching=work.touching)
+    return changed_record(before, data, version, active, settings, touching=work.touching)
 
 
 def _cookie_after(work: Work, credential: Credential, before: Record, record: Record) -> Cookie:
@@ -208,41 +221,15 @@ def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packe
     events(event, handle=record.handle)
 
 
-def _compare_and_set(work: Work, base: Base, now: float, attempt: Callable[[Base, float], Outcome]) -> bool:
-    """Call ``attempt`` until it has saved, each time with what is stored by then. False: the session has ended."""
-    live = _live_base(work, base, now)
-    if live is None:
-        return False
-    current, moment = live
-    for tries in range(MAX_TRIES):
-        outcome = attempt(current, moment)
-        if outcome is Outcome.SAVED:
-            return True
-        if outcome is Outcome.GONE:
-            return False
-        if tries:
-            # A random pause gets all writers through sooner. Before the reload: what is loaded grows old.
-            time.sleep(random.uniform(0, min(0.0005 * 2**tries, 0.02)))  # noqa: S311  (no secret)
-        reloaded = _reload(work, current.credential, moment)
-        if reloaded is None:
-            return False
-        current = reloaded
-        if work.backend.settings.clock() - now >= MAX_SECONDS:
-            break
-    raise StoreUnavailable(
-        f"Other requests wrote to this session first, {tries + 1} times in a row: nothing was saved. Write to it less "
-        "often, or in fewer requests at once."
-    )
-
-
 def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:
     """Return the base and the time to judge it by; by what another request made of it since, if it seems to be over."""
     lifetime = work.backend.settings.lifetime
-    moment = lifetime.judged_at(base.record, now, work.loaded_at)
+    credential, record, _ = base
+    moment = lifetime.judged_at(record, now, work.loaded_at)
     if moment is not None:
         return base, moment
-    reloaded = _reload(work, base.credential, work.loaded_at)
-    moment = None if reloaded is None else lifetime.judged_at(reloaded.record, now, work.loaded_at)
+    reloaded = _reload(work, credential, work.loaded_at)
+    moment = None if reloaded is None else lifetime.judged_at(reloaded[1], now, work.loaded_at)
     return None if reloaded is None or moment is None else (reloaded, moment)
 
 
@@ -252,4 +239,4 @@ def _reload(work: Work, credential: Credential, now: float) -> Base | None:
     if record is None:
         return None
     work.backend.settings.events("conflict", handle=record.handle)
-    return Base(credential, record, packed)
+    return credential, record, packed

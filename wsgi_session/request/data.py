@@ -23,21 +23,12 @@ _NO_CHANGES: dict[str | bytes, bytes | None] = {}
 class Data:
     """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
 
+    # fmt: off
     __slots__ = (
-        "_base",
-        "_current",
-        "_defaults",
-        "_names",
-        "_objects",
-        "_written",
-        "changed",
-        "cleared",
-        "cleared_own",
-        "limit",
-        "maybe_dirty",
-        "own_edits",
-        "stored",
-    )  # fmt: skip
+        "_base", "_current", "_defaults", "_names", "_objects", "_written", "changed", "cleared", "cleared_own",
+        "limit", "maybe_dirty", "own_edits", "stored",
+    )
+    # fmt: on
 
     def __init__(self, stored: Packed, limit: int = sys.maxsize) -> None:
         #: Bytes that all of it may take: a value that is sure to take more is not packed.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from wsgi_session.cookies.caching import is_public
 from wsgi_session.cookies.cookie import path_covers
@@ -13,6 +14,9 @@ from wsgi_session.request.states import OPEN
 
 if TYPE_CHECKING:
     from wsgi_session.request.work import Work
+
+#: In the place of the environ of a request that has no more use for it.
+NO_ENVIRON: Mapping[str, Any] = {}
 
 
 def load(work: Work) -> Data:
@@ -39,7 +43,8 @@ def load(work: Work) -> Data:
             raise
         data = work.start(("unavailable", None, None, {}), now)
     work.scheme = work.environ.get("wsgi.url_scheme")
-    work.let_go()
+    # It is not needed again, and it contains the session: a cycle, which only the garbage collector would find.
+    work.environ = NO_ENVIRON
     return data
 
 
