@@ -68,6 +68,7 @@ def end_sessions(store: Store, owner: bytes, now: float, chosen: Chosen) -> int:
         ended += count
         # One page is one moment. Over several, a rotation may have led from a later page to an earlier one.
         if not found and (last or quiet):
+            store.await_replicas()
             return ended
         quiet = not found
     raise StoreUnavailable(f"sessions were still there after {MAX_LOOKS} looks; {ended} ended. Try again.")

@@ -129,6 +129,7 @@ class StoreBackend:
         """End the session that ``bearer`` opens, or opened before a rotation that was no login; return what ended."""
         moved = follow(self.store, bearer.key, None, now)
         if moved is None:
+            self.store.await_replicas()
             return None
         key, record = moved
         self._delete(key, record, now)
@@ -147,6 +148,8 @@ class StoreBackend:
         if record.owner is not None and isinstance(self.store, ListsOwners):
             # The tombstone is gone as well, if this request is a very slow one.
             end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
+        else:
+            self.store.await_replicas()
 
     def forget(self, bearer: Bearer) -> None:
         """Delete the record of a token that opened nothing, if the store still has it: dead, or unreadable."""

@@ -137,6 +137,10 @@ class MigratingStore(Store):
         self._new.ping()
         self._old.ping()
 
+    def await_replicas(self) -> None:
+        self._new.await_replicas()
+        self._old.await_replicas()
+
     def close(self) -> None:
         self._new.close()
         self._old.close()

@@ -105,6 +105,22 @@ class Cluster:
         """Return the ``maxmemory-policy`` of each primary that tells."""
         return [policy for node in self._primaries(deadline) for policy in node.eviction(deadline)]
 
+    def names(self, name: bytes, deadline: float) -> list[bytes]:
+        """Return the names of keys that begin with ``name``: one for each primary that has slots."""
+        client = self._map.client(deadline)
+        places = {slot: nodes[0].name for slot, nodes in list(client.nodes_manager.slots_cache.items()) if nodes}
+        wanted = set(places.values())
+        found: list[bytes] = []
+        number = 0
+        while wanted:
+            candidate = b"%b%d" % (name, number)
+            place = places.get(client.keyslot(candidate))
+            if place in wanted:
+                wanted.remove(place)
+                found.append(candidate)
+            number += 1
+        return found
+
     def close(self) -> None:
         for node in self._nodes.values():
             node.close()
