@@ -12,7 +12,10 @@ import pytest
 
 from tests.servers.process import wait_until
 from tests.servers.valkey import DURABLE, Valkey, ValkeyCluster, ValkeySentinel
+from wsgi_session.backend import Bearer
 from wsgi_session.errors import StoreUnavailable
+from wsgi_session.revocation import end_sessions
+from wsgi_session.stored import StoreBackend
 from wsgi_session.stores import ListsOwners, Outcome, Record, Store, owned_session, tombstone_of
 
 NOW = 1_000_000.0
@@ -33,7 +36,7 @@ def changed(before: Record, data: bytes = b"changed") -> Record:
 def open_store(url: str, wait: int = 1) -> Store:
     from wsgi_session.stores.redis_urls import open_url
 
-    return open_url(url + "?wait=1" if wait else url)
+    return open_url(url + ("&" if "?" in url else "?") + "wait=1" if wait else url)
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +157,14 @@ def _primaries(cluster: ValkeyCluster) -> list[Valkey]:
 
 
 def _serves_key(node: Valkey, key: bytes) -> bool:
+    return _serves_name(node, b"session:" + key)
+
+
+def _serves_name(node: Valkey, name: bytes) -> bool:
+    from redis.crc import key_slot
+
     (mine,) = [line for line in node.execute("CLUSTER", "NODES").splitlines() if "myself" in line]
-    return _serves(mine, slot_of(key))
+    return _serves(mine, key_slot(name))
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +239,63 @@ def test_a_rotation_that_was_cut_in_two_comes_to_its_end_when_it_is_made_again(
     assert hasty.load(old, NOW) in (tombstone_of(new, write, NOW), *([None] if ended else []))
     assert hasty.load(new, NOW) == (None if ended else write)
     assert [session.key for session in hasty.of_owner(owner, NOW)] == ([] if ended else [new])
+
+
+@contextmanager
+def silent_replicas(cluster: ValkeyCluster) -> Iterator[None]:
+    """Let no replica answer."""
+    replicas = [node for node in cluster.nodes if "role:slave" in node.execute("INFO", "replication")]
+    for node in replicas:
+        node.pause()
+    try:
+        yield
+    finally:
+        for node in replicas:
+            node.resume()
+
+
+@pytest.mark.parametrize("way", ["delete_many", "revoke_all", "rotated cookie"])
+def test_a_session_of_a_cluster_that_was_ended_without_a_replica_does_not_count_as_ended_at_the_next_attempt(
+    patient: ValkeyCluster, way: str
+) -> None:
+    """Which may know no key of it any more, and so not on which node it was."""
+    owner = os.urandom(32)
+    old, new = two_keys_elsewhere(patient, owner)
+    kept = record(owner=owner)
+    write = changed(kept)
+
+    def end() -> object:
+        with open_store(patient.url + "?timeout=2", wait=1) as fresh:
+            if way == "delete_many":
+                return fresh.delete_many([old, new])
+            if way == "revoke_all":
+                return end_sessions(fresh, owner, NOW, lambda session: True)
+            # Only the store is used.
+            backend = StoreBackend(fresh, None, None, None)  # type: ignore[arg-type]
+            return backend.end(Bearer("token", True, old), NOW)
+
+    with open_store(patient.url, wait=0) as store:
+        store.create(old, kept, NOW)
+        store.rotate(old, new, write, kept.version, NOW)
+    with silent_replicas(patient):
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+                end()
+    patient.wait_until_whole()
+    again_and_again(end, "the replicas have it")
+    with open_store(patient.url, wait=0) as store:
+        assert store.load(new, NOW) is None
+
+
+def test_every_primary_of_a_cluster_that_has_slots_is_written_to(patient: ValkeyCluster) -> None:
+    with open_store(patient.url, wait=0) as store:
+        store.ping()
+        link = store._link  # type: ignore[attr-defined]
+        names = link.names(b"any:", link.deadline())
+    assert all(name.startswith(b"any:") for name in names)
+    nodes = [node for name in names for node in _primaries(patient) if _serves_name(node, name)]
+    assert {node.port for node in nodes} == {node.port for node in _primaries(patient)}
+    assert len(names) == patient.PRIMARIES
 
 
 def test_nodes_that_send_us_round_in_a_circle_are_an_outage(cluster: ValkeyCluster, store: Store) -> None:

@@ -92,6 +92,7 @@ class MigratingStore(Store):
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         _, taken = self._find(new, now)
         if taken is not None and taken.version == record.version:
+            self.await_replicas()
             return Outcome.SAVED
         outcome = Outcome.CONFLICT
         for _ in range(2):
@@ -127,6 +128,8 @@ class MigratingStore(Store):
         while True:
             there = self._new.load(key, _ALWAYS)
             if there is None:
+                if not ended:
+                    self._new.await_replicas()
                 return ended
             if not is_placeholder(there):
                 return self._new.delete(key, version)
@@ -206,7 +209,7 @@ class MigratingStore(Store):
         while True:
             there = self._old.load(key, _ALWAYS)
             if there is None:
-                return False
+                return self._old.delete(key, version)  # Nothing: its replicas are waited for.
             session = without_mark(there) if is_marked(there) else there
             if session.version == version:
                 if self._old.delete(key, there.version):
