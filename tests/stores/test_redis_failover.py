@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -11,15 +12,16 @@ from typing import Any
 import pytest
 
 from tests.servers.process import wait_until
-from tests.servers.valkey import DURABLE, Valkey, ValkeyCluster, ValkeySentinel
+from tests.servers.valkey import DURABLE, SERVICE, Valkey, ValkeyCluster, ValkeySentinel
 from wsgi_session.backend import Bearer
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.revocation import end_sessions
 from wsgi_session.stored import StoreBackend
-from wsgi_session.stores import ListsOwners, Outcome, Record, Store, owned_session, tombstone_of
+from wsgi_session.stores import ListsOwners, Outcome, Record, Store, owned_session, redis_sentinel, tombstone_of
 
 NOW = 1_000_000.0
 OWNER = b"w" * 32
+KEY = b"s" * 32
 #: Seconds until the store must work again: the time-out of the cluster or Sentinel is one.
 PATIENCE = 30.0
 
@@ -396,3 +398,126 @@ def test_sentinels_new_primary_is_used_with_every_acknowledged_write(group: Valk
         assert store.replace(key, write, kept.version, NOW) is Outcome.SAVED
     with open_store(group.replica.url, wait=0) as store:
         assert store.load(key, NOW) == write
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[ValkeySentinel]:
+    """A group whose Sentinels leave a silent primary in its place."""
+    group = ValkeySentinel(patience=60_000)
+    group.start()
+    yield group
+    group.remove()
+
+
+def change_primary(group: ValkeySentinel) -> tuple[Valkey, Valkey]:
+    """Have the Sentinels change the primary, for maintenance; return the old one, which does not know, and the new."""
+    servers = group.primary, group.replica
+    (old,) = [server for server in servers if server.port == group.primary_port()]
+    (new,) = [server for server in servers if server is not old]
+    follows = lambda: "master_link_status:up" in new.execute("INFO", "replication")  # noqa: E731
+    wait_until(follows, "the replica follows", PATIENCE)
+    wait_until(lambda: group.sentinels[0].execute("SENTINEL", "FAILOVER", SERVICE) == "OK", "it is begun", PATIENCE)
+    wait_until(lambda: group.primary_port() == new.port, "the first Sentinel names the replica", PATIENCE)
+    return old, new
+
+
+def test_a_primary_that_sentinel_has_replaced_on_command_is_left_though_it_still_takes_writes(
+    group: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one goes on for ten seconds: a logout there would be undone."""
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
+    key = os.urandom(32)
+    with open_store(group.url, wait=0) as store:
+        again_and_again(lambda: store.create(key, record(), NOW), "the primary is there")
+        old, new = change_primary(group)
+        assert "role:master" in old.execute("INFO", "replication"), "it does not know"
+        assert store.delete(key)
+        with open_store(new.url, wait=0) as successor:
+            assert successor.load(key, NOW) is None
+        # To the same one, also when the other Sentinels are slow to hear of it.
+        assert store.load(key, NOW) is None
+        assert [place.connection.port for place in store._link._pool.idle] == [new.port]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+def test_while_no_sentinel_answers_the_primary_is_used_and_nobody_waits_for_long(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    group = ValkeySentinel(patience=60_000)
+    group.start()
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
+    asked: list[float] = []
+    ask = redis_sentinel.Primary._ask
+    monkeypatch.setattr(
+        redis_sentinel.Primary, "_ask", lambda self, *args: (asked.append(time.monotonic()), ask(self, *args))
+    )
+    try:
+        with open_store(group.url + "?timeout=1", wait=0) as store:
+            store.create(KEY, record(), NOW)
+            kept = store._link._pool.idle[0].connection  # type: ignore[attr-defined]
+            for sentinel in group.sentinels:
+                getattr(sentinel, fault)()
+            asked.clear()
+            times = []
+            for _ in range(10):
+                begin = time.monotonic()
+                assert store.load(KEY, NOW) is not None
+                times.append(time.monotonic() - begin)
+            assert len(asked) == 3, "each Sentinel once"
+            assert max(times) < 0.6, "half of the time-out is for the operation itself"
+            assert store._link._pool.idle[0].connection is kept, "no connection was closed"  # type: ignore[attr-defined]
+            assert store.delete(KEY)
+    finally:
+        for sentinel in group.sentinels:
+            sentinel.resume()
+        group.remove()
+
+
+def test_a_sentinel_that_hangs_is_passed_over_for_one_that_answers(
+    watched: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
+    with open_store(watched.url, wait=0) as store:
+        again_and_again(store.ping, "the primary is there")
+        watched.sentinels[1].pause()
+        try:
+            primary = store._link._primary  # type: ignore[attr-defined]
+            primary._number = 1
+            begin = time.monotonic()
+            for _ in range(5):
+                store.load(KEY, NOW)
+            assert time.monotonic() - begin < 0.6
+            assert (primary._number, primary._failures) == (2, 0)
+        finally:
+            watched.sentinels[1].resume()
+
+
+def test_a_sentinel_that_does_not_know_the_service_changes_nothing(
+    watched: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
+    with open_store(watched.url, wait=0) as store:
+        again_and_again(store.ping, "the primary is there")
+        monkeypatch.setattr(store._link._source, "service_name", "unknown")  # type: ignore[attr-defined]
+        for _ in range(5):
+            store.ping()
+
+
+def test_the_sentinels_are_asked_once_a_second_at_most(
+    watched: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 60.0)
+    with open_store(watched.url, wait=0) as store:
+        again_and_again(store.ping, "the primary is there")
+        store.load(KEY, NOW)
+        before = [connections(one) for one in watched.sentinels]
+        for _ in range(50):
+            store.load(KEY, NOW)
+        # Each of these questions is one as well.
+        assert sum(connections(one) for one in watched.sentinels) - sum(before) < 20
+
+
+def connections(server: Valkey) -> int:
+    """Return how many there have been."""
+    (line,) = [line for line in server.execute("INFO", "stats").splitlines() if "total_connections_received" in line]
+    return int(line.partition(":")[2])

@@ -16,8 +16,9 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, RedisCluste
 
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.pool import FORK_LOOKS, FORK_NAP
+from wsgi_session.stores.redis_exchange import Command
 from wsgi_session.stores.redis_failures import FAILURES, without_passwords
-from wsgi_session.stores.redis_node import Command, Node
+from wsgi_session.stores.redis_node import Node
 
 #: How often a key may turn out to be elsewhere, while slots move, before it is an outage.
 REDIRECTIONS = 8
