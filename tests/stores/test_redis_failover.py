@@ -503,6 +503,22 @@ def test_a_sentinel_that_does_not_know_the_service_changes_nothing(
             store.ping()
 
 
+def test_a_client_that_translates_addresses_keeps_its_connections(
+    watched: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
+    monkeypatch.setattr(redis_sentinel, "ASK_LATER", 0.0)
+    with open_store(watched.url, wait=0) as store:
+        port = watched.primary_port()
+        translated = lambda service: ("localhost", port)  # noqa: E731
+        monkeypatch.setattr(store._link._source.sentinel_manager, "discover_master", translated)  # type: ignore[attr-defined]
+        store.ping()
+        kept = store._link._pool.idle[0].connection  # type: ignore[attr-defined]
+        for _ in range(5):
+            store.ping()
+        assert store._link._pool.idle[0].connection is kept  # type: ignore[attr-defined]
+
+
 def test_the_sentinels_are_asked_once_a_second_at_most(
     watched: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,8 +23,8 @@ ASK_EVERY = 1.0
 PATIENCE = 0.25
 #: Seconds until the next question where no Sentinel has answered.
 ASK_LATER = 10.0
-#: Seconds for which connections to another address are replaced after the Sentinel has named a new one: by then the old
-#: primary has closed them. (No longer, as Sentinels may call one server by two names.)
+#: Seconds for which connections to another address are replaced after a Sentinel has named a new one: by then the old
+#: primary has closed them.
 CHANGING = 15.0
 
 
@@ -70,8 +70,12 @@ class Primary:
             self._due = now + (ASK_EVERY if self._failures % len(sentinels) else ASK_LATER)
             return
         self._failures = 0
+        if self._address is None and address != (connection.host, connection.port):
+            # A client that translates addresses calls servers by other names than the Sentinel: they tell us nothing.
+            self._due = now + ASK_LATER
+            return
         self._due = now + ASK_EVERY
-        if address != (self._address or (connection.host, connection.port)):
+        if self._address not in (None, address):
             self._changing_until = now + CHANGING
         self._address = address
 
