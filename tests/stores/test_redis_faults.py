@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -459,6 +460,49 @@ def test_what_finds_its_own_earlier_success_or_a_tombstone_waits_for_the_replica
         with open_store(server.port, "wait=1&timeout=5") as store:
             assert calls[attempt](store) in (None, Outcome.SAVED, False)
             assert (store.load(KEY, NOW), store.load(NEW, NOW)) == before
+
+
+class Deposed:
+    """A connection to a server that becomes a replica after the first of several commands."""
+
+    socket_timeout = 1.0
+
+    def __init__(self, answers: list[object], **settings: object) -> None:
+        self._answers = iter(answers)
+
+    def connect(self) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def pack_commands(self, commands: object) -> list[bytes]:
+        return []
+
+    def send_packed_command(self, command: object, check_health: bool) -> None: ...
+
+    def can_read(self, timeout: float) -> bool:
+        return True
+
+    def read_response(self, disable_decoding: bool) -> object:
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize("first_was_taken", [False, True])
+def test_a_batch_that_a_server_took_in_part_before_it_became_a_replica_may_have_been_applied(
+    first_was_taken: bool,
+) -> None:
+    from redis.connection import ConnectionPool
+    from redis.exceptions import NoScriptError, ReadOnlyError
+
+    from wsgi_session.stores.redis_node import Node
+
+    answers = [1 if first_was_taken else NoScriptError(), ReadOnlyError("You can't write against a read only replica.")]
+    node = Node(ConnectionPool(connection_class=partial(Deposed, answers)), 1, 0, 1.0)  # type: ignore[arg-type]
+    with pytest.raises(StoreUnavailable, match="read only") as caught:
+        node.several([KEY, OTHER], [(b"DEL", KEY), (b"DEL", OTHER)], writes=True)
+    assert caught.value.answer_lost is first_was_taken
 
 
 def test_a_full_server_that_waits_for_no_replica_still_says_that_there_is_nothing_to_end(server: Valkey) -> None:

@@ -29,8 +29,8 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.hidden import HiddenText
 from wsgi_session.stores.options import count, query_options, seconds, switch, text
 from wsgi_session.stores.redis import RedisStore
-from wsgi_session.stores.redis_cluster import SHARE
 from wsgi_session.stores.redis_failures import FAILURES, without_passwords
+from wsgi_session.stores.redis_map import SHARE
 from wsgi_session.stores.url_parts import Parts, read_addresses, special_character_error, split_url, without_secrets
 
 #: Seconds: short, as a visitor waits, and nothing is lost by a 503.
