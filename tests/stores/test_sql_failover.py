@@ -16,7 +16,7 @@ from tests.servers.process import wait_until
 from tests.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.revocation import end_sessions
-from wsgi_session.stores import Outcome, Record, sql_connections
+from wsgi_session.stores import Outcome, Record, sql_connections, sql_drivers
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing.clock import FakeClock
 
@@ -176,6 +176,27 @@ def test_a_write_that_its_synchronous_standby_may_not_have_does_not_count(
             follow(server, "")
         # Sent again at once, it would wait in vain once more.
         assert not caught.value.answer_lost
+
+
+def test_a_look_for_the_tables_that_was_called_off_is_an_outage_and_not_a_want_of_tables(
+    servers: tuple[DatabaseServer, DatabaseServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, _ = servers
+    if not isinstance(server, Postgres):
+        pytest.skip("platform: MariaDB's statements end by themselves")
+    import psycopg
+
+    url = url_at(server, server.port, "called_off", "timeout=0.5")
+    with SQLStore.from_url(url) as store:
+        store.create(KEY, record(), NOW)
+    with psycopg.connect(server.url) as other, SQLStore.from_url(url) as store:
+        other.execute("LOCK TABLE called_off_schema IN ACCESS EXCLUSIVE MODE")
+        # The lock goes when the statement is called off, which comes to its end as if nothing had been.
+        monkeypatch.setattr(sql_drivers.Psycopg, "cancel", lambda *_: other.rollback())
+        with pytest.raises(StoreUnavailable, match="no answer in time") as caught:
+            store.load(KEY, NOW)
+        assert "no tables" not in str(caught.value)
+        assert store.load(KEY, NOW) is not None
 
 
 @pytest.mark.parametrize("attempt", ["create", "replace", "rotate", "delete", "delete of a version", "delete_many",

@@ -38,7 +38,7 @@ class Refused(StoreUnavailable):
 
 
 class TimedOut(Refused):
-    """The engine has undone the statement because it took too long: somebody may hold a lock."""
+    """The statement took too long, and has ended: somebody may hold a lock, or a standby may not answer."""
 
 
 class Operation(NamedTuple):

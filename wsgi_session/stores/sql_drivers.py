@@ -108,7 +108,7 @@ class Driver:
         return not _PASSING.isdisjoint(_codes(error))
 
     def has_timed_out(self, error: Exception) -> bool:
-        """Return whether the engine undid the statement because it took too long: the connection is as good as new."""
+        """Return whether the statement took too long, and has ended: the connection is as good as new."""
         return not _TIMED_OUT.isdisjoint(_codes(error))
 
     def is_withheld(self, error: BaseException | None) -> bool:
@@ -191,6 +191,9 @@ class Psycopg(Driver):
     def is_broken(self, error: Exception, connection: Any) -> bool:
         return isinstance(error.__cause__, TimeoutError) or super().is_broken(error, connection)
 
+    def has_timed_out(self, error: Exception) -> bool:
+        return isinstance(error.__cause__, CalledOff) or super().has_timed_out(error)
+
 
 class PyMySQL(Driver):
     """PyMySQL."""
@@ -267,9 +270,9 @@ class _Wait:
             return drive(generator, connection.pgconn.socket, self._limit.at, partial(self._cancel, connection))
         except TimeoutError as error:
             raise OperationalError("no answer in time") from error
-        except CalledOff:
+        except CalledOff as end:
             # So PostgreSQL ends a write that waits for a synchronous standby: it is lost if that standby takes over.
-            raise OperationalError("no answer in time; what this server has of it, its standby may not have") from None
+            raise OperationalError("no answer in time; what this server has of it, its standby may not have") from end
 
 
 def _has_ended(pgconn: Any) -> bool:
