@@ -20,8 +20,9 @@ from wsgi_session.errors import SessionGone, StoreUnavailable, Unsupported
 from wsgi_session.records import changed_record, first_record, join_within, login_record, touched_times
 from wsgi_session.stores import Outcome, Record
 
-#: A save that meets other writers merges and tries again, so often or so long (seconds) at most.
-MAX_TRIES = 100
+#: A save that meets other writers merges and tries again, so often or so long (seconds) at most. A rotation meets more:
+#: in a Redis cluster it takes three steps.
+MAX_TRIES, MAX_ROTATIONS = 100, 1000
 MAX_SECONDS = 5.0
 
 T = TypeVar("T")
@@ -169,7 +170,7 @@ def _replace(draft: Draft, merge: Merge, now: float, *, rotating: bool) -> bool:
     if moment is None:
         _end(draft)
         return False
-    for tries in range(MAX_TRIES):
+    for tries in range(MAX_ROTATIONS if rotating else MAX_TRIES):
         outcome = _try(draft, merge, version, now, moment, rotating=rotating)
         if outcome is Outcome.SAVED:
             return True
