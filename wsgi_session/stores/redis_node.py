@@ -240,10 +240,7 @@ class Node:
         settings["socket_connect_timeout"] = min(settings.get("socket_connect_timeout") or patience, patience)
         try:
             connection = self._source.connection_class(**settings)
-            if self._primary is None:
-                connection.connect()
-            else:
-                self._primary.connect(connection)
+            connection.connect()
         except BaseException as error:
             if connection is not None:
                 connection.disconnect()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
@@ -28,12 +28,20 @@ ASK_LATER = 10.0
 CHANGING = 15.0
 
 
+class Named(NamedTuple):
+    """What a Sentinel says of the primary."""
+
+    address: tuple[str, int]
+    #: Which of the changes made it the primary: they are numbered.
+    epoch: int
+
+
 class Primary:
     """The address of the primary that ``source`` leads to."""
 
     def __init__(self, source: SentinelConnectionPool) -> None:
         self._source: Any = source
-        self._address: tuple[str, int] | None = None
+        self._named: Named | None = None
         self._due = self._changing_until = 0.0
         # Which Sentinel is asked, and how many in a row have not answered.
         self._number = self._failures = 0
@@ -41,51 +49,54 @@ class Primary:
     def is_elsewhere(self, connection: Any, deadline: float) -> bool:
         """Return whether ``connection`` leads to a server that is the primary no more, as far as a Sentinel says.
 
-        Asks it if that is due, for a part of the time until ``deadline`` (of ``time.monotonic()``).
+        Asks it if that is due, for a part of the time until ``deadline`` (of ``time.monotonic()``). The new connection
+        goes to whom redis-py finds, not to the address that was named: that server may be down by then, and come back
+        empty.
         """
         now = time.monotonic()
         if now >= self._due:
             # Set before, so that no other thread asks meanwhile.
             self._due = now + ASK_LATER
             self._ask(connection, min(PATIENCE, (deadline - now) / 2))
-        return now < self._changing_until and (connection.host, connection.port) != self._address
-
-    def connect(self, connection: Any) -> None:
-        """Connect to the primary: right after a change to the one just named, else to whom redis-py finds."""
-        if self._address is not None and time.monotonic() < self._changing_until:
-            connection.connect_to(self._address)
-        else:
-            connection.connect()
+        return self._named is not None and now < self._changing_until and _address(connection) != self._named.address
 
     def _ask(self, connection: Any, patience: float) -> None:
         sentinels = self._source.sentinel_manager.sentinels
-        address = None
-        with suppress(*FAILURES, ValueError):
-            address = self._answer_of(sentinels[self._number % len(sentinels)].connection_pool, patience)
+        named = None
+        with suppress(*FAILURES):
+            named = self._answer_of(sentinels[self._number % len(sentinels)].connection_pool, patience)
         now = time.monotonic()
-        if address is None:
+        if named is None:
             # It is asked again when all the others have failed, too.
             self._number += 1
             self._failures += 1
             self._due = now + (ASK_EVERY if self._failures % len(sentinels) else ASK_LATER)
             return
         self._failures = 0
-        if self._address is None and address != (connection.host, connection.port):
+        if self._named is None and named.address != _address(connection):
             # A client that translates addresses calls servers by other names than the Sentinel: they tell us nothing.
             self._due = now + ASK_LATER
             return
         self._due = now + ASK_EVERY
-        if self._address not in (None, address):
-            self._changing_until = now + CHANGING
-        self._address = address
+        if self._named is None:
+            self._named = named
+        elif named.epoch > self._named.epoch:
+            # Not so of a Sentinel that has yet to hear of the last change: it names the primary of before.
+            self._named, self._changing_until = named, now + CHANGING
 
-    def _answer_of(self, source: ConnectionPool, patience: float) -> tuple[str, int] | None:
+    def _answer_of(self, source: ConnectionPool, patience: float) -> Named:
         limits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), patience / 2)
         # One for each question: nothing is left of it, whatever interrupts us, in a fork as well.
         sentinel = source.connection_class(**{**source.connection_kwargs, **limits, "retry": Retry(NoBackoff(), 0)})
         try:
-            sentinel.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._source.service_name)
+            sentinel.send_command("SENTINEL", "MASTER", self._source.service_name)
             answer = sentinel.read_response(disable_decoding=True)
         finally:
             sentinel.disconnect()
-        return None if answer is None else (answer[0].decode(), int(answer[1]))
+        # A list of names and values in turn, or with RESP3 a dictionary.
+        state = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+        return Named((state[b"ip"].decode(), int(state[b"port"])), int(state[b"config-epoch"]))
+
+
+def _address(connection: Any) -> tuple[str, int]:
+    return connection.host, connection.port
