@@ -511,6 +511,7 @@ def test_a_full_server_that_waits_for_no_replica_still_says_that_there_is_nothin
         server.execute("CONFIG", "SET", "maxmemory", "1")
         try:
             assert [store.delete(KEY), store.delete(KEY), store.delete_many([KEY, NEW])] == [True, False, 0]
+            store.await_replicas()
         finally:
             server.execute("CONFIG", "SET", "maxmemory", "0")
 
