@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,10 +12,13 @@ import pytest
 
 from wsgi_session import SessionMiddleware
 from wsgi_session.backends import revocation
+from wsgi_session.backends.revocation import MAX_MOVES, follow
 from wsgi_session.cookies.tokens import owner_key
-from wsgi_session.stores import DELETE_BATCH, MemoryStore, OwnedSession, Record, SQLiteStore
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores import DELETE_BATCH, MemoryStore, Outcome, OwnedSession, Record, SQLiteStore
 from wsgi_session.testing import FakeClock
 
+NOW = FakeClock.START
 SECRET = os.urandom(32)
 ANN = "id:1"
 MANY = 5 * DELETE_BATCH + 1
@@ -91,3 +95,36 @@ def test_few_sessions_are_listed_and_ended_without_a_pause(monkeypatch: pytest.M
     assert len(middleware.sessions.of(ANN)) == DELETE_BATCH - 1
     assert middleware.sessions.revoke_all(ANN) == DELETE_BATCH - 1
     assert store.pauses == []
+
+
+def rotated(times: int) -> tuple[MemoryStore, bytes, bytes]:
+    """Return a store, the first key of a session that has been rotated so often, and its last one."""
+    store = MemoryStore()
+    keys = [b"%032d" % number for number in range(times + 1)]
+    kept = Record(b"data", b"%016d" % 0, "handle", NOW, NOW, NOW + 1000)
+    store.create(keys[0], kept, NOW)
+    for number, (old, new) in enumerate(pairwise(keys), 1):
+        moved = kept._replace(version=b"%016d" % (2 * number))  # No login: see begins_another.
+        assert store.rotate(old, new, moved, kept.version, NOW) is Outcome.SAVED
+        kept = moved
+    return store, keys[0], keys[-1]
+
+
+@pytest.mark.parametrize("handle", ["handle", None])
+def test_a_session_is_found_after_as_many_rotations_as_a_visitor_makes(handle: str | None) -> None:
+    store, first, last = rotated(MAX_MOVES)
+    found = follow(store, first, handle, NOW)
+    assert found is not None
+    assert found[0] == last
+
+
+def test_a_session_that_was_rotated_without_end_costs_a_bounded_number_of_loads_and_does_not_count_as_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store, first, _ = rotated(2 * MAX_MOVES)
+    loads = []
+    load = MemoryStore.load
+    monkeypatch.setattr(MemoryStore, "load", lambda self, *args: (loads.append(1), load(self, *args))[1])
+    with pytest.raises(StoreUnavailable, match=f"moved more than {MAX_MOVES} times"):
+        follow(store, first, None, NOW)
+    assert len(loads) == MAX_MOVES + 1

@@ -136,6 +136,9 @@ class CountingStore(Store):
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
         return self._pass_on("delete", key, version)
 
+    def await_replicas(self) -> None:
+        self.inner.await_replicas()
+
     def ping(self) -> None:
         self._pass_on("ping")
 

@@ -18,10 +18,10 @@ from wsgi_session.stores import (
     Record,
     SQLiteStore,
     Store,
-    moving,
     owned_session,
 )
 from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.stores.migrating import moving
 from wsgi_session.stores.migrating.moving import PLACEHOLDER_LIFE, move, move_all
 from wsgi_session.testing import FakeClock, StoreConformance
 
@@ -679,3 +679,50 @@ def test_a_store_to_itself_a_move_of_a_move_and_an_unknown_phase_are_refused(
         MigratingStore(MemoryStore(), both)
     with pytest.raises(ConfigError, match=r"'prepare' .* or 'move'"):
         MigratingStore(new, old, "read")
+
+
+class Behind(MemoryStore):
+    """A store whose replicas have nothing of what was written to it."""
+
+    behind = False
+
+    def await_replicas(self) -> None:
+        if self.behind:
+            raise StoreUnavailable("the replicas are behind")
+
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        found = super().delete(key, version)
+        self.await_replicas()
+        return found
+
+
+@pytest.mark.parametrize("of_version", [False, True], ids=["delete", "delete of a version"])
+@pytest.mark.parametrize("which", ["old", "new"])
+def test_a_session_counts_as_ended_when_the_replicas_of_the_store_that_had_it_know_it(
+    which: str, of_version: bool
+) -> None:
+    stores = {"old": Behind(), "new": Behind()}
+    kept = record()
+    version = kept.version if of_version else None
+    stores[which].create(KEY, kept, NOW)
+    with MigratingStore(**stores) as store:
+        stores[which].behind = True
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable):
+                store.delete(KEY, version)
+        with pytest.raises(StoreUnavailable):
+            end_sessions(store, OWNER, NOW, lambda session: True)
+        stores[which].behind = False
+        assert not store.delete(KEY, version)
+        assert end_sessions(store, OWNER, NOW, lambda session: True) == 0
+
+
+def test_a_rotation_that_finds_its_own_success_waits_for_the_replicas() -> None:
+    stores = {"old": Behind(), "new": Behind()}
+    kept, write, new = record(), record(), b"n" * 32
+    with MigratingStore(**stores) as store:
+        store.create(KEY, kept, NOW)
+        assert store.rotate(KEY, new, write, kept.version, NOW) is Outcome.SAVED
+        stores["new"].behind = True
+        with pytest.raises(StoreUnavailable):
+            store.rotate(KEY, new, write, kept.version, NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -11,12 +12,17 @@ from typing import Any
 import pytest
 
 from tests.servers.process import wait_until
-from tests.servers.valkey import DURABLE, Valkey, ValkeyCluster, ValkeySentinel
+from tests.servers.valkey import DURABLE, SERVICE, Valkey, ValkeyCluster, ValkeySentinel
+from wsgi_session.backends.base import Credential
+from wsgi_session.backends.revocation import end_sessions
+from wsgi_session.backends.server import StoreBackend
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import ListsOwners, Outcome, Record, Store, owned_session, tombstone_of
+from wsgi_session.stores.redis import sentinel as redis_sentinel
 
 NOW = 1_000_000.0
 OWNER = b"w" * 32
+KEY = b"s" * 32
 #: Seconds until the store must work again: the time-out of the cluster or Sentinel is one.
 PATIENCE = 30.0
 
@@ -33,7 +39,7 @@ def changed(before: Record, data: bytes = b"changed") -> Record:
 def open_store(url: str, wait: int = 1) -> Store:
     from wsgi_session.stores.redis.urls import open_url
 
-    return open_url(url + "?wait=1" if wait else url)
+    return open_url(url + ("&" if "?" in url else "?") + "wait=1" if wait else url)
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +160,14 @@ def _primaries(cluster: ValkeyCluster) -> list[Valkey]:
 
 
 def _serves_key(node: Valkey, key: bytes) -> bool:
+    return _serves_name(node, b"session:" + key)
+
+
+def _serves_name(node: Valkey, name: bytes) -> bool:
+    from redis.crc import key_slot
+
     (mine,) = [line for line in node.execute("CLUSTER", "NODES").splitlines() if "myself" in line]
-    return _serves(mine, slot_of(key))
+    return _serves(mine, key_slot(name))
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +242,66 @@ def test_a_rotation_that_was_cut_in_two_comes_to_its_end_when_it_is_made_again(
     assert hasty.load(old, NOW) in (tombstone_of(new, write, NOW), *([None] if ended else []))
     assert hasty.load(new, NOW) == (None if ended else write)
     assert [session.key for session in hasty.of_owner(owner, NOW)] == ([] if ended else [new])
+
+
+@contextmanager
+def silent_replicas(cluster: ValkeyCluster) -> Iterator[None]:
+    """Let no replica answer."""
+    replicas = [node for node in cluster.nodes if "role:slave" in node.execute("INFO", "replication")]
+    for node in replicas:
+        node.pause()
+    try:
+        yield
+    finally:
+        for node in replicas:
+            node.resume()
+
+
+@pytest.mark.parametrize("way", ["delete_many", "revoke_all", "rotated cookie"])
+def test_a_session_of_a_cluster_that_was_ended_without_a_replica_does_not_count_as_ended_at_the_next_attempt(
+    patient: ValkeyCluster, way: str
+) -> None:
+    """Which may know no key of it any more, and so not on which node it was."""
+    owner = os.urandom(32)
+    old, new = two_keys_elsewhere(patient, owner)
+    kept = record(owner=owner)
+    # By no login: a logout with the old cookie follows it.
+    write = changed(kept)._replace(version=os.urandom(15) + b"\0")
+    hosts = ",".join(f"127.0.0.1:{node.port}" for node in _primaries(patient))
+    url = f"redis+cluster://{hosts}?timeout=2"
+
+    def end() -> object:
+        with open_store(url, wait=1) as fresh:
+            if way == "delete_many":
+                return fresh.delete_many([old, new])
+            if way == "revoke_all":
+                return end_sessions(fresh, owner, NOW, lambda session: True)
+            # Only the store is used.
+            backend = StoreBackend(fresh, None, None, None)  # type: ignore[arg-type]
+            return backend.end(Credential("token", True, old), NOW)
+
+    with open_store(patient.url, wait=0) as store:
+        store.create(old, kept, NOW)
+        store.rotate(old, new, write, kept.version, NOW)
+    with silent_replicas(patient):
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+                end()
+    patient.wait_until_whole()
+    again_and_again(end, "the replicas have it")
+    with open_store(patient.url, wait=0) as store:
+        assert store.load(new, NOW) is None
+
+
+def test_every_primary_of_a_cluster_that_has_slots_is_written_to(patient: ValkeyCluster) -> None:
+    with open_store(patient.url, wait=0) as store:
+        store.ping()
+        link = store._link  # type: ignore[attr-defined]
+        names = link.names(b"any:", link.deadline())
+    assert all(name.startswith(b"any:") for name in names)
+    nodes = [node for name in names for node in _primaries(patient) if _serves_name(node, name)]
+    assert {node.port for node in nodes} == {node.port for node in _primaries(patient)}
+    assert len(names) == patient.PRIMARIES
 
 
 def test_nodes_that_send_us_round_in_a_circle_are_an_outage(cluster: ValkeyCluster, store: Store) -> None:
@@ -330,3 +402,148 @@ def test_sentinels_new_primary_is_used_with_every_acknowledged_write(group: Valk
         assert store.replace(key, write, kept.version, NOW) is Outcome.SAVED
     with open_store(group.replica.url, wait=0) as store:
         assert store.load(key, NOW) == write
+
+
+@pytest.fixture(scope="module")
+def watched() -> Iterator[ValkeySentinel]:
+    """A group whose Sentinels leave a silent primary in its place."""
+    group = ValkeySentinel(patience=60_000)
+    group.start()
+    yield group
+    group.remove()
+
+
+def change_primary(group: ValkeySentinel) -> tuple[Valkey, Valkey]:
+    """Have the Sentinels change the primary, for maintenance; return the old one, which does not know, and the new."""
+    servers = group.primary, group.replica
+    (old,) = [server for server in servers if server.port == group.primary_port()]
+    (new,) = [server for server in servers if server is not old]
+    follows = lambda: "master_link_status:up" in new.execute("INFO", "replication")  # noqa: E731
+    wait_until(follows, "the replica follows", PATIENCE)
+    wait_until(lambda: group.sentinels[0].execute("SENTINEL", "FAILOVER", SERVICE) == "OK", "it is begun", PATIENCE)
+    agreed = lambda: all(port_named_by(one) == new.port for one in group.sentinels)  # noqa: E731
+    wait_until(agreed, "all Sentinels name the replica", PATIENCE)
+    return old, new
+
+
+def port_named_by(sentinel: Valkey) -> int:
+    answer = sentinel.execute("SENTINEL", "MASTER", SERVICE)
+    return int(answer[answer.index("port") + 1])
+
+
+def test_a_primary_that_sentinel_has_replaced_on_command_is_left_though_it_still_takes_writes(
+    group: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old one goes on for ten seconds: a logout there would be undone."""
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
+    key = os.urandom(32)
+    with open_store(group.url, wait=0) as store:
+        again_and_again(lambda: store.create(key, record(), NOW), "the primary is there")
+        old, new = change_primary(group)
+        assert "role:master" in old.execute("INFO", "replication"), "it does not know"
+        assert store.delete(key)
+        with open_store(new.url, wait=0) as successor:
+            assert successor.load(key, NOW) is None
+        # To the same one, also when the other Sentinels are slow to hear of it.
+        assert store.load(key, NOW) is None
+        assert [place.connection.port for place in store._link._pool.idle] == [new.port]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("fault", ["kill", "pause"])
+def test_while_no_sentinel_answers_the_primary_is_used_and_nobody_waits_for_long(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    group = ValkeySentinel(patience=60_000)
+    group.start()
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
+    asked: list[float] = []
+    ask = redis_sentinel.Primary._ask
+    monkeypatch.setattr(
+        redis_sentinel.Primary, "_ask", lambda self, *args: (asked.append(time.monotonic()), ask(self, *args))
+    )
+    try:
+        with open_store(group.url + "?timeout=1", wait=0) as store:
+            store.create(KEY, record(), NOW)
+            kept = store._link._pool.idle[0].connection  # type: ignore[attr-defined]
+            for sentinel in group.sentinels:
+                getattr(sentinel, fault)()
+            asked.clear()
+            times = []
+            for _ in range(10):
+                begin = time.monotonic()
+                assert store.load(KEY, NOW) is not None
+                times.append(time.monotonic() - begin)
+            assert len(asked) == 3, "each Sentinel once"
+            assert max(times) < 0.6, "half of the time-out is for the operation itself"
+            assert store._link._pool.idle[0].connection is kept, "no connection was closed"  # type: ignore[attr-defined]
+            assert store.delete(KEY)
+    finally:
+        for sentinel in group.sentinels:
+            sentinel.resume()
+        group.remove()
+
+
+def test_a_sentinel_that_hangs_is_passed_over_for_one_that_answers(
+    watched: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
+    with open_store(watched.url, wait=0) as store:
+        again_and_again(store.ping, "the primary is there")
+        watched.sentinels[1].pause()
+        try:
+            primary = store._link._primary  # type: ignore[attr-defined]
+            primary._number = 1
+            begin = time.monotonic()
+            for _ in range(5):
+                store.load(KEY, NOW)
+            assert time.monotonic() - begin < 0.6
+            assert (primary._number, primary._failures) == (2, 0)
+        finally:
+            watched.sentinels[1].resume()
+
+
+def test_a_sentinel_that_does_not_know_the_service_changes_nothing(
+    watched: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
+    with open_store(watched.url, wait=0) as store:
+        again_and_again(store.ping, "the primary is there")
+        monkeypatch.setattr(store._link._source, "service_name", "unknown")  # type: ignore[attr-defined]
+        for _ in range(5):
+            store.ping()
+
+
+def test_a_client_that_translates_addresses_keeps_its_connections(
+    watched: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
+    monkeypatch.setattr(redis_sentinel, "ASK_LATER", 0.0)
+    with open_store(watched.url, wait=0) as store:
+        port = watched.primary_port()
+        translated = lambda service: ("localhost", port)  # noqa: E731
+        monkeypatch.setattr(store._link._source.sentinel_manager, "discover_master", translated)  # type: ignore[attr-defined]
+        store.ping()
+        kept = store._link._pool.idle[0].connection  # type: ignore[attr-defined]
+        for _ in range(5):
+            store.ping()
+        assert store._link._pool.idle[0].connection is kept  # type: ignore[attr-defined]
+
+
+def test_the_sentinels_are_asked_once_a_second_at_most(
+    watched: ValkeySentinel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 60.0)
+    with open_store(watched.url, wait=0) as store:
+        again_and_again(store.ping, "the primary is there")
+        store.load(KEY, NOW)
+        before = [connections(one) for one in watched.sentinels]
+        for _ in range(50):
+            store.load(KEY, NOW)
+        # Each of these questions is one as well.
+        assert sum(connections(one) for one in watched.sentinels) - sum(before) < 20
+
+
+def connections(server: Valkey) -> int:
+    """Return how many there have been."""
+    (line,) = [line for line in server.execute("INFO", "stats").splitlines() if "total_connections_received" in line]
+    return int(line.partition(":")[2])

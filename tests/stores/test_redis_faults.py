@@ -6,6 +6,8 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 from tests.servers.process import wait_until
 from tests.servers.proxy import Proxy
 from tests.servers.valkey import DURABLE, Valkey
+from wsgi_session.backends.revocation import end_sessions
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Outcome, Record, Store
 
@@ -376,6 +379,141 @@ def test_what_somebody_else_has_deleted_is_gone_when_a_replica_knows_it(server: 
                         store.delete(KEY)
         finally:
             replica.kill()
+
+
+@contextmanager
+def hanging_replica(server: Valkey) -> Iterator[Valkey]:
+    """Let the only replica of ``server`` answer nothing."""
+    replica = Valkey()
+    replica.start()
+    try:
+        follow(replica, server)
+        replica.pause()
+        yield replica
+    finally:
+        replica.resume()
+        replica.kill()
+
+
+def _revoke_all(store: Store) -> None:
+    end_sessions(store, OWNER, NOW, lambda session: True)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda store, kept: store.delete(KEY),
+        lambda store, kept: store.delete(KEY, kept.version),
+        lambda store, kept: store.delete_many([KEY, NEW]),
+        lambda store, kept: _revoke_all(store),
+    ],
+    ids=["delete", "delete of a version", "delete_many", "revoke_all"],
+)
+def test_a_session_that_was_ended_without_a_replica_does_not_count_as_ended_when_that_is_tried_again(
+    server: Valkey, end: Callable[[Store, Record], object]
+) -> None:
+    """WAIT counts the writes of its own connection only, and the second attempt finds nothing to write."""
+    with open_store(server.port) as store:
+        kept = record(owner=OWNER)
+        store.create(KEY, kept, NOW)
+    with hanging_replica(server) as replica:
+        for _ in range(2):
+            with (
+                open_store(server.port, "wait=1&timeout=0.5") as store,
+                pytest.raises(StoreUnavailable, match="0 of 1 replicas"),
+            ):
+                end(store, kept)
+        # Nothing is left that a request could meet, or that would stay.
+        assert server.execute("KEYS", "*") == []
+        replica.resume()
+        with open_store(server.port, "wait=1&timeout=5") as store:
+            end(store, kept)
+        with open_store(replica.port) as copy:
+            assert copy.load(KEY, NOW) is None
+
+
+@pytest.mark.parametrize("attempt", ["create", "replace", "rotate", "delete"])
+def test_what_finds_its_own_earlier_success_or_a_tombstone_waits_for_the_replica_too(
+    server: Valkey, attempt: str
+) -> None:
+    kept = record()
+    write = changed(kept)
+    calls: dict[str, Callable[[Store], object]] = {
+        "create": lambda store: store.create(KEY, kept, NOW),
+        "replace": lambda store: store.replace(KEY, write, kept.version, NOW),
+        "rotate": lambda store: store.rotate(KEY, NEW, write, kept.version, NOW),
+        "delete": lambda store: store.delete(KEY),
+    }
+    with hanging_replica(server) as replica:
+        with open_store(server.port) as store:
+            store.create(KEY, kept, NOW)
+            if attempt == "delete":
+                calls["rotate"](store)
+            elif attempt != "create":
+                calls[attempt](store)
+            before = store.load(KEY, NOW), store.load(NEW, NOW)
+        with open_store(server.port, "wait=1&timeout=0.5") as store:
+            with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
+                calls[attempt](store)
+            assert (store.load(KEY, NOW), store.load(NEW, NOW)) == before
+        replica.resume()
+        with open_store(server.port, "wait=1&timeout=5") as store:
+            assert calls[attempt](store) in (None, Outcome.SAVED, False)
+            assert (store.load(KEY, NOW), store.load(NEW, NOW)) == before
+
+
+class Deposed:
+    """A connection to a server that becomes a replica after the first of several commands."""
+
+    socket_timeout = 1.0
+
+    def __init__(self, answers: list[object], **settings: object) -> None:
+        self._answers = iter(answers)
+
+    def connect(self) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def pack_commands(self, commands: object) -> list[bytes]:
+        return []
+
+    def send_packed_command(self, command: object, check_health: bool) -> None: ...
+
+    def can_read(self, timeout: float) -> bool:
+        return True
+
+    def read_response(self, disable_decoding: bool) -> object:
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize("first_was_taken", [False, True])
+def test_a_batch_that_a_server_took_in_part_before_it_became_a_replica_may_have_been_applied(
+    first_was_taken: bool,
+) -> None:
+    from redis.connection import ConnectionPool
+    from redis.exceptions import NoScriptError, ReadOnlyError
+
+    from wsgi_session.stores.redis.node import Node
+
+    answers = [1 if first_was_taken else NoScriptError(), ReadOnlyError("You can't write against a read only replica.")]
+    node = Node(ConnectionPool(connection_class=partial(Deposed, answers)), 1, 0, 1.0)  # type: ignore[arg-type]
+    with pytest.raises(StoreUnavailable, match="read only") as caught:
+        node.several([KEY, OTHER], [(b"DEL", KEY), (b"DEL", OTHER)], writes=True)
+    assert caught.value.answer_lost is first_was_taken
+
+
+def test_a_full_server_that_waits_for_no_replica_still_says_that_there_is_nothing_to_end(server: Valkey) -> None:
+    with open_store(server.port) as store:
+        store.create(KEY, record(), NOW)
+        server.execute("CONFIG", "SET", "maxmemory", "1")
+        try:
+            assert [store.delete(KEY), store.delete(KEY), store.delete_many([KEY, NEW])] == [True, False, 0]
+            store.await_replicas()
+        finally:
+            server.execute("CONFIG", "SET", "maxmemory", "0")
 
 
 def test_a_primary_that_became_a_replica_is_left_also_where_writes_wait_for_replicas() -> None:

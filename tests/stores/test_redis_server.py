@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tests.stores.interruptions import interrupt_with_signals, interrupted
 from tests.stores.test_pool import fork
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session
-from wsgi_session.stores.redis import cluster as redis_cluster
+from wsgi_session.stores.redis import map as redis_map
 from wsgi_session.stores.redis.lua import FORGOTTEN, FORGOTTEN_IN_CLUSTER
 
 NOW = 1_000_000.0
@@ -459,6 +460,32 @@ def test_a_ready_cluster_client_is_taken_and_left_open() -> None:
     client.close()
 
 
+def test_of_the_clients_that_several_threads_make_at_first_use_one_is_kept_and_the_others_are_closed() -> None:
+    from redis.cluster import RedisCluster
+
+    from wsgi_session.stores.redis import RedisStore
+
+    host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
+    both, closed = threading.Barrier(2), []
+
+    class Client(RedisCluster):
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    def connect() -> RedisCluster:
+        client = Client(host=host, port=int(port))
+        both.wait(30)
+        return client
+
+    with RedisStore(connect, timeout=5) as store:
+        with ThreadPoolExecutor(2) as threads:
+            assert list(threads.map(lambda _: store.load(KEY, NOW), range(2))) == [None, None]
+        assert len(closed) == 1
+        assert store.load(KEY, NOW) is None
+    assert len(set(closed)) == 2
+
+
 def test_a_cluster_is_asked_as_its_url_says_and_redis_py_sends_nothing_again_by_itself() -> None:
     with open_url(valkey_cluster() + "?timeout=2&connect_timeout=3&pool=4") as store:
         store.ping()
@@ -661,7 +688,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
     client = RedisCluster(host=host, port=int(port))
     store: Any = RedisStore(client, prefix="forked:")
     store.create(KEY, record(), NOW)
-    monkeypatch.setattr(redis_cluster, "FORK_LOOKS", 60_000 if in_time else 10)
+    monkeypatch.setattr(redis_map, "FORK_LOOKS", 60_000 if in_time else 10)
     question = SlowQuestion(client)
     store._link._map.outdated = True
     asker = threading.Thread(target=store.load, args=(KEY, NOW))
@@ -675,7 +702,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
             question.answer.set()
             sleep(seconds)
 
-        monkeypatch.setattr(redis_cluster.time, "sleep", answer)
+        monkeypatch.setattr(redis_map.time, "sleep", answer)
 
     def child() -> bool:
         store._link._map.outdated = True
@@ -705,7 +732,8 @@ def test_an_interruption_at_any_moment_of_a_cluster_call_leaves_the_map_to_be_as
         number = 0
         while True:
             slots.outdated = True
-            if not interrupted(("/stores/redis/cluster.py",), number, lambda: store.load(KEY, NOW)):
+            files = "/redis/cluster.py", "/redis/map.py"
+            if not interrupted(files, number, lambda: store.load(KEY, NOW)):
                 break
             number += 1
             gc.collect(1)
@@ -743,7 +771,7 @@ def test_a_child_makes_a_pool_and_asks_for_the_slots_by_itself(server: Valkey) -
 
 
 #: Whose code is interrupted.
-FILES = ("/stores/pool.py", "/redis/node.py", "/redis/store.py")
+FILES = ("/stores/pool.py", "/redis/node.py", "/redis/exchange.py", "/redis/store.py")
 
 
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TypeAlias
@@ -14,10 +14,12 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from tests.servers.proxy import Proxy
+from wsgi_session.backends.revocation import end_sessions
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Outcome, Record
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql import connections as sql_connections
+from wsgi_session.stores.sql import drivers as sql_drivers
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START
@@ -174,8 +176,81 @@ def test_a_write_that_its_synchronous_standby_may_not_have_does_not_count(
                 store.delete(KEY)
         finally:
             follow(server, "")
-        # Sent again it would find that it is done, and count.
+        # Sent again at once, it would wait in vain once more.
         assert not caught.value.answer_lost
+
+
+def test_a_look_for_the_tables_that_was_called_off_is_an_outage_and_not_a_want_of_tables(
+    servers: tuple[DatabaseServer, DatabaseServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, _ = servers
+    if not isinstance(server, Postgres):
+        pytest.skip("platform: MariaDB's statements end by themselves")
+    import psycopg
+
+    url = url_at(server, server.port, "called_off", "timeout=0.5")
+    with SQLStore.from_url(url) as store:
+        store.create(KEY, record(), NOW)
+    with psycopg.connect(server.url) as other, SQLStore.from_url(url) as store:
+        other.execute("LOCK TABLE called_off_schema IN ACCESS EXCLUSIVE MODE")
+        # The lock goes when the statement is called off, which comes to its end as if nothing had been.
+        monkeypatch.setattr(sql_drivers.Psycopg, "cancel", lambda *_: other.rollback())
+        with pytest.raises(StoreUnavailable, match="no answer in time") as caught:
+            store.load(KEY, NOW)
+        assert "no tables" not in str(caught.value)
+        assert store.load(KEY, NOW) is not None
+
+
+@pytest.mark.parametrize("attempt", ["create", "replace", "rotate", "delete", "delete of a version", "delete_many",
+                                     "revoke_all"])  # fmt: skip
+def test_what_is_done_already_counts_when_the_synchronous_standby_has_it(
+    servers: tuple[DatabaseServer, DatabaseServer], attempt: str
+) -> None:
+    """Whoever did it may have been told that the standby does not have it, and changing nothing waits for nobody."""
+    server, _ = servers
+    if not isinstance(server, Postgres):
+        pytest.skip("platform: PostgreSQL alone can be asked to wait for a transaction that changes nothing")
+    kept, write, owner = record(), record(b"changed"), os.urandom(32)
+    calls: dict[str, Callable[[SQLStore], object]] = {
+        "create": lambda store: store.create(KEY, kept, NOW),
+        "replace": lambda store: store.replace(KEY, write, kept.version, NOW),
+        "rotate": lambda store: store.rotate(KEY, OTHER, write, kept.version, NOW),
+        "delete": lambda store: store.delete(KEY),
+        "delete of a version": lambda store: store.delete(KEY, kept.version),
+        "delete_many": lambda store: store.delete_many([KEY, OTHER]),
+        "revoke_all": lambda store: end_sessions(store, owner, NOW, lambda session: True),
+    }
+    url = url_at(server, server.port, f"done_{os.urandom(4).hex()}", "timeout=1")
+    with SQLStore.from_url(url) as store:
+        store.create(KEY, kept._replace(owner=owner), NOW)
+        first = calls[attempt](store)
+        follow(server, "nobody")
+        try:
+            with SQLStore.from_url(url) as other, pytest.raises(StoreUnavailable, match="its standby may not have"):
+                calls[attempt](other)
+        finally:
+            follow(server, "")
+        again = calls[attempt](store)
+        assert again is Outcome.SAVED if first is Outcome.SAVED else not again
+
+
+def test_a_role_that_may_not_ask_for_the_standby_still_ends_sessions(
+    servers: tuple[DatabaseServer, DatabaseServer],
+) -> None:
+    server, _ = servers
+    if not isinstance(server, Postgres):
+        pytest.skip("platform: only PostgreSQL is asked for a standby")
+    function, role = "FUNCTION pg_logical_emit_message(boolean, text, text, boolean)", f"plain_{os.urandom(4).hex()}"
+    server.execute(f"CREATE ROLE {role} LOGIN")
+    server.execute(f"GRANT CREATE ON SCHEMA public TO {role}")
+    server.execute(f"REVOKE EXECUTE ON {function} FROM PUBLIC")
+    try:
+        url = url_at(server, server.port, role).replace(f"//{SITE}@", f"//{role}@")
+        with SQLStore.from_url(url) as store:
+            store.create(KEY, record(), NOW)
+            assert [store.delete(KEY), store.delete(KEY), store.delete(KEY)] == [True, False, False]
+    finally:
+        server.execute(f"GRANT EXECUTE ON {function} TO PUBLIC")
 
 
 def follow(server: Postgres, standby: str) -> None:

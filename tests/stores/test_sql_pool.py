@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.frozen import LIBRARIES, MOMENTS, frozen
 from tests.servers.process import wait_until
 from tests.stores import interruptions
 from wsgi_session.stores import Record
@@ -239,6 +240,20 @@ def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_
         thread.join()
         number += 1
     assert number > 3
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_nobody_waits_for_ever_where_a_test_lets_time_stand_still(library: str) -> None:
+    pool = Pool(1)
+    place = pool.take(None, soon())
+    with frozen(library, MOMENTS[0]):
+        with pytest.raises(Busy):
+            pool.take(None, time.monotonic() + 0.1)
+        begin = time.perf_counter_ns()
+        pool.freeze()
+        pool.thaw()
+    pool.discard(place)
+    assert time.perf_counter_ns() - begin < LONG * 1e9
 
 
 def test_a_fork_whose_end_was_interrupted_stops_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,9 @@ PAUSE = 4.0
 MAX_PAUSE = 0.25
 #: Looks before giving up: each finds only what was rotated during the one before.
 MAX_LOOKS = 1000
+#: Rotations that are followed from an old token to the session: one a second for as long as a tombstone lives, and a
+#: few. A visitor who makes more of them does not make each request with an old token as dear.
+MAX_MOVES = 128
 
 Chosen = Callable[[OwnedSession], bool]
 
@@ -68,6 +71,7 @@ def end_sessions(store: Store, owner: bytes, now: float, chosen: Chosen) -> int:
         ended += count
         # One page is one moment. Over several, a rotation may have led from a later page to an earlier one.
         if not found and (last or quiet):
+            store.await_replicas()
             return ended
         quiet = not found
     raise StoreUnavailable(f"sessions were still there after {MAX_LOOKS} looks; {ended} ended. Try again.")
@@ -77,9 +81,11 @@ def follow(store: Store, key: bytes, handle: str | None, now: float) -> tuple[by
     """Return key and record of the session ``handle``, which was under ``key`` once: each tombstone says where it went.
 
     ``None`` if it has ended, or if somebody has logged in there since, which is another session. ``handle`` is ``None``
-    for whichever session that was.
+    for whichever session that was. Raises ``StoreUnavailable`` if it has moved more than ``MAX_MOVES`` times: to say
+    that there is nothing to end would be wrong.
     """
-    for _ in range(MAX_LOOKS):
+    seen = set()
+    for _ in range(MAX_MOVES + 1):
         there = store.load(key, now)
         if there is None or there.handle == handle:
             return there and (key, there)
@@ -89,8 +95,11 @@ def follow(store: Store, key: bytes, handle: str | None, now: float) -> tuple[by
             return None
         if handle is None and begins_another(there.version):
             return None
+        seen.add(key)
         key = there.data
-    return None
+        if key in seen:  # Somebody meddled with the store: a tombstone never leads back.
+            return None
+    raise StoreUnavailable(f"the session has moved more than {MAX_MOVES} times since: end it with its present cookie.")
 
 
 def _end_those_listed(

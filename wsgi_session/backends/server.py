@@ -157,6 +157,7 @@ class StoreBackend:
         """End the session that ``credential`` leads to, also through rotations without a login; return its record."""
         moved = follow(self.store, credential.key, None, now)
         if moved is None:
+            self.store.await_replicas()
             return None
         key, record = moved
         self._delete(key, record, now)
@@ -175,6 +176,8 @@ class StoreBackend:
         if record.owner is not None and isinstance(self.store, ListsOwners):
             # The tombstone is gone as well, if this request is a very slow one.
             end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
+        else:
+            self.store.await_replicas()
 
     def forget(self, credential: Credential) -> None:
         """Delete the record of a token that opened nothing, if the store still has it: dead, or unreadable."""

@@ -27,8 +27,9 @@ from wsgi_session.stores.contract import Outcome, Record
 if TYPE_CHECKING:
     from wsgi_session.request.work import Work
 
-#: A save that meets other writers merges and tries again, at most so often or for so many seconds.
-MAX_TRIES = 100
+#: A save that meets other writers merges and tries again, at most so often or for so many seconds. A rotation meets
+#: more of them: in a Redis cluster it takes three steps.
+MAX_TRIES, MAX_ROTATIONS = 100, 1000
 MAX_SECONDS = 5.0
 
 #: Makes the values to be stored from those that are stored.
@@ -132,7 +133,7 @@ def replace(work: Work, base: Base, merge: Merge, now: float, *, rotating: bool 
     if live is None:
         return False
     current, moment = live
-    for tries in range(MAX_TRIES):
+    for tries in range(MAX_ROTATIONS if rotating else MAX_TRIES):
         outcome = (_rotate if rotating else _replace)(work, current, merge, version, now, moment)
         if outcome is Outcome.SAVED:
             return True

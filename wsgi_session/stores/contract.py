@@ -207,6 +207,15 @@ class Store(ABC):
         """
         return sum(self.delete(key) for key in keys)
 
+    def await_replicas(self) -> None:  # noqa: B027  (most stores have nothing to wait for)
+        """Return when the replicas that this store's writes wait for have every earlier write, whoever made it.
+
+        Called before a session counts as ended because it is not there any more: another request ended it, and may have
+        been told that no replica had that yet. A failover would bring the session back. ``delete`` and ``delete_many``
+        wait in the same way if they find nothing. Raises ``StoreUnavailable`` if too few replicas have them in time. A
+        store that waits for no replicas does nothing here.
+        """
+
     @abstractmethod
     def ping(self) -> None:
         """Return if the engine answers and can be written to, else raise ``StoreUnavailable``."""

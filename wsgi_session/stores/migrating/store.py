@@ -102,6 +102,7 @@ class MigratingStore(Store):
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         _, taken = self._find(new, now)
         if taken is not None and taken.version == record.version:
+            self.await_replicas()
             return Outcome.SAVED
         outcome = Outcome.CONFLICT
         for _ in range(2):
@@ -137,6 +138,8 @@ class MigratingStore(Store):
         while True:
             there = self._new.load(key, _ALWAYS)
             if there is None:
+                if not ended:
+                    self._new.await_replicas()
                 return ended
             if not is_placeholder(there):
                 return self._new.delete(key, version)
@@ -146,6 +149,10 @@ class MigratingStore(Store):
     def ping(self) -> None:
         self._new.ping()
         self._old.ping()
+
+    def await_replicas(self) -> None:
+        self._new.await_replicas()
+        self._old.await_replicas()
 
     def close(self) -> None:
         self._new.close()
@@ -212,7 +219,7 @@ class MigratingStore(Store):
         while True:
             there = self._old.load(key, _ALWAYS)
             if there is None:
-                return False
+                return self._old.delete(key, version)  # Nothing: its replicas are waited for.
             session = without_mark(there) if is_marked(there) else there
             if session.version == version:
                 if self._old.delete(key, there.version):

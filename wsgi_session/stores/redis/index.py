@@ -48,12 +48,17 @@ HEAD = 1024
 class Index:
     """Which sessions an owner has. ``call`` sends a command and ``run`` a script, as ``RedisStore`` does.
 
+    ``waits``: what ``DELETE`` is told: not empty if a WAIT follows each write.
+
     ``deadline``: when the operation that a step is part of has to be done; see ``Node``.
     """
 
-    def __init__(self, cluster: Cluster, prefix: bytes, call: Callable[..., Any], run: Callable[..., Any]) -> None:
+    def __init__(
+        self, cluster: Cluster, prefix: bytes, waits: bytes, call: Callable[..., Any], run: Callable[..., Any]
+    ) -> None:
         self._cluster = cluster
         self._prefix = prefix
+        self._waits = waits
         self._call = call
         self._run = run
 
@@ -95,7 +100,7 @@ class Index:
                 # Both steps had been taken before, and since then somebody has ended the session.
                 result = GONE
             if result in (GONE, CONFLICT):
-                self._run(DELETE, after, record.version, b"", deadline=deadline)
+                self._run(DELETE, after, record.version, self._waits, b"", deadline=deadline)
         except StoreUnavailable as error:
             error.answer_lost = True  # There are two records now. The same call, made again, brings it to an end.
             raise

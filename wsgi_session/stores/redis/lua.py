@@ -59,6 +59,21 @@ local function dead(index, now, most)
 end
 """
 
+# A WAIT that follows counts from this connection's last write. Where a delete finds nothing, what ended the session may
+# have reached no replica: so there is a write, without effect, on a key that this script may use.
+NOTHING = """
+local function nothing(key)
+  if ARGV[#ARGV - 1] == '' then return end
+  local byte = redis.call('GETRANGE', key, 0, 0)
+  if byte ~= '' then
+    redis.call('SETRANGE', key, 0, byte)
+  else
+    redis.call('SET', key, '')
+    redis.call('DEL', key)
+  end
+end
+"""
+
 OWNED_BY = """
 local prefix = ARGV[#ARGV]
 

@@ -16,17 +16,15 @@ from typing import Any
 from redis.connection import ConnectionPool
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import ReadOnlyError, ResponseError
-from redis.exceptions import TimeoutError as TimedOut
-from redis.sentinel import MasterNotFoundError
+from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.pool import NEARLY_ALL, Place, Pool
+from wsgi_session.stores.redis.exchange import Command, Connection, PartlyReadOnly, send_one, send_several
 from wsgi_session.stores.redis.failures import FAILURES, without_passwords
 from wsgi_session.stores.redis.scripts import CONFLICT, EXISTS
+from wsgi_session.stores.redis.sentinel import Primary
 
-Command = tuple[bytes, ...]
-# redis-py's connections have no common base class.
-Connection = Any
 _Exchange = Callable[[Connection, Any, float], Any]
 
 
@@ -52,6 +50,7 @@ class Node:
         self._replicas = wait
         self._size = size
         self._timeout = timeout
+        self._primary = Primary(source) if isinstance(source, SentinelConnectionPool) and source.is_master else None
         self._pool = self._new_pool()
 
     def deadline(self) -> float:
@@ -75,12 +74,12 @@ class Node:
         """
         waits = writes and self._replicas > 0
         if not (waits or asking):
-            return self._exchange(_one, command, writes, repeatable, deadline)
+            return self._exchange(send_one, command, writes, repeatable, deadline)
         commands = [(b"ASKING",), command] if asking else [command]
         if waits:
             deadline = self.deadline() if deadline is None else deadline
             commands.append(self._wait_until(deadline))
-        answers = self._exchange(_several, commands, writes, repeatable, deadline)
+        answers = self._exchange(send_several, commands, writes, repeatable, deadline)
         answer = answers[asking]
         if isinstance(answer, ResponseError):
             raise answer
@@ -101,11 +100,11 @@ class Node:
         Otherwise as :meth:`call`; all of them can be sent twice without harm.
         """
         if not (writes and self._replicas > 0):
-            answers: list[Any] = self._exchange(_several, commands, writes, True, deadline)
+            answers: list[Any] = self._exchange(send_several, commands, writes, True, deadline)
             return answers
         deadline = self.deadline() if deadline is None else deadline
         commands = [*commands, self._wait_until(deadline)]
-        *answers, had = self._exchange(_several, commands, writes, True, deadline)
+        *answers, had = self._exchange(send_several, commands, writes, True, deadline)
         self._check_replicas(had)
         return answers
 
@@ -125,6 +124,10 @@ class Node:
         except ResponseError:
             return []
         return [line.partition(":")[2] for line in lines if line.startswith("maxmemory_policy:")]
+
+    def names(self, name: bytes, deadline: float) -> list[bytes]:
+        """Return the name of a key for each node that takes writes: here there is one."""
+        return [name]
 
     def close(self) -> None:
         self._own_pool().close()
@@ -174,7 +177,10 @@ class Node:
             if left <= 0:
                 raise StoreUnavailable(f"Redis at {self!r}: not done within {self._timeout:g} s")
             place = pool.take(left)
-            connection = place.connection
+            connection, primary = place.connection, self._primary
+            if connection is not None and primary is not None and primary.is_elsewhere(connection, deadline):
+                place.close()
+                connection = None
             if connection is None:
                 left = deadline - time.monotonic()
                 hurried = left < NEARLY_ALL * self._timeout
@@ -186,10 +192,10 @@ class Node:
             pool.discard(place)
             raise
         except ReadOnlyError as error:
-            # A primary that is one no more, and applied nothing. A new connection may lead to its successor.
+            # A primary that is one no more. A new connection may lead to its successor.
             pool.discard(place)
             pool.clear()
-            raise self._failed(error, reused, answer_lost=False) from error
+            raise self._failed(error, reused, answer_lost=isinstance(error, PartlyReadOnly)) from error
         except ResponseError:
             assert place is not None
             pool.give(place)
@@ -260,31 +266,3 @@ class Node:
 
 def _disconnect(connection: Connection) -> None:
     connection.disconnect()
-
-
-def _one(connection: Connection, command: Command, deadline: float) -> Any:
-    connection.send_packed_command(connection.pack_command(*command), check_health=False)
-    _await_answer(connection, deadline)
-    return connection.read_response(disable_decoding=True)
-
-
-def _several(connection: Connection, commands: Sequence[Command], deadline: float) -> list[Any]:
-    """Send all, then read as many answers, whatever they are; but ``ReadOnlyError`` is raised."""
-    connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-    return [_answer(connection, deadline) for _ in commands]
-
-
-def _answer(connection: Connection, deadline: float) -> Any:
-    _await_answer(connection, deadline)
-    try:
-        return connection.read_response(disable_decoding=True)
-    except ReadOnlyError:
-        raise
-    except ResponseError as refusal:
-        return refusal
-
-
-def _await_answer(connection: Connection, deadline: float) -> None:
-    left = deadline - time.monotonic()
-    if left < NEARLY_ALL * connection.socket_timeout and not connection.can_read(max(left, 0)):
-        raise TimedOut("Timeout reading from socket")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from wsgi_session.stores.redis.lua import FORGOTTEN_IN_CLUSTER, INDEX, LIFE, OWNED_BY, RECORD
+from wsgi_session.stores.redis.lua import FORGOTTEN_IN_CLUSTER, INDEX, LIFE, NOTHING, OWNED_BY, RECORD
 
 #: What a script returns. Of a touch or a delete, GONE: there was nothing, DONE: there was. Of a step of a rotation in a
 #: cluster, AGAIN: it was taken before.
@@ -98,24 +98,25 @@ return result(owner(there))
     *_WRITER,
 )
 
-#: Key; the version that it must have, or nothing, prefix.
+#: Key; the version that it must have, or nothing, whether a WAIT follows, prefix.
 DELETE = _script(
     """
 local key, there = KEYS[1], head(KEYS[1])
-if ARGV[1] ~= '' then
-  if not there or version(there) ~= ARGV[1] then return 0 end
-elseif there and tombstone(there) then
+local right = not (there and tombstone(there))
+if ARGV[1] ~= '' then right = there and version(there) == ARGV[1] end
+if not right or redis.call('DEL', key) == 0 then
+  nothing(key)
   return 0
 end
-if redis.call('DEL', key) == 0 then return 0 end
 strike(owner(there), key)
 return result(owner(there))
 """,
     RECORD,
+    NOTHING,
     OWNED_BY,
 )
 
-#: Keys; prefix. Returns how many there were, as a text. Where one node has all.
+#: Keys; whether a WAIT follows, prefix. Returns how many there were, as a text. Where one node has all.
 DELETE_MANY = _script(
     """
 local deleted = 0
@@ -126,9 +127,11 @@ for _, key in ipairs(KEYS) do
     deleted = deleted + 1
   end
 end
+if deleted == 0 then nothing(KEYS[1]) end
 return text(deleted)
 """,
     RECORD,
+    NOTHING,
     LIFE,
     OWNED_BY,
 )

@@ -78,6 +78,8 @@ class RedisStore(Store):
         if timeout is not None and not 0 < timeout <= 3600:
             raise ConfigError(f"timeout={timeout!r}: give seconds, more than 0 and at most 3600")
         self._prefix = prefix.encode()
+        # What a script is told of it.
+        self._waits = b"1" if wait else b""
         self._warned = False
         self._link: Node | Cluster
         if isinstance(client, Redis):
@@ -87,7 +89,7 @@ class RedisStore(Store):
             self._inside = self._prefix
         elif isinstance(client, RedisCluster) or callable(client):
             self._link = Cluster(client, pool, wait, timeout)
-            self._index = Index(self._link, self._prefix, self._call, self._run)
+            self._index = Index(self._link, self._prefix, self._waits, self._call, self._run)
             self._inside = b""
         else:
             raise ConfigError(f"client={client!r}: give a redis.Redis or a redis.RedisCluster (not those of asyncio)")
@@ -134,8 +136,8 @@ class RedisStore(Store):
         return bool(result != GONE)
 
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
-        deadline = self._link.deadline()
-        result = self._run(DELETE, self._prefix + key, version or b"", self._inside, deadline=deadline)
+        arguments, deadline = (version or b"", self._waits, self._inside), self._link.deadline()
+        result = self._run(DELETE, self._prefix + key, *arguments, deadline=deadline)
         if self._index is not None and isinstance(result, bytes):
             self._index.strike(result, key, deadline=deadline)
         return bool(result != GONE)
@@ -143,15 +145,16 @@ class RedisStore(Store):
     def delete_many(self, keys: Sequence[bytes]) -> int:
         names = [self._prefix + key for key in keys]
         if self._index is None:
-            return int(self._run(DELETE_MANY, *names, self._inside, keys=b"%d" % len(names)))
-        commands = [(b"EVALSHA", DELETE.sha, b"1", name, b"", b"") for name in names]
+            return int(self._run(DELETE_MANY, *names, self._waits, self._inside, keys=b"%d" % len(names)))
+        arguments = b"", self._waits, b""
+        commands = [(b"EVALSHA", DELETE.sha, b"1", name, *arguments) for name in names]
         owned: defaultdict[bytes, list[bytes]] = defaultdict(list)
         deleted = 0
         deadline = self._link.deadline()
         results = self._link.several(names, commands, writes=True, deadline=deadline)
         for key, name, result in zip(keys, names, results, strict=True):
             if isinstance(result, ResponseError):  # The node has yet to learn the script, or the key is elsewhere.
-                result = self._run(DELETE, name, b"", b"", deadline=deadline)
+                result = self._run(DELETE, name, *arguments, deadline=deadline)
             if isinstance(result, bytes):
                 owned[result].append(key)
             deleted += result != GONE
@@ -196,9 +199,8 @@ class RedisStore(Store):
 
     def ping(self) -> None:
         """Return if every primary answers and can be written to. Warns, once, where it may evict live sessions."""
-        name = self._prefix + b"ping"
         deadline = self._link.deadline()
-        self._call(name, b"SET", name, b"", b"PX", b"1", writes=True, deadline=deadline)
+        self._write_everywhere(deadline)
         for policy in self._link.eviction(deadline):
             if policy != "noeviction" and not self._warned:
                 self._warned = True
@@ -208,6 +210,11 @@ class RedisStore(Store):
                     policy,
                 )
 
+    def await_replicas(self) -> None:
+        """Return when as many replicas as ``wait`` says have all writes of before: see ``Store.await_replicas``."""
+        if self._waits:
+            self._write_everywhere(self._link.deadline())
+
     def close(self) -> None:
         self._link.close()
 
@@ -215,6 +222,10 @@ class RedisStore(Store):
         if not hasattr(self, "_link"):  # Error reporters show what a constructor was in the middle of.
             return "RedisStore(half made)"
         return f"RedisStore({self._link!r}, prefix={self._prefix.decode()!r})"
+
+    def _write_everywhere(self, deadline: float) -> None:
+        for name in self._link.names(self._prefix + b"ping", deadline):
+            self._call(name, b"SET", name, b"", b"PX", b"1", writes=True, deadline=deadline)
 
     def _run(
         self,

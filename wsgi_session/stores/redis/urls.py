@@ -27,9 +27,9 @@ from redis.sentinel import Sentinel
 
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.errors import ConfigError
-from wsgi_session.stores.redis.cluster import SHARE
+from wsgi_session.stores.redis import RedisStore
 from wsgi_session.stores.redis.failures import FAILURES, without_passwords
-from wsgi_session.stores.redis.store import RedisStore
+from wsgi_session.stores.redis.map import SHARE
 from wsgi_session.stores.urls.options import count, query_options, seconds, switch, text
 from wsgi_session.stores.urls.parts import Parts, read_addresses, special_character_error, split_url, without_secrets
 

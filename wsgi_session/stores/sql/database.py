@@ -38,7 +38,7 @@ class Refused(StoreUnavailable):
 
 
 class TimedOut(Refused):
-    """The engine has undone the statement because it took too long: somebody may hold a lock."""
+    """The statement took too long, and has ended: somebody may hold a lock, or a standby may not answer."""
 
 
 class Operation(NamedTuple):
@@ -64,6 +64,7 @@ class Database:
         self._pool_size = pool_size
         self._connections = Connections(source.connect, source.driver, pool_size)
         self._ready = False
+        self._awaits_standby = True
 
     def begin(self, key: bytes | None = None) -> Operation:
         """Return an operation that begins now: it is passed to each of its statements, and they share its time-out.
@@ -89,6 +90,21 @@ class Database:
     ) -> int:
         """Return how many rows matched. Raises ``Duplicate`` where a key is taken."""
         return self._run(statement, values, _changed, operation or self.begin(), writes=True)
+
+    def await_standby(self, operation: Operation | None = None) -> None:
+        """Return when PostgreSQL's synchronous standby, if there is one, has every write that is visible.
+
+        For what was found done already: whoever did it may not have waited to the end. Needs a function that every role
+        may call, unless the administrator has revoked that; then this does nothing.
+        """
+        if not (self._statements.await_standby and self._awaits_standby):
+            return
+        try:
+            self._run(self._statements.await_standby, (), _first, operation or self.begin(), writes=True)
+        except Refused as error:
+            if not self._driver.is_withheld(error.__cause__):
+                raise
+            self._awaits_standby = False
 
     def prepare(self, create: bool) -> None:
         """Look for the tables, and make them if ``create``; each statement that makes one has a time-out of its own."""

@@ -30,6 +30,8 @@ _PASSING = {"40001", "40P01", 1213, 1020}
 # The statement was cancelled, or waited for a lock for as long as the server lets it (lock_timeout, lock wait time-out,
 # max_statement_time, max_execution_time).
 _TIMED_OUT = {"57014", "55P03", 1205, 1317, 1969, 3024}
+# No such function or setting, not for this role, not on this server.
+_WITHHELD = {"42883", "42704", "42501", "0A000"}
 # The server takes no writes (any more): a standby, read_only, super_read_only.
 _READ_ONLY = {"25006", 1290, 1836}
 # "Got a packet bigger than": mostly unread, as the server hangs up in the middle of it ("gone away", "lost").
@@ -106,8 +108,12 @@ class Driver:
         return not _PASSING.isdisjoint(_codes(error))
 
     def has_timed_out(self, error: Exception) -> bool:
-        """Return whether the engine undid the statement because it took too long: the connection is as good as new."""
+        """Return whether the statement took too long, and has ended: the connection is as good as new."""
         return not _TIMED_OUT.isdisjoint(_codes(error))
+
+    def is_withheld(self, error: BaseException | None) -> bool:
+        """Return whether this server does not have what was asked for, or not for this user."""
+        return not _WITHHELD.isdisjoint(_codes(error))
 
     def is_read_only(self, error: Exception) -> bool:
         """Return whether this server takes no writes: another one may have taken its place."""
@@ -185,6 +191,9 @@ class Psycopg(Driver):
     def is_broken(self, error: Exception, connection: Any) -> bool:
         return isinstance(error.__cause__, TimeoutError) or super().is_broken(error, connection)
 
+    def has_timed_out(self, error: Exception) -> bool:
+        return isinstance(error.__cause__, CalledOff) or super().has_timed_out(error)
+
 
 class PyMySQL(Driver):
     """PyMySQL."""
@@ -239,7 +248,7 @@ def with_driver(url: URL) -> URL:
     return url.set(drivername=DEFAULT_DRIVERS.get(url.drivername, url.drivername))
 
 
-def _codes(error: Exception) -> tuple[object, ...]:
+def _codes(error: Any) -> tuple[object, ...]:
     return getattr(error, "sqlstate", None), getattr(error, "pgcode", None), *error.args[:1]
 
 
@@ -261,9 +270,9 @@ class _Wait:
             return drive(generator, connection.pgconn.socket, self._limit.at, partial(self._cancel, connection))
         except TimeoutError as error:
             raise OperationalError("no answer in time") from error
-        except CalledOff:
+        except CalledOff as end:
             # So PostgreSQL ends a write that waits for a synchronous standby: it is lost if that standby takes over.
-            raise OperationalError("no answer in time; what this server has of it, its standby may not have") from None
+            raise OperationalError("no answer in time; what this server has of it, its standby may not have") from end
 
 
 def _has_ended(pgconn: Any) -> bool:

@@ -32,6 +32,11 @@ from sqlalchemy.types import Integer
 from wsgi_session.stores.contract import DELETE_BATCH, OwnedSession, Record
 from wsgi_session.stores.sql.schema import Schema
 
+_AWAIT_STANDBY = (
+    "SELECT CASE WHEN current_setting('synchronous_standby_names') <> ''"
+    " THEN pg_logical_emit_message(true, 'wsgi-session', '') END IS NULL"
+)
+
 
 class Statement(NamedTuple):
     """A text for the driver, and how it wants the parameters, which are given in the order of ``_compile``'s names."""
@@ -189,6 +194,8 @@ class Statements:
         self.sweep = compiled(_sweep(table, dialect), "horizon", "limit")
         # Matches nothing, and is a write all the same: refused where nothing can be written.
         self.ping = compiled(table.update().where(column.expires < literal_column("0")).values(expires=column.expires))
+        # A transaction that changes nothing does not wait for a synchronous standby; one that writes to the log does.
+        self.await_standby = compiled(text(_AWAIT_STANDBY)) if dialect.name == "postgresql" else None
         self.schema_version = compiled(select(func.max(schema.versions.c.version)))
 
 

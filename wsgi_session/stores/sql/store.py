@@ -102,6 +102,7 @@ class SQLStore(Store):
             return Outcome.SAVED
         stored, handle = self._versions(key, key, now, operation).get(key, _NOTHING)
         if stored == record.version:
+            self._database.await_standby(operation)
             return Outcome.SAVED
         return Outcome.CONFLICT if handle else Outcome.GONE
 
@@ -117,6 +118,7 @@ class SQLStore(Store):
                 pass  # Whose the new key is, we see now.
             there = self._versions(old, new, now, operation)
             if there.get(new, _NOTHING)[0] == record.version:
+                self._database.await_standby(operation)
                 return Outcome.SAVED
             stored, handle = there.get(old, _NOTHING)
             if not handle:
@@ -140,11 +142,19 @@ class SQLStore(Store):
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
         operation = self._database.begin(key)
         if version is None:
-            return self._database.write(self._statements.delete, (key,), operation) > 0
-        return self._database.write(self._statements.delete_version, (key, version), operation) > 0
+            deleted = self._database.write(self._statements.delete, (key,), operation) > 0
+        else:
+            deleted = self._database.write(self._statements.delete_version, (key, version), operation) > 0
+        if not deleted:
+            self._database.await_standby(operation)
+        return deleted
 
     def delete_many(self, keys: Sequence[bytes]) -> int:
-        return self._database.write(self._statements.delete_many, fill_batch(keys))
+        operation = self._database.begin()
+        deleted = self._database.write(self._statements.delete_many, fill_batch(keys), operation)
+        if not deleted:
+            self._database.await_standby(operation)
+        return deleted
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
         """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
@@ -185,6 +195,10 @@ class SQLStore(Store):
     def ping(self) -> None:
         self._database.write(self._statements.ping, ())
 
+    def await_replicas(self) -> None:
+        """Return when PostgreSQL's synchronous standby has every write: see ``Store.await_replicas``."""
+        self._database.await_standby()
+
     def close(self) -> None:
         self._database.close()
 
@@ -216,6 +230,7 @@ class SQLStore(Store):
                     return
             there = self._versions(key, key, now, operation)
             if there.get(key, _NOTHING)[0] == fields[1]:
+                self._database.await_standby(operation)
                 return
             if key in there:
                 break
