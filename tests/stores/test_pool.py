@@ -22,7 +22,7 @@ from tests.frozen import LIBRARIES, MOMENTS, frozen
 from tests.servers.process import wait_until
 from tests.stores.interruptions import interrupt_with_signals, interrupted
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks
+from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks, memory
 from wsgi_session.stores import pool as pool_module
 from wsgi_session.stores.forks import ProcessId, new_mark
 from wsgi_session.stores.pool import Place, Pool
@@ -441,6 +441,34 @@ def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
 
 
 @needs_fork
+def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_preparation(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python reports what a signal handler raises in there, and forks nevertheless."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    store.create(b"before", record(), NOW)
+    number = 0
+    while True:
+        pool, statuses = store._pool, list[int]()
+        assert pool.count() == 1
+
+        def fork_once() -> None:
+            # In the child nothing that is interrupted is called.
+            statuses.append(fork(lambda: all(place() is None for place in pool._places)))  # noqa: B023
+
+        came = interrupted(("/stores/pool.py", "/stores/memory.py", "/stores/forks.py"), number, fork_once)
+        assert statuses == [0], f"interruption {number}"
+        assert memory._lock.acquire(blocking=False), f"interruption {number}"
+        memory._lock.release()
+        assert pool._frozen_until == 0, f"interruption {number}"
+        assert store.load(b"before", NOW) is not None
+        if not came:
+            break
+        number += 1
+    assert number > 10
+
+
+@needs_fork
 def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteStore) -> None:
     store.ping()
     written: list[bytes] = []
@@ -539,13 +567,13 @@ def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
 ) -> None:
     """As uWSGI forks with --py-call-osafterfork. MemoryStore has hooks of its own."""
     store.create(b"before", record(), NOW)
-    memory = MemoryStore()
+    in_memory = MemoryStore()
     complaints: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
 
     def child() -> bool:
         ctypes.PyDLL(None).PyOS_AfterFork_Child()
-        memory.create(b"after", record(), NOW)
+        in_memory.create(b"after", record(), NOW)
         return not complaints and fork(lambda: store.load(b"before", NOW) is not None) == 0
 
     assert fork(child, c_fork) == 0

@@ -23,7 +23,8 @@ from wsgi_session.stores import (
     make_record,
     tombstone_of,
 )
-from wsgi_session.stores.pool import Place, Pool, freeze_at_forks
+from wsgi_session.stores.forks import freeze_at_forks
+from wsgi_session.stores.pool import Place, Pool
 from wsgi_session.stores.sqlite_file import DatabaseFile, absolute
 from wsgi_session.stores.sqlite_locks import Wait, is_locked
 from wsgi_session.stores.sqlite_log import BoundedLog
