@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from wsgi_session import tokens
+from wsgi_session.assigned import AssignedDict
 from wsgi_session.backend import Bearer
 from wsgi_session.codec import CorruptData, Packed, check_key, pack, unpack
 from wsgi_session.cookies import OUTSIDE
@@ -107,12 +108,13 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
 
     def merge(base: Packed) -> Packed:
         packed = draft.values.applied_to(base)
-        data = {key: unpack(value) for key, value in packed.items() if type(key) is str}
+        data = AssignedDict({key: unpack(value) for key, value in packed.items() if type(key) is str})
         results.append(function(data))
         made: Packed = {key: value for key, value in packed.items() if type(key) is bytes}
         made.update((check_key(key), pack(value, key, draft.values.limit)) for key, value in data.items())
+        changed = {key for key in {*packed, *made} if made.get(key) != packed.get(key)}
         written.clear()
-        written.update((key, made.get(key)) for key in {*packed, *made} if made.get(key) != packed.get(key))
+        written.update((key, made.get(key)) for key in changed | data.assigned)
         for key in pending:
             pending[key] = made.pop(key, None)
             if key in base:
@@ -150,14 +152,14 @@ def atomic(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
 def _apply_to_pending(draft: Draft, function: Callable[[dict[str, Any]], T]) -> T:
     """Apply ``function`` to a session that is not stored before the commit of its login: no other request has it."""
     before = draft.values.applied_to(draft.values.stored).copy()
-    data = {key: unpack(value) for key, value in before.items() if type(key) is str}
+    data = AssignedDict({key: unpack(value) for key, value in before.items() if type(key) is str})
     result = function(data)
     after = {check_key(key): pack(value, key, draft.values.limit) for key, value in data.items()}
     for key in before:
         if type(key) is str and key not in after:
             draft.values.put_packed(key, None)
     for key, value in after.items():
-        if before.get(key) != value:
+        if key in data.assigned or before.get(key) != value:
             draft.values.put_packed(key, value)
     return result
 

@@ -130,7 +130,7 @@ class Session(DraftMapping):
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Save what ``function`` makes of the newest data, at once; call it again if another request got there first.
 
-        ``function`` gets a plain dict with this request's changes in it, and must have no other effects. For what two
+        ``function`` gets a dict with this request's changes in it, and must have no other effects. For what two
         requests may not both do: counters, stock, codes that work once. Returns what ``function`` returned; raises
         ``SessionGone`` if the session has ended, ``StoreUnavailable`` if nothing can be saved. What it changed is read
         anew afterwards: ``session[key]`` is another object then, and a change to the one from before is not seen.
