@@ -155,9 +155,8 @@ def _apply_to_pending(draft: Draft, function: Callable[[dict[str, Any]], T]) -> 
     data = AssignedDict({key: unpack(value) for key, value in before.items() if type(key) is str})
     result = function(data)
     after = {check_key(key): pack(value, key, draft.values.limit) for key, value in data.items()}
-    for key in before:
-        if type(key) is str and key not in after:
-            draft.values.put_packed(key, None)
+    for key in [key for key in before if type(key) is str and key not in after]:
+        draft.values.put_packed(key, None)
     for key, value in after.items():
         if key in data.assigned or before.get(key) != value:
             draft.values.put_packed(key, value)

@@ -200,8 +200,7 @@ class Values:
                 continue
             before = current[key]
             try:
-                few = is_small(value)
-                if few:
+                if few := is_small(value):
                     flat = flat or new_packer(flat=True)
                     try:
                         unchanged = flat(value) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import mmap
 import os
 import queue
@@ -22,7 +23,7 @@ from tests.frozen import LIBRARIES, MOMENTS, frozen
 from tests.servers.process import wait_until
 from tests.stores.interruptions import interrupt_with_signals, interrupted
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks, memory
+from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks, memory, sqlite_log
 from wsgi_session.stores import pool as pool_module
 from wsgi_session.stores.forks import ProcessId, new_mark
 from wsgi_session.stores.pool import Place, Pool
@@ -283,6 +284,34 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_place(tmp_path: Path, 
             assert not pool._lock.locked()
             assert store.load(b"key", NOW) == kept
         assert number > 5
+
+
+# From Python 3.13 on, sqlite3 complains of a connection that was interrupted before anybody had it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("operation", ["first use", "create"])
+def test_a_time_limit_of_a_signal_handler_is_no_outage_and_is_never_swallowed(tmp_path: Path, operation: str) -> None:
+    """``TimeoutError`` is what many handlers raise, and is an ``OSError``, as what the system reports."""
+    raised: list[type[BaseException]] = []
+
+    def call() -> None:
+        try:
+            if operation == "first use":
+                SQLiteStore(tmp_path / f"{number}.db").ping()
+            else:
+                store.create(os.urandom(32), record(), NOW)
+        except BaseException as error:
+            raised.append(type(error))
+            raise
+
+    files = ("/stores/forks.py", "/stores/sqlite_file.py", "/stores/sqlite_log.py", *FILES)
+    with SQLiteStore(tmp_path / "sessions.db") as store:
+        store.ping()
+        store._log._writes = itertools.repeat(sqlite_log.LOG_LOOK)
+        number = 0
+        while interrupted(files, number, call, limit=TimeoutError):
+            assert raised == [TimeoutError] * (number + 1), f"interruption {number}"
+            number += 1
+    assert number > 10
 
 
 def test_an_interruption_at_any_moment_of_a_wait_leaves_the_line_as_it_was(make: Callable[..., Pool]) -> None:

@@ -13,7 +13,9 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from wsgi_session.stores.time_limits import raise_time_limit
 
 #: madvise(2), Linux 4.14; the mmap module has no name for it.
 WIPE_ON_FORK = 18
@@ -57,11 +59,13 @@ def new_mark() -> Mark:
         try:
             page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             page.madvise(WIPE_ON_FORK)
-        except OSError:
+        except OSError as error:
+            raise_time_limit(error)
             return ProcessId()
         try:
             page.madvise(NO_ADVICE)
-        except OSError:
+        except OSError as error:
+            raise_time_limit(error)
             page[0] = 1
             return page
     return ProcessId()
@@ -97,15 +101,17 @@ class Freezable(Protocol):
         """Go on, after the fork. ``in_child``: in the process that was forked, where no other thread is."""
 
 
+Member = TypeVar("Member", bound=Freezable)
 _members: weakref.WeakValueDictionary[int, Freezable] = weakref.WeakValueDictionary()
 _frozen: list[Freezable] = []
 # Reentrant, because each hook takes it again; and then no thread can release it while another one has it.
 _forking = threading.RLock()
 
 
-def freeze_at_forks(member: Freezable) -> None:
-    """Freeze ``member`` while the process forks, as far as Python hears of it. Keeps no reference to it."""
+def freeze_at_forks(member: Member) -> Member:
+    """Return ``member``, which is frozen from now on while the process forks. Keeps no reference to it."""
     _members[id(member)] = member
+    return member
 
 
 def _living() -> list[Freezable]:

@@ -50,6 +50,7 @@ from wsgi_session.stores.sqlite_statements import (
     VERSIONS,
     first_batch,
 )
+from wsgi_session.stores.time_limits import raise_time_limit
 
 # Version and handle of what is not there.
 _NOTHING = (b"", "")
@@ -268,13 +269,12 @@ class SQLiteStore(Store):
         try:
             return self._file.connect(patience)
         except (sqlite3.Error, OSError, ConfigError) as error:
+            raise_time_limit(error)
             raise self._unavailable(error) from error
 
     def _new_pool(self, inherited: Pool | None = None) -> Pool:
         words = "the database", "pool_size (?pool= in the URL)"
-        pool = Pool(self._pool_size, self._busy_timeout, sqlite3.Connection.close, *words, inherited)
-        freeze_at_forks(pool)
-        return pool
+        return freeze_at_forks(Pool(self._pool_size, self._busy_timeout, sqlite3.Connection.close, *words, inherited))
 
     def _succeed(self, pool: Pool, inherited: Pool | None = None) -> Pool:
         """Put a new pool in the place of this one: the same new one, if two threads come at once."""

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores.sqlite_log import LOG_LIMIT
+from wsgi_session.stores.time_limits import raise_time_limit
 
 #: "wses", in the file's header: this database is ours.
 APPLICATION_ID = 0x77736573
@@ -142,7 +143,8 @@ def identity(path: str) -> tuple[int, int] | None:
     """Return which file is under ``path`` now, ``None`` if there is none."""
     try:
         found = os.stat(path)
-    except OSError:
+    except OSError as error:
+        raise_time_limit(error)
         return None
     return found.st_dev, found.st_ino
 
