@@ -13,6 +13,7 @@ import sqlite3
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -260,12 +261,24 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
 FILES = ("/stores/pool.py", "/stores/sqlite.py")
 
 
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Collect what a test has left behind before another one is blamed for it."""
+    yield
+    gc.collect()
+
+
+def leaves_connections(test: Callable[..., None]) -> Callable[..., None]:
+    """Let a test drop connections that were interrupted before anybody had them; Python 3.13 and later warn of them."""
+    test = pytest.mark.usefixtures("collected")(test)
+    return pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")(test)
+
+
 def record() -> Record:
     return Record(b"data", os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
 
 
-# From Python 3.13 on, sqlite3 complains of a connection that was interrupted before anybody had it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@leaves_connections
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
 def test_an_interruption_at_any_moment_of_a_call_costs_no_place(tmp_path: Path, idle: bool) -> None:
     with SQLiteStore(tmp_path / "sessions.db", pool_size=2) as store:
@@ -286,8 +299,7 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_place(tmp_path: Path, 
         assert number > 5
 
 
-# From Python 3.13 on, sqlite3 complains of a connection that was interrupted before anybody had it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@leaves_connections
 @pytest.mark.parametrize("operation", ["first use", "create"])
 def test_a_time_limit_of_a_signal_handler_is_no_outage_and_is_never_swallowed(tmp_path: Path, operation: str) -> None:
     """``TimeoutError`` is what many handlers raise, and is an ``OSError``, as what the system reports."""
@@ -346,7 +358,7 @@ def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_
         assert number > 3
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@leaves_connections
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="platform: no interval timer")
 def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(tmp_path: Path) -> None:
     with SQLiteStore(tmp_path / "sessions.db", pool_size=2, busy_timeout=1.0) as store:
@@ -470,11 +482,15 @@ def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
 
 
 @needs_fork
+@leaves_connections
 def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_preparation(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Python reports what a signal handler raises in there, and forks nevertheless."""
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    # Without the pools of other tests, which would add thousands of moments.
+    monkeypatch.setattr(forks, "_members", weakref.WeakValueDictionary())
+    forks.freeze_at_forks(store._pool)
     store.create(b"before", record(), NOW)
     number = 0
     while True:
