@@ -624,6 +624,20 @@ def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
     assert fork(child, c_fork) == 0
 
 
+def test_a_fork_leaves_the_pool_of_another_process_alone(store: SQLiteStore) -> None:
+    """A child that forks has its parent's pools too."""
+    store.create(b"before", record(), NOW)
+    inherited = store._pool
+    (place,) = inherited.idle
+    connection, inherited.mark = place.connection, b"\0"
+    with inherited._lock:  # As a thread of the parent may have it, which is not here.
+        inherited.freeze()
+        inherited.thaw()
+    assert inherited.idle == [place]
+    assert not is_closed(connection)
+    connection.close()
+
+
 def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(store: SQLiteStore) -> None:
     """What a child does, without the fork that would close them first."""
     store.create(b"before", record(), NOW)

@@ -75,8 +75,9 @@ class SQLiteStore(Store):
     not a session database of this or an older version.
     """
 
-    # What is deleted goes into the log, and from there into the file, for whose flushes the others wait as well.
-    delete_pause = 12.0
+    # What is deleted goes into the log, and from there into the file, for whose flushes the others wait as well. With a
+    # shorter pause there are so many flushes that more than one request in a hundred meets one.
+    delete_pause = 30.0
 
     def __init__(
         self,
