@@ -14,7 +14,7 @@ import pytest
 
 from tests.helpers.requests import ANN, BOB, SECRET, Site, session_in
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable, Unsupported, login, user_or_none
-from wsgi_session.revocation import MAX_LOOKS
+from wsgi_session.backends.revocation import MAX_LOOKS
 from wsgi_session.stores import MemoryStore, Outcome, Record, Store, has_sound_times
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing import FakeClock, plant, read

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from wsgi_session.assigned import AssignedDict
+from wsgi_session.request.assigned import AssignedDict
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from wsgiref.validate import validator
 import pytest
 
 from wsgi_session import SessionMiddleware
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")

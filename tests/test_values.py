@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from tests.values import shape
 from tests.values import values as kept_values
-from wsgi_session import codec
-from wsgi_session.codec import CorruptData, Packed, pack, unpack
+from wsgi_session.codec import packing as codec
+from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.errors import SessionTooLarge, UnsupportedValue
-from wsgi_session.values import Values
+from wsgi_session.request.data import Values
 
 FLASH, OWNER = b"flash:1", b"owner"
 

@@ -15,7 +15,7 @@ from webob import Request
 
 from tests.pages import ROOT, python_of, section
 from wsgi_session import SessionMiddleware
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.testing import plant
 
 PAGE = ROOT / "docs" / "frameworks.md"

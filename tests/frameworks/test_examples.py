@@ -20,7 +20,7 @@ import pytest
 
 from tests.missing import why_missing
 from tests.servers.process import Server, wait_until
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))

@@ -20,7 +20,7 @@ from tests.frameworks.paste import PAGE
 from tests.missing import why_missing
 from tests.pages import ROOT, python_of, section
 from tests.servers.process import free_port, wait_until
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 
 TEXT = PAGE.read_text("utf-8")
 #: Heading, and the module without which there is nothing to run.
@@ -41,7 +41,7 @@ FRAMEWORKS = {
 LISTENING = """
 import socket
 from tests.frameworks.paste import run
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 
 def bind(self, address):
     print(*address[:2], flush=True)

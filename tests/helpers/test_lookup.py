@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.helpers.requests import ANN, Site, make_environ, session_in
 from wsgi_session import check_csrf, get_session, login, logout, user_or_none
 from wsgi_session.errors import ConfigError, SessionMissing
-from wsgi_session.lookup import bytes_of, environ_of, session_of, user_in
+from wsgi_session.helpers.lookup import bytes_of, environ_of, session_of, user_in
 
 ENVIRON = make_environ(session={})
 

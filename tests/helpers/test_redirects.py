@@ -18,7 +18,7 @@ from tests.helpers.attacks import PAYLOADS, hostile, leaves
 from tests.helpers.browser import SITE, follow, needs_a_browsers_parser
 from tests.helpers.requests import ANN, Site, make_environ, site_in_an_outage, with_body
 from wsgi_session import ConfigError, SessionMissing, StoreUnavailable, next_url, redirect_if_anonymous
-from wsgi_session.redirects import LoginRedirect
+from wsgi_session.helpers.redirects import LoginRedirect
 
 
 def location(path: str = "/profile", login_url: str = "/login", **environ: Any) -> str:
@@ -341,4 +341,4 @@ def test_an_outage_is_no_logout() -> None:
 
 def test_the_package_can_be_imported_where_warnings_are_errors() -> None:
     """WebOb 1.8 imports cgi, which CPython 3.11 and 3.12 deprecate."""
-    subprocess.run([sys.executable, "-W", "error", "-c", "import wsgi_session.redirects"], check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", "import wsgi_session.helpers.redirects"], check=True)

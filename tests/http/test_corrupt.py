@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from tests.http.site import ANN, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER, Kind
-from wsgi_session import Session, tokens, user_email_or_none, user_or_none
-from wsgi_session.codec import join, split
+from wsgi_session import Session, user_email_or_none, user_or_none
+from wsgi_session.codec.packing import join, split
+from wsgi_session.cookies import tokens
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Record, Store, has_sound_times
 

@@ -10,7 +10,8 @@ import pytest
 from tests.http.conftest import MakeSite
 from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
-from wsgi_session import Session, SessionGone, SessionMiddleware, tokens
+from wsgi_session import Session, SessionGone, SessionMiddleware
+from wsgi_session.cookies import tokens
 from wsgi_session.stores import TOMBSTONE_LIFE, MemoryStore, Record
 from wsgi_session.testing.clock import FakeClock
 

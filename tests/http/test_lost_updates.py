@@ -14,7 +14,8 @@ from tests.http.conftest import MakeSite
 from tests.http.site import ANN, BOB, Answer, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
 from tests.http.test_corrupt import damage
-from wsgi_session import Session, SessionGone, UnsupportedValue, saving
+from wsgi_session import Session, SessionGone, UnsupportedValue
+from wsgi_session.request import commit as saving
 from wsgi_session.testing.clock import FakeClock
 
 pytestmark = pytest.mark.needs(SERVER)

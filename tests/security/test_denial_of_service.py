@@ -38,9 +38,9 @@ from wsgi_session import (
     require_login,
     tokens,
 )
-from wsgi_session.forms import MAX_BODY, read_field
+from wsgi_session.codec.supported import fits
+from wsgi_session.helpers.forms import MAX_BODY, read_field
 from wsgi_session.stores import MemoryStore, Record, SQLiteStore
-from wsgi_session.supported import fits
 from wsgi_session.testing import plant
 from wsgi_session.testing.clock import FakeClock
 

@@ -12,7 +12,7 @@ from tests.http.conftest import MakeSite
 from tests.http.site import ANN, SECRET, Browser, Site, log_in, put, read
 from tests.http.stores import SERVER, SWEEPS
 from tests.security.cases import DAY, case, opened_by, stored, with_cookies_of
-from wsgi_session import tokens
+from wsgi_session.cookies import tokens
 from wsgi_session.stores import Record, Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock

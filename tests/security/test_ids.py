@@ -13,7 +13,8 @@ from tests.http.site import ANN, BOB, SECRET, Browser, Site, log_in, log_out, pu
 from tests.http.stores import SERVER
 from tests.security.cases import HTTPS, OLD_SECRET, case, issued_to_nobody, opened_by, opens_nothing, stored
 from tests.security.wire import Wire
-from wsgi_session import ConfigError, SessionMiddleware, tokens
+from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session.cookies import tokens
 from wsgi_session.stores import MemoryStore
 
 #: Ids that the site never issued: of the right shape, signed by nobody, signed well.

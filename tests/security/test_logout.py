@@ -13,7 +13,7 @@ from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
 from tests.http.stores import SERVER
 from tests.security.cases import DAY, HTTPS, case, opened_by, opens_nothing, stored
 from wsgi_session import Session, Unsupported, user_or_none
-from wsgi_session.codec import split
+from wsgi_session.codec.packing import split
 from wsgi_session.stores import TOMBSTONE_LIFE, Outcome, Record, Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock

@@ -29,9 +29,12 @@ from tests.http.site import ANN, BOB, SECRET, Browser, Site, log_in, put, read
 from tests.http.stores import SERVER
 from tests.security.cases import OLD_SECRET, case, look, opened_by, stored, with_cookies_of
 from tests.security.wire import Wire
-from wsgi_session import ConfigError, SessionMiddleware, codec, sealed, tokens
-from wsgi_session.codec import join, split
-from wsgi_session.seal import Seals
+from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session.backends import cookie as sealed
+from wsgi_session.codec import packing as codec
+from wsgi_session.codec.packing import join, split
+from wsgi_session.cookies import tokens
+from wsgi_session.cookies.seal import Seals
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant
 

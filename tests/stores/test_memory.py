@@ -16,7 +16,8 @@ import pytest
 
 from tests.stores.interruptions import SoftTimeLimit, interrupted
 from wsgi_session.errors import ConfigError, KeyExists
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, MemoryStore, Record, memory
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, MemoryStore, Record
+from wsgi_session.stores.memory import store as memory
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
 
@@ -345,7 +346,7 @@ def fork() -> int:
         return os.fork()
 
 
-FILES = ("/memory.py", "/memory_owners.py")
+FILES = ("/memory/store.py", "/memory/owners.py")
 ANN, BOB = b"a" * 32, b"b" * 32
 
 

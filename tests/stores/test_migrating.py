@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from wsgi_session.backends.revocation import end_sessions
 from wsgi_session.errors import ConfigError, StoreUnavailable, Unsupported
-from wsgi_session.revocation import end_sessions
 from wsgi_session.stores import (
     MemoryStore,
     MigratingStore,
@@ -22,7 +22,7 @@ from wsgi_session.stores import (
     owned_session,
 )
 from wsgi_session.stores.cookie import CookieStore
-from wsgi_session.stores.moving import PLACEHOLDER_LIFE, move, move_all
+from wsgi_session.stores.migrating.moving import PLACEHOLDER_LIFE, move, move_all
 from wsgi_session.testing import FakeClock, StoreConformance
 
 NOW = FakeClock.START

@@ -12,7 +12,7 @@ from tests.test_cli import fill, run
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores import MemoryStore, MigratingStore, Record, SQLiteStore, open_store
-from wsgi_session.stores.migrating_urls import inner_urls
+from wsgi_session.stores.migrating.urls import inner_urls
 from wsgi_session.testing import FakeClock
 
 NOW = FakeClock.START

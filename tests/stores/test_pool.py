@@ -24,10 +24,12 @@ from tests.frozen import LIBRARIES, MOMENTS, frozen
 from tests.servers.process import wait_until
 from tests.stores.interruptions import interrupt_with_signals, interrupted
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks, memory, sqlite_log
+from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks
 from wsgi_session.stores import pool as pool_module
 from wsgi_session.stores.forks import ProcessId, new_mark
+from wsgi_session.stores.memory import store as memory
 from wsgi_session.stores.pool import Place, Pool
+from wsgi_session.stores.sqlite import log
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START
@@ -258,7 +260,7 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
 # Interruptions.
 
 #: Whose code is interrupted.
-FILES = ("/stores/pool.py", "/stores/sqlite.py")
+FILES = ("/stores/pool.py", "/sqlite/store.py")
 
 
 @pytest.fixture
@@ -315,10 +317,10 @@ def test_a_time_limit_of_a_signal_handler_is_no_outage_and_is_never_swallowed(tm
             raised.append(type(error))
             raise
 
-    files = ("/stores/forks.py", "/stores/sqlite_file.py", "/stores/sqlite_log.py", *FILES)
+    files = ("/stores/forks.py", "/sqlite/file.py", "/sqlite/log.py", *FILES)
     with SQLiteStore(tmp_path / "sessions.db") as store:
         store.ping()
-        store._log._writes = itertools.repeat(sqlite_log.LOG_LOOK)
+        store._log._writes = itertools.repeat(log.LOG_LOOK)
         number = 0
         while interrupted(files, number, call, limit=TimeoutError):
             assert raised == [TimeoutError] * (number + 1), f"interruption {number}"
@@ -501,7 +503,7 @@ def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_prep
             # In the child nothing that is interrupted is called.
             statuses.append(fork(lambda: all(place() is None for place in pool._places)))  # noqa: B023
 
-        came = interrupted(("/stores/pool.py", "/stores/memory.py", "/stores/forks.py"), number, fork_once)
+        came = interrupted(("/stores/pool.py", "/memory/store.py", "/stores/forks.py"), number, fork_once)
         assert statuses == [0], f"interruption {number}"
         assert memory._lock.acquire(blocking=False), f"interruption {number}"
         memory._lock.release()

@@ -22,8 +22,8 @@ from tests.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import Record, forks
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.stores.sql_database import Operation
-from wsgi_session.stores.sql_pool import Place
+from wsgi_session.stores.sql.database import Operation
+from wsgi_session.stores.sql.pool import Place
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START

@@ -15,8 +15,9 @@ from tests.servers.postgres import Postgres
 from tests.servers.process import wait_until
 from tests.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Outcome, Record, sql_connections
+from wsgi_session.stores import Outcome, Record
 from wsgi_session.stores.sql import SQLStore
+from wsgi_session.stores.sql import connections as sql_connections
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.stores.sql_source import OPTIONS
+from wsgi_session.stores.sql.source import OPTIONS
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "stores-sql.md").read_text("utf-8")
 

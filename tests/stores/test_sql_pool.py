@@ -14,9 +14,10 @@ import pytest
 
 from tests.servers.process import wait_until
 from tests.stores import interruptions
-from wsgi_session.stores import Record, sql_pool
+from wsgi_session.stores import Record
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.stores.sql_pool import Busy, Place, Pool
+from wsgi_session.stores.sql import pool as sql_pool
+from wsgi_session.stores.sql.pool import Busy, Place, Pool
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START
@@ -163,7 +164,7 @@ class _Connection:
 
 
 #: Whose code is interrupted.
-FILES = ("/sql_pool.py", "/sql_connections.py", "/sql_database.py", "/sql.py")
+FILES = ("/sql/pool.py", "/sql/connections.py", "/sql/database.py", "/sql/store.py")
 
 
 def interrupted(number: int, call: Callable[[], object]) -> bool:

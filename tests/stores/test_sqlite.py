@@ -17,8 +17,8 @@ import pytest
 
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, SQLiteStore, Store
-from wsgi_session.stores.sqlite_file import SCHEMA_VERSION
-from wsgi_session.stores.sqlite_statements import BATCH_BYTES, BATCH_RECORDS
+from wsgi_session.stores.sqlite.file import SCHEMA_VERSION
+from wsgi_session.stores.sqlite.statements import BATCH_BYTES, BATCH_RECORDS
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
 

@@ -16,7 +16,7 @@ import pytest
 
 from wsgi_session.stores import Outcome, Record
 from wsgi_session.stores.sqlite import SQLiteStore
-from wsgi_session.stores.sqlite_log import LOG_LIMIT, LOG_LOOK
+from wsgi_session.stores.sqlite.log import LOG_LIMIT, LOG_LOOK
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.helpers.requests import ANN, BOB, Site, make_environ, session_in
 from tests.values import keepable, shape, values
 from wsgi_session import SessionMiddleware, StoreUnavailable, UnsupportedValue, login, user_or_none
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import FakeClock, plant, read
 

@@ -21,7 +21,7 @@ from tests.servers.process import free_port, hand_over
 from tests.wsgi_servers.client import Client
 from tests.wsgi_servers.launchers import ROOT, Group, all_started, as_nobody_who_reads_all, script
 from tests.wsgi_servers.test_headers import limits
-from wsgi_session.stores.urls import open_store
+from wsgi_session.stores.urls.opening import open_store
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
 #: What the page calls the server of a command.

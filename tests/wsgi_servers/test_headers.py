@@ -11,7 +11,7 @@ import pytest
 
 from tests.wsgi_servers.client import Client
 from tests.wsgi_servers.launchers import ROOT, UWSGI, GunicornThreads, Launcher
-from wsgi_session.cookies import MAX_HEADER
+from wsgi_session.cookies.cookie import MAX_HEADER
 
 PAGE = (ROOT / "docs" / "stores-cookie.md").read_text("utf-8")
 #: Bytes around a documented limit, for what else counts: the header's name, and the other headers.
