@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.values import shape
 from tests.values import values as kept_values
+from wsgi_session.codec import packing as codec
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
-from wsgi_session.errors import UnsupportedValue
+from wsgi_session.errors import SessionTooLarge, UnsupportedValue
 from wsgi_session.request.data import Data
 
 FLASH, OWNER = b"flash:1", b"owner"
@@ -372,3 +375,45 @@ def test_on_another_base_only_this_requests_changes_are_seen() -> None:
     assert seen_by(values) == {"x": 1, "b": [1, 2], "c": 1}
     assert values.collect()
     assert merged(values, {}) == {"b": [1, 2], "c": 1}
+
+
+@pytest.mark.parametrize(
+    "put_into",
+    [
+        lambda value, shared: value["in a list"].append(shared),
+        lambda value, shared: value["in a dict"].update(shared=shared),
+        lambda value, shared: value["in both"].append({"shared": shared}),
+    ],
+)
+def test_a_tuple_that_shares_its_parts_is_refused_before_it_is_packed(
+    put_into: Callable[[Any, Any], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Put into what was read. Of each level, there are twice as many to pack as of the one before."""
+    stored = packed({"in a list": [1], "in a dict": {"a": 1}, "in both": [1]})
+    values = Data(stored, 1000)
+    shared: tuple[Any, ...] = (0,)
+    for _ in range(14):
+        shared = (shared, shared)
+        gc.collect(0)  # From now on it is not tracked: its parts are not either.
+    assert not gc.is_tracked(shared)
+    put_into({key: values.get(key) for key in stored}, shared)
+    gc.collect(0)
+    items_packed = []
+    pack_items = codec._pack
+    monkeypatch.setattr(codec, "_pack", lambda value: items_packed.append(value) or pack_items(value))
+    with pytest.raises(SessionTooLarge, match="stands in several places"):
+        values.collect()
+    assert items_packed == []
+
+
+def test_reading_tuples_and_sets_changes_nothing() -> None:
+    stored = packed({"list": [(1, 2), (1, 2)], "dict": {"a": (1, {2})}, "tuple": (1, (2,)), "set": {(1, 2)}})
+    values = Data(stored)
+    for key in stored:
+        values.get(key)
+    gc.collect()
+    assert not values.collect()
+    assert values.changed == {}
+    values.get("list").append((3,))
+    assert values.collect()
+    assert values.changed == packed({"list": [(1, 2), (1, 2), (3,)]})

@@ -101,7 +101,7 @@ class Session(WorkMapping):
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Apply ``function`` to the newest data and save the result; again if another request wrote in between.
 
-        ``function`` gets a plain dict with this request's changes in it, and must have no other effects. For what two
+        ``function`` gets a dict with this request's changes in it, and must have no other effects. For what two
         requests must not both do: counters, stock, codes that work once. Returns what ``function`` returned; raises
         ``SessionGone`` if the session has ended, ``Unsupported`` with ``cookie://``, ``StoreUnavailable`` if nothing
         can be saved. Values that it changed are read anew afterwards: ``session[key]`` is another object then, and a

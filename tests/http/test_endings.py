@@ -304,10 +304,25 @@ def default_and_save(session: Session) -> None:
 
 
 def mark_in_atomic(session: Session) -> None:
+    session.atomic(lambda data: data.__setitem__("mfa_pending", True))
+
+
+def update_in_atomic(session: Session) -> None:
     session.atomic(lambda data: data.update(mfa_pending=True))
 
 
-MARKS = [mark_pending, update_pending, default_pending, mark_and_save, default_and_save, mark_in_atomic]
+def default_in_atomic(session: Session) -> None:
+    session.atomic(lambda data: data.setdefault("mfa_pending", True))
+
+
+def join_in_atomic(session: Session) -> None:
+    session.atomic(lambda data: data.__ior__({"mfa_pending": True}))
+
+
+MARKS = [
+    mark_pending, update_pending, default_pending, mark_and_save, default_and_save,
+    mark_in_atomic, update_in_atomic, default_in_atomic, join_in_atomic,
+]  # fmt: skip
 
 
 @pytest.mark.needs(SERVER)
@@ -400,11 +415,12 @@ def test_a_request_whose_atomic_prolonged_the_session_prolongs_the_cookie(browse
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("mark", MARKS)
 @pytest.mark.parametrize("order", ["mark, log in", "log in, mark"])
+@pytest.mark.parametrize("before", [{}, {"mfa_pending": True}], ids=["a new mark", "an equal mark"])
 def test_a_mark_that_was_made_before_the_other_login_is_in_both_of_two_logins_at_once(
-    browser: Browser, mark: Callable[[Session], Any], order: str
+    browser: Browser, mark: Callable[[Session], Any], order: str, before: dict[str, Any]
 ) -> None:
     """``atomic`` has saved it by then, under the token that the other login changes."""
-    browser.do(put(cart=["bun"]))
+    browser.do(put(cart=["bun"], **before))
     steps = [mark, log_in(ANN)] if order == "mark, log in" else [log_in(ANN), mark]
 
     def log_in_marked(session: Session) -> None:
@@ -425,11 +441,12 @@ def test_a_mark_that_was_made_before_the_other_login_is_in_both_of_two_logins_at
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("mark", MARKS)
 @pytest.mark.parametrize("taking", [lambda session: session.clear(), lambda session: session.pop("mfa_pending", None)])
+@pytest.mark.parametrize("before", [{}, {"mfa_pending": True}], ids=["a new mark", "an equal mark"])
 def test_no_other_request_takes_a_mark_out_of_a_login_that_is_not_stored_yet(
-    browser: Browser, mark: Callable[[Session], Any], taking: Callable[[Session], Any]
+    browser: Browser, mark: Callable[[Session], Any], taking: Callable[[Session], Any], before: dict[str, Any]
 ) -> None:
     """A page that cancels the login, say, asked for while the login is under way."""
-    browser.do(put(cart=["bun"]))
+    browser.do(put(cart=["bun"], **before))
     other = browser.copy()
 
     def log_in_marked(session: Session) -> None:

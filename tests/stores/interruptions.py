@@ -30,8 +30,14 @@ class SoftTimeLimit(Exception):
 NOT_HERE = ("__del__", "<genexpr>")
 
 
-def interrupted(files: tuple[str, ...], number: int, call: Callable[[], object], *expected: type[Exception]) -> bool:
-    """Make a call into which ``SoftTimeLimit`` comes at the ``number``-th moment; return whether it has that many.
+def interrupted(
+    files: tuple[str, ...],
+    number: int,
+    call: Callable[[], object],
+    *expected: type[Exception],
+    limit: type[Exception] = SoftTimeLimit,
+) -> bool:
+    """Make a call into which ``limit`` comes at the ``number``-th moment; return whether it has that many.
 
     ``files``: the ends of the names of the files whose code is interrupted. ``expected``: what the call may raise by
     itself.
@@ -45,10 +51,10 @@ def interrupted(files: tuple[str, ...], number: int, call: Callable[[], object],
         if offset in moments(code) and not is_deleting():
             left -= 1
             if left == -1:
-                raise SoftTimeLimit
+                raise limit
 
     def run() -> None:
-        with stepping(step), suppress(SoftTimeLimit, *expected):
+        with stepping(step), suppress(limit, *expected):
             call()
 
     # In a thread of its own: what measures the coverage of this one goes on.

@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import threading
 import time
 import tracemalloc
@@ -13,9 +14,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.stores.interruptions import interrupted
+from tests.stores.interruptions import SoftTimeLimit, interrupted
 from wsgi_session.errors import ConfigError, KeyExists
 from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, MemoryStore, Record
+from wsgi_session.stores.memory import store as memory
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
 
@@ -379,6 +381,71 @@ def test_a_signal_handler_that_raises_at_any_moment_of_a_change_leaves_a_store_t
         assert store.count(NOW) <= 6
         number += 1
     assert number > 5
+
+
+def test_a_listing_misses_no_session_when_a_signal_interrupts_a_change_meanwhile() -> None:
+    number = 0
+    while True:
+        store = MemoryStore()
+        kept = {b"0": of(ANN), b"1": of(ANN), b"2": of(ANN), b"x": of(BOB)}
+        for key, record in kept.items():
+            store.create(key, record, NOW)
+        listing = store.of_owner(ANN, NOW)
+        listed = {next(listing).key}
+        store.rotate(b"1", b"new", of(ANN), kept[b"1"].version, NOW)
+        # What was used last is filed last when the index is made anew.
+        assert store.load(b"0", NOW) is not None
+        came = interrupted(FILES, number, lambda: store.delete(b"x"))  # noqa: B023
+        listed.update(session.key for session in listing)
+        assert b"new" in listed, f"interruption {number}"
+        if not came:
+            break
+        number += 1
+    assert number > 5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
+def test_a_fork_that_a_signal_interrupts_takes_the_lock_from_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As celery's soft time limit, while the fork waits for an operation of another thread."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    locked, release = threading.Event(), threading.Event()
+    errors: list[BaseException] = []
+
+    def operate() -> None:
+        try:
+            with memory._lock:
+                locked.set()
+                release.wait(60)
+        except RuntimeError as error:
+            errors.append(error)
+
+    came = 0
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal came
+        came += 1
+        if came == 1:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            raise SoftTimeLimit
+        release.set()
+
+    thread = threading.Thread(target=operate)
+    thread.start()
+    assert locked.wait(60)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        child = fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        release.wait(60)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        release.set()
+        thread.join()
+    assert errors == []
+    assert came == 2
 
 
 def of(owner: bytes | None) -> Record:

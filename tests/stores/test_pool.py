@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import itertools
 import mmap
 import os
 import queue
@@ -12,6 +13,7 @@ import sqlite3
 import sys
 import threading
 import warnings
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +27,9 @@ from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks
 from wsgi_session.stores import pool as pool_module
 from wsgi_session.stores.forks import ProcessId, new_mark
+from wsgi_session.stores.memory import store as memory
 from wsgi_session.stores.pool import Place, Pool
+from wsgi_session.stores.sqlite import log
 from wsgi_session.testing.clock import FakeClock
 
 NOW = FakeClock.START
@@ -259,12 +263,24 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
 FILES = ("/stores/pool.py", "/sqlite/store.py")
 
 
+@pytest.fixture
+def collected() -> Iterator[None]:
+    """Collect what a test has left behind before another one is blamed for it."""
+    yield
+    gc.collect()
+
+
+def leaves_connections(test: Callable[..., None]) -> Callable[..., None]:
+    """Let a test drop connections that were interrupted before anybody had them; Python 3.13 and later warn of them."""
+    test = pytest.mark.usefixtures("collected")(test)
+    return pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")(test)
+
+
 def record() -> Record:
     return Record(b"data", os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
 
 
-# From Python 3.13 on, sqlite3 complains of a connection that was interrupted before anybody had it.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@leaves_connections
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
 def test_an_interruption_at_any_moment_of_a_call_costs_no_place(tmp_path: Path, idle: bool) -> None:
     with SQLiteStore(tmp_path / "sessions.db", pool_size=2) as store:
@@ -283,6 +299,33 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_place(tmp_path: Path, 
             assert not pool._lock.locked()
             assert store.load(b"key", NOW) == kept
         assert number > 5
+
+
+@leaves_connections
+@pytest.mark.parametrize("operation", ["first use", "create"])
+def test_a_time_limit_of_a_signal_handler_is_no_outage_and_is_never_swallowed(tmp_path: Path, operation: str) -> None:
+    """``TimeoutError`` is what many handlers raise, and is an ``OSError``, as what the system reports."""
+    raised: list[type[BaseException]] = []
+
+    def call() -> None:
+        try:
+            if operation == "first use":
+                SQLiteStore(tmp_path / f"{number}.db").ping()
+            else:
+                store.create(os.urandom(32), record(), NOW)
+        except BaseException as error:
+            raised.append(type(error))
+            raise
+
+    files = ("/stores/forks.py", "/sqlite/file.py", "/sqlite/log.py", *FILES)
+    with SQLiteStore(tmp_path / "sessions.db") as store:
+        store.ping()
+        store._log._writes = itertools.repeat(log.LOG_LOOK)
+        number = 0
+        while interrupted(files, number, call, limit=TimeoutError):
+            assert raised == [TimeoutError] * (number + 1), f"interruption {number}"
+            number += 1
+    assert number > 10
 
 
 def test_an_interruption_at_any_moment_of_a_wait_leaves_the_line_as_it_was(make: Callable[..., Pool]) -> None:
@@ -317,7 +360,7 @@ def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_
         assert number > 3
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@leaves_connections
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="platform: no interval timer")
 def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(tmp_path: Path) -> None:
     with SQLiteStore(tmp_path / "sessions.db", pool_size=2, busy_timeout=1.0) as store:
@@ -441,6 +484,38 @@ def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
 
 
 @needs_fork
+@leaves_connections
+def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_preparation(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python reports what a signal handler raises in there, and forks nevertheless."""
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    # Without the pools of other tests, which would add thousands of moments.
+    monkeypatch.setattr(forks, "_members", weakref.WeakValueDictionary())
+    forks.freeze_at_forks(store._pool)
+    store.create(b"before", record(), NOW)
+    number = 0
+    while True:
+        pool, statuses = store._pool, list[int]()
+        assert pool.count() == 1
+
+        def fork_once() -> None:
+            # In the child nothing that is interrupted is called.
+            statuses.append(fork(lambda: all(place() is None for place in pool._places)))  # noqa: B023
+
+        came = interrupted(("/stores/pool.py", "/memory/store.py", "/stores/forks.py"), number, fork_once)
+        assert statuses == [0], f"interruption {number}"
+        assert memory._lock.acquire(blocking=False), f"interruption {number}"
+        memory._lock.release()
+        assert pool._frozen_until == 0, f"interruption {number}"
+        assert store.load(b"before", NOW) is not None
+        if not came:
+            break
+        number += 1
+    assert number > 10
+
+
+@needs_fork
 def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteStore) -> None:
     store.ping()
     written: list[bytes] = []
@@ -539,16 +614,30 @@ def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
 ) -> None:
     """As uWSGI forks with --py-call-osafterfork. MemoryStore has hooks of its own."""
     store.create(b"before", record(), NOW)
-    memory = MemoryStore()
+    in_memory = MemoryStore()
     complaints: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
 
     def child() -> bool:
         ctypes.PyDLL(None).PyOS_AfterFork_Child()
-        memory.create(b"after", record(), NOW)
+        in_memory.create(b"after", record(), NOW)
         return not complaints and fork(lambda: store.load(b"before", NOW) is not None) == 0
 
     assert fork(child, c_fork) == 0
+
+
+def test_a_fork_leaves_the_pool_of_another_process_alone(store: SQLiteStore) -> None:
+    """A child that forks has its parent's pools too."""
+    store.create(b"before", record(), NOW)
+    inherited = store._pool
+    (place,) = inherited.idle
+    connection, inherited.mark = place.connection, b"\0"
+    with inherited._lock:  # As a thread of the parent may have it, which is not here.
+        inherited.freeze()
+        inherited.thaw()
+    assert inherited.idle == [place]
+    assert not is_closed(connection)
+    connection.close()
 
 
 def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(store: SQLiteStore) -> None:

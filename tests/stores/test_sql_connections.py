@@ -20,9 +20,8 @@ from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from tests.servers.proxy import Proxy
 from tests.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import Record
+from wsgi_session.stores import Record, forks
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.stores.sql import connections as sql_connections
 from wsgi_session.stores.sql.database import Operation
 from wsgi_session.stores.sql.pool import Place
 from wsgi_session.testing.clock import FakeClock
@@ -125,7 +124,7 @@ def test_over_sqlite_children_that_are_forked_while_threads_write_use_the_store_
 
 @pytest.mark.parametrize("hook", ["_after_fork_in_parent", "_after_fork_in_child"])
 def test_a_server_that_says_only_afterwards_that_it_has_forked_may(store: SQLStore, hook: str) -> None:
-    getattr(sql_connections, hook)()  # As uWSGI does.
+    getattr(forks, hook)()  # As uWSGI does.
     store.ping()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import threading
 import time
@@ -267,22 +268,25 @@ def test_a_fork_whose_end_was_interrupted_stops_nobody_for_long(monkeypatch: pyt
 
 
 class Closing:
-    def __init__(self, error: type[Exception]) -> None:
+    def __init__(self, error: type[Exception] | Exception) -> None:
         self.error = error
 
     def close(self) -> None:
         raise self.error
 
 
-def test_what_a_signal_handler_raises_while_a_connection_is_closed_is_not_swallowed() -> None:
+@pytest.mark.parametrize("limit", [interruptions.SoftTimeLimit, TimeoutError])
+def test_what_a_signal_handler_raises_while_a_connection_is_closed_is_not_swallowed(limit: type[Exception]) -> None:
     """It may be a time limit, after which the caller is to end."""
-    pool = Pool(2, (LookupError,))
-    driver, limit = take_all(pool, 2)
-    driver.connection, limit.connection = Closing(LookupError), Closing(interruptions.SoftTimeLimit)
+    pool = Pool(3, (LookupError,))
+    driver, system, handler = take_all(pool, 3)
+    driver.connection, handler.connection = Closing(LookupError), Closing(limit)
+    system.connection = Closing(OSError(errno.ETIMEDOUT, "the peer has not answered"))
     pool.discard(driver)
-    with pytest.raises(interruptions.SoftTimeLimit):
-        pool.discard(limit)
-    limit.connection = None
+    pool.discard(system)
+    with pytest.raises(limit):
+        pool.discard(handler)
+    handler.connection = None
 
 
 def test_what_hangs_takes_no_place_but_no_more_than_the_size_of_the_pool_is_left_behind() -> None:

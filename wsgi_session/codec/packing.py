@@ -46,6 +46,10 @@ class CorruptData(ValueError):
     """Bytes that this codec did not write."""
 
 
+class NotFlat(Exception):
+    """A value has a tuple or a set in it."""
+
+
 def pack(value: Any, key: str, limit: int = sys.maxsize) -> bytes:
     """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to what cannot be kept.
 
@@ -78,12 +82,15 @@ def check_key(key: object) -> str:
     return key
 
 
-def new_packer() -> Callable[[Any], bytes]:
+def new_packer(*, flat: bool = False) -> Callable[[Any], bytes]:
     """Return a function that packs without checking: to compare, and for values that are known to be fine.
+
+    ``flat``: it raises ``NotFlat`` for a tuple or a set anywhere in the value.
 
     Not to be shared between threads: ``default`` runs Python code, and one packer would mix their bytes.
     """
-    pack: Callable[[Any], bytes] = Packer(default=_extend, strict_types=True, buf_size=1024).pack
+    default = _extend_scalar if flat else _extend
+    pack: Callable[[Any], bytes] = Packer(default=default, strict_types=True, buf_size=1024).pack
     return pack
 
 
@@ -228,6 +235,12 @@ def _extend(value: Any) -> ExtType:
         raise TypeError(type(value).__name__)
     code, packer = found
     return ExtType(code, packer(value))
+
+
+def _extend_scalar(value: Any) -> ExtType:
+    if type(value) in CONTAINERS:
+        raise NotFlat
+    return _extend(value)
 
 
 def _restore(code: int, data: bytes, depth: int = 0, strict: bool = True) -> Any:

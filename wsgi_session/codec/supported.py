@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from gc import is_tracked
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +36,17 @@ def fits(value: Any, limit: int) -> bool:
     make gigabytes. So this is asked before anything is packed, and stops where the room ends.
     """
     return parts_left(value, FEW) >= 0 or _room_after(value, limit) >= 0
+
+
+def is_small(value: Any) -> bool:
+    """Return True if a container has few items, and those are scalars, dicts of scalars, or tuples.
+
+    The garbage collector tracks no other container. It tracks no tuple either once it has found only such in it: parts
+    of those may be shared, so :func:`fits` has to judge before they are packed.
+    """
+    return len(value) <= FEW and (
+        not is_tracked(value) or not any(map(is_tracked, value.values() if type(value) is dict else value))
+    )
 
 
 def parts_left(value: Any, left: int) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
 from wsgi_session.errors import SessionGone, Unsupported
+from wsgi_session.request.assigned import AssignedDict
 from wsgi_session.request.commit import create, replace
 from wsgi_session.request.data import Data
 from wsgi_session.request.states import SET
@@ -67,9 +68,10 @@ class _Attempt:
 
     def __call__(self, base: Packed) -> Packed:
         packed = self._data.applied_to(base)
-        made, self.result = _applied(packed, self._function, self._data.limit)
+        made, assigned, self.result = _applied(packed, self._function, self._data.limit)
         made.update((key, value) for key, value in packed.items() if type(key) is bytes)
-        self.written = {key: made.get(key) for key in {*packed, *made} if made.get(key) != packed.get(key)}
+        changed = {key for key in {*packed, *made} if made.get(key) != packed.get(key)}
+        self.written = {key: made.get(key) for key in changed | assigned}
         for key in self.of_login:
             self.of_login[key] = made.pop(key, None)
             if key in base:
@@ -94,19 +96,19 @@ def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
 def _apply_to_login(data: Data, function: Function[T]) -> T:
     """Apply ``function`` to a session that is stored only with its login: no other request has it."""
     before = data.applied_to(data.stored)
-    after, result = _applied(before, function, data.limit)
+    after, assigned, result = _applied(before, function, data.limit)
     gone: Changes = {key: None for key in before if type(key) is str and key not in after}
-    made: Changes = {key: value for key, value in after.items() if before.get(key) != value}
+    made: Changes = {key: value for key, value in after.items() if key in assigned or before.get(key) != value}
     for key, packed in {**gone, **made}.items():
         data.put_packed(key, packed)
     return result
 
 
-def _applied(packed: Packed, function: Function[T], limit: int) -> tuple[Packed, T]:
-    """Return what ``function`` makes of the application's values, and what it returns."""
-    data = {key: unpack(value) for key, value in packed.items() if type(key) is str}
+def _applied(packed: Packed, function: Function[T], limit: int) -> tuple[Packed, set[str], T]:
+    """Return what ``function`` makes of the application's values, the keys it assigned, and what it returns."""
+    data = AssignedDict({key: unpack(value) for key, value in packed.items() if type(key) is str})
     result = function(data)
-    return {check_key(key): pack(value, key, limit) for key, value in data.items()}, result
+    return {check_key(key): pack(value, key, limit) for key, value in data.items()}, data.assigned, result
 
 
 def _gone_error(work: Work) -> SessionGone:

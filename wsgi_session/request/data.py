@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from gc import is_tracked
 from typing import Any
 
-from wsgi_session.codec.packing import Packed, check_key, new_packer, pack, unpack
-from wsgi_session.codec.supported import FEW, IMMUTABLE, fits, parts_left
+from wsgi_session.codec.packing import NotFlat, Packed, check_key, new_packer, pack, unpack
+from wsgi_session.codec.supported import FEW, IMMUTABLE, fits, is_small, parts_left
 
 # Only ever replaced, never written to.
 _NOTHING: Packed = {}
@@ -197,21 +196,22 @@ class Data:
         Raises ``UnsupportedValue`` or ``SessionTooLarge`` if something was put in there that cannot be.
         """
         current = self._current
-        packer = None
+        packer = flat = None
         for key, value in self._objects.items():
             if type(value) in IMMUTABLE:
                 continue
-            if packer is None:
-                packer = new_packer()
             before = current[key]
             try:
-                # The garbage collector tracks no dict of scalars: a few of them are packed without a look inside.
-                # (Nor old tuples, so those that share parts get past this. No parser of a client's data makes such.)
-                few = len(value) <= FEW and (
-                    not is_tracked(value) or not any(map(is_tracked, value.values() if type(value) is dict else value))
-                )
+                if few := is_small(value):
+                    flat = flat or new_packer(flat=True)
+                    try:
+                        unchanged = flat(value) == before
+                    except NotFlat:
+                        few = False
                 # What was stored when more was allowed may be as large as it is.
-                unchanged = (few or fits(value, max(self.limit, len(before)))) and packer(value) == before
+                if not few:
+                    packer = packer or new_packer()
+                    unchanged = fits(value, max(self.limit, len(before))) and packer(value) == before
             except (TypeError, ValueError, OverflowError, RecursionError):
                 unchanged = False
             if not unchanged:

@@ -16,15 +16,13 @@ from contextlib import suppress
 from typing import Any
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.forks import new_mark
+from wsgi_session.stores.forks import FORK_LIMIT, new_mark
 
 #: With at least this part of an operation's time-out left, the time-out of a connection ends it soon enough.
 NEARLY_ALL = 0.9
 #: How often a fork looks whether the operations of other threads have ended, and seconds between two looks. All waits
 #: are counted, not timed: in a test that has stopped the clock, the end would never come.
 FORK_LOOKS, FORK_NAP = 1_000, 0.001
-#: Seconds after which a pool that was frozen for a fork thaws by itself, in case the end of the fork was interrupted.
-FORK_LIMIT = 10.0
 #: Seconds between two looks of an operation that waits for a place, in case the return of one was interrupted.
 LOOK_EVERY = 0.05
 
@@ -180,7 +178,12 @@ class Pool:
         SQLite keeps its file locks in a table of the process. A child that inherits an open connection inherits the
         table too, believes that it holds locks which it does not, and can lose a write-ahead log over it, even through
         connections of its own. So none is open at that moment, but for one that is busy for longer than we wait.
+
+        A pool that was inherited is left alone: its connections are the parent's. One that is not told of the fork's
+        end thaws after ``FORK_LIMIT`` seconds.
         """
+        if not self.mark[0]:
+            return
         self._frozen_until = time.monotonic() + FORK_LIMIT
         self.serve()
         for _ in range(FORK_LOOKS):
@@ -189,9 +192,11 @@ class Pool:
             time.sleep(FORK_NAP)
             self.serve()
 
-    def thaw(self) -> None:
-        self._frozen_until = 0.0
-        self.serve()
+    def thaw(self, *, in_child: bool = False) -> None:
+        """Let connections be opened again. Nothing to do in a child, where a lost thread may have the lock."""
+        if self.mark[0] and not in_child:
+            self._frozen_until = 0.0
+            self.serve()
 
     # What follows is called with the lock.
 
@@ -229,40 +234,3 @@ class Pool:
         if first is not None and (stopped or self.idle or len(self._places) < self._size):
             with suppress(RuntimeError):  # The bell was rung already.
                 first.bell.release()
-
-
-_pools: weakref.WeakValueDictionary[int, Pool] = weakref.WeakValueDictionary()
-_frozen: list[Pool] = []
-_forking = threading.Lock()
-
-
-def freeze_at_forks(pool: Pool) -> None:
-    """Let no connection of ``pool`` be open while the process forks, as far as Python hears of it."""
-    _pools[id(pool)] = pool
-
-
-def _before_fork() -> None:
-    _forking.acquire(timeout=FORK_LIMIT)
-    pools = [reference() for reference in _pools.valuerefs()]
-    _frozen.extend(pool for pool in pools if pool is not None and pool.mark[0])
-    for pool in _frozen:
-        pool.freeze()
-
-
-def _after_fork() -> None:
-    while _frozen:
-        _frozen.pop().thaw()
-    # uWSGI's --py-call-osafterfork says when it has forked, and not when it is about to.
-    with suppress(RuntimeError):
-        _forking.release()
-
-
-def _after_fork_in_child() -> None:  # pragma: no cover - nothing is measured in a child
-    # What was inherited is not used here: a thread that is not here may hold its lock.
-    _frozen.clear()
-    with suppress(RuntimeError):
-        _forking.release()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from itertools import takewhile
+
+from wsgi_session.stores.contract import Record
 
 
 class Owners:
@@ -13,6 +16,8 @@ class Owners:
     """
 
     def __init__(self) -> None:
+        #: Which order the keys of an owner are in: another number after each ``file_anew``.
+        self.order = 1
         #: The number of sessions that the owner with the most has; 1 also where nobody has any.
         self.most = 1
         # An owner of one session has its key here, without a dictionary of their own, which takes 500 bytes less.
@@ -58,14 +63,29 @@ class Owners:
         assert not isinstance(keys, bytes)
         return next(iter(keys))
 
-    def filed_since(self, owner: bytes, known: set[bytes]) -> list[bytes]:
-        """Return the keys filed under ``owner`` after all those that are ``known``."""
+    def filed_since(self, owner: bytes, known: set[bytes], order: int) -> list[bytes]:
+        """Return the keys filed under ``owner`` after all those that are ``known``.
+
+        ``order``: what it was when these were asked for. All keys are looked at if it is another one by now.
+        """
         keys = self._keys_of.get(owner)
         if keys is None:
             return []
         if isinstance(keys, bytes):
             return [] if keys in known else [keys]
-        return list(takewhile(lambda key: key not in known, reversed(keys))) if known else list(keys)
+        if not known:
+            return list(keys)
+        if order != self.order:
+            return [key for key in keys if key not in known]
+        return list(takewhile(lambda key: key not in known, reversed(keys)))
+
+    def file_anew(self, records: Mapping[bytes, Record]) -> None:
+        """File all ``records`` in their order, whatever has been filed."""
+        self.clear()
+        self.order += 1
+        for key, record in records.items():
+            assert record.owner is not None
+            self.file(key, record.owner)
 
     def clear(self) -> None:
         """Forget every session."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import suppress
 from itertools import chain
 
 from wsgi_session.errors import ConfigError, KeyExists
@@ -23,22 +21,27 @@ from wsgi_session.stores.contract import (
     owned_session,
     tombstone_of,
 )
+from wsgi_session.stores.forks import call_at_forks, release_all
 from wsgi_session.stores.memory.owners import Owners
 
-# One lock for all memory stores, taken by each of their operations, and by fork: a child never inherits it taken, nor a
-# store in the middle of a change. A load takes it too, because it moves the session to the end of the order of use:
-# without the GIL, two threads that change an OrderedDict at once would corrupt it.
-_lock = threading.Lock()
+# One lock for all memory stores. A fork takes it, so that no child inherits a store in the middle of a change. A load
+# takes it, because it moves the session to the end of the order of use: without the GIL, two threads that change an
+# OrderedDict at once would corrupt it. Reentrant: a fork that was interrupted cannot release it for another thread.
+_lock = threading.RLock()
 
 
-def _after_fork() -> None:
-    # uWSGI's --py-call-osafterfork says when it has forked, and not when it is about to.
-    with suppress(RuntimeError):
-        _lock.release()
+def _after_fork_in_parent() -> None:
+    release_all(_lock)
 
 
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
-    os.register_at_fork(before=_lock.acquire, after_in_parent=_after_fork, after_in_child=_after_fork)
+def _after_fork_in_child() -> None:  # pragma: no cover - nothing is measured in a child
+    global _lock
+    # A thread that is not here may have the old one.
+    _lock = threading.RLock()
+
+
+# Not `_lock.acquire` as it is now: a child has another lock.
+call_at_forks(lambda: _lock.acquire(), _after_fork_in_parent, _after_fork_in_child)
 
 
 class MemoryStore(Store):
@@ -175,13 +178,14 @@ class MemoryStore(Store):
         """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
         known: set[bytes] = set()
         waiting: list[bytes] = []
+        order = self._owners.order
         while True:
             with _lock:
                 if self._changing:
                     self._mend()
                 if not waiting:
                     # What has been filed since we looked: a rotation files the new key.
-                    waiting = self._owners.filed_since(owner, known)
+                    waiting, order = self._owners.filed_since(owner, known, order), self._owners.order
                 page = waiting[-OWNED_PAGE:]
                 del waiting[-OWNED_PAGE:]
                 known.update(page)
@@ -239,11 +243,7 @@ class MemoryStore(Store):
         self._changing = True
 
     def _mend(self) -> None:
-        """File all owned sessions anew."""
-        self._owners.clear()
-        for key, record in self._owned.items():
-            assert record.owner is not None
-            self._owners.file(key, record.owner)
+        self._owners.file_anew(self._owned)
         self._changing = False
 
     def _live(self, key: bytes, now: float) -> Record | None:

@@ -7,13 +7,13 @@ import random
 import time
 import weakref
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
 
 from wsgi_session.errors import StoreUnavailable
+from wsgi_session.stores.forks import freeze_at_forks
 from wsgi_session.stores.pool import FORK_LOOKS, FORK_NAP
 from wsgi_session.stores.redis.failures import FAILURES, without_passwords
 
@@ -41,7 +41,7 @@ class Map:
         self._forking = False
         # Whether this process was forked while another thread was asking: redis-py's own locks are taken for ever then.
         self._torn = False
-        _maps.add(self)
+        freeze_at_forks(self)
 
     def deadline(self) -> float:
         """Return when an operation that begins now has to be done."""
@@ -144,24 +144,3 @@ class Map:
 
 def _nobody() -> None:
     return None
-
-
-_maps: weakref.WeakSet[Map] = weakref.WeakSet()
-
-
-def _before_fork() -> None:
-    for slots in list(_maps):
-        slots.freeze()
-
-
-def _after_fork(*, in_child: bool) -> None:
-    for slots in list(_maps):
-        slots.thaw(in_child=in_child)
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=partial(_after_fork, in_child=False),
-        after_in_child=partial(_after_fork, in_child=True),
-    )

@@ -8,17 +8,15 @@ nothing.
 from __future__ import annotations
 
 import os
-import threading
 import time
-import weakref
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Engine
 
+from wsgi_session.stores.forks import freeze_at_forks
 from wsgi_session.stores.sql.drivers import Driver
-from wsgi_session.stores.sql.pool import FORK_LIMIT, Busy, Place, Pool
+from wsgi_session.stores.sql.pool import Busy, Place, Pool
 from wsgi_session.stores.sql.sockets import GRACE, READ, ready
 
 #: Seconds after which a connection is replaced: firewalls forget those that are older, without a word.
@@ -40,7 +38,8 @@ class Connections:
         self._errors = (driver.dialect.loaded_dbapi.Error,)
         self._home = _Home(os.getpid(), Pool(size, self._errors))
         if driver.closes_at_fork:
-            _closing_at_fork.add(self)
+            # A library that opens files in the process itself (SQLite) has locks that a fork must not find held.
+            freeze_at_forks(self)
 
     @property
     def pool(self) -> Pool:
@@ -103,6 +102,15 @@ class Connections:
         if self._home.pid == os.getpid():
             self._home.pool.empty()
 
+    def freeze(self) -> None:
+        """Close every connection and let none be opened until ``thaw``: around a fork."""
+        self.pool.freeze()
+
+    def thaw(self, *, in_child: bool) -> None:
+        """Let connections be opened again. Nothing to do in a child, which has a pool of its own."""
+        if not in_child:
+            self.pool.thaw()
+
     def _open(self, place: Place) -> None:
         place.connection = self._connect(place.limit.left())
         place.guard = self._driver.adopt(place.connection, place.limit)
@@ -143,38 +151,3 @@ def from_engine(engine: Engine) -> Connect:
         return proxy.dbapi_connection
 
     return connect
-
-
-# A library that opens files in the process itself (SQLite) has locks that a fork must not find held.
-_closing_at_fork: weakref.WeakSet[Connections] = weakref.WeakSet()
-_frozen: list[Pool] = []
-_forking = threading.Lock()
-
-
-def _before_fork() -> None:
-    _forking.acquire(timeout=FORK_LIMIT)
-    _frozen.extend(connections.pool for connections in list(_closing_at_fork))
-    for pool in _frozen:
-        pool.freeze()
-
-
-def _after_fork_in_parent() -> None:
-    while _frozen:
-        _frozen.pop().thaw()
-    _let_others_fork()
-
-
-def _after_fork_in_child() -> None:
-    # The parent's pools are not used here, and another thread may have held their locks.
-    _frozen.clear()
-    _let_others_fork()
-
-
-def _let_others_fork() -> None:
-    # uWSGI's --py-call-osafterfork says when it has forked, and not when it is about to.
-    with suppress(RuntimeError):
-        _forking.release()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch - Windows has none
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

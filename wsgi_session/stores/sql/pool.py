@@ -17,6 +17,7 @@ from itertools import takewhile
 from typing import Any
 
 from wsgi_session.stores.pool import FORK_LOOKS, FORK_NAP
+from wsgi_session.stores.time_limits import raise_time_limit
 
 #: Seconds between two looks of an operation that waits for a place: a server's late answer rings no bell.
 LOOK_EVERY = 0.05
@@ -53,7 +54,7 @@ class Place:
 
     def __init__(self, generation: int, errors: tuple[type[Exception], ...]) -> None:
         self.pid = os.getpid()
-        self._errors = errors
+        self._complaints: tuple[type[Exception], ...] = (OSError, ValueError, AttributeError, *errors)
         #: How often the pool had been emptied when this place was made.
         self.generation = generation
         self.limit = Limit()
@@ -66,10 +67,11 @@ class Place:
         """Close the connection."""
         for resource in (self.connection, self.guard):
             if resource is not None:
-                # A driver may complain that it has closed a broken connection itself. (What a signal handler raises is
-                # not suppressed: it may be a time limit.)
-                with suppress(OSError, ValueError, AttributeError, *self._errors):
+                # A driver may complain that it has closed a broken connection itself.
+                try:
                     resource.close()
+                except self._complaints as error:
+                    raise_time_limit(error)
         self.connection = self.guard = None
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:

@@ -6,8 +6,9 @@ import select
 import socket
 import time
 from collections.abc import Callable, Generator
-from contextlib import suppress
 from typing import Any
+
+from wsgi_session.stores.time_limits import raise_time_limit
 
 # What is waited for, and what came, as bits: psycopg's own numbers.
 READ, WRITE = 1, 2
@@ -77,11 +78,14 @@ def probe(descriptor: int, *, half_close: bool = False) -> None:
 
     ``half_close``: also tell the peer that nothing more will come, so that it ends when it has done what it is doing.
     """
-    with suppress(OSError), socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM) as handle:
-        if half_close:
-            handle.shutdown(socket.SHUT_WR)
-        # A socket file, which has no such options, raises: its peer cannot vanish unseen.
-        handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in _PROBES:
-            if hasattr(socket, name):
-                handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    try:
+        with socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM) as handle:
+            if half_close:
+                handle.shutdown(socket.SHUT_WR)
+            # A socket file, which has no such options, raises: its peer cannot vanish unseen.
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in _PROBES:
+                if hasattr(socket, name):
+                    handle.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    except OSError as error:
+        raise_time_limit(error)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores.sqlite.log import LOG_LIMIT
+from wsgi_session.stores.time_limits import raise_time_limit
 
 #: "wses", in the file's header: this database is ours.
 APPLICATION_ID = 0x77736573
@@ -18,7 +19,7 @@ APPLICATION_ID = 0x77736573
 SCHEMA_VERSION = 1
 # Bytes and pages. Each session dirties pages of three trees, two of them in random order: small pages, copied back into
 # the file less often than after SQLite's own 1,000, make a create cost 25 us where the default makes it 32. The log
-# stays at about 8 MiB with one writer, and sqlite_log.py bounds it beside others.
+# stays at about 8 MiB with one writer, and log.py bounds it beside others.
 PAGE_SIZE = 2048
 CHECKPOINT = 4000
 # KiB, a connection: as much as the log holds. With SQLite's own 2,000, to load one of 256 sessions of 20 KB, which do
@@ -142,7 +143,8 @@ def identity(path: str) -> tuple[int, int] | None:
     """Return which file is under ``path`` now, ``None`` if there is none."""
     try:
         found = os.stat(path)
-    except OSError:
+    except OSError as error:
+        raise_time_limit(error)
         return None
     return found.st_dev, found.st_ino
 

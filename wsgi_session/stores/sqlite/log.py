@@ -11,6 +11,8 @@ import os
 import sqlite3
 from contextlib import suppress
 
+from wsgi_session.stores.time_limits import raise_time_limit
+
 #: Bytes. It is twice what the log has when SQLite begins to copy, so that one writer alone never waits for this.
 LOG_LIMIT = 16 << 20
 #: Writes of this process from one look at the size of the log to the next, so that a look adds little to each.
@@ -43,7 +45,8 @@ class BoundedLog:
     def _look(self, connection: sqlite3.Connection) -> None:
         try:
             size = os.stat(self._path).st_size
-        except OSError:
+        except OSError as error:
+            raise_time_limit(error)
             return
         if size <= LOG_LIMIT:
             self._limit = LOG_LIMIT

@@ -23,7 +23,8 @@ from wsgi_session.stores.contract import (
     make_record,
     tombstone_of,
 )
-from wsgi_session.stores.pool import Place, Pool, freeze_at_forks
+from wsgi_session.stores.forks import freeze_at_forks
+from wsgi_session.stores.pool import Place, Pool
 from wsgi_session.stores.sqlite.file import DatabaseFile, absolute
 from wsgi_session.stores.sqlite.locks import Wait, is_locked
 from wsgi_session.stores.sqlite.log import BoundedLog
@@ -49,6 +50,7 @@ from wsgi_session.stores.sqlite.statements import (
     VERSIONS,
     first_batch,
 )
+from wsgi_session.stores.time_limits import raise_time_limit
 
 # Version and handle of what is not there.
 _NOTHING = (b"", "")
@@ -73,8 +75,8 @@ class SQLiteStore(Store):
     not a session database of this or an older version.
     """
 
-    # What is deleted goes into the log, and from there into the file, for whose flushes the others wait as well.
-    delete_pause = 12.0
+    # What is deleted goes through the log into the file, for whose flushes others wait: not more than 1 request in 100.
+    delete_pause = 30.0
 
     def __init__(
         self,
@@ -267,13 +269,12 @@ class SQLiteStore(Store):
         try:
             return self._file.connect(patience)
         except (sqlite3.Error, OSError, ConfigError) as error:
+            raise_time_limit(error)
             raise self._unavailable(error) from error
 
     def _new_pool(self, inherited: Pool | None = None) -> Pool:
         words = "the database", "pool_size (?pool= in the URL)"
-        pool = Pool(self._pool_size, self._busy_timeout, sqlite3.Connection.close, *words, inherited)
-        freeze_at_forks(pool)
-        return pool
+        return freeze_at_forks(Pool(self._pool_size, self._busy_timeout, sqlite3.Connection.close, *words, inherited))
 
     def _succeed(self, pool: Pool, inherited: Pool | None = None) -> Pool:
         """Put a new pool in the place of this one: the same new one, if two threads come at once."""
