@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.curl import FIREFOX, Curl, need_curl
-
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+from tests.support.curl import FIREFOX, Curl, need_curl
 
 
 class Demo:

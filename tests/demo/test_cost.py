@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from demo import cost
-from tests.demo.curl import Curl
+from tests.support.curl import Curl
 from wsgi_session import SessionMiddleware
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Store, Sweeps
 from wsgi_session.stores.memory import MemoryStore

@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import pytest
 
 from demo import docs
-from tests.demo.conftest import ROOT
-from tests.demo.curl import Curl
+from tests.support import ROOT
+from tests.support.curl import Curl
 
 Visitor = Callable[..., Curl]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.demo.curl import COOKIE, Curl
+from tests.support.curl import COOKIE, Curl
 
 Visitor = Callable[..., Curl]
 

@@ -27,8 +27,8 @@ from django.shortcuts import redirect
 from django.test import override_settings
 from django.urls import path
 
-from tests.http.stores import ENGINE, KINDS, CountingStore, Kind, counting
-from tests.servers.process import Server
+from tests.support.servers.process import Server
+from tests.support.stores import ENGINE, KINDS, CountingStore, Kind, counting
 from wsgi_session import redirect_if_anonymous, user_email_or_none, user_or_none
 
 SECRET = "django-4c1b9f0e7a6d4f52b8c3e0d19a75f264"

@@ -14,7 +14,7 @@ from django.utils.safestring import mark_safe
 
 from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import again, client, log_in, page, seen_by, stored
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import UnsupportedValue
 from wsgi_session.integrations.django import SessionStore
 

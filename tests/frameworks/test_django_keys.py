@@ -6,7 +6,7 @@ from django.test import Client, override_settings
 
 from tests.frameworks.django_site import SECRET, store
 from tests.frameworks.django_visitor import again, client, cookie, log_in, page, seen_by, stored, visitor
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session.integrations.django import SessionStore
 
 __all__ = ["client", "store"]

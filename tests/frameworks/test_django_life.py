@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 
 from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import DAY, again, client, clock, cookie, seen_by, stored, visitor
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session.integrations.django import SessionStore
 from wsgi_session.stores import SWEEP_GRACE, Sweeps
 from wsgi_session.testing import FakeClock

@@ -11,7 +11,7 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import client, cookie, log_in, page, stored, user_id, visitor
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import Session, SessionMissing, get_session, user_email_or_none
 from wsgi_session.integrations.django import HelpersMiddleware, SessionStore, sessions
 from wsgi_session.integrations.django_site import backend

@@ -18,11 +18,11 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import pytest
 
-from tests.missing import why_missing
-from tests.servers.process import Server, wait_until
+from tests.support import ROOT
+from tests.support.missing import why_missing
+from tests.support.servers.process import Server, wait_until
 from wsgi_session.keygen import new_secret
 
-ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 FRAMEWORKS = ["plain", "webob", "werkzeug", "flask", "django", "pyramid", "bottle", "falcon", "cherrypy", "webpy"]
 #: The module whose absence says that a framework is not installed.

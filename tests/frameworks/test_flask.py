@@ -24,8 +24,8 @@ from flask.sessions import SessionMixin
 from markupsafe import Markup
 
 from tests.frameworks.flask_site import ANN, MakeApp, Visitor, app, clock, make_app, store, visitor
-from tests.http.stores import CountingStore
-from tests.security.work import calls_of
+from tests.support.stores import CountingStore
+from tests.support.work import calls_of
 from wsgi_session import (
     HeadersAlreadySent,
     Session,

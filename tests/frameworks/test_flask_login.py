@@ -25,7 +25,7 @@ from flask_login import (
 )
 
 from tests.frameworks.flask_site import MakeApp, Visitor, clock, make_app, store
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import (
     HeadersAlreadySent,
     StoreUnavailable,

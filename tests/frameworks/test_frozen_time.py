@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from webob import Request
 
-from tests.frozen import LIBRARIES, MOMENTS, frozen
-from tests.http.stores import ENGINE, KINDS, Kind
+from tests.support.frozen import LIBRARIES, MOMENTS, frozen
+from tests.support.stores import ENGINE, KINDS, Kind
 from wsgi_session import login, user_email_or_none
 from wsgi_session.stores import Store
 

@@ -15,7 +15,7 @@ from tests.frameworks import django_site
 from tests.frameworks.django_visitor import cookie, page, visitor
 from tests.frameworks.flask_site import MakeApp, Visitor, clock, make_app, store
 from tests.frameworks.test_flask_login import USERS, with_logins
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import StoreUnavailable, user_or_none
 
 pytest.importorskip("pyramid", reason="pip install pyramid pyramid_retry")

@@ -33,7 +33,7 @@ from pyramid.scripting import prepare
 from pyramid_retry import RetryableException, mark_error_retryable
 from zope.interface.verify import verifyClass, verifyObject
 
-from tests.leaks import as_shown, frames_of, is_ours
+from tests.support.leaks import as_shown, frames_of, is_ours
 from wsgi_session import (
     ConfigError,
     HeadersAlreadySent,

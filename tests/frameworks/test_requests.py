@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.requests import ANN, URLENCODED, Wire, make_environ
-from tests.missing import why_missing
+from tests.support.missing import why_missing
+from tests.support.requests import ANN, URLENCODED, Wire, make_environ
 from wsgi_session import (
     SessionMiddleware,
     check_csrf,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import Browser, Site
-from tests.http.stores import ENGINE, KINDS, Kind
+from tests.support.site import Browser, Site
+from tests.support.stores import ENGINE, KINDS, Kind
 from wsgi_session.stores import Store
 from wsgi_session.testing.clock import FakeClock
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, SECRET, Browser, Server, Site, log_in, log_out, page, put, read
-from tests.http.stores import SERVER
 from tests.http.test_corrupt import damage
+from tests.support.site import ANN, BOB, SECRET, Browser, Server, Site, log_in, log_out, page, put, read
+from tests.support.stores import SERVER
 from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, check_csrf
 from wsgi_session.stores import Record
 from wsgi_session.testing.clock import FakeClock

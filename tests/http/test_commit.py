@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.http.conftest import MakeSite
-from tests.http.site import ANN, Answer, Application, Browser, Server, Site, log_in, log_out, page, put, read
-from tests.http.stores import SERVER
+from tests.support.site import ANN, Answer, Application, Browser, Server, Site, log_in, log_out, page, put, read
+from tests.support.stores import SERVER
 from wsgi_session import StoreUnavailable
 
 PLAIN = [("Content-Type", "text/plain")]

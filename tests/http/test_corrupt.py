@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.http.site import ANN, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER, Kind
+from tests.support.site import ANN, Browser, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER, Kind
 from wsgi_session import Session, tokens, user_email_or_none, user_or_none
 from wsgi_session.codec import join, split
 from wsgi_session.errors import StoreUnavailable

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, Answer, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
 from tests.http.test_corrupt import damage
+from tests.support.site import ANN, BOB, Answer, Browser, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import Session, SessionGone, UnsupportedValue, saving
 from wsgi_session.testing.clock import FakeClock
 

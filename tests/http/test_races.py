@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from tests.http.conftest import MakeSite
-from tests.http.site import ANN, SECRET, Browser, Site
-from tests.http.stores import KINDS, PROCESSES, SERVER, Kind
+from tests.support.site import ANN, SECRET, Browser, Site
+from tests.support.stores import KINDS, PROCESSES, SERVER, Kind
 from wsgi_session import Session, SessionGone, SessionMiddleware, login
 from wsgi_session.stores import Store
 from wsgi_session.testing import plant, read

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import wsgi_session
-from tests.http.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
+from tests.support.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import Session, SessionError
 
 PACKAGE = Path(wsgi_session.__file__).parent

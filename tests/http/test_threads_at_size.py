@@ -19,7 +19,7 @@ from hashlib import sha256
 
 import pytest
 
-from tests.http.stores import SERVER, SWEEPS
+from tests.support.stores import SERVER, SWEEPS
 from wsgi_session.errors import KeyExists
 from wsgi_session.stores import SWEEP_EVERY, Counts, ListsOwners, MemoryStore, Outcome, Record, Store
 from wsgi_session.testing.clock import FakeClock

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import SECRET, Browser, Site
+from tests.support.site import SECRET, Browser, Site
 from wsgi_session import Session, tokens
 from wsgi_session.stores import Record
 from wsgi_session.stores.cookie import CookieStore

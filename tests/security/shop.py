@@ -7,7 +7,7 @@ import re
 from webob import Request
 
 from demo.app import Site as Shop
-from tests.http.site import SECRET
+from tests.support.site import SECRET
 from wsgi_session.stores import MemoryStore
 
 

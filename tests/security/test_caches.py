@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import ANN, Answer, Application, Browser, Site, log_in, log_out, page, put
-from tests.http.stores import SERVER
 from tests.security.cases import DAY, case
+from tests.support.site import ANN, Answer, Application, Browser, Site, log_in, log_out, page, put
+from tests.support.stores import SERVER
 from wsgi_session import (
     Session,
     check_csrf,

@@ -19,7 +19,6 @@ from wsgiref.util import setup_testing_defaults
 import msgpack
 import pytest
 
-from tests.http.site import Browser, Site, put, read
 from tests.security.cases import DAY
 from tests.security.crowds import (
     size_of,
@@ -28,7 +27,8 @@ from tests.security.crowds import (
     strangers_write,
 )
 from tests.security.test_cookie_header import FLOODS
-from tests.security.work import Work, calls_of, peak_of, work_of
+from tests.support.site import Browser, Site, put, read
+from tests.support.work import Work, calls_of, peak_of, work_of
 from wsgi_session import (
     SessionTooLarge,
     UnsupportedValue,

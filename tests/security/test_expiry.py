@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.http.conftest import MakeSite
-from tests.http.site import ANN, SECRET, Browser, Site, log_in, put, read
-from tests.http.stores import SERVER, SWEEPS
 from tests.security.cases import DAY, case, opened_by, stored, with_cookies_of
+from tests.support.site import ANN, SECRET, Browser, Site, log_in, put, read
+from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import tokens
 from wsgi_session.stores import Record, Store
 from wsgi_session.stores.cookie import CookieStore

@@ -8,11 +8,11 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from tests.helpers.attacks import PAYLOADS, leaves
-from tests.helpers.browser import SITE, follow, needs_a_browsers_parser
-from tests.http.site import ANN, Browser, Site, log_in, put
 from tests.security.cases import case
 from tests.security.wire import Wire
+from tests.support.attacks import PAYLOADS, leaves
+from tests.support.site import ANN, Browser, Site, log_in, put
+from tests.support.url_parser import SITE, follow, needs_a_browsers_parser
 from wsgi_session import (
     SessionMissing,
     StoreUnavailable,

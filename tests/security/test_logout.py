@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
 from tests.security.cases import DAY, HTTPS, case, opened_by, opens_nothing, stored
+from tests.support import ROOT
+from tests.support.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import Session, Unsupported, user_or_none
 from wsgi_session.codec import split
 from wsgi_session.stores import TOMBSTONE_LIFE, Outcome, Record, Store
@@ -187,7 +187,7 @@ def test_a_copied_sealed_cookie_ends_with_validate_or_at_the_absolute_limit(cloc
     Case 15: CVE-2024-31999 (@fastify/secure-session), CVE-2022-2888 (OctoPrint), iron-session #530: a sealed cookie
     stayed valid after the session was destroyed, for ever if nothing inside it expired.
     """
-    page = (Path(__file__).parent.parent.parent / "docs" / "stores-cookie.md").read_text("utf-8")
+    page = (ROOT / "docs" / "stores-cookie.md").read_text("utf-8")
     assert "**A copy of a cookie lives on.**" in page
     epochs = {ANN["id"]: 1}
     guarded = Site(CookieStore(), clock, validate=lambda session: session["user"]["epoch"] == epochs[ANN["id"]])

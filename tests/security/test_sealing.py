@@ -25,10 +25,10 @@ from werkzeug.http import parse_cookie
 
 import wsgi_session
 from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, SECRET, Browser, Site, log_in, put, read
-from tests.http.stores import SERVER
 from tests.security.cases import OLD_SECRET, case, look, opened_by, stored, with_cookies_of
 from tests.security.wire import Wire
+from tests.support.site import ANN, BOB, SECRET, Browser, Site, log_in, put, read
+from tests.support.stores import SERVER
 from wsgi_session import ConfigError, SessionMiddleware, codec, sealed, tokens
 from wsgi_session.codec import join, split
 from wsgi_session.seal import Seals

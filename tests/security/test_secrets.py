@@ -1,6 +1,6 @@
 """Tokens and secrets: where an operator, an error reporter or a thief of backups looks, there is none.
 
-``tests/leaks.py`` holds every test to it as far as log lines and errors of ours go; here is the rest.
+``tests/support/leaks.py`` holds every test to it as far as log lines and errors of ours go; here is the rest.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import pytest
 from redis import Redis
 from sqlalchemy import create_engine, inspect, make_url
 
-from tests.http.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import PROCESSES, SERVER, Kind
-from tests.leaks import Watch, as_shown, frames_of, is_ours
 from tests.security.cases import DAY, OLD_SECRET
 from tests.security.shop import Visitor, open_shop
-from tests.servers.shared import mariadb, postgres, valkey
+from tests.support.leaks import Watch, as_shown, frames_of, is_ours
+from tests.support.servers.shared import mariadb, postgres, valkey
+from tests.support.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
+from tests.support.stores import PROCESSES, SERVER, Kind
 from wsgi_session import (
     ConfigError,
     Session,

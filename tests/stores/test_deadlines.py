@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.slow import CUT, HANG, SlowServer
+from tests.support.servers.slow import CUT, HANG, SlowServer
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Record, SQLiteStore, Store, open_store
 

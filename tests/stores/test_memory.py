@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.stores.interruptions import interrupted
+from tests.support.interruptions import interrupted
 from wsgi_session.errors import ConfigError, KeyExists
 from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, MemoryStore, Record
 from wsgi_session.testing.clock import FakeClock

@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from tests.servers.shared import mariadb, postgres, valkey, valkey_cluster
+from tests.support.servers.shared import mariadb, postgres, valkey, valkey_cluster
 from wsgi_session.stores import MigratingStore, Store, open_store
 from wsgi_session.testing.conformance_races import RacePromises
 from wsgi_session.testing.conformance_rotation import RotationPromises

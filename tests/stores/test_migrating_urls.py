@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import fill, run
+from tests.unit.test_cli import fill, run
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores import MemoryStore, MigratingStore, Record, SQLiteStore, open_store

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.frozen import LIBRARIES, MOMENTS, frozen
-from tests.servers.process import wait_until
-from tests.stores.interruptions import interrupt_with_signals, interrupted
+from tests.support.frozen import LIBRARIES, MOMENTS, frozen
+from tests.support.interruptions import interrupt_with_signals, interrupted
+from tests.support.servers.process import wait_until
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks
 from wsgi_session.stores import pool as pool_module

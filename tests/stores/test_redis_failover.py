@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.servers.process import wait_until
-from tests.servers.valkey import DURABLE, Valkey, ValkeyCluster, ValkeySentinel
+from tests.support.servers.process import wait_until
+from tests.support.servers.valkey import DURABLE, Valkey, ValkeyCluster, ValkeySentinel
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import ListsOwners, Outcome, Record, Store, owned_session, tombstone_of
 

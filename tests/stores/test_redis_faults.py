@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.servers.process import wait_until
-from tests.servers.proxy import Proxy
-from tests.servers.valkey import DURABLE, Valkey
+from tests.support.servers.process import wait_until
+from tests.support.servers.proxy import Proxy
+from tests.support.servers.valkey import DURABLE, Valkey
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Outcome, Record, Store
 

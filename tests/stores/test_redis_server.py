@@ -16,12 +16,13 @@ from typing import Any
 
 import pytest
 
-from tests.servers.process import wait_until
-from tests.servers.proxy import Proxy
-from tests.servers.shared import valkey_cluster, valkey_sentinel
-from tests.servers.valkey import Valkey
-from tests.stores.interruptions import interrupt_with_signals, interrupted
 from tests.stores.test_pool import fork
+from tests.support import ROOT
+from tests.support.interruptions import interrupt_with_signals, interrupted
+from tests.support.servers.process import wait_until
+from tests.support.servers.proxy import Proxy
+from tests.support.servers.shared import valkey_cluster, valkey_sentinel
+from tests.support.servers.valkey import Valkey
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session, redis_cluster
 from wsgi_session.stores.redis_lua import FORGOTTEN, FORGOTTEN_IN_CLUSTER
@@ -358,7 +359,7 @@ def test_a_login_that_is_wrong_is_an_outage_that_shows_no_password(server: Valke
 
 
 def test_the_commands_that_the_manual_names_are_all_that_it_takes(server: Valkey) -> None:
-    manual = (Path(__file__).parents[2] / "docs" / "stores-redis.md").read_text()
+    manual = (ROOT / "docs" / "stores-redis.md").read_text()
     (line,) = [line for line in manual.splitlines() if line.startswith("+get ")]
     server.execute("ACL", "SETUSER", "site", "on", ">pw", "~session:*", *line.split())
     with open_url(f"redis://site:pw@127.0.0.1:{server.port}?wait=1") as waiting:

@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from tests.servers.proxy import Proxy
-from tests.servers.shared import mariadb, postgres
+from tests.support.servers.proxy import Proxy
+from tests.support.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import Record, sql_connections
 from wsgi_session.stores.sql import SQLStore

@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.servers.mariadb import MariaDB
-from tests.servers.postgres import Postgres
-from tests.servers.process import wait_until
-from tests.servers.proxy import Proxy
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.postgres import Postgres
+from tests.support.servers.process import wait_until
+from tests.support.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Outcome, Record, sql_connections
 from wsgi_session.stores.sql import SQLStore

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.servers.mariadb import MariaDB
-from tests.servers.postgres import Postgres
-from tests.servers.process import wait_until
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.postgres import Postgres
+from tests.support.servers.process import wait_until
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores import SWEEP_GRACE, Outcome, Record, owned_session
 from wsgi_session.stores.sql import SQLStore

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.servers.mariadb import MariaDB
-from tests.servers.pgbouncer import PgBouncer
-from tests.servers.postgres import Postgres
-from tests.servers.process import wait_until
-from tests.servers.proxy import Proxy
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.pgbouncer import PgBouncer
+from tests.support.servers.postgres import Postgres
+from tests.support.servers.process import wait_until
+from tests.support.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Record
 from wsgi_session.stores.sql import SQLStore

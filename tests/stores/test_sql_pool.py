@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.process import wait_until
-from tests.stores import interruptions
+from tests.support import interruptions
+from tests.support.servers.process import wait_until
 from wsgi_session.stores import Record, sql_pool
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql_pool import Busy, Place, Pool

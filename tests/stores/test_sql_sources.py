@@ -15,7 +15,7 @@ import sqlalchemy
 from click.testing import CliRunner
 from sqlalchemy import AssertionPool, Engine, NullPool, SingletonThreadPool, StaticPool, create_engine, text
 
-from tests.servers.shared import mariadb, pgbouncer, postgres
+from tests.support.servers.shared import mariadb, pgbouncer, postgres
 from wsgi_session.cli import cli
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores import SWEEP_EVERY, Outcome, Record, open_store

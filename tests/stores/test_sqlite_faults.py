@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import Site, put
-from tests.http.site import read as read_site
+from tests.support.site import Site, put
+from tests.support.site import read as read_site
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores import Outcome, Record, SQLiteStore, owned_session
