@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -12,22 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.records import NOW
+from tests.support.records import make_record as record
 from tests.support.servers.slow import CUT, HANG, SlowServer
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Record, SQLiteStore, Store, open_store
+from wsgi_session.stores import SQLiteStore, Store, open_store
 
 pytest.importorskip("redis")
 
-NOW = 1_000_000.0
 KEY, OTHER = b"k" * 32, b"o" * 32
 #: Seconds that each operation here may take, and with what a busy machine adds.
 TIMEOUT, BUSY = 1.0, 1.5
 #: An answer that comes late, and in time: two of them are too late.
 LATE = 0.8
-
-
-def record(owner: bytes | None = None) -> Record:
-    return Record(b"data", os.urandom(16), "handle", NOW, NOW, NOW + 3600, owner, True, None, "sid")
 
 
 @contextmanager
@@ -221,7 +217,7 @@ def test_all_steps_of_an_operation_in_a_cluster_share_one_time_out() -> None:
 
     with ExitStack() as stack:
         store = stack.enter_context(SlowCluster(stack, 1, answer).open())
-        unavailable(lambda: store.create(KEY, record(owner=b"w" * 32), NOW))
+        unavailable(lambda: store.create(KEY, record(), NOW))
 
 
 def test_a_cluster_that_hangs_at_first_use_takes_one_time_out() -> None:

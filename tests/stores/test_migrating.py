@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.records import NOW, OWNER
+from tests.support.records import make_record as record
 from wsgi_session.errors import ConfigError, StoreUnavailable, Unsupported
 from wsgi_session.revocation import end_sessions
 from wsgi_session.stores import (
@@ -25,13 +26,7 @@ from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.moving import PLACEHOLDER_LIFE, move, move_all
 from wsgi_session.testing import FakeClock, StoreConformance
 
-NOW = FakeClock.START
 KEY = b"k" * 32
-OWNER = b"o" * 32
-
-
-def record(handle: str = "handle", owner: bytes | None = OWNER, **fields: object) -> Record:
-    return Record(b"data", os.urandom(16), handle, NOW, NOW, NOW + 1000, owner, True, None, "sid")._replace(**fields)
 
 
 def placeholder(stored: Record, number: bytes = b"12345678") -> Record:

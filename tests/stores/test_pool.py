@@ -20,15 +20,15 @@ import pytest
 
 from tests.support.frozen import LIBRARIES, MOMENTS, frozen
 from tests.support.interruptions import interrupt_with_signals, interrupted
+from tests.support.records import NOW
+from tests.support.records import make_record as record
 from tests.support.servers.process import wait_until
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks
+from wsgi_session.stores import MemoryStore, SQLiteStore, forks
 from wsgi_session.stores import pool as pool_module
 from wsgi_session.stores.forks import ProcessId, new_mark
 from wsgi_session.stores.pool import Place, Pool
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
 
 
@@ -257,10 +257,6 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
 
 #: Whose code is interrupted.
 FILES = ("/stores/pool.py", "/stores/sqlite.py")
-
-
-def record() -> Record:
-    return Record(b"data", os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
 
 
 # From Python 3.13 on, sqlite3 complains of a connection that was interrupted before anybody had it.

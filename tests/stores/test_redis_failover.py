@@ -6,24 +6,18 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
 
 import pytest
 
+from tests.support.records import NOW, OWNER
+from tests.support.records import make_record as record
 from tests.support.servers.process import wait_until
 from tests.support.servers.valkey import DURABLE, Valkey, ValkeyCluster, ValkeySentinel
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import ListsOwners, Outcome, Record, Store, owned_session, tombstone_of
 
-NOW = 1_000_000.0
-OWNER = b"w" * 32
 #: Seconds until the store must work again: the time-out of the cluster or Sentinel is one.
 PATIENCE = 30.0
-
-
-def record(data: bytes = b"data", **fields: Any) -> Record:
-    whole = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 3600, OWNER, True, None, "sid")
-    return whole._replace(**fields)
 
 
 def changed(before: Record, data: bytes = b"changed") -> Record:

@@ -7,24 +7,18 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 import pytest
 
+from tests.support.records import NOW, OWNER
+from tests.support.records import make_record as record
 from tests.support.servers.process import wait_until
 from tests.support.servers.proxy import Proxy
 from tests.support.servers.valkey import DURABLE, Valkey
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Outcome, Record, Store
 
-NOW = 1_000_000.0
 KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
-OWNER = b"w" * 32
-
-
-def record(data: bytes = b"data", **fields: Any) -> Record:
-    whole = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 3600, OWNER, True, None, "sid")
-    return whole._replace(**fields)
 
 
 def changed(before: Record, data: bytes = b"changed") -> Record:

@@ -19,6 +19,8 @@ import pytest
 from tests.stores.test_pool import fork
 from tests.support import ROOT
 from tests.support.interruptions import interrupt_with_signals, interrupted
+from tests.support.records import NOW, OWNER
+from tests.support.records import make_record as record
 from tests.support.servers.process import wait_until
 from tests.support.servers.proxy import Proxy
 from tests.support.servers.shared import valkey_cluster, valkey_sentinel
@@ -27,17 +29,10 @@ from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session, redis_cluster
 from wsgi_session.stores.redis_lua import FORGOTTEN, FORGOTTEN_IN_CLUSTER
 
-NOW = 1_000_000.0
 KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
-OWNER = b"w" * 32
 INDEX = b"session:owner:" + OWNER
 HOUR, DAY = 3600, 86_400
 LATE = 300  # seconds for which the server keeps a dead record
-
-
-def record(data: bytes = b"data", **fields: Any) -> Record:
-    whole = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + HOUR, OWNER, True, None, "sid")
-    return whole._replace(**fields)
 
 
 def changed(before: Record, data: bytes = b"changed", **fields: Any) -> Record:
@@ -78,7 +73,7 @@ def seconds_left(server: Valkey, key: bytes) -> float:
 
 def test_the_server_removes_a_record_soon_after_it_is_dead(server: Valkey, store: Store) -> None:
     name = b"session:" + KEY
-    kept = record()
+    kept = record(expires=NOW + HOUR)
     store.create(KEY, kept, NOW)
     assert HOUR + LATE - 10 < seconds_left(server, name) <= HOUR + LATE
     store.touch(KEY, NOW, NOW + 2 * HOUR, NOW)
@@ -98,7 +93,7 @@ def test_any_time_of_death_makes_a_life_that_the_server_takes(store: Store, expi
 
 
 def test_an_index_outlives_the_sessions_that_it_lists_and_not_for_ever(server: Valkey, store: Store) -> None:
-    kept = record()
+    kept = record(expires=NOW + HOUR)
     store.create(KEY, kept, NOW)
     store.create(OTHER, record(expires=NOW + 1), NOW)
     assert HOUR < seconds_left(server, INDEX) < 3 * HOUR + DAY
@@ -156,7 +151,7 @@ def test_an_entry_whose_record_was_evicted_goes_when_the_sessions_are_listed(sto
 def test_an_entry_of_a_cluster_waits_for_its_record_by_any_clock_and_goes_after_its_end() -> None:
     with open_url(valkey_cluster() + "?prefix=healed:") as store:
         assert isinstance(store, ListsOwners)
-        store.create(KEY, record(), NOW)
+        store.create(KEY, record(expires=NOW + HOUR), NOW)
         store.create(OTHER, record(expires=NOW + 3 * HOUR), NOW)
         lose(store, KEY)
         for later in (0, 60, 120, HOUR):
@@ -188,7 +183,7 @@ def test_an_index_forgets_thousands_of_sessions_that_ran_out_within_a_few_logins
     with open_url(server.url if url == "server" else valkey_cluster() + "?prefix=thousands:") as store:
         keys = [number.to_bytes(32, "big") for number in range(2001)]
         for key in keys:
-            store.create(key, record(), NOW)
+            store.create(key, record(expires=NOW + HOUR), NOW)
         lose(store, *keys)
         later = NOW + HOUR + LATE + 2
         left, logins = len(keys), 0
@@ -201,10 +196,10 @@ def test_an_index_forgets_thousands_of_sessions_that_ran_out_within_a_few_logins
 
 
 def test_an_index_forgets_the_dead_around_an_entry_whose_record_lives_on(server: Valkey, store: Store) -> None:
-    store.create(KEY, record(), NOW)
+    store.create(KEY, record(expires=NOW + HOUR), NOW)
     keys = [number.to_bytes(32, "big") for number in range(100)]
     for key in keys:
-        store.create(key, record(), NOW)
+        store.create(key, record(expires=NOW + HOUR), NOW)
     lose(store, *keys)
     later = NOW + HOUR + LATE + 2
     store.create(OTHER, record(expires=later + HOUR), later)
@@ -214,7 +209,7 @@ def test_an_index_forgets_the_dead_around_an_entry_whose_record_lives_on(server:
 def test_an_entry_of_a_cluster_that_was_not_told_of_a_renewal_outlives_its_end() -> None:
     with open_url(valkey_cluster() + "?prefix=untold:") as store:
         assert isinstance(store, ListsOwners)
-        store.create(KEY, record(), NOW)
+        store.create(KEY, record(expires=NOW + HOUR), NOW)
         index: Any = store._index  # type: ignore[attr-defined]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(index, "extend", lambda *arguments: None)

@@ -17,21 +17,17 @@ import pytest
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
+from tests.support.records import NOW
+from tests.support.records import make_record as record
 from tests.support.servers.proxy import Proxy
 from tests.support.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import Record, sql_connections
+from wsgi_session.stores import sql_connections
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql_database import Operation
 from wsgi_session.stores.sql_pool import Place
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
-
-
-def record(data: bytes = b"data", expires: float = NOW + 1000.0) -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, expires, None, True, None, "sid")
 
 
 @pytest.fixture

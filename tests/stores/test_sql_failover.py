@@ -10,16 +10,16 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.support.records import NOW
+from tests.support.records import make_record as record
 from tests.support.servers.mariadb import MariaDB
 from tests.support.servers.postgres import Postgres
 from tests.support.servers.process import wait_until
 from tests.support.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Outcome, Record, sql_connections
+from wsgi_session.stores import Outcome, sql_connections
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 SITE = "site"
 
@@ -51,10 +51,6 @@ def depose(server: DatabaseServer, yes: bool) -> None:
         wait_until(lambda: server.execute("SHOW default_transaction_read_only") == [(setting,)], "it is told")
     else:
         server.execute(f"SET GLOBAL read_only = {int(yes)}")
-
-
-def record(data: bytes = b"data") -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
 
 
 def url_at(server: DatabaseServer, port: int, table: str, options: str = "timeout=20&pool=4") -> str:

@@ -14,15 +14,15 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from tests.support.records import NOW
+from tests.support.records import make_record as record
 from tests.support.servers.mariadb import MariaDB
 from tests.support.servers.postgres import Postgres
 from tests.support.servers.process import wait_until
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import SWEEP_GRACE, Outcome, Record, owned_session
+from wsgi_session.stores import SWEEP_GRACE, Outcome, owned_session
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 KEY = bytes(range(32))
 #: Seconds: of the store, and what a call may take that meets nothing but time-outs (psycopg connects for at least 2 s).
 TIMEOUT = 1.0
@@ -49,11 +49,6 @@ def table() -> str:
 def store(server: DatabaseServer, table: str) -> Iterator[SQLStore]:
     with SQLStore.from_url(f"{server.url}?table={table}&timeout={TIMEOUT}") as store:
         yield store
-
-
-def record(data: bytes = b"data", **fields: object) -> Record:
-    made = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
-    return made._replace(**fields)  # type: ignore[arg-type]
 
 
 def fails(call: Callable[[], object]) -> StoreUnavailable:

@@ -15,17 +15,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.support.records import NOW
+from tests.support.records import make_record as record
 from tests.support.servers.mariadb import MariaDB
 from tests.support.servers.pgbouncer import PgBouncer
 from tests.support.servers.postgres import Postgres
 from tests.support.servers.process import wait_until
 from tests.support.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Record
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 ANN, BOB = b"a" * 32, b"b" * 32
 #: Seconds, of the store.
 TIMEOUT = 1.0
@@ -62,10 +61,6 @@ def store(site: Site) -> Iterator[SQLStore]:
     with SQLStore.from_url(url.replace("timeout=30", f"timeout={TIMEOUT}")) as store:
         wait_until(lambda: loads(store), "the first load")
         yield store
-
-
-def record(data: bytes = b"data") -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
 
 
 def loads(store: SQLStore) -> bool:

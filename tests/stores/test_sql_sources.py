@@ -15,21 +15,17 @@ import sqlalchemy
 from click.testing import CliRunner
 from sqlalchemy import AssertionPool, Engine, NullPool, SingletonThreadPool, StaticPool, create_engine, text
 
+from tests.support.records import NOW
+from tests.support.records import make_record as record
 from tests.support.servers.shared import mariadb, pgbouncer, postgres
 from wsgi_session.cli import cli
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import SWEEP_EVERY, Outcome, Record, open_store
+from wsgi_session.stores import SWEEP_EVERY, Outcome, open_store
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 KEY = bytes(range(32))
 SECRET = "tea@4:/?"
 SPELT = "tea%404%3A%2F%3F"
-
-
-def record(data: bytes = b"data") -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
 
 
 @pytest.fixture

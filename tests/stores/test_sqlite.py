@@ -15,18 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.records import NOW
+from tests.support.records import make_record as record
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, SQLiteStore, Store
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, SQLiteStore, Store
 from wsgi_session.stores.sqlite_file import SCHEMA_VERSION
 from wsgi_session.stores.sqlite_statements import BATCH_BYTES, BATCH_RECORDS
-from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
-
-NOW = FakeClock.START
-
-
-def record(data: bytes = b"data", expires: float = NOW + 1000.0, owner: bytes | None = None) -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, expires, owner, True, None, "sid")
 
 
 class TestSQLiteStore(StoreConformance):
@@ -252,7 +247,7 @@ def test_a_sweep_of_large_records_takes_them_in_smaller_batches(path: Path) -> N
 def test_no_batch_of_a_sweep_keeps_a_writer_waiting_for_50_ms(path: Path) -> None:
     with SQLiteStore(path) as store, SQLiteStore(path) as writer:
         for number in range(4000):
-            store.create(b"%032d" % number, record(os.urandom(500), NOW + 1, owner=os.urandom(32)), NOW)
+            store.create(b"%032d" % number, record(os.urandom(500), expires=NOW + 1, owner=os.urandom(32)), NOW)
         later = NOW + SWEEP_GRACE + 2
         durations = []
         for _ in range(4000 // BATCH_RECORDS):
@@ -269,7 +264,7 @@ def test_a_session_of_500_bytes_takes_at_most_800_bytes_of_file(path: Path) -> N
     many = 5000
     with SQLiteStore(path) as store:
         for _ in range(many):
-            owned = record(os.urandom(500), owner=os.urandom(32))._replace(handle=os.urandom(11).hex())
+            owned = record(os.urandom(500), owner=os.urandom(32), handle=os.urandom(11).hex())
             store.create(os.urandom(32), owned, NOW)
     taken = path.stat().st_size / many
     assert taken <= 800, f"{taken:.0f} bytes a session"

@@ -19,20 +19,17 @@ from typing import Any
 
 import pytest
 
+from tests.support.records import NOW, OWNER
+from tests.support.records import make_record as record
 from tests.support.site import Site, put
 from tests.support.site import read as read_site
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import Outcome, Record, SQLiteStore, owned_session
+from wsgi_session.stores import Outcome, SQLiteStore, owned_session
 from wsgi_session.testing import plant, read
 from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 KEY = b"k" * 32
-
-
-def record(data: bytes = b"data") -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, b"o" * 32, True, None, "sid")
 
 
 @pytest.fixture
@@ -62,7 +59,7 @@ def every_call(store: SQLiteStore) -> list[Callable[[], object]]:
         lambda: store.rotate(KEY, b"n" * 32, fresh, b"v" * 16, NOW),
         lambda: store.touch(KEY, NOW, NOW + 1, NOW),
         lambda: store.delete(KEY),
-        lambda: list(store.of_owner(b"o" * 32, NOW)),
+        lambda: list(store.of_owner(OWNER, NOW)),
         lambda: store.delete_many([KEY]),
         lambda: store.count(NOW),
         lambda: store.sweep(10, NOW),
@@ -221,7 +218,7 @@ def test_a_writer_that_holds_the_lock_past_the_busy_timeout_stops_writes_but_no_
             assert not error.answer_lost
             assert store._pool is pool, "a lock is no reason to open the file anew"
             assert store.load(KEY, NOW) == kept
-            assert list(store.of_owner(b"o" * 32, NOW)) == [owned_session(KEY, kept)]
+            assert list(store.of_owner(OWNER, NOW)) == [owned_session(KEY, kept)]
             unavailable(lambda: store.delete(KEY), "database is locked")
         assert store.load(KEY, NOW) == kept
         is_well(store)

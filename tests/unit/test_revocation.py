@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.records import make_record
 from wsgi_session import SessionMiddleware, revocation
-from wsgi_session.stores import DELETE_BATCH, MemoryStore, OwnedSession, Record, SQLiteStore
+from wsgi_session.stores import DELETE_BATCH, MemoryStore, OwnedSession, SQLiteStore
 from wsgi_session.testing import FakeClock
 from wsgi_session.tokens import owner_key
 
@@ -48,8 +49,7 @@ def site(store: SlowStore, monkeypatch: pytest.MonkeyPatch) -> SessionMiddleware
     clock = FakeClock()
     now, owner = clock(), owner_key("sid", ANN)
     for number in range(MANY):
-        record = Record(b"\x80", os.urandom(16), f"h{number}", now, now, now + 99, owner, True, None, "sid")
-        store.create(b"%032d" % number, record, now)
+        store.create(b"%032d" % number, make_record(b"\x80", handle=f"h{number}", owner=owner), now)
     monkeypatch.setattr(revocation, "time", SimpleNamespace(perf_counter=lambda: store.now, sleep=store.sleep))
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
