@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.site import Browser, Site
+from tests.support.site import Browser, MakeSite, Site
 from tests.support.stores import ENGINE, KINDS, Kind
 from wsgi_session.stores import Store
 from wsgi_session.testing.clock import FakeClock
-
-MakeSite = Callable[..., Site]
 
 
 def pytest_configure(config: pytest.Config) -> None:

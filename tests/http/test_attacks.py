@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
 from tests.http.test_corrupt import damage
-from tests.support.site import ANN, BOB, SECRET, Browser, Server, Site, log_in, log_out, page, put, read
+from tests.support.client import Server
+from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, log_out, page, put, read
 from tests.support.stores import SERVER
 from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, check_csrf
 from wsgi_session.stores import Record
@@ -340,7 +340,7 @@ def test_the_cookie_goes_by_the_scheme_at_the_first_look(browser: Browser, then:
 
         request = browser.request(app, **{"wsgi.url_scheme": first})
         answer = Server([]).run(browser.site.middleware, request)
-        browser.keep(answer, {"wsgi.url_scheme": first})
+        browser.keep(answer, first)
         names |= {cookie.name for cookie in answer.cookies}
     assert browser.jar == {}
     assert names == {"__Host-sid" if first == "https" else "sid"}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.site import Answer, Application, Browser, Site, put, read
+from tests.support.client import Answer, Application
+from tests.support.site import Browser, Site, put, read
 from tests.support.stores import SERVER
 from wsgi_session import HeadersAlreadySent, Session
 from wsgi_session.testing.clock import FakeClock

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.support.site import ANN, Answer, Application, Browser, Server, Site, log_in, log_out, page, put, read
+from tests.support.client import Answer, Application, Server
+from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, page, put, read
 from tests.support.stores import SERVER
 from wsgi_session import StoreUnavailable
 

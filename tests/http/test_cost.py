@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.support.site import ANN, Browser, Site, log_in, page, put, read
+from tests.support.site import ANN, Browser, MakeSite, Site, log_in, page, put, read
 from tests.support.stores import SERVER
 from wsgi_session.testing.clock import FakeClock
 

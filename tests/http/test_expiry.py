@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.support.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
+from tests.support.site import ANN, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import Session, SessionGone
 from wsgi_session.stores import CLOCK_SKEW, TOMBSTONE_LIFE

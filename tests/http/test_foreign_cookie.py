@@ -6,8 +6,7 @@ import logging
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.support.site import Site, put
+from tests.support.site import MakeSite, Site, put
 from tests.support.stores import SERVER
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import FakeClock

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
 from tests.http.test_corrupt import damage
-from tests.support.site import ANN, BOB, Answer, Browser, Site, log_in, log_out, put, read
+from tests.support.client import Answer
+from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import Session, SessionGone, UnsupportedValue, saving
 from wsgi_session.testing.clock import FakeClock

@@ -19,8 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.support.site import ANN, SECRET, Browser, Site
+from tests.support.site import ANN, SECRET, Browser, MakeSite, Site
 from tests.support.stores import KINDS, PROCESSES, SERVER, Kind
 from wsgi_session import Session, SessionGone, SessionMiddleware, login
 from wsgi_session.stores import Store

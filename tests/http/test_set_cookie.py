@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.support.site import ANN, Browser, Cookie, log_in, put, read
+from tests.support.client import Cookie
+from tests.support.site import ANN, Browser, MakeSite, log_in, put, read
 from tests.support.stores import SERVER
 from wsgi_session.testing.clock import FakeClock
 

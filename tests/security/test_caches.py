@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.security.cases import DAY, case
-from tests.support.site import ANN, Answer, Application, Browser, Site, log_in, log_out, page, put
+from tests.support.client import Answer, Application
+from tests.support.site import ANN, Browser, Site, log_in, log_out, page, put
 from tests.support.stores import SERVER
 from wsgi_session import (
     Session,

@@ -10,10 +10,9 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from tests.http.conftest import MakeSite
 from tests.security.cases import DAY, HTTPS, case, opened_by
 from tests.security.wire import Wire
-from tests.support.site import SECRET, Site, put
+from tests.support.site import SECRET, MakeSite, Site, put
 from wsgi_session import ConfigError, SessionMiddleware, next_url, redirect_if_anonymous
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant

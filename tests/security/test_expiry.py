@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
 from tests.security.cases import DAY, case, opened_by, stored, with_cookies_of
 from tests.support.records import make_record
-from tests.support.site import ANN, SECRET, Browser, Site, log_in, put, read
+from tests.support.site import ANN, SECRET, Browser, MakeSite, Site, log_in, put, read
 from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import tokens
 from wsgi_session.stores import Record, Store

@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
 from tests.security.cases import HTTPS, OLD_SECRET, case, issued_to_nobody, opened_by, opens_nothing, stored
 from tests.security.wire import Wire
-from tests.support.site import ANN, BOB, SECRET, Browser, Site, log_in, log_out, put, read
+from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import ConfigError, SessionMiddleware, tokens
 from wsgi_session.stores import MemoryStore

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
 from tests.security.cases import DAY, HTTPS, case, opened_by, opens_nothing, stored
 from tests.support import ROOT
-from tests.support.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
+from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import Session, Unsupported, user_or_none
 from wsgi_session.codec import split

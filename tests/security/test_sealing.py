@@ -24,10 +24,9 @@ from webob import Request
 from werkzeug.http import parse_cookie
 
 import wsgi_session
-from tests.http.conftest import MakeSite
 from tests.security.cases import OLD_SECRET, case, look, opened_by, stored, with_cookies_of
 from tests.security.wire import Wire
-from tests.support.site import ANN, BOB, SECRET, Browser, Site, log_in, put, read
+from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, put, read
 from tests.support.stores import SERVER
 from wsgi_session import ConfigError, SessionMiddleware, codec, sealed, tokens
 from wsgi_session.codec import join, split

@@ -359,6 +359,6 @@ def test_no_page_of_the_demo_shows_a_token_or_the_secret(watch: Watch) -> None:
     visitor.log_in()
     pages += [visitor.get(path) for path in paths]
     pages += [visitor.post("/cart/add", sku="oat"), visitor.post("/login", csrf_token="wrong")]
-    watch.note(visitor.cookie.partition("=")[2])
+    watch.note(visitor.client.header.partition("=")[2])
     pages = [re.sub(r'(name="csrf_token" value=)"[^"]+"', r"\1", page) for page in pages]
     assert [page[:60] for page in pages if watch.shows(page)] == []

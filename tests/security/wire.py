@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.support import ROOT
+from tests.support.client import Cookie, parse_cookie
 from tests.support.servers.process import Server
-from tests.support.site import Cookie, parse_cookie
 
 
 class Waitress(Server):

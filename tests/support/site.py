@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any
 from wsgiref.util import setup_testing_defaults
 from wsgiref.validate import validator
 
+from tests.support.client import Answer, Application, Client, StartResponse
 from tests.support.stores import CountingStore, counting
 from wsgi_session import Session, SessionMiddleware, login, logout
-from wsgi_session.stores import Store
+from wsgi_session.stores import MemoryStore, Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock
 
@@ -18,114 +19,20 @@ SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
 ANN = {"id": 1, "name": "Ann", "email": "ann@example.com"}
 BOB = {"id": 2, "name": "Bob", "email": "bob@example.com"}
 
-StartResponse = Callable[..., Callable[[bytes], object]]
-Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
-
-
-class Cookie(NamedTuple):
-    """One Set-Cookie, taken apart."""
-
-    name: str
-    value: str
-    #: Lower-case names; ``True`` where there is no value.
-    attributes: dict[str, Any]
-
-    @property
-    def removes(self) -> bool:
-        return self.attributes.get("max-age") == "0"
-
-
-class Answer:
-    """What a client got, and what the application's function returned."""
-
-    def __init__(self) -> None:
-        self.status = ""
-        self.headers: list[tuple[str, str]] = []
-        self.body = b""
-        self.result: Any = None
-
-    @property
-    def code(self) -> int:
-        return int(self.status[:3])
-
-    def all(self, name: str) -> list[str]:
-        return [value for key, value in self.headers if key.lower() == name.lower()]
-
-    def header(self, name: str) -> str | None:
-        values = self.all(name)
-        assert len(values) < 2, f"{name} went out {len(values)} times: {values}"
-        return values[0] if values else None
-
-    @property
-    def cookies(self) -> list[Cookie]:
-        return [parse_cookie(value) for value in self.all("Set-Cookie")]
-
-    @property
-    def cookie(self) -> Cookie | None:
-        """The one cookie that was set or removed, ``None`` if none was."""
-        assert len(self.cookies) < 2, f"more than one Set-Cookie: {self.cookies}"
-        return self.cookies[0] if self.cookies else None
-
-    def __repr__(self) -> str:
-        return f"<{self.status} {self.headers} {self.body[:200]!r}>"
-
-
-def parse_cookie(value: str) -> Cookie:
-    first, *rest = value.split("; ")
-    name, _, text = first.partition("=")
-    attributes: dict[str, Any] = {}
-    for part in rest:
-        key, equals, given = part.partition("=")
-        assert key.lower() not in attributes, f"{key} stands twice in {value!r}"
-        attributes[key.lower()] = given if equals else True
-    return Cookie(name, text, attributes)
-
-
-class Server:
-    """One request as a server makes it: what PEP 3333 asks of servers, and nothing more."""
-
-    def __init__(self, log: list[str]) -> None:
-        self.answer = Answer()
-        self.log = log
-        self.sent = False
-
-    def run(self, app: Application, environ: dict[str, Any]) -> Answer:
-        body = app(environ, self.start_response)
-        try:
-            for chunk in body:
-                self.write(chunk)
-            self.sent = True
-        finally:
-            close = getattr(body, "close", None)
-            if close is not None:
-                close()
-        assert self.answer.status, "the application never called start_response"
-        return self.answer
-
-    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        if exc_info is not None and self.sent:
-            raise exc_info[1].with_traceback(exc_info[2])
-        assert exc_info is not None or not self.answer.status, "start_response was forwarded twice without exc_info"
-        self.log.append("answer")
-        self.answer.status, self.answer.headers = status, headers
-        return self.write
-
-    def write(self, data: bytes) -> None:
-        assert self.answer.status, "body before the status"
-        self.sent = True
-        self.answer.body += data
+MakeSite = Callable[..., "Site"]
 
 
 class Site:
     """A middleware over a counting store. Which application it wraps is for each visit to say."""
 
-    def __init__(self, store: Store, clock: FakeClock, **options: Any) -> None:
+    def __init__(self, store: Store | None = None, clock: FakeClock | None = None, **options: Any) -> None:
+        store = MemoryStore() if store is None else store
         self.calls: CountingStore = store if isinstance(store, CountingStore) else counting(store)
-        self.clock = clock
+        self.clock = FakeClock() if clock is None else clock
         self.events: list[tuple[str, dict[str, Any]]] = []
         given: dict[str, Any] = {
             "secret": SECRET,
-            "clock": clock,
+            "clock": self.clock,
             "on_event": lambda name, data: self.events.append((name, dict(data))),
             **options,
         }
@@ -146,12 +53,13 @@ class Site:
         self.events.clear()
 
 
-class Browser:
-    """One visitor: keeps cookies as browsers do, and sends them."""
+class Browser(Client):
+    """One visitor of a site, whose requests are answered by pages of the test's own."""
 
     def __init__(self, site: Site, **environ: Any) -> None:
+        super().__init__(site.middleware)
         self.site = site
-        self.jar: dict[str, str] = {}
+        self.log = site.calls.log
         #: What every request of this browser has in its environ.
         self.environ = environ
 
@@ -168,13 +76,24 @@ class Browser:
         answer.result = results[0] if results else None
         return answer
 
+    def call(self, function: Callable[[dict[str, Any]], Any], environ: dict[str, Any] | None = None) -> Any:
+        """Let ``function`` have the environ of a request that is answered with 200; return its result.
+
+        Without wsgiref's validator, so that ``environ`` may be any. The answer is kept in ``answer``.
+        """
+        results: list[Any] = []
+
+        def page(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+            results.append(function(environ))
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            return [b"page"]
+
+        self.visit(page, lint=False, **(environ or {}))
+        return results[0] if results else None
+
     def visit(self, app: Application, *, lint: bool = True, **environ: Any) -> Answer:
         """Make one request that ``app`` answers. ``lint=False``: without wsgiref's validator, which wraps bodies."""
-        request = self.request(_linted(app) if lint else app, **environ)
-        around: Any = validator(self.site.middleware) if lint else self.site.middleware
-        answer = Server(self.site.calls.log).run(around, request)
-        self.keep(answer, request)
-        return answer
+        return self.send(self.request(_linted(app) if lint else app, **environ), lint=lint)
 
     def request(self, app: Application, **environ: Any) -> dict[str, Any]:
         """Return the environ of a request that ``app`` will answer."""
@@ -190,44 +109,11 @@ class Browser:
         setup_testing_defaults(given)
         return given
 
-    @property
-    def header(self) -> str:
-        return "; ".join(f"{name}={value}" for name, value in self.jar.items())
-
-    @property
-    def token(self) -> str:
-        """The signed token in the jar; a failure if there is not exactly one cookie."""
-        (value,) = self.jar.values()
-        return value
-
     def copy(self) -> Browser:
         """Return a browser with the same cookies, which knows nothing of what this one gets later."""
         other = Browser(self.site, **self.environ)
         other.jar = dict(self.jar)
         return other
-
-    def keep(self, answer: Answer, request: dict[str, Any]) -> None:
-        for cookie in answer.cookies:
-            _check_that_a_browser_takes_it(cookie, request["wsgi.url_scheme"])
-            if cookie.removes:
-                self.jar.pop(cookie.name, None)
-            else:
-                self.jar[cookie.name] = cookie.value
-
-
-def _check_that_a_browser_takes_it(cookie: Cookie, scheme: str) -> None:
-    attributes = cookie.attributes
-    secure = "secure" in attributes
-    if cookie.name.startswith("__Secure-"):
-        assert secure, cookie
-    if cookie.name.startswith("__Host-"):
-        assert secure, cookie
-        assert attributes["path"] == "/", cookie
-        assert "domain" not in attributes, cookie
-    if attributes.get("samesite") == "None" or "partitioned" in attributes:
-        assert secure, cookie
-    if scheme == "https":
-        assert secure or not cookie.name.startswith("__"), cookie
 
 
 def _linted(app: Application) -> Application:

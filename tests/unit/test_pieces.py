@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.site import parse_cookie
+from tests.support.client import parse_cookie
 from wsgi_session.cookies import MAX_HEADER, SchemeCookies, SessionCookie
 from wsgi_session.events import Events
 from wsgi_session.pieces import MAX_COOKIE, MAX_PIECES, Pieces

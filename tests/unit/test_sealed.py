@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from msgpack import packb, unpackb
 
 from tests.support import ROOT
-from tests.support.site import ANN, BOB, SECRET, Answer, Browser, Cookie, Site, log_in, log_out, put, read
+from tests.support.client import Answer, Cookie
+from tests.support.site import ANN, BOB, SECRET, Browser, Site, log_in, log_out, put, read
 from wsgi_session import (
     ConfigError,
     HeadersAlreadySent,
