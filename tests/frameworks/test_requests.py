@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.missing import why_missing
-from tests.support.requests import ANN, URLENCODED, Wire, make_environ
+from tests.support.requests import URLENCODED, Wire, make_environ
+from tests.support.site import ANN
 from wsgi_session import (
     SessionMiddleware,
     check_csrf,
@@ -236,7 +237,7 @@ def test_logging_in_takes_the_frameworks_request(site: Site) -> None:
         login(request, ANN)
         return get_session(request).owner, next_url(request)
 
-    assert site.ask(log_in, make_environ(query="next=/cart"))[0] == ("id:5", "/cart")
+    assert site.ask(log_in, make_environ(query="next=/cart"))[0] == ("id:1", "/cart")
 
 
 @pytest.mark.parametrize("kind", [URLENCODED, MULTIPART], ids=["urlencoded", "multipart"])

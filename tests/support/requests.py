@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 from hypothesis import strategies as st
 
-from wsgi_session import Session, SessionMiddleware, StoreUnavailable, login
-from wsgi_session.stores import Record, Store
-from wsgi_session.stores.memory import MemoryStore
+from tests.support.site import ANN, Browser, Site
+from wsgi_session import Session, login
 
-SECRET = "a secret for these tests alone, 3f9d0b6e"
 URLENCODED = "application/x-www-form-urlencoded"
-ANN = {"id": 5, "name": "Ann", "email": "ann@example.com"}
-BOB = {"id": 6, "name": "Bob", "email": "bob@example.com"}
 
 plain_data = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
@@ -65,62 +60,17 @@ class Wire:
         return self._left.read(min(size, self._piece))
 
 
-class Site:
-    """One application behind the real middleware, and a visitor who keeps its cookie."""
-
-    def __init__(self, store: Store | None = None, **options: Any) -> None:
-        self._handler: Callable[[dict[str, Any]], Any] = lambda environ: None
-        self.middleware = SessionMiddleware(self._app, secret=SECRET, store=store or MemoryStore(), **options)
-        self.cookie = ""
-        self.status = ""
-        self.headers: list[tuple[str, str]] = []
-
-    def _app(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        self._result = self._handler(environ)
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return [b"done"]
-
-    def visit(self, handler: Callable[[dict[str, Any]], Any], environ: dict[str, Any] | None = None) -> Any:
-        """Let ``handler`` see one request's environ; return what it returned."""
-        environ = make_environ() if environ is None else environ
-        if self.cookie:
-            environ["HTTP_COOKIE"] = self.cookie
-        self._handler, self._result = handler, None
-        body = self.middleware(environ, self._start)
-        list(body)
-        getattr(body, "close", lambda: None)()
-        for name, value in self.headers:
-            if name.lower() == "set-cookie":
-                self.cookie = value.partition(";")[0]
-        return self._result
-
-    def _start(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
-        self.status, self.headers = status, list(headers)
-        return lambda data: None
-
-
 def session_in(environ: dict[str, Any]) -> Session:
     session = environ["session"]
     assert isinstance(session, Session), type(session)
     return session
 
 
-class Outage(MemoryStore):
-    """A store whose engine is down for reading."""
-
-    down = False
-
-    def load(self, key: bytes, now: float) -> Record | None:
-        if self.down:
-            raise StoreUnavailable("the engine does not answer")
-        return super().load(key, now)
-
-
-def site_in_an_outage(key: str = "session") -> Site:
-    """Return a site where Ann is logged in and whose store is out of order."""
-    store = Outage()
-    site = Site(store, environ_key=key)
-    site.visit(lambda environ: login(environ, ANN, key=key))
-    assert site.cookie
-    store.down = True
-    return site
+def browser_in_an_outage(key: str = "session") -> Browser:
+    """Return a browser in which Ann is logged in, of a site whose store is out of order."""
+    site = Site(environ_key=key)
+    browser = site.browser()
+    browser.call(lambda environ: login(environ, ANN, key=key))
+    assert browser.header
+    site.calls.fail("load")
+    return browser

@@ -12,7 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.support.requests import ANN, BOB, SECRET, Site, session_in
+from tests.support.requests import session_in
+from tests.support.site import ANN, BOB, SECRET, Site
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable, Unsupported, login, user_or_none
 from wsgi_session.revocation import MAX_LOOKS
 from wsgi_session.stores import MemoryStore, Outcome, Record, Store, has_sound_times
@@ -80,11 +81,11 @@ def test_a_users_sessions_are_listed_newest_login_first(middleware: SessionMiddl
 
 
 def test_a_session_is_told_in_aware_utc(middleware: SessionMiddleware, clock: FakeClock) -> None:
-    site = Site(middleware.store, clock=clock)
-    site.visit(lambda environ: login(environ, ANN))
+    browser = Site(middleware.store, clock=clock).browser()
+    browser.call(lambda environ: login(environ, ANN))
     clock.advance(timedelta(days=5))
-    handle = site.visit(lambda environ: session_in(environ).handle)
-    (info,) = site.middleware.sessions.of(ANN)
+    handle = browser.call(lambda environ: session_in(environ).handle)
+    (info,) = browser.site.middleware.sessions.of(ANN)
     login_at = datetime.fromtimestamp(FakeClock.START, timezone.utc)
     assert info.handle == handle
     assert info.created == login_at
@@ -115,7 +116,7 @@ def test_data_is_a_copy_of_what_the_application_stored_and_of_nothing_else(middl
 @pytest.mark.parametrize(
     ("user", "owner"),
     [
-        (ANN, "id:5"),
+        (ANN, "id:1"),
         ({"id": "a:b"}, "id:a:b"),
         (EVE, "email:eve@example.com"),
         ({"id": UUID(int=7)}, f"id:{UUID(int=7)}"),
@@ -125,9 +126,9 @@ def test_data_is_a_copy_of_what_the_application_stored_and_of_nothing_else(middl
 def test_a_user_is_a_mapping_or_the_owner_that_a_session_shows(
     middleware: SessionMiddleware, clock: FakeClock, user: dict[str, Any], owner: str
 ) -> None:
-    site = Site(middleware.store, clock=clock)
-    site.visit(lambda environ: login(environ, user))
-    assert site.visit(lambda environ: session_in(environ).owner) == owner
+    browser = Site(middleware.store, clock=clock).browser()
+    browser.call(lambda environ: login(environ, user))
+    assert browser.call(lambda environ: session_in(environ).owner) == owner
     assert len(middleware.sessions.of(user)) == len(middleware.sessions.of(owner)) == 1
     assert middleware.sessions.of({"id": "somebody else"}) == []
 
@@ -218,23 +219,23 @@ def test_revoke_all_ends_every_session_of_the_user_and_says_how_many(
 
 @pytest.mark.parametrize("kept", ["session", "handle"])
 def test_revoke_all_can_keep_the_one_it_is_called_from(clock: FakeClock, kept: str) -> None:
-    site = Site(clock=clock)
-    others = [plant(site.middleware, {"user": ANN}) for _ in range(2)]
-    site.visit(lambda environ: login(environ, ANN))
+    browser = Site(clock=clock).browser()
+    others = [plant(browser.site.middleware, {"user": ANN}) for _ in range(2)]
+    browser.call(lambda environ: login(environ, ANN))
 
     def everywhere_else(environ: dict[str, Any]) -> int:
         session = session_in(environ)
-        return site.middleware.sessions.revoke_all(ANN, keep=session if kept == "session" else session.handle)
+        return browser.site.middleware.sessions.revoke_all(ANN, keep=session if kept == "session" else session.handle)
 
-    assert site.visit(everywhere_else) == 2
-    assert live(site.middleware, *others) == [False, False]
-    assert site.visit(user_or_none) == ANN
+    assert browser.call(everywhere_else) == 2
+    assert live(browser.site.middleware, *others) == [False, False]
+    assert browser.call(user_or_none) == ANN
 
 
 def test_to_keep_a_session_that_is_no_session_yet_keeps_none(middleware: SessionMiddleware) -> None:
     cookie = plant(middleware, {"user": ANN})
-    site = Site()
-    ended = site.visit(lambda environ: middleware.sessions.revoke_all(ANN, keep=session_in(environ)))
+    browser = Site().browser()
+    ended = browser.call(lambda environ: middleware.sessions.revoke_all(ANN, keep=session_in(environ)))
     assert ended == 1
     assert live(middleware, cookie) == [False]
 
@@ -265,21 +266,21 @@ class Racing(MemoryStore):
 
 def test_a_session_that_is_being_rotated_ends_and_a_later_login_lives(clock: FakeClock) -> None:
     store = Racing()
-    site = Site(store, clock=clock)
-    site.visit(lambda environ: login(environ, ANN))
+    browser = Site(store, clock=clock).browser()
+    browser.call(lambda environ: login(environ, ANN))
     later: list[str] = []
 
     def rotate() -> None:
-        site.visit(lambda environ: session_in(environ).rotate())
+        browser.call(lambda environ: session_in(environ).rotate())
 
     def log_in_later() -> None:
         clock.advance(1)
-        later.append(plant(site.middleware, {"user": ANN}))
+        later.append(plant(browser.site.middleware, {"user": ANN}))
 
     store.meanwhile = [rotate, rotate, log_in_later]
-    assert site.middleware.sessions.revoke_all(ANN) == 1
+    assert browser.site.middleware.sessions.revoke_all(ANN) == 1
     assert store.meanwhile == []
-    assert live(site.middleware, site.cookie, *later) == [False, True]
+    assert live(browser.site.middleware, browser.header, *later) == [False, True]
 
 
 class Stubborn(MemoryStore):
@@ -302,9 +303,9 @@ def test_a_store_that_does_not_delete_is_found_out(clock: FakeClock) -> None:
 def test_count_counts_the_living_anonymous_ones_among_them(middleware: SessionMiddleware, clock: FakeClock) -> None:
     plant(middleware, {"user": ANN})
     plant(middleware, {"cart": []})
-    site = Site(middleware.store, clock=clock)
-    site.visit(lambda environ: session_in(environ).update(a=1))
-    site.visit(lambda environ: session_in(environ).rotate())
+    browser = Site(middleware.store, clock=clock).browser()
+    browser.call(lambda environ: session_in(environ).update(a=1))
+    browser.call(lambda environ: session_in(environ).rotate())
     assert middleware.sessions.count() == 3
     clock.advance(timedelta(days=31))
     assert middleware.sessions.count() == 0

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.requests import ANN, Site, session_in
+from tests.support.requests import session_in
+from tests.support.site import ANN, Site
 from tests.support.values import keepable, shape, values
 from wsgi_session import Session, UnsupportedValue, login
 
@@ -114,10 +115,10 @@ requests = st.lists(st.lists(changes | looks, max_size=8), min_size=1, max_size=
 
 @given(requests)
 def test_whatever_is_done_to_it_is_what_a_dict_does(requests: list[list[Operation]]) -> None:
-    site, model = Site(), dict[str, Any]()
+    browser, model = Site().browser(), dict[str, Any]()
     for operations in requests:
-        site.visit(partial(do_to_both, model, operations))
-        kept = site.visit(lambda environ: session_in(environ).copy())
+        browser.call(partial(do_to_both, model, operations))
+        kept = browser.call(lambda environ: session_in(environ).copy())
         assert by_key(kept) == by_key(model), operations
 
 
@@ -140,11 +141,11 @@ def by_key(mapping: dict[str, Any]) -> dict[str, Any]:
 
 @given(st.lists(st.dictionaries(keepable, values, max_size=3), max_size=3))
 def test_every_value_under_every_key_is_kept(updates: list[dict[str, Any]]) -> None:
-    site, model = Site(), dict[str, Any]()
+    browser, model = Site().browser(), dict[str, Any]()
     for update in updates:
         model.update(update)
-        site.visit(lambda environ, update=update: session_in(environ).update(update))
-        assert by_key(site.visit(lambda environ: dict(session_in(environ)))) == by_key(model)
+        browser.call(lambda environ, update=update: session_in(environ).update(update))
+        assert by_key(browser.call(lambda environ: dict(session_in(environ)))) == by_key(model)
 
 
 def test_it_has_every_method_that_a_dict_has() -> None:
@@ -158,10 +159,10 @@ def test_it_has_every_method_that_a_dict_has() -> None:
 
 def in_one_request(look: Callable[[Session], Any], stored: dict[str, Any] | None = None, **options: Any) -> Any:
     """Return what ``look`` returns, given a session with ``stored`` in it from an earlier request."""
-    site = Site(**options)
+    browser = Site(**options).browser()
     if stored is not None:
-        site.visit(lambda environ: session_in(environ).update(stored))
-    return site.visit(lambda environ: look(session_in(environ)))
+        browser.call(lambda environ: session_in(environ).update(stored))
+    return browser.call(lambda environ: look(session_in(environ)))
 
 
 def test_its_views_can_be_gone_through_backwards_as_those_of_a_dict() -> None:
@@ -214,9 +215,9 @@ def test_the_same_object_comes_back_each_time() -> None:
 
 
 def test_a_change_inside_a_nested_value_is_kept_with_no_flag_to_set() -> None:
-    site = Site()
+    browser = Site().browser()
     stored = {"cart": [{"tags": {"a"}, "n": 1}], "pair": ([1], {"x": [2]})}
-    site.visit(lambda environ: session_in(environ).update(stored))
+    browser.call(lambda environ: session_in(environ).update(stored))
 
     def inside(environ: dict[str, Any]) -> None:
         session = session_in(environ)
@@ -226,30 +227,30 @@ def test_a_change_inside_a_nested_value_is_kept_with_no_flag_to_set() -> None:
         for value in session.values():
             assert value
 
-    site.visit(inside)
-    assert site.visit(lambda environ: dict(session_in(environ))) == {
+    browser.call(inside)
+    assert browser.call(lambda environ: dict(session_in(environ))) == {
         "cart": [{"tags": {"a", "b"}, "n": 2}],
         "pair": ([1], {"x": [2, 3]}),
     }
 
 
 def test_an_object_that_was_set_is_saved_as_it_is_at_the_end() -> None:
-    site = Site()
+    browser = Site().browser()
 
     def write(environ: dict[str, Any]) -> None:
         cart: list[int] = []
         session_in(environ)["cart"] = cart
         cart.append(1)
 
-    site.visit(write)
-    assert site.visit(lambda environ: dict(session_in(environ))) == {"cart": [1]}
+    browser.call(write)
+    assert browser.call(lambda environ: dict(session_in(environ))) == {"cart": [1]}
 
 
 def test_what_was_taken_out_is_no_longer_watched() -> None:
-    site = Site()
-    site.visit(lambda environ: session_in(environ).update(cart=[1], other=[]))
-    site.visit(lambda environ: session_in(environ).pop("cart").append(2))
-    assert site.visit(lambda environ: dict(session_in(environ))) == {"other": []}
+    browser = Site().browser()
+    browser.call(lambda environ: session_in(environ).update(cart=[1], other=[]))
+    browser.call(lambda environ: session_in(environ).pop("cart").append(2))
+    assert browser.call(lambda environ: dict(session_in(environ))) == {"other": []}
 
 
 def test_a_copy_is_a_plain_dict_of_deep_copies() -> None:
@@ -288,13 +289,13 @@ def test_it_matches_patterns_and_is_unpacked_as_mappings_are() -> None:
 
 
 def test_flash_messages_and_the_owner_are_no_part_of_the_mapping() -> None:
-    site = Site()
+    browser = Site().browser()
 
     def write(environ: dict[str, Any]) -> None:
         login(environ, ANN)
         session_in(environ).flash("saved")
 
-    site.visit(write)
+    browser.call(write)
 
     def look(environ: dict[str, Any]) -> None:
         session = session_in(environ)
@@ -307,11 +308,11 @@ def test_flash_messages_and_the_owner_are_no_part_of_the_mapping() -> None:
             session.popitem()
         assert session.flashes() == ["saved"]
 
-    site.visit(look)
+    browser.call(look)
 
 
 def test_clearing_an_anonymous_session_keeps_its_flash_messages() -> None:
-    site = Site()
+    browser = Site().browser()
 
     def write(environ: dict[str, Any]) -> None:
         session = session_in(environ)
@@ -319,8 +320,8 @@ def test_clearing_an_anonymous_session_keeps_its_flash_messages() -> None:
         session.update(a=1)
         session.clear()
 
-    site.visit(write)
-    assert site.visit(lambda environ: (dict(session_in(environ)), session_in(environ).flashes())) == ({}, ["saved"])
+    browser.call(write)
+    assert browser.call(lambda environ: (dict(session_in(environ)), session_in(environ).flashes())) == ({}, ["saved"])
 
 
 # What it refuses.
@@ -370,16 +371,16 @@ def test_a_key_that_would_not_come_back_as_it_is_is_refused(key: str) -> None:
 
 
 def test_what_was_put_inside_and_cannot_be_kept_fails_the_request_by_its_path_and_saves_nothing() -> None:
-    site = Site()
-    site.visit(lambda environ: session_in(environ).update(cart=[{"n": 1}], other=1))
+    browser = Site().browser()
+    browser.call(lambda environ: session_in(environ).update(cart=[{"n": 1}], other=1))
 
     def write(environ: dict[str, Any]) -> None:
         session_in(environ)["other"] = 2
         session_in(environ)["cart"][0]["price"] = object()
 
     with pytest.raises(UnsupportedValue, match=r"cart\[0\]\.price: object"):
-        site.visit(write)
-    assert site.visit(lambda environ: dict(session_in(environ))) == {"cart": [{"n": 1}], "other": 1}
+        browser.call(write)
+    assert browser.call(lambda environ: dict(session_in(environ))) == {"cart": [{"n": 1}], "other": 1}
 
 
 COPYING: dict[str, Callable[[Any], object]] = {
@@ -410,8 +411,8 @@ def test_it_is_no_key_of_a_dict_as_no_dict_is() -> None:
 
 
 def test_its_repr_loads_nothing_and_shows_state_handle_and_number_of_keys() -> None:
-    site = Site()
-    site.visit(lambda environ: session_in(environ).update(a="secret value", b=2))
+    browser = Site().browser()
+    browser.call(lambda environ: session_in(environ).update(a="secret value", b=2))
 
     def look(environ: dict[str, Any]) -> None:
         session = session_in(environ)
@@ -421,5 +422,5 @@ def test_its_repr_loads_nothing_and_shows_state_handle_and_number_of_keys() -> N
         session.destroy()
         assert repr(session) == "<Session destroyed, handle None, 0 keys>"
 
-    site.visit(look)
+    browser.call(look)
     assert in_one_request(lambda session: (session.state, repr(session))[1]) == "<Session new, handle None, 0 keys>"

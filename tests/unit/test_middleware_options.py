@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.requests import ANN, Site, make_environ, session_in
+from tests.support.requests import make_environ, session_in
+from tests.support.site import ANN, Browser, Site
 from wsgi_session import ConfigError, SessionMiddleware, SessionTooLarge, StoreUnavailable, login, user_or_none
 from wsgi_session.keygen import new_secret
 from wsgi_session.middleware import filter_app_factory
@@ -37,8 +38,8 @@ def write(environ: dict[str, Any]) -> None:
     environ["session"]["a"] = 1
 
 
-def set_cookies(site: Site) -> list[str]:
-    return [value for name, value in site.headers if name == "Set-Cookie"]
+def set_cookies(browser: Browser) -> list[str]:
+    return browser.answer.all("Set-Cookie")
 
 
 class Down(MemoryStore):
@@ -119,9 +120,9 @@ def test_a_wrong_option_opens_no_store(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_environ_key_is_where_the_session_is() -> None:
-    site = Site(environ_key="shop.session")
-    site.visit(lambda environ: environ["shop.session"].update(a=1))
-    assert site.visit(lambda environ: (dict(environ["shop.session"]), "session" in environ)) == ({"a": 1}, False)
+    browser = Site(environ_key="shop.session").browser()
+    browser.call(lambda environ: environ["shop.session"].update(a=1))
+    assert browser.call(lambda environ: (dict(environ["shop.session"]), "session" in environ)) == ({"a": 1}, False)
 
 
 @pytest.mark.parametrize(
@@ -147,52 +148,52 @@ def test_environ_key_is_where_the_session_is() -> None:
     ids=repr,
 )
 def test_the_cookie_is_as_the_options_say(options: dict[str, Any], scheme: str, expected: str) -> None:
-    site = Site(clock=FakeClock(), **options)
+    browser = Site(clock=FakeClock(), **options).browser()
     request = {"wsgi.url_scheme": scheme, "SCRIPT_NAME": "", "PATH_INFO": options.get("cookie_path", "/")}
-    site.visit(write, make_environ(**request))
-    (cookie,) = set_cookies(site)
+    browser.call(write, make_environ(**request))
+    (cookie,) = set_cookies(browser)
     assert re.fullmatch(expected, cookie), cookie
-    assert site.visit(lambda environ: session_in(environ)["a"], make_environ(**request)) == 1
+    assert browser.call(lambda environ: session_in(environ)["a"], make_environ(**request)) == 1
 
 
 @pytest.mark.parametrize(("secure", "scheme"), [("auto", "https"), (True, "http")])
 def test_where_the_cookie_is_secure_the_plain_name_is_not_looked_at(secure: Any, scheme: str) -> None:
-    site = Site(cookie_secure=secure)
-    site.visit(write, make_environ(**{"wsgi.url_scheme": scheme}))
-    site.cookie = site.cookie.removeprefix("__Host-")
-    seen = site.visit(lambda environ: session_in(environ).state, make_environ(**{"wsgi.url_scheme": scheme}))
+    browser = Site(cookie_secure=secure).browser()
+    browser.call(write, make_environ(**{"wsgi.url_scheme": scheme}))
+    browser.header = browser.header.removeprefix("__Host-")
+    seen = browser.call(lambda environ: session_in(environ).state, make_environ(**{"wsgi.url_scheme": scheme}))
     assert seen == "new"
 
 
 def test_the_prefixed_name_is_not_looked_at_over_http() -> None:
-    site = Site()
-    site.visit(write)
-    site.cookie = f"__Host-{site.cookie}"
-    assert site.visit(lambda environ: session_in(environ).state) == "new"
+    browser = Site().browser()
+    browser.call(write)
+    browser.header = f"__Host-{browser.header}"
+    assert browser.call(lambda environ: session_in(environ).state) == "new"
 
 
 def test_a_session_ends_idle_or_at_its_end() -> None:
     clock = FakeClock()
-    site = Site(clock=clock, idle_timeout=DAY, absolute_timeout=2 * DAY, touch_interval=1)
-    site.visit(write)
+    browser = Site(clock=clock, idle_timeout=DAY, absolute_timeout=2 * DAY, touch_interval=1).browser()
+    browser.call(write)
     for _ in range(3):
         clock.advance(DAY / 2)
-        assert site.visit(lambda environ: dict(session_in(environ))) == {"a": 1}
+        assert browser.call(lambda environ: dict(session_in(environ))) == {"a": 1}
     clock.advance(DAY / 2)
-    assert site.visit(lambda environ: session_in(environ).state) == "unknown"
+    assert browser.call(lambda environ: session_in(environ).state) == "unknown"
 
-    site.visit(write)
+    browser.call(write)
     clock.advance(DAY)
-    assert site.visit(lambda environ: session_in(environ).state) == "unknown"
+    assert browser.call(lambda environ: session_in(environ).state) == "unknown"
 
 
 def test_without_an_absolute_timeout_an_active_session_lives_for_years() -> None:
     clock = FakeClock()
-    site = Site(clock=clock, absolute_timeout=None)
-    site.visit(write)
+    browser = Site(clock=clock, absolute_timeout=None).browser()
+    browser.call(write)
     for _ in range(50):
         clock.advance(29 * DAY)
-        assert site.visit(lambda environ: dict(session_in(environ))) == {"a": 1}
+        assert browser.call(lambda environ: dict(session_in(environ))) == {"a": 1}
 
 
 @pytest.mark.parametrize(
@@ -200,43 +201,43 @@ def test_without_an_absolute_timeout_an_active_session_lives_for_years() -> None
 )
 def test_activity_is_noted_once_in_the_touch_interval(interval: Any, due: timedelta) -> None:
     clock = FakeClock()
-    site = Site(clock=clock, touch_interval=interval)
-    site.visit(write)
+    browser = Site(clock=clock, touch_interval=interval).browser()
+    browser.call(write)
     clock.advance(due - timedelta(seconds=1))
-    site.visit(lambda environ: session_in(environ).get("a"))
-    assert set_cookies(site) == []
+    browser.call(lambda environ: session_in(environ).get("a"))
+    assert set_cookies(browser) == []
     clock.advance(1)
-    site.visit(lambda environ: session_in(environ).get("a"))
-    assert len(set_cookies(site)) == 1
+    browser.call(lambda environ: session_in(environ).get("a"))
+    assert len(set_cookies(browser)) == 1
 
 
 def test_data_over_max_size_is_refused_with_the_largest_keys_and_the_record_stays() -> None:
-    site = Site(max_size=1000)
-    site.visit(write)
+    browser = Site(max_size=1000).browser()
+    browser.call(write)
     with pytest.raises(SessionTooLarge) as caught:
-        site.visit(lambda environ: session_in(environ).update(b="x" * 600, c=["y" * 500], d=1))
+        browser.call(lambda environ: session_in(environ).update(b="x" * 600, c=["y" * 500], d=1))
     error = caught.value
     assert error.limit == 1000
     assert 1100 < error.size < 1150
     assert [name for name, _ in error.largest] == ["b", "c", "d"]
     assert "Largest: b (603 bytes), c (50" in str(error)
-    assert site.visit(lambda environ: dict(session_in(environ))) == {"a": 1}
+    assert browser.call(lambda environ: dict(session_in(environ))) == {"a": 1}
 
 
 def test_no_line_break_of_a_key_is_in_the_refusal_of_too_much_data() -> None:
     """A server logs what was raised, and a key may come from a client (CVE-2025-25184)."""
     with pytest.raises(SessionTooLarge) as caught:
-        Site(max_size=100).visit(lambda environ: session_in(environ).update({"a\nERROR forged": "x" * 600}))
+        Site(max_size=100).browser().call(lambda environ: session_in(environ).update({"a\nERROR forged": "x" * 600}))
     assert str(caught.value).isprintable(), str(caught.value)
     assert caught.value.largest[0][0] == "a\nERROR forged"
 
 
 def test_data_of_exactly_max_size_is_kept() -> None:
     with pytest.raises(SessionTooLarge) as caught:
-        Site(max_size=1).visit(write)
-    site = Site(max_size=caught.value.size)
-    site.visit(write)
-    assert site.visit(lambda environ: dict(session_in(environ))) == {"a": 1}
+        Site(max_size=1).browser().call(write)
+    browser = Site(max_size=caught.value.size).browser()
+    browser.call(write)
+    assert browser.call(lambda environ: dict(session_in(environ))) == {"a": 1}
 
 
 def test_on_store_error_fail_answers_503_and_anonymous_an_empty_session() -> None:
@@ -244,14 +245,14 @@ def test_on_store_error_fail_answers_503_and_anonymous_an_empty_session() -> Non
         return session_in(environ).state
 
     cookie = plant(Site().middleware, {"a": 1})
-    failing = Site(Down(), on_store_error="fail")
-    failing.cookie = cookie
-    assert failing.visit(look) is None
-    assert (failing.status, dict(failing.headers)["Retry-After"]) == ("503 Service Unavailable", "5")
-    lenient = Site(Down(), on_store_error="anonymous")
-    lenient.cookie = cookie
-    assert lenient.visit(look) == "unavailable"
-    assert lenient.status == "200 OK"
+    failing = Site(Down(), on_store_error="fail").browser()
+    failing.header = cookie
+    assert failing.call(look) is None
+    assert (failing.answer.status, dict(failing.answer.headers)["Retry-After"]) == ("503 Service Unavailable", "5")
+    lenient = Site(Down(), on_store_error="anonymous").browser()
+    lenient.header = cookie
+    assert lenient.call(look) == "unavailable"
+    assert lenient.answer.status == "200 OK"
 
 
 def test_validate_is_asked_once_about_somebody_and_false_ends_the_session() -> None:
@@ -262,24 +263,24 @@ def test_validate_is_asked_once_about_somebody_and_false_ends_the_session() -> N
         asked.append(dict(session))
         return next(answers)
 
-    site = Site(validate=check)
-    site.visit(write)
-    site.visit(lambda environ: session_in(environ).get("a"))
+    browser = Site(validate=check).browser()
+    browser.call(write)
+    browser.call(lambda environ: session_in(environ).get("a"))
     assert asked == [], "an anonymous visitor was asked about"
-    site.visit(lambda environ: login(environ, ANN))
-    assert site.visit(lambda environ: (user_or_none(environ), session_in(environ).get("a"))) == (ANN, 1)
+    browser.call(lambda environ: login(environ, ANN))
+    assert browser.call(lambda environ: (user_or_none(environ), session_in(environ).get("a"))) == (ANN, 1)
     assert asked == [{"a": 1, "user": ANN}]
-    assert site.visit(lambda environ: (user_or_none(environ), session_in(environ).state)) == (None, "destroyed")
-    assert "Max-Age=0" in set_cookies(site)[0]
-    assert site.visit(lambda environ: dict(session_in(environ))) == {}
+    assert browser.call(lambda environ: (user_or_none(environ), session_in(environ).state)) == (None, "destroyed")
+    assert "Max-Age=0" in set_cookies(browser)[0]
+    assert browser.call(lambda environ: dict(session_in(environ))) == {}
 
 
 def test_on_event_hears_what_happens_and_no_secret_of_it() -> None:
     heard: list[tuple[str, Any]] = []
-    site = Site(on_event=lambda name, data: heard.append((name, data)))
-    site.visit(lambda environ: login(environ, ANN))
-    token = site.cookie.partition("=")[2].partition(".")[0]
-    site.visit(lambda environ: session_in(environ).destroy())
+    browser = Site(on_event=lambda name, data: heard.append((name, data))).browser()
+    browser.call(lambda environ: login(environ, ANN))
+    token = browser.header.partition("=")[2].partition(".")[0]
+    browser.call(lambda environ: session_in(environ).destroy())
     assert [name for name, _ in heard] == ["logged_in", "created", "destroyed"]
     assert len(token) == 43
     assert token not in repr(heard)
@@ -409,8 +410,8 @@ def test_an_environ_that_is_used_again_gets_a_fresh_session() -> None:
 
 def test_something_elses_at_the_key_gives_way() -> None:
     """Another library's session, or a test's dict."""
-    site = Site()
-    assert site.visit(lambda environ: session_in(environ).state, make_environ(session={"stale": 1})) == "new"
+    browser = Site().browser()
+    assert browser.call(lambda environ: session_in(environ).state, make_environ(session={"stale": 1})) == "new"
 
 
 # From text.

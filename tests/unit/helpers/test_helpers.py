@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from tests.support.requests import ANN, BOB, Site, make_environ, plain_data, session_in, site_in_an_outage
+from tests.support.requests import browser_in_an_outage, make_environ, plain_data, session_in
+from tests.support.site import ANN, BOB, Site
 from wsgi_session import (
     ConfigError,
     SessionMissing,
@@ -23,13 +24,13 @@ from wsgi_session import (
 
 
 def test_get_session_returns_the_session_and_looks_at_nothing_in_it() -> None:
-    site = Site()
+    browser = Site().browser()
 
     def handler(environ: dict[str, Any]) -> None:
         assert get_session(environ) is environ["session"]
 
-    site.visit(handler)
-    assert "Vary" not in dict(site.headers)
+    browser.call(handler)
+    assert "Vary" not in dict(browser.answer.headers)
 
 
 @pytest.mark.parametrize("session", [None, {}, {"user": ANN}, "x"])
@@ -49,17 +50,17 @@ def test_without_the_middleware_every_helper_says_so(helper: Any) -> None:
 
 
 def test_under_another_environ_key_every_helper_finds_it() -> None:
-    site = Site(environ_key="other")
+    browser = Site(environ_key="other").browser()
 
     def handler(environ: dict[str, Any]) -> None:
         login(environ, ANN, key="other")
         assert user_or_none(environ, key="other") == ANN
         assert user_email_or_none(environ, key="other") == "ann@example.com"
-        assert get_session(environ, key="other").owner == "id:5"
+        assert get_session(environ, key="other").owner == "id:1"
         logout(environ, key="other")
         assert user_or_none(environ, key="other") is None
 
-    site.visit(handler)
+    browser.call(handler)
 
 
 @pytest.mark.parametrize("mapping", [dict, OrderedDict, UserDict])
@@ -104,54 +105,54 @@ def test_nothing_that_an_application_stored_makes_an_exception(user: Any) -> Non
 
 
 def test_a_user_put_there_by_hand_is_logged_in() -> None:
-    site = Site()
-    site.visit(lambda environ: session_in(environ).update(user=ANN))
-    assert site.visit(user_email_or_none) == "ann@example.com"
-    assert site.visit(lambda environ: session_in(environ).owner) is None
+    browser = Site().browser()
+    browser.call(lambda environ: session_in(environ).update(user=ANN))
+    assert browser.call(user_email_or_none) == "ann@example.com"
+    assert browser.call(lambda environ: session_in(environ).owner) is None
 
 
 def test_a_login_is_there_in_the_next_request_and_a_logout_ends_it() -> None:
-    site = Site()
-    assert site.visit(user_or_none) is None
-    site.visit(lambda environ: login(environ, ANN))
-    assert site.visit(user_or_none) == ANN
-    assert site.visit(user_email_or_none) == "ann@example.com"
-    assert site.visit(lambda environ: session_in(environ).owner) == "id:5"
-    kept = site.cookie
-    site.visit(logout)
-    assert site.visit(user_or_none) is None
-    site.cookie = kept
-    assert site.visit(user_or_none) is None
+    browser = Site().browser()
+    assert browser.call(user_or_none) is None
+    browser.call(lambda environ: login(environ, ANN))
+    assert browser.call(user_or_none) == ANN
+    assert browser.call(user_email_or_none) == "ann@example.com"
+    assert browser.call(lambda environ: session_in(environ).owner) == "id:1"
+    kept = browser.header
+    browser.call(logout)
+    assert browser.call(user_or_none) is None
+    browser.header = kept
+    assert browser.call(user_or_none) is None
 
 
 def test_a_login_changes_the_token_and_keeps_what_was_collected_before() -> None:
-    site = Site()
-    site.visit(lambda environ: session_in(environ).update(cart=["book"]))
-    before = site.cookie
-    site.visit(lambda environ: login(environ, ANN))
-    assert site.cookie not in ("", before)
-    assert site.visit(lambda environ: session_in(environ).copy()) == {"cart": ["book"], "user": ANN}
-    site.visit(lambda environ: login(environ, BOB))
-    assert site.visit(lambda environ: session_in(environ).copy()) == {"user": BOB}
+    browser = Site().browser()
+    browser.call(lambda environ: session_in(environ).update(cart=["book"]))
+    before = browser.header
+    browser.call(lambda environ: login(environ, ANN))
+    assert browser.header not in ("", before)
+    assert browser.call(lambda environ: session_in(environ).copy()) == {"cart": ["book"], "user": ANN}
+    browser.call(lambda environ: login(environ, BOB))
+    assert browser.call(lambda environ: session_in(environ).copy()) == {"user": BOB}
 
 
 def test_what_is_changed_in_the_user_is_saved() -> None:
-    site = Site()
-    site.visit(lambda environ: login(environ, dict(ANN)))
+    browser = Site().browser()
+    browser.call(lambda environ: login(environ, dict(ANN)))
 
     def rename(environ: dict[str, Any]) -> None:
         user: Any = user_or_none(environ)
         user["name"] = "Anna"
 
-    site.visit(rename)
-    assert site.visit(user_or_none) == {**ANN, "name": "Anna"}
+    browser.call(rename)
+    assert browser.call(user_or_none) == {**ANN, "name": "Anna"}
 
 
 @pytest.mark.parametrize("mapping", [OrderedDict, UserDict])
 def test_any_mapping_can_log_in_and_is_kept_as_a_dict(mapping: Any) -> None:
-    site = Site()
-    site.visit(lambda environ: login(environ, mapping(ANN)))
-    user = site.visit(user_or_none)
+    browser = Site().browser()
+    browser.call(lambda environ: login(environ, mapping(ANN)))
+    user = browser.call(user_or_none)
     assert type(user) is dict
     assert user == ANN
 
@@ -162,7 +163,7 @@ def test_the_user_of_a_login_is_the_object_that_was_given() -> None:
         login(environ, user)
         assert user_or_none(environ) is user
 
-    Site().visit(handler)
+    Site().browser().call(handler)
 
 
 @pytest.mark.parametrize(
@@ -172,21 +173,20 @@ def test_the_user_of_a_login_is_the_object_that_was_given() -> None:
 def test_remember_decides_whether_the_cookie_outlives_the_browser(
     remember: bool | None, persistent: bool, kept: bool
 ) -> None:
-    site = Site(cookie_persistent=persistent)
-    site.visit(lambda environ: login(environ, ANN, remember=remember))
-    cookie = next(value for name, value in site.headers if name.lower() == "set-cookie")
-    assert ("max-age" in cookie.lower()) == kept, cookie
+    browser = Site(cookie_persistent=persistent).browser()
+    browser.call(lambda environ: login(environ, ANN, remember=remember))
+    (cookie,) = browser.answer.cookies
+    assert ("max-age" in cookie.attributes) == kept, cookie
 
 
 @pytest.mark.parametrize("idle", [60, 60.0, timedelta(minutes=1)])
 def test_a_login_can_be_given_a_shorter_life(idle: Any) -> None:
-    now = [1_000_000.0]
-    site = Site(clock=lambda: now[0])
-    site.visit(lambda environ: login(environ, ANN, idle_timeout=idle))
-    now[0] += 59
-    assert site.visit(user_or_none) == ANN
-    now[0] += 61
-    assert site.visit(user_or_none) is None
+    browser = Site().browser()
+    browser.call(lambda environ: login(environ, ANN, idle_timeout=idle))
+    browser.site.clock.advance(59)
+    assert browser.call(user_or_none) == ANN
+    browser.site.clock.advance(61)
+    assert browser.call(user_or_none) is None
 
 
 @pytest.mark.parametrize(
@@ -209,9 +209,9 @@ def test_a_login_with_a_wrong_option_is_refused_and_logs_nobody_in(options: Any,
             login(environ, ANN, **options)
         assert user_or_none(environ) is None
 
-    site = Site()
-    site.visit(handler)
-    assert site.cookie == ""
+    browser = Site().browser()
+    browser.call(handler)
+    assert browser.header == ""
 
 
 @pytest.mark.parametrize("user", [{}, {"name": "Ann"}, None, "ann", [("id", 5)], {"email": ""}])
@@ -221,15 +221,15 @@ def test_a_login_of_nobody_in_particular_is_refused_and_logs_nobody_in(user: Any
             login(environ, user)
         assert user_or_none(environ) is None
 
-    site = Site()
-    site.visit(handler)
-    assert site.cookie == ""
+    browser = Site().browser()
+    browser.call(handler)
+    assert browser.header == ""
 
 
 def test_a_logout_of_nobody_does_no_harm() -> None:
-    site = Site()
-    site.visit(logout)
-    assert site.status == "200 OK"
+    browser = Site().browser()
+    browser.call(logout)
+    assert browser.answer.status == "200 OK"
 
 
 @pytest.mark.parametrize("helper", [user_or_none, user_email_or_none, logout, lambda request: login(request, ANN)])
@@ -238,8 +238,8 @@ def test_an_outage_is_no_logout(helper: Any) -> None:
         with pytest.raises(StoreUnavailable):
             helper(environ)
 
-    site = site_in_an_outage()
-    cookie = site.cookie
-    site.visit(look)
-    assert site.cookie == cookie
-    assert not [value for name, value in site.headers if name.lower() == "set-cookie"]
+    browser = browser_in_an_outage()
+    cookie = browser.header
+    browser.call(look)
+    assert browser.header == cookie
+    assert browser.answer.cookies == []

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.requests import ANN, Site, make_environ, session_in
+from tests.support.requests import make_environ, session_in
+from tests.support.site import ANN, Site
 from wsgi_session import check_csrf, get_session, login, logout, user_or_none
 from wsgi_session.errors import ConfigError, SessionMissing
 from wsgi_session.lookup import bytes_of, environ_of, session_of, user_in
@@ -122,12 +123,12 @@ def test_the_bytes_of_the_request_come_back_as_they_were_sent() -> None:
 
 
 def test_a_look_at_the_user_hands_nothing_out_that_would_be_packed_again() -> None:
-    site = Site()
-    site.visit(lambda environ: login(environ, ANN))
+    browser = Site().browser()
+    browser.call(lambda environ: login(environ, ANN))
 
     def handler(environ: dict[str, Any]) -> None:
         seen: Any = user_in(session_in(environ))
         seen["name"] = "changed"
 
-    site.visit(handler)
-    assert site.visit(lambda environ: session_in(environ)["user"]) == ANN
+    browser.call(handler)
+    assert browser.call(lambda environ: session_in(environ)["user"]) == ANN

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 
 from tests.support.attacks import PAYLOADS, hostile, leaves
-from tests.support.requests import ANN, Site, make_environ, site_in_an_outage, with_body
+from tests.support.requests import browser_in_an_outage, make_environ, with_body
+from tests.support.site import ANN, Site
 from tests.support.url_parser import SITE, follow, needs_a_browsers_parser
 from wsgi_session import ConfigError, SessionMissing, StoreUnavailable, next_url, redirect_if_anonymous
 from wsgi_session.redirects import LoginRedirect
@@ -324,11 +325,11 @@ def test_without_the_middleware_the_redirect_says_what_to_wrap() -> None:
 
 
 def test_the_redirect_only_looks_and_writes_nothing() -> None:
-    site = Site()
-    response = site.visit(redirect_if_anonymous, make_environ("/profile"))
+    browser = Site().browser()
+    response = browser.call(redirect_if_anonymous, make_environ("/profile"))
     assert response.location == "/login?next=/profile"
-    assert ("Vary", "Cookie") in site.headers
-    assert site.cookie == ""
+    assert ("Vary", "Cookie") in browser.answer.headers
+    assert browser.header == ""
 
 
 def test_an_outage_is_no_logout() -> None:
@@ -336,7 +337,7 @@ def test_an_outage_is_no_logout() -> None:
         with pytest.raises(StoreUnavailable):
             redirect_if_anonymous(environ)
 
-        site_in_an_outage().visit(look)
+        browser_in_an_outage().call(look)
 
 
 def test_the_package_can_be_imported_where_warnings_are_errors() -> None:

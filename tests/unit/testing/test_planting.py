@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.requests import ANN, BOB, Site, make_environ, session_in
+from tests.support.requests import make_environ, session_in
+from tests.support.site import ANN, BOB, Site, log_in
 from tests.support.values import keepable, shape, values
-from wsgi_session import SessionMiddleware, StoreUnavailable, UnsupportedValue, login, user_or_none
+from wsgi_session import SessionMiddleware, StoreUnavailable, UnsupportedValue, user_or_none
 from wsgi_session.keygen import new_secret
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import FakeClock, plant, read
@@ -20,18 +21,18 @@ SHARED = Site()
 
 
 def test_a_planted_session_is_what_the_application_sees() -> None:
-    site = Site()
-    site.cookie = plant(site.middleware, {"cart": ["tea"], "user": ANN})
-    assert site.visit(lambda environ: (dict(session_in(environ)), user_or_none(environ))) == (
+    browser = Site().browser()
+    browser.header = plant(browser.site.middleware, {"cart": ["tea"], "user": ANN})
+    assert browser.call(lambda environ: (dict(session_in(environ)), user_or_none(environ))) == (
         {"cart": ["tea"], "user": ANN},
         ANN,
     )
 
 
 def test_what_the_application_wrote_can_be_read() -> None:
-    site = Site()
-    site.visit(lambda environ: session_in(environ).update(cart=["tea"]))
-    assert read(site.middleware, site.cookie) == {"cart": ["tea"]}
+    browser = Site().browser()
+    browser.call(lambda environ: session_in(environ).update(cart=["tea"]))
+    assert read(browser.site.middleware, browser.header) == {"cart": ["tea"]}
 
 
 @given(st.dictionaries(keepable.filter(lambda key: key != "user"), values, max_size=4))
@@ -60,10 +61,10 @@ def test_nothing_that_is_planted_is_left_out(data: dict[str, Any]) -> None:
 
 
 def test_a_planted_user_is_logged_in_as_login_does_it() -> None:
-    site = Site(clock=FakeClock())
+    site = Site()
     plant(site.middleware, {"user": ANN})
-    by_hand = Site(clock=FakeClock())
-    by_hand.visit(lambda environ: login(environ, ANN))
+    by_hand = Site()
+    by_hand.browser().do(log_in(ANN))
     (planted,), (logged_in,) = (one.middleware.sessions.of(ANN) for one in (site, by_hand))
     assert (planted.created, planted.expires, planted.data) == (logged_in.created, logged_in.expires, logged_in.data)
     assert site.middleware.sessions.revoke_all(ANN) == 1
@@ -84,14 +85,14 @@ def test_sessions_of_several_users_are_several() -> None:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_the_cookie_is_the_one_of_the_scheme(scheme: str) -> None:
-    site = Site()
-    site.cookie = plant(site.middleware, {"a": 1}, scheme=scheme)
-    assert site.cookie.startswith({"http": "sid=", "https": "__Host-sid="}[scheme])
-    assert read(site.middleware, site.cookie, scheme=scheme) == {"a": 1}
+    browser = Site().browser()
+    browser.header = plant(browser.site.middleware, {"a": 1}, scheme=scheme)
+    assert browser.header.startswith({"http": "sid=", "https": "__Host-sid="}[scheme])
+    assert read(browser.site.middleware, browser.header, scheme=scheme) == {"a": 1}
     environ = make_environ(**{"wsgi.url_scheme": scheme})
-    assert site.visit(lambda environ: dict(session_in(environ)), environ) == {"a": 1}
+    assert browser.call(lambda environ: dict(session_in(environ)), environ) == {"a": 1}
     other = {"http": "https", "https": "http"}[scheme]
-    assert read(site.middleware, site.cookie, scheme=other) == {}
+    assert read(browser.site.middleware, browser.header, scheme=other) == {}
 
 
 @pytest.mark.parametrize("cookie", ["", "sid=", "sid=forged", "other=1", "\xff;;="], ids=repr)
