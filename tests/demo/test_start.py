@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from demo.secret import NoSecret, kept_secret
-from tests.demo.conftest import Demo
 from tests.support import ROOT
 from tests.support.curl import FIREFOX, Curl
+from tests.support.demo import Demo
 
 Start = Callable[..., Demo]
 

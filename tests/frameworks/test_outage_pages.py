@@ -22,7 +22,7 @@ pytest.importorskip("pyramid", reason="pip install pyramid pyramid_retry")
 
 from pyramid.response import Response
 
-from tests.frameworks.test_pyramid import Site, count
+from tests.frameworks.pyramid_site import Site, count
 
 __all__ = ["clock", "make_app", "store"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.test_corrupt import damage
 from tests.support.client import Server
+from tests.support.damage import damage
 from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, log_out, page, put, read
 from tests.support.stores import SERVER
 from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, check_csrf

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.test_corrupt import damage
 from tests.support.client import Application
+from tests.support.damage import damage
 from tests.support.site import ANN, Browser, Site, log_in, log_out, page, put, read
 from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, UnsupportedValue

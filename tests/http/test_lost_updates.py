@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.test_corrupt import damage
 from tests.support.client import Answer
+from tests.support.damage import damage
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import Session, SessionGone, UnsupportedValue, saving

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import wsgi_session
+from tests.support.leaks import everything
 from tests.support.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import Session, SessionError
@@ -22,17 +23,6 @@ PACKAGE = Path(wsgi_session.__file__).parent
 def parts_of(browser: Browser) -> list[str]:
     """Return what nobody else may see: the cookie, the token, and the secret."""
     return [browser.token, browser.token.partition(".")[0], SECRET]
-
-
-def everything(value: object) -> str:
-    """Return all text and bytes in ``value``, however deep."""
-    if isinstance(value, (bytes, str)):
-        return repr(value)
-    if isinstance(value, dict):
-        return "".join(everything(item) for pair in value.items() for item in pair)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return "".join(everything(item) for item in value)
-    return repr(value)
 
 
 @pytest.mark.needs(SERVER)

@@ -10,7 +10,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from tests.security.cases import DAY, HTTPS, case, opened_by
+from tests.security.cases import DAY, FLOODS, HTTPS, case, opened_by
 from tests.security.wire import Wire
 from tests.support.site import SECRET, MakeSite, Site, put
 from wsgi_session import ConfigError, SessionMiddleware, next_url, redirect_if_anonymous
@@ -120,16 +120,6 @@ def test_junk_beside_our_cookie_costs_nobody_the_session(site: Site) -> None:
 def test_junk_beside_our_cookie_costs_nobody_the_session_over_the_wire(wire: Wire) -> None:
     """The same through real servers."""
     check_over(wire, NEIGHBOURS)
-
-
-FLOODS: dict[str, Callable[[int], str]] = {
-    "backslashes": lambda size: 'sid="' + "\\" * (size - 5),
-    "quoted backslashes": lambda size: 'sid="' + '\\"' * ((size - 5) // 2),
-    "semicolons": lambda size: ";" * size,
-    "pairs": lambda size: "a=a; " * (size // 5),
-    "our name": lambda size: "sid=a;" * (size // 6),
-    "spaces": lambda size: " " * (size - 4) + "sid=",
-}
 
 
 @case(40)

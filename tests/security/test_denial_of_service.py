@@ -19,14 +19,13 @@ from wsgiref.util import setup_testing_defaults
 import msgpack
 import pytest
 
-from tests.security.cases import DAY
+from tests.security.cases import DAY, FLOODS
 from tests.security.crowds import (
     size_of,
     strangers_send_forged_tokens,
     strangers_send_signed_tokens,
     strangers_write,
 )
-from tests.security.test_cookie_header import FLOODS
 from tests.support.site import Browser, Site, put, read
 from tests.support.work import Work, calls_of, peak_of, work_of
 from wsgi_session import (

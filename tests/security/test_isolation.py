@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.test_secrecy import everything
 from tests.security.cases import DAY, HTTPS, case, opened_by
 from tests.security.wire import Wire
+from tests.support.leaks import everything
 from tests.support.servers.shared import postgres
 from tests.support.servers.valkey import Valkey
 from tests.support.site import ANN, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cli import fill, run
 from tests.support.records import NOW, make_record
-from tests.unit.test_cli import fill, run
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores import MemoryStore, MigratingStore, SQLiteStore, open_store

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.forks import fork, status_of
 from tests.support.frozen import LIBRARIES, MOMENTS, frozen
 from tests.support.interruptions import interrupt_with_signals, interrupted
 from tests.support.records import NOW
@@ -322,25 +323,6 @@ def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(tmp_pat
         assert pool.count() == len(pool.idle) <= 2
         assert pool.calm
         assert healthy(store)
-
-
-def status_of(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def fork(body: Callable[[], bool], system_call: Callable[[], int] | None = None) -> int:
-    """Run ``body`` in a child; return its exit status: 0 if it returned True."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of a fork beside threads: that is the test
-        child = (system_call or os.fork)()
-    if child == 0:
-        signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
-        status = 2
-        try:
-            status = 0 if body() else 1
-        finally:
-            os._exit(status)
-    return status_of(child)
 
 
 @contextmanager

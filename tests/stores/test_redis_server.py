@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from tests.stores.test_pool import fork
 from tests.support import ROOT
+from tests.support.forks import fork
 from tests.support.interruptions import interrupt_with_signals, interrupted
 from tests.support.records import NOW, OWNER
 from tests.support.records import make_record as record

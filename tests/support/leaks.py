@@ -189,3 +189,14 @@ def _then(note: Callable[[Any], None], function: Callable[..., Any]) -> Callable
         return result
 
     return noting
+
+
+def everything(value: object) -> str:
+    """Return all text and bytes in ``value``, however deep."""
+    if isinstance(value, (bytes, str)):
+        return repr(value)
+    if isinstance(value, dict):
+        return "".join(everything(item) for pair in value.items() for item in pair)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return "".join(everything(item) for item in value)
+    return repr(value)

@@ -14,9 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from tests.support import ROOT
+from tests.support.cli import fill, run
 from wsgi_session import cli as commands
 from wsgi_session.__main__ import main
 from wsgi_session.cli import BATCH, answering, cli
@@ -28,10 +28,6 @@ from wsgi_session.stores.sqlite import SQLiteStore
 
 HOUR = 3600.0
 FULL = 5
-
-
-def run(*arguments: str, **environ: str) -> Result:
-    return CliRunner().invoke(cli, arguments, env=environ, prog_name="wsgi_session")
 
 
 def python(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
@@ -48,20 +44,6 @@ def url(tmp_path: Path) -> str:
     with SQLiteStore(path, sweep=False) as store:
         fill(store, dead=FULL, live={"sid": 2, "admin": 1})
     return f"sqlite:///{path}"
-
-
-def fill(store: Store, *, dead: int, live: dict[str, int]) -> None:
-    now = time.time()
-    for number in range(dead):
-        put(store, f"dead {number}", expires=now - 2 * HOUR, created=now - 3 * HOUR)
-    for namespace, count in live.items():
-        for number in range(count):
-            put(store, f"live {namespace} {number}", expires=now + HOUR, created=now, namespace=namespace)
-
-
-def put(store: Store, name: str, *, expires: float, created: float, namespace: str = "sid") -> None:
-    record = Record(b"\x80", os.urandom(16), name, created, created, expires, namespace=namespace)
-    store.create(os.urandom(32), record, created)
 
 
 def rows(url: str) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from demo.app import Site
-from tests.demo.conftest import Demo
+from tests.support.demo import Demo
 from wsgi_session.keygen import new_secret
 from wsgi_session.stores.memory import MemoryStore
 

@@ -9,8 +9,8 @@ import io
 import tempfile
 from pathlib import Path
 
-from tests.demo.conftest import Demo
 from tests.support import ROOT
+from tests.support.demo import Demo
 from tests.system.browser.chromium import ARGUMENTS, Image, executable, sync_playwright
 from tests.system.browser.views import KINDS, VIEWS, ann_at
 
