@@ -41,7 +41,7 @@ def lock_table(server: DatabaseServer) -> Harm:
             )
             while time.monotonic() < end:
                 ((waiting,),) = server.execute(_WAITING[type(server)])
-                assert int(waiting) <= len(crew.workers), f"{waiting} connections wait"  # type: ignore[call-overload]
+                assert int(str(waiting)) <= len(crew.workers), f"{waiting} connections wait"
                 time.sleep(0.1)
         return time.monotonic()
 

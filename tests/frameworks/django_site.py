@@ -101,7 +101,7 @@ def show(request: HttpRequest) -> HttpResponse:
         {
             "user": request.user.get_username(),
             "session": {key: value for key, value in request.session.items() if not key.startswith("_auth")},
-            "handle": request.session.handle,
+            "handle": request.session.handle,  # type: ignore[attr-defined]
             "helpers": [user_or_none(request), user_email_or_none(request)],
         }
     )
@@ -140,7 +140,7 @@ def log_out(request: HttpRequest) -> HttpResponse:
 def change_password(request: HttpRequest) -> HttpResponse:
     request.user.set_password(request.GET["password"])
     request.user.save()
-    update_session_auth_hash(request, request.user)
+    update_session_auth_hash(request, request.user)  # type: ignore[arg-type]
     return HttpResponse()
 
 

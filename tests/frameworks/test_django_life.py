@@ -81,7 +81,7 @@ def test_a_session_may_end_with_the_browser(client: Client) -> None:
     session = stored(a=1)
     session.set_expiry(0)
     session.save()
-    client.cookies["sessionid"] = session.session_key
+    client.cookies["sessionid"] = session.session_key  # type: ignore[assignment]
     client.get("/put", {"key": "b", "value": "2"})
     assert cookie(client)["max-age"] == ""
     with override_settings(SESSION_EXPIRE_AT_BROWSER_CLOSE=True):

@@ -61,7 +61,7 @@ def test_a_users_devices_are_listed_and_logged_out_one_by_one_or_all(client: Cli
 
 
 def test_a_new_password_logs_out_all_devices_but_this_one(client: Client) -> None:
-    user = get_user_model().objects.create_user("eve", "eve@example.com", "eve")
+    user = get_user_model().objects.create_user("eve", "eve@example.com", "eve")  # type: ignore[attr-defined]
     try:
         other = visitor()
         log_in(client, "eve")

@@ -221,7 +221,7 @@ def test_the_whole_visit(visitor: Visitor) -> None:
     answer = visitor.visit("/profile")
     assert (answer.status, answer.location) == (302, "/login?next=/profile"), answer
     anonymous = visitor.cookie
-    visitor.log_in(answer.location, password="wrong")
+    visitor.log_in(answer.location, password="wrong")  # type: ignore[arg-type]
     assert visitor.home() == "Hello, stranger Cart: apple x 2, pear x 1"
     answer = visitor.log_in("/login?next=/profile")
     assert (answer.status, answer.location) in ((302, "/profile"), (303, "/profile")), answer

@@ -130,7 +130,7 @@ def test_a_session_lives_and_ends_by_the_frozen_time(
 
     def visit(path: str = "/") -> str:
         nonlocal cookie
-        request = Request.blank(path, environ={"HTTP_HOST": "127.0.0.1"}, headers={"Cookie": cookie} if cookie else {})
+        request = Request.blank(path, base_url="http://127.0.0.1", headers={"Cookie": cookie} if cookie else {})
         response = request.get_response(application)
         assert response.status_int == 200, response.text
         for header in response.headers.getall("Set-Cookie"):

@@ -82,7 +82,8 @@ def test_the_documentations_first_example_does_what_it_says() -> None:
 
 def test_a_session_has_every_method_of_a_dictionary() -> None:
     def page(request: Any) -> None:
-        session, known = request.session, {}
+        session = request.session
+        known: dict[str, Any] = {}
         for mapping in (session, known):
             mapping["a"] = 1
             mapping.update({"b": 2}, c=3)

@@ -195,7 +195,7 @@ def looking_late(environ: dict[str, Any], start_response: Any) -> Iterable[bytes
 def test_a_first_look_after_the_commit_works_with_an_event(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     seen: list[Any] = []
-    answer = browser.visit(looking_late, **{"test.seen": seen})
+    answer = browser.visit(looking_late, **{"test.seen": seen})  # type: ignore[arg-type]
     assert (seen, answer.header("Vary"), len(site.happened("late_access"))) == ([1], None, 1)
 
 
@@ -207,7 +207,7 @@ def test_a_first_look_after_the_commit_of_a_public_response_raises(
 ) -> None:
     browser.do(put(a=1))
     with pytest.raises(HeadersAlreadySent, match="public"):
-        browser.visit(looking_late, **{"test.seen": [], "test.headers": [header]})
+        browser.visit(looking_late, **{"test.seen": [], "test.headers": [header]})  # type: ignore[arg-type]
 
 
 def test_a_second_look_after_the_commit_is_no_late_one(site: Site, browser: Browser) -> None:

@@ -54,7 +54,7 @@ def test_writing_is_no_way_past_the_absolute_timeout(browser: Browser, clock: Fa
     browser.do(put(a=1))
     for day in range(89):
         clock.advance(DAY)
-        browser.do(lambda session, day=day: session.update(day=day))
+        browser.do(lambda session, day=day: session.update(day=day))  # type: ignore[misc]
     clock.advance(DAY)
     assert browser.do(read).result == {}
 

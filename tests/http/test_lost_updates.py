@@ -208,7 +208,7 @@ class Rival:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let writers step out of each other's way in no time."""
-    monkeypatch.setattr(saving.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(saving.time, "sleep", lambda seconds: None)  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -251,7 +251,7 @@ def test_what_a_writer_builds_on_does_not_age_while_it_waits(visitor: Browser, m
         waits.append(seconds)
         visitor.copy().do(put(meanwhile=len(waits)))
 
-    monkeypatch.setattr(saving.time, "sleep", wait)
+    monkeypatch.setattr(saving.time, "sleep", wait)  # type: ignore[attr-defined]
     Rival(visitor, 5)
     assert visitor.do(put(b=2)).code == 200, f"after {len(waits)} waits"
     assert waits

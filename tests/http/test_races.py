@@ -244,7 +244,7 @@ def _work(middleware: SessionMiddleware, cookie: str, worker: int, turns: int) -
 
 
 def _run_processes(target: Callable[..., None], arguments: list[tuple[Any, ...]], method: str) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     processes = [context.Process(target=target, args=given) for given in arguments]
     for process in processes:
         process.start()

@@ -47,7 +47,7 @@ def test_no_store_call_log_line_event_or_repr_has_the_token(
         old.do(put(late=1))
         site.clock.advance(3 * 86_400)
         visit(read)
-        shown.append(repr([site.middleware, site.middleware.sessions, site.middleware.store.inner]))
+        shown.append(repr([site.middleware, site.middleware.sessions, site.calls.inner]))
         shown.append(repr(site.middleware.sessions.of(ANN)))
         visit(lambda session: session.atomic(lambda data: data.update(b=1)))
         visit(put(c=1), HTTP_COOKIE=f"sid=x{browser.token}; {browser.header}")

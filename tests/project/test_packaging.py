@@ -135,9 +135,9 @@ def test_a_release_built_again_is_the_same_to_the_byte(tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "some where else"
     for folder in (here, there):
         folder.mkdir()
-    release = {"SOURCE_DATE_EPOCH": "1780000000"}
-    first = build(here, **release, TZ="Pacific/Kiritimati", PYTHONHASHSEED="1")
-    again = build(there, **release, TZ="UTC", PYTHONHASHSEED="2", copied_at=1_500_000_000.0)
+    epoch = "1780000000"
+    first = build(here, SOURCE_DATE_EPOCH=epoch, TZ="Pacific/Kiritimati", PYTHONHASHSEED="1")
+    again = build(there, SOURCE_DATE_EPOCH=epoch, TZ="UTC", PYTHONHASHSEED="2", copied_at=1_500_000_000.0)
     assert first.name == again.name
     assert contents(first) == contents(again)
     assert first.read_bytes() == again.read_bytes()

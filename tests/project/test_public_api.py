@@ -80,7 +80,7 @@ def test_nothing_else_is_in_the_namespace_but_the_packages_own_modules() -> None
     [
         (wsgi_session.Session, SESSION_MEMBERS),
         (wsgi_session.SessionMiddleware, MIDDLEWARE_MEMBERS),
-        (wsgi_session.middleware.Sessions, SESSIONS_MEMBERS),
+        (wsgi_session.admin.Sessions, SESSIONS_MEMBERS),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -94,7 +94,7 @@ LOOKS: dict[str, Callable[[Session], object]] = {
 }
 
 
-def print_nothing(status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], object]:
+def print_nothing(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
     return lambda data: None
 
 

@@ -190,6 +190,7 @@ def test_no_redirect_can_inject_a_header(bad: str) -> None:
         redirect_if_anonymous(environ, bad)
     response = redirect_if_anonymous(environ)
     assert response is not None
+    assert response.location is not None
     for text in (response.location, next_url(environ, "/home")):
         assert text.isascii()
         assert text.isprintable()

@@ -136,14 +136,15 @@ def test_an_unsigned_id_opens_nothing_however_it_is_configured(make_site: MakeSi
 @case(5)
 def test_no_middleware_is_made_without_a_secret() -> None:
     """Nor can a middleware be made without a secret, not even from a configuration file."""
-    for secret in (None, "", [], b""):
+    secrets: list[Any] = [None, "", [], b""]
+    for secret in secrets:
         with pytest.raises(ConfigError, match="keygen"):
-            SessionMiddleware(lambda environ, start_response: [], secret=secret, store=MemoryStore())  # type: ignore[arg-type]
+            SessionMiddleware(lambda environ, start_response: [], secret=secret, store=MemoryStore())
     with pytest.raises(ConfigError, match="secret is missing"):
         SessionMiddleware.from_config(lambda environ, start_response: [], {"session.store": "memory://"})
 
 
-ROTATIONS: dict[str, Callable[..., None]] = {
+ROTATIONS: dict[str, Callable[..., object]] = {
     "login": log_in(ANN),
     "rotate": lambda session: session.rotate(),
     "rotate twice": lambda session: (session.rotate(), session.rotate()),

@@ -68,7 +68,7 @@ def with_store_failing(method: str, function: Callable[[Session], object]) -> Ca
     return visit
 
 
-def refuse(*given: object) -> None:
+def refuse(*given: object) -> Any:
     raise Refused
 
 

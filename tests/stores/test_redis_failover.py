@@ -93,8 +93,8 @@ def test_a_cluster_whose_primary_dies_goes_on_with_its_replica_and_every_acknowl
     again_and_again(lambda: store.replace(keys[0], write, records[0].version, NOW), "it has a replica again")
     assert store.load(keys[0], NOW) == write
     assert isinstance(store, ListsOwners)
-    kept = map(owned_session, keys, [write, *records[1:]])
-    assert sorted(store.of_owner(OWNER, NOW)) == sorted(kept)
+    listed = {session.key: session for session in store.of_owner(OWNER, NOW)}
+    assert listed == {key: owned_session(key, each) for key, each in zip(keys, [write, *records[1:]], strict=True)}
 
 
 def test_a_key_is_found_while_its_slot_moves_and_after(cluster: ValkeyCluster, store: Store) -> None:

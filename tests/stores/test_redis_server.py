@@ -670,7 +670,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
             question.answer.set()
             sleep(seconds)
 
-        monkeypatch.setattr(redis_cluster.time, "sleep", answer)
+        monkeypatch.setattr(redis_cluster.time, "sleep", answer)  # type: ignore[attr-defined]
 
     def child() -> bool:
         store._link._map.outdated = True
@@ -787,7 +787,7 @@ def test_many_are_deleted_by_nodes_that_have_forgotten_the_script_and_are_unknow
         keys = [b"%032d" % number for number in range(20)]
         for key in keys:
             store.create(key, record(), NOW)
-        link = store._link
+        link = store._link  # type: ignore[attr-defined]
         for node in link._primaries(link._map.deadline()):
             node.call(b"", b"SCRIPT", b"FLUSH")
         assert store.delete_many(keys) == 20
@@ -796,5 +796,5 @@ def test_many_are_deleted_by_nodes_that_have_forgotten_the_script_and_are_unknow
 def test_a_node_that_the_map_does_not_have_yet_is_asked_where_a_redirection_names_it(server: Valkey) -> None:
     with open_url(valkey_cluster()) as store:
         store.ping()
-        node = store._link._node_at("127.0.0.1", server.port, store._link._map.deadline())
+        node = store._link._node_at("127.0.0.1", server.port, store._link._map.deadline())  # type: ignore[attr-defined]
         assert node.call(b"", b"PING") == b"PONG"

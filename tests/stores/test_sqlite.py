@@ -379,7 +379,7 @@ def test_what_was_written_before_a_writer_is_killed_is_there_and_the_store_goes_
             while last < 200:
                 last = int(writer.stdout.readline())
             writer.kill()
-            last = int((writer.stdout.read().splitlines() or [last])[-1])
+            last = int([str(last), *writer.stdout.read().splitlines()][-1])
             writer.stdout.close()
             writer.wait()
             lost = [number for number in range(last + 1) if store.load(b"%032d" % number, 2.0) is None]

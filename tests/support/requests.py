@@ -34,12 +34,11 @@ def make_environ(
     return {**environ, **more}
 
 
-def with_body(body: bytes, content_type: str = URLENCODED, **more: Any) -> dict[str, Any]:
-    """Return the environ of a POST whose input, as a server's socket does, can be read once."""
-    return make_environ(
-        method="POST",
-        **{"CONTENT_TYPE": content_type, "CONTENT_LENGTH": str(len(body)), "wsgi.input": Wire(body), **more},
-    )
+def with_body(body: bytes, content_type: str = URLENCODED, stream: Any = None, **more: Any) -> dict[str, Any]:
+    """Return the environ of a POST. Its input is ``stream`` or, as a server's socket, one that can be read once."""
+    given: dict[str, Any] = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": str(len(body)), **more}
+    given["wsgi.input"] = Wire(body) if stream is None else stream
+    return make_environ(method="POST", **given)
 
 
 class Wire:

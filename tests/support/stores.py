@@ -186,6 +186,6 @@ class _Sweeps(CountingStore):
 def counting(inner: Store) -> CountingStore:
     """Return a ``CountingStore`` that offers what ``inner`` offers, and nothing that it does not, but for a count."""
     counts = _Counts if isinstance(inner, Counts) else _CountsByScan
-    offers = ((_Lists, ListsOwners), (counts, (Counts, Scans)), (_Sweeps, Sweeps))
+    offers: list[tuple[type, Any]] = [(_Lists, ListsOwners), (counts, (Counts, Scans)), (_Sweeps, Sweeps)]
     bases = tuple(mixin for mixin, protocol in offers if isinstance(inner, protocol))
     return type("CountingStore", bases or (CountingStore,), {})(inner)

@@ -16,7 +16,7 @@ from tests.support.requests import session_in
 from tests.support.site import ANN, BOB, SECRET, Site
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable, Unsupported, login, user_or_none
 from wsgi_session.revocation import MAX_LOOKS
-from wsgi_session.stores import MemoryStore, Outcome, Record, Store, has_sound_times
+from wsgi_session.stores import MemoryStore, Outcome, Record, Scans, Store, has_sound_times
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing import FakeClock, plant, read
 
@@ -402,6 +402,7 @@ def test_a_row_that_somebody_meddled_with_keeps_nobody_from_listing_and_revoking
             meddling.execute(f"UPDATE sessions SET {damage} WHERE rowid = 1")
         meddling.close()
         assert [info.data for info in site.sessions.of(ANN) if info.handle] == [{"user": ANN}] * 2
+        assert isinstance(site.store, Scans)
         assert [record.handle != "" for _, record in site.store.scan(clock())] == [True] * 2
         assert site.sessions.revoke_all(ANN) == 2
         assert live(site, *cookies) == [False] * 3
@@ -418,6 +419,7 @@ def test_a_handle_that_is_no_text_keeps_nobody_from_listing_and_revoking_on_sql(
             meddling.execute("UPDATE wsgi_sessions SET handle = x'ff41', namespace = x'ff' WHERE rowid = 1")
         meddling.close()
         assert len(site.sessions.of(ANN)) == 2
+        assert isinstance(site.store, Scans)
         assert len(list(site.store.scan(clock()))) == 2
         assert site.sessions.revoke_all(ANN) == 2
         assert live(site, *cookies) == [False] * 2

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -357,7 +358,7 @@ def test_a_copy_that_is_stopped_says_how_far_it_got_and_goes_on_from_there(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, said: str
 ) -> None:
     new = f"sqlite:///{tmp_path / 'new.db'}"
-    created = []
+    created: list[Any] = []
 
     class Stopped(SQLiteStore):
         def create(self, key: bytes, record: Record, now: float) -> None:

@@ -353,6 +353,8 @@ def test_any_other_text_is_a_key(key: str) -> None:
 
 
 class Broken(tzinfo):
+    dst = tzname = None  # type: ignore[assignment]
+
     def utcoffset(self, moment: datetime | None) -> timedelta:
         raise LookupError("no such zone")
 

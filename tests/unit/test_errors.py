@@ -82,12 +82,15 @@ def test_what_could_not_be_made_can_be_shown_with_its_local_variables(name: str)
     from wsgi_session.stores.redis import RedisStore
     from wsgi_session.stores.sql import SQLStore
 
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        raise NotImplementedError
+
     makers: dict[str, tuple[str, Callable[[], object]]] = {
         "memory": ("MemoryStore", lambda: MemoryStore(0)),
         "sqlite": ("SQLiteStore", lambda: SQLiteStore("")),
         "redis": ("RedisStore", lambda: RedisStore(Redis(), prefix="")),
         "sql": ("SQLStore", lambda: SQLStore("postgresql://", pool_size=0)),
-        "middleware": ("SessionMiddleware", lambda: SessionMiddleware(print, secret="", store="memory://")),
+        "middleware": ("SessionMiddleware", lambda: SessionMiddleware(app, secret="", store="memory://")),
     }
     kind, make = makers[name]
     with pytest.raises(ConfigError) as caught:

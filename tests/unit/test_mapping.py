@@ -144,7 +144,7 @@ def test_every_value_under_every_key_is_kept(updates: list[dict[str, Any]]) -> N
     browser, model = Site().browser(), dict[str, Any]()
     for update in updates:
         model.update(update)
-        browser.call(lambda environ, update=update: session_in(environ).update(update))
+        browser.call(lambda environ, update=update: session_in(environ).update(update))  # type: ignore[misc]
         assert by_key(browser.call(lambda environ: dict(session_in(environ)))) == by_key(model)
 
 
@@ -167,7 +167,8 @@ def in_one_request(look: Callable[[Session], Any], stored: dict[str, Any] | None
 
 def test_its_views_can_be_gone_through_backwards_as_those_of_a_dict() -> None:
     def look(session: Mapping[str, Any]) -> Any:
-        return [list(reversed(view)) for view in (session.keys(), session.items(), session.values())]
+        views: list[Any] = [session.keys(), session.items(), session.values()]
+        return [list(reversed(view)) for view in views]
 
     stored = {"a": 1, "b": [2], "c": 3}
     assert in_one_request(look, stored) == look(stored)
@@ -301,7 +302,7 @@ def test_flash_messages_and_the_owner_are_no_part_of_the_mapping() -> None:
         session = session_in(environ)
         assert (len(session), list(session), session.copy()) == (1, ["user"], {"user": ANN})
         assert session == {"user": ANN}
-        assert b"owner" not in session
+        assert b"owner" not in session  # type: ignore[comparison-overlap]
         assert session.popitem() == ("user", ANN)
         assert not session
         with pytest.raises(KeyError):

@@ -355,13 +355,13 @@ def test_a_relative_path_is_made_absolute_at_construction(tmp_path: Path, monkey
 def test_memory_refuses_to_serve_several_processes_and_names_what_does() -> None:
     middleware = wrap()
     with pytest.raises(ConfigError, match=r'MemoryStore is for one process.*Use store="sqlite:///sessions.db"'):
-        middleware(make_environ(**{"wsgi.multiprocess": True}), lambda *args: print)
-    assert middleware(make_environ(**{"wsgi.multiprocess": False}), lambda *args: print) == [b"done"]
+        middleware({**make_environ(), "wsgi.multiprocess": True}, lambda *args: print)
+    assert middleware({**make_environ(), "wsgi.multiprocess": False}, lambda *args: print) == [b"done"]
 
 
 def test_sqlite_serves_several_processes(tmp_path: Path) -> None:
     with wrap(store=f"sqlite:///{tmp_path}/a.db") as middleware:
-        assert middleware(make_environ(**{"wsgi.multiprocess": True}), lambda *args: print) == [b"done"]
+        assert middleware({**make_environ(), "wsgi.multiprocess": True}, lambda *args: print) == [b"done"]
 
 
 def test_two_middlewares_at_one_key_are_refused_by_both_names() -> None:
@@ -448,7 +448,7 @@ WAYS: dict[str, Callable[[pytest.MonkeyPatch], SessionMiddleware]] = {
 }
 
 
-@pytest.fixture(params=WAYS.values(), ids=WAYS)
+@pytest.fixture(params=list(WAYS.values()), ids=list(WAYS))
 def configured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SessionMiddleware]:
     with request.param(monkeypatch) as middleware:
         yield middleware

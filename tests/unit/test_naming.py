@@ -127,7 +127,7 @@ def test_a_missing_application_is_told_too() -> None:
 def test_options_without_their_names_are_told_to_have_them() -> None:
     for arguments in ((application, SECRET), (application, SECRET, "memory://")):
         with pytest.raises(ConfigError, match=r"write SessionMiddleware\(app, secret=…, store=…\)"):
-            SessionMiddleware(*arguments)
+            SessionMiddleware(*arguments)  # type: ignore[call-arg]
 
 
 def test_the_application_may_be_given_by_its_name() -> None:

@@ -11,10 +11,10 @@ from tests.support.curl import IPHONE
 from tests.system.browser.chromium import Browser, Page
 from tests.system.browser.visitor import log_in, put_in_cart
 
-DESK = {"viewport": {"width": 1280, "height": 800}}
-PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 #: To what width a page must fold without a scroll bar: 1280 pixels at a zoom of 400 % (WCAG 1.4.10).
-NARROW = {"viewport": {"width": 320, "height": 640}}
+NARROW: dict[str, Any] = {"viewport": {"width": 320, "height": 640}}
 #: Each view is photographed and checked twice, so that both widths and both schemes are seen.
 KINDS = {"desk": {**DESK, "color_scheme": "light"}, "phone": {**PHONE, "color_scheme": "dark"}}
 

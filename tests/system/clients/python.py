@@ -33,8 +33,9 @@ class Urllib(Jar):
         self.opener = build_opener(HTTPCookieProcessor(self.jar), trust, ProxyHandler({}))
 
     def ask(self, url: str, fields: dict[str, str] | None) -> Page:
+        form = None if fields is None else urlencode(fields).encode()
         try:
-            with self.opener.open(url, fields and urlencode(fields).encode(), timeout=30) as response:
+            with self.opener.open(url, form, timeout=30) as response:
                 return Page(response.status, response.read().decode())
         except HTTPError as error:
             with error:

@@ -80,7 +80,8 @@ def written() -> tuple[list[str], list[str]]:
     head, _, *lines = [line for line in text.splitlines() if line.startswith("|")]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert all(cells[1:] == [WORKS] * len(LAUNCHERS) for cells in rows), text
-    return [re.match(r"\[(\w+)\]", cells[0])[1] for cells in rows], [cell.split()[0] for cell in head.split("|")[2:-1]]
+    examples = [name for cells in rows for name in re.findall(r"^\[(\w+)\]", cells[0])]
+    return examples, [cell.split()[0] for cell in head.split("|")[2:-1]]
 
 
 if __name__ == "__main__":

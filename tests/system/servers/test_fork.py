@@ -10,14 +10,14 @@ import pytest
 from tests.support.servers.valkey import Valkey
 from tests.system.servers.client import Client
 from tests.system.servers.launchers import LAUNCHERS, Gunicorn, GunicornGevent, Launcher
-from tests.system.servers.test_parallel import WRITTEN, write_in_parallel
+from tests.system.servers.parallel import WRITTEN, write_in_parallel
 
 
 class GunicornGeventLate(GunicornGevent):
     """As people start it: gevent takes over in the workers, when the site has made its locks and its connections."""
 
     name = "gunicorn-gevent-late"
-    python = Gunicorn.python
+    python = Gunicorn.python  # type: ignore[assignment]
 
 
 PRELOADING = [*(launcher for launcher in LAUNCHERS if launcher.preloads), GunicornGeventLate]

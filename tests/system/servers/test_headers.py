@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from http.client import RemoteDisconnected
-from typing import NamedTuple
 
 import pytest
 
-from tests.support import ROOT
 from tests.system.servers.client import Client
 from tests.system.servers.launchers import UWSGI, GunicornThreads, Launcher
+from tests.system.servers.limits import limits
 from wsgi_session.cookies import MAX_HEADER
 
-PAGE = (ROOT / "docs" / "stores-cookie.md").read_text("utf-8")
 #: Bytes around a documented limit, for what else counts: the header's name, and the other headers.
 SLACK = {"the line": 16, "all headers": 800}
-
-
-class Limit(NamedTuple):
-    """A row of the page's table."""
-
-    bytes: int
-    counts: str
-    #: The status of a request that is over it; ``None``: the server hangs up.
-    status: int | None
-    setting: str
-
-
-def limits() -> dict[str, Limit]:
-    rows = re.findall(r"^\| ([^|]+) \| ([\d,]+) (bytes|KB), ([^|]+) \| ([^|]+) \| ([^|]*)\|$", PAGE, re.M)
-    return {
-        server: Limit(
-            int(number.replace(",", "")) * (1024 if unit == "KB" else 1),
-            counts,
-            int(over) if over.isdigit() else None,
-            setting.strip("` "),
-        )
-        for server, number, unit, counts, over, setting in rows
-    }
 
 
 def test_a_long_cookie_header_is_read_up_to_the_servers_limit(server: Launcher, visitor: Client) -> None:

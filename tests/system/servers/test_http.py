@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http.client import RemoteDisconnected
 
 import pytest
@@ -65,7 +66,7 @@ def test_what_changes_while_the_body_streams_is_saved(server: Launcher, visitor:
         assert (answer.status, answer.body) == (200, b"one,two,three")
         wanted = dict.fromkeys(("early", "late", "last"), value)
         # The end of the answer may come before close() does.
-        wait_until(lambda wanted=wanted: visitor.get("/get").seen["data"] == wanted, f"the session has {wanted}")
+        wait_until(partial(has, visitor, wanted), f"the session has {wanted}")
 
 
 def test_a_file_is_sent_as_the_server_sends_files(server: Launcher, visitor: Client) -> None:
@@ -107,3 +108,8 @@ def test_a_visit_ends_with_the_logout(visitor: Client) -> None:
     for jar in (before.jar, left):
         visitor.jar.update(jar)
         assert visitor.get("/get").seen["data"] == {}
+
+
+def has(visitor: Client, wanted: dict[str, str]) -> bool:
+    """Return whether this is all that the visitor's session holds."""
+    return bool(visitor.get("/get").seen["data"] == wanted)

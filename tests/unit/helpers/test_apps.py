@@ -36,7 +36,7 @@ class Answer:
     """What an application answered, under the standard's own checker."""
 
     def __init__(self, app: Any, environ: dict[str, Any]) -> None:
-        body = validator(app)(environ, self._start)
+        body: Any = validator(app)(environ, self._start)
         try:
             self.body = b"".join(body)
         finally:
@@ -137,7 +137,8 @@ def told(session: Any, *, method: str = "GET", **options: Any) -> Answer:
 
 
 def test_an_anonymous_visitor_is_told_nothing() -> None:
-    for session in ({}, {"cart": [1]}, {"user": {}}, {"user": "ann"}):
+    anonymous: list[dict[str, Any]] = [{}, {"cart": [1]}, {"user": {}}, {"user": "ann"}]
+    for session in anonymous:
         assert told(session).body == b"{}"
 
 

@@ -69,7 +69,8 @@ def test_a_multipart_form_will_do_and_stays_readable(browser: Browser, token: st
     upload = Request.blank("/", POST={"csrf_token": token, "photo": ("a.png", b"\x89PNG\r\n--x")})
     environ = upload.environ
     assert browser.call(check_csrf, environ) is True
-    assert Request(environ).POST["photo"].file.read() == b"\x89PNG\r\n--x"
+    request: Any = Request(environ)
+    assert request.POST["photo"].file.read() == b"\x89PNG\r\n--x"
 
 
 def test_the_one_given_counts_before_the_header_and_the_header_before_the_form(browser: Browser, token: str) -> None:

@@ -56,7 +56,7 @@ def test_a_value_comes_back_as_it_was_typed(value: str) -> None:
     from webob import Request
 
     for content_type in (URLENCODED, "multipart/form-data"):
-        request = Request.blank("/", POST=[("x", "y"), ("a", value)], content_type=content_type)
+        request = Request.blank("/", POST={"x": "y", "a": value}, content_type=content_type)
         assert read_field(request.environ, "a") == value, content_type
 
 
@@ -97,7 +97,7 @@ def test_a_body_of_no_length_is_not_read(length: str) -> None:
 
 def test_a_body_of_exactly_a_mebibyte_is_read() -> None:
     body = b"a=one&b=" + b"x" * (MAX_BODY - 8)
-    environ = with_body(body, **{"wsgi.input": Wire(body, piece=60_000)})
+    environ = with_body(body, stream=Wire(body, piece=60_000))
     assert read_field(environ, "a") == "one"
     assert environ["wsgi.input"].read() == body
 
@@ -117,13 +117,13 @@ def test_a_field_in_front_of_a_large_upload_is_found_and_the_rest_stays_with_the
 ) -> None:
     body = body.replace(b"{}", UPLOAD)
     wire = Wire(body, piece)
-    environ = with_body(body, content_type, **{"wsgi.input": wire})
+    environ = with_body(body, content_type, stream=wire)
     for _ in range(2):
         assert read_field(environ, "a") == "one"
         assert read_field(environ, "z") is None
         assert len(body) - wire.left == MAX_BODY
     stream = environ["wsgi.input"]
-    chunks = []
+    chunks: list[bytes] = []
     while size := min(70_001, len(body) - sum(map(len, chunks))):
         chunks.append(stream.read(size))
     assert b"".join(chunks) == body
@@ -137,11 +137,11 @@ def test_a_field_behind_the_first_mebibyte_is_not_found_nor_one_that_is_cut_ther
         multipart('Content-Disposition: form-data; name="a"\r\n\r\n{}'),
     ):
         body = behind.replace(b"{}", UPLOAD)
-        environ = with_body(body, MULTIPART, **{"wsgi.input": Wire(body, 60_000)})
+        environ = with_body(body, MULTIPART, stream=Wire(body, 60_000))
         assert read_field(environ, "a") is None
         assert read_to_the_end(environ["wsgi.input"], len(body)) == body
     for body in (b"b=" + b"x" * MAX_BODY + b"&a=one", b"b=" + b"x" * (MAX_BODY - 5) + b"&a=onetwo"):
-        assert read_field(with_body(body, **{"wsgi.input": Wire(body, 60_000)}), "a") is None
+        assert read_field(with_body(body, stream=Wire(body, 60_000)), "a") is None
 
 
 def read_to_the_end(stream: Any, size: int) -> bytes:
@@ -155,7 +155,7 @@ def test_an_upload_held_in_a_file_is_left_where_the_application_had_it() -> None
     body = b"a=one&b=" + UPLOAD
     stream = BytesIO(body)
     stream.seek(7)
-    environ = with_body(body, **{"wsgi.input": stream})
+    environ = with_body(body, stream=stream)
     assert read_field(environ, "a") == "one"
     assert environ["wsgi.input"] is stream
     assert stream.tell() == 7
@@ -189,7 +189,7 @@ def test_a_body_that_was_read_in_part_reads_like_a_file(read: Any, cut: int) -> 
 def test_falcons_stream_is_the_one_that_has_all_of_the_body() -> None:
     for body in (multipart(FIELD), multipart(FIELD, 'Content-Disposition: form-data; name="b"\r\n\r\n{}')):
         body = body.replace(b"{}", UPLOAD)
-        environ = with_body(body, MULTIPART, **{"wsgi.input": Wire(body, 60_000)})
+        environ = with_body(body, MULTIPART, stream=Wire(body, 60_000))
         request = SimpleNamespace(env=environ, get_media=None, stream=environ["wsgi.input"])
         assert read_field(request, "a") == "one"
         assert read_to_the_end(request.stream, len(body)) == body
@@ -208,14 +208,14 @@ def test_an_input_that_can_be_read_again_is_left_where_the_application_had_it(po
         stream.write(b"a=one")
         for given in (BytesIO(b"a=one"), stream):
             given.seek(position)
-            environ = with_body(b"a=one", **{"wsgi.input": given})
+            environ = with_body(b"a=one", stream=given)
             assert read_field(environ, "a") == "one"
             assert environ["wsgi.input"] is given
             assert given.tell() == position
 
 
 def test_a_client_that_sends_less_than_it_said_gives_the_fields_that_came() -> None:
-    environ = with_body(b"", CONTENT_LENGTH="50", **{"wsgi.input": SimpleNamespace(read=BytesIO(b"a=one&b=t").read)})
+    environ = with_body(b"", stream=SimpleNamespace(read=BytesIO(b"a=one&b=t").read), CONTENT_LENGTH="50")
     assert read_field(environ, "a") == "one"
     assert environ["wsgi.input"].read() == b"a=one&b=t"
 
@@ -224,7 +224,7 @@ def test_a_connection_that_breaks_is_no_field() -> None:
     def broken(size: int) -> bytes:
         raise OSError("connection reset")
 
-    assert read_field(with_body(b"a=one", **{"wsgi.input": SimpleNamespace(read=broken)}), "a") is None
+    assert read_field(with_body(b"a=one", stream=SimpleNamespace(read=broken)), "a") is None
 
 
 def test_an_environ_that_the_body_could_not_be_put_back_into_is_not_read() -> None:
@@ -272,13 +272,14 @@ def test_an_attribute_that_is_no_form_is_passed_over() -> None:
 def test_webobs_form_is_read_by_webob_before_and_after() -> None:
     from webob import Request
 
-    request = Request(with_body(b"a=one&b=two"))
+    request: Any = Request(with_body(b"a=one&b=two"))
     assert request.POST["b"] == "two"
     assert read_field(request, "a") == "one"
     assert read_field(request.environ, "a") == "one"
     environ = with_body(b"a=one&b=two")
     assert read_field(environ, "a") == "one"
-    assert Request(environ).POST["b"] == "two"
+    request = Request(environ)
+    assert request.POST["b"] == "two"
     request = Request(with_body(b'{"a": 1}', "application/json"))
     assert read_field(request, "a") is None
     assert request.json == {"a": 1}

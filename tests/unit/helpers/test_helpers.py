@@ -74,13 +74,17 @@ class Text(str):
     """No exact ``str``."""
 
 
+NO_USERS: list[Any] = [None, {}, [], "ann@example.com", 5, 0, "", b"ann", ["email"], True]
+NO_EMAILS: list[Any] = [None, "", 0, 5, False, True, [], ["ann"], b"a@b", b"", {}]
+
+
 @pytest.mark.parametrize(
     "session",
     [
         {},
         {"cart": [1]},
-        *({"user": user} for user in (None, {}, [], "ann@example.com", 5, 0, "", b"ann", ["email"], True)),
-        *({"user": {"email": email}} for email in (None, "", 0, 5, False, True, [], ["ann"], b"a@b", b"", {})),
+        *({"user": user} for user in NO_USERS),
+        *({"user": {"email": email}} for email in NO_EMAILS),
         {"user": {"email": Text("ann@example.com")}},
         {"user": {"name": "Ann"}},
     ],

@@ -140,7 +140,8 @@ def run(response: LoginRedirect, environ: dict[str, Any]) -> tuple[str, list[tup
         return lambda data: None
 
     # It holds that whatever is not text has a dot in its key.
-    body = validator(response)({name: value for name, value in environ.items() if name != "session"}, start_response)
+    dotted = {name: value for name, value in environ.items() if name != "session"}
+    body: Any = validator(response)(dotted, start_response)
     try:
         content = b"".join(body)
     finally:

@@ -134,7 +134,7 @@ def test_an_outage_is_said_by_plant_and_read() -> None:
     def away(*arguments: object) -> Any:
         raise StoreUnavailable("away")
 
-    store.load = store.create = away  # type: ignore[method-assign]
+    store.load = store.create = away  # type: ignore[assignment, method-assign]
     with pytest.raises(StoreUnavailable, match="out of order"):
         plant(middleware, {"a": 1})
     with pytest.raises(StoreUnavailable, match="out of order"):
