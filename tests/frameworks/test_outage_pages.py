@@ -46,6 +46,11 @@ def put() -> str:
     return "ok"
 
 
+def change() -> str:
+    session["b"] = 2
+    return "ok"
+
+
 FLASK_LOOKS: dict[str, Callable[[], Any]] = {
     "read": lambda: str(session.get("a")),
     "write": put,
@@ -85,7 +90,7 @@ def down(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def test_in_flask_an_outage_page_answers_for_views_that_do_not(make_app: MakeApp, store: CountingStore) -> None:
     visitor = Visitor(make_app(outage_page=down))
     visitor.do(put)
-    for operation, look in (("load", FLASK_LOOKS["read"]), ("replace", put)):
+    for operation, look in (("load", FLASK_LOOKS["read"]), ("replace", change)):
         store.fail(operation)
         got = visitor.visit(look)
         assert (got.status_code, got.json) == (503, {})
