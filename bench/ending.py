@@ -23,8 +23,8 @@ from typing import Any
 
 from tests.support.servers.shared import mariadb, postgres, valkey, valkey_cluster
 from wsgi_session import SessionMiddleware
+from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.stores import Record, Store, open_store
-from wsgi_session.tokens import owner_key
 
 VISITORS = 4
 THINK = 0.01

@@ -14,7 +14,7 @@ from typing import Any
 
 from bench.driver import respond
 from wsgi_session import SessionMiddleware, SessionTooLarge
-from wsgi_session.forms import read_field
+from wsgi_session.helpers.forms import read_field
 from wsgi_session.stores import MemoryStore
 
 SECRET = "for-the-bench-only-5d0c2b7f9e1a4836c7d8e9f0a1b2c3d4"

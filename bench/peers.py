@@ -150,7 +150,7 @@ class OursRedis(Ours):
     name = "ours-redis"
 
     def make_store(self, folder: Path) -> Any:
-        from wsgi_session.stores.redis_urls import open_url
+        from wsgi_session.stores.redis.urls import open_url
 
         return open_url(servers.valkey())
 
@@ -159,7 +159,7 @@ class OursPostgreSQL(Ours):
     name = "ours-postgresql"
 
     def make_store(self, folder: Path) -> Any:
-        from wsgi_session.stores.sql import open_url
+        from wsgi_session.stores.sql.store import open_url
 
         return open_url(servers.postgresql())
 

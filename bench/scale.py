@@ -31,7 +31,7 @@ from bench.report import facts, say
 from wsgi_session.stores import SWEEP_LIMIT, Outcome, Record, Store
 from wsgi_session.stores.memory import MemoryStore
 from wsgi_session.stores.sqlite import SQLiteStore
-from wsgi_session.stores.sqlite_file import CACHE, CHECKPOINT
+from wsgi_session.stores.sqlite.file import CACHE, CHECKPOINT
 
 #: The time of everything that happens here; nothing expires but what is meant to.
 NOW = 1_800_000_000.0

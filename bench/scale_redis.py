@@ -26,7 +26,7 @@ from bench import servers
 from bench.report import facts, say
 from bench.scale import DATA, compare, key, record
 from wsgi_session.stores.redis import RedisStore
-from wsgi_session.stores.redis_records import pack
+from wsgi_session.stores.redis.records import pack
 
 PREFIX, BARE = "session:", "bare:"
 #: Milliseconds for which everything stays.

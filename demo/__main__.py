@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
 
 from demo.secret import NoSecret, kept_secret
 from wsgi_session import ConfigError, StoreUnavailable
-from wsgi_session.stores.urls import open_store
+from wsgi_session.stores.urls.opening import open_store
 
 SECRET_FILE = Path("demo.secret")
 

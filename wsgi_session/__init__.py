@@ -3,8 +3,6 @@
 from sys import implementation as _implementation
 
 from wsgi_session.admin import SessionInfo
-from wsgi_session.apps import require_login, session_info
-from wsgi_session.csrf import check_csrf
 from wsgi_session.errors import (
     ConfigError,
     HeadersAlreadySent,
@@ -17,9 +15,11 @@ from wsgi_session.errors import (
     Unsupported,
     UnsupportedValue,
 )
-from wsgi_session.helpers import get_session, login, logout, user_email_or_none, user_or_none
+from wsgi_session.helpers.apps import require_login, session_info
+from wsgi_session.helpers.csrf import check_csrf
+from wsgi_session.helpers.redirects import next_url, redirect_if_anonymous
+from wsgi_session.helpers.users import get_session, login, logout, user_email_or_none, user_or_none
 from wsgi_session.middleware import SessionMiddleware
-from wsgi_session.redirects import next_url, redirect_if_anonymous
 from wsgi_session.session import Session
 
 # On PyPy 3.11, sqlite3 keeps a statement open after its rows were read, so that commits fail, and with `text_factory`

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 
 
 def main() -> None:

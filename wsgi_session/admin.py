@@ -9,14 +9,14 @@ from functools import cached_property, partial
 from operator import itemgetter
 from typing import Any
 
-from wsgi_session import tokens
-from wsgi_session.codec import CorruptData, split, unpack
-from wsgi_session.config import Settings
+from wsgi_session.backends.revocation import end_sessions, follow, in_batches, owned_sessions
+from wsgi_session.codec.packing import CorruptData, split, unpack
+from wsgi_session.config.options import Settings
+from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.owner import owner_of
-from wsgi_session.revocation import end_sessions, follow, in_batches, owned_sessions
 from wsgi_session.session import Session
-from wsgi_session.stores import Counts, ListsOwners, OwnedSession, Store, Sweeps, has_sound_times
+from wsgi_session.stores.contract import Counts, ListsOwners, OwnedSession, Store, Sweeps, has_sound_times
 from wsgi_session.stores.refusals import unsupported
 
 

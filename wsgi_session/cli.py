@@ -16,16 +16,17 @@ from typing import Any, Protocol, runtime_checkable
 
 import click
 
+from wsgi_session.config.keygen import new_secret
+from wsgi_session.config.secrets import HiddenText
 from wsgi_session.errors import ConfigError, SessionError, StoreUnavailable, Unsupported
-from wsgi_session.hidden import HiddenText
-from wsgi_session.keygen import new_secret
-from wsgi_session.stores import Counts, MigratingStore, Scans, Store, Sweeps
-from wsgi_session.stores.migrating_urls import inner_urls
-from wsgi_session.stores.moving import move_all
+from wsgi_session.stores.contract import Counts, Scans, Store, Sweeps
+from wsgi_session.stores.migrating.moving import move_all
+from wsgi_session.stores.migrating.store import MigratingStore
+from wsgi_session.stores.migrating.urls import inner_urls
 from wsgi_session.stores.refusals import unsupported
-from wsgi_session.stores.sqlite import SQLiteStore
-from wsgi_session.stores.url_parts import blot_urls
-from wsgi_session.stores.urls import open_store
+from wsgi_session.stores.sqlite.store import SQLiteStore
+from wsgi_session.stores.urls.opening import open_store
+from wsgi_session.stores.urls.parts import blot_urls
 
 #: Small enough that no engine holds a lock for long, large enough that the round trips do not count.
 BATCH = 1000

@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from wsgi_session import saving
-from wsgi_session.body import Body, Sweep, SweepingList, close_body, close_in_outage, first
+from wsgi_session.cookies.caching import Headers, add_vary_cookie, is_public, make_private
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
-from wsgi_session.headers import Headers, add_vary_cookie, is_public, make_private
-from wsgi_session.outage import outage_answer, with_outage_headers
+from wsgi_session.request import commit as saving
+from wsgi_session.responses.body import Body, Sweep, SweepingList, close_body, close_in_outage, first
+from wsgi_session.responses.outage import outage_answer, with_outage_headers
 from wsgi_session.session import CLOSED, SENT, Session
 
 if TYPE_CHECKING:
-    from wsgi_session.backend import Backend
-    from wsgi_session.draft import Draft
+    from wsgi_session.backends.base import Backend
+    from wsgi_session.request.work import Draft
 
 StartResponse = Callable[..., Callable[[bytes], object]]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]

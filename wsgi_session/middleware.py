@@ -8,22 +8,22 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, Literal
 
-from wsgi_session import config
 from wsgi_session.admin import Sessions
-from wsgi_session.backend import Backend
-from wsgi_session.cookies import SchemeCookies, SessionCookie, as_in_environ, check_cookie_options
+from wsgi_session.backends.base import Backend
+from wsgi_session.backends.server import StoreBackend
+from wsgi_session.config import options as config
+from wsgi_session.config.given import check_app, check_store
+from wsgi_session.config.naming import named_options
+from wsgi_session.cookies.cookie import SchemeCookies, SessionCookie, as_in_environ, check_cookie_options
+from wsgi_session.cookies.tokens import Tokens
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
-from wsgi_session.given import check_app, check_store
-from wsgi_session.naming import named_options
-from wsgi_session.outage import OutagePage
+from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import CLOSED, Session
-from wsgi_session.stored import StoreBackend
-from wsgi_session.stores import Store
+from wsgi_session.stores.contract import Store
 from wsgi_session.stores.cookie import CookieStore
-from wsgi_session.stores.urls import open_store
-from wsgi_session.tokens import Tokens
+from wsgi_session.stores.urls.opening import open_store
 
 
 class SessionMiddleware:
@@ -213,7 +213,7 @@ def _backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, setting
     if not isinstance(store, CookieStore):
         return StoreBackend(store, Tokens(secrets, settings.namespace), cookies, settings)
     # Only here: it needs an extra that no other store does.
-    from wsgi_session.sealed import SealedBackend
+    from wsgi_session.backends.cookie import SealedBackend
 
     return SealedBackend(store, secrets, cookies, settings)
 

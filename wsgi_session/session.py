@@ -6,18 +6,19 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from wsgi_session import saving, tokens
-from wsgi_session.codec import CorruptData
-from wsgi_session.cookies import path_covers
-from wsgi_session.draft import OWNER, Draft
+from wsgi_session.codec.packing import CorruptData
+from wsgi_session.cookies import tokens
+from wsgi_session.cookies.caching import is_public
+from wsgi_session.cookies.cookie import path_covers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
-from wsgi_session.flash import Flash, find_flashes, put_flash
-from wsgi_session.headers import is_public
-from wsgi_session.mapping import DraftMapping
 from wsgi_session.owner import logged_in
+from wsgi_session.request import commit as saving
+from wsgi_session.request.flash import Flash, find_flashes, put_flash
+from wsgi_session.request.mapping import DraftMapping
+from wsgi_session.request.work import OWNER, Draft
 
 if TYPE_CHECKING:
-    from wsgi_session.backend import Backend
+    from wsgi_session.backends.base import Backend
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any
 from webob import Request, Response
 
 from demo.app import Site
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.stores import Outcome, Record
 from wsgi_session.stores.memory import MemoryStore
 

@@ -16,7 +16,7 @@ from webob import Request
 from tests.support import ROOT
 from tests.support.pages import python_of, section
 from wsgi_session import SessionMiddleware
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.testing import plant
 
 PAGE = ROOT / "docs" / "frameworks.md"

@@ -21,7 +21,7 @@ import pytest
 from tests.support import ROOT
 from tests.support.missing import why_missing
 from tests.support.servers.process import Server, wait_until
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 FRAMEWORKS = ["plain", "webob", "werkzeug", "flask", "django", "pyramid", "bottle", "falcon", "cherrypy", "webpy"]

@@ -40,7 +40,7 @@ from wsgi_session import (
     user_email_or_none,
     user_or_none,
 )
-from wsgi_session.codec import join, split
+from wsgi_session.codec.packing import join, split
 from wsgi_session.testing import FakeClock, plant, read
 
 __all__ = ["app", "clock", "make_app", "store", "visitor"]

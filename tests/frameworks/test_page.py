@@ -21,7 +21,7 @@ from tests.support import ROOT
 from tests.support.missing import why_missing
 from tests.support.pages import python_of, section
 from tests.support.servers.process import free_port, wait_until
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 
 TEXT = PAGE.read_text("utf-8")
 #: Heading, and the module without which there is nothing to run.
@@ -42,7 +42,7 @@ FRAMEWORKS = {
 LISTENING = """
 import socket
 from tests.frameworks.paste import run
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 
 def bind(self, address):
     print(*address[:2], flush=True)

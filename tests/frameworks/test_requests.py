@@ -21,7 +21,7 @@ from wsgi_session import (
     user_email_or_none,
     user_or_none,
 )
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.testing import plant
 
 Helper = Callable[[Any], Any]

@@ -12,7 +12,7 @@ from tests.fuzz.headers import Headers
 from tests.fuzz.promises import Promise
 from tests.fuzz.records import Records
 from tests.fuzz.sealed import Sealed
-from wsgi_session.codec import join, pack
+from wsgi_session.codec.packing import join, pack
 
 #: Bytes: as much of a header as is read; half of what a record may hold.
 HEADER_SIZES = (8_000, 16_000, 32_000, 64_000)

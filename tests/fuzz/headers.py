@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.fuzz.visits import Broken, Visits, flash, read, write
-from wsgi_session.cookies import SessionCookie
+from wsgi_session.cookies.cookie import SessionCookie
+from wsgi_session.cookies.tokens import Tokens
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant
-from wsgi_session.tokens import Tokens
 
 #: Sessions that stand behind the valid cookies.
 PLANTED = 3

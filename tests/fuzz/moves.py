@@ -23,7 +23,7 @@ from tests.fuzz.interleavings import Actor, drawn, explore, sample
 from tests.support.site import SECRET
 from wsgi_session import Session, SessionMiddleware, login, logout
 from wsgi_session.stores import MigratingStore, Store
-from wsgi_session.stores.moving import is_marked, is_placeholder, move_all
+from wsgi_session.stores.migrating.moving import is_marked, is_placeholder, move_all
 from wsgi_session.testing import FakeClock
 
 ANN, BOB = {"id": "ann"}, {"id": "bob"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tests.fuzz.held import TroubledStore, Troubles
 from wsgi_session.stores import MemoryStore, MigratingStore, Store
 from wsgi_session.stores.cookie import CookieStore
-from wsgi_session.stores.moving import move_all
+from wsgi_session.stores.migrating.moving import move_all
 
 
 @dataclass

@@ -11,10 +11,10 @@ from uuid import UUID
 from tests.fuzz.visits import Broken, Visits, flash, read, read_each, use
 from tests.support.site import ANN
 from tests.support.values import shape
-from wsgi_session.codec import CorruptData, join, pack, split, unpack
+from wsgi_session.codec.packing import CorruptData, join, pack, split, unpack
+from wsgi_session.codec.supported import IMMUTABLE
 from wsgi_session.errors import UnsupportedValue
 from wsgi_session.stores import Outcome, OwnedSession, Record, Store, owned_session
-from wsgi_session.supported import IMMUTABLE
 from wsgi_session.testing import plant
 
 #: A value of every kind, in one another too.

@@ -11,7 +11,7 @@ import msgpack
 from tests.fuzz.headers import Headers
 from tests.fuzz.records import RICH, Records
 from tests.fuzz.visits import Broken, Visits, log_in, read, read_each, use, write
-from wsgi_session.codec import join, pack
+from wsgi_session.codec.packing import join, pack
 from wsgi_session.testing import plant
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
-from wsgi_session import Session, tokens
+from wsgi_session import Session
+from wsgi_session.cookies import tokens
 from wsgi_session.testing import plant
 from wsgi_session.testing import read as read_planted
 from wsgi_session.testing.clock import FakeClock

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import Session
-from wsgi_session.tokens import Tokens
+from wsgi_session.cookies.tokens import Tokens
 
 KB = 1024
 MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

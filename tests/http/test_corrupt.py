@@ -18,7 +18,7 @@ from tests.support.damage import damage, key_of
 from tests.support.site import ANN, Browser, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, Kind
 from wsgi_session import Session, user_email_or_none, user_or_none
-from wsgi_session.codec import join
+from wsgi_session.codec.packing import join
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Record, has_sound_times
 

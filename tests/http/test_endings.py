@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
-from wsgi_session import Session, SessionGone, SessionMiddleware, tokens
+from wsgi_session import Session, SessionGone, SessionMiddleware
+from wsgi_session.cookies import tokens
 from wsgi_session.stores import TOMBSTONE_LIFE, MemoryStore, Record
 from wsgi_session.testing.clock import FakeClock
 

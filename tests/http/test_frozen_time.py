@@ -96,7 +96,7 @@ import datetime, warnings
 warnings.simplefilter("ignore")
 import freezegun
 with freezegun.freeze_time("2030-01-01") as time:
-    from wsgi_session import codec
+    from wsgi_session.codec import packing as codec
     frozen = datetime.datetime.now()
     packed = codec.pack([frozen, frozen.date()], "k")
 from datetime import date, datetime

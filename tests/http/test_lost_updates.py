@@ -14,7 +14,8 @@ from tests.support.client import Answer
 from tests.support.damage import damage
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
-from wsgi_session import Session, SessionGone, UnsupportedValue, saving
+from wsgi_session import Session, SessionGone, UnsupportedValue
+from wsgi_session.request import commit as saving
 from wsgi_session.testing.clock import FakeClock
 
 pytestmark = pytest.mark.needs(SERVER)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
+import wsgi_session
 from tests.support.leaks import Watch, as_shown, frames_of, is_ours
-from wsgi_session import ConfigError, Session, SessionMiddleware, StoreUnavailable, tokens
-from wsgi_session.hidden import HiddenText
+from wsgi_session import ConfigError, Session, SessionMiddleware, StoreUnavailable
+from wsgi_session.config.secrets import HiddenText
+from wsgi_session.cookies import tokens
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant
 
@@ -19,7 +22,9 @@ logger = logging.getLogger("wsgi_session")
 def raise_with(token: object) -> None:
     """Raise one of our errors with ``token`` in a frame that looks like one of ours."""
     code = compile(
-        "def raising(token):\n    raise error('the store failed')", str(tokens.__file__).replace("tokens", "x"), "exec"
+        "def raising(token):\n    raise error('the store failed')",
+        str(Path(wsgi_session.__file__).with_name("x.py")),
+        "exec",
     )
     space: dict[str, object] = {"error": StoreUnavailable}
     exec(code, space)

@@ -13,8 +13,8 @@ import pytest
 from tests.support import ROOT
 from tests.support.pages import python_of
 from wsgi_session import SessionMiddleware
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.events import _LEVELS
-from wsgi_session.keygen import new_secret
 
 PAGE = ROOT / "docs" / "manual.md"
 TEXT = PAGE.read_text("utf-8")

@@ -23,7 +23,7 @@ import pytest
 
 from tests.support import ROOT
 from wsgi_session import SessionMiddleware
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from tests.support.site import SECRET, Browser, Site
-from wsgi_session import Session, tokens
+from wsgi_session import Session
+from wsgi_session.cookies import tokens
+from wsgi_session.cookies.tokens import Tokens
 from wsgi_session.stores import Record
 from wsgi_session.stores.cookie import CookieStore
-from wsgi_session.tokens import Tokens
 
 #: ``@case(10)``: this test holds case 10.
 case = pytest.mark.case

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from tests.support.site import SECRET, Site
 from tests.support.stores import counting
+from wsgi_session.cookies.tokens import Tokens, draw_token
 from wsgi_session.stores import MemoryStore, SQLiteStore, Store
 from wsgi_session.testing import plant, read
 from wsgi_session.testing.clock import FakeClock
-from wsgi_session.tokens import Tokens, draw_token
 
 
 def strangers_write(site: Site, number: int) -> None:

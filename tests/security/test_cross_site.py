@@ -10,7 +10,7 @@ import pytest
 
 from tests.security.shop import Visitor, open_shop
 from tests.security.wire import Reply, Wire
-from wsgi_session.forms import MAX_BODY
+from wsgi_session.helpers.forms import MAX_BODY
 
 
 @pytest.fixture

@@ -28,18 +28,11 @@ from tests.security.crowds import (
 )
 from tests.support.site import Browser, Site, put, read
 from tests.support.work import Work, calls_of, peak_of, work_of
-from wsgi_session import (
-    SessionTooLarge,
-    UnsupportedValue,
-    check_csrf,
-    next_url,
-    redirect_if_anonymous,
-    require_login,
-    tokens,
-)
-from wsgi_session.forms import MAX_BODY, read_field
+from wsgi_session import SessionTooLarge, UnsupportedValue, check_csrf, next_url, redirect_if_anonymous, require_login
+from wsgi_session.codec.supported import fits
+from wsgi_session.cookies import tokens
+from wsgi_session.helpers.forms import MAX_BODY, read_field
 from wsgi_session.stores import MemoryStore, Record, SQLiteStore
-from wsgi_session.supported import fits
 from wsgi_session.testing import plant
 from wsgi_session.testing.clock import FakeClock
 

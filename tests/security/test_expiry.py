@@ -12,7 +12,7 @@ from tests.security.cases import DAY, case, opened_by, stored, with_cookies_of
 from tests.support.records import make_record
 from tests.support.site import ANN, SECRET, Browser, MakeSite, Site, log_in, put, read
 from tests.support.stores import SERVER, SWEEPS
-from wsgi_session import tokens
+from wsgi_session.cookies import tokens
 from wsgi_session.stores import Record, Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock

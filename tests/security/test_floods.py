@@ -12,10 +12,10 @@ from tests.security.cases import DAY, case
 from tests.support.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import SessionMiddleware
+from wsgi_session.cookies.tokens import Tokens, draw_token
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant
 from wsgi_session.testing.clock import FakeClock
-from wsgi_session.tokens import Tokens, draw_token
 
 
 @case(46)

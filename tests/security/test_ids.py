@@ -12,7 +12,8 @@ from tests.security.cases import HTTPS, OLD_SECRET, case, issued_to_nobody, open
 from tests.security.wire import Wire
 from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
-from wsgi_session import ConfigError, SessionMiddleware, tokens
+from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session.cookies import tokens
 from wsgi_session.stores import MemoryStore
 
 #: Ids that the site never issued: of the right shape, signed by nobody, signed well.

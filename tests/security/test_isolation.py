@@ -92,7 +92,7 @@ def test_nobody_sees_anothers_session_while_requests_fail_all_around(store: Stor
 @contextmanager
 def a_redis() -> Iterator[tuple[Store, Callable[[], AbstractContextManager[None]]]]:
     """Yield a store over a Redis, and what makes that one silent for a while."""
-    from wsgi_session.stores.redis_urls import open_url
+    from wsgi_session.stores.redis.urls import open_url
 
     server = Valkey()
     server.start()

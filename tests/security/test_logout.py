@@ -12,7 +12,7 @@ from tests.support import ROOT
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import Session, Unsupported, user_or_none
-from wsgi_session.codec import split
+from wsgi_session.codec.packing import split
 from wsgi_session.stores import TOMBSTONE_LIFE, Outcome, Record, Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock

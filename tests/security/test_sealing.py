@@ -28,9 +28,12 @@ from tests.security.cases import OLD_SECRET, case, look, opened_by, stored, with
 from tests.security.wire import Wire
 from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, put, read
 from tests.support.stores import SERVER
-from wsgi_session import ConfigError, SessionMiddleware, codec, sealed, tokens
-from wsgi_session.codec import join, split
-from wsgi_session.seal import Seals
+from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session.backends import cookie as sealed
+from wsgi_session.codec import packing as codec
+from wsgi_session.codec.packing import join, split
+from wsgi_session.cookies import tokens
+from wsgi_session.cookies.seal import Seals
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant
 

@@ -37,7 +37,7 @@ from wsgi_session import (
 from wsgi_session.middleware import filter_app_factory
 from wsgi_session.stores import MemoryStore, SQLiteStore, Store
 from wsgi_session.stores.cookie import CookieStore
-from wsgi_session.stores.sql_drivers import with_driver
+from wsgi_session.stores.sql.drivers import with_driver
 from wsgi_session.testing.clock import FakeClock
 
 

@@ -14,7 +14,8 @@ from itertools import islice
 import pytest
 
 from wsgi_session.errors import KeyExists
-from wsgi_session.stores import OWNED_PAGE, MemoryStore, Outcome, OwnedSession, Record, Store, memory, tombstone_of
+from wsgi_session.stores import OWNED_PAGE, MemoryStore, Outcome, OwnedSession, Record, Store, tombstone_of
+from wsgi_session.stores.memory import store as memory
 from wsgi_session.testing import harness
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance

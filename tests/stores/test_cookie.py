@@ -13,7 +13,7 @@ import pytest
 from wsgi_session import ConfigError, SessionMiddleware, Unsupported
 from wsgi_session.stores import Counts, ListsOwners, Record, Scans, Sweeps, open_store
 from wsgi_session.stores.cookie import CookieStore, open_url
-from wsgi_session.stores.urls import GROUP
+from wsgi_session.stores.urls.opening import GROUP
 
 SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
 AESGCM = "cryptography.hazmat.primitives.ciphers.aead"

@@ -339,7 +339,7 @@ def fork() -> int:
         return os.fork()
 
 
-FILES = ("/memory.py", "/memory_owners.py")
+FILES = ("/memory/store.py", "/memory/owners.py")
 ANN, BOB = b"a" * 32, b"b" * 32
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from tests.support.records import NOW, OWNER
 from tests.support.records import make_record as record
+from wsgi_session.backends.revocation import end_sessions
 from wsgi_session.errors import ConfigError, StoreUnavailable, Unsupported
-from wsgi_session.revocation import end_sessions
 from wsgi_session.stores import (
     MemoryStore,
     MigratingStore,
@@ -20,11 +20,11 @@ from wsgi_session.stores import (
     Record,
     SQLiteStore,
     Store,
-    moving,
     owned_session,
 )
 from wsgi_session.stores.cookie import CookieStore
-from wsgi_session.stores.moving import PLACEHOLDER_LIFE, move, move_all
+from wsgi_session.stores.migrating import moving
+from wsgi_session.stores.migrating.moving import PLACEHOLDER_LIFE, move, move_all
 from wsgi_session.testing import FakeClock, StoreConformance
 
 KEY = b"k" * 32

@@ -13,7 +13,7 @@ from tests.support.records import NOW, make_record
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores import MemoryStore, MigratingStore, SQLiteStore, open_store
-from wsgi_session.stores.migrating_urls import inner_urls
+from wsgi_session.stores.migrating.urls import inner_urls
 
 KEY = b"k" * 32
 PASSWORD = "hunter2secret"

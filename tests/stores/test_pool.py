@@ -257,7 +257,7 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
 # Interruptions.
 
 #: Whose code is interrupted.
-FILES = ("/stores/pool.py", "/stores/sqlite.py")
+FILES = ("/stores/pool.py", "/sqlite/store.py")
 
 
 # From Python 3.13 on, sqlite3 complains of a connection that was interrupted before anybody had it.

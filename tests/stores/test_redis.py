@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.servers.shared import valkey, valkey_cluster, valkey_sentinel
 from wsgi_session.stores import Store
-from wsgi_session.stores.redis_urls import open_url
+from wsgi_session.stores.redis.urls import open_url
 from wsgi_session.testing.conformance import StoreConformance
 
 numbers = count(1)

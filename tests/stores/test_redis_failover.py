@@ -25,7 +25,7 @@ def changed(before: Record, data: bytes = b"changed") -> Record:
 
 
 def open_store(url: str, wait: int = 1) -> Store:
-    from wsgi_session.stores.redis_urls import open_url
+    from wsgi_session.stores.redis.urls import open_url
 
     return open_url(url + "?wait=1" if wait else url)
 
@@ -163,7 +163,7 @@ def patient() -> Iterator[ValkeyCluster]:
 
 @pytest.fixture
 def hasty(patient: ValkeyCluster) -> Iterator[Store]:
-    from wsgi_session.stores.redis_urls import open_url
+    from wsgi_session.stores.redis.urls import open_url
 
     with open_url(patient.url + "?timeout=0.3") as store:
         yield store

@@ -45,7 +45,7 @@ def proxy(server: Valkey) -> Iterator[Proxy]:
 
 
 def open_store(port: int, options: str = "") -> Store:
-    from wsgi_session.stores.redis_urls import open_url
+    from wsgi_session.stores.redis.urls import open_url
 
     return open_url(f"redis://127.0.0.1:{port}?{options}")
 
@@ -297,7 +297,7 @@ def test_a_full_server_refuses_and_leaves_everything_as_it_was(server: Valkey) -
 
 def test_a_server_that_refuses_to_wait_for_replicas_is_an_outage_that_may_have_written(server: Valkey) -> None:
     server.execute("ACL", "SETUSER", "site", "on", ">pw", "~*", "+@all", "-wait")
-    from wsgi_session.stores.redis_urls import open_url
+    from wsgi_session.stores.redis.urls import open_url
 
     with open_url(f"redis://site:pw@127.0.0.1:{server.port}?wait=1") as store:
         for call in (lambda: store.create(KEY, record(), NOW), store.ping, lambda: store.delete(KEY)):

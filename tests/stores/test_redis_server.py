@@ -26,8 +26,9 @@ from tests.support.servers.proxy import Proxy
 from tests.support.servers.shared import valkey_cluster, valkey_sentinel
 from tests.support.servers.valkey import Valkey
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session, redis_cluster
-from wsgi_session.stores.redis_lua import FORGOTTEN, FORGOTTEN_IN_CLUSTER
+from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session
+from wsgi_session.stores.redis import cluster as redis_cluster
+from wsgi_session.stores.redis.lua import FORGOTTEN, FORGOTTEN_IN_CLUSTER
 
 KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
 INDEX = b"session:owner:" + OWNER
@@ -53,7 +54,7 @@ def _empty(server: Valkey) -> None:
 
 
 def open_url(url: str) -> Store:
-    from wsgi_session.stores.redis_urls import open_url
+    from wsgi_session.stores.redis.urls import open_url
 
     return open_url(url)
 
@@ -700,7 +701,7 @@ def test_an_interruption_at_any_moment_of_a_cluster_call_leaves_the_map_to_be_as
         number = 0
         while True:
             slots.outdated = True
-            if not interrupted(("/stores/redis_cluster.py",), number, lambda: store.load(KEY, NOW)):
+            if not interrupted(("/stores/redis/cluster.py",), number, lambda: store.load(KEY, NOW)):
                 break
             number += 1
             gc.collect(1)
@@ -738,7 +739,7 @@ def test_a_child_makes_a_pool_and_asks_for_the_slots_by_itself(server: Valkey) -
 
 
 #: Whose code is interrupted.
-FILES = ("/stores/pool.py", "/stores/redis_node.py", "/stores/redis.py")
+FILES = ("/stores/pool.py", "/redis/node.py", "/redis/store.py")
 
 
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])

@@ -12,7 +12,7 @@ from wsgi_session.errors import ConfigError, StoreUnavailable
 
 pytest.importorskip("redis", reason="no Redis client here: pip install redis hiredis")
 
-from wsgi_session.stores.redis_urls import open_url
+from wsgi_session.stores.redis.urls import open_url
 
 PASSWORD = "hunter2"
 

@@ -22,10 +22,10 @@ from tests.support.records import make_record as record
 from tests.support.servers.proxy import Proxy
 from tests.support.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import sql_connections
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.stores.sql_database import Operation
-from wsgi_session.stores.sql_pool import Place
+from wsgi_session.stores.sql import connections as sql_connections
+from wsgi_session.stores.sql.database import Operation
+from wsgi_session.stores.sql.pool import Place
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 

@@ -17,8 +17,9 @@ from tests.support.servers.postgres import Postgres
 from tests.support.servers.process import wait_until
 from tests.support.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Outcome, sql_connections
+from wsgi_session.stores import Outcome
 from wsgi_session.stores.sql import SQLStore
+from wsgi_session.stores.sql import connections as sql_connections
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 SITE = "site"

@@ -189,7 +189,7 @@ def dull(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
     import psycopg
 
     monkeypatch.setattr(psycopg.capabilities, "has_cancel_safe", lambda: False)
-    monkeypatch.setattr("wsgi_session.stores.sql_drivers._MYSQL_LIMITS", "SET SESSION no_such_setting = {whole}")
+    monkeypatch.setattr("wsgi_session.stores.sql.drivers._MYSQL_LIMITS", "SET SESSION no_such_setting = {whole}")
     store.close()
 
 

@@ -6,7 +6,7 @@ import re
 
 from tests.support import ROOT
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.stores.sql_source import OPTIONS
+from wsgi_session.stores.sql.source import OPTIONS
 
 PAGE = (ROOT / "docs" / "stores-sql.md").read_text("utf-8")
 

@@ -14,9 +14,9 @@ import pytest
 from tests.support import interruptions
 from tests.support.records import NOW, make_record
 from tests.support.servers.process import wait_until
-from wsgi_session.stores import sql_pool
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.stores.sql_pool import Busy, Place, Pool
+from wsgi_session.stores.sql import pool as sql_pool
+from wsgi_session.stores.sql.pool import Busy, Place, Pool
 
 ANN, BOB = b"a" * 32, b"b" * 32
 #: Seconds: longer than any of these waits takes, if it ends at all.
@@ -161,7 +161,7 @@ class _Connection:
 
 
 #: Whose code is interrupted.
-FILES = ("/sql_pool.py", "/sql_connections.py", "/sql_database.py", "/sql.py")
+FILES = ("/sql/pool.py", "/sql/connections.py", "/sql/database.py", "/sql/store.py")
 
 
 def interrupted(number: int, call: Callable[[], object]) -> bool:

@@ -19,8 +19,8 @@ from tests.support.records import NOW
 from tests.support.records import make_record as record
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, SQLiteStore, Store
-from wsgi_session.stores.sqlite_file import SCHEMA_VERSION
-from wsgi_session.stores.sqlite_statements import BATCH_BYTES, BATCH_RECORDS
+from wsgi_session.stores.sqlite.file import SCHEMA_VERSION
+from wsgi_session.stores.sqlite.statements import BATCH_BYTES, BATCH_RECORDS
 from wsgi_session.testing.conformance import StoreConformance
 
 

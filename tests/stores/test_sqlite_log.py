@@ -18,7 +18,7 @@ from tests.support.records import NOW
 from tests.support.records import make_record as record
 from wsgi_session.stores import Outcome
 from wsgi_session.stores.sqlite import SQLiteStore
-from wsgi_session.stores.sqlite_log import LOG_LIMIT, LOG_LOOK
+from wsgi_session.stores.sqlite.log import LOG_LIMIT, LOG_LOOK
 
 MIB = 1 << 20
 

@@ -63,7 +63,7 @@ def test_sentinels_may_have_ipv6_addresses(login: str, hosts: str, wanted: list[
 def test_the_nodes_of_a_cluster_may_have_ipv6_addresses(
     login: str, hosts: str, wanted: list[tuple[str, int | None]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    redis_urls = pytest.importorskip("wsgi_session.stores.redis_urls", reason="no Redis client here")
+    redis_urls = pytest.importorskip("wsgi_session.stores.redis.urls", reason="no Redis client here")
     asked: list[Any] = []
 
     def ask(startup_nodes: list[Any], **settings: Any) -> Any:

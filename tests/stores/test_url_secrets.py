@@ -20,7 +20,7 @@ from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable
 from wsgi_session.cli import cli
 from wsgi_session.stores import open_store
 from wsgi_session.stores.memory import MemoryStore
-from wsgi_session.stores.url_parts import blot_passwords, blot_urls
+from wsgi_session.stores.urls.parts import blot_passwords, blot_urls
 
 # Each part is long enough for the watch to know it again.
 FIRST, SECOND = "q8Zw3Rk9Lm2TqXbVn5Yc1Hd6Jg4Ps0Fa7UeW", "tB5oKx0Ry8Nd3Qe6Cz1Mv9Ah2Gj4Lf7PsWiU"

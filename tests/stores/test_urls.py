@@ -14,9 +14,9 @@ import pytest
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores import MemoryStore, SQLiteStore, Store, open_store
-from wsgi_session.stores.options import choice, count, query_options, seconds, switch
-from wsgi_session.stores.url_parts import without_secrets
-from wsgi_session.stores.urls import GROUP
+from wsgi_session.stores.urls.opening import GROUP
+from wsgi_session.stores.urls.options import choice, count, query_options, seconds, switch
+from wsgi_session.stores.urls.parts import without_secrets
 
 PASSWORD = "hunter2"
 
@@ -216,7 +216,7 @@ def test_a_published_store_whose_library_is_missing_says_what_is_missing(publish
     assert isinstance(caught.value.__cause__, ImportError)
 
 
-EXTRAS = {"redis_urls": "redis", "sql": "sql", "cookie": "crypto"}
+EXTRAS = {"redis.urls": "redis", "sql.store": "sql", "cookie": "crypto"}
 OURS = [entry for entry in entry_points(group=GROUP) if entry.module.removeprefix("wsgi_session.stores.") in EXTRAS]
 
 
@@ -225,6 +225,6 @@ def test_a_store_of_ours_whose_library_is_missing_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, entry: EntryPoint
 ) -> None:
     monkeypatch.setitem(sys.modules, entry.module, None)  # Its import fails.
-    extra = EXTRAS[entry.module.rpartition(".")[2]]
+    extra = EXTRAS[entry.module.removeprefix("wsgi_session.stores.")]
     with pytest.raises(ConfigError, match=rf"pip install 'wsgi-session\[{extra}\]'"):
         open_store(f"{entry.name}://host")

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from hypothesis import strategies as st
 
-from wsgi_session.paths import MAX_PATH
+from wsgi_session.helpers.paths import MAX_PATH
 
 PAYLOADS = [
     json.loads(line) for line in (Path(__file__).parent / "open_redirects.txt").read_text(encoding="ascii").splitlines()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.support.site import Browser
-from wsgi_session import tokens
-from wsgi_session.codec import join, split
+from wsgi_session.codec.packing import join, split
+from wsgi_session.cookies import tokens
 from wsgi_session.stores import Store
 
 

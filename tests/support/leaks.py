@@ -22,9 +22,11 @@ from typing import Any
 import pytest
 
 import wsgi_session
-from wsgi_session import SessionError, config, tokens
-from wsgi_session.seal import RANDOM, Seals
-from wsgi_session.tokens import Tokens
+from wsgi_session import SessionError
+from wsgi_session.config import options as config
+from wsgi_session.cookies import tokens
+from wsgi_session.cookies.seal import RANDOM, Seals
+from wsgi_session.cookies.tokens import Tokens
 
 _PACKAGE = str(Path(wsgi_session.__file__).parent)
 # Of a longer text so many characters: what is found by them cannot be there by chance.

@@ -51,7 +51,7 @@ def _sql(url: str, folder: Path) -> Store:
 
 
 def _redis(url: str, folder: Path) -> Store:
-    from wsgi_session.stores.redis_urls import open_url
+    from wsgi_session.stores.redis.urls import open_url
 
     return open_url(f"{url}?prefix={sha256(bytes(folder)).hexdigest()[:24]}:&timeout=20&connect_timeout=20")
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support.requests import session_in
 from tests.support.site import ANN, BOB, SECRET, Site
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable, Unsupported, login, user_or_none
-from wsgi_session.revocation import MAX_LOOKS
+from wsgi_session.backends.revocation import MAX_LOOKS
 from wsgi_session.stores import MemoryStore, Outcome, Record, Scans, Store, has_sound_times
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing import FakeClock, plant, read

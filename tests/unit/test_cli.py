@@ -21,9 +21,9 @@ from tests.support.cli import fill, run
 from wsgi_session import cli as commands
 from wsgi_session.__main__ import main
 from wsgi_session.cli import BATCH, answering, cli
-from wsgi_session.config import check_secrets
+from wsgi_session.config.keygen import new_secret
+from wsgi_session.config.options import check_secrets
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.keygen import new_secret
 from wsgi_session.stores import Outcome, Record, Store
 from wsgi_session.stores.sqlite import SQLiteStore
 
@@ -95,7 +95,7 @@ def test_without_click_the_rest_says_what_to_install() -> None:
 def test_another_missing_module_is_not_taken_for_click(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["wsgi_session", "stats"])
     monkeypatch.delitem(sys.modules, "wsgi_session.cli")
-    monkeypatch.setitem(sys.modules, "wsgi_session.stores.urls", None)
+    monkeypatch.setitem(sys.modules, "wsgi_session.stores.urls.opening", None)
     with pytest.raises(ModuleNotFoundError, match=r"wsgi_session\.stores\.urls"):
         main()
 

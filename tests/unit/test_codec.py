@@ -23,9 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.values import hashables, keepable, shape, values
-from wsgi_session.codec import CorruptData, check_key, join, new_packer, pack, split, unpack
+from wsgi_session.codec.packing import CorruptData, check_key, join, new_packer, pack, split, unpack
+from wsgi_session.codec.supported import MAX_DEPTH
 from wsgi_session.errors import UnsupportedValue
-from wsgi_session.supported import MAX_DEPTH
 
 
 def nested(levels: int, wrap: Callable[[Any], Any]) -> Any:
@@ -142,7 +142,7 @@ def test_equal_sets_pack_equally_whatever_the_order_they_were_filled_in(
 
 def test_sets_pack_equally_in_every_process() -> None:
     program = (
-        "from wsgi_session.codec import pack; "
+        "from wsgi_session.codec.packing import pack; "
         "print(pack({'tags': {'a', 'bb', ('c', frozenset({'x', 'y', 'z'})), b'd', None, 5}}, 'key').hex())"
     )
     printed = {
@@ -252,7 +252,7 @@ def test_tuples_at_full_depth_fit_on_a_small_stack() -> None:
     """A server's threads may have little. Naively decoded, a tuple takes 40 KB of it, and overflow ends the process."""
     program = (
         "import threading\n"
-        "from wsgi_session.codec import CorruptData, pack, unpack\n"
+        "from wsgi_session.codec.packing import CorruptData, pack, unpack\n"
         "from msgpack import ExtType, packb\n"
         "value = ()\n"
         "for _ in range(63): value = (value,)\n"

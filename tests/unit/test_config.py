@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsgi_session import ConfigError, SessionMiddleware, config
-from wsgi_session.config import Settings, check_secrets, check_touch_interval, parse_options, seconds
+from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session.config import options as config
+from wsgi_session.config.keygen import new_secret
+from wsgi_session.config.options import Settings, check_secrets, check_touch_interval, parse_options, seconds
 from wsgi_session.events import Events
-from wsgi_session.keygen import new_secret
 from wsgi_session.stores import Record
 
 GOOD = "q7" * 16

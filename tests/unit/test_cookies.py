@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wsgi_session.cookies import MAX_AGE, MAX_HEADER, SchemeCookies, SessionCookie, check_cookie_options
+from wsgi_session.cookies.cookie import MAX_AGE, MAX_HEADER, SchemeCookies, SessionCookie, check_cookie_options
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsgi_session.headers import Headers, add_vary_cookie, is_public, make_private
+from wsgi_session.cookies.caching import Headers, add_vary_cookie, is_public, make_private
 
 TYPE = ("Content-Type", "text/plain")
 

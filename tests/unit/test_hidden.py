@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from wsgi_session.hidden import hidden
+from wsgi_session.config.secrets import hidden
 
 SECRET = "9c1e77d0b7a64a53a1f0d2b8e6c4f3a1"
 

@@ -14,7 +14,7 @@ import pytest
 from tests.support.requests import make_environ, session_in
 from tests.support.site import ANN, Browser, Site
 from wsgi_session import ConfigError, SessionMiddleware, SessionTooLarge, StoreUnavailable, login, user_or_none
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.middleware import filter_app_factory
 from wsgi_session.stores import MemoryStore, Record, SQLiteStore, Store
 from wsgi_session.testing.clock import FakeClock

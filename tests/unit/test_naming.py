@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from wsgi_session import ConfigError, SessionMiddleware, config, naming
+from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session.config import naming
+from wsgi_session.config import options as config
 
 SECRET = "naming-9d1f6a27c3e04b58a1d27f60e39b4c85"
 OPTIONS = dict.fromkeys(config._PARSERS, "")

@@ -9,7 +9,7 @@ import pytest
 from paste.deploy import loadfilter
 
 from wsgi_session import ConfigError, SessionMiddleware
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.testing import plant, read
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.support.client import parse_cookie
-from wsgi_session.cookies import MAX_HEADER, SchemeCookies, SessionCookie
+from wsgi_session.cookies.chunks import MAX_COOKIE, MAX_PIECES, Pieces
+from wsgi_session.cookies.cookie import MAX_HEADER, SchemeCookies, SessionCookie
 from wsgi_session.events import Events
-from wsgi_session.pieces import MAX_COOKIE, MAX_PIECES, Pieces
 
 ATTRIBUTES: dict[str, dict[str, Any]] = {
     "plain": {},

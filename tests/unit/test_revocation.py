@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from tests.support.records import make_record
-from wsgi_session import SessionMiddleware, revocation
+from wsgi_session import SessionMiddleware
+from wsgi_session.backends import revocation
+from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.stores import DELETE_BATCH, MemoryStore, OwnedSession, SQLiteStore
 from wsgi_session.testing import FakeClock
-from wsgi_session.tokens import owner_key
 
 SECRET = os.urandom(32)
 ANN = "id:1"

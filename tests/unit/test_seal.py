@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wsgi_session import seal
-from wsgi_session.seal import OVERHEAD, RANDOM, Seals
+from wsgi_session.cookies import seal
+from wsgi_session.cookies.seal import OVERHEAD, RANDOM, Seals
 
 OLD, NEW = b"an older secret of 32 bytes, now.", b"a newer secret of 32 bytes, here."
 SEALS = Seals([NEW], b"for tests")

@@ -31,7 +31,7 @@ from wsgi_session import (
     Unsupported,
     check_csrf,
 )
-from wsgi_session.pieces import MAX_COOKIE, MAX_PIECES
+from wsgi_session.cookies.chunks import MAX_COOKIE, MAX_PIECES
 from wsgi_session.stores import Record
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock

@@ -13,8 +13,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from itsdangerous import BadSignature, Signer
 
-from wsgi_session import tokens
-from wsgi_session.tokens import Tokens
+from wsgi_session.cookies import tokens
+from wsgi_session.cookies.tokens import Tokens
 
 NEWEST, OLDER, OLDEST = b"newest" * 6, b"older." * 6, b"oldest" * 6
 URL_SAFE = string.ascii_letters + string.digits + "-_"

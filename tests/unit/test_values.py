@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from tests.support.values import shape
 from tests.support.values import values as kept_values
-from wsgi_session.codec import CorruptData, Packed, pack, unpack
+from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.errors import UnsupportedValue
-from wsgi_session.values import Values
+from wsgi_session.request.data import Values
 
 FLASH, OWNER = b"flash:1", b"owner"
 

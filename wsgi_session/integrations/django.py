@@ -40,18 +40,19 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.dispatch import receiver
 from django.http import HttpRequest
 
-from wsgi_session import saving, tokens
-from wsgi_session.backend import Bearer
-from wsgi_session.draft import Draft
+from wsgi_session.backends.base import Bearer
+from wsgi_session.cookies import tokens
 from wsgi_session.integrations.django_answer import leave_alone
 from wsgi_session.integrations.django_async import AsynchronousSession
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.integrations.django_site import sessions as sessions
 from wsgi_session.integrations.logins import file_login, owner_named
-from wsgi_session.records import touched_times
+from wsgi_session.request import commit as saving
+from wsgi_session.request.records import touched_times
+from wsgi_session.request.work import Draft
 from wsgi_session.session import Session
-from wsgi_session.stores import Sweeps
+from wsgi_session.stores.contract import Sweeps
 
 _SWEEP_BATCH = 1000
 

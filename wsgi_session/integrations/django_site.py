@@ -13,11 +13,11 @@ from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 
 from wsgi_session.admin import Sessions
-from wsgi_session.config import MAX_SECONDS
+from wsgi_session.backends.server import StoreBackend
+from wsgi_session.config.naming import nearest
+from wsgi_session.config.options import MAX_SECONDS
 from wsgi_session.errors import ConfigError
 from wsgi_session.middleware import SessionMiddleware
-from wsgi_session.naming import nearest
-from wsgi_session.stored import StoreBackend
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may hold: Django has settings of its own for the others.
 _OPTIONS = ("absolute_timeout", "max_size", "on_event", "clock")

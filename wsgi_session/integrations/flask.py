@@ -25,8 +25,8 @@ from flask.sessions import SessionInterface, SessionMixin
 from flask.wrappers import Request, Response
 from werkzeug.datastructures import Headers
 
-from wsgi_session.backend import Backend
-from wsgi_session.config import hide_secret
+from wsgi_session.backends.base import Backend
+from wsgi_session.config.options import hide_secret
 from wsgi_session.errors import ConfigError
 from wsgi_session.exchange import Exchange, StartResponse
 from wsgi_session.integrations.flask_events import EventSession, is_event

@@ -12,9 +12,9 @@ from typing import Any
 
 from flask import Flask
 
-from wsgi_session.draft import Draft
 from wsgi_session.errors import HeadersAlreadySent
 from wsgi_session.integrations.flask_session import FlaskSession
+from wsgi_session.request.work import Draft
 from wsgi_session.session import Session
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from wsgi_session.draft import Draft
-from wsgi_session.flash import find_messages
-from wsgi_session.values import Values
+from wsgi_session.request.data import Values
+from wsgi_session.request.flash import find_messages
+from wsgi_session.request.work import Draft
 
 # What markup among the messages is kept under, and what a dict.
 _MARKUP, _DICT = " m", " d"

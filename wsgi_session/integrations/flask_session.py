@@ -8,10 +8,10 @@ from typing import Any
 from flask.sessions import SessionMixin
 from flask.wrappers import Response
 
-from wsgi_session.draft import Draft
-from wsgi_session.flash import put_message
 from wsgi_session.integrations.flask_flashes import FlashedMessages, kept
 from wsgi_session.integrations.flask_logins import current_user, stored_user
+from wsgi_session.request.flash import put_message
+from wsgi_session.request.work import Draft
 from wsgi_session.session import OPEN, Session
 
 # Where Flask's flash() and get_flashed_messages() look.

@@ -20,9 +20,9 @@ from typing import Any
 
 from flask import Flask
 
-from wsgi_session.config import check_names, hide_secret, parse_options
+from wsgi_session.config.options import check_names, hide_secret, parse_options
+from wsgi_session.config.secrets import hidden
 from wsgi_session.errors import ConfigError
-from wsgi_session.hidden import hidden
 
 PREFIX = "WSGI_SESSION_"
 # Settings by which Flask-Session finds its store: who comes from there may have left them.

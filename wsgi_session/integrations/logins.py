@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from wsgi_session import tokens
-from wsgi_session.codec import CorruptData, pack
-from wsgi_session.draft import OWNER, Draft
-from wsgi_session.records import Login
+from wsgi_session.codec.packing import CorruptData, pack
+from wsgi_session.cookies import tokens
+from wsgi_session.request.records import Login
+from wsgi_session.request.work import OWNER, Draft
 from wsgi_session.session import OPEN, Session
 
 

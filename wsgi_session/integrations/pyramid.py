@@ -28,16 +28,16 @@ from pyramid.interfaces import ICSRFStoragePolicy, IExecutionPolicy, ISession
 from pyramid.router import default_execution_policy
 from zope.interface import implementer
 
-from wsgi_session.draft import Draft
+from wsgi_session.config.secrets import hidden
+from wsgi_session.cookies.tokens import steady_csrf_token
 from wsgi_session.exchange import StartResponse
-from wsgi_session.flash import find_messages, put_message
-from wsgi_session.hidden import hidden
+from wsgi_session.helpers.redirects import LoginRedirect
 from wsgi_session.integrations.pyramid_logins import USERID_KEY, exchange_watching
-from wsgi_session.mapping import DraftMapping
 from wsgi_session.middleware import SessionMiddleware
-from wsgi_session.redirects import LoginRedirect
+from wsgi_session.request.flash import find_messages, put_message
+from wsgi_session.request.mapping import DraftMapping
+from wsgi_session.request.work import Draft
 from wsgi_session.session import Session
-from wsgi_session.tokens import steady_csrf_token
 
 try:
     from pyramid_retry import IBeforeRetry

@@ -13,7 +13,7 @@ from typing import Any
 from pyramid.interfaces import ISecurityPolicy
 from pyramid.threadlocal import get_current_request
 
-from wsgi_session.backend import Backend
+from wsgi_session.backends.base import Backend
 from wsgi_session.exchange import Exchange, StartResponse
 from wsgi_session.integrations.logins import end_login, file_login, filed_user
 from wsgi_session.session import Session

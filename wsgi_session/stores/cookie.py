@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import NoReturn
 
 from wsgi_session.errors import ConfigError, Unsupported
-from wsgi_session.stores import Outcome, Record, Store
-from wsgi_session.stores.options import query_options
-from wsgi_session.stores.url_parts import split_url, without_secrets
+from wsgi_session.stores.contract import Outcome, Record, Store
+from wsgi_session.stores.urls.options import query_options
+from wsgi_session.stores.urls.parts import split_url, without_secrets
 
 
 class CookieStore(Store):

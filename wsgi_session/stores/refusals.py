@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wsgi_session.errors import Unsupported
-from wsgi_session.stores import Scans, Store
+from wsgi_session.stores.contract import Scans, Store
 from wsgi_session.stores.cookie import CookieStore
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 
 from wsgi_session.errors import KeyExists, StoreUnavailable
-from wsgi_session.stores import ListsOwners, Outcome, Scans, Sweeps, has_sound_times
+from wsgi_session.stores.contract import ListsOwners, Outcome, Scans, Sweeps, has_sound_times
 from wsgi_session.testing.conformance_admin import AdminPromises
 from wsgi_session.testing.conformance_deletes import DeletePromises
 from wsgi_session.testing.conformance_races import RacePromises

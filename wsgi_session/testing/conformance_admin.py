@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wsgi_session.stores import (
+from wsgi_session.stores.contract import (
     DELETE_BATCH,
     OWNED_PAGE,
     SWEEP_GRACE,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from wsgi_session.errors import KeyExists
-from wsgi_session.stores import ListsOwners, Outcome, Record, Store, tombstone_of
+from wsgi_session.stores.contract import ListsOwners, Outcome, Record, Store, tombstone_of
 from wsgi_session.testing.harness import OWNER, StoreHarness, at_once, equal, new_key
 
 THREADS = 6

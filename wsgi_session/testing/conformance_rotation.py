@@ -5,7 +5,15 @@ from __future__ import annotations
 from itertools import pairwise
 
 from wsgi_session.errors import KeyExists
-from wsgi_session.stores import SWEEP_GRACE, TOMBSTONE_LIFE, Counts, Outcome, Scans, Sweeps, tombstone_of
+from wsgi_session.stores.contract import (
+    SWEEP_GRACE,
+    TOMBSTONE_LIFE,
+    Counts,
+    Outcome,
+    Scans,
+    Sweeps,
+    tombstone_of,
+)
 from wsgi_session.testing.harness import OTHER_OWNER, OWNER, StoreHarness, equal, new_key, refuses
 
 

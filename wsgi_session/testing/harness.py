@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from wsgi_session.stores import Record, Store
+from wsgi_session.stores.contract import Record, Store
 from wsgi_session.testing.clock import FakeClock
 
 #: Seconds that a store may take for one race, before it counts as hung.

@@ -8,7 +8,7 @@ import pytest
 
 from demo.app import Site
 from tests.support.demo import Demo
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.stores.memory import MemoryStore
 
 # What may be missing is imported where it is used: then the test files beside this one skip, each by itself.

@@ -15,7 +15,7 @@ from tests.system.browser.chromium import Axe, Image, Page, expect
 from tests.system.browser.pictures import FOLDER
 from tests.system.browser.views import DESK, KINDS, NARROW, PHONE, VIEWS, View, every_view
 from tests.system.browser.visitor import log_in, put_in_cart
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.stores.memory import MemoryStore
 
 #: All of WCAG 2.2 AA, and what is good practice besides.

@@ -10,7 +10,7 @@ from webob import Request, Response
 from webob.exc import HTTPNotFound, HTTPSeeOther
 
 from wsgi_session import SessionMiddleware, get_session, login, logout, next_url, redirect_if_anonymous
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 
 ANN = {"id": 1, "name": "Ann", "email": "ann@example.com"}
 

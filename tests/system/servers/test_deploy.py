@@ -22,7 +22,7 @@ from tests.support.site import SECRET
 from tests.system.servers.client import Client
 from tests.system.servers.launchers import Group, all_started, as_nobody_who_reads_all, script
 from tests.system.servers.limits import limits
-from wsgi_session.stores.urls import open_store
+from wsgi_session.stores.urls.opening import open_store
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text("utf-8")
 #: What the page calls the server of a command.

@@ -10,7 +10,7 @@ import pytest
 from tests.system.servers.client import Client
 from tests.system.servers.launchers import UWSGI, GunicornThreads, Launcher
 from tests.system.servers.limits import limits
-from wsgi_session.cookies import MAX_HEADER
+from wsgi_session.cookies.cookie import MAX_HEADER
 
 #: Bytes around a documented limit, for what else counts: the header's name, and the other headers.
 SLACK = {"the line": 16, "all headers": 800}

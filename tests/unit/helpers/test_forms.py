@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.requests import URLENCODED, Wire, make_environ, with_body
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.forms import MAX_BODY, Rejoined, read_field, urlencoded_field
+from wsgi_session.helpers.forms import MAX_BODY, Rejoined, read_field, urlencoded_field
 
 MULTIPART = "multipart/form-data; boundary=XyZ"
 

@@ -14,7 +14,7 @@ from tests.support.requests import make_environ, session_in
 from tests.support.site import ANN, Site
 from wsgi_session import check_csrf, get_session, login, logout, user_or_none
 from wsgi_session.errors import ConfigError, SessionMissing
-from wsgi_session.lookup import bytes_of, environ_of, session_of, user_in
+from wsgi_session.helpers.lookup import bytes_of, environ_of, session_of, user_in
 
 ENVIRON = make_environ(session={})
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from tests.support.attacks import PAYLOADS, PIECES, hostile, leaves
 from tests.support.requests import make_environ
 from tests.support.url_parser import SITE, follow, needs_a_browsers_parser
-from wsgi_session.paths import MAX_PATH, local_path, on_mount, requested_target
+from wsgi_session.helpers.paths import MAX_PATH, local_path, on_mount, requested_target
 
 
 def test_no_known_open_redirect_gets_through() -> None:

@@ -19,7 +19,7 @@ from tests.support.requests import browser_in_an_outage, make_environ, with_body
 from tests.support.site import ANN, Site
 from tests.support.url_parser import SITE, follow, needs_a_browsers_parser
 from wsgi_session import ConfigError, SessionMissing, StoreUnavailable, next_url, redirect_if_anonymous
-from wsgi_session.redirects import LoginRedirect
+from wsgi_session.helpers.redirects import LoginRedirect
 
 
 def location(path: str = "/profile", login_url: str = "/login", **environ: Any) -> str:
@@ -343,4 +343,4 @@ def test_an_outage_is_no_logout() -> None:
 
 def test_the_package_can_be_imported_where_warnings_are_errors() -> None:
     """WebOb 1.8 imports cgi, which CPython 3.11 and 3.12 deprecate."""
-    subprocess.run([sys.executable, "-W", "error", "-c", "import wsgi_session.redirects"], check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", "import wsgi_session.helpers.redirects"], check=True)

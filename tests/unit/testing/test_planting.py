@@ -13,7 +13,7 @@ from tests.support.requests import make_environ, session_in
 from tests.support.site import ANN, BOB, Site, log_in
 from tests.support.values import keepable, shape, values
 from wsgi_session import SessionMiddleware, StoreUnavailable, UnsupportedValue, user_or_none
-from wsgi_session.keygen import new_secret
+from wsgi_session.config.keygen import new_secret
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import FakeClock, plant, read
 

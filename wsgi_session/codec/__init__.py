@@ -1,0 +1,1 @@
+"""How values become bytes and back, and which values are supported."""

@@ -1,0 +1,1 @@
+"""The options: checked once, read from text, and kept out of tracebacks where they are secret."""

@@ -1,0 +1,12 @@
+"""The helpers for any WSGI framework: who the visitor is, login and logout, redirects, CSRF tokens."""
+
+from wsgi_session.helpers.apps import require_login as require_login
+from wsgi_session.helpers.apps import session_info as session_info
+from wsgi_session.helpers.csrf import check_csrf as check_csrf
+from wsgi_session.helpers.redirects import next_url as next_url
+from wsgi_session.helpers.redirects import redirect_if_anonymous as redirect_if_anonymous
+from wsgi_session.helpers.users import get_session as get_session
+from wsgi_session.helpers.users import login as login
+from wsgi_session.helpers.users import logout as logout
+from wsgi_session.helpers.users import user_email_or_none as user_email_or_none
+from wsgi_session.helpers.users import user_or_none as user_or_none

@@ -1,0 +1,3 @@
+"""Sessions in an SQLite file."""
+
+from wsgi_session.stores.sqlite.store import SQLiteStore as SQLiteStore
