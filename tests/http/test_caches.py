@@ -167,9 +167,9 @@ def test_a_change_in_a_public_response_is_saved(site: Site, browser: Browser) ->
     assert browser.do(read).result == {"a": 2}
 
 
-@pytest.mark.parametrize("comes_with_a_cookie", [True, False])
+@pytest.mark.parametrize(("comes_with_a_cookie", "seen"), [(True, 1), (False, None)], ids=["True", "False"])
 def test_a_first_look_when_all_is_over_works_with_an_event(
-    site: Site, browser: Browser, comes_with_a_cookie: bool
+    site: Site, browser: Browser, comes_with_a_cookie: bool, seen: int | None
 ) -> None:
     if comes_with_a_cookie:
         browser.do(put(a=1))
@@ -181,7 +181,7 @@ def test_a_first_look_when_all_is_over_works_with_an_event(
         return [b"page"]
 
     browser.visit(app)
-    assert kept[0].get("a") == (1 if comes_with_a_cookie else None)
+    assert kept[0].get("a") == seen
     assert len(site.happened("late_access")) == 1
 
 

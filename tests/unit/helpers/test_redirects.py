@@ -42,14 +42,24 @@ def test_having_a_session_is_not_being_logged_in(user: Any) -> None:
     assert redirect_if_anonymous(make_environ(session=session)) is not None
 
 
+REDIRECTS = [
+    ("GET", 302, "/login?next=/profile"),
+    ("HEAD", 302, "/login"),
+    ("POST", 303, "/login"),
+    ("PUT", 303, "/login"),
+    ("DELETE", 303, "/login"),
+    ("get", 303, "/login"),
+]
+
+
 @pytest.mark.parametrize(
-    ("method", "status"), [("GET", 302), ("HEAD", 302), ("POST", 303), ("PUT", 303), ("DELETE", 303), ("get", 303)]
+    ("method", "status", "location"), REDIRECTS, ids=[f"{method}-{status}" for method, status, _ in REDIRECTS]
 )
-def test_the_redirect_is_temporary_and_turns_other_methods_into_get(method: str, status: int) -> None:
+def test_the_redirect_is_temporary_and_turns_other_methods_into_get(method: str, status: int, location: str) -> None:
     response = redirect_if_anonymous(make_environ("/profile", method=method, session={}))
     assert response is not None
     assert response.status_int == status
-    assert response.location == ("/login?next=/profile" if method == "GET" else "/login")
+    assert response.location == location
 
 
 def test_no_cache_keeps_the_redirect() -> None:
