@@ -14,8 +14,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.interruptions import interrupted
-from tests.support.records import NOW
-from tests.support.records import make_record as record
+from tests.support.records import NOW, make_record
 from wsgi_session.errors import ConfigError, KeyExists
 from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, MemoryStore, Record
 from wsgi_session.testing.conformance import StoreConformance
@@ -23,7 +22,7 @@ from wsgi_session.testing.conformance import StoreConformance
 
 def fill(store: MemoryStore, *keys: bytes, owner: bytes | None = None) -> None:
     for key in keys:
-        store.create(key, record(owner=owner), NOW)
+        store.create(key, make_record(owner=owner), NOW)
 
 
 def names(prefix: bytes, number: int) -> list[bytes]:
@@ -52,7 +51,7 @@ def test_the_least_recently_used_session_goes_first() -> None:
     store.touch(b"b", NOW + 1, NOW + 2000, NOW)
     fill(store, b"e")
     assert alive(store, *b"a b c d e".split()) == [b"a", b"b", b"c", b"e"]
-    store.replace(b"a", record(owner=None), store.load(b"a", NOW).version, NOW)  # type: ignore[union-attr]
+    store.replace(b"a", make_record(owner=None), store.load(b"a", NOW).version, NOW)  # type: ignore[union-attr]
     fill(store, b"f")
     assert store.count(NOW) == 4
     assert alive(store, b"b") == [], "b was used before c, e and a"
@@ -74,7 +73,7 @@ def test_tombstones_displace_no_session_and_are_bounded_themselves(owner: bytes 
     keys = names(b"key", 20)
     fill(store, *keys, owner=owner)
     for key in names(b"ended", 50):
-        store.create(key, record(handle="", owner=None), NOW)
+        store.create(key, make_record(handle="", owner=None), NOW)
     assert alive(store, *keys) == keys
     assert alive(store, *names(b"ended", 50)) == names(b"ended", 50)[-3:]
 
@@ -89,7 +88,7 @@ def test_rotating_without_end_in_a_full_store_displaces_nobody(owner: bytes | No
     for number in range(100):
         stored = store.load(b"%d" % number, NOW)
         assert stored is not None
-        store.rotate(b"%d" % number, b"%d" % (number + 1), record(owner=owner), stored.version, NOW)
+        store.rotate(b"%d" % number, b"%d" % (number + 1), make_record(owner=owner), stored.version, NOW)
         tombstone = store.load(b"%d" % number, NOW)
         assert tombstone is not None
         assert tombstone.handle == ""
@@ -162,7 +161,7 @@ def test_a_store_of_any_size_keeps_its_bound_and_its_index_whatever_is_done(limi
         stored = store.load(chance.choice(keys), NOW) if keys else None
         old = next((old for old in keys if store.load(old, NOW) is stored), b"")
         if stored is not None and chance.random() < 0.3:
-            store.rotate(old, key, record(owner=owner), stored.version, NOW)
+            store.rotate(old, key, make_record(owner=owner), stored.version, NOW)
         elif stored is not None and chance.random() < 0.2:
             store.delete(old)
         else:
@@ -198,7 +197,7 @@ def test_a_login_makes_a_session_stay() -> None:
     fill(store, b"visitor", b"other")
     stored = store.load(b"visitor", NOW)
     assert stored is not None
-    store.rotate(b"visitor", b"member", record(owner=b"ann"), stored.version, NOW)
+    store.rotate(b"visitor", b"member", make_record(owner=b"ann"), stored.version, NOW)
     fill(store, b"x", b"y", b"z")
     assert alive(store, b"member", b"other", b"x", b"y", b"z") == [b"member", b"z"]
 
@@ -269,7 +268,7 @@ def test_loads_creates_evictions_and_sweeps_at_once_disturb_nobody() -> None:
     def fill_quietly(store: MemoryStore, key: bytes, owner: bytes | None) -> None:
         store.delete(key)
         with contextlib.suppress(KeyExists):
-            store.create(key, record(owner=owner), NOW)
+            store.create(key, make_record(owner=owner), NOW)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -352,13 +351,13 @@ def test_a_signal_handler_that_raises_at_any_moment_of_a_change_leaves_a_store_t
     number = 0
     while True:
         store = MemoryStore(max_sessions=6)
-        kept = {b"%d" % place: record(owner=ANN) for place in range(sessions)}
-        kept |= {b"x": record(owner=BOB), b"y": record(owner=None), b"z": record(owner=BOB)}
+        kept = {b"%d" % place: make_record(owner=ANN) for place in range(sessions)}
+        kept |= {b"x": make_record(owner=BOB), b"y": make_record(owner=None), b"z": make_record(owner=BOB)}
         for key, stored in kept.items():
             store.create(key, stored, NOW)
         calls: dict[str, Callable[[], object]] = {
-            "create": lambda: [store.create(b"new%d" % place, record(owner=ANN), NOW) for place in range(3)],  # noqa: B023
-            "rotate": lambda: store.rotate(b"0", b"new", record(owner=ANN), kept[b"0"].version, NOW),  # noqa: B023
+            "create": lambda: [store.create(b"new%d" % place, make_record(owner=ANN), NOW) for place in range(3)],  # noqa: B023
+            "rotate": lambda: store.rotate(b"0", b"new", make_record(owner=ANN), kept[b"0"].version, NOW),  # noqa: B023
             "delete": lambda: store.delete(b"0"),  # noqa: B023
             "sweep": lambda: store.sweep(10, NOW + 10_000),  # noqa: B023
         }
@@ -370,7 +369,7 @@ def test_a_signal_handler_that_raises_at_any_moment_of_a_change_leaves_a_store_t
         if number % 2:  # Whatever comes first finds it as it was left.
             check_owners(store, f"interruption {number}")
         for place in range(20):
-            store.create(b"more%d" % place, record(owner=ANN if place % 2 else BOB), NOW)
+            store.create(b"more%d" % place, make_record(owner=ANN if place % 2 else BOB), NOW)
         check_owners(store, f"interruption {number}, later")
         assert store.count(NOW) <= 6
         number += 1

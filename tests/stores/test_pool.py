@@ -21,8 +21,7 @@ import pytest
 from tests.support.forks import fork, status_of
 from tests.support.frozen import LIBRARIES, MOMENTS, frozen
 from tests.support.interruptions import interrupt_with_signals, interrupted
-from tests.support.records import NOW
-from tests.support.records import make_record as record
+from tests.support.records import NOW, make_record
 from tests.support.servers.process import wait_until
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import MemoryStore, SQLiteStore, forks
@@ -265,7 +264,7 @@ FILES = ("/stores/pool.py", "/sqlite/store.py")
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
 def test_an_interruption_at_any_moment_of_a_call_costs_no_place(tmp_path: Path, idle: bool) -> None:
     with SQLiteStore(tmp_path / "sessions.db", pool_size=2) as store:
-        kept = record()
+        kept = make_record()
         store.create(b"key", kept, NOW)
         number = 0
         while True:
@@ -395,7 +394,7 @@ def test_the_process_id_stands_in_where_the_kernel_wipes_no_page(monkeypatch: py
 
 @needs_fork
 def test_no_connection_is_open_while_the_process_forks(store: SQLiteStore) -> None:
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     connection = store._pool.idle[0].connection
     assert fork(lambda: is_closed(connection) and store.load(b"before", NOW) is not None) == 0
     assert store.load(b"before", NOW) is not None
@@ -406,7 +405,7 @@ def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "FORK_LOOKS", 10_000)
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     inherited = store._pool
 
     def read() -> None:
@@ -425,12 +424,12 @@ def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteSt
 
     def write() -> None:
         key = os.urandom(32)
-        store.create(key, record(), NOW)
+        store.create(key, make_record(), NOW)
         written.append(key)
 
     def child(number: int) -> bool:
         for step in range(20):
-            store.create(b"%d of %d" % (step, number), record(), NOW)
+            store.create(b"%d of %d" % (step, number), make_record(), NOW)
         store.close()
         return True
 
@@ -444,7 +443,7 @@ def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteSt
 @needs_fork
 def test_a_child_loses_nothing_when_the_parent_closes_its_store(store: SQLiteStore, tmp_path: Path) -> None:
     """With SQLite's own lock table inherited, the parent would take the log for its own and delete it."""
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     to_child, from_parent = os.pipe()
     to_parent, from_child = os.pipe()
 
@@ -454,10 +453,10 @@ def test_a_child_loses_nothing_when_the_parent_closes_its_store(store: SQLiteSto
     if child == 0:
         signal.alarm(60)
         try:
-            store.create(b"first", record(), NOW)
+            store.create(b"first", make_record(), NOW)
             os.write(from_child, b".")
             os.read(to_child, 1)
-            store.create(b"second", record(), NOW)
+            store.create(b"second", make_record(), NOW)
             os._exit(0)
         finally:
             os._exit(2)
@@ -478,7 +477,7 @@ def test_a_connection_that_is_busy_at_the_fork_is_put_aside_in_the_child(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "FORK_LOOKS", 10)
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     inherited = store._pool
     busy = inherited.take()
 
@@ -495,7 +494,7 @@ def test_a_connection_that_is_busy_at_the_fork_is_put_aside_in_the_child(
 @needs_fork
 def test_a_fork_that_python_does_not_know_of_is_noticed(store: SQLiteStore) -> None:
     """As servers written in C fork: no hook of Python's runs."""
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     inherited = store._pool
     (place,) = inherited.idle
     connection = place.connection
@@ -516,14 +515,14 @@ def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As uWSGI forks with --py-call-osafterfork. MemoryStore has hooks of its own."""
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     memory = MemoryStore()
     complaints: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
 
     def child() -> bool:
         ctypes.PyDLL(None).PyOS_AfterFork_Child()
-        memory.create(b"after", record(), NOW)
+        memory.create(b"after", make_record(), NOW)
         return not complaints and fork(lambda: store.load(b"before", NOW) is not None) == 0
 
     assert fork(child, c_fork) == 0
@@ -531,7 +530,7 @@ def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
 
 def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(store: SQLiteStore) -> None:
     """What a child does, without the fork that would close them first."""
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     inherited = store._pool
     (place,) = inherited.idle
     connection = place.connection

@@ -9,8 +9,7 @@ from itertools import count
 
 import pytest
 
-from tests.support.records import NOW, OWNER
-from tests.support.records import make_record as record
+from tests.support.records import NOW, OWNER, make_record
 from tests.support.servers.process import wait_until
 from tests.support.servers.valkey import DURABLE, Valkey, ValkeyCluster, ValkeySentinel
 from wsgi_session.errors import StoreUnavailable
@@ -78,7 +77,7 @@ def test_a_cluster_whose_primary_dies_goes_on_with_its_replica_and_every_acknowl
     cluster: ValkeyCluster, store: Store
 ) -> None:
     keys = [key_on(cluster, number) for number in range(cluster.PRIMARIES)]
-    records = [record() for _ in keys]
+    records = [make_record() for _ in keys]
     for key, kept in zip(keys, records, strict=True):
         store.create(key, kept, NOW)
     cluster.nodes[0].kill()
@@ -106,7 +105,7 @@ def test_a_key_is_found_while_its_slot_moves_and_after(cluster: ValkeyCluster, s
 
     key = b"m" * 32
     slot = slot_of(key)
-    kept = record()
+    kept = make_record()
     store.create(key, kept, NOW)
     before, after = node_of(slot)
     names = {node: node.execute("CLUSTER", "MYID") for node in (before, after)}
@@ -182,14 +181,14 @@ def test_what_is_saved_and_ended_is_so_though_the_owners_index_does_not_answer(
     assert isinstance(hasty, ListsOwners)
     owner = os.urandom(32)
     key, new = two_keys_elsewhere(patient, owner)
-    kept = record(owner=owner)
+    kept = make_record(owner=owner)
     hasty.create(key, kept, NOW)
     with silent(patient, b"owner:" + owner):
         write = changed(kept)._replace(expires=NOW + 9999)
         assert hasty.replace(key, write, kept.version, NOW) is Outcome.SAVED
         assert hasty.touch(key, NOW, NOW + 99999, NOW)
         with pytest.raises(StoreUnavailable):
-            hasty.create(new, record(owner=owner), NOW)
+            hasty.create(new, make_record(owner=owner), NOW)
         assert hasty.load(new, NOW) is None, "what cannot be listed is not there"
         assert hasty.delete(key)
         assert hasty.load(key, NOW) is None
@@ -205,7 +204,7 @@ def test_a_rotation_that_was_cut_in_two_comes_to_its_end_when_it_is_made_again(
     assert isinstance(hasty, ListsOwners)
     owner = os.urandom(32)
     old, new = two_keys_elsewhere(patient, owner)
-    kept = record(owner=owner)
+    kept = make_record(owner=owner)
     hasty.create(old, kept, NOW)
     write = changed(kept)
     with silent(patient, old):
@@ -309,7 +308,7 @@ def group() -> Iterator[ValkeySentinel]:
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_sentinels_new_primary_is_used_with_every_acknowledged_write(group: ValkeySentinel, fault: str) -> None:
-    key, kept = b"k" * 32, record()
+    key, kept = b"k" * 32, make_record()
     with open_store(group.url) as store:
         again_and_again(lambda: store.create(key, kept, NOW), "the replica follows")
     with open_store(group.url, wait=0) as store:

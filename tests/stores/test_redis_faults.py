@@ -10,8 +10,7 @@ from types import FrameType
 
 import pytest
 
-from tests.support.records import NOW, OWNER
-from tests.support.records import make_record as record
+from tests.support.records import NOW, OWNER, make_record
 from tests.support.servers.process import wait_until
 from tests.support.servers.proxy import Proxy
 from tests.support.servers.valkey import DURABLE, Valkey
@@ -74,7 +73,7 @@ def every_call(store: Store) -> dict[str, Callable[[], object]]:
     kept = prepared(store)
     return {
         "load": lambda: store.load(KEY, NOW),
-        "create": lambda: store.create(os.urandom(32), record(), NOW),
+        "create": lambda: store.create(os.urandom(32), make_record(), NOW),
         "replace": lambda: store.replace(KEY, changed(kept), kept.version, NOW),
         "rotate": lambda: store.rotate(OTHER, NEW, changed(kept), kept.version, NOW),
         "touch": lambda: store.touch(KEY, NOW + 1, NOW + 9999, NOW),
@@ -85,7 +84,7 @@ def every_call(store: Store) -> dict[str, Callable[[], object]]:
 
 
 def prepared(store: Store) -> Record:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
     store.create(OTHER, kept, NOW)
     return kept
@@ -130,7 +129,7 @@ def test_what_was_acknowledged_survives_the_death_of_a_server_that_flushes(serve
         kept = prepared(store)
         server.kill()
         assert not unavailable(lambda: store.load(KEY, NOW)).answer_lost
-        assert not unavailable(lambda: store.create(NEW, record(), NOW)).answer_lost
+        assert not unavailable(lambda: store.create(NEW, make_record(), NOW)).answer_lost
         server.start()
         assert store.load(KEY, NOW) == kept
 
@@ -198,8 +197,8 @@ def test_a_request_that_never_arrived_changes_nothing(proxy: Proxy, store: Store
 
 
 def test_the_rest_of_an_answer_that_was_cut_is_no_answer_to_anybody(proxy: Proxy, store: Store) -> None:
-    store.create(KEY, record(b"one" * 1000), NOW)
-    other = record(b"two")
+    store.create(KEY, make_record(b"one" * 1000), NOW)
+    other = make_record(b"two")
     store.create(OTHER, other, NOW)
     proxy.lose_answer(KEY, let=100, times=2)
     assert not unavailable(lambda: store.load(KEY, NOW)).answer_lost
@@ -242,7 +241,7 @@ def test_nobody_gets_the_answer_to_a_command_that_was_killed_while_it_waited(ser
 
     with open_store(server.port, "timeout=60&pool=1") as store:
         prepared(store)
-        other = record(b"other's")
+        other = make_record(b"other's")
         store.create(NEW, other, NOW)
         if not connected:
             store.close()
@@ -280,7 +279,7 @@ def test_a_full_server_refuses_and_leaves_everything_as_it_was(server: Valkey) -
         server.execute("CONFIG", "SET", "maxmemory", "1")
         try:
             for call in (
-                lambda: store.create(NEW, record(), NOW),
+                lambda: store.create(NEW, make_record(), NOW),
                 lambda: store.replace(KEY, changed(kept), kept.version, NOW),
                 lambda: store.rotate(KEY, NEW, changed(kept), kept.version, NOW),
                 store.ping,
@@ -300,19 +299,19 @@ def test_a_server_that_refuses_to_wait_for_replicas_is_an_outage_that_may_have_w
     from wsgi_session.stores.redis.urls import open_url
 
     with open_url(f"redis://site:pw@127.0.0.1:{server.port}?wait=1") as store:
-        for call in (lambda: store.create(KEY, record(), NOW), store.ping, lambda: store.delete(KEY)):
+        for call in (lambda: store.create(KEY, make_record(), NOW), store.ping, lambda: store.delete(KEY)):
             with pytest.raises(StoreUnavailable, match=r"WAIT, which \?wait=1 needs, was refused") as caught:
                 call()
             assert caught.value.answer_lost
         with pytest.raises(StoreUnavailable, match="WAIT"):
-            store.replace(KEY, record(), b"v" * 16, NOW)
+            store.replace(KEY, make_record(), b"v" * 16, NOW)
 
 
 @pytest.mark.parametrize("method", ["create", "replace", "rotate"])
 def test_a_write_that_is_sent_again_leaves_a_record_that_has_no_time_to_live(
     server: Valkey, store: Store, method: str
 ) -> None:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
     write = changed(kept)
     calls = {

@@ -10,8 +10,7 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.support.records import NOW
-from tests.support.records import make_record as record
+from tests.support.records import NOW, make_record
 from tests.support.servers.mariadb import MariaDB
 from tests.support.servers.postgres import Postgres
 from tests.support.servers.process import wait_until
@@ -80,7 +79,7 @@ def test_a_write_that_a_deposed_server_refuses_is_sent_to_its_successor_and_nobo
 ) -> None:
     old, new = servers
     table = f"deposed_{os.urandom(4).hex()}"
-    kept, ended = record(), record()
+    kept, ended = make_record(), make_record()
     with Proxy(old.port) as proxy, SQLStore.from_url(url_at(old, proxy.port, table)) as store:
         for server in servers:
             with SQLStore.from_url(url_at(server, server.port, table)) as one:
@@ -93,7 +92,7 @@ def test_a_write_that_a_deposed_server_refuses_is_sent_to_its_successor_and_nobo
         try:
             with SQLStore.from_url(url_at(new, new.port, table)) as elsewhere:
                 assert elsewhere.delete(OTHER)
-            changed = record(b"changed")
+            changed = make_record(b"changed")
             assert store.replace(KEY, changed, kept.version, NOW) is Outcome.SAVED
             connect_all(store)
             assert store.load(OTHER, NOW) is None
@@ -108,7 +107,7 @@ def test_a_server_that_takes_no_writes_and_has_no_successor_is_asked_twice_and_s
 ) -> None:
     server, _ = servers
     table = f"alone_{os.urandom(4).hex()}"
-    kept = record()
+    kept = make_record()
     with Proxy(server.port) as proxy, SQLStore.from_url(url_at(server, proxy.port, table)) as store:
         store.create(KEY, kept, NOW)
         before = proxy.accepted
@@ -163,7 +162,7 @@ def test_a_write_that_its_synchronous_standby_may_not_have_does_not_count(
     if not isinstance(server, Postgres):
         pytest.skip("platform: MariaDB has no such wait that can be called off")
     with SQLStore.from_url(url_at(server, server.port, "synchronous", "timeout=1")) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         follow(server, "nobody")
         try:
             with pytest.raises(StoreUnavailable, match="its standby may not have") as caught:
@@ -190,7 +189,7 @@ def test_of_several_hosts_the_one_that_takes_writes_is_found() -> None:
         hosts = "&".join(f"host=127.0.0.1:{server.port}" for server in (standby, primary))
         url = f"postgresql://postgres@/postgres?{hosts}&target_session_attrs=read-write&timeout=20"
         with SQLStore.from_url(url) as store:
-            store.create(KEY, record(), NOW)
+            store.create(KEY, make_record(), NOW)
         assert primary.execute("SELECT count(*) FROM wsgi_sessions") == [(1,)]
     finally:
         for server in (standby, primary):

@@ -15,8 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.support.records import NOW
-from tests.support.records import make_record as record
+from tests.support.records import NOW, make_record
 from tests.support.servers.mariadb import MariaDB
 from tests.support.servers.pgbouncer import PgBouncer
 from tests.support.servers.postgres import Postgres
@@ -56,8 +55,8 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 def store(site: Site) -> Iterator[SQLStore]:
     url = f"{site.url}?table=locks_{os.urandom(4).hex()}&timeout=30&pool={POOL}"
     with SQLStore.from_url(url) as maker:  # A busy machine has time to make the tables.
-        maker.create(ANN, record(), NOW)
-        maker.create(BOB, record(), NOW)
+        maker.create(ANN, make_record(), NOW)
+        maker.create(BOB, make_record(), NOW)
     with SQLStore.from_url(url.replace("timeout=30", f"timeout={TIMEOUT}")) as store:
         wait_until(lambda: loads(store), "the first load")
         yield store
@@ -269,8 +268,8 @@ def test_all_attempts_of_an_operation_share_its_time_out(site: Site, store: SQLS
     with row_lock(site, store, ANN):
         for call in (
             lambda: store.touch(ANN, NOW + 1, NOW + 2000, NOW),
-            lambda: store.replace(ANN, record(), found.version, NOW),
-            lambda: store.rotate(ANN, os.urandom(32), record(), found.version, NOW),
+            lambda: store.replace(ANN, make_record(), found.version, NOW),
+            lambda: store.rotate(ANN, os.urandom(32), make_record(), found.version, NOW),
             lambda: store.delete(ANN),
         ):
             _, seconds = fails(call)

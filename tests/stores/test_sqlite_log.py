@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.records import NOW
-from tests.support.records import make_record as record
+from tests.support.records import NOW, make_record
 from wsgi_session.stores import Outcome
 from wsgi_session.stores.sqlite import SQLiteStore
 from wsgi_session.stores.sqlite.log import LOG_LIMIT, LOG_LOOK
@@ -33,11 +32,11 @@ def log_of(path: Path) -> int:
 def write(store: SQLiteStore, times: int, size: int = MIB, key: bytes = b"key") -> None:
     stored = store.load(key, NOW)
     if stored is None:
-        stored = record(os.urandom(size), expires=NOW + 100)
+        stored = make_record(os.urandom(size), expires=NOW + 100)
         store.create(key, stored, NOW)
         times -= 1
     for _ in range(times):
-        fresh = record(os.urandom(size), expires=NOW + 100)
+        fresh = make_record(os.urandom(size), expires=NOW + 100)
         assert store.replace(key, fresh, stored.version, NOW) is Outcome.SAVED
         stored = fresh
 
