@@ -1,4 +1,4 @@
-"""What several folders of tests share: sites, browsers, stores, servers and data. No test of its own stands here."""
+"""What several folders of tests share: sites, browsers, stores, servers and data. There are no tests in this folder."""
 
 from pathlib import Path
 

@@ -116,7 +116,7 @@ class Client:
     def __init__(self, app: Application) -> None:
         self.app = app
         self.jar: dict[str, str] = {}
-        #: What came back last.
+        #: The last answer.
         self.answer = Answer()
         #: Where each answer is noted, as ``"answer"``, when its status is sent.
         self.log: list[str] = []
@@ -136,9 +136,10 @@ class Client:
         if self.jar:
             environ.setdefault("HTTP_COOKIE", self.header)
         app: Any = validator(self.app) if lint else self.app
-        self.answer = Server(self.log).run(app, environ)
-        self.keep(self.answer, environ["wsgi.url_scheme"])
-        return self.answer
+        answer = Server(self.log).run(app, environ)
+        self.keep(answer, environ["wsgi.url_scheme"])
+        self.answer = answer
+        return answer
 
     def keep(self, answer: Answer, scheme: str) -> None:
         """Take over the cookies of an answer that came over ``scheme``."""

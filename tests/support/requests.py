@@ -1,4 +1,4 @@
-"""Requests for these tests: environs, and sessions behind the real middleware."""
+"""Environs with and without a body, and a browser that meets an outage."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ MakeSite = Callable[..., "Site"]
 
 
 class Site:
-    """A middleware over a counting store. Which application it wraps is for each visit to say."""
+    """A middleware over a counting store. Each visit brings the application that answers it."""
 
     def __init__(self, store: Store | None = None, clock: FakeClock | None = None, **options: Any) -> None:
         store = MemoryStore() if store is None else store
@@ -37,7 +37,7 @@ class Site:
             **options,
         }
         self.cookie_path: str = options.get("cookie_path", "/")
-        # That one is known by its type, and keeps nothing: there are no calls to count.
+        # The middleware knows a CookieStore by its type. It stores nothing, so there are no calls to count.
         taken = store if isinstance(store, CookieStore) else self.calls
         self.middleware = SessionMiddleware(_dispatch, store=taken, **given)
 
