@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
-from tests.servers.shared import mariadb, postgres, valkey, valkey_cluster
+from tests.support.servers.shared import mariadb, postgres, valkey, valkey_cluster
 from wsgi_session import SessionMiddleware
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.stores import Record, Store, open_store

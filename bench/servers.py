@@ -16,7 +16,7 @@ def valkey() -> str:
     """Return the URL of a Valkey that keeps nothing on the disk. Raises ``ImportError`` where it is not installed."""
     import pytest
 
-    from tests.servers.valkey import Valkey
+    from tests.support.servers.valkey import Valkey
 
     try:
         server = Valkey()
@@ -34,7 +34,7 @@ def postgresql() -> str:
     """
     import pytest
 
-    from tests.servers.postgres import Postgres
+    from tests.support.servers.postgres import Postgres
 
     class Durable(Postgres):
         def command(self) -> Sequence[str]:

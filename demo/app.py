@@ -185,7 +185,7 @@ class Site:
         """End this session, by POST only: a link could be followed by a prefetch, or planted in another site."""
         logout(request)
         # This begins an anonymous session, so the cookie is not removed but set anew. Only that makes Chromium forget
-        # the pages that it keeps for "back", although they say no-store (tests/browser/test_visit.py).
+        # the pages that it keeps for "back", although they say no-store (tests/system/browser/test_visit.py).
         get_session(request).flash("You are logged out.")
         return see_other("/")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.leaks import Watch, watching
+from tests.support.leaks import Watch, watching
 
 # Who is started in the background (`... &` in a script) ignores Ctrl-C, and so does whatever he starts. Tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -28,11 +28,9 @@ ALLOWED = ("platform:", "elsewhere:")
 FULL_ONLY = frozenset(
     Path(__file__).parent / path
     for path in (
-        "browser",
-        "clients",
+        "system",
         "faults",
         "fuzz",
-        "wsgi_servers",
         "frameworks/test_flask_socketio.py",
         "security/test_denial_of_service.py",
         "stores/test_conformance_itself.py",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from demo import cost
-from tests.demo.curl import Curl
+from tests.support.curl import Curl
 from wsgi_session import SessionMiddleware
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Store, Sweeps
 from wsgi_session.stores.memory import MemoryStore
@@ -103,7 +103,7 @@ def site(seconds: Seconds, store: Store, untouched: tuple[str, ...] = ()) -> Any
 
     def layer(environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
         seconds.now += 1e-6
-        body = clocked({**environ, "session": FirstLook()}, lambda *args: None)
+        body = clocked({**environ, "session": FirstLook()}, lambda *args: print)
         seconds.now += 2e-6
         start_response("200 OK", [("Content-Type", "text/html")])
         return body
@@ -121,7 +121,7 @@ def test_the_time_is_the_layers_own_and_the_stores_and_not_the_applications(seco
 def test_the_servers_start_response_is_not_the_session_layers_time(seconds: Seconds) -> None:
     store = cost.TimedStore(SlowStore(seconds))
 
-    def slow_server(status: str, headers: Any, exc_info: Any = None) -> None:
+    def slow_server(status: str, headers: Any, exc_info: Any = None) -> Any:
         seconds.now += 7.0
 
     page = b"".join(cost.bar(site(seconds, store))({"PATH_INFO": "/"}, slow_server))
@@ -164,7 +164,7 @@ def test_the_figures_take_no_more_and_no_fewer_bytes_than_the_placeholder(second
 
 def test_a_body_that_is_no_page_passes_through_as_it_is() -> None:
     file = iter([b"bytes"])
-    assert cost.bar(lambda environ, start_response: file)({}, lambda *args: None) is file  # type: ignore[arg-type, return-value]
+    assert cost.bar(lambda environ, start_response: file)({}, lambda *args: print) is file  # type: ignore[arg-type, return-value]
 
 
 def test_requests_at_the_same_time_do_not_count_for_each_other() -> None:
@@ -180,7 +180,7 @@ def test_requests_at_the_same_time_do_not_count_for_each_other() -> None:
         return [PAGE]
 
     def visit(loads: int) -> None:
-        pages[loads] = text(b"".join(cost.bar(app)({"loads": loads}, lambda *args: None)))  # type: ignore[arg-type]
+        pages[loads] = text(b"".join(cost.bar(app)({"loads": loads}, lambda *args: print)))  # type: ignore[arg-type]
 
     threads = [threading.Thread(target=visit, args=(loads,)) for loads in range(1, 5)]
     for thread in threads:

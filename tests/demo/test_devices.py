@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from tests.demo.curl import IPHONE, Curl
+from tests.support.curl import IPHONE, Curl
 
 Visitor = Callable[..., Curl]
 

@@ -8,7 +8,7 @@ from html import unescape
 
 import pytest
 
-from tests.demo.curl import COOKIE, Curl
+from tests.support.curl import COOKIE, Curl
 
 Visitor = Callable[..., Curl]
 

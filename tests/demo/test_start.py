@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from demo.secret import NoSecret, kept_secret
-from tests.demo.conftest import ROOT, Demo
-from tests.demo.curl import FIREFOX, Curl
+from tests.support import ROOT
+from tests.support.curl import FIREFOX, Curl
+from tests.support.demo import Demo
 
 Start = Callable[..., Demo]
 

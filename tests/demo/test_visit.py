@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.demo.curl import COOKIE, Curl
+from tests.support.curl import COOKIE, Curl
 
 Visitor = Callable[..., Curl]
 
@@ -35,22 +35,23 @@ def test_a_stranger_is_not_met_by_a_title_that_refuses(visitor: Visitor) -> None
     assert "<title>Welcome · The Cookie Jar</title>" in visitor().get("/").html
 
 
-@pytest.mark.parametrize(
-    ("wanted", "must"),
-    [
-        ("/profile?tab=1", True),
-        ("/devices", True),
-        ("/cart", False),
-        ("/live", False),
-        ("/nowhere", False),
-        ("/", False),
-    ],
-)
+#: A path, whether one must be logged in to see it, and what a stranger gets there.
+WANTED = [
+    ("/profile?tab=1", True, 302),
+    ("/devices", True, 302),
+    ("/cart", False, 200),
+    ("/live", False, 200),
+    ("/nowhere", False, 404),
+    ("/", False, 200),
+]
+
+
+@pytest.mark.parametrize(("wanted", "must", "status"), WANTED, ids=[f"{path}-{must}" for path, must, _ in WANTED])
 def test_the_login_page_says_that_one_must_be_logged_in_only_where_it_is_true(
-    visitor: Visitor, wanted: str, must: bool
+    visitor: Visitor, wanted: str, must: bool, status: int
 ) -> None:
     assert ("You must be logged in to see that page." in visitor().get(f"/login?next={wanted}").words) is must
-    assert visitor().get(wanted).status == (302 if must else 404 if wanted == "/nowhere" else 200)
+    assert visitor().get(wanted).status == status
 
 
 def test_the_cart_filled_before_the_login_is_there_after_it(visitor: Visitor) -> None:

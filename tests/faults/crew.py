@@ -6,12 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 from types import TracebackType
 
 from tests.faults.ledger import Ledger
+from tests.support import ROOT
 
-ROOT = Path(__file__).parent.parent.parent
 #: Seconds in which a worker process ends: longer than the longest wait for any engine.
 PATIENCE = 30.0
 

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 from tests.faults.crew import Crew
 from tests.faults.scene import Harm, Scene, running
-from tests.servers.mariadb import MariaDB
-from tests.servers.pgbouncer import PgBouncer
-from tests.servers.postgres import Postgres
-from tests.servers.process import wait_until
-from tests.servers.proxy import Proxy
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.pgbouncer import PgBouncer
+from tests.support.servers.postgres import Postgres
+from tests.support.servers.process import wait_until
+from tests.support.servers.proxy import Proxy
 from wsgi_session.stores.sql import SQLStore
 
 TABLE = "wsgi_sessions"
@@ -41,7 +41,7 @@ def lock_table(server: DatabaseServer) -> Harm:
             )
             while time.monotonic() < end:
                 ((waiting,),) = server.execute(_WAITING[type(server)])
-                assert int(waiting) <= len(crew.workers), f"{waiting} connections wait"  # type: ignore[call-overload]
+                assert int(str(waiting)) <= len(crew.workers), f"{waiting} connections wait"
                 time.sleep(0.1)
         return time.monotonic()
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.faults.crew import Crew
 from tests.faults.scene import Harm, Scene
-from tests.servers.process import wait_until
-from tests.servers.valkey import SERVICE, Valkey, ValkeyCluster, ValkeySentinel
+from tests.support.servers.process import wait_until
+from tests.support.servers.valkey import SERVICE, Valkey, ValkeyCluster, ValkeySentinel
 
 #: Seconds that a replica is behind, and after which a server that does not answer counts as dead.
 LAG, PATIENCE = 0.5, 2.0

@@ -13,11 +13,11 @@ from tests.faults.databases import deposed_mariadb, lock_table, locked_behind_pg
 from tests.faults.disks import full_disk, small_files
 from tests.faults.failovers import cluster_failover, sentinel_failover
 from tests.faults.scene import Harm, Scene, crash, cut, hang, interrupt, kill_worker, restart, running
-from tests.servers.mariadb import MariaDB
-from tests.servers.pgbouncer import PgBouncer
-from tests.servers.postgres import Postgres
-from tests.servers.proxy import Proxy
-from tests.servers.valkey import DURABLE, Valkey
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.pgbouncer import PgBouncer
+from tests.support.servers.postgres import Postgres
+from tests.support.servers.proxy import Proxy
+from tests.support.servers.valkey import DURABLE, Valkey
 
 # Seconds that a request may take, as the stores' time-outs add up: a request loads, saves, and if the answer to that
 # was lost, saves once more. A second on top, for a busy machine.

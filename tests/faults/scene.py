@@ -11,8 +11,8 @@ from typing import NamedTuple, TypeVar
 
 from tests.faults.crew import Crew
 from tests.faults.worker import LIMIT
-from tests.servers.process import Server, wait_until
-from tests.servers.proxy import Proxy
+from tests.support.servers.process import Server, wait_until
+from tests.support.servers.proxy import Proxy
 
 #: Gets the workers, and how many seconds of an outage are wanted. Returns when a bare client was answered again, in
 #: seconds of ``time.monotonic()``.

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.faults.crew import ROOT
 from tests.faults.faults import Fault
 from tests.faults.report import as_json, cells, table
 from tests.faults.run import Result
 from tests.faults.scene import Scene
 from tests.faults.verdict import Verdict
+from tests.support import ROOT
 
 
 def result(allowance: str = "", **more: Any) -> Result:

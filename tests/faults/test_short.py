@@ -9,7 +9,7 @@ import pytest
 from tests.faults.faults import FAULTS, Fault, on_server
 from tests.faults.run import run
 from tests.faults.scene import crash
-from tests.servers.valkey import Valkey
+from tests.support.servers.valkey import Valkey
 
 SECONDS = 1.5
 # A worker that is killed in a save may have been answered by then: SQLite is quick.

@@ -27,8 +27,8 @@ from django.shortcuts import redirect
 from django.test import override_settings
 from django.urls import path
 
-from tests.http.stores import ENGINE, KINDS, CountingStore, Kind, counting
-from tests.servers.process import Server
+from tests.support.servers.process import Server
+from tests.support.stores import ENGINE, KINDS, CountingStore, Kind, counting
 from wsgi_session import redirect_if_anonymous, user_email_or_none, user_or_none
 
 SECRET = "django-4c1b9f0e7a6d4f52b8c3e0d19a75f264"
@@ -101,7 +101,7 @@ def show(request: HttpRequest) -> HttpResponse:
         {
             "user": request.user.get_username(),
             "session": {key: value for key, value in request.session.items() if not key.startswith("_auth")},
-            "handle": request.session.handle,
+            "handle": request.session.handle,  # type: ignore[attr-defined]
             "helpers": [user_or_none(request), user_email_or_none(request)],
         }
     )
@@ -140,7 +140,7 @@ def log_out(request: HttpRequest) -> HttpResponse:
 def change_password(request: HttpRequest) -> HttpResponse:
     request.user.set_password(request.GET["password"])
     request.user.save()
-    update_session_auth_hash(request, request.user)
+    update_session_auth_hash(request, request.user)  # type: ignore[arg-type]
     return HttpResponse()
 
 

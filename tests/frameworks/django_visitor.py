@@ -11,7 +11,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client, override_settings
 
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session.integrations.django import SessionStore
 from wsgi_session.testing import FakeClock
 

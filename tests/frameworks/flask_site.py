@@ -11,8 +11,8 @@ import pytest
 from flask import Flask, request
 from werkzeug.test import TestResponse
 
-from tests.http.site import Cookie, parse_cookie
-from tests.http.stores import KINDS, CountingStore, Kind, counting
+from tests.support.client import Cookie, parse_cookie
+from tests.support.stores import KINDS, CountingStore, Kind, counting
 from wsgi_session.integrations.flask import FlaskSessions
 from wsgi_session.testing import FakeClock
 

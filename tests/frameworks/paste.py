@@ -13,7 +13,8 @@ from typing import Any
 
 from webob import Request
 
-from tests.pages import ROOT, python_of, section
+from tests.support import ROOT
+from tests.support.pages import python_of, section
 from wsgi_session import SessionMiddleware
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.testing import plant

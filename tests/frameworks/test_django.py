@@ -14,7 +14,7 @@ from django.utils.safestring import mark_safe
 
 from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import again, client, log_in, page, seen_by, stored
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import UnsupportedValue
 from wsgi_session.integrations.django import SessionStore, backend
 
@@ -37,7 +37,7 @@ def test_two_requests_that_overlap_keep_each_others_keys(store: CountingStore) -
 
 def test_a_change_inside_a_value_is_saved_without_saying_so(client: Client) -> None:
     session = stored(list=[])
-    client.cookies["sessionid"] = session.session_key
+    client.cookies["sessionid"] = session.session_key  # type: ignore[assignment]
     client.get("/append", {"value": "apple"})
     client.get("/append", {"value": "pear"})
     assert seen_by(client) == {"list": ["apple", "pear"]}
@@ -161,7 +161,7 @@ def test_another_session_ends_by_its_key(store: CountingStore) -> None:
     one, other = stored(a=1), stored(b=2)
     one.delete(other.session_key)
     one.delete("no key of ours")
-    one.delete(one.session_key[:-1] + "!")
+    one.delete(one.session_key[:-1] + "!")  # type: ignore[index]
     assert one.exists(one.session_key)
     assert not one.exists(other.session_key)
 
@@ -202,7 +202,7 @@ def test_a_record_that_cannot_be_read_is_an_empty_session(client: Client, store:
         broken = record._replace(data=data, version=data[:16])
         store.delete(credential.key)
         store.create(credential.key, broken, time.time())
-        client.cookies["sessionid"] = session.session_key
+        client.cookies["sessionid"] = session.session_key  # type: ignore[assignment]
         assert seen_by(client) == {}
 
 

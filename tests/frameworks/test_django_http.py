@@ -6,6 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from functools import partial
 from http.cookiejar import CookieJar
 from pathlib import Path
 from threading import Thread
@@ -94,7 +95,7 @@ def test_parallel_requests_at_both_processes_lose_nothing(site: Site) -> None:
     def write(number: int) -> list[int]:
         return [twins[number].get(site[number % 2], "/put", key=f"{number}.{turn}")[0] for turn in range(4)]
 
-    assert at_once([lambda number=number: write(number) for number in range(8)]) == [[200] * 4] * 8
+    assert at_once([partial(write, number) for number in range(8)]) == [[200] * 4] * 8
     kept = set(visitor.page(site[0])["session"])
     assert kept == {f"{number}.{turn}" for number in range(8) for turn in range(4)}
 

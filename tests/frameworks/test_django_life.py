@@ -10,7 +10,7 @@ from django.test import Client, override_settings
 
 from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import DAY, again, client, clock, cookie, seen_by, stored, visitor
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session.integrations.django import SessionStore
 from wsgi_session.stores import SWEEP_GRACE, Sweeps
 from wsgi_session.testing import FakeClock
@@ -81,7 +81,7 @@ def test_a_session_may_end_with_the_browser(client: Client) -> None:
     session = stored(a=1)
     session.set_expiry(0)
     session.save()
-    client.cookies["sessionid"] = session.session_key
+    client.cookies["sessionid"] = session.session_key  # type: ignore[assignment]
     client.get("/put", {"key": "b", "value": "2"})
     assert cookie(client)["max-age"] == ""
     with override_settings(SESSION_EXPIRE_AT_BROWSER_CLOSE=True):

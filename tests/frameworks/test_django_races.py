@@ -126,10 +126,10 @@ def test_what_marks_a_fresh_login_is_in_both_of_two_logins_at_once(
     requests = [begin(key), begin(key)]
     for request in requests:
         if mark == "before the login":
-            how(request.session)
+            how(request.session)  # type: ignore[arg-type]
         login(request, user("ann"), BACKEND)
         if mark == "after the login":
-            how(request.session)
+            how(request.session)  # type: ignore[arg-type]
     keys = [finish(request) for request in requests]
     assert len({key, *keys}) == 3
     for got in keys:
@@ -177,7 +177,7 @@ def test_a_logout_that_crosses_a_change_of_the_key_ends_the_session_that_it_beca
         other.session.cycle_key()
     elif change == "new password":
         other.user = user("ann")
-        update_session_auth_hash(other, other.user)
+        update_session_auth_hash(other, other.user)  # type: ignore[arg-type]
     else:
         other.session["a"] = 1
     changed = finish(other)

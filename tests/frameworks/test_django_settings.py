@@ -12,7 +12,7 @@ from django.test import override_settings
 
 from tests.frameworks.django_site import set_up, store
 from tests.frameworks.django_visitor import again, stored
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import StoreUnavailable
 from wsgi_session.integrations import django_site
 from wsgi_session.integrations.django import SessionStore

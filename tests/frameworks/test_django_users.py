@@ -11,7 +11,7 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import client, cookie, log_in, page, stored, user_id, visitor
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import Session, SessionMissing, get_session, user_email_or_none
 from wsgi_session.integrations.django import HelpersMiddleware, SessionStore, sessions
 from wsgi_session.integrations.django_site import backend
@@ -62,7 +62,7 @@ def test_a_users_devices_are_listed_and_logged_out_one_by_one_or_all(client: Cli
 
 
 def test_a_new_password_logs_out_all_devices_but_this_one(client: Client) -> None:
-    user = get_user_model().objects.create_user("eve", "eve@example.com", "eve")
+    user = get_user_model().objects.create_user("eve", "eve@example.com", "eve")  # type: ignore[attr-defined]
     try:
         other = visitor()
         log_in(client, "eve")

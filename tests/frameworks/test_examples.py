@@ -18,11 +18,11 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import pytest
 
-from tests.missing import why_missing
-from tests.servers.process import Server, wait_until
+from tests.support import ROOT
+from tests.support.missing import why_missing
+from tests.support.servers.process import Server, wait_until
 from wsgi_session.config.keygen import new_secret
 
-ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 FRAMEWORKS = ["plain", "webob", "werkzeug", "flask", "django", "pyramid", "bottle", "falcon", "cherrypy", "webpy"]
 #: The module whose absence says that a framework is not installed.
@@ -221,7 +221,7 @@ def test_the_whole_visit(visitor: Visitor) -> None:
     answer = visitor.visit("/profile")
     assert (answer.status, answer.location) == (302, "/login?next=/profile"), answer
     anonymous = visitor.cookie
-    visitor.log_in(answer.location, password="wrong")
+    visitor.log_in(answer.location, password="wrong")  # type: ignore[arg-type]
     assert visitor.home() == "Hello, stranger Cart: apple x 2, pear x 1"
     answer = visitor.log_in("/login?next=/profile")
     assert (answer.status, answer.location) in ((302, "/profile"), (303, "/profile")), answer

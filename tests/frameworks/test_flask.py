@@ -24,8 +24,8 @@ from flask.sessions import SessionMixin
 from markupsafe import Markup
 
 from tests.frameworks.flask_site import ANN, MakeApp, Visitor, app, clock, make_app, store, visitor
-from tests.http.stores import CountingStore
-from tests.security.work import calls_of
+from tests.support.stores import CountingStore
+from tests.support.work import calls_of
 from wsgi_session import (
     HeadersAlreadySent,
     Session,
@@ -273,7 +273,7 @@ def test_what_a_login_says_of_the_cookie_counts_and_what_is_said_after_it(visito
 
     cases = [(True, None, True), (False, None, False), (False, True, True), (True, False, False)]
     for remember, after, wanted in cases:
-        assert visitor.do(lambda r=remember, a=after: log_in(r, a)) is wanted, (remember, after)
+        assert visitor.do(lambda r=remember, a=after: log_in(r, a)) is wanted, (remember, after)  # type: ignore[misc]
         assert ("max-age" in visitor.cookie.attributes) is wanted, (remember, after)
         assert visitor.do(lambda: session.permanent) is wanted, (remember, after)
 
@@ -482,8 +482,8 @@ def test_the_list_that_flask_keeps_messages_in_can_be_read_and_written(visitor: 
         lambda messages: messages.extend([("message", "d"), ("message", "e")]),
         lambda messages: ours().flash("meanwhile"),
         lambda messages: ours().flashes(),
-        lambda messages: session.rotate(),
-        lambda messages: session.destroy(),
+        lambda messages: session.rotate(),  # type: ignore[attr-defined]
+        lambda messages: session.destroy(),  # type: ignore[attr-defined]
     ],
 )
 def test_a_list_of_messages_that_was_changed_is_kept_as_it_is_when_it_is_assigned(

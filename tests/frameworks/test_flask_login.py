@@ -13,7 +13,6 @@ from flask.globals import request_ctx
 from flask.sessions import SessionMixin
 from flask_login import (
     FlaskLoginClient,
-    LoginManager,
     UserMixin,
     confirm_login,
     current_user,
@@ -24,8 +23,9 @@ from flask_login import (
     logout_user,
 )
 
+from tests.frameworks.flask_logins import USERS, User, with_logins
 from tests.frameworks.flask_site import MakeApp, Visitor, clock, make_app, store
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import (
     HeadersAlreadySent,
     StoreUnavailable,
@@ -44,25 +44,9 @@ __all__ = ["clock", "make_app", "store"]
 pytestmark = pytest.mark.filterwarnings(r"ignore:datetime.datetime.utcnow\(\):DeprecationWarning:flask_login")
 
 
-class User(UserMixin):  # type: ignore[misc]
-    def __init__(self, name: str) -> None:
-        self.id = name
-
-
-USERS = {name: User(name) for name in ("ann", "bob")}
-
-
 @pytest.fixture
 def app(make_app: MakeApp) -> Flask:
     return with_logins(make_app())
-
-
-def with_logins(app: Flask) -> Flask:
-    manager = LoginManager(app)
-    manager.login_view = "log_in"
-    manager.user_loader(USERS.get)
-    app.add_url_rule("/login", "log_in", lambda: "Please log in: " + "; ".join(get_flashed_messages()))
-    return app
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tests.frameworks.flask_site import ANN, SECRET, MakeApp, Visitor, app, clock, make_app, new_app, store
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import ConfigError, SessionMiddleware, login
 from wsgi_session.integrations.flask import FlaskSessions
 from wsgi_session.stores import MemoryStore

@@ -13,8 +13,8 @@ from flask import Flask, request, session
 from werkzeug.serving import make_server
 
 from tests.frameworks.flask_site import ANN, MakeApp, clock, make_app, store
-from tests.http.site import Cookie, parse_cookie
-from tests.http.stores import CountingStore
+from tests.support.client import Cookie, parse_cookie
+from tests.support.stores import CountingStore
 from wsgi_session import login, redirect_if_anonymous, user_email_or_none
 
 __all__ = ["clock", "make_app", "store"]

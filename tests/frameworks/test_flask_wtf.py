@@ -12,7 +12,7 @@ from flask_wtf import CSRFProtect, FlaskForm
 from wtforms import StringField
 
 from tests.frameworks.flask_site import ANN, MakeApp, Visitor, clock, make_app, store
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import login
 
 __all__ = ["clock", "make_app", "store"]

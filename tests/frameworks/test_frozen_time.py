@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from webob import Request
 
-from tests.frozen import LIBRARIES, MOMENTS, frozen
-from tests.http.stores import ENGINE, KINDS, Kind
+from tests.support.frozen import LIBRARIES, MOMENTS, frozen
+from tests.support.stores import ENGINE, KINDS, Kind
 from wsgi_session import login, user_email_or_none
 from wsgi_session.stores import Store
 
@@ -130,7 +130,7 @@ def test_a_session_lives_and_ends_by_the_frozen_time(
 
     def visit(path: str = "/") -> str:
         nonlocal cookie
-        request = Request.blank(path, environ={"HTTP_HOST": "127.0.0.1"}, headers={"Cookie": cookie} if cookie else {})
+        request = Request.blank(path, base_url="http://127.0.0.1", headers={"Cookie": cookie} if cookie else {})
         response = request.get_response(application)
         assert response.status_int == 200, response.text
         for header in response.headers.getall("Set-Cookie"):

@@ -13,16 +13,16 @@ from flask_login import current_user, login_user
 
 from tests.frameworks import django_site
 from tests.frameworks.django_visitor import cookie, page, visitor
+from tests.frameworks.flask_logins import USERS, with_logins
 from tests.frameworks.flask_site import MakeApp, Visitor, clock, make_app, store
-from tests.frameworks.test_flask_login import USERS, with_logins
-from tests.http.stores import CountingStore
+from tests.support.stores import CountingStore
 from wsgi_session import StoreUnavailable, user_or_none
 
 pytest.importorskip("pyramid", reason="pip install pyramid pyramid_retry")
 
 from pyramid.response import Response
 
-from tests.frameworks.test_pyramid import Site, count
+from tests.frameworks.pyramid_site import Site, count
 
 __all__ = ["clock", "make_app", "store"]
 
@@ -43,6 +43,11 @@ def app(make_app: MakeApp) -> Flask:
 
 def put() -> str:
     session["a"] = 1
+    return "ok"
+
+
+def change() -> str:
+    session["b"] = 2
     return "ok"
 
 
@@ -85,7 +90,7 @@ def down(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def test_in_flask_an_outage_page_answers_for_views_that_do_not(make_app: MakeApp, store: CountingStore) -> None:
     visitor = Visitor(make_app(outage_page=down))
     visitor.do(put)
-    for operation, look in (("load", FLASK_LOOKS["read"]), ("replace", lambda: session.update(b=2) or "ok")):
+    for operation, look in (("load", FLASK_LOOKS["read"]), ("replace", change)):
         store.fail(operation)
         got = visitor.visit(look)
         assert (got.status_code, got.json) == (503, {})

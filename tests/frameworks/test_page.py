@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.frameworks.paste import PAGE
-from tests.missing import why_missing
-from tests.pages import ROOT, python_of, section
-from tests.servers.process import free_port, wait_until
+from tests.support import ROOT
+from tests.support.missing import why_missing
+from tests.support.pages import python_of, section
+from tests.support.servers.process import free_port, wait_until
 from wsgi_session.config.keygen import new_secret
 
 TEXT = PAGE.read_text("utf-8")

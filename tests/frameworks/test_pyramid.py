@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
-from wsgiref.validate import validator
 
 import pytest
 from webob import Request as Client
@@ -33,7 +32,8 @@ from pyramid.scripting import prepare
 from pyramid_retry import RetryableException, mark_error_retryable
 from zope.interface.verify import verifyClass, verifyObject
 
-from tests.leaks import as_shown, frames_of, is_ours
+from tests.frameworks.pyramid_site import ANN, SECRET, Browser, Site, View, count
+from tests.support.leaks import as_shown, frames_of, is_ours
 from wsgi_session import (
     ConfigError,
     HeadersAlreadySent,
@@ -49,106 +49,7 @@ from wsgi_session import (
 from wsgi_session.integrations import pyramid as integration
 from wsgi_session.integrations.pyramid import _session_of
 from wsgi_session.session import work_of
-from wsgi_session.stores import Record
-from wsgi_session.stores.memory import MemoryStore
-from wsgi_session.testing import FakeClock, plant, read
-
-SECRET = "51c9e07d6a4b4f0c9d2f8e7a1b3c5d6e"
-ANN = {"id": 1, "name": "Ann", "email": "ann@example.com"}
-View = Callable[[Any], Any]
-
-
-class Store(MemoryStore):
-    """Counts what is asked of it, and can be out of order."""
-
-    calls: list[str]
-    down = False
-
-    def load(self, key: bytes, now: float) -> Record | None:
-        self.calls.append("load")
-        if self.down:
-            raise StoreUnavailable("the engine does not answer")
-        return super().load(key, now)
-
-    def create(self, key: bytes, record: Record, now: float) -> None:
-        self.calls.append("create")
-        super().create(key, record, now)
-
-
-class Site:
-    """A Pyramid application whose session comes from the include, and nothing else."""
-
-    def __init__(self, *views: View, setup: Callable[[Any], None] | None = None, **settings: Any) -> None:
-        self.store = Store()
-        self.store.calls = []
-        self.clock = FakeClock()
-        given = {"secret": SECRET, "store": self.store, "clock": self.clock, **settings}
-        with Configurator(settings={f"wsgi_session.{name}": value for name, value in given.items()}) as config:
-            config.include("wsgi_session.integrations.pyramid")
-            for view in views:
-                config.add_route(view.__name__, "/" if view is views[0] else f"/{view.__name__}")
-                config.add_view(rendered(view), route_name=view.__name__)
-            if setup is not None:
-                setup(config)
-        self.registry = config.registry
-        self.app = config.make_wsgi_app()
-
-    @property
-    def middleware(self) -> Any:
-        return self.registry["wsgi_session"]
-
-    def browser(self) -> Browser:
-        return Browser(self)
-
-
-def rendered(view: View) -> View:
-    """The view, which may return anything: what is no response is shown, and kept in ``request.environ``."""
-
-    def with_response(request: Any) -> Any:
-        result = view(request)
-        if hasattr(result, "app_iter"):
-            return result
-        return Response(repr(result), content_type="text/plain")
-
-    return with_response
-
-
-class Browser:
-    """Keeps cookies."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.cookies: dict[str, str] = {}
-
-    def visit(self, path: str = "/", scheme: str = "http", **more: Any) -> Any:
-        """Make a request, as a server does; return the answer."""
-        client = Client.blank(path, base_url=f"{scheme}://localhost", **more)
-        # The validator's input can be read once, as a server's.
-        client.environ.pop("webob.is_body_seekable", None)
-        if self.cookies:
-            client.headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        answer = client.get_response(validator(self.site.app))
-        answer.body  # noqa: B018  (read to its end, and closed)
-        for line in answer.headers.getall("Set-Cookie"):
-            name, _, value = line.partition(";")[0].partition("=")
-            self.cookies[name] = value
-            if "Max-Age=0" in line:
-                del self.cookies[name]
-        return answer
-
-    def see(self, path: str = "/", **more: Any) -> str:
-        """Return the text of a page."""
-        answer = self.visit(path, **more)
-        assert answer.status_int == 200, answer
-        return str(answer.text)
-
-    def session(self) -> dict[str, Any]:
-        """Return what is stored for this browser."""
-        return read(self.site.middleware, self.cookie)
-
-    @property
-    def cookie(self) -> str:
-        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+from wsgi_session.testing import plant, read
 
 
 def visiting(view: View, **settings: Any) -> Browser:
@@ -182,7 +83,8 @@ def test_the_documentations_first_example_does_what_it_says() -> None:
 
 def test_a_session_has_every_method_of_a_dictionary() -> None:
     def page(request: Any) -> None:
-        session, known = request.session, {}
+        session = request.session
+        known: dict[str, Any] = {}
         for mapping in (session, known):
             mapping["a"] = 1
             mapping.update({"b": 2}, c=3)
@@ -573,11 +475,6 @@ def test_pyramids_own_csrf_policies_work_on_it(policy: Any) -> None:
 
 
 # What the middleware promises.
-
-
-def count(request: Any) -> int:
-    request.session["count"] = request.session.get("count", 0) + 1
-    return int(request.session["count"])
 
 
 def test_a_request_that_does_not_look_costs_nothing() -> None:

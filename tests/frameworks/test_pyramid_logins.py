@@ -15,7 +15,7 @@ from pyramid.authorization import ACLAuthorizationPolicy
 from pyramid.response import Response
 from pyramid.security import forget, remember
 
-from tests.frameworks.test_pyramid import Browser, Site, View
+from tests.frameworks.pyramid_site import Browser, Site, View
 from wsgi_session import HeadersAlreadySent, get_session, login, redirect_if_anonymous, user_email_or_none, user_or_none
 
 ANN = {"id": "ann", "email": "ann@example.com"}

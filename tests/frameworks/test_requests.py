@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
-from tests.helpers.requests import ANN, URLENCODED, Wire, make_environ
-from tests.missing import why_missing
+from tests.support.missing import why_missing
+from tests.support.requests import URLENCODED, make_environ, with_body
+from tests.support.site import ANN
 from wsgi_session import (
     SessionMiddleware,
     check_csrf,
@@ -216,8 +218,7 @@ def posted(kind: str, fields: dict[str, str], file: bytes) -> dict[str, Any]:
         parts.append(b'Content-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n' + file)
         body = b"".join(b"--%s\r\n%s\r\n" % (BOUNDARY.encode(), part) for part in parts)
         body += f"--{BOUNDARY}--\r\n".encode()
-    length = str(len(body))
-    return make_environ(method="POST", CONTENT_TYPE=kind, CONTENT_LENGTH=length, **{"wsgi.input": Wire(body)})
+    return with_body(body, kind)
 
 
 def test_the_helpers_take_the_frameworks_request(site: Site) -> None:
@@ -236,7 +237,7 @@ def test_logging_in_takes_the_frameworks_request(site: Site) -> None:
         login(request, ANN)
         return get_session(request).owner, next_url(request)
 
-    assert site.ask(log_in, make_environ(query="next=/cart"))[0] == ("id:5", "/cart")
+    assert site.ask(log_in, make_environ(query="next=/cart"))[0] == ("id:1", "/cart")
 
 
 @pytest.mark.parametrize("kind", [URLENCODED, MULTIPART], ids=["urlencoded", "multipart"])
@@ -252,8 +253,9 @@ def test_a_token_that_is_sent_as_a_file_is_a_wrong_token(site: Site) -> None:
     token = site.ask(lambda request: get_session(request).csrf_token, make_environ())[0]
     environ = posted(MULTIPART, {'csrf_token"; filename="token.txt': token}, b"a file")
     assert site.ask(check_csrf, environ)[0] is False
-    for given in (token.encode(), None, [token], object()):
-        answer = site.ask(lambda request, given=given: check_csrf(request, given), posted(URLENCODED, {}, b""))
+    wrong: list[Any] = [token.encode(), None, [token], object()]
+    for given in wrong:
+        answer = site.ask(partial(check_csrf, token=given), posted(URLENCODED, {}, b""))
         assert answer[0] is False
 
 

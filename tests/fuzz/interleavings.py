@@ -231,7 +231,7 @@ def explore(scenario: Scenario, limit: int = 1_000_000) -> int:
     return runs
 
 
-def sample(scenario: Scenario, runs: int, seed: int = 1) -> None:
+def sample(scenario: Scenario, runs: int, seed: float = 1) -> None:
     """Run ``scenario`` in so many orders, drawn at random."""
     chance = random.Random(seed)
     for _ in range(runs):

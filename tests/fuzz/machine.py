@@ -21,7 +21,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from bench.report import say
 from tests.fuzz.processes import Processes, changing_stores, over
 from tests.fuzz.rules import Machine
-from tests.http.stores import KINDS, Kind
+from tests.support.stores import KINDS, Kind
 from wsgi_session.stores.cookie import CookieStore
 
 

@@ -20,7 +20,7 @@ from unittest import mock
 
 from bench.report import say
 from tests.fuzz.interleavings import Actor, drawn, explore, sample
-from tests.http.site import SECRET
+from tests.support.site import SECRET
 from wsgi_session import Session, SessionMiddleware, login, logout
 from wsgi_session.stores import MigratingStore, Store
 from wsgi_session.stores.migrating.moving import is_marked, is_placeholder, move_all

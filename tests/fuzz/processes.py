@@ -20,7 +20,7 @@ class Processes:
     #: One deployment after the other: the kinds that run, by their number, and the one that is looked through.
     deployments: Sequence[tuple[tuple[int, ...], int]] = (((0,), 0),)
     #: What has to be done before the last kind is deployed.
-    move_the_rest: Callable[[float], None] = lambda now: None
+    move_the_rest: Callable[[float], object] = lambda now: None
 
 
 def over(store: Store) -> Processes:
@@ -36,4 +36,4 @@ def changing_stores() -> Processes:
     stores = [old, MigratingStore(new, old, "prepare"), MigratingStore(new, old), new]
     # Looked through is a process that finds all there is, and moves nothing where that can be.
     deployments = [((0,), 0), ((0, 1), 0), ((1,), 1), ((1, 2), 1), ((2,), 1), ((2, 3), 1), ((3,), 3)]
-    return Processes(troubles, stores, deployments, lambda now: list(move_all(old, new, lambda: now)) and None)
+    return Processes(troubles, stores, deployments, lambda now: list(move_all(old, new, lambda: now)))

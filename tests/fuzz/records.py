@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from tests.fuzz.visits import Broken, Visits, flash, read, read_each, use
-from tests.http.site import ANN
-from tests.values import shape
+from tests.support.site import ANN
+from tests.support.values import shape
 from wsgi_session.codec.packing import CorruptData, join, pack, split, unpack
 from wsgi_session.codec.supported import IMMUTABLE
 from wsgi_session.errors import UnsupportedValue

@@ -32,7 +32,7 @@ from tests.fuzz.steps import (
     worlds_after,
 )
 from tests.fuzz.visits import Broken
-from tests.http.site import SECRET
+from tests.support.site import SECRET
 from wsgi_session import Session, SessionMiddleware
 from wsgi_session.admin import Sessions
 from wsgi_session.stores import Store

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.machine import opened, run
-from tests.http.stores import ENGINE, KINDS, Kind
+from tests.support.stores import ENGINE, KINDS, Kind
 
 EXAMPLES, STEPS = 30, 25
 

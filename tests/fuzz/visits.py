@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from tests.http.site import ANN, SECRET
+from tests.support.site import ANN, SECRET
 from wsgi_session import Session, SessionMiddleware, login, user_email_or_none, user_or_none
 from wsgi_session.stores import Store
 from wsgi_session.testing.clock import FakeClock

@@ -1,59 +1,11 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from tests.http.site import Browser, Site
-from tests.http.stores import ENGINE, KINDS, Kind
-from wsgi_session.stores import Store
-from wsgi_session.testing.clock import FakeClock
+from tests.support.fixtures import browser, clock, make_site, pytest_generate_tests, site, store
 
-MakeSite = Callable[..., Site]
+__all__ = ["browser", "clock", "make_site", "pytest_generate_tests", "site", "store"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*flags): run over those stores only that have all these flags")
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "kind" in metafunc.fixturenames:
-        needed = {flag for mark in metafunc.definition.iter_markers("needs") for flag in mark.args}
-        kinds = [kind for kind in KINDS if needed <= kind.flags]
-        marks = [[pytest.mark.engine] if ENGINE in kind.flags else [] for kind in kinds]
-        metafunc.parametrize(
-            "kind", [pytest.param(kind, id=kind.name, marks=its) for kind, its in zip(kinds, marks, strict=True)]
-        )
-
-
-@pytest.fixture
-def store(kind: Kind, tmp_path: Path) -> Iterator[Store]:
-    with kind.open(tmp_path) as store:
-        yield store
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def make_site(store: Store, clock: FakeClock) -> MakeSite:
-    """Return a function that makes a site over ``store`` with other options; several share what is stored."""
-
-    def make(**options: Any) -> Site:
-        return Site(store, options.pop("clock", clock), **options)
-
-    return make
-
-
-@pytest.fixture
-def site(make_site: MakeSite) -> Site:
-    return make_site()
-
-
-@pytest.fixture
-def browser(site: Site) -> Browser:
-    return site.browser()

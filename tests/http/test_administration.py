@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER, SWEEPS
+from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import Session
 from wsgi_session.cookies import tokens
 from wsgi_session.testing import plant

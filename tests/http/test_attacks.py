@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, SECRET, Browser, Server, Site, log_in, log_out, page, put, read
-from tests.http.stores import SERVER
-from tests.http.test_corrupt import damage
+from tests.support.client import Server
+from tests.support.damage import damage
+from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, log_out, page, put, read
+from tests.support.stores import SERVER
 from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, check_csrf
 from wsgi_session.stores import Record
 from wsgi_session.testing.clock import FakeClock
@@ -323,9 +323,10 @@ def test_late_changes_do_not_keep_the_cookie_of_an_active_visitor_from_being_ren
     assert "cart" in browser.do(read).result
 
 
-@pytest.mark.parametrize("then", ["http", "https"])
-def test_the_cookie_goes_by_the_scheme_at_the_first_look(browser: Browser, then: str) -> None:
-    first = "https" if then == "http" else "http"
+@pytest.mark.parametrize(
+    ("first", "then", "name"), [("https", "http", "__Host-sid"), ("http", "https", "sid")], ids=["http", "https"]
+)
+def test_the_cookie_goes_by_the_scheme_at_the_first_look(browser: Browser, first: str, then: str, name: str) -> None:
     change: list[Callable[[Session], Any]] = [put(a=1), put(b=2), log_in(ANN), log_out]
     names: set[str] = set()
 
@@ -340,10 +341,10 @@ def test_the_cookie_goes_by_the_scheme_at_the_first_look(browser: Browser, then:
 
         request = browser.request(app, **{"wsgi.url_scheme": first})
         answer = Server([]).run(browser.site.middleware, request)
-        browser.keep(answer, {"wsgi.url_scheme": first})
+        browser.keep(answer, first)
         names |= {cookie.name for cookie in answer.cookies}
     assert browser.jar == {}
-    assert names == {"__Host-sid" if first == "https" else "sid"}
+    assert names == {name}
 
 
 def test_a_second_rotation_in_one_request_leaves_the_csrf_token_of_the_page_working(browser: Browser) -> None:

@@ -10,8 +10,8 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
-from tests.http.site import Browser, Site, put, read
-from tests.http.stores import SWEEPS
+from tests.support.site import Browser, Site, put, read
+from tests.support.stores import SWEEPS
 from wsgi_session.testing.clock import FakeClock
 
 PLAIN = [("Content-Type", "text/plain")]

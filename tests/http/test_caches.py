@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import Answer, Application, Browser, Site, put, read
-from tests.http.stores import SERVER
+from tests.support.client import Answer, Application
+from tests.support.site import Browser, Site, put, read
+from tests.support.stores import SERVER
 from wsgi_session import HeadersAlreadySent, Session
 from wsgi_session.testing.clock import FakeClock
 
@@ -166,9 +167,9 @@ def test_a_change_in_a_public_response_is_saved(site: Site, browser: Browser) ->
     assert browser.do(read).result == {"a": 2}
 
 
-@pytest.mark.parametrize("comes_with_a_cookie", [True, False])
+@pytest.mark.parametrize(("comes_with_a_cookie", "seen"), [(True, 1), (False, None)], ids=["True", "False"])
 def test_a_first_look_when_all_is_over_works_with_an_event(
-    site: Site, browser: Browser, comes_with_a_cookie: bool
+    site: Site, browser: Browser, comes_with_a_cookie: bool, seen: int | None
 ) -> None:
     if comes_with_a_cookie:
         browser.do(put(a=1))
@@ -180,7 +181,7 @@ def test_a_first_look_when_all_is_over_works_with_an_event(
         return [b"page"]
 
     browser.visit(app)
-    assert kept[0].get("a") == (1 if comes_with_a_cookie else None)
+    assert kept[0].get("a") == seen
     assert len(site.happened("late_access")) == 1
 
 
@@ -194,7 +195,7 @@ def looking_late(environ: dict[str, Any], start_response: Any) -> Iterable[bytes
 def test_a_first_look_after_the_commit_works_with_an_event(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     seen: list[Any] = []
-    answer = browser.visit(looking_late, **{"test.seen": seen})
+    answer = browser.visit(looking_late, **{"test.seen": seen})  # type: ignore[arg-type]
     assert (seen, answer.header("Vary"), len(site.happened("late_access"))) == ([1], None, 1)
 
 
@@ -206,7 +207,7 @@ def test_a_first_look_after_the_commit_of_a_public_response_raises(
 ) -> None:
     browser.do(put(a=1))
     with pytest.raises(HeadersAlreadySent, match="public"):
-        browser.visit(looking_late, **{"test.seen": [], "test.headers": [header]})
+        browser.visit(looking_late, **{"test.seen": [], "test.headers": [header]})  # type: ignore[arg-type]
 
 
 def test_a_second_look_after_the_commit_is_no_late_one(site: Site, browser: Browser) -> None:

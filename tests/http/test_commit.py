@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, Answer, Application, Browser, Server, Site, log_in, log_out, page, put, read
-from tests.http.stores import SERVER
+from tests.support.client import Answer, Application, Server
+from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, page, put, read
+from tests.support.stores import SERVER
 from wsgi_session import StoreUnavailable
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -178,12 +178,12 @@ def test_a_failing_save_closes_a_generator(site: Site, browser: Browser) -> None
 
 
 def test_the_answer_is_forwarded_once(site: Site, browser: Browser) -> None:
-    browser.visit(start_response_twice, **{"test.change": read})
+    browser.visit(start_response_twice, **{"test.change": read})  # type: ignore[arg-type]
     assert site.calls.log.count("answer") == 1
 
 
 def test_headers_of_a_replaced_start_response_do_not_go_out(browser: Browser) -> None:
-    answer = browser.visit(start_response_twice, **{"test.change": put(a=1)})
+    answer = browser.visit(start_response_twice, **{"test.change": put(a=1)})  # type: ignore[arg-type]
     assert [name for name, _ in answer.headers] == ["Content-Type", "Cache-Control", "Set-Cookie", "Vary"]
 
 
@@ -367,7 +367,7 @@ def test_a_destroy_stays_done_and_its_cookie_is_removed_with_a_5xx(site: Site, b
 def test_a_logout_stays_done_when_the_application_raises(browser: Browser) -> None:
     browser.do(log_in(ANN))
     with pytest.raises(Failure):
-        browser.visit(raising, **{"test.change": log_out})
+        browser.visit(raising, **{"test.change": log_out})  # type: ignore[arg-type]
     assert browser.do(lambda session: session.state).result == "unknown"
 
 

@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, Browser, Site, log_in, put, read
+from tests.support.site import ANN, Browser, MakeSite, Site, log_in, put, read
 from wsgi_session import SessionGone
 from wsgi_session.testing import plant
 from wsgi_session.testing import read as read_planted

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, SECRET, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
+from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import Session
 from wsgi_session.cookies.tokens import Tokens
 

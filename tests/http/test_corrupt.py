@@ -14,13 +14,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.http.site import ANN, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER, Kind
+from tests.support.damage import damage, key_of
+from tests.support.site import ANN, Browser, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER, Kind
 from wsgi_session import Session, user_email_or_none, user_or_none
-from wsgi_session.codec.packing import join, split
-from wsgi_session.cookies import tokens
+from wsgi_session.codec.packing import join
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Record, Store, has_sound_times
+from wsgi_session.stores import Record, has_sound_times
 
 pytestmark = pytest.mark.needs(SERVER)
 #: Every kind of value that a session keeps.
@@ -31,24 +31,6 @@ RICH: dict[str, Any] = {
     "span": timedelta(1, 2), "day": datetime(2026, 1, 2).date(), "time": datetime(2026, 1, 2).time(), "id": UUID(int=7),
     "price": Decimal("1.50"),
 }  # fmt: skip
-
-
-def key_of(browser: Browser) -> bytes:
-    """Return what the store keeps the browser's session under."""
-    return tokens.key_of(browser.token.partition(".")[0].encode())
-
-
-def damage(browser: Browser, *, data: bytes | None = None, value: bytes | None = None, key: str | bytes = "a") -> bytes:
-    """Put ``data``, or a ``value`` under ``key``, into the record of the session; return what the record holds then."""
-    store: Store = browser.site.calls.inner
-    now = browser.site.clock()
-    record = store.load(key_of(browser), now)
-    assert record is not None
-    if data is None:
-        assert value is not None
-        data = join({**split(record.data), key: value})
-    store.replace(key_of(browser), record._replace(data=data, version=b"d" * 16), record.version, now)
-    return data
 
 
 def record_of(browser: Browser) -> Record:

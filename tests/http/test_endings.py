@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
+from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import Session, SessionGone, SessionMiddleware
 from wsgi_session.cookies import tokens
 from wsgi_session.stores import TOMBSTONE_LIFE, MemoryStore, Record

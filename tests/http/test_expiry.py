@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
+from tests.support.site import ANN, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import Session, SessionGone
 from wsgi_session.stores import CLOCK_SKEW, TOMBSTONE_LIFE
 from wsgi_session.testing.clock import FakeClock
@@ -55,7 +54,7 @@ def test_writing_is_no_way_past_the_absolute_timeout(browser: Browser, clock: Fa
     browser.do(put(a=1))
     for day in range(89):
         clock.advance(DAY)
-        browser.do(lambda session, day=day: session.update(day=day))
+        browser.do(lambda session, day=day: session.update(day=day))  # type: ignore[misc]
     clock.advance(DAY)
     assert browser.do(read).result == {}
 
@@ -355,34 +354,37 @@ def test_the_absolute_limit_ends_a_session_also_within_a_request(
         assert browser.do(state).result == "unknown"
 
 
+#: What ends a session that is over already: of a site, by a visitor, by its handle. And how many sessions it leaves.
+LATE_ENDINGS: dict[str, tuple[Callable[[Site, Browser, str], object], int]] = {
+    "logout": (lambda site, visitor, handle: visitor.do(log_out), 0),
+    "login": (lambda site, visitor, handle: visitor.do(log_in(ANN)), 1),
+    "revoke": (lambda site, visitor, handle: site.middleware.sessions.revoke(ANN, handle), 0),
+    "revoke_all": (lambda site, visitor, handle: site.middleware.sessions.revoke_all(ANN), 0),
+}
+
+
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("slow", ["write", "read", "rotation", "flash", "nested write"])
-@pytest.mark.parametrize("ending", ["logout", "login", "revoke", "revoke_all"])
+@pytest.mark.parametrize("ending", LATE_ENDINGS)
 def test_a_session_ended_after_its_idle_timeout_is_not_brought_back_by_a_request_that_looked_before(
     brief: Site, visitor: Browser, clock: FakeClock, slow: str, ending: str
 ) -> None:
     """The ending request finds the session over already, and has to end it all the same for the slow one."""
     other = visitor.copy()
     handle = visitor.do(lambda session: session.handle).result
+    end, left = LATE_ENDINGS[ending]
 
     def slowly(session: Session) -> None:
         session.get("user")
         session.get("cart")
         clock.advance(QUARTER + 10)
-        if ending == "logout":
-            other.do(log_out)
-        elif ending == "login":
-            other.do(log_in(ANN))
-        elif ending == "revoke":
-            brief.middleware.sessions.revoke(ANN, handle)
-        else:
-            brief.middleware.sessions.revoke_all(ANN)
+        end(brief, other, handle)
         SLOW[slow][0](session)
 
     held = visitor.copy()
     assert held.do(slowly).cookie is None
     assert held.do(state).result in ("unknown", "rotated")
-    assert brief.middleware.sessions.count() == (1 if ending == "login" else 0)
+    assert brief.middleware.sessions.count() == left
 
 
 @pytest.mark.needs(SERVER)

@@ -6,9 +6,8 @@ import logging
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import Site, put
-from tests.http.stores import SERVER
+from tests.support.site import MakeSite, Site, put
+from tests.support.stores import SERVER
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import FakeClock
 

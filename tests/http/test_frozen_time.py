@@ -10,10 +10,10 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from webob import Request
 
-from tests.frozen import LIBRARIES, MOMENTS, frozen
-from tests.http.stores import SERVER, Kind
+from tests.support.client import Client
+from tests.support.frozen import LIBRARIES, MOMENTS, frozen
+from tests.support.stores import SERVER, Kind
 from wsgi_session import SessionMiddleware, login, user_email_or_none
 from wsgi_session.stores import Store
 
@@ -36,19 +36,11 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     return [f"{session['at']:%Y-%m-%d %H:%M} until {session.expires:%Y-%m-%d %H:%M}".encode()]
 
 
-class Visitor:
-    def __init__(self, middleware: SessionMiddleware) -> None:
-        self.middleware = middleware
-        self.cookie = ""
-
-    def visit(self, path: str = "/") -> str:
-        response = Request.blank(path, headers={"Cookie": self.cookie} if self.cookie else {}).get_response(
-            self.middleware
-        )
-        if "Set-Cookie" in response.headers:
-            self.cookie = "; ".join(value.partition(";")[0] for value in response.headers.getall("Set-Cookie"))
-        assert response.status_int == 200
-        return str(response.text)
+def see(client: Client, path: str = "/") -> str:
+    """Return the text of a page."""
+    answer = client.open(path)
+    assert answer.code == 200
+    return answer.text
 
 
 @pytest.mark.parametrize("made_before", [True, False], ids=["made before", "made inside"])
@@ -59,15 +51,15 @@ def test_a_session_lives_and_ends_by_the_frozen_time(
 ) -> None:
     early = SessionMiddleware(application, secret=SECRET, store=store)
     with frozen(library, moment) as move:
-        visitor = Visitor(early if made_before else SessionMiddleware(application, secret=SECRET, store=store))
+        visitor = Client(early if made_before else SessionMiddleware(application, secret=SECRET, store=store))
         began, until = f"{moment:%Y-%m-%d %H:%M}", f"{moment + timedelta(days=30):%Y-%m-%d %H:%M}"
-        assert visitor.visit("/login") == f"{began} until {until}"
+        assert see(visitor, "/login") == f"{began} until {until}"
         move(timedelta(minutes=10))
-        assert visitor.visit() == f"{began} until {until}"
+        assert see(visitor) == f"{began} until {until}"
         move(timedelta(days=29))
-        assert visitor.visit() == f"{began} until {moment + timedelta(days=59, minutes=10):%Y-%m-%d %H:%M}"
+        assert see(visitor) == f"{began} until {moment + timedelta(days=59, minutes=10):%Y-%m-%d %H:%M}"
         move(timedelta(days=30))
-        assert visitor.visit() == "unknown"
+        assert see(visitor) == "unknown"
 
 
 @pytest.mark.needs(SERVER)
@@ -75,10 +67,10 @@ def test_a_session_lives_and_ends_by_the_frozen_time(
 def test_the_administrators_view_and_atomic_go_by_the_frozen_time(store: Store, library: str) -> None:
     middleware = SessionMiddleware(application, secret=SECRET, store=store)
     with frozen(library, MOMENTS[1]) as move:
-        visitor = Visitor(middleware)
-        visitor.visit("/login")
+        visitor = Client(middleware)
+        see(visitor, "/login")
         move(timedelta(days=2))
-        visitor.visit()
+        see(visitor)
         (info,) = middleware.sessions.of(ANN)
         assert (info.created, info.last_seen) == (MOMENTS[1], MOMENTS[1] + timedelta(days=2))
         assert info.data["at"] == MOMENTS[1]
@@ -90,10 +82,10 @@ def test_the_administrators_view_and_atomic_go_by_the_frozen_time(store: Store, 
 def test_a_clock_that_was_given_as_time_time_is_frozen_too(library: str, kind: Kind, store: Store) -> None:
     middleware = SessionMiddleware(application, secret=SECRET, store=store, clock=time.time)
     with frozen(library, MOMENTS[0]) as move:
-        visitor = Visitor(middleware)
-        visitor.visit("/login")
+        visitor = Client(middleware)
+        see(visitor, "/login")
         move(timedelta(days=31))
-        assert visitor.visit() == "unknown"
+        assert see(visitor) == "unknown"
 
 
 def test_what_is_imported_while_time_stands_still_works_after() -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import ANN, Application, Browser, Site, log_in, log_out, page, put, read
-from tests.http.stores import SERVER, SWEEPS
-from tests.http.test_corrupt import damage
+from tests.support.client import Application
+from tests.support.damage import damage
+from tests.support.site import ANN, Browser, Site, log_in, log_out, page, put, read
+from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, UnsupportedValue
 
 pytestmark = pytest.mark.needs(SERVER)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import ANN, BOB, Browser, Site, log_in, put, read
-from tests.http.stores import SERVER
+from tests.support.site import ANN, BOB, Browser, Site, log_in, put, read
+from tests.support.stores import SERVER
 from wsgi_session import KeyExists, Session
 
 pytestmark = pytest.mark.needs(SERVER)

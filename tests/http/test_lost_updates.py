@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, Answer, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
-from tests.http.test_corrupt import damage
+from tests.support.client import Answer
+from tests.support.damage import damage
+from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import Session, SessionGone, UnsupportedValue
 from wsgi_session.request import commit as saving
 from wsgi_session.testing.clock import FakeClock
@@ -210,7 +210,7 @@ class Rival:
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let writers step out of each other's way in no time."""
-    monkeypatch.setattr(saving.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(saving.time, "sleep", lambda seconds: None)  # type: ignore[attr-defined]
 
 
 @pytest.mark.usefixtures("no_waiting")
@@ -262,7 +262,7 @@ def test_what_a_writer_builds_on_does_not_age_while_it_waits(visitor: Browser, m
         waits.append(seconds)
         visitor.copy().do(put(meanwhile=len(waits)))
 
-    monkeypatch.setattr(saving.time, "sleep", wait)
+    monkeypatch.setattr(saving.time, "sleep", wait)  # type: ignore[attr-defined]
     Rival(visitor, 5)
     assert visitor.do(put(b=2)).code == 200, f"after {len(waits)} waits"
     assert waits

@@ -12,9 +12,8 @@ from uuid import UUID
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
+from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import Session, SessionTooLarge, UnsupportedValue, check_csrf
 from wsgi_session.testing.clock import FakeClock
 

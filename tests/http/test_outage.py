@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from webob import Response
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, Browser, Site, log_in, log_out, page, put, read
-from tests.http.stores import SERVER
+from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, page, put, read
+from tests.support.stores import SERVER
 from wsgi_session import Session, StoreUnavailable, redirect_if_anonymous, user_email_or_none
 
 pytestmark = pytest.mark.needs(SERVER)

@@ -19,9 +19,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, SECRET, Browser, Site
-from tests.http.stores import KINDS, PROCESSES, SERVER, Kind
+from tests.support.site import ANN, SECRET, Browser, MakeSite, Site
+from tests.support.stores import KINDS, PROCESSES, SERVER, Kind
 from wsgi_session import Session, SessionGone, SessionMiddleware, login
 from wsgi_session.request.login import log_in as log_in_to
 from wsgi_session.session import work_of
@@ -145,30 +144,33 @@ def test_requests_in_flight_during_a_login_get_no_session_of_their_own(site: Sit
         assert browser.do(lambda session: session.owner).result == "id:1"
 
 
+def log_in_as(user: dict[str, Any], session: Session) -> None:
+    log_in_to(work_of(session), user, remember=None, idle=None)
+
+
+#: What ends a session of a user in a browser, and how many the user has then.
+ENDINGS: dict[str, tuple[Callable[[Site, Browser, dict[str, Any]], object], int]] = {
+    "logout": (lambda site, browser, user: browser.do(lambda session: session.destroy()), 0),
+    "revoke": (lambda site, browser, user: site.middleware.sessions.revoke_all(user), 0),
+    "rotate": (lambda site, browser, user: browser.do(lambda session: session.rotate()), 1),
+    "login": (lambda site, browser, user: browser.do(partial(log_in_as, user)), 1),
+}
+
+
 @pytest.mark.parametrize("work", [reading, writing, counting])
-@pytest.mark.parametrize("ending", ["logout", "revoke", "rotate", "login"])
+@pytest.mark.parametrize("ending", ENDINGS)
 def test_no_session_comes_back_from_a_race_with_its_end(make_site: MakeSite, ending: str, work: Work) -> None:
     # Every read is a touch here: the third way in which a session could be written back.
     site = make_site(touch_interval=1e-9)
+    end, sessions = ENDINGS[ending]
     for turn in range(15):
         browser = site.browser()
         user = {**ANN, "id": f"{ending} {turn}"}
         browser.do(lambda session: log_in_to(work_of(session), user, remember=None, idle=None))  # noqa: B023
         site.clock.advance(0.01)
         old = browser.copy()
-
-        def end() -> None:
-            if ending == "logout":
-                browser.do(lambda session: session.destroy())  # noqa: B023
-            elif ending == "revoke":
-                site.middleware.sessions.revoke_all(user)  # noqa: B023
-            elif ending == "rotate":
-                browser.do(lambda session: session.rotate())  # noqa: B023
-            else:
-                browser.do(lambda session: log_in_to(work_of(session), user, remember=None, idle=None))  # noqa: B023
-
         slow = [old.copy() for _ in range(3)]
-        at_once(end, *((lambda one=one: one.do(work)) for one in slow))
+        at_once(partial(end, site, browser, user), *(partial(one.do, work) for one in slow))
         after = old.copy().do(lambda session: (session.state, dict(session)))
         assert after.result[0] in ("unknown", "rotated"), f"{ending} against {work.__name__}: {after.result}"
         for one in slow:
@@ -176,7 +178,7 @@ def test_no_session_comes_back_from_a_race_with_its_end(make_site: MakeSite, end
             seen = one.copy().do(lambda session: session.get("user")).result
             assert seen is None or one.jar == browser.jar, f"{ending} against {work.__name__}: {seen} in {one.jar}"
         left = [info.handle for info in site.middleware.sessions.of(user)]
-        assert len(left) == (0 if ending in ("logout", "revoke") else 1), f"{ending}: {left}"
+        assert len(left) == sessions, f"{ending}: {left}"
 
 
 def test_nobody_gets_anothers_session_in_a_crowd(site: Site) -> None:
@@ -247,7 +249,7 @@ def _work(middleware: SessionMiddleware, cookie: str, worker: int, turns: int) -
 
 
 def _run_processes(target: Callable[..., None], arguments: list[tuple[Any, ...]], method: str) -> None:
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     processes = [context.Process(target=target, args=given) for given in arguments]
     for process in processes:
         process.start()

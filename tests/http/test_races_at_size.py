@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import SECRET
-from tests.http.stores import KINDS, PROCESSES, SERVER, Kind
+from tests.support.site import SECRET
+from tests.support.stores import KINDS, PROCESSES, SERVER, Kind
 from wsgi_session import SessionMiddleware
 from wsgi_session.stores import Store
 from wsgi_session.testing import plant, read

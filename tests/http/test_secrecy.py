@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 import wsgi_session
-from tests.http.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
+from tests.support.leaks import everything
+from tests.support.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import Session, SessionError
 
 PACKAGE = Path(wsgi_session.__file__).parent
@@ -22,17 +23,6 @@ PACKAGE = Path(wsgi_session.__file__).parent
 def parts_of(browser: Browser) -> list[str]:
     """Return what nobody else may see: the cookie, the token, and the secret."""
     return [browser.token, browser.token.partition(".")[0], SECRET]
-
-
-def everything(value: object) -> str:
-    """Return all text and bytes in ``value``, however deep."""
-    if isinstance(value, (bytes, str)):
-        return repr(value)
-    if isinstance(value, dict):
-        return "".join(everything(item) for pair in value.items() for item in pair)
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return "".join(everything(item) for item in value)
-    return repr(value)
 
 
 @pytest.mark.needs(SERVER)
@@ -57,7 +47,7 @@ def test_no_store_call_log_line_event_or_repr_has_the_token(
         old.do(put(late=1))
         site.clock.advance(3 * 86_400)
         visit(read)
-        shown.append(repr([site.middleware, site.middleware.sessions, site.middleware.store.inner]))
+        shown.append(repr([site.middleware, site.middleware.sessions, site.calls.inner]))
         shown.append(repr(site.middleware.sessions.of(ANN)))
         visit(lambda session: session.atomic(lambda data: data.update(b=1)))
         visit(put(c=1), HTTP_COOKIE=f"sid=x{browser.token}; {browser.header}")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, Browser, Cookie, log_in, put, read
-from tests.http.stores import SERVER
+from tests.support.client import Cookie
+from tests.support.site import ANN, Browser, MakeSite, log_in, put, read
+from tests.support.stores import SERVER
 from wsgi_session.testing.clock import FakeClock
 
 HTTPS = {"wsgi.url_scheme": "https"}

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
+from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import ConfigError, Session, SessionMiddleware
 from wsgi_session.testing.clock import FakeClock
 

@@ -19,12 +19,11 @@ from hashlib import sha256
 
 import pytest
 
-from tests.http.stores import SERVER, SWEEPS
+from tests.support.records import NOW, make_record
+from tests.support.stores import SERVER, SWEEPS
 from wsgi_session.errors import KeyExists
 from wsgi_session.stores import SWEEP_EVERY, Counts, ListsOwners, MemoryStore, Outcome, Record, Store
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 THREADS = 8
 #: Operations of all threads together; the larger number where ``-m long`` asks for it.
 OPERATIONS = [4_000, pytest.param(100_000, marks=pytest.mark.long)]
@@ -58,8 +57,9 @@ def new_key() -> bytes:
     return os.urandom(32)
 
 
-def record(owner: bytes | None, counts: bytes = bytes(_COUNTS.size), expires: float = NOW + 1000) -> Record:
-    return Record(counts, os.urandom(16), os.urandom(8).hex(), NOW, NOW, expires, owner, True, None, "sid")
+def new_record(owner: bytes | None) -> Record:
+    """Return the record of a new session of ``owner``, under a name of its own, with every count at 0."""
+    return make_record(bytes(_COUNTS.size), handle=os.urandom(8).hex(), owner=owner)
 
 
 class Visitor:
@@ -69,7 +69,7 @@ class Visitor:
         self.store = store
         self.key = new_key()
         self.saves = [0] * THREADS
-        store.create(self.key, record(owner), NOW)
+        store.create(self.key, new_record(owner), NOW)
 
     def write(self, thread: int, *, rotate: bool) -> None:
         """Count one write of this thread, once, if nobody comes between."""
@@ -138,7 +138,7 @@ def test_a_session_is_made_and_deleted_by_exactly_one_of_many_threads(store: Sto
             key = dice.choice(keys)
             if dice.random() < 0.5:
                 try:
-                    store.create(key, record(OWNERS[keys.index(key) % len(OWNERS)]), NOW)
+                    store.create(key, new_record(OWNERS[keys.index(key) % len(OWNERS)]), NOW)
                 except KeyExists:
                     continue
                 mine_made[key] += 1
@@ -176,11 +176,11 @@ def test_a_full_memory_store_keeps_its_bound_and_its_order_under_many_threads(ow
                 store.delete(key)
             else:
                 with suppress(KeyExists):
-                    store.create(key, record(owner_of[key]), NOW)
+                    store.create(key, new_record(owner_of[key]), NOW)
 
     in_threads(work)
     while store.count(NOW) < 200:
-        store.create(new_key(), record(os.urandom(32) if owned else None), NOW)
+        store.create(new_key(), new_record(os.urandom(32) if owned else None), NOW)
     check_order_of_use(store, [key for key, _ in store.scan(NOW)], owned=owned)
 
 
@@ -191,7 +191,7 @@ def test_loads_in_many_threads_keep_the_order_of_use(owned: bool, operations: in
     store = MemoryStore(max_sessions=20)
     keys = [new_key() for _ in range(20)]
     for key in keys:
-        store.create(key, record(os.urandom(32) if owned else None), NOW)
+        store.create(key, new_record(os.urandom(32) if owned else None), NOW)
 
     def work(thread: int) -> None:
         mine = random.Random(thread).choices(keys, k=operations // THREADS)
@@ -208,7 +208,7 @@ def check_order_of_use(store: MemoryStore, keys: list[bytes], *, owned: bool) ->
     for key in keys:
         assert store.load(key, NOW) is not None
     for number in range(len(keys)):
-        store.create(new_key(), record(os.urandom(32) if owned else None), NOW)
+        store.create(new_key(), new_record(os.urandom(32) if owned else None), NOW)
         assert store.count(NOW) == len(keys)
         left = {key for key, _ in store.scan(NOW)}
         assert [key in left for key in keys] == [at > number for at in range(len(keys))]
@@ -216,7 +216,11 @@ def check_order_of_use(store: MemoryStore, keys: list[bytes], *, owned: bool) ->
 
 @pytest.mark.needs(SWEEPS)
 def test_every_create_of_many_threads_counts_for_the_next_sweep(store: Store) -> None:
+    def create(thread: int) -> None:
+        for _ in range(SWEEP_EVERY // THREADS):
+            store.create(new_key(), new_record(None), NOW)
+
     for _ in range(4):
-        in_threads(lambda thread: [store.create(new_key(), record(None), NOW) for _ in range(SWEEP_EVERY // THREADS)])
+        in_threads(create)
         assert store.sweep_due
         store.sweep_due = False

@@ -1,12 +1,13 @@
-"""What the tests of this folder say about themselves, and what they all ask."""
+"""What the tests of this folder say about themselves, and what they share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.http.site import SECRET, Browser, Site
+from tests.support.site import SECRET, Browser, Site
 from wsgi_session import Session
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.tokens import Tokens
@@ -19,6 +20,15 @@ case = pytest.mark.case
 DAY = 86_400.0
 HTTPS = {"wsgi.url_scheme": "https"}
 OLD_SECRET = "an older secret: 5b1f0e77a2c94d16b0c4"
+#: Cookie headers that are slow to read for a careless parser, by the number of bytes wanted.
+FLOODS: dict[str, Callable[[int], str]] = {
+    "backslashes": lambda size: 'sid="' + "\\" * (size - 5),
+    "quoted backslashes": lambda size: 'sid="' + '\\"' * ((size - 5) // 2),
+    "semicolons": lambda size: ";" * size,
+    "pairs": lambda size: "a=a; " * (size // 5),
+    "our name": lambda size: "sid=a;" * (size // 6),
+    "spaces": lambda size: " " * (size - 4) + "sid=",
+}
 
 
 def look(session: Session) -> tuple[str, dict[str, Any]]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.http.conftest import browser, clock, make_site, pytest_generate_tests, site, store
-from tests.http.site import Site
 from tests.security.wire import SERVERS, Wire
+from tests.support.fixtures import browser, clock, make_site, pytest_generate_tests, site, store
+from tests.support.site import Site
 from wsgi_session.stores import MemoryStore
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock

@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.http.site import SECRET, Site
-from tests.http.stores import counting
+from tests.support.site import SECRET, Site
+from tests.support.stores import counting
 from wsgi_session.cookies.tokens import Tokens, draw_token
 from wsgi_session.stores import MemoryStore, SQLiteStore, Store
 from wsgi_session.testing import plant, read

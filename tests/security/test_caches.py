@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import ANN, Answer, Application, Browser, Site, log_in, log_out, page, put
-from tests.http.stores import SERVER
 from tests.security.cases import DAY, case
+from tests.support.client import Answer, Application
+from tests.support.site import ANN, Browser, Site, log_in, log_out, page, put
+from tests.support.stores import SERVER
 from wsgi_session import (
     Session,
     check_csrf,
@@ -93,7 +94,7 @@ LOOKS: dict[str, Callable[[Session], object]] = {
 }
 
 
-def print_nothing(status: str, headers: list[tuple[str, str]]) -> Callable[[bytes], object]:
+def print_nothing(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
     return lambda data: None
 
 

@@ -71,10 +71,10 @@ def test_a_session_that_an_attacker_planted_is_not_the_one_that_is_logged_in(ann
     """Login fixation, as a whole: his cookie, his form token, and what he put into the cart before."""
     attacker, victim = Visitor(ann.shop), Visitor(ann.shop)
     attacker.send("/cart", "/cart/add", sku="oat")
-    planted, token = attacker.cookie, attacker.token_on("/cart")
-    victim.cookie = planted
+    planted, token = attacker.client.header, attacker.token_on("/cart")
+    victim.client.header = planted
     victim.log_in()
-    assert victim.cookie != planted
+    assert victim.client.header != planted
     assert not attacker.is_logged_in()
     victim.post("/logout", csrf_token=token)
     assert (victim.status, victim.is_logged_in()) == (403, True)

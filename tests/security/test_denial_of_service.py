@@ -19,24 +19,16 @@ from wsgiref.util import setup_testing_defaults
 import msgpack
 import pytest
 
-from tests.http.site import Browser, Site, put, read
-from tests.security.cases import DAY
+from tests.security.cases import DAY, FLOODS
 from tests.security.crowds import (
     size_of,
     strangers_send_forged_tokens,
     strangers_send_signed_tokens,
     strangers_write,
 )
-from tests.security.test_cookie_header import FLOODS
-from tests.security.work import Work, calls_of, peak_of, work_of
-from wsgi_session import (
-    SessionTooLarge,
-    UnsupportedValue,
-    check_csrf,
-    next_url,
-    redirect_if_anonymous,
-    require_login,
-)
+from tests.support.site import Browser, Site, put, read
+from tests.support.work import Work, calls_of, peak_of, work_of
+from wsgi_session import SessionTooLarge, UnsupportedValue, check_csrf, next_url, redirect_if_anonymous, require_login
 from wsgi_session.codec.supported import fits
 from wsgi_session.cookies import tokens
 from wsgi_session.helpers.forms import MAX_BODY, read_field

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, SECRET, Browser, Site, log_in, put, read
-from tests.http.stores import SERVER, SWEEPS
 from tests.security.cases import DAY, case, opened_by, stored, with_cookies_of
+from tests.support.records import make_record
+from tests.support.site import ANN, SECRET, Browser, MakeSite, Site, log_in, put, read
+from tests.support.stores import SERVER, SWEEPS
 from wsgi_session.cookies import tokens
 from wsgi_session.stores import Record, Store
 from wsgi_session.stores.cookie import CookieStore
@@ -117,8 +117,8 @@ def test_a_record_with_a_life_of_its_own_ends_all_the_same(site: Site, clock: Fa
     Not over cookie://: nobody without the secret can plant a record there.
     """
     token = tokens.draw_token()
-    now, then = clock(), clock() + 3650 * DAY
-    planted = Record(b"\x80", b"v" * 16, "handle", now, now, then, None, True, 3650 * DAY, "sid")
+    now = clock()
+    planted = make_record(b"\x80", expires=now + 3650 * DAY, owner=None, idle=3650 * DAY)
     site.calls.inner.create(tokens.key_of(token), planted, now)
     value = tokens.Tokens([SECRET.encode()], "sid").sign(token)
     browser, asking = site.browser(), site.browser()

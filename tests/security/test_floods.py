@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
-from tests.http.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
 from tests.security.cases import DAY, case
+from tests.support.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import SessionMiddleware
 from wsgi_session.cookies.tokens import Tokens, draw_token
 from wsgi_session.stores import MemoryStore

@@ -8,11 +8,11 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from tests.helpers.attacks import PAYLOADS, leaves
-from tests.helpers.browser import SITE, follow, needs_a_browsers_parser
-from tests.http.site import ANN, Browser, Site, log_in, put
 from tests.security.cases import case
 from tests.security.wire import Wire
+from tests.support.attacks import PAYLOADS, leaves
+from tests.support.site import ANN, Browser, Site, log_in, put
+from tests.support.url_parser import SITE, follow, needs_a_browsers_parser
 from wsgi_session import (
     SessionMissing,
     StoreUnavailable,
@@ -72,11 +72,12 @@ def test_no_redirect_leads_off_the_site() -> None:
     address to go back to was trusted, and `//`, `/\\`, `https:host`, a tab, a newline, or the Referer led to another
     site.
     """
-    locations = []
+    locations: list[str] = []
     for evil in EVIL:
         for given in requests_with(evil):
             response = redirect_if_anonymous(given)
             assert response is not None
+            assert response.location is not None
             assert "evil" not in response.location or "next=" in response.location or given["SCRIPT_NAME"]
             back = next_url(given, "/home")
             remembered = [value for name, value in parse_qsl(urlsplit(response.location).query) if name == "next"]

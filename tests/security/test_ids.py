@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, SECRET, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER
 from tests.security.cases import HTTPS, OLD_SECRET, case, issued_to_nobody, opened_by, opens_nothing, stored
 from tests.security.wire import Wire
+from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER
 from wsgi_session import ConfigError, SessionMiddleware
 from wsgi_session.cookies import tokens
 from wsgi_session.stores import MemoryStore
@@ -138,18 +137,20 @@ def test_an_unsigned_id_opens_nothing_however_it_is_configured(make_site: MakeSi
 @case(5)
 def test_no_middleware_is_made_without_a_secret() -> None:
     """Nor can a middleware be made without a secret, not even from a configuration file."""
-    for secret in (None, "", [], b""):
+    secrets: list[Any] = [None, "", [], b""]
+    for secret in secrets:
         with pytest.raises(ConfigError, match="keygen"):
-            SessionMiddleware(lambda environ, start_response: [], secret=secret, store=MemoryStore())  # type: ignore[arg-type]
+            SessionMiddleware(lambda environ, start_response: [], secret=secret, store=MemoryStore())
     with pytest.raises(ConfigError, match="secret is missing"):
         SessionMiddleware.from_config(lambda environ, start_response: [], {"session.store": "memory://"})
 
 
-ROTATIONS: dict[str, Callable[..., None]] = {
-    "login": log_in(ANN),
-    "rotate": lambda session: session.rotate(),
-    "rotate twice": lambda session: (session.rotate(), session.rotate()),
-    "login twice": lambda session: (log_in(ANN)(session), log_in(ANN)(session)),
+#: What gives the session another token, and what it puts into the session.
+ROTATIONS: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
+    "login": (log_in(ANN), {"user": ANN}),
+    "rotate": (lambda session: session.rotate(), {}),
+    "rotate twice": (lambda session: (session.rotate(), session.rotate()), {}),
+    "login twice": (lambda session: (log_in(ANN)(session), log_in(ANN)(session)), {"user": ANN}),
 }
 
 
@@ -169,12 +170,12 @@ def test_the_token_from_before_a_login_opens_nothing_after_it(
     """
     browser.do(put(cart=["bun"]))
     planted = browser.copy()
-    browser.do(ROTATIONS[rotation])
+    rotate, added = ROTATIONS[rotation]
+    browser.do(rotate)
     assert browser.token != planted.token
     assert opens_nothing(stored(site, planted))
     assert opened_by(site, planted.header) == {}
-    data = browser.do(read).result
-    assert data == {"cart": ["bun"], **({"user": ANN} if "login" in rotation else {})}
+    assert browser.do(read).result == {"cart": ["bun"], **added}
 
 
 @case(6)

@@ -15,14 +15,13 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import SERVER, CountingStore
-from tests.http.test_secrecy import everything
 from tests.security.cases import DAY, HTTPS, case, opened_by
 from tests.security.wire import Wire
-from tests.servers.shared import postgres
-from tests.servers.valkey import Valkey
+from tests.support.leaks import everything
+from tests.support.servers.shared import postgres
+from tests.support.servers.valkey import Valkey
+from tests.support.site import ANN, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
+from tests.support.stores import SERVER, CountingStore
 from wsgi_session import Session, SessionError, SessionMiddleware, StoreUnavailable
 from wsgi_session.stores import Store
 from wsgi_session.testing import plant

@@ -24,11 +24,10 @@ from webob import Request
 from werkzeug.http import parse_cookie
 
 import wsgi_session
-from tests.http.conftest import MakeSite
-from tests.http.site import ANN, BOB, SECRET, Browser, Site, log_in, put, read
-from tests.http.stores import SERVER
 from tests.security.cases import OLD_SECRET, case, look, opened_by, stored, with_cookies_of
 from tests.security.wire import Wire
+from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, put, read
+from tests.support.stores import SERVER
 from wsgi_session import ConfigError, SessionMiddleware
 from wsgi_session.backends import cookie as sealed
 from wsgi_session.codec import packing as codec

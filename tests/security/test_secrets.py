@@ -1,6 +1,6 @@
 """Tokens and secrets: where an operator, an error reporter or a thief of backups looks, there is none.
 
-``tests/leaks.py`` holds every test to it as far as log lines and errors of ours go; here is the rest.
+``tests/support/leaks.py`` holds every test to it as far as log lines and errors of ours go; here is the rest.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import pytest
 from redis import Redis
 from sqlalchemy import create_engine, inspect, make_url
 
-from tests.http.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
-from tests.http.stores import PROCESSES, SERVER, Kind
-from tests.leaks import Watch, as_shown, frames_of, is_ours
 from tests.security.cases import DAY, OLD_SECRET
 from tests.security.shop import Visitor, open_shop
-from tests.servers.shared import mariadb, postgres, valkey
+from tests.support.leaks import Watch, as_shown, frames_of, is_ours
+from tests.support.servers.shared import mariadb, postgres, valkey
+from tests.support.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
+from tests.support.stores import PROCESSES, SERVER, Kind
 from wsgi_session import (
     ConfigError,
     Session,
@@ -68,7 +68,7 @@ def with_store_failing(method: str, function: Callable[[Session], object]) -> Ca
     return visit
 
 
-def refuse(*given: object) -> None:
+def refuse(*given: object) -> Any:
     raise Refused
 
 
@@ -359,6 +359,6 @@ def test_no_page_of_the_demo_shows_a_token_or_the_secret(watch: Watch) -> None:
     visitor.log_in()
     pages += [visitor.get(path) for path in paths]
     pages += [visitor.post("/cart/add", sku="oat"), visitor.post("/login", csrf_token="wrong")]
-    watch.note(visitor.cookie.partition("=")[2])
+    watch.note(visitor.client.header.partition("=")[2])
     pages = [re.sub(r'(name="csrf_token" value=)"[^"]+"', r"\1", page) for page in pages]
     assert [page[:60] for page in pages if watch.shows(page)] == []

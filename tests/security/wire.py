@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.http.site import Cookie, parse_cookie
-from tests.servers.process import Server
-
-ROOT = Path(__file__).parent.parent.parent
+from tests.support import ROOT
+from tests.support.client import Cookie, parse_cookie
+from tests.support.servers.process import Server
 
 
 class Waitress(Server):

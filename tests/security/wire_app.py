@@ -18,7 +18,7 @@ def make(store: str) -> SessionMiddleware:
     return SessionMiddleware(application, secret=SECRET, store=store, cookie_secure=True)
 
 
-def application(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     session: Session = environ["session"]
     path, arguments = environ["PATH_INFO"], dict(parse_qsl(environ["QUERY_STRING"]))
     if path == "/set":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 import time
@@ -12,22 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.slow import CUT, HANG, SlowServer
+from tests.support.records import NOW, make_record
+from tests.support.servers.slow import CUT, HANG, SlowServer
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Record, SQLiteStore, Store, open_store
+from wsgi_session.stores import SQLiteStore, Store, open_store
 
 pytest.importorskip("redis")
 
-NOW = 1_000_000.0
 KEY, OTHER = b"k" * 32, b"o" * 32
 #: Seconds that each operation here may take, and with what a busy machine adds.
 TIMEOUT, BUSY = 1.0, 1.5
 #: An answer that comes late, and in time: two of them are too late.
 LATE = 0.8
-
-
-def record(owner: bytes | None = None) -> Record:
-    return Record(b"data", os.urandom(16), "handle", NOW, NOW, NOW + 3600, owner, True, None, "sid")
 
 
 @contextmanager
@@ -106,7 +101,7 @@ def test_a_script_that_is_forgotten_is_sent_again_within_the_same_time_out() -> 
         return HANG
 
     with SlowServer(answer) as server, open_redis(server) as store:
-        error = unavailable(lambda: store.create(KEY, record(), NOW))
+        error = unavailable(lambda: store.create(KEY, make_record(), NOW))
     assert error.answer_lost
 
 
@@ -157,7 +152,7 @@ def test_several_answers_share_one_time_out() -> None:
         return next(answers)
 
     with SlowServer(answer) as server, open_redis(server, options="&wait=1") as store:
-        assert unavailable(lambda: store.create(KEY, record(), NOW)).answer_lost
+        assert unavailable(lambda: store.create(KEY, make_record(), NOW)).answer_lost
 
 
 def test_sentinels_that_hang_take_one_time_out_together() -> None:
@@ -221,7 +216,7 @@ def test_all_steps_of_an_operation_in_a_cluster_share_one_time_out() -> None:
 
     with ExitStack() as stack:
         store = stack.enter_context(SlowCluster(stack, 1, answer).open())
-        unavailable(lambda: store.create(KEY, record(owner=b"w" * 32), NOW))
+        unavailable(lambda: store.create(KEY, make_record(), NOW))
 
 
 def test_a_cluster_that_hangs_at_first_use_takes_one_time_out() -> None:
@@ -282,9 +277,9 @@ def test_the_wait_for_a_connection_and_for_the_lock_are_one_time_out(tmp_path: P
         late = threading.Timer(LATE, store._pool.give, (place,))
         with held_lock(path):
             late.start()
-            unavailable(lambda: store.create(KEY, record(), NOW))
+            unavailable(lambda: store.create(KEY, make_record(), NOW))
         late.join()
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
 
 
 def test_a_writer_that_was_let_in_late_leaves_the_next_one_all_of_its_time(tmp_path: Path) -> None:
@@ -294,18 +289,18 @@ def test_a_writer_that_was_let_in_late_leaves_the_next_one_all_of_its_time(tmp_p
         place = store._pool.take()
         late = threading.Timer(LATE, store._pool.give, (place,))
         late.start()
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         late.join()
         with held_lock(path):
             started = time.monotonic()
-            unavailable(lambda: store.create(OTHER, record(), NOW))
+            unavailable(lambda: store.create(OTHER, make_record(), NOW))
             assert time.monotonic() - started > LATE
 
 
 def test_a_second_statement_waits_for_the_lock_as_long_as_the_first_has_left(tmp_path: Path) -> None:
     path = tmp_path / "sessions.db"
     with SQLiteStore(path, busy_timeout=TIMEOUT) as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         lock = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         lock.execute("BEGIN IMMEDIATE")
@@ -318,7 +313,7 @@ def test_a_second_statement_waits_for_the_lock_as_long_as_the_first_has_left(tmp
 
         store._log.changed = lock_again  # type: ignore[method-assign]
         late.start()
-        unavailable(lambda: store.replace(KEY, record(), b"another version.", NOW))
+        unavailable(lambda: store.replace(KEY, make_record(), b"another version.", NOW))
         late.join()
         lock.close()
 
@@ -328,5 +323,5 @@ def test_a_file_that_somebody_else_holds_when_it_is_opened_takes_one_time_out(tm
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
     with SQLiteStore(path, busy_timeout=TIMEOUT) as store:
-        unavailable(lambda: store.create(KEY, record(), NOW))
+        unavailable(lambda: store.create(KEY, make_record(), NOW))
     connection.close()

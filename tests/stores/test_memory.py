@@ -14,23 +14,17 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.stores.interruptions import SoftTimeLimit, interrupted
+from tests.support.interruptions import SoftTimeLimit, interrupted
+from tests.support.records import NOW, make_record
 from wsgi_session.errors import ConfigError, KeyExists
 from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, MemoryStore, Record
 from wsgi_session.stores.memory import store as memory
-from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
-
-NOW = FakeClock.START
-
-
-def record(owner: bytes | None = None, expires: float = NOW + 1000.0) -> Record:
-    return Record(b"data", os.urandom(16), "handle", NOW, NOW, expires, owner, True, None, "sid")
 
 
 def fill(store: MemoryStore, *keys: bytes, owner: bytes | None = None) -> None:
     for key in keys:
-        store.create(key, record(owner), NOW)
+        store.create(key, make_record(owner=owner), NOW)
 
 
 def names(prefix: bytes, number: int) -> list[bytes]:
@@ -59,7 +53,7 @@ def test_the_least_recently_used_session_goes_first() -> None:
     store.touch(b"b", NOW + 1, NOW + 2000, NOW)
     fill(store, b"e")
     assert alive(store, *b"a b c d e".split()) == [b"a", b"b", b"c", b"e"]
-    store.replace(b"a", record(), store.load(b"a", NOW).version, NOW)  # type: ignore[union-attr]
+    store.replace(b"a", make_record(owner=None), store.load(b"a", NOW).version, NOW)  # type: ignore[union-attr]
     fill(store, b"f")
     assert store.count(NOW) == 4
     assert alive(store, b"b") == [], "b was used before c, e and a"
@@ -81,7 +75,7 @@ def test_tombstones_displace_no_session_and_are_bounded_themselves(owner: bytes 
     keys = names(b"key", 20)
     fill(store, *keys, owner=owner)
     for key in names(b"ended", 50):
-        store.create(key, record()._replace(handle=""), NOW)
+        store.create(key, make_record(handle="", owner=None), NOW)
     assert alive(store, *keys) == keys
     assert alive(store, *names(b"ended", 50)) == names(b"ended", 50)[-3:]
 
@@ -96,7 +90,7 @@ def test_rotating_without_end_in_a_full_store_displaces_nobody(owner: bytes | No
     for number in range(100):
         stored = store.load(b"%d" % number, NOW)
         assert stored is not None
-        store.rotate(b"%d" % number, b"%d" % (number + 1), record(owner), stored.version, NOW)
+        store.rotate(b"%d" % number, b"%d" % (number + 1), make_record(owner=owner), stored.version, NOW)
         tombstone = store.load(b"%d" % number, NOW)
         assert tombstone is not None
         assert tombstone.handle == ""
@@ -169,7 +163,7 @@ def test_a_store_of_any_size_keeps_its_bound_and_its_index_whatever_is_done(limi
         stored = store.load(chance.choice(keys), NOW) if keys else None
         old = next((old for old in keys if store.load(old, NOW) is stored), b"")
         if stored is not None and chance.random() < 0.3:
-            store.rotate(old, key, record(owner), stored.version, NOW)
+            store.rotate(old, key, make_record(owner=owner), stored.version, NOW)
         elif stored is not None and chance.random() < 0.2:
             store.delete(old)
         else:
@@ -205,7 +199,7 @@ def test_a_login_makes_a_session_stay() -> None:
     fill(store, b"visitor", b"other")
     stored = store.load(b"visitor", NOW)
     assert stored is not None
-    store.rotate(b"visitor", b"member", record(b"ann"), stored.version, NOW)
+    store.rotate(b"visitor", b"member", make_record(owner=b"ann"), stored.version, NOW)
     fill(store, b"x", b"y", b"z")
     assert alive(store, b"member", b"other", b"x", b"y", b"z") == [b"member", b"z"]
 
@@ -276,7 +270,7 @@ def test_loads_creates_evictions_and_sweeps_at_once_disturb_nobody() -> None:
     def fill_quietly(store: MemoryStore, key: bytes, owner: bytes | None) -> None:
         store.delete(key)
         with contextlib.suppress(KeyExists):
-            store.create(key, record(owner), NOW)
+            store.create(key, make_record(owner=owner), NOW)
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for thread in threads:
@@ -359,12 +353,13 @@ def test_a_signal_handler_that_raises_at_any_moment_of_a_change_leaves_a_store_t
     number = 0
     while True:
         store = MemoryStore(max_sessions=6)
-        kept = {b"%d" % place: of(ANN) for place in range(sessions)} | {b"x": of(BOB), b"y": of(None), b"z": of(BOB)}
-        for key, record in kept.items():
-            store.create(key, record, NOW)
+        kept = {b"%d" % place: make_record(owner=ANN) for place in range(sessions)}
+        kept |= {b"x": make_record(owner=BOB), b"y": make_record(owner=None), b"z": make_record(owner=BOB)}
+        for key, stored in kept.items():
+            store.create(key, stored, NOW)
         calls: dict[str, Callable[[], object]] = {
-            "create": lambda: [store.create(b"new%d" % place, of(ANN), NOW) for place in range(3)],  # noqa: B023
-            "rotate": lambda: store.rotate(b"0", b"new", of(ANN), kept[b"0"].version, NOW),  # noqa: B023
+            "create": lambda: [store.create(b"new%d" % place, make_record(owner=ANN), NOW) for place in range(3)],  # noqa: B023
+            "rotate": lambda: store.rotate(b"0", b"new", make_record(owner=ANN), kept[b"0"].version, NOW),  # noqa: B023
             "delete": lambda: store.delete(b"0"),  # noqa: B023
             "sweep": lambda: store.sweep(10, NOW + 10_000),  # noqa: B023
         }
@@ -376,7 +371,7 @@ def test_a_signal_handler_that_raises_at_any_moment_of_a_change_leaves_a_store_t
         if number % 2:  # Whatever comes first finds it as it was left.
             check_owners(store, f"interruption {number}")
         for place in range(20):
-            store.create(b"more%d" % place, of(ANN if place % 2 else BOB), NOW)
+            store.create(b"more%d" % place, make_record(owner=ANN if place % 2 else BOB), NOW)
         check_owners(store, f"interruption {number}, later")
         assert store.count(NOW) <= 6
         number += 1
@@ -387,12 +382,12 @@ def test_a_listing_misses_no_session_when_a_signal_interrupts_a_change_meanwhile
     number = 0
     while True:
         store = MemoryStore()
-        kept = {b"0": of(ANN), b"1": of(ANN), b"2": of(ANN), b"x": of(BOB)}
+        kept = {key: make_record(owner=BOB if key == b"x" else ANN) for key in (b"0", b"1", b"2", b"x")}
         for key, record in kept.items():
             store.create(key, record, NOW)
         listing = store.of_owner(ANN, NOW)
         listed = {next(listing).key}
-        store.rotate(b"1", b"new", of(ANN), kept[b"1"].version, NOW)
+        store.rotate(b"1", b"new", make_record(owner=ANN), kept[b"1"].version, NOW)
         # What was used last is filed last when the index is made anew.
         assert store.load(b"0", NOW) is not None
         came = interrupted(FILES, number, lambda: store.delete(b"x"))  # noqa: B023
@@ -446,10 +441,6 @@ def test_a_fork_that_a_signal_interrupts_takes_the_lock_from_no_other_thread(mon
         thread.join()
     assert errors == []
     assert came == 2
-
-
-def of(owner: bytes | None) -> Record:
-    return Record(b"data", os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, owner, True, None, "sid")
 
 
 def check_owners(store: MemoryStore, when: str) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.support.records import NOW, OWNER, make_record
 from wsgi_session.backends.revocation import end_sessions
 from wsgi_session.errors import ConfigError, StoreUnavailable, Unsupported
 from wsgi_session.stores import (
@@ -25,13 +26,7 @@ from wsgi_session.stores.migrating import moving
 from wsgi_session.stores.migrating.moving import PLACEHOLDER_LIFE, move, move_all
 from wsgi_session.testing import FakeClock, StoreConformance
 
-NOW = FakeClock.START
 KEY = b"k" * 32
-OWNER = b"o" * 32
-
-
-def record(handle: str = "handle", owner: bytes | None = OWNER, **fields: object) -> Record:
-    return Record(b"data", os.urandom(16), handle, NOW, NOW, NOW + 1000, owner, True, None, "sid")._replace(**fields)
 
 
 def placeholder(stored: Record, number: bytes = b"12345678") -> Record:
@@ -87,7 +82,7 @@ class TestPhasesBesideEachOther(StoreConformance):
     """Half of the threads and handles are processes of the other phase."""
 
     # Keys are random: two processes of different phases never create the same one.
-    test_of_many_that_create_one_key_exactly_one_does = None
+    test_of_many_that_create_one_key_exactly_one_does = None  # type: ignore[assignment]
 
     def make_store(self) -> Store:
         self.new, self.old = MemoryStore(), MemoryStore()
@@ -141,11 +136,11 @@ class TestMovedBeforePrepare(FromFileToMemory):
 class StoppedAfterOneStep(FromFileToMemory):
     """There are two records of it, so it may be counted and swept twice, and two creates of one key are four."""
 
-    test_a_sweep_takes_only_what_has_been_dead_for_over_an_hour = None
-    test_a_sweep_takes_at_most_as_many_as_it_was_told = None
-    test_a_record_that_was_renewed_is_not_swept = None
-    test_a_tombstone_is_neither_counted_nor_scanned_and_is_swept = None
-    test_of_many_that_create_one_key_exactly_one_does = None
+    test_a_sweep_takes_only_what_has_been_dead_for_over_an_hour = None  # type: ignore[assignment]
+    test_a_sweep_takes_at_most_as_many_as_it_was_told = None  # type: ignore[assignment]
+    test_a_record_that_was_renewed_is_not_swept = None  # type: ignore[assignment]
+    test_a_tombstone_is_neither_counted_nor_scanned_and_is_swept = None  # type: ignore[assignment]
+    test_of_many_that_create_one_key_exactly_one_does = None  # type: ignore[assignment]
 
     def put(self, new: Store, old: Store, key: bytes, record: Record, now: float) -> None:
         new.create(key, placeholder(record), now)
@@ -231,7 +226,7 @@ class Interrupted(MemoryStore):
 
 
 def test_a_session_moves_when_it_is_read(both: MigratingStore, new: MemoryStore, old: MemoryStore) -> None:
-    stored = record()
+    stored = make_record()
     old.create(KEY, stored, NOW)
     assert both.load(KEY, NOW) == stored
     assert new.load(KEY, NOW) == stored
@@ -243,7 +238,7 @@ def test_a_session_moves_when_it_is_read(both: MigratingStore, new: MemoryStore,
 def test_a_logout_in_the_middle_of_a_move_stays_a_logout(moment: str) -> None:
     new, old = Interrupted(), Interrupted()
     both = MigratingStore(new, old)
-    old.create(KEY, record(), NOW)
+    old.create(KEY, make_record(), NOW)
     (new if moment == "create" else old).before[moment] = lambda: MigratingStore(new, old).delete(KEY)
     assert both.load(KEY, NOW) is None, f"logged out before the {moment} of the move"
     assert list(both.of_owner(OWNER, NOW)) == []
@@ -252,7 +247,7 @@ def test_a_logout_in_the_middle_of_a_move_stays_a_logout(moment: str) -> None:
 
 def test_two_processes_that_move_one_session_both_find_it() -> None:
     new, old = Interrupted(), Interrupted()
-    stored = record()
+    stored = make_record()
     old.create(KEY, stored, NOW)
     new.before["create"] = lambda: MigratingStore(new, old).load(KEY, NOW)
     assert MigratingStore(new, old).load(KEY, NOW) == stored
@@ -262,21 +257,21 @@ def test_two_processes_that_move_one_session_both_find_it() -> None:
 
 def test_a_session_that_another_process_moves_between_two_looks_is_found() -> None:
     new, old = Interrupted(), Interrupted()
-    stored = record()
+    stored = make_record()
     old.create(KEY, stored, NOW)
     old.before["load"] = lambda: MigratingStore(new, old).load(KEY, NOW)
     assert MigratingStore(new, old).load(KEY, NOW) == stored
 
 
 def test_a_write_whose_answer_was_lost_is_known_again(both: MigratingStore, old: MemoryStore) -> None:
-    stored = record()
+    stored = make_record()
     old.create(KEY, stored, NOW)
     assert both.replace(KEY, stored, b"another version!", NOW) is Outcome.SAVED
-    assert both.replace(KEY, record(), b"another version!", NOW) is Outcome.CONFLICT
+    assert both.replace(KEY, make_record(), b"another version!", NOW) is Outcome.CONFLICT
 
 
 def test_a_write_reaches_what_has_not_moved_yet(both: MigratingStore, old: MemoryStore) -> None:
-    stored = record()
+    stored = make_record()
     old.create(KEY, stored, NOW)
     changed = stored._replace(data=b"changed", version=b"2" * 16)
     assert both.replace(KEY, changed, stored.version, NOW) is Outcome.SAVED
@@ -285,7 +280,7 @@ def test_a_write_reaches_what_has_not_moved_yet(both: MigratingStore, old: Memor
 
 
 def test_a_touch_reaches_what_has_not_moved_yet(both: MigratingStore, old: MemoryStore) -> None:
-    old.create(KEY, record(), NOW)
+    old.create(KEY, make_record(), NOW)
     assert both.touch(KEY, NOW + 5, NOW + 5000, NOW)
     loaded = both.load(KEY, NOW)
     assert loaded is not None
@@ -293,7 +288,7 @@ def test_a_touch_reaches_what_has_not_moved_yet(both: MigratingStore, old: Memor
 
 
 def test_a_tombstone_of_the_old_store_is_seen_and_left_there(both: MigratingStore, old: MemoryStore) -> None:
-    tombstone = record(handle="", owner=None)
+    tombstone = make_record(handle="", owner=None)
     old.create(KEY, tombstone, NOW)
     assert both.load(KEY, NOW) == tombstone
     assert old.load(KEY, NOW) == tombstone
@@ -302,16 +297,16 @@ def test_a_tombstone_of_the_old_store_is_seen_and_left_there(both: MigratingStor
 def test_a_session_in_both_is_listed_once_as_the_new_one_has_it(
     both: MigratingStore, new: MemoryStore, old: MemoryStore
 ) -> None:
-    old.create(KEY, record(data=b"old"), NOW)
-    new.create(KEY, record(data=b"new"), NOW)
-    old.create(b"2" * 32, record(created=NOW - 5), NOW)
+    old.create(KEY, make_record(data=b"old"), NOW)
+    new.create(KEY, make_record(data=b"new"), NOW)
+    old.create(b"2" * 32, make_record(created=NOW - 5), NOW)
     assert sorted(session.key for session in both.of_owner(OWNER, NOW)) == sorted([b"2" * 32, KEY])
 
 
 def test_a_session_that_has_moved_is_listed_and_ended_as_it_is_now_whatever_a_dead_mover_left(
     both: MigratingStore, new: MemoryStore, old: MemoryStore
 ) -> None:
-    stored = record(expires=NOW + 100)
+    stored = make_record(expires=NOW + 100)
     state_after(3, new, old, stored)
     assert both.touch(KEY, NOW + 90, NOW + 1000, NOW + 90)
     assert [session.expires for session in both.of_owner(OWNER, NOW + 95)] == [NOW + 1000]
@@ -322,8 +317,8 @@ def test_a_session_that_has_moved_is_listed_and_ended_as_it_is_now_whatever_a_de
 
 def test_both_are_counted_and_swept_and_gone_through(both: MigratingStore, new: MemoryStore, old: MemoryStore) -> None:
     for number, store in enumerate((old, old, new)):
-        store.create(b"%032d" % number, record(), NOW)
-        store.create(b"dead%028d" % number, record(expires=NOW - 7200), NOW - 9000)
+        store.create(b"%032d" % number, make_record(), NOW)
+        store.create(b"dead%028d" % number, make_record(expires=NOW - 7200), NOW - 9000)
     assert both.count(NOW, "sid") == 3
     assert [key for key, _ in both.scan(NOW)] == [b"%032d" % number for number in range(3)]
     old.sweep_due = True
@@ -373,7 +368,7 @@ PHASES = pytest.mark.parametrize("phase", ["prepare", "move"])
 def test_a_process_that_dies_within_a_move_costs_no_session(
     new: MemoryStore, old: MemoryStore, steps: int, phase: str
 ) -> None:
-    stored = record()
+    stored = make_record()
     state_after(steps, new, old, stored)
     both = MigratingStore(new, old, phase)
     assert list(both.of_owner(OWNER, NOW)) == [owned_session(KEY, stored)]
@@ -390,7 +385,7 @@ def test_a_process_that_dies_within_a_move_costs_no_session(
 def test_what_a_dead_mover_left_ends_with_the_session(
     new: MemoryStore, old: MemoryStore, steps: int, phase: str
 ) -> None:
-    stored = record()
+    stored = make_record()
     state_after(steps, new, old, stored)
     both = MigratingStore(new, old, phase)
     assert both.delete(KEY)
@@ -406,7 +401,7 @@ def test_what_a_dead_mover_left_ends_with_the_session(
 def test_a_move_is_finished_however_late(
     new: MemoryStore, old: MemoryStore, steps: int, phase: str, lived: float
 ) -> None:
-    stored = record(expires=NOW + 10 * PLACEHOLDER_LIFE)
+    stored = make_record(expires=NOW + 10 * PLACEHOLDER_LIFE)
     state_after(steps, new, old, stored)
     now = NOW + lived
     # The placeholder may have died by then, or been swept.
@@ -419,7 +414,7 @@ def test_a_move_is_finished_however_late(
 
 
 def test_a_rotation_takes_what_a_dead_mover_left_along(new: MemoryStore, old: MemoryStore) -> None:
-    stored = record()
+    stored = make_record()
     state_after(3, new, old, stored)
     moved = stored._replace(version=b"2" * 16)
     assert MigratingStore(new, old).rotate(KEY, b"n" * 32, moved, stored.version, NOW) is Outcome.SAVED
@@ -430,7 +425,7 @@ def test_a_rotation_takes_what_a_dead_mover_left_along(new: MemoryStore, old: Me
 def test_two_slow_movers_do_not_revive_what_moved_and_ended(
     both: MigratingStore, new: MemoryStore, old: MemoryStore
 ) -> None:
-    stored = record()
+    stored = make_record()
     old.create(KEY, stored, NOW)
     moving._mark(KEY, stored, stored.version, old, new, NOW)
     # One process is about to fill the session in, another one has seen it unmarked. Both are slow.
@@ -447,7 +442,7 @@ def test_two_slow_movers_do_not_revive_what_moved_and_ended(
 @PHASES
 def test_a_placeholder_alone_is_no_session(new: MemoryStore, old: MemoryStore, phase: str) -> None:
     both = MigratingStore(new, old, phase)
-    stored = record()
+    stored = make_record()
     write = stored._replace(version=b"2" * 16)
     calls: list[Callable[[], object]] = [
         lambda: both.load(KEY, NOW),
@@ -468,9 +463,9 @@ def test_a_placeholder_alone_is_no_session(new: MemoryStore, old: MemoryStore, p
 
 def test_a_placeholder_is_not_taken_for_the_session_that_was_rotated_away(new: MemoryStore, old: MemoryStore) -> None:
     # A logout that counted it would not look for the session where it is now.
-    stored = record()
+    stored = make_record()
     state_after(1, new, old, stored)
-    MigratingStore(new, old, "prepare").rotate(KEY, b"n" * 32, record(), stored.version, NOW)
+    MigratingStore(new, old, "prepare").rotate(KEY, b"n" * 32, make_record(), stored.version, NOW)
     new.delete(KEY)
     new.create(KEY, placeholder(stored), NOW)
     assert not MigratingStore(new, old).delete(KEY)
@@ -485,7 +480,7 @@ def test_a_session_that_is_filled_in_during_its_logout_ends(old: MemoryStore) ->
                 self.replace(key, stored, version, NOW)
             return super().delete(key, version)
 
-    stored, new = record(), Filling()
+    stored, new = make_record(), Filling()
     state_after(2, new, old, stored)
     assert MigratingStore(new, old, "prepare").delete(KEY)
     assert new.count(NOW) == 0
@@ -495,7 +490,7 @@ def test_a_session_that_is_filled_in_during_its_logout_ends(old: MemoryStore) ->
 def test_delete_of_a_version_knows_the_version_of_a_session_that_is_on_its_way(
     new: MemoryStore, old: MemoryStore, steps: int
 ) -> None:
-    stored = record()
+    stored = make_record()
     state_after(steps, new, old, stored)
     both = MigratingStore(new, old, "prepare")
     if steps == 3:
@@ -514,7 +509,7 @@ def test_delete_of_a_version_that_changes_meanwhile_deletes_nothing(new: MemoryS
             self.replace(key, changed, stored.version, NOW)
             return super().delete(key, version)
 
-    stored, old = record(), Writing()
+    stored, old = make_record(), Writing()
     changed = stored._replace(version=b"2" * 16)
     old.create(KEY, stored, NOW)
     assert not MigratingStore(new, old, "prepare").delete(KEY, stored.version)
@@ -527,8 +522,8 @@ def test_a_marked_record_that_is_cleared_meanwhile_does_not_stop_a_delete(new: M
             super().delete(key, version)
             return False
 
-    stored, old = record(), Clearing()
-    old.create(KEY, marked(record()), NOW)
+    stored, old = make_record(), Clearing()
+    old.create(KEY, marked(make_record()), NOW)
     new.create(KEY, stored, NOW)
     assert MigratingStore(new, old).delete(KEY, stored.version)
     assert new.load(KEY, NOW) is None
@@ -544,7 +539,7 @@ def test_a_session_that_others_keep_changing_is_an_outage_and_not_a_loss(new: Me
             return False
 
     old = Busy()
-    state_after(3 if error == "settle" else 0, new, old, record())
+    state_after(3 if error == "settle" else 0, new, old, make_record())
     with pytest.raises(StoreUnavailable, match="try again"):
         move(KEY, old, new, NOW)
 
@@ -557,7 +552,7 @@ def test_a_write_and_a_rotation_that_others_always_overtake_are_conflicts(old: M
         def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
             return Outcome.CONFLICT
 
-    stored, new = record(), Busy()
+    stored, new = make_record(), Busy()
     new.create(KEY, stored, NOW)
     both = MigratingStore(new, old)
     write = stored._replace(version=b"2" * 16)
@@ -571,14 +566,14 @@ def test_a_touch_gives_up_on_a_session_that_never_stands_still(old: MemoryStore)
             return False
 
     new = Forgetful()
-    new.create(KEY, record(), NOW)
+    new.create(KEY, make_record(), NOW)
     assert not MigratingStore(new, old).touch(KEY, NOW + 5, NOW + 5000, NOW)
 
 
 def test_a_backup_of_the_old_store_does_not_bring_sessions_back_as_they_were(
     both: MigratingStore, new: MemoryStore, old: MemoryStore
 ) -> None:
-    stored, restored = record(), record(data=b"restored")
+    stored, restored = make_record(), make_record(data=b"restored")
     new.create(KEY, stored, NOW)
     old.create(KEY, restored, NOW)
     assert list(move_all(old, new, lambda: NOW)) == [True]
@@ -589,21 +584,21 @@ def test_a_backup_of_the_old_store_does_not_bring_sessions_back_as_they_were(
 def test_two_urls_of_one_store_cost_nobody_a_session(tmp_path: Path) -> None:
     (tmp_path / "also").symlink_to(tmp_path)
     with SQLiteStore(tmp_path / "a.db") as old, SQLiteStore(tmp_path / "also" / "a.db") as new:
-        stored = record()
+        stored = make_record()
         old.create(KEY, stored, NOW)
         with pytest.raises(ConfigError, match="one store, under two names"):
             list(move_all(old, new, lambda: NOW))
         with pytest.raises(ConfigError, match="one store, under two names"):
-            MigratingStore(new, old).rotate(KEY, b"2" * 32, record(), stored.version, NOW)
+            MigratingStore(new, old).rotate(KEY, b"2" * 32, make_record(), stored.version, NOW)
         assert list(old.scan(NOW)) == [(KEY, stored)]
         assert old.sweep(10, NOW + 10_000) == 1
 
 
 @pytest.mark.parametrize("damage", [{"version": b"short"}, {"data": "text"}])
 def test_a_corrupt_record_stays_where_it_is(
-    both: MigratingStore, new: MemoryStore, old: MemoryStore, damage: dict[str, object]
+    both: MigratingStore, new: MemoryStore, old: MemoryStore, damage: dict[str, Any]
 ) -> None:
-    corrupt = record(**damage)
+    corrupt = make_record(**damage)
     old.create(KEY, corrupt, NOW)
     assert both.load(KEY, NOW) == corrupt
     assert list(move_all(old, new, lambda: NOW)) == [False]
@@ -615,9 +610,9 @@ def test_a_corrupt_record_stays_where_it_is(
 
 def test_copying_moves_every_live_session_and_can_be_taken_up_again(new: MemoryStore, old: MemoryStore) -> None:
     for number in range(10):
-        old.create(b"%032d" % number, record(), NOW)
-    old.create(b"dead" * 8, record(expires=NOW + 1), NOW)
-    copying = move_all(old, new, lambda: NOW + 2)
+        old.create(b"%032d" % number, make_record(), NOW)
+    old.create(b"dead" * 8, make_record(expires=NOW + 1), NOW)
+    copying: Any = move_all(old, new, lambda: NOW + 2)
     assert [next(copying) for _ in range(4)] == [True] * 4
     copying.close()
     assert (old.count(NOW + 2), new.count(NOW + 2)) == (6, 4)
@@ -627,7 +622,7 @@ def test_copying_moves_every_live_session_and_can_be_taken_up_again(new: MemoryS
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_copying_finishes_what_dead_movers_left(new: MemoryStore, old: MemoryStore, steps: int) -> None:
-    stored = record()
+    stored = make_record()
     state_after(steps, new, old, stored)
     assert list(move_all(old, new, lambda: NOW)) == [True]
     assert list(new.scan(NOW)) == [(KEY, stored)]
@@ -636,7 +631,7 @@ def test_copying_finishes_what_dead_movers_left(new: MemoryStore, old: MemorySto
 
 def test_copying_for_longer_than_a_placeholder_lives_loses_nothing(new: MemoryStore, old: MemoryStore) -> None:
     clock = FakeClock()
-    stored = record(expires=NOW + 10 * PLACEHOLDER_LIFE)
+    stored = make_record(expires=NOW + 10 * PLACEHOLDER_LIFE)
     for number in range(5):
         old.create(b"%032d" % number, stored, NOW)
     for moved in move_all(old, new, clock):
@@ -646,8 +641,8 @@ def test_copying_for_longer_than_a_placeholder_lives_loses_nothing(new: MemorySt
 
 
 def test_copying_does_not_bring_back_what_is_logged_out_meanwhile(new: MemoryStore, old: MemoryStore) -> None:
-    old.create(KEY, record(), NOW)
-    old.create(b"2" * 32, record(), NOW)
+    old.create(KEY, make_record(), NOW)
+    old.create(b"2" * 32, make_record(), NOW)
     copying = move_all(old, new, lambda: NOW)
     assert next(copying)
     old.delete(b"2" * 32)
@@ -667,7 +662,7 @@ def test_copying_from_what_cannot_be_gone_through_says_so(new: MemoryStore) -> N
 def test_sessions_in_cookies_cannot_be_moved(swap: bool) -> None:
     stores: list[Store] = [CookieStore(), MemoryStore()]
     with pytest.raises(ConfigError, match="cannot be moved"):
-        MigratingStore(*stores[:: -1 if swap else 1])
+        MigratingStore(*reversed(stores) if swap else stores)
 
 
 def test_a_store_to_itself_a_move_of_a_move_and_an_unknown_phase_are_refused(
@@ -702,10 +697,10 @@ def test_a_session_counts_as_ended_when_the_replicas_of_the_store_that_had_it_kn
     which: str, of_version: bool
 ) -> None:
     stores = {"old": Behind(), "new": Behind()}
-    kept = record()
+    kept = make_record()
     version = kept.version if of_version else None
     stores[which].create(KEY, kept, NOW)
-    with MigratingStore(**stores) as store:
+    with MigratingStore(stores["old"], stores["new"]) as store:
         stores[which].behind = True
         for _ in range(2):
             with pytest.raises(StoreUnavailable):
@@ -719,8 +714,8 @@ def test_a_session_counts_as_ended_when_the_replicas_of_the_store_that_had_it_kn
 
 def test_a_rotation_that_finds_its_own_success_waits_for_the_replicas() -> None:
     stores = {"old": Behind(), "new": Behind()}
-    kept, write, new = record(), record(), b"n" * 32
-    with MigratingStore(**stores) as store:
+    kept, write, new = make_record(), make_record(), b"n" * 32
+    with MigratingStore(stores["old"], stores["new"]) as store:
         store.create(KEY, kept, NOW)
         assert store.rotate(KEY, new, write, kept.version, NOW) is Outcome.SAVED
         stores["new"].behind = True

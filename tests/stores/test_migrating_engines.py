@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from tests.servers.shared import mariadb, postgres, valkey, valkey_cluster
+from tests.support.servers.shared import mariadb, postgres, valkey, valkey_cluster
 from wsgi_session.stores import MigratingStore, Store, open_store
 from wsgi_session.testing.conformance_races import RacePromises
 from wsgi_session.testing.conformance_rotation import RotationPromises
@@ -18,9 +18,9 @@ class BetweenServers(RotationPromises, RacePromises):
     """Half of the threads and handles are processes of the other phase."""
 
     # Keys are random: two processes of different phases never create the same one.
-    test_of_many_that_create_one_key_exactly_one_does = None
+    test_of_many_that_create_one_key_exactly_one_does = None  # type: ignore[assignment]
     # Redis neither counts nor sweeps.
-    test_a_tombstone_is_neither_counted_nor_scanned_and_is_swept = None
+    test_a_tombstone_is_neither_counted_nor_scanned_and_is_swept = None  # type: ignore[assignment]
     old = new = ""
 
     def make_store(self) -> Store:

@@ -8,17 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_cli import fill, run
+from tests.support.cli import fill, run
+from tests.support.records import NOW, make_record
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError
-from wsgi_session.stores import MemoryStore, MigratingStore, Record, SQLiteStore, open_store
+from wsgi_session.stores import MemoryStore, MigratingStore, SQLiteStore, open_store
 from wsgi_session.stores.migrating.urls import inner_urls
-from wsgi_session.testing import FakeClock
 
-NOW = FakeClock.START
 KEY = b"k" * 32
 PASSWORD = "hunter2secret"
-RECORD = Record(b"\x80", b"v" * 16, "handle", NOW, NOW, NOW + 1000, None, True, None, "sid")
+RECORD = make_record(b"\x80")
 
 
 @pytest.fixture

@@ -20,19 +20,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.frozen import LIBRARIES, MOMENTS, frozen
-from tests.servers.process import wait_until
-from tests.stores.interruptions import interrupt_with_signals, interrupted
+from tests.support.forks import fork, status_of
+from tests.support.frozen import LIBRARIES, MOMENTS, frozen
+from tests.support.interruptions import interrupt_with_signals, interrupted
+from tests.support.records import NOW, make_record
+from tests.support.servers.process import wait_until
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import MemoryStore, Record, SQLiteStore, forks
+from wsgi_session.stores import MemoryStore, SQLiteStore, forks
 from wsgi_session.stores import pool as pool_module
 from wsgi_session.stores.forks import ProcessId, new_mark
 from wsgi_session.stores.memory import store as memory
 from wsgi_session.stores.pool import Place, Pool
 from wsgi_session.stores.sqlite import log
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
 
 
@@ -276,15 +276,11 @@ def leaves_connections(test: Callable[..., None]) -> Callable[..., None]:
     return pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")(test)
 
 
-def record() -> Record:
-    return Record(b"data", os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
-
-
 @leaves_connections
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
 def test_an_interruption_at_any_moment_of_a_call_costs_no_place(tmp_path: Path, idle: bool) -> None:
     with SQLiteStore(tmp_path / "sessions.db", pool_size=2) as store:
-        kept = record()
+        kept = make_record()
         store.create(b"key", kept, NOW)
         number = 0
         while True:
@@ -312,7 +308,7 @@ def test_a_time_limit_of_a_signal_handler_is_no_outage_and_is_never_swallowed(tm
             if operation == "first use":
                 SQLiteStore(tmp_path / f"{number}.db").ping()
             else:
-                store.create(os.urandom(32), record(), NOW)
+                store.create(os.urandom(32), make_record(), NOW)
         except BaseException as error:
             raised.append(type(error))
             raise
@@ -320,7 +316,7 @@ def test_a_time_limit_of_a_signal_handler_is_no_outage_and_is_never_swallowed(tm
     files = ("/stores/forks.py", "/sqlite/file.py", "/sqlite/log.py", *FILES)
     with SQLiteStore(tmp_path / "sessions.db") as store:
         store.ping()
-        store._log._writes = itertools.repeat(log.LOG_LOOK)
+        store._log._writes = itertools.repeat(log.LOG_LOOK)  # type: ignore[assignment]
         number = 0
         while interrupted(files, number, call, limit=TimeoutError):
             assert raised == [TimeoutError] * (number + 1), f"interruption {number}"
@@ -369,25 +365,6 @@ def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(tmp_pat
         assert pool.count() == len(pool.idle) <= 2
         assert pool.calm
         assert healthy(store)
-
-
-def status_of(child: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def fork(body: Callable[[], bool], system_call: Callable[[], int] | None = None) -> int:
-    """Run ``body`` in a child; return its exit status: 0 if it returned True."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of a fork beside threads: that is the test
-        child = (system_call or os.fork)()
-    if child == 0:
-        signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
-        status = 2
-        try:
-            status = 0 if body() else 1
-        finally:
-            os._exit(status)
-    return status_of(child)
 
 
 @contextmanager
@@ -460,7 +437,7 @@ def test_the_process_id_stands_in_where_the_kernel_wipes_no_page(monkeypatch: py
 
 @needs_fork
 def test_no_connection_is_open_while_the_process_forks(store: SQLiteStore) -> None:
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     connection = store._pool.idle[0].connection
     assert fork(lambda: is_closed(connection) and store.load(b"before", NOW) is not None) == 0
     assert store.load(b"before", NOW) is not None
@@ -471,7 +448,7 @@ def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "FORK_LOOKS", 10_000)
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     inherited = store._pool
 
     def read() -> None:
@@ -493,7 +470,7 @@ def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_prep
     # Without the pools of other tests, which would add thousands of moments.
     monkeypatch.setattr(forks, "_members", weakref.WeakValueDictionary())
     forks.freeze_at_forks(store._pool)
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     number = 0
     while True:
         pool, statuses = store._pool, list[int]()
@@ -522,12 +499,12 @@ def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteSt
 
     def write() -> None:
         key = os.urandom(32)
-        store.create(key, record(), NOW)
+        store.create(key, make_record(), NOW)
         written.append(key)
 
     def child(number: int) -> bool:
         for step in range(20):
-            store.create(b"%d of %d" % (step, number), record(), NOW)
+            store.create(b"%d of %d" % (step, number), make_record(), NOW)
         store.close()
         return True
 
@@ -541,7 +518,7 @@ def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteSt
 @needs_fork
 def test_a_child_loses_nothing_when_the_parent_closes_its_store(store: SQLiteStore, tmp_path: Path) -> None:
     """With SQLite's own lock table inherited, the parent would take the log for its own and delete it."""
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     to_child, from_parent = os.pipe()
     to_parent, from_child = os.pipe()
 
@@ -551,10 +528,10 @@ def test_a_child_loses_nothing_when_the_parent_closes_its_store(store: SQLiteSto
     if child == 0:
         signal.alarm(60)
         try:
-            store.create(b"first", record(), NOW)
+            store.create(b"first", make_record(), NOW)
             os.write(from_child, b".")
             os.read(to_child, 1)
-            store.create(b"second", record(), NOW)
+            store.create(b"second", make_record(), NOW)
             os._exit(0)
         finally:
             os._exit(2)
@@ -575,7 +552,7 @@ def test_a_connection_that_is_busy_at_the_fork_is_put_aside_in_the_child(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool_module, "FORK_LOOKS", 10)
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     inherited = store._pool
     busy = inherited.take()
 
@@ -592,7 +569,7 @@ def test_a_connection_that_is_busy_at_the_fork_is_put_aside_in_the_child(
 @needs_fork
 def test_a_fork_that_python_does_not_know_of_is_noticed(store: SQLiteStore) -> None:
     """As servers written in C fork: no hook of Python's runs."""
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     inherited = store._pool
     (place,) = inherited.idle
     connection = place.connection
@@ -613,14 +590,14 @@ def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As uWSGI forks with --py-call-osafterfork. MemoryStore has hooks of its own."""
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     in_memory = MemoryStore()
     complaints: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
 
     def child() -> bool:
         ctypes.PyDLL(None).PyOS_AfterFork_Child()
-        in_memory.create(b"after", record(), NOW)
+        in_memory.create(b"after", make_record(), NOW)
         return not complaints and fork(lambda: store.load(b"before", NOW) is not None) == 0
 
     assert fork(child, c_fork) == 0
@@ -628,7 +605,7 @@ def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
 
 def test_a_fork_leaves_the_pool_of_another_process_alone(store: SQLiteStore) -> None:
     """A child that forks has its parent's pools too."""
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     inherited = store._pool
     (place,) = inherited.idle
     connection, inherited.mark = place.connection, b"\0"
@@ -642,7 +619,7 @@ def test_a_fork_leaves_the_pool_of_another_process_alone(store: SQLiteStore) -> 
 
 def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(store: SQLiteStore) -> None:
     """What a child does, without the fork that would close them first."""
-    store.create(b"before", record(), NOW)
+    store.create(b"before", make_record(), NOW)
     inherited = store._pool
     (place,) = inherited.idle
     connection = place.connection

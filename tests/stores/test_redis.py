@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 
-from tests.servers.shared import valkey, valkey_cluster, valkey_sentinel
+from tests.support.servers.shared import valkey, valkey_cluster, valkey_sentinel
 from wsgi_session.stores import Store
 from wsgi_session.stores.redis.urls import open_url
 from wsgi_session.testing.conformance import StoreConformance

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
 
 import pytest
 
-from tests.servers.process import wait_until
-from tests.servers.valkey import DURABLE, SERVICE, Valkey, ValkeyCluster, ValkeySentinel
+from tests.support.records import NOW, OWNER, make_record
+from tests.support.servers.process import wait_until
+from tests.support.servers.valkey import DURABLE, SERVICE, Valkey, ValkeyCluster, ValkeySentinel
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.revocation import end_sessions
 from wsgi_session.backends.server import StoreBackend
@@ -20,16 +20,9 @@ from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import ListsOwners, Outcome, Record, Store, owned_session, tombstone_of
 from wsgi_session.stores.redis import sentinel as redis_sentinel
 
-NOW = 1_000_000.0
-OWNER = b"w" * 32
 KEY = b"s" * 32
 #: Seconds until the store must work again: the time-out of the cluster or Sentinel is one.
 PATIENCE = 30.0
-
-
-def record(data: bytes = b"data", **fields: Any) -> Record:
-    whole = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 3600, OWNER, True, None, "sid")
-    return whole._replace(**fields)
 
 
 def changed(before: Record, data: bytes = b"changed") -> Record:
@@ -90,7 +83,7 @@ def test_a_cluster_whose_primary_dies_goes_on_with_its_replica_and_every_acknowl
     cluster: ValkeyCluster, store: Store
 ) -> None:
     keys = [key_on(cluster, number) for number in range(cluster.PRIMARIES)]
-    records = [record() for _ in keys]
+    records = [make_record() for _ in keys]
     for key, kept in zip(keys, records, strict=True):
         store.create(key, kept, NOW)
     cluster.nodes[0].kill()
@@ -105,8 +98,8 @@ def test_a_cluster_whose_primary_dies_goes_on_with_its_replica_and_every_acknowl
     again_and_again(lambda: store.replace(keys[0], write, records[0].version, NOW), "it has a replica again")
     assert store.load(keys[0], NOW) == write
     assert isinstance(store, ListsOwners)
-    kept = map(owned_session, keys, [write, *records[1:]])
-    assert sorted(store.of_owner(OWNER, NOW)) == sorted(kept)
+    listed = {session.key: session for session in store.of_owner(OWNER, NOW)}
+    assert listed == {key: owned_session(key, each) for key, each in zip(keys, [write, *records[1:]], strict=True)}
 
 
 def test_a_key_is_found_while_its_slot_moves_and_after(cluster: ValkeyCluster, store: Store) -> None:
@@ -118,7 +111,7 @@ def test_a_key_is_found_while_its_slot_moves_and_after(cluster: ValkeyCluster, s
 
     key = b"m" * 32
     slot = slot_of(key)
-    kept = record()
+    kept = make_record()
     store.create(key, kept, NOW)
     before, after = node_of(slot)
     names = {node: node.execute("CLUSTER", "MYID") for node in (before, after)}
@@ -200,14 +193,14 @@ def test_what_is_saved_and_ended_is_so_though_the_owners_index_does_not_answer(
     assert isinstance(hasty, ListsOwners)
     owner = os.urandom(32)
     key, new = two_keys_elsewhere(patient, owner)
-    kept = record(owner=owner)
+    kept = make_record(owner=owner)
     hasty.create(key, kept, NOW)
     with silent(patient, b"owner:" + owner):
         write = changed(kept)._replace(expires=NOW + 9999)
         assert hasty.replace(key, write, kept.version, NOW) is Outcome.SAVED
         assert hasty.touch(key, NOW, NOW + 99999, NOW)
         with pytest.raises(StoreUnavailable):
-            hasty.create(new, record(owner=owner), NOW)
+            hasty.create(new, make_record(owner=owner), NOW)
         assert hasty.load(new, NOW) is None, "what cannot be listed is not there"
         assert hasty.delete(key)
         assert hasty.load(key, NOW) is None
@@ -223,7 +216,7 @@ def test_a_rotation_that_was_cut_in_two_comes_to_its_end_when_it_is_made_again(
     assert isinstance(hasty, ListsOwners)
     owner = os.urandom(32)
     old, new = two_keys_elsewhere(patient, owner)
-    kept = record(owner=owner)
+    kept = make_record(owner=owner)
     hasty.create(old, kept, NOW)
     write = changed(kept)
     with silent(patient, old):
@@ -264,7 +257,7 @@ def test_a_session_of_a_cluster_that_was_ended_without_a_replica_does_not_count_
     """Which may know no key of it any more, and so not on which node it was."""
     owner = os.urandom(32)
     old, new = two_keys_elsewhere(patient, owner)
-    kept = record(owner=owner)
+    kept = make_record(owner=owner)
     # By no login: a logout with the old cookie follows it.
     write = changed(kept)._replace(version=os.urandom(15) + b"\0")
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in _primaries(patient))
@@ -278,7 +271,7 @@ def test_a_session_of_a_cluster_that_was_ended_without_a_replica_does_not_count_
                 return end_sessions(fresh, owner, NOW, lambda session: True)
             # Only the store is used.
             backend = StoreBackend(fresh, None, None, None)  # type: ignore[arg-type]
-            return backend.end(Credential("token", True, old), NOW)
+            return backend.end(Credential(b"token", True, old), NOW)
 
     with open_store(patient.url, wait=0) as store:
         store.create(old, kept, NOW)
@@ -387,7 +380,7 @@ def group() -> Iterator[ValkeySentinel]:
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
 def test_sentinels_new_primary_is_used_with_every_acknowledged_write(group: ValkeySentinel, fault: str) -> None:
-    key, kept = b"k" * 32, record()
+    key, kept = b"k" * 32, make_record()
     with open_store(group.url) as store:
         again_and_again(lambda: store.create(key, kept, NOW), "the replica follows")
     with open_store(group.url, wait=0) as store:
@@ -438,7 +431,7 @@ def test_a_primary_that_sentinel_has_replaced_on_command_is_left_though_it_still
     monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
     key = os.urandom(32)
     with open_store(group.url, wait=0) as store:
-        again_and_again(lambda: store.create(key, record(), NOW), "the primary is there")
+        again_and_again(lambda: store.create(key, make_record(), NOW), "the primary is there")
         old, new = change_primary(group)
         assert "role:master" in old.execute("INFO", "replication"), "it does not know"
         assert store.delete(key)
@@ -463,7 +456,7 @@ def test_while_no_sentinel_answers_the_primary_is_used_and_nobody_waits_for_long
     )
     try:
         with open_store(group.url + "?timeout=1", wait=0) as store:
-            store.create(KEY, record(), NOW)
+            store.create(KEY, make_record(), NOW)
             kept = store._link._pool.idle[0].connection  # type: ignore[attr-defined]
             for sentinel in group.sentinels:
                 getattr(sentinel, fault)()

@@ -9,25 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from types import FrameType
-from typing import Any
 
 import pytest
 
-from tests.servers.process import wait_until
-from tests.servers.proxy import Proxy
-from tests.servers.valkey import DURABLE, Valkey
+from tests.support.records import NOW, OWNER, make_record
+from tests.support.servers.process import wait_until
+from tests.support.servers.proxy import Proxy
+from tests.support.servers.valkey import DURABLE, Valkey
 from wsgi_session.backends.revocation import end_sessions
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Outcome, Record, Store
 
-NOW = 1_000_000.0
 KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
-OWNER = b"w" * 32
-
-
-def record(data: bytes = b"data", **fields: Any) -> Record:
-    whole = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 3600, OWNER, True, None, "sid")
-    return whole._replace(**fields)
 
 
 def changed(before: Record, data: bytes = b"changed") -> Record:
@@ -83,7 +76,7 @@ def every_call(store: Store) -> dict[str, Callable[[], object]]:
     kept = prepared(store)
     return {
         "load": lambda: store.load(KEY, NOW),
-        "create": lambda: store.create(os.urandom(32), record(), NOW),
+        "create": lambda: store.create(os.urandom(32), make_record(), NOW),
         "replace": lambda: store.replace(KEY, changed(kept), kept.version, NOW),
         "rotate": lambda: store.rotate(OTHER, NEW, changed(kept), kept.version, NOW),
         "touch": lambda: store.touch(KEY, NOW + 1, NOW + 9999, NOW),
@@ -94,7 +87,7 @@ def every_call(store: Store) -> dict[str, Callable[[], object]]:
 
 
 def prepared(store: Store) -> Record:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
     store.create(OTHER, kept, NOW)
     return kept
@@ -139,7 +132,7 @@ def test_what_was_acknowledged_survives_the_death_of_a_server_that_flushes(serve
         kept = prepared(store)
         server.kill()
         assert not unavailable(lambda: store.load(KEY, NOW)).answer_lost
-        assert not unavailable(lambda: store.create(NEW, record(), NOW)).answer_lost
+        assert not unavailable(lambda: store.create(NEW, make_record(), NOW)).answer_lost
         server.start()
         assert store.load(KEY, NOW) == kept
 
@@ -207,8 +200,8 @@ def test_a_request_that_never_arrived_changes_nothing(proxy: Proxy, store: Store
 
 
 def test_the_rest_of_an_answer_that_was_cut_is_no_answer_to_anybody(proxy: Proxy, store: Store) -> None:
-    store.create(KEY, record(b"one" * 1000), NOW)
-    other = record(b"two")
+    store.create(KEY, make_record(b"one" * 1000), NOW)
+    other = make_record(b"two")
     store.create(OTHER, other, NOW)
     proxy.lose_answer(KEY, let=100, times=2)
     assert not unavailable(lambda: store.load(KEY, NOW)).answer_lost
@@ -251,7 +244,7 @@ def test_nobody_gets_the_answer_to_a_command_that_was_killed_while_it_waited(ser
 
     with open_store(server.port, "timeout=60&pool=1") as store:
         prepared(store)
-        other = record(b"other's")
+        other = make_record(b"other's")
         store.create(NEW, other, NOW)
         if not connected:
             store.close()
@@ -289,7 +282,7 @@ def test_a_full_server_refuses_and_leaves_everything_as_it_was(server: Valkey) -
         server.execute("CONFIG", "SET", "maxmemory", "1")
         try:
             for call in (
-                lambda: store.create(NEW, record(), NOW),
+                lambda: store.create(NEW, make_record(), NOW),
                 lambda: store.replace(KEY, changed(kept), kept.version, NOW),
                 lambda: store.rotate(KEY, NEW, changed(kept), kept.version, NOW),
                 store.ping,
@@ -309,19 +302,19 @@ def test_a_server_that_refuses_to_wait_for_replicas_is_an_outage_that_may_have_w
     from wsgi_session.stores.redis.urls import open_url
 
     with open_url(f"redis://site:pw@127.0.0.1:{server.port}?wait=1") as store:
-        for call in (lambda: store.create(KEY, record(), NOW), store.ping, lambda: store.delete(KEY)):
+        for call in (lambda: store.create(KEY, make_record(), NOW), store.ping, lambda: store.delete(KEY)):
             with pytest.raises(StoreUnavailable, match=r"WAIT, which \?wait=1 needs, was refused") as caught:
                 call()
             assert caught.value.answer_lost
         with pytest.raises(StoreUnavailable, match="WAIT"):
-            store.replace(KEY, record(), b"v" * 16, NOW)
+            store.replace(KEY, make_record(), b"v" * 16, NOW)
 
 
 @pytest.mark.parametrize("method", ["create", "replace", "rotate"])
 def test_a_write_that_is_sent_again_leaves_a_record_that_has_no_time_to_live(
     server: Valkey, store: Store, method: str
 ) -> None:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
     write = changed(kept)
     calls = {
@@ -414,7 +407,7 @@ def test_a_session_that_was_ended_without_a_replica_does_not_count_as_ended_when
 ) -> None:
     """WAIT counts the writes of its own connection only, and the second attempt finds nothing to write."""
     with open_store(server.port) as store:
-        kept = record(owner=OWNER)
+        kept = make_record(owner=OWNER)
         store.create(KEY, kept, NOW)
     with hanging_replica(server) as replica:
         for _ in range(2):
@@ -436,7 +429,7 @@ def test_a_session_that_was_ended_without_a_replica_does_not_count_as_ended_when
 def test_what_finds_its_own_earlier_success_or_a_tombstone_waits_for_the_replica_too(
     server: Valkey, attempt: str
 ) -> None:
-    kept = record()
+    kept = make_record()
     write = changed(kept)
     calls: dict[str, Callable[[Store], object]] = {
         "create": lambda store: store.create(KEY, kept, NOW),
@@ -507,7 +500,7 @@ def test_a_batch_that_a_server_took_in_part_before_it_became_a_replica_may_have_
 
 def test_a_full_server_that_waits_for_no_replica_still_says_that_there_is_nothing_to_end(server: Valkey) -> None:
     with open_store(server.port) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         server.execute("CONFIG", "SET", "maxmemory", "1")
         try:
             assert [store.delete(KEY), store.delete(KEY), store.delete_many([KEY, NEW])] == [True, False, 0]

@@ -17,28 +17,23 @@ from typing import Any
 
 import pytest
 
-from tests.servers.process import wait_until
-from tests.servers.proxy import Proxy
-from tests.servers.shared import valkey_cluster, valkey_sentinel
-from tests.servers.valkey import Valkey
-from tests.stores.interruptions import interrupt_with_signals, interrupted
-from tests.stores.test_pool import fork
+from tests.support import ROOT
+from tests.support.forks import fork
+from tests.support.interruptions import interrupt_with_signals, interrupted
+from tests.support.records import NOW, OWNER, make_record
+from tests.support.servers.process import wait_until
+from tests.support.servers.proxy import Proxy
+from tests.support.servers.shared import valkey_cluster, valkey_sentinel
+from tests.support.servers.valkey import Valkey
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session
 from wsgi_session.stores.redis import map as redis_map
 from wsgi_session.stores.redis.lua import FORGOTTEN, FORGOTTEN_IN_CLUSTER
 
-NOW = 1_000_000.0
 KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
-OWNER = b"w" * 32
 INDEX = b"session:owner:" + OWNER
 HOUR, DAY = 3600, 86_400
 LATE = 300  # seconds for which the server keeps a dead record
-
-
-def record(data: bytes = b"data", **fields: Any) -> Record:
-    whole = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + HOUR, OWNER, True, None, "sid")
-    return whole._replace(**fields)
 
 
 def changed(before: Record, data: bytes = b"changed", **fields: Any) -> Record:
@@ -79,7 +74,7 @@ def seconds_left(server: Valkey, key: bytes) -> float:
 
 def test_the_server_removes_a_record_soon_after_it_is_dead(server: Valkey, store: Store) -> None:
     name = b"session:" + KEY
-    kept = record()
+    kept = make_record(expires=NOW + HOUR)
     store.create(KEY, kept, NOW)
     assert HOUR + LATE - 10 < seconds_left(server, name) <= HOUR + LATE
     store.touch(KEY, NOW, NOW + 2 * HOUR, NOW)
@@ -93,15 +88,15 @@ def test_the_server_removes_a_record_soon_after_it_is_dead(server: Valkey, store
 
 @pytest.mark.parametrize("expires", [NOW - 1e6, 1e300, float("inf")])
 def test_any_time_of_death_makes_a_life_that_the_server_takes(store: Store, expires: float) -> None:
-    kept = record(expires=expires)
+    kept = make_record(expires=expires)
     store.create(KEY, kept, NOW)
     assert store.load(KEY, NOW) == (kept if expires > NOW else None)
 
 
 def test_an_index_outlives_the_sessions_that_it_lists_and_not_for_ever(server: Valkey, store: Store) -> None:
-    kept = record()
+    kept = make_record(expires=NOW + HOUR)
     store.create(KEY, kept, NOW)
-    store.create(OTHER, record(expires=NOW + 1), NOW)
+    store.create(OTHER, make_record(expires=NOW + 1), NOW)
     assert HOUR < seconds_left(server, INDEX) < 3 * HOUR + DAY
     store.touch(KEY, NOW, NOW + 30 * DAY, NOW)
     assert 30 * DAY < seconds_left(server, INDEX) < 62 * DAY
@@ -113,7 +108,7 @@ def test_an_index_outlives_the_sessions_that_it_lists_and_not_for_ever(server: V
 def test_an_entry_that_was_evicted_comes_back_with_the_next_touch(server: Valkey, url: str) -> None:
     with open_url(server.url if url == "server" else valkey_cluster() + "?prefix=evicted:") as store:
         assert isinstance(store, ListsOwners)
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         link: Any = store._link  # type: ignore[attr-defined]
         name = store._prefix + b"owner:" + OWNER  # type: ignore[attr-defined]
@@ -145,8 +140,8 @@ def lose(store: Store, *keys: bytes) -> None:
 
 def test_an_entry_whose_record_was_evicted_goes_when_the_sessions_are_listed(store: Store) -> None:
     assert isinstance(store, ListsOwners)
-    store.create(KEY, record(), NOW)
-    store.create(OTHER, record(), NOW)
+    store.create(KEY, make_record(), NOW)
+    store.create(OTHER, make_record(), NOW)
     lose(store, KEY)
     assert [session.key for session in store.of_owner(OWNER, NOW)] == [OTHER]
     assert entries(store) == {OTHER}
@@ -157,8 +152,8 @@ def test_an_entry_whose_record_was_evicted_goes_when_the_sessions_are_listed(sto
 def test_an_entry_of_a_cluster_waits_for_its_record_by_any_clock_and_goes_after_its_end() -> None:
     with open_url(valkey_cluster() + "?prefix=healed:") as store:
         assert isinstance(store, ListsOwners)
-        store.create(KEY, record(), NOW)
-        store.create(OTHER, record(expires=NOW + 3 * HOUR), NOW)
+        store.create(KEY, make_record(expires=NOW + HOUR), NOW)
+        store.create(OTHER, make_record(expires=NOW + 3 * HOUR), NOW)
         lose(store, KEY)
         for later in (0, 60, 120, HOUR):
             assert [session.key for session in store.of_owner(OWNER, NOW + later)] == [OTHER]
@@ -176,7 +171,7 @@ def test_an_index_forgets_the_sessions_that_ran_out(server: Valkey, url: str) ->
         for number in range(300):  # a login every two minutes, for sessions of an hour
             now = NOW + 120 * number
             key = number.to_bytes(32, "big")
-            store.create(key, record(expires=now + HOUR), now)
+            store.create(key, make_record(expires=now + HOUR), now)
             lose(store, *(old.to_bytes(32, "big") for old in range(max(number - 33, 0), max(number - 32, 0))))
         assert len(entries(store)) <= 35, "the living, and those that Redis keeps for five minutes more"
         assert len(list(store.of_owner(OWNER, now))) == 30
@@ -189,12 +184,12 @@ def test_an_index_forgets_thousands_of_sessions_that_ran_out_within_a_few_logins
     with open_url(server.url if url == "server" else valkey_cluster() + "?prefix=thousands:") as store:
         keys = [number.to_bytes(32, "big") for number in range(2001)]
         for key in keys:
-            store.create(key, record(), NOW)
+            store.create(key, make_record(expires=NOW + HOUR), NOW)
         lose(store, *keys)
         later = NOW + HOUR + LATE + 2
         left, logins = len(keys), 0
         while left:
-            store.create(os.urandom(32), record(expires=later + HOUR), later)
+            store.create(os.urandom(32), make_record(expires=later + HOUR), later)
             logins += 1
             left = max(left - most, 0)
             assert len(entries(store)) == left + logins
@@ -202,25 +197,25 @@ def test_an_index_forgets_thousands_of_sessions_that_ran_out_within_a_few_logins
 
 
 def test_an_index_forgets_the_dead_around_an_entry_whose_record_lives_on(server: Valkey, store: Store) -> None:
-    store.create(KEY, record(), NOW)
+    store.create(KEY, make_record(expires=NOW + HOUR), NOW)
     keys = [number.to_bytes(32, "big") for number in range(100)]
     for key in keys:
-        store.create(key, record(), NOW)
+        store.create(key, make_record(expires=NOW + HOUR), NOW)
     lose(store, *keys)
     later = NOW + HOUR + LATE + 2
-    store.create(OTHER, record(expires=later + HOUR), later)
+    store.create(OTHER, make_record(expires=later + HOUR), later)
     assert entries(store) == {KEY, OTHER}
 
 
 def test_an_entry_of_a_cluster_that_was_not_told_of_a_renewal_outlives_its_end() -> None:
     with open_url(valkey_cluster() + "?prefix=untold:") as store:
         assert isinstance(store, ListsOwners)
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(expires=NOW + HOUR), NOW)
         index: Any = store._index  # type: ignore[attr-defined]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(index, "extend", lambda *arguments: None)
             assert store.touch(KEY, NOW, NOW + 9 * HOUR, NOW)
-        store.create(OTHER, record(expires=NOW + 9 * HOUR), NOW + 3 * HOUR)
+        store.create(OTHER, make_record(expires=NOW + 9 * HOUR), NOW + 3 * HOUR)
         assert {session.key for session in store.of_owner(OWNER, NOW + 3 * HOUR)} == {KEY, OTHER}
         assert store.delete_many([KEY, OTHER]) == 2
         assert entries(store) == set()
@@ -234,7 +229,7 @@ def test_prefixes_keep_stores_apart_whatever_is_in_them(server: Valkey) -> None:
 
     stores = [RedisStore(Redis(port=server.port), prefix=prefix) for prefix in prefixes]
     for store, prefix in zip(stores, prefixes, strict=True):
-        store.create(KEY, record(prefix.encode()), NOW)
+        store.create(KEY, make_record(prefix.encode()), NOW)
     for store, prefix in zip(stores, prefixes, strict=True):
         assert [(key, found.data) for key, found in store.scan(NOW)] == [(KEY, prefix.encode())]
         assert [session.key for session in store.of_owner(OWNER, NOW)] == [KEY]
@@ -247,7 +242,7 @@ def test_what_is_not_ours_is_left_as_it_is_and_opens_nothing(
     assert isinstance(store, Scans)
     assert isinstance(store, ListsOwners)
     name = b"session:" + KEY
-    store.create(KEY, record(), NOW)
+    store.create(KEY, make_record(), NOW)
     for value in (b"", b"\x02" + bytes(60), b"\x01" + bytes(10), b"\x01\x00" + bytes(34) + b"\x00\x01" + b"\xff" * 20):
         server.execute("SET", name, value)
         assert store.load(KEY, NOW) is None
@@ -255,7 +250,7 @@ def test_what_is_not_ours_is_left_as_it_is_and_opens_nothing(
         caplog.clear()
         assert list(store.scan(NOW)) == []
         assert list(store.of_owner(OWNER, NOW)) == []
-        assert store.replace(KEY, record(), b"v" * 16, NOW) is Outcome.GONE
+        assert store.replace(KEY, make_record(), b"v" * 16, NOW) is Outcome.GONE
         assert not store.touch(KEY, NOW, NOW + 9, NOW)
         assert server.execute("STRLEN", name) == len(value)
     server.execute("DEL", name)
@@ -272,10 +267,10 @@ def test_a_record_that_cannot_be_read_can_be_deleted(server: Valkey, store: Stor
 
 
 def test_a_handle_and_a_namespace_longer_than_a_first_look_are_kept_through_every_write(store: Store) -> None:
-    kept = record(handle="h" * 300, namespace="n" * 300)
+    kept = make_record(handle="h" * 300, namespace="n" * 300)
     store.create(KEY, kept, NOW)
     with pytest.raises(KeyExists):
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
     write = changed(kept, touched=NOW + 1, expires=NOW + 2 * HOUR)
     assert store.replace(KEY, write, kept.version, NOW) is Outcome.SAVED
     assert store.load(KEY, NOW) == write
@@ -298,10 +293,10 @@ def test_a_load_and_a_save_are_one_command_each_over_one_connection(server: Valk
         return {name: int(line.partition("calls=")[2].partition(",")[0]) for name, line in counts.items()}
 
     with open_url(server.url) as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         store.replace(KEY, changed(kept), kept.version, NOW)
-        kept = record()
+        kept = make_record()
         store.create(NEW, kept, NOW)
         server.execute("CONFIG", "RESETSTAT")
         assert store.load(NEW, NOW) == kept
@@ -360,18 +355,18 @@ def test_a_login_that_is_wrong_is_an_outage_that_shows_no_password(server: Valke
 
 
 def test_the_commands_that_the_manual_names_are_all_that_it_takes(server: Valkey) -> None:
-    manual = (Path(__file__).parents[2] / "docs" / "stores-redis.md").read_text()
+    manual = (ROOT / "docs" / "stores-redis.md").read_text()
     (line,) = [line for line in manual.splitlines() if line.startswith("+get ")]
     server.execute("ACL", "SETUSER", "site", "on", ">pw", "~session:*", *line.split())
     with open_url(f"redis://site:pw@127.0.0.1:{server.port}?wait=1") as waiting:
         with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
-            waiting.create(KEY, record(), NOW)
+            waiting.create(KEY, make_record(), NOW)
         assert waiting.load(KEY, NOW) is not None
     with open_url(f"redis://site:pw@127.0.0.1:{server.port}") as store:
         assert isinstance(store, ListsOwners)
         assert isinstance(store, Scans)
         store.ping()
-        kept = record()
+        kept = make_record()
         store.create(OTHER, kept, NOW)
         assert store.touch(OTHER, NOW + 1, NOW + DAY, NOW)
         write = changed(kept)
@@ -390,13 +385,13 @@ def test_databases_are_apart(server: Valkey) -> None:
         open_url(f"redis://127.0.0.1:{server.port}/0") as first,
         open_url(f"redis://127.0.0.1:{server.port}/3") as other,
     ):
-        first.create(KEY, record(), NOW)
+        first.create(KEY, make_record(), NOW)
         assert other.load(KEY, NOW) is None
 
 
 def test_a_socket_file_is_a_way_too(server: Valkey) -> None:
     with open_url(f"unix://{server.socket}?db=2") as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         assert store.load(KEY, NOW) is not None
         assert repr(store) == f"RedisStore({server.socket}, prefix='session:')"
     with open_url(f"redis://127.0.0.1:{server.port}/2") as store:
@@ -416,7 +411,7 @@ def test_tls_is_spoken_with_a_server_that_the_authority_vouches_for_and_no_other
     context.load_cert_chain(certificate, key)
     with Proxy(server.port, context) as proxy:
         with open_url(f"rediss://localhost:{proxy.port}?ssl_ca_certs={certificate}") as store:
-            store.create(KEY, record(), NOW)
+            store.create(KEY, make_record(), NOW)
             assert store.load(KEY, NOW) is not None
         for stranger in (
             f"rediss://localhost:{proxy.port}",
@@ -433,7 +428,7 @@ def test_a_ready_client_is_taken_with_its_settings_also_if_it_decodes(server: Va
 
     for settings in ({}, {"decode_responses": True}, {"protocol": 3}, {"socket_timeout": None}):
         with Redis(port=server.port, db=5, **settings) as client, RedisStore(client, prefix="ready:") as store:
-            kept = record(bytes(range(256)))
+            kept = make_record(bytes(range(256)))
             store.create(KEY, kept, NOW)
             assert store.load(KEY, NOW) == kept
             assert [session.key for session in store.of_owner(OWNER, NOW)] == [KEY]
@@ -451,7 +446,7 @@ def test_a_ready_cluster_client_is_taken_and_left_open() -> None:
     host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
     client = RedisCluster(host=host, port=int(port), decode_responses=True)
     with RedisStore(client, prefix="ready:") as store:
-        kept = record(bytes(range(256)))
+        kept = make_record(bytes(range(256)))
         store.create(KEY, kept, NOW)
         assert list(store.of_owner(OWNER, NOW)) == [owned_session(KEY, kept)]
         store.ping()
@@ -519,7 +514,7 @@ def test_an_interrupted_question_where_the_slots_are_is_asked_again() -> None:
 def test_sessions_of_a_cluster_that_end_together_wait_for_their_replicas() -> None:
     with open_url(valkey_cluster() + "?wait=1&prefix=waiting:") as store:
         for key in (KEY, OTHER):
-            store.create(key, record(), NOW)
+            store.create(key, make_record(), NOW)
         assert store.delete_many([KEY, OTHER]) == 2
         assert entries(store) == set()
 
@@ -600,7 +595,7 @@ def test_no_connection_crosses_a_fork(server: Valkey, url: str) -> None:
 
 def test_more_threads_than_connections_take_turns(server: Valkey) -> None:
     with Proxy(server.port) as proxy, open_url(f"redis://127.0.0.1:{proxy.port}?pool=2&timeout=30") as store:
-        kept = record(b"0" * 100)
+        kept = make_record(b"0" * 100)
         store.create(KEY, kept, NOW)
         loaded: list[Record | None] = []
 
@@ -687,7 +682,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
     host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
     client = RedisCluster(host=host, port=int(port))
     store: Any = RedisStore(client, prefix="forked:")
-    store.create(KEY, record(), NOW)
+    store.create(KEY, make_record(), NOW)
     monkeypatch.setattr(redis_map, "FORK_LOOKS", 60_000 if in_time else 10)
     question = SlowQuestion(client)
     store._link._map.outdated = True
@@ -702,7 +697,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
             question.answer.set()
             sleep(seconds)
 
-        monkeypatch.setattr(redis_map.time, "sleep", answer)
+        monkeypatch.setattr(redis_map.time, "sleep", answer)  # type: ignore[attr-defined]
 
     def child() -> bool:
         store._link._map.outdated = True
@@ -727,7 +722,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
 
 def test_an_interruption_at_any_moment_of_a_cluster_call_leaves_the_map_to_be_asked_again() -> None:
     with open_url(valkey_cluster() + "?prefix=interrupted:&pool=2") as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         slots = store._link._map  # type: ignore[attr-defined]
         number = 0
         while True:
@@ -750,7 +745,7 @@ def test_a_child_makes_a_pool_and_asks_for_the_slots_by_itself(server: Valkey) -
     from wsgi_session.stores.redis import RedisStore
 
     with open_url(f"{server.url}?prefix=child:") as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         node: Any = store._link  # type: ignore[attr-defined]
         inherited = node._pool
         inherited.mark = (0,)
@@ -777,7 +772,7 @@ FILES = ("/stores/pool.py", "/redis/node.py", "/redis/exchange.py", "/redis/stor
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
 def test_an_interruption_at_any_moment_of_a_call_costs_no_place_and_crosses_nothing(server: Valkey, idle: bool) -> None:
     with open_url(f"{server.url}?pool=2") as store:
-        kept = record(b"kept")
+        kept = make_record(b"kept")
         store.create(KEY, kept, NOW)
         pool = store._link._pool  # type: ignore[attr-defined]
         number = 0
@@ -809,7 +804,7 @@ def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(server:
 
 def test_what_is_no_string_under_a_session_s_name_is_passed_over_by_a_scan(server: Valkey) -> None:
     with open_url(server.url + "?prefix=odd:") as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         server.execute("HSET", b"odd:" + OTHER, "a", "b")
         assert isinstance(store, Scans)
         assert [key for key, _ in store.scan(NOW)] == [KEY]
@@ -819,8 +814,8 @@ def test_many_are_deleted_by_nodes_that_have_forgotten_the_script_and_are_unknow
     with open_url(valkey_cluster() + "?prefix=many:") as store:
         keys = [b"%032d" % number for number in range(20)]
         for key in keys:
-            store.create(key, record(), NOW)
-        link = store._link
+            store.create(key, make_record(), NOW)
+        link = store._link  # type: ignore[attr-defined]
         for node in link._primaries(link._map.deadline()):
             node.call(b"", b"SCRIPT", b"FLUSH")
         assert store.delete_many(keys) == 20
@@ -829,5 +824,5 @@ def test_many_are_deleted_by_nodes_that_have_forgotten_the_script_and_are_unknow
 def test_a_node_that_the_map_does_not_have_yet_is_asked_where_a_redirection_names_it(server: Valkey) -> None:
     with open_url(valkey_cluster()) as store:
         store.ping()
-        node = store._link._node_at("127.0.0.1", server.port, store._link._map.deadline())
+        node = store._link._node_at("127.0.0.1", server.port, store._link._map.deadline())  # type: ignore[attr-defined]
         assert node.call(b"", b"PING") == b"PONG"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.shared import mariadb, pgbouncer, postgres
+from tests.support.servers.shared import mariadb, pgbouncer, postgres
 from wsgi_session.stores import Store
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing.conformance import StoreConformance

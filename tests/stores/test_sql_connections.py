@@ -17,21 +17,16 @@ import pytest
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
-from tests.servers.proxy import Proxy
-from tests.servers.shared import mariadb, postgres
+from tests.support.records import NOW, make_record
+from tests.support.servers.proxy import Proxy
+from tests.support.servers.shared import mariadb, postgres
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
-from wsgi_session.stores import Record, forks
+from wsgi_session.stores import forks
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql.database import Operation
 from wsgi_session.stores.sql.pool import Place
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
-
-
-def record(data: bytes = b"data", expires: float = NOW + 1000.0) -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, expires, None, True, None, "sid")
 
 
 @pytest.fixture
@@ -53,7 +48,7 @@ def store(sqlite_url: str) -> Iterator[SQLStore]:
 @pytest.mark.parametrize("server", [postgres, mariadb], ids=["postgresql", "mariadb"])
 def test_a_fork_has_connections_of_its_own_and_leaves_those_of_its_parent_alone(server: Callable[[], str]) -> None:
     with SQLStore.from_url(f"{server()}?table=fork_{os.urandom(4).hex()}") as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         ours = server_process(store)
         reading, writing = os.pipe()
@@ -87,7 +82,7 @@ def test_over_sqlite_children_that_are_forked_while_threads_write_use_the_store_
     # SQLite lets those who wait for its lock try now and then only: one writer may wait for long.
     store = SQLStore.from_url(sqlite_url + "?timeout=30")
     stopped = threading.Event()
-    store.create(KEY, record(), NOW)
+    store.create(KEY, make_record(), NOW)
 
     def write() -> None:
         turn = 0
@@ -98,7 +93,7 @@ def test_over_sqlite_children_that_are_forked_while_threads_write_use_the_store_
     def use() -> bool:
         signal.alarm(20)  # Ends a child that hangs.
         made = os.urandom(32)
-        store.create(made, record(), NOW)
+        store.create(made, make_record(), NOW)
         return store.load(made, NOW) is not None and store.load(KEY, NOW) is not None
 
     writers = [threading.Thread(target=write) for _ in range(4)]
@@ -149,7 +144,7 @@ def place_of(store: SQLStore) -> Iterator[Place]:
 
 
 def test_what_was_inherited_is_neither_used_nor_closed(store: SQLStore) -> None:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
     connections = store._database._connections
     inherited = connections._home
@@ -176,7 +171,7 @@ class TeaDialect(SQLiteDialect_pysqlite):
 def test_a_driver_that_we_know_nothing_about_gets_the_query_as_it_is(tmp_path: Path) -> None:
     registry.register("sqlite.tea", __name__, "TeaDialect")
     with SQLStore.from_url(f"sqlite+tea:///{tmp_path}/x.db?cached_statements=7&check_same_thread=false") as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         assert store.load(KEY, NOW) == kept
 
@@ -204,9 +199,9 @@ def test_a_connection_that_cannot_be_made_ours_is_closed(store: SQLStore, monkey
 
 def test_where_there_is_no_poll_sockets_are_waited_for_with_select(monkeypatch: pytest.MonkeyPatch) -> None:
     with SQLStore.from_url(f"{postgres()}?table=by_select") as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         monkeypatch.delattr(select, "poll")
-        large = record(os.urandom(8 << 20))  # more than a socket takes at once
+        large = make_record(os.urandom(8 << 20))  # more than a socket takes at once
         store.create(OTHER, large, NOW)
         assert store.load(OTHER, NOW) == large
         first = server_process(store)
@@ -257,10 +252,10 @@ def in_between(store: SQLStore, monkeypatch: pytest.MonkeyPatch, name: str, step
 def test_a_create_over_a_dead_record_that_is_swept_at_that_moment_is_carried_out(
     store: SQLStore, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store.create(KEY, record(expires=NOW - 10_000), NOW - 20_000)
+    store.create(KEY, make_record(expires=NOW - 10_000), NOW - 20_000)
     with SQLStore.from_url(sqlite_url) as other:
         in_between(store, monkeypatch, "create_over_dead", lambda: other.sweep(10, NOW))
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         assert store.load(KEY, NOW) == kept
 
@@ -268,22 +263,22 @@ def test_a_create_over_a_dead_record_that_is_swept_at_that_moment_is_carried_out
 def test_one_that_loses_every_race_for_a_key_is_told_to_draw_another_and_has_changed_nothing(
     store: SQLStore, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = record()
+    kept = make_record()
     store.create(OTHER, kept, NOW)
     with SQLStore.from_url(sqlite_url) as other:
 
         def die_again() -> None:
             other.sweep(10, NOW)
-            other.create(KEY, record(expires=NOW - 10_000), NOW - 20_000)
+            other.create(KEY, make_record(expires=NOW - 10_000), NOW - 20_000)
 
         in_between(store, monkeypatch, "rotate", die_again)
         with pytest.raises(KeyExists):
-            store.rotate(OTHER, KEY, record(b"new"), kept.version, NOW)
+            store.rotate(OTHER, KEY, make_record(b"new"), kept.version, NOW)
         monkeypatch.undo()
         in_between(store, monkeypatch, "create", die_again)
         in_between(store, monkeypatch, "create_over_dead", lambda: other.sweep(10, NOW))
         with pytest.raises(KeyExists):
-            store.create(KEY, record(b"new"), NOW)
+            store.create(KEY, make_record(b"new"), NOW)
     assert store.load(OTHER, NOW) == kept
     assert store.load(KEY, NOW) is None
 

@@ -10,19 +10,18 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.servers.mariadb import MariaDB
-from tests.servers.postgres import Postgres
-from tests.servers.process import wait_until
-from tests.servers.proxy import Proxy
+from tests.support.records import NOW, make_record
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.postgres import Postgres
+from tests.support.servers.process import wait_until
+from tests.support.servers.proxy import Proxy
 from wsgi_session.backends.revocation import end_sessions
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Outcome, Record
+from wsgi_session.stores import Outcome
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql import connections as sql_connections
 from wsgi_session.stores.sql import drivers as sql_drivers
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 SITE = "site"
 
@@ -56,10 +55,6 @@ def depose(server: DatabaseServer, yes: bool) -> None:
         server.execute(f"SET GLOBAL read_only = {int(yes)}")
 
 
-def record(data: bytes = b"data") -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
-
-
 def url_at(server: DatabaseServer, port: int, table: str, options: str = "timeout=20&pool=4") -> str:
     root = "postgres" if isinstance(server, Postgres) else "root"
     url = server.url.replace(f"//{root}@", f"//{SITE}@").replace(f":{server.port}", f":{port}")
@@ -86,7 +81,7 @@ def test_a_write_that_a_deposed_server_refuses_is_sent_to_its_successor_and_nobo
 ) -> None:
     old, new = servers
     table = f"deposed_{os.urandom(4).hex()}"
-    kept, ended = record(), record()
+    kept, ended = make_record(), make_record()
     with Proxy(old.port) as proxy, SQLStore.from_url(url_at(old, proxy.port, table)) as store:
         for server in servers:
             with SQLStore.from_url(url_at(server, server.port, table)) as one:
@@ -99,7 +94,7 @@ def test_a_write_that_a_deposed_server_refuses_is_sent_to_its_successor_and_nobo
         try:
             with SQLStore.from_url(url_at(new, new.port, table)) as elsewhere:
                 assert elsewhere.delete(OTHER)
-            changed = record(b"changed")
+            changed = make_record(b"changed")
             assert store.replace(KEY, changed, kept.version, NOW) is Outcome.SAVED
             connect_all(store)
             assert store.load(OTHER, NOW) is None
@@ -114,7 +109,7 @@ def test_a_server_that_takes_no_writes_and_has_no_successor_is_asked_twice_and_s
 ) -> None:
     server, _ = servers
     table = f"alone_{os.urandom(4).hex()}"
-    kept = record()
+    kept = make_record()
     with Proxy(server.port) as proxy, SQLStore.from_url(url_at(server, proxy.port, table)) as store:
         store.create(KEY, kept, NOW)
         before = proxy.accepted
@@ -169,7 +164,7 @@ def test_a_write_that_its_synchronous_standby_may_not_have_does_not_count(
     if not isinstance(server, Postgres):
         pytest.skip("platform: MariaDB has no such wait that can be called off")
     with SQLStore.from_url(url_at(server, server.port, "synchronous", "timeout=1")) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         follow(server, "nobody")
         try:
             with pytest.raises(StoreUnavailable, match="its standby may not have") as caught:
@@ -190,7 +185,7 @@ def test_a_look_for_the_tables_that_was_called_off_is_an_outage_and_not_a_want_o
 
     url = url_at(server, server.port, "called_off", "timeout=0.5")
     with SQLStore.from_url(url) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
     with psycopg.connect(server.url) as other, SQLStore.from_url(url) as store:
         other.execute("LOCK TABLE called_off_schema IN ACCESS EXCLUSIVE MODE")
         # The lock goes when the statement is called off, which comes to its end as if nothing had been.
@@ -210,7 +205,7 @@ def test_what_is_done_already_counts_when_the_synchronous_standby_has_it(
     server, _ = servers
     if not isinstance(server, Postgres):
         pytest.skip("platform: PostgreSQL alone can be asked to wait for a transaction that changes nothing")
-    kept, write, owner = record(), record(b"changed"), os.urandom(32)
+    kept, write, owner = make_record(), make_record(b"changed"), os.urandom(32)
     calls: dict[str, Callable[[SQLStore], object]] = {
         "create": lambda store: store.create(KEY, kept, NOW),
         "replace": lambda store: store.replace(KEY, write, kept.version, NOW),
@@ -247,7 +242,7 @@ def test_a_role_that_may_not_ask_for_the_standby_still_ends_sessions(
     try:
         url = url_at(server, server.port, role).replace(f"//{SITE}@", f"//{role}@")
         with SQLStore.from_url(url) as store:
-            store.create(KEY, record(), NOW)
+            store.create(KEY, make_record(), NOW)
             assert [store.delete(KEY), store.delete(KEY), store.delete(KEY)] == [True, False, False]
     finally:
         server.execute(f"GRANT EXECUTE ON {function} TO PUBLIC")
@@ -269,7 +264,7 @@ def test_of_several_hosts_the_one_that_takes_writes_is_found() -> None:
         hosts = "&".join(f"host=127.0.0.1:{server.port}" for server in (standby, primary))
         url = f"postgresql://postgres@/postgres?{hosts}&target_session_attrs=read-write&timeout=20"
         with SQLStore.from_url(url) as store:
-            store.create(KEY, record(), NOW)
+            store.create(KEY, make_record(), NOW)
         assert primary.execute("SELECT count(*) FROM wsgi_sessions") == [(1,)]
     finally:
         for server in (standby, primary):

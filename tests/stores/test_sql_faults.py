@@ -14,15 +14,14 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.servers.mariadb import MariaDB
-from tests.servers.postgres import Postgres
-from tests.servers.process import wait_until
+from tests.support.records import NOW, make_record
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.postgres import Postgres
+from tests.support.servers.process import wait_until
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import SWEEP_GRACE, Outcome, Record, owned_session
+from wsgi_session.stores import SWEEP_GRACE, Outcome, owned_session
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 KEY = bytes(range(32))
 #: Seconds: of the store, and what a call may take that meets nothing but time-outs (psycopg connects for at least 2 s).
 TIMEOUT = 1.0
@@ -49,11 +48,6 @@ def table() -> str:
 def store(server: DatabaseServer, table: str) -> Iterator[SQLStore]:
     with SQLStore.from_url(f"{server.url}?table={table}&timeout={TIMEOUT}") as store:
         yield store
-
-
-def record(data: bytes = b"data", **fields: object) -> Record:
-    made = Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
-    return made._replace(**fields)  # type: ignore[arg-type]
 
 
 def fails(call: Callable[[], object]) -> StoreUnavailable:
@@ -96,14 +90,14 @@ def hold(server: DatabaseServer, table: str) -> Any:
 def test_a_killed_server_is_an_outage_and_what_it_acknowledged_is_there_when_it_is_back(
     server: DatabaseServer, store: SQLStore
 ) -> None:
-    kept, lost = record(), os.urandom(32)
+    kept, lost = make_record(), os.urandom(32)
     store.create(KEY, kept, NOW)
     server.kill()
     try:
         error = fails(lambda: store.load(KEY, NOW))
         assert error.__cause__ is not None
         assert not error.answer_lost
-        fails(lambda: store.create(lost, record(), NOW))
+        fails(lambda: store.create(lost, make_record(), NOW))
         fails(store.ping)
     finally:
         server.start()
@@ -115,9 +109,9 @@ def test_a_killed_server_is_an_outage_and_what_it_acknowledged_is_there_when_it_
 def test_a_restart_between_two_requests_fails_neither_a_read_nor_a_write(
     server: DatabaseServer, store: SQLStore
 ) -> None:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
-    changed = record(b"changed")
+    changed = make_record(b"changed")
     writes: list[tuple[Callable[[], object], object]] = [
         (lambda: store.load(KEY, NOW), kept),
         (lambda: store.replace(KEY, changed, kept.version, NOW), Outcome.SAVED),
@@ -138,9 +132,9 @@ def several_at_once(store: SQLStore) -> None:
 
 
 def test_a_server_that_hangs_costs_no_more_than_the_time_outs(server: DatabaseServer, store: SQLStore) -> None:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
-    changed = record(b"changed")
+    changed = make_record(b"changed")
     server.pause()
     try:
         assert "SQL store" in str(fails(lambda: store.load(KEY, NOW)))
@@ -164,7 +158,7 @@ def test_a_connection_that_the_server_ended_while_idle_is_replaced_unseen(
     server: DatabaseServer, store: SQLStore, table: str
 ) -> None:
     for _ in range(2):
-        store.create(os.urandom(32), record(), NOW)
+        store.create(os.urandom(32), make_record(), NOW)
         end_all_others(server)
 
 
@@ -189,11 +183,11 @@ def test_a_connection_that_is_ended_in_the_middle_of_a_write_leaves_it_open_whet
     server: DatabaseServer, table: str
 ) -> None:
     with SQLStore.from_url(f"{server.url}?table={table}&timeout=30") as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         other = hold(server, table)
         with ThreadPoolExecutor(1) as pool:
-            write = pool.submit(store.replace, KEY, record(b"changed"), kept.version, NOW)
+            write = pool.submit(store.replace, KEY, make_record(b"changed"), kept.version, NOW)
             wait_until(lambda: waiting(server), "the write waits for the lock")
             for number in waiting(server):
                 end = "SELECT pg_terminate_backend({})" if isinstance(server, Postgres) else "KILL {}"
@@ -217,7 +211,7 @@ def waiting(server: DatabaseServer) -> list[object]:
 def test_a_read_is_asked_again_when_its_connection_breaks(
     server: DatabaseServer, store: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
     driver = store._source.driver
     make_cursor = driver.cursor
@@ -237,7 +231,7 @@ def test_a_read_is_asked_again_when_its_connection_breaks(
 def test_a_write_that_waits_for_a_lock_gives_up_within_the_time_out(
     server: DatabaseServer, store: SQLStore, table: str
 ) -> None:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
     other = hold(server, table)
     try:
@@ -252,7 +246,7 @@ def test_a_write_that_waits_for_a_lock_gives_up_within_the_time_out(
 
 def test_when_all_connections_are_busy_the_message_says_what_to_raise(server: DatabaseServer, table: str) -> None:
     with SQLStore.from_url(f"{server.url}?table={table}&timeout={TIMEOUT}&pool=1") as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         connections = store._database._connections
         place = connections.take(None, time.monotonic() + TIMEOUT)
         try:
@@ -266,11 +260,11 @@ def test_when_all_connections_are_busy_the_message_says_what_to_raise(server: Da
 
 def test_a_sweep_passes_over_what_somebody_holds(server: DatabaseServer, store: SQLStore, table: str) -> None:
     late = NOW + 1001 + SWEEP_GRACE
-    store.create(KEY, record(), NOW)
+    store.create(KEY, make_record(), NOW)
     other = hold(server, table)
     try:
         for _ in range(3):
-            store.create(os.urandom(32), record(), NOW)
+            store.create(os.urandom(32), make_record(), NOW)
         assert store.sweep(100, late) == 3
     finally:
         other.rollback()
@@ -281,7 +275,7 @@ def test_a_sweep_passes_over_what_somebody_holds(server: DatabaseServer, store: 
 def test_a_sweep_removes_more_than_one_batch(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wsgi_session.stores.sql.store.BATCH", 3)
     for _ in range(8):
-        store.create(os.urandom(32), record(), NOW)
+        store.create(os.urandom(32), make_record(), NOW)
     assert store.sweep(7, NOW + 1001 + SWEEP_GRACE) == 7
     assert store.sweep(7, NOW + 1001 + SWEEP_GRACE) == 1
 
@@ -293,13 +287,13 @@ def test_a_sweep_removes_more_than_one_batch(store: SQLStore, monkeypatch: pytes
 def test_a_table_that_is_dropped_is_one_outage_and_is_made_again(
     server: DatabaseServer, store: SQLStore, table: str, dropped: list[str]
 ) -> None:
-    store.create(KEY, record(), NOW)
+    store.create(KEY, make_record(), NOW)
     for suffix in dropped:
         server.execute(f"DROP TABLE {table}{suffix}")
     error = fails(lambda: store.load(KEY, NOW))
     assert table in str(error)
     assert store.load(KEY, NOW) is None
-    store.create(KEY, record(), NOW)
+    store.create(KEY, make_record(), NOW)
     with SQLStore.from_url(f"{server.url}?table={table}&create=off") as other:
         assert other.load(KEY, NOW) is not None
 
@@ -318,7 +312,7 @@ def test_init_makes_a_table_that_was_dropped_and_says_so_only_then(server: Datab
 def test_the_version_s_table_is_not_missed_by_those_who_have_seen_it(
     server: DatabaseServer, store: SQLStore, table: str
 ) -> None:
-    store.create(KEY, record(), NOW)
+    store.create(KEY, make_record(), NOW)
     server.execute(f"DROP TABLE {table}_schema")
     assert store.load(KEY, NOW) is not None
     with SQLStore.from_url(f"{server.url}?table={table}&timeout=30") as late:
@@ -342,7 +336,7 @@ def test_the_printed_sql_makes_the_tables_that_the_store_takes(server: DatabaseS
     with SQLStore.from_url(f"{server.url}?table={table}&create=off") as store:
         for statement in store.ddl().split(";\n")[:-1]:
             server.execute(statement)
-        kept = record(owner=os.urandom(32))
+        kept = make_record(owner=os.urandom(32))
         store.create(KEY, kept, NOW)
         assert list(store.of_owner(kept.owner or b"", NOW)) == [owned_session(KEY, kept)]
 
@@ -371,7 +365,7 @@ def test_tables_that_were_made_by_halves_are_completed(server: DatabaseServer, s
 def _first_use(url: str, barrier: Barrier, key: bytes) -> None:
     with SQLStore.from_url(url) as store:
         barrier.wait(60)
-        store.create(key, record(), NOW)
+        store.create(key, make_record(), NOW)
 
 
 def test_of_several_processes_that_come_first_at_once_all_find_the_tables(server: DatabaseServer, table: str) -> None:
@@ -411,7 +405,7 @@ def test_of_several_threads_that_come_first_at_once_all_find_the_tables(server: 
 def test_a_database_that_takes_no_writes_still_answers_reads(
     server: DatabaseServer, store: SQLStore, table: str
 ) -> None:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
     if isinstance(server, Postgres):
         server.execute(f"CREATE ROLE reader_{table} LOGIN")
@@ -426,7 +420,7 @@ def test_a_database_that_takes_no_writes_still_answers_reads(
         for write in (
             reader.ping,
             lambda: reader.delete(KEY),
-            lambda: reader.replace(KEY, record(b"x"), kept.version, NOW),
+            lambda: reader.replace(KEY, make_record(b"x"), kept.version, NOW),
         ):
             assert not fails(write).answer_lost
         assert reader.load(KEY, NOW) == kept
@@ -435,7 +429,7 @@ def test_a_database_that_takes_no_writes_still_answers_reads(
 def test_what_is_interrupted_leaves_no_connection_behind_that_is_in_the_middle_of_something(
     store: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = record()
+    kept = make_record()
     store.create(KEY, kept, NOW)
 
     def interrupt(connection: Any) -> Any:

@@ -15,17 +15,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.servers.mariadb import MariaDB
-from tests.servers.pgbouncer import PgBouncer
-from tests.servers.postgres import Postgres
-from tests.servers.process import wait_until
-from tests.servers.proxy import Proxy
+from tests.support.records import NOW, make_record
+from tests.support.servers.mariadb import MariaDB
+from tests.support.servers.pgbouncer import PgBouncer
+from tests.support.servers.postgres import Postgres
+from tests.support.servers.process import wait_until
+from tests.support.servers.proxy import Proxy
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Record
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 ANN, BOB = b"a" * 32, b"b" * 32
 #: Seconds, of the store.
 TIMEOUT = 1.0
@@ -57,15 +55,11 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 def store(site: Site) -> Iterator[SQLStore]:
     url = f"{site.url}?table=locks_{os.urandom(4).hex()}&timeout=30&pool={POOL}"
     with SQLStore.from_url(url) as maker:  # A busy machine has time to make the tables.
-        maker.create(ANN, record(), NOW)
-        maker.create(BOB, record(), NOW)
+        maker.create(ANN, make_record(), NOW)
+        maker.create(BOB, make_record(), NOW)
     with SQLStore.from_url(url.replace("timeout=30", f"timeout={TIMEOUT}")) as store:
         wait_until(lambda: loads(store), "the first load")
         yield store
-
-
-def record(data: bytes = b"data") -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
 
 
 def loads(store: SQLStore) -> bool:
@@ -130,7 +124,7 @@ def waiting(site: Site) -> int:
             " WHERE info LIKE '%locks%' AND info NOT LIKE '%processlist%'"
         )
     ((number,),) = site.server.execute(sql)
-    return int(number)  # type: ignore[call-overload, no-any-return]
+    return int(str(number))
 
 
 def fails(call: Callable[[], object]) -> tuple[StoreUnavailable, float]:
@@ -274,8 +268,8 @@ def test_all_attempts_of_an_operation_share_its_time_out(site: Site, store: SQLS
     with row_lock(site, store, ANN):
         for call in (
             lambda: store.touch(ANN, NOW + 1, NOW + 2000, NOW),
-            lambda: store.replace(ANN, record(), found.version, NOW),
-            lambda: store.rotate(ANN, os.urandom(32), record(), found.version, NOW),
+            lambda: store.replace(ANN, make_record(), found.version, NOW),
+            lambda: store.rotate(ANN, os.urandom(32), make_record(), found.version, NOW),
             lambda: store.delete(ANN),
         ):
             _, seconds = fails(call)

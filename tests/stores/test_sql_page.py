@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from tests.support import ROOT
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql.source import OPTIONS
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "stores-sql.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "stores-sql.md").read_text("utf-8")
 
 
 def test_the_page_shows_the_sql_that_init_prints() -> None:

@@ -12,16 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.frozen import LIBRARIES, MOMENTS, frozen
-from tests.servers.process import wait_until
-from tests.stores import interruptions
-from wsgi_session.stores import Record
+from tests.support import interruptions
+from tests.support.frozen import LIBRARIES, MOMENTS, frozen
+from tests.support.records import NOW, make_record
+from tests.support.servers.process import wait_until
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql import pool as sql_pool
 from wsgi_session.stores.sql.pool import Busy, Place, Pool
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 ANN, BOB = b"a" * 32, b"b" * 32
 #: Seconds: longer than any of these waits takes, if it ends at all.
 LONG = 30.0
@@ -188,8 +186,8 @@ def taken(store: SQLStore) -> int:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
 def test_an_interruption_at_any_moment_of_a_call_costs_no_place(store: SQLStore, idle: bool) -> None:
-    record = Record(b"data", b"v" * 16, "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
-    store.create(ANN, record, NOW)
+    stored = make_record()
+    store.create(ANN, stored, NOW)
     interruptions = 0
     while True:
         if not idle:
@@ -200,7 +198,7 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_place(store: SQLStore,
         assert taken(store) == 0, f"interruption {interruptions}"
         assert not store._database._connections.pool._lock.locked()
     assert interruptions > 20
-    assert store.load(ANN, NOW) == record
+    assert store.load(ANN, NOW) == stored
 
 
 def test_an_interruption_at_any_moment_of_a_wait_leaves_the_line_as_it_was() -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from tests.servers.postgres import Postgres
+from tests.support import ROOT
+from tests.support.servers.postgres import Postgres
 from wsgi_session.cli import cli
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.sql import SQLStore
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "stores-sql.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "stores-sql.md").read_text("utf-8")
 TABLES = "SELECT count(*) FROM pg_tables WHERE tablename LIKE 'wsgi_sessions%'"
 
 

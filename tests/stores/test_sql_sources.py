@@ -15,21 +15,16 @@ import sqlalchemy
 from click.testing import CliRunner
 from sqlalchemy import AssertionPool, Engine, NullPool, SingletonThreadPool, StaticPool, create_engine, text
 
-from tests.servers.shared import mariadb, pgbouncer, postgres
+from tests.support.records import NOW, make_record
+from tests.support.servers.shared import mariadb, pgbouncer, postgres
 from wsgi_session.cli import cli
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import SWEEP_EVERY, Outcome, Record, open_store
+from wsgi_session.stores import SWEEP_EVERY, Outcome, open_store
 from wsgi_session.stores.sql import SQLStore
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 KEY = bytes(range(32))
 SECRET = "tea@4:/?"
 SPELT = "tea%404%3A%2F%3F"
-
-
-def record(data: bytes = b"data") -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, None, True, None, "sid")
 
 
 @pytest.fixture
@@ -198,7 +193,7 @@ def test_the_applications_open_transaction_is_its_own(engine: Engine) -> None:
         connection.execute(text(f"CREATE TABLE {table} (name VARCHAR(20))"))
         connection.commit()
         connection.execute(text(f"INSERT INTO {table} VALUES ('ours')"))
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         assert store.replace(KEY, changed := kept._replace(version=os.urandom(16)), kept.version, NOW) is Outcome.SAVED
         connection.rollback()
@@ -228,7 +223,7 @@ def test_what_a_listener_set_before_us_stays_set() -> None:
         engine, "connect", lambda connection, entry: connection.execute(f"SET search_path TO {schema}").close()
     )
     with SQLStore(engine) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
     with engine.connect() as connection:
         assert connection.execute(text(f"SELECT count(*) FROM {schema}.wsgi_sessions")).scalar() == 1
 
@@ -242,7 +237,7 @@ def test_an_engine_that_shares_one_connection_is_refused(sqlite_url: str, pool: 
 def test_an_engine_over_any_dialect_will_do(sqlite_url: str) -> None:
     engine = create_engine(sqlite_url)
     with SQLStore(engine) as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         assert store.load(KEY, NOW) == kept
         assert repr(store) == f"SQLStore({sqlite_url!r}, table='wsgi_sessions')"
@@ -254,7 +249,7 @@ def test_whatever_sql_mode_the_server_is_in_a_logout_is_carried_out(mode: str) -
     url = f"{mariadb()}?table=mode_{os.urandom(4).hex()}&timeout=30&sql_mode={mode}"
     owner, moved = bytes(32), bytes(range(1, 33))
     with SQLStore.from_url(url) as store:
-        kept, other = record()._replace(owner=owner), record()._replace(version=os.urandom(16))
+        kept, other = make_record()._replace(owner=owner), make_record()._replace(version=os.urandom(16))
         store.create(KEY, kept, NOW)
         assert store.touch(KEY, NOW + 1, NOW + 2000, NOW)
         assert store.rotate(KEY, moved, other, kept.version, NOW) is Outcome.SAVED
@@ -278,7 +273,7 @@ def test_an_engine_whose_driver_counts_only_rows_that_change_tells_a_live_sessio
 
     engine = create_engine("mysql+pymysql://", creator=creator)
     with SQLStore(engine, table=f"found_{os.urandom(4).hex()}", timeout=30) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         for _ in range(2):
             assert store.touch(KEY, NOW + 1, NOW + 2000, NOW)
         assert not store.touch(bytes(32), NOW + 1, NOW + 2000, NOW)
@@ -313,7 +308,7 @@ def test_what_the_engine_undid_for_the_sake_of_others_is_sent_again() -> None:
         connection.execute(f"ALTER ROLE {role} SET default_transaction_isolation = serializable")
     url = postgres().replace("postgres@", f"{role}@")
     with SQLStore.from_url(f"{url}?table={role}&timeout=20") as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
 
         def touch_often(worker: int) -> list[bool]:
             return [store.touch(KEY, NOW + turn, NOW + 1000 + turn + worker, NOW) for turn in range(60)]
@@ -325,9 +320,9 @@ def test_what_the_engine_undid_for_the_sake_of_others_is_sent_again() -> None:
 def test_a_record_that_the_server_takes_for_too_large_says_which_setting_to_raise() -> None:
     with SQLStore.from_url(f"{mariadb()}?table=large&timeout=20") as store:
         with pytest.raises(StoreUnavailable, match="max_allowed_packet"):
-            store.create(KEY, record(bytes(17 << 20)), NOW)
+            store.create(KEY, make_record(bytes(17 << 20)), NOW)
         assert store.load(KEY, NOW) is None
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
 
 
 def test_a_sweep_is_due_after_so_many_creates_unless_it_is_off(sqlite_url: str) -> None:
@@ -335,7 +330,7 @@ def test_a_sweep_is_due_after_so_many_creates_unless_it_is_off(sqlite_url: str) 
         with SQLStore.from_url(sqlite_url + options) as store:
             for _ in range(SWEEP_EVERY):
                 assert not store.sweep_due
-                store.create(os.urandom(32), record(), NOW)
+                store.create(os.urandom(32), make_record(), NOW)
             assert store.sweep_due is wanted
             assert store.sweep(10, NOW) == 0
             assert not store.sweep_due

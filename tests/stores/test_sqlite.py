@@ -15,18 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.records import NOW, make_record
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, Record, SQLiteStore, Store
+from wsgi_session.stores import SWEEP_EVERY, SWEEP_GRACE, Outcome, SQLiteStore, Store
 from wsgi_session.stores.sqlite.file import SCHEMA_VERSION
 from wsgi_session.stores.sqlite.statements import BATCH_BYTES, BATCH_RECORDS
-from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
-
-NOW = FakeClock.START
-
-
-def record(data: bytes = b"data", expires: float = NOW + 1000.0, owner: bytes | None = None) -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, expires, owner, True, None, "sid")
 
 
 class TestSQLiteStore(StoreConformance):
@@ -57,7 +51,7 @@ def test_a_relative_path_is_made_absolute_at_construction(tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     with SQLiteStore("here.db") as store:
         monkeypatch.chdir("/")
-        store.create(b"key", record(), NOW)
+        store.create(b"key", make_record(), NOW)
     assert (tmp_path / "here.db").exists()
 
 
@@ -69,7 +63,7 @@ def test_nothing_is_made_before_first_use(path: Path) -> None:
 
 
 def test_sessions_outlive_the_store_that_wrote_them(path: Path) -> None:
-    kept = record()
+    kept = make_record()
     with SQLiteStore(path) as store:
         store.create(b"key", kept, NOW)
     with SQLiteStore(str(path)) as store:
@@ -81,7 +75,7 @@ def test_only_this_user_can_read_the_file_and_its_log_whatever_the_umask(path: P
     before = os.umask(umask)
     try:
         with SQLiteStore(path) as store:
-            store.create(b"key", record(), NOW)
+            store.create(b"key", make_record(), NOW)
             modes = {file.name: oct(stat.S_IMODE(file.stat().st_mode)) for file in path.parent.iterdir()}
     finally:
         os.umask(before)
@@ -92,7 +86,7 @@ def test_a_file_behind_a_dangling_link_is_private_too(path: Path) -> None:
     target = path.with_name("elsewhere.db")
     path.symlink_to(target)
     with SQLiteStore(path) as store:
-        store.create(b"key", record(), NOW)
+        store.create(b"key", make_record(), NOW)
     assert oct(stat.S_IMODE(target.stat().st_mode)) == "0o600"
 
 
@@ -100,7 +94,7 @@ def test_the_mode_that_the_administrator_gave_an_existing_file_stays(path: Path)
     path.touch()
     path.chmod(0o660)
     with SQLiteStore(path) as store:
-        store.create(b"key", record(), NOW)
+        store.create(b"key", make_record(), NOW)
         modes = {oct(stat.S_IMODE(file.stat().st_mode)) for file in path.parent.iterdir()}
     assert modes == {"0o660"}
 
@@ -186,14 +180,14 @@ def test_it_asks_for_a_sweep_at_every_256th_create_and_no_more_once_swept(path: 
             assert store.sweep_due is due, f"after {number} creates"
             if due:
                 store.sweep(1, NOW)
-            store.create(b"%d" % number, record(), NOW)
+            store.create(b"%d" % number, make_record(), NOW)
         assert store.sweep_due
 
 
 def test_with_sweep_off_it_asks_for_none_and_sweeps_when_told(path: Path) -> None:
     with SQLiteStore(path, sweep=False) as store:
         for number in range(SWEEP_EVERY):
-            store.create(b"%d" % number, record(expires=NOW + 1), NOW)
+            store.create(b"%d" % number, make_record(expires=NOW + 1), NOW)
         assert not store.sweep_due
         assert store.sweep(1000, NOW + SWEEP_GRACE + 2) == SWEEP_EVERY
 
@@ -207,7 +201,7 @@ def test_what_the_log_can_hold_is_read_from_the_file_once(path: Path, opened: st
     keys = [b"%032d" % number for number in range(256)]
     with SQLiteStore(path) as maker, SQLiteStore(path) as second:
         for key in keys:
-            maker.create(key, record(bytes(20_000), expires=NOW + 100), NOW)
+            maker.create(key, make_record(bytes(20_000), expires=NOW + 100), NOW)
         store = maker if opened == "with the file it made" else second
         for key in keys:
             store.load(key, NOW)
@@ -221,12 +215,12 @@ def test_what_the_log_can_hold_is_read_from_the_file_once(path: Path, opened: st
 def test_a_connection_that_waits_in_the_pool_keeps_no_checkpoint_from_the_log(path: Path) -> None:
     key, other = b"k" * 32, b"o" * 32
     with SQLiteStore(path) as store, SQLiteStore(path, pool_size=1) as writer:
-        writer.create(key, record(expires=NOW + 100), NOW)
+        writer.create(key, make_record(expires=NOW + 100), NOW)
         assert store.load(key, NOW) is not None
         assert store.load(other, NOW) is None
         assert list(store.of_owner(b"nobody", NOW)) == []
         assert store.touch(key, NOW + 1, NOW + 101, NOW)
-        writer.create(other, record(expires=NOW + 100), NOW)
+        writer.create(other, make_record(expires=NOW + 100), NOW)
         place = writer._pool.take()
         connection = place.connection
         # 0: it had to wait for nobody.
@@ -238,7 +232,7 @@ def test_a_connection_that_waits_in_the_pool_keeps_no_checkpoint_from_the_log(pa
 def test_a_sweep_of_large_records_takes_them_in_smaller_batches(path: Path) -> None:
     with SQLiteStore(path) as store:
         for number in range(9):
-            store.create(b"%d" % number, record(bytes(BATCH_BYTES // 3), expires=NOW + 1), NOW)
+            store.create(b"%d" % number, make_record(bytes(BATCH_BYTES // 3), expires=NOW + 1), NOW)
         statements: list[str] = []
         place = store._pool.take()
         connection = place.connection
@@ -252,14 +246,14 @@ def test_a_sweep_of_large_records_takes_them_in_smaller_batches(path: Path) -> N
 def test_no_batch_of_a_sweep_keeps_a_writer_waiting_for_50_ms(path: Path) -> None:
     with SQLiteStore(path) as store, SQLiteStore(path) as writer:
         for number in range(4000):
-            store.create(b"%032d" % number, record(os.urandom(500), NOW + 1, owner=os.urandom(32)), NOW)
+            store.create(b"%032d" % number, make_record(os.urandom(500), expires=NOW + 1, owner=os.urandom(32)), NOW)
         later = NOW + SWEEP_GRACE + 2
         durations = []
         for _ in range(4000 // BATCH_RECORDS):
             start = time.perf_counter()
             assert store.sweep(BATCH_RECORDS, later) == BATCH_RECORDS
             durations.append(time.perf_counter() - start)
-            writer.create(os.urandom(32), record(expires=later + 1), later)
+            writer.create(os.urandom(32), make_record(expires=later + 1), later)
         assert store.sweep(BATCH_RECORDS, later) == 0
         # The median: on a busy machine the slowest measures the machine.
         assert statistics.median(durations) < 0.05, f"seconds for each batch: {durations}"
@@ -269,7 +263,7 @@ def test_a_session_of_500_bytes_takes_at_most_800_bytes_of_file(path: Path) -> N
     many = 5000
     with SQLiteStore(path) as store:
         for _ in range(many):
-            owned = record(os.urandom(500), owner=os.urandom(32))._replace(handle=os.urandom(11).hex())
+            owned = make_record(os.urandom(500), owner=os.urandom(32), handle=os.urandom(11).hex())
             store.create(os.urandom(32), owned, NOW)
     taken = path.stat().st_size / many
     assert taken <= 800, f"{taken:.0f} bytes a session"
@@ -290,7 +284,7 @@ def test_a_closed_store_says_so(path: Path) -> None:
 
 def test_closing_leaves_no_log_behind(path: Path) -> None:
     with SQLiteStore(path) as store:
-        store.create(b"key", record(), NOW)
+        store.create(b"key", make_record(), NOW)
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -351,7 +345,7 @@ def test_eight_threads_with_stores_of_their_own_can_make_the_file_at_once(tmp_pa
             try:
                 with SQLiteStore(path) as store:
                     barrier.wait()
-                    store.create(os.urandom(32), record(), NOW)
+                    store.create(os.urandom(32), make_record(), NOW)
             except BaseException as error:
                 errors.append(error)
 
@@ -384,7 +378,7 @@ def test_what_was_written_before_a_writer_is_killed_is_there_and_the_store_goes_
             while last < 200:
                 last = int(writer.stdout.readline())
             writer.kill()
-            last = int((writer.stdout.read().splitlines() or [last])[-1])
+            last = int([str(last), *writer.stdout.read().splitlines()][-1])
             writer.stdout.close()
             writer.wait()
             lost = [number for number in range(last + 1) if store.load(b"%032d" % number, 2.0) is None]

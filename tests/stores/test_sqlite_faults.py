@@ -19,20 +19,16 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import Site, put
-from tests.http.site import read as read_site
+from tests.support.records import NOW, OWNER, make_record
+from tests.support.site import Site, put
+from tests.support.site import read as read_site
 from wsgi_session import SessionMiddleware
 from wsgi_session.errors import ConfigError, StoreUnavailable
-from wsgi_session.stores import Outcome, Record, SQLiteStore, owned_session
+from wsgi_session.stores import Outcome, SQLiteStore, owned_session
 from wsgi_session.testing import plant, read
 from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 KEY = b"k" * 32
-
-
-def record(data: bytes = b"data") -> Record:
-    return Record(data, os.urandom(16), "handle", NOW, NOW, NOW + 1000.0, b"o" * 32, True, None, "sid")
 
 
 @pytest.fixture
@@ -54,7 +50,7 @@ def unavailable(call: Callable[[], object], message: str) -> StoreUnavailable:
 
 
 def every_call(store: SQLiteStore) -> list[Callable[[], object]]:
-    fresh = record()
+    fresh = make_record()
     return [
         lambda: store.load(KEY, NOW),
         lambda: store.create(KEY, fresh, NOW),
@@ -62,7 +58,7 @@ def every_call(store: SQLiteStore) -> list[Callable[[], object]]:
         lambda: store.rotate(KEY, b"n" * 32, fresh, b"v" * 16, NOW),
         lambda: store.touch(KEY, NOW, NOW + 1, NOW),
         lambda: store.delete(KEY),
-        lambda: list(store.of_owner(b"o" * 32, NOW)),
+        lambda: list(store.of_owner(OWNER, NOW)),
         lambda: store.delete_many([KEY]),
         lambda: store.count(NOW),
         lambda: store.sweep(10, NOW),
@@ -72,7 +68,7 @@ def every_call(store: SQLiteStore) -> list[Callable[[], object]]:
 
 def is_well(store: SQLiteStore) -> None:
     """The store works, and no connection of it is in a transaction."""
-    key, fresh = os.urandom(32), record()
+    key, fresh = os.urandom(32), make_record()
     store.create(key, fresh, NOW)
     assert store.load(key, NOW) == fresh
     assert store.delete(key)
@@ -82,10 +78,10 @@ def is_well(store: SQLiteStore) -> None:
 
 def test_a_full_disk_fails_the_write_keeps_the_record_and_passes(path: Path) -> None:
     with SQLiteStore(path) as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         with_no_room(store)
-        error = unavailable(lambda: store.create(b"big", record(bytes(100_000)), NOW), "database or disk is full")
+        error = unavailable(lambda: store.create(b"big", make_record(bytes(100_000)), NOW), "database or disk is full")
         assert not error.answer_lost
         with_no_room(store)
         large = kept._replace(data=bytes(100_000), version=b"w" * 16)
@@ -108,12 +104,12 @@ def with_no_room(store: SQLiteStore) -> None:
 
 def test_a_write_that_the_system_refuses_half_way_may_have_been_kept_and_says_so(path: Path) -> None:
     with SQLiteStore(path) as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (os.path.getsize(f"{path}-wal") + 50_000, hard))
         try:
-            error = unavailable(lambda: store.create(b"big", record(bytes(200_000)), NOW), "disk I/O error")
+            error = unavailable(lambda: store.create(b"big", make_record(bytes(200_000)), NOW), "disk I/O error")
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert error.answer_lost
@@ -124,7 +120,7 @@ def test_a_write_that_the_system_refuses_half_way_may_have_been_kept_and_says_so
 
 def test_a_failure_that_is_slow_to_show_does_not_bring_back_what_failed_after_it(path: Path) -> None:
     with SQLiteStore(path) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         under_way, failed = threading.Barrier(2), threading.Event()
 
         def fail_slowly(cursor: sqlite3.Cursor) -> None:
@@ -139,7 +135,7 @@ def test_a_failure_that_is_slow_to_show_does_not_bring_back_what_failed_after_it
         under_way.wait(10)
         for _ in range(2):
             with_no_room(store)
-            unavailable(lambda: store.create(b"big", record(bytes(100_000)), NOW), "full")
+            unavailable(lambda: store.create(b"big", make_record(bytes(100_000)), NOW), "full")
         failed.set()
         slow.join()
         is_well(store)
@@ -165,7 +161,7 @@ def test_a_read_only_file_is_an_outage_until_it_can_be_written_again() -> None:
     with as_somebody_without_privileges() as directory:
         path = directory / "sessions.db"
         with SQLiteStore(path) as store:
-            store.create(KEY, record(), NOW)
+            store.create(KEY, make_record(), NOW)
         path.chmod(0o400)
         with SQLiteStore(path) as store:
             for call in every_call(store):
@@ -213,15 +209,15 @@ def locked_by_another_process(path: Path) -> Iterator[None]:
 
 def test_a_writer_that_holds_the_lock_past_the_busy_timeout_stops_writes_but_no_reads(path: Path) -> None:
     with SQLiteStore(path, busy_timeout=0.02) as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         pool = store._pool
         with locked_by_another_process(path):
-            error = unavailable(lambda: store.create(b"other", record(), NOW), "database is locked")
+            error = unavailable(lambda: store.create(b"other", make_record(), NOW), "database is locked")
             assert not error.answer_lost
             assert store._pool is pool, "a lock is no reason to open the file anew"
             assert store.load(KEY, NOW) == kept
-            assert list(store.of_owner(b"o" * 32, NOW)) == [owned_session(KEY, kept)]
+            assert list(store.of_owner(OWNER, NOW)) == [owned_session(KEY, kept)]
             unavailable(lambda: store.delete(KEY), "database is locked")
         assert store.load(KEY, NOW) == kept
         is_well(store)
@@ -238,7 +234,7 @@ def test_a_lock_on_the_new_file_itself_is_waited_for_only_so_long(path: Path) ->
 
 def test_a_corrupt_file_is_an_outage_until_it_is_restored(path: Path) -> None:
     with SQLiteStore(path) as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
     good = path.read_bytes()
     path.write_bytes(good[:2048] + b"\xff" * (len(good) - 2048))
@@ -253,7 +249,7 @@ def test_a_corrupt_file_is_an_outage_until_it_is_restored(path: Path) -> None:
 def test_a_text_that_is_none_locks_nobody_out_and_keeps_nobody_in(path: Path) -> None:
     """What a disk makes of a handle when it flips a bit."""
     with SQLiteStore(path) as store:
-        kept = record()._replace(owner=b"ann")
+        kept = make_record()._replace(owner=b"ann")
         store.create(KEY, kept, NOW)
         meddler = sqlite3.connect(path, isolation_level=None)
         meddler.execute("UPDATE sessions SET handle = CAST(x'48ff' AS TEXT)")
@@ -290,7 +286,7 @@ def test_an_answer_that_cannot_be_read_leaves_nothing_of_the_file_open(path: Pat
         raise KeyboardInterrupt
 
     with SQLiteStore(path) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         (place,) = store._pool.idle
         place.connection.text_factory = unreadable
         gc.disable()  # What is left to the collector is left for long.
@@ -307,7 +303,7 @@ def test_an_answer_that_cannot_be_read_leaves_nothing_of_the_file_open(path: Pat
 
 def test_a_file_that_is_replaced_by_something_else_while_we_run_is_an_outage(path: Path) -> None:
     with SQLiteStore(path) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
     good = path.read_bytes()
     path.unlink()
     store = SQLiteStore(path)
@@ -322,7 +318,7 @@ def test_a_file_that_is_replaced_by_something_else_while_we_run_is_an_outage(pat
 
 def test_an_application_can_start_while_the_file_is_locked_or_broken(path: Path) -> None:
     with SQLiteStore(path) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     store = SQLiteStore(path, busy_timeout=0.02)
@@ -334,12 +330,12 @@ def test_an_application_can_start_while_the_file_is_locked_or_broken(path: Path)
 @pytest.mark.parametrize("what", ["the file only", "its log as well"])
 def test_a_deleted_file_is_made_anew_and_every_process_goes_on_with_the_same_one(path: Path, what: str) -> None:
     with SQLiteStore(path) as store, SQLiteStore(path) as other:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         assert other.load(KEY, NOW) is not None
         for file in path.parent.iterdir():
             if what == "its log as well" or file == path:
                 file.unlink()
-        fresh = record(b"after")
+        fresh = make_record(b"after")
         store.create(b"after", fresh, NOW)
         assert store.load(KEY, NOW) is None, "the sessions went with the file"
         assert not other.delete(KEY), "a logout went to the deleted file"
@@ -350,24 +346,24 @@ def test_a_deleted_file_is_made_anew_and_every_process_goes_on_with_the_same_one
 
 def test_a_login_after_the_file_was_deleted_does_not_go_with_it(path: Path) -> None:
     with SQLiteStore(path) as store, SQLiteStore(path) as other:
-        first = record()
+        first = make_record()
         store.create(KEY, first, NOW)
         path.unlink()
-        assert store.rotate(KEY, b"new", record(), first.version, NOW) is Outcome.GONE
-        store.create(b"new", record(), NOW)
+        assert store.rotate(KEY, b"new", make_record(), first.version, NOW) is Outcome.GONE
+        store.create(b"new", make_record(), NOW)
         assert other.load(b"new", NOW) is not None
 
 
 def test_a_connection_that_opens_the_new_file_does_not_hide_that_the_others_have_the_deleted_one(path: Path) -> None:
     with SQLiteStore(path) as store, SQLiteStore(path) as other:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         # As while another thread is in the middle of an operation: the next one opens a connection of its own.
         busy = store._pool.take()
         for file in path.parent.iterdir():
             file.unlink()
         assert store.load(KEY, NOW) is None
         store._pool.give(busy)
-        store.create(b"after", record(), NOW)
+        store.create(b"after", make_record(), NOW)
         assert other.load(b"after", NOW) is not None, "it went into the deleted file"
 
 
@@ -387,31 +383,31 @@ def test_a_time_that_is_none_is_a_corrupt_record(path: Path, column: str) -> Non
 
 def test_a_version_that_is_a_text_is_written_over(path: Path) -> None:
     with SQLiteStore(path) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         meddle(path, "version")
         loaded = store.load(KEY, NOW)
         assert loaded is not None
-        assert store.replace(KEY, record(b"more"), loaded.version, NOW) is Outcome.SAVED
+        assert store.replace(KEY, make_record(b"more"), loaded.version, NOW) is Outcome.SAVED
 
 
 def test_two_threads_that_notice_a_deleted_file_at_once_go_on_noticing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with SQLiteStore(path) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         path.unlink()
         succeed = store._succeed
 
         def overtaken(pool: Any) -> Any:
             monkeypatch.setattr(store, "_succeed", succeed)
             heir = succeed(pool)
-            store.create(b"other thread", record(), NOW)
+            store.create(b"other thread", make_record(), NOW)
             return heir
 
         monkeypatch.setattr(store, "_succeed", overtaken)
-        store.create(b"first", record(), NOW)
+        store.create(b"first", make_record(), NOW)
         path.unlink()
-        store.create(b"second", record(), NOW)
+        store.create(b"second", make_record(), NOW)
         with SQLiteStore(path) as other:
             assert other.load(b"second", NOW) is not None, "it went into the deleted file"
 
@@ -420,9 +416,9 @@ def test_a_deleted_directory_is_an_outage_until_it_is_back(tmp_path: Path) -> No
     directory = tmp_path / "data"
     directory.mkdir()
     with SQLiteStore(directory / "sessions.db") as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         shutil.rmtree(directory)
-        unavailable(lambda: store.create(b"lost", record(), NOW), "No such file or directory")
+        unavailable(lambda: store.create(b"lost", make_record(), NOW), "No such file or directory")
         unavailable(lambda: store.delete(KEY), "No such file or directory")
         unavailable(store.ping, "No such file or directory")
         directory.mkdir()
@@ -431,7 +427,7 @@ def test_a_deleted_directory_is_an_outage_until_it_is_back(tmp_path: Path) -> No
 
 def test_a_table_that_somebody_dropped_is_an_outage_and_no_crash(path: Path) -> None:
     with SQLiteStore(path) as store:
-        store.create(KEY, record(), NOW)
+        store.create(KEY, make_record(), NOW)
         intruder = sqlite3.connect(path)
         intruder.execute("DROP TABLE sessions")
         intruder.close()
@@ -441,7 +437,7 @@ def test_a_table_that_somebody_dropped_is_an_outage_and_no_crash(path: Path) -> 
 
 def test_writers_that_wait_for_the_lock_keep_no_reader_from_a_connection(path: Path) -> None:
     with SQLiteStore(path, pool_size=2, busy_timeout=30.0) as store:
-        kept = record()
+        kept = make_record()
         store.create(KEY, kept, NOW)
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")

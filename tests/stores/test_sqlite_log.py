@@ -14,17 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from wsgi_session.stores import Outcome, Record
+from tests.support.records import NOW, make_record
+from wsgi_session.stores import Outcome
 from wsgi_session.stores.sqlite import SQLiteStore
 from wsgi_session.stores.sqlite.log import LOG_LIMIT, LOG_LOOK
-from wsgi_session.testing.clock import FakeClock
 
-NOW = FakeClock.START
 MIB = 1 << 20
-
-
-def record(size: int) -> Record:
-    return Record(os.urandom(size), os.urandom(16), "handle", NOW, NOW, NOW + 100.0, None, True, None, "sid")
 
 
 def log_of(path: Path) -> int:
@@ -37,11 +32,11 @@ def log_of(path: Path) -> int:
 def write(store: SQLiteStore, times: int, size: int = MIB, key: bytes = b"key") -> None:
     stored = store.load(key, NOW)
     if stored is None:
-        stored = record(size)
+        stored = make_record(os.urandom(size), expires=NOW + 100)
         store.create(key, stored, NOW)
         times -= 1
     for _ in range(times):
-        fresh = record(size)
+        fresh = make_record(os.urandom(size), expires=NOW + 100)
         assert store.replace(key, fresh, stored.version, NOW) is Outcome.SAVED
         stored = fresh
 

@@ -14,8 +14,8 @@ from urllib.parse import quote
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.leaks import Watch
-from tests.servers.valkey import Valkey
+from tests.support.leaks import Watch
+from tests.support.servers.valkey import Valkey
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable
 from wsgi_session.cli import cli
 from wsgi_session.stores import open_store

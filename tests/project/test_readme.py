@@ -1,0 +1,295 @@
+"""What the README shows is what happens: its programs run, its headers are the real ones, its links lead somewhere."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import runpy
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from typing import Any
+from wsgiref import simple_server
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+from wsgiref.validate import validator
+
+import pytest
+
+from tests.support import ROOT
+from wsgi_session import SessionMiddleware
+from wsgi_session.config.keygen import new_secret
+
+README = (ROOT / "README.md").read_text("utf-8")
+PAGES = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
+
+
+def program(name: str) -> str:
+    """The README's program that begins with ``# name``."""
+    (found,) = re.findall(rf"^```python\n(# {re.escape(name)}\n.*?)^```$", README, re.M | re.S)
+    return str(found)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, and a secret made as the README says."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SESSION_SECRET", new_secret())
+    return tmp_path
+
+
+@contextmanager
+def serving(folder: Path, name: str, wrap: Callable[[Any], Any] = validator) -> Iterator[Browser]:
+    """Serve the program's ``app`` on a free port."""
+    (folder / name).write_text(program(name), "utf-8")
+    with runpy.run_path(str(folder / name))["app"] as app:
+        server = make_server("127.0.0.1", 0, wrap(app), handler_class=Quiet)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield Browser(server.server_port)
+        finally:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """A test's output is about the test."""
+
+
+class Browser:
+    """Keeps one cookie, follows nothing."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.host = f"127.0.0.1:{port}"
+        self.cookie = ""
+        self.body = ""
+
+    def request(self, method: str, path: str, body: str = "") -> HTTPResponse:
+        headers = {"Host": self.host}
+        if body:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        if self.cookie:
+            headers["Cookie"] = self.cookie
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            self.body = response.read().decode()
+        finally:
+            connection.close()
+        if cookie := response.getheader("Set-Cookie"):
+            self.cookie = cookie.split(";")[0]
+        return response
+
+    def csrf_token(self) -> str:
+        found = re.search(r"name=csrf_token value=([^>]+)>", self.body)
+        assert found, self.body
+        return found[1]
+
+
+def test_the_complete_program_is_complete_and_short_and_counts(folder: Path) -> None:
+    assert len(program("visits.py").splitlines()) <= 30
+    with serving(folder, "visits.py") as browser:
+        for visit in (1, 2, 3):
+            browser.request("GET", "/")
+            assert browser.body == f"This is visit {visit}.\n"
+
+
+def test_the_complete_program_counts_its_page_and_nothing_else(folder: Path) -> None:
+    with serving(folder, "visits.py") as browser:
+        browser.request("GET", "/")
+        assert browser.request("GET", "/favicon.ico").status == 404
+        browser.request("GET", "/")
+        assert browser.body == "This is visit 2.\n"
+
+
+SERVE = """
+import runpy
+from wsgiref.simple_server import WSGIRequestHandler, make_server
+WSGIRequestHandler.log_message = lambda *_: None
+server = make_server("127.0.0.1", 0, runpy.run_path("visits.py")["app"])
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def test_the_complete_program_counts_every_visit_under_four_workers(folder: Path) -> None:
+    (folder / "visits.py").write_text(program("visits.py"), "utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    workers = [
+        subprocess.Popen([sys.executable, "-c", SERVE], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    try:
+        browsers = [Browser(int(worker.stdout.readline())) for worker in workers if worker.stdout]
+        browsers[0].request("GET", "/")
+        for browser in browsers:
+            browser.cookie = browsers[0].cookie
+        together = threading.Barrier(4, timeout=60)
+
+        def visit(browser: Browser) -> None:
+            together.wait()
+            for _ in range(25):
+                assert browser.request("GET", "/").status == 200
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(visit, browsers))
+        browsers[0].request("GET", "/")
+        assert browsers[0].body == "This is visit 102.\n"
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+@pytest.mark.parametrize(("name", "path"), [("visits.py", "/"), ("welcome.py", "/profile")])
+def test_each_program_says_its_address_at_the_start(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, path: str
+) -> None:
+    class Server:
+        def __init__(self, host: str, port: int, app: object) -> None:
+            self.address = f"{host}:{port}"
+
+        def serve_forever(self) -> None:
+            print(self.address)
+
+    monkeypatch.setattr(simple_server, "make_server", Server)
+    (folder / name).write_text(program(name), "utf-8")
+    runpy.run_path(str(folder / name), run_name="__main__")["app"].close()
+    said, address = capsys.readouterr().out.splitlines()
+    assert said == f"Serving on http://{address}{path}"
+
+
+def test_the_headers_shown_are_the_real_ones(folder: Path) -> None:
+    (shown,) = re.findall(r"^```http\n(.*?)^```$", README, re.M | re.S)
+    with serving(folder, "visits.py", wrap=lambda app: app) as browser:
+        response = browser.request("GET", "/")
+        head = [f"HTTP/1.0 {response.status} {response.reason}", *map(": ".join, response.getheaders())]
+        real = "\n".join([*head, "", browser.body])
+        assert steady(shown) == steady(real)
+
+        assert "Set-Cookie" not in browser.request("GET", "/").headers
+
+
+def steady(text: str) -> str:
+    """The text without what is another one each time: the token, the clock, the server's version."""
+    text = re.sub(r"sid=[\w.-]+", "sid=TOKEN", text)
+    return re.sub(r"^(Date|Server): .*", r"\1: SOME", text, flags=re.M)
+
+
+def test_the_login_example_starts_no_session_for_a_forged_login(folder: Path) -> None:
+    """A POST of another site comes without the cookie: a new one would take its place, and log the visitor out."""
+    with serving(folder, "welcome.py") as browser:
+        for form in ("email=ann%40example.com&password=wonderland", "csrf_token=AAAA&email=&password="):
+            answer = browser.request("POST", "/login", form)
+            assert (answer.status, answer.getheader("Set-Cookie")) == (403, None)
+
+
+def test_the_login_example_logs_in_greets_and_logs_out(folder: Path) -> None:
+    with serving(folder, "welcome.py") as browser:
+        answer = browser.request("GET", "/profile")
+        assert (answer.status, answer.getheader("Location")) == (302, "/login?next=/profile")
+
+        browser.request("GET", "/login?next=/profile")
+        form = f"csrf_token={browser.csrf_token()}&email=ann%40example.com&password="
+        assert browser.request("POST", "/login?next=/profile", form + "wrong").status == 200
+        answer = browser.request("POST", "/login?next=/profile", form + "wonderland")
+        assert (answer.status, answer.getheader("Location")) == (303, "/profile")
+
+        browser.request("GET", "/profile")
+        assert "Welcome, Ann! Your email is ann@example.com." in browser.body
+        logged_in, token = browser.cookie, browser.csrf_token()
+        assert browser.request("POST", "/logout").status == 403
+        assert browser.request("POST", "/logout", f"csrf_token={token}").status == 303
+
+        browser.cookie = logged_in
+        assert browser.request("GET", "/profile").status == 302
+
+
+def test_the_login_example_sends_nobody_to_the_host_that_the_client_names(folder: Path) -> None:
+    """WebOb's own responses complete a path from the Host header; behind a proxy that ends TLS, with ``http://``."""
+    with serving(folder, "welcome.py") as browser:
+        browser.host = "evil.example"
+        assert browser.request("GET", "/profile").getheader("Location") == "/login?next=/profile"
+        browser.request("GET", "/login?next=/profile")
+        form = f"csrf_token={browser.csrf_token()}&email=ann%40example.com&password=wonderland"
+        assert browser.request("POST", "/login?next=/profile", form).getheader("Location") == "/profile"
+        browser.request("GET", "/profile")
+        answer = browser.request("POST", "/logout", f"csrf_token={browser.csrf_token()}")
+        assert answer.getheader("Location") == "/login"
+
+
+def test_the_secret_is_made_by_the_command_shown() -> None:
+    command = "python -m wsgi_session keygen"
+    assert f"export SESSION_SECRET=$({command})" in README
+    made = subprocess.run([sys.executable, *command.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=True)
+    SessionMiddleware(lambda environ, start_response: [], secret=made.stdout.strip(), store="memory://").close()
+
+
+def test_the_table_of_options_has_every_option_with_its_default() -> None:
+    table = README.partition("## Options")[2].partition("##")[0]
+    rows = re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", table, re.M)
+    shown = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
+    parameters = inspect.signature(SessionMiddleware).parameters
+    assert list(shown) == [name for name in parameters if name != "app"]
+    for name, default in shown.items():
+        assert spelled(parameters[name].default) in default, name
+
+
+def spelled(default: Any) -> str:
+    """How the table writes a default."""
+    if default is inspect.Parameter.empty:
+        return "required"
+    if hasattr(default, "days"):
+        return f"{default.days} days"
+    if callable(default):
+        return "time.time"
+    if isinstance(default, str):
+        return f'"{default}"'
+    return f"{default:,}" if type(default) is int else str(default)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]*)\)", page.read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        if not file.exists() or (anchor and anchor not in anchors(file)):
+            broken.append(target)
+    assert broken == []
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    named = re.findall(r"\[(test_\w+)\]\(([^)]+)\)", README)
+    assert len(named) >= 3
+    for name, path in named:
+        assert f"\ndef {name}(" in (ROOT / path).read_text("utf-8"), f"{path} has no {name}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that a Markdown page's headings can be linked by."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_two_commands_are_lines_to_paste() -> None:
+    for module, extras in (("demo", "demo"), ("pytest", "all,test")):
+        line = f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extras}]' && .venv/bin/python -m {module}"
+        assert f"```sh\n{line}\n```" in README
+
+
+def test_the_documentation_prints_no_secret_that_would_work() -> None:
+    for page in PAGES:
+        for given in re.findall(r"""secret=["']([^"']*)["']""", page.read_text("utf-8")):
+            with pytest.raises(ValueError, match="secret"):
+                SessionMiddleware(lambda environ, start_response: [], secret=given, store="memory://")

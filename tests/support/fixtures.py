@@ -1,0 +1,55 @@
+"""The fixtures of the rules over HTTP. A test that takes ``store``, ``site`` or ``browser`` runs over every store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.site import Browser, MakeSite, Site
+from tests.support.stores import ENGINE, KINDS, Kind
+from wsgi_session.stores import Store
+from wsgi_session.testing.clock import FakeClock
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "kind" in metafunc.fixturenames:
+        needed = {flag for mark in metafunc.definition.iter_markers("needs") for flag in mark.args}
+        kinds = [kind for kind in KINDS if needed <= kind.flags]
+        marks = [[pytest.mark.engine] if ENGINE in kind.flags else [] for kind in kinds]
+        metafunc.parametrize(
+            "kind", [pytest.param(kind, id=kind.name, marks=its) for kind, its in zip(kinds, marks, strict=True)]
+        )
+
+
+@pytest.fixture
+def store(kind: Kind, tmp_path: Path) -> Iterator[Store]:
+    with kind.open(tmp_path) as store:
+        yield store
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def make_site(store: Store, clock: FakeClock) -> MakeSite:
+    """Return a function that makes a site over ``store`` with other options; several share what is stored."""
+
+    def make(**options: Any) -> Site:
+        return Site(store, options.pop("clock", clock), **options)
+
+    return make
+
+
+@pytest.fixture
+def site(make_site: MakeSite) -> Site:
+    return make_site()
+
+
+@pytest.fixture
+def browser(site: Site) -> Browser:
+    return site.browser()

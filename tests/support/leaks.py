@@ -1,0 +1,204 @@
+"""Watches a whole test run for tokens and secrets where nobody may see them: in log lines and in our frames' locals.
+
+Every token that is drawn, every text that stands in a cookie or a form for one, and every secret that a middleware is
+made with is noted. Every line that the package logs, at DEBUG, and every local variable of the package's frames at the
+moment when one of its errors is raised, as an error reporter or a debugger would show it (by its ``repr``), is searched
+for all of them. Not so what is not ours: the environ, which holds the Cookie header, and the application's own page, in
+which a form's token belongs.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import pytest
+
+import wsgi_session
+from wsgi_session import SessionError
+from wsgi_session.config import options as config
+from wsgi_session.cookies import tokens
+from wsgi_session.cookies.seal import RANDOM, Seals
+from wsgi_session.cookies.tokens import Tokens
+
+_PACKAGE = str(Path(wsgi_session.__file__).parent)
+# Of a longer text so many characters: what is found by them cannot be there by chance.
+_LENGTH = 32
+# Below DEBUG: tells a logger that nobody but the watch has set.
+_EVERYTHING = 5
+# The same place in the code, reached in the same way, is looked at so often.
+_ENOUGH = 3
+# Of a local variable so many characters: more than any error reporter shows.
+_SHOWN = 10_000
+# What the application answers, on its way through.
+_PAGE = ("body", "chunks")
+
+
+class Watch:
+    """What must not be seen, and where it was."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self._marks: set[str] = set()
+        self._places: Counter[tuple[object, ...]] = Counter()
+        self._busy = False
+
+    def forget_places(self) -> None:
+        """Look at every place in the code anew."""
+        self._places.clear()
+
+    def note(self, secret: str | bytes) -> None:
+        """Search for ``secret`` from now on, unless it is so simple that it may be there by chance."""
+        text = secret.decode("latin-1") if isinstance(secret, bytes) else secret
+        if len(set(text[:_LENGTH])) >= 10:
+            self._marks |= {text[:_LENGTH], repr(text)[1:-1][:_LENGTH]}
+
+    def shows(self, text: str) -> bool:
+        """Whether anything that was noted stands in ``text``."""
+        marks = self._marks
+        return any(text[start : start + _LENGTH] in marks for start in range(len(text) - _LENGTH + 1))
+
+    def search_line(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.exc_info:
+            text += logging.Formatter().formatException(record.exc_info)
+        if self.shows(text):
+            self.found.append(f"a log line of {record.name}: {record.msg!r} from {record.pathname}:{record.lineno}")
+        # An error reporter adds the stack to it; and most are written where an error is handled, the store's above all.
+        self.search_frames(frames_from(sys._getframe(1)))
+        self.search_frames(frames_of(sys.exc_info()[1]))
+
+    def search_frames(self, frames: Iterable[FrameType]) -> None:
+        """Search the local variables of those frames that are ours."""
+        frames = [frame for frame in frames if is_ours(frame)]
+        place = tuple((frame.f_code, frame.f_lineno) for frame in frames)
+        self._places[place] += 1
+        if self._busy or self._places[place] > _ENOUGH:
+            return
+        # A repr may raise an error of ours, too.
+        self._busy = True
+        try:
+            self.found += self.shown_in(frames)
+        finally:
+            self._busy = False
+
+    def shown_in(self, frames: Iterable[FrameType]) -> Iterator[str]:
+        """Say which local variable of which frame shows what."""
+        for frame in frames:
+            for name, value in list(frame.f_locals.items()):
+                if name not in _PAGE and self.shows(as_shown(value)[:_SHOWN]):
+                    file = frame.f_code.co_filename.removeprefix(_PACKAGE)
+                    yield f"{name} in {frame.f_code.co_name}, wsgi_session{file}:{frame.f_lineno}"
+
+
+def is_ours(frame: FrameType) -> bool:
+    """Whether it runs the package's code; what it brings for other people's tests handles cookies by design."""
+    file = frame.f_code.co_filename
+    return file.startswith(_PACKAGE) and not file.startswith(_PACKAGE + "/testing")
+
+
+def frames_from(frame: FrameType | None) -> Iterator[FrameType]:
+    """Return the frames under way: those of a traceback, if an error is raised here."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def frames_of(error: BaseException | None) -> Iterator[FrameType]:
+    """Return the frames that a traceback of ``error`` shows, those of its causes included."""
+    while error is not None:
+        traceback: TracebackType | None = error.__traceback__
+        while traceback is not None:
+            yield traceback.tb_frame
+            traceback = traceback.tb_next
+        error = error.__cause__ or error.__context__
+
+
+def as_shown(value: object) -> str:
+    """Return what a debugger shows of a local variable; of an environ nothing, as that is the server's."""
+    # A dict: to look into any other mapping could load a session.
+    if isinstance(value, dict) and not value.keys().isdisjoint(("HTTP_COOKIE", "REQUEST_METHOD")):
+        return ""
+    try:
+        return repr(value)
+    except Exception:
+        return ""
+
+
+@contextmanager
+def watching() -> Iterator[Watch]:
+    """Note and search everything that goes on inside."""
+    watch = Watch()
+    logger = logging.getLogger("wsgi_session")
+
+    def filter_line(record: logging.LogRecord) -> bool:
+        watch.search_line(record)
+        # Who captures logs sees what he would have seen without us.
+        threshold = logging.getLogger().getEffectiveLevel() if logger.level == _EVERYTHING else logger.level
+        return record.levelno >= threshold
+
+    def note_drawn(drawn: bytes) -> None:
+        watch.note(drawn)
+
+    def note_csrf(token: str) -> None:
+        # The first half is a mask, which says nothing.
+        watch.note(token[-_LENGTH:])
+
+    def note_seal(seal: str) -> None:
+        watch.note(seal[RANDOM.start :])
+
+    def note_secrets(secrets: list[bytes]) -> None:
+        for secret in secrets:
+            watch.note(secret)
+
+    raised = SessionError.__init__
+
+    def search(error: SessionError, *arguments: object, **named: object) -> None:
+        raised(error, *arguments, **named)
+        watch.search_frames(frames_from(sys._getframe(1)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tokens, "draw_token", _then(note_drawn, tokens.draw_token))
+        patch.setattr(tokens, "csrf_token", _then(note_csrf, tokens.csrf_token))
+        patch.setattr(Tokens, "sign", _then(watch.note, Tokens.sign))
+        patch.setattr(Seals, "seal", _then(note_seal, Seals.seal))
+        patch.setattr(config, "check_secrets", _then(note_secrets, config.check_secrets))
+        patch.setattr(SessionError, "__init__", wraps(raised)(search))
+        patch.setattr(logger, "level", _EVERYTHING)
+        logger.addFilter(filter_line)
+        logger.manager._clear_cache()  # type: ignore[attr-defined]
+        try:
+            yield watch
+        finally:
+            logger.removeFilter(filter_line)
+    logger.manager._clear_cache()  # type: ignore[attr-defined]
+
+
+def _then(note: Callable[[Any], None], function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``function`` with what it returns noted."""
+
+    @wraps(function)
+    def noting(*arguments: Any, **named: Any) -> Any:
+        result = function(*arguments, **named)
+        note(result)
+        return result
+
+    return noting
+
+
+def everything(value: object) -> str:
+    """Return all text and bytes in ``value``, however deep."""
+    if isinstance(value, (bytes, str)):
+        return repr(value)
+    if isinstance(value, dict):
+        return "".join(everything(item) for pair in value.items() for item in pair)
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return "".join(everything(item) for item in value)
+    return repr(value)
