@@ -16,7 +16,8 @@ from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import again, client, log_in, page, seen_by, stored
 from tests.support.stores import CountingStore
 from wsgi_session import UnsupportedValue
-from wsgi_session.integrations.django import SessionStore, backend
+from wsgi_session.integrations.django import SessionStore
+from wsgi_session.integrations.django_site import backend
 
 __all__ = ["client", "store"]
 
