@@ -10,8 +10,8 @@ from operator import itemgetter
 from typing import Any
 
 from wsgi_session.backends.revocation import end_sessions, follow, in_batches, owned_sessions
+from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import CorruptData, split, unpack
-from wsgi_session.config.options import Settings
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.owner import owner_of

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from wsgi_session.admin import Sessions
 from wsgi_session.backends.base import Backend
 from wsgi_session.backends.server import StoreBackend
+from wsgi_session.backends.settings import Settings
 from wsgi_session.config import options as config
 from wsgi_session.config.given import check_app, check_store
 from wsgi_session.config.naming import named_options
@@ -82,7 +83,7 @@ class SessionMiddleware:
         clock: Callable[[], float] = config.wall_clock,
     ) -> None:
         check_app(app)
-        check_store(store)
+        check_store(store, Store)
         if validate is not None:
             config.check_callable("validate", validate, "a function of the session, or None")
         if outage_page is not None:
@@ -93,7 +94,7 @@ class SessionMiddleware:
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
-        settings = config.Settings(
+        settings = Settings(
             environ_key=config.check_environ_key(environ_key),
             namespace=cookie_name,
             cookie_path=as_in_environ(cookie_path),
@@ -111,7 +112,7 @@ class SessionMiddleware:
             clock=config.check_clock(clock),
         )
         self.app = app
-        # From the class, where they would take longer to find at each request.
+        # Here they are found faster than on the class: every request reads them.
         self._work_type, self._session_type = self._work_type, self._session_type
         self._opened = isinstance(store, str)
         self.store = open_store(store) if isinstance(store, str) else store
@@ -121,6 +122,7 @@ class SessionMiddleware:
         )  # fmt: skip
         self._backend = _backend(self.store, secrets, cookies, settings)
         self._settings = self._backend.settings
+        self._internals = Internals(self._backend, self._work_type, self._session_type)
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
         # Until a first request has shown that no other middleware around this one has a cookie of the same name.
@@ -225,7 +227,7 @@ class Internals(NamedTuple):
 
 def internals_of(middleware: SessionMiddleware) -> Internals:
     """Return what is behind a middleware: the entrance for the integrations and ``testing``."""
-    return Internals(middleware._backend, middleware._work_type, middleware._session_type)
+    return middleware._internals  # noqa: SLF001  (the one place outside of the class)
 
 
 def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local_conf: str) -> SessionMiddleware:
@@ -235,7 +237,7 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
     return SessionMiddleware.from_config(app, options, prefix="")
 
 
-def _backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: config.Settings) -> Backend:
+def _backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: Settings) -> Backend:
     if not isinstance(store, CookieStore):
         return StoreBackend(store, Tokens(secrets, settings.namespace), cookies, settings)
     # Only here: it needs an extra that no other store does.

@@ -144,7 +144,7 @@ class Session(WorkMapping):
 
 def work_of(session: Any) -> Work:
     """Return the unit of work behind a session: the entrance for the helpers, the integrations and ``testing``."""
-    work: Work = session._work
+    work: Work = session._work  # noqa: SLF001  (the one place outside of the class)
     return work
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
+from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
-from wsgi_session.config.options import Settings
 from wsgi_session.stores.contract import Outcome, Record
 
 #: Why a session is as it is: see ``Session.state``.

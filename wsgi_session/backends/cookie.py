@@ -14,8 +14,8 @@ from typing import Any
 from msgpack import packb, unpackb
 
 from wsgi_session.backends.base import Credential, Loaded, State
+from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import split
-from wsgi_session.config.options import Settings
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.chunks import MAX_PIECES, Pieces
 from wsgi_session.cookies.cookie import SchemeCookies

@@ -7,8 +7,8 @@ from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.revocation import MAX_LOOKS, end_sessions, follow
+from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import CorruptData, split
-from wsgi_session.config.options import Settings
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import SchemeCookies
 from wsgi_session.errors import KeyExists, StoreUnavailable

@@ -8,7 +8,6 @@ from types import ModuleType
 from typing import Any
 
 from wsgi_session.errors import ConfigError
-from wsgi_session.stores.contract import Store
 
 # What makes a WSGI application of a framework's object: Pyramid's Configurator, web.py's application.
 _MAKERS = ("make_wsgi_app", "wsgifunc")
@@ -36,13 +35,13 @@ def check_app(app: object) -> None:
         )
 
 
-def check_store(store: object) -> None:
-    """Raise ``ConfigError`` if ``store`` is neither a URL nor a ``Store``."""
-    if isinstance(store, (str, Store)):
+def check_store(store: object, kind: type) -> None:
+    """Raise ``ConfigError`` if ``store`` is neither a URL nor of ``kind``, the contract."""
+    if isinstance(store, (str, kind)):
         return
     wanted = _CLIENTS.get(type(store).__module__.partition(".")[0], _STORE)
     if inspect.isclass(store):
-        wanted = f"{store.__name__}(...), an instance of it" if issubclass(store, Store) else _STORE
+        wanted = f"{store.__name__}(...), an instance of it" if issubclass(store, kind) else _STORE
     elif isinstance(store, os.PathLike):
         wanted = f'"sqlite:///{os.fspath(store)}"'
     elif isinstance(store, dict):

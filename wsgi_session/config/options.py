@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeGuard
 
@@ -14,8 +13,6 @@ from wsgi_session.config.naming import missing_option, unknown_option
 from wsgi_session.config.secrets import HiddenBytes, hidden
 from wsgi_session.config.secrets import hide_secret as hide_secret
 from wsgi_session.errors import ConfigError
-from wsgi_session.events import Events
-from wsgi_session.lifetime import Lifetime
 
 Seconds = timedelta | float
 Secret = str | bytes
@@ -30,27 +27,6 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?\Z")
 _UNITS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a middleware was told, checked. Times in seconds, sizes in bytes."""
-
-    environ_key: str
-    #: The cookie's name as configured, without the prefix it gets over https.
-    namespace: str
-    #: The requests that a browser sends the cookie with; spelt as in a WSGI environ.
-    cookie_path: str
-    persistent: bool
-    lifetime: Lifetime
-    max_size: int
-    #: An outage shows as an empty read-only session, not as a 503.
-    anonymous_in_outage: bool
-    validate: Callable[[Any], bool] | None
-    #: The application's page for an outage, a WSGI application.
-    outage_page: Callable[..., Any] | None
-    events: Events
-    clock: Callable[[], float]
 
 
 def wall_clock() -> float:

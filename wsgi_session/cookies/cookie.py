@@ -53,7 +53,8 @@ class SessionCookie:
         if not name.startswith(("__Host-", "__Secure-")) and secure:
             name = ("__Host-" if path == "/" and domain is None else "__Secure-") + name
         self.name = name
-        self._equals = name + "="
+        #: What stands before the value in a header.
+        self.equals = name + "="
         attributes = [f"Path={path}", "HttpOnly", f"SameSite={samesite}"]
         if domain is not None:
             attributes.insert(0, f"Domain={domain}")
@@ -67,14 +68,14 @@ class SessionCookie:
         """Return the cookie of the same attributes whose name has ``suffix`` added."""
         other = copy(self)
         other.name = self.name + suffix
-        other._equals = other.name + "="
+        other.equals = other.name + "="
         return other
 
     def read(self, header: str) -> list[str]:
         """Return the values of every cookie of this name, in the header's order."""
         if len(header) > MAX_HEADER:
             return []
-        equals = self._equals
+        equals = self.equals
         before, found, rest = header.partition(equals)
         if not found:
             return []
@@ -87,14 +88,14 @@ class SessionCookie:
     def write(self, value: str, max_age: float | None) -> str:
         """Return a Set-Cookie value; ``max_age`` in seconds, ``None`` for a cookie that ends with the browser."""
         if max_age is None:
-            return f"{self._equals}{value}{self._attributes}"
+            return f"{self.equals}{value}{self._attributes}"
         if max_age > MAX_AGE:
             max_age = MAX_AGE
-        return f"{self._equals}{value}; Max-Age={math.ceil(max_age)}{self._attributes}"
+        return f"{self.equals}{value}; Max-Age={math.ceil(max_age)}{self._attributes}"
 
     def remove(self) -> str:
         """Return the Set-Cookie value that makes a browser forget the cookie."""
-        return f"{self._equals}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{self._attributes}"
+        return f"{self.equals}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{self._attributes}"
 
 
 class SchemeCookies:

@@ -31,11 +31,11 @@ from wsgi_session.integrations.flask_logins import follow_flask_login
 from wsgi_session.integrations.flask_session import FlaskSession
 from wsgi_session.integrations.flask_settings import options_for
 from wsgi_session.integrations.flask_work import EventWork, FlaskWork
+from wsgi_session.integrations.standalone import StandAlone
 from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.request.commit import save
 from wsgi_session.request.states import CLOSED
 from wsgi_session.session import work_of
-from wsgi_session.standalone import StandAlone
 
 #: Under which ``app.extensions`` has the middleware.
 EXTENSION = "wsgi_session"

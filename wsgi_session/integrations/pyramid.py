@@ -34,11 +34,11 @@ from wsgi_session.exchange import StartResponse
 from wsgi_session.helpers.csrf import csrf_matches
 from wsgi_session.helpers.redirects import LoginRedirect
 from wsgi_session.integrations.pyramid_logins import USERID_KEY, middleware_watching
+from wsgi_session.integrations.standalone import StandAlone
 from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.request.flash import find_messages, put_message
 from wsgi_session.request.mapping import WorkMapping
 from wsgi_session.session import Session, work_of
-from wsgi_session.standalone import StandAlone
 
 try:
     from pyramid_retry import IBeforeRetry

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed, join
 from wsgi_session.codec.supported import spelled
-from wsgi_session.config.options import Settings
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import SessionTooLarge
 from wsgi_session.request.login import Login

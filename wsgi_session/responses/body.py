@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from wsgi_session.backends.base import Backend
 from wsgi_session.events import logger
-
-if TYPE_CHECKING:
-    from wsgi_session.backends.base import Backend
-    from wsgi_session.exchange import Exchange
 
 
 class Sweep:
@@ -33,11 +30,27 @@ class Sweep:
             self._backend.sweep_missed = True
 
 
+class Ending(Protocol):
+    """What has to be told of the body's end: the exchange."""
+
+    def save_late(self) -> None:
+        """Save what changed while the body was sent."""
+
+    def break_off(self) -> None:
+        """Take note that the application raised."""
+
+    def end(self) -> None:
+        """Let nothing change any more."""
+
+    def finish(self) -> None:
+        """Save once more, and let nothing change any more."""
+
+
 class Body:
     """A body whose end matters to us. The chunks are the application's own, unwrapped."""
 
     def __init__(
-        self, body: Iterable[bytes], chunks: Iterable[bytes], exchange: Exchange, sweep: Sweep | None
+        self, body: Iterable[bytes], chunks: Iterable[bytes], exchange: Ending, sweep: Sweep | None
     ) -> None:
         self._body = body
         self._chunks = chunks

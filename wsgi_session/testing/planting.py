@@ -7,10 +7,10 @@ from typing import Any
 
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.exchange import StartResponse
+from wsgi_session.integrations.standalone import StandAlone
 from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.request.login import log_in
 from wsgi_session.session import Session, work_of
-from wsgi_session.standalone import StandAlone
 
 
 def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str = "http") -> str:

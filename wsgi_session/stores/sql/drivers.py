@@ -215,10 +215,13 @@ class PyMySQL(Driver):
         if not connection.open:
             raise self.dialect.loaded_dbapi.OperationalError("no answer in time")
         # PyMySQL closes a connection whose answer is late. As long as this lives, the system does not.
-        return connection._sock.makefile("rb", buffering=0)
+        return self._socket(connection).makefile("rb", buffering=0)
 
     def descriptor(self, connection: Any) -> int:
-        return int(connection._sock.fileno())
+        return int(self._socket(connection).fileno())
+
+    def _socket(self, connection: Any) -> Any:
+        return connection._sock  # noqa: SLF001  (PyMySQL has no other way to it)
 
     def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
         # A transaction of ours that is open ends with the statement: the server then finds that nothing more will come.
@@ -294,7 +297,9 @@ def _limited_cursors(limit: Limit) -> Callable[[Any], Any]:
 
     class LimitedCursor(Cursor):  # type: ignore[misc] # PyMySQL ships no types
         def execute(self, query: str, args: Any = None) -> Any:
-            self.connection._read_timeout = self.connection._write_timeout = limit.left()
+            left = limit.left()
+            # PyMySQL takes time-outs when it connects, and has no other way to change them.
+            self.connection._read_timeout = self.connection._write_timeout = left  # noqa: SLF001
             return super().execute(query, args)
 
     return LimitedCursor
