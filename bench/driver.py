@@ -36,6 +36,7 @@ SCENARIOS = (
     Scenario("S5", "new session, 500 B", "new_small", "none", NOBODY),
     Scenario("S6", "one key read, 20 KB", "read", "large", EMAIL),
     Scenario("S7", "forged cookie, one key read", "read", "forged", NOBODY),
+    Scenario("S8", "one key read and written, 20 KB", "write", "large", VISITS % (SMALL["visits"] + 1)),
     Scenario("S3n", "as S3, but a mapping is read", "read_nested", "small", EMAIL),
 )
 

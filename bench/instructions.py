@@ -86,7 +86,7 @@ def measure(
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.instructions", description=__doc__.split("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", default=list(NAMES), help="such as ours-memory")
-    parser.add_argument("--scenarios", nargs="+", metavar="S", default=["S1", "S2", "S3", "S4", "S5", "S6", "S7"])
+    parser.add_argument("--scenarios", nargs="+", metavar="S", default=["S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8"])
     parser.add_argument("--misses", action="store_true", help="count first-level cache misses too")
     parser.add_argument("--json", metavar="FILE", help="write the figures there as well")
     parser.add_argument("--answer", nargs=3, metavar=("NAME", "S", "REQUESTS"), help=argparse.SUPPRESS)
