@@ -37,7 +37,7 @@ def test_each_browser_is_a_device_and_knows_which_it_is(laptop: Page, phone: Pag
         page.goto("/devices")
         names = page.get_by_role("main").get_by_role("heading", level=2)
         expect(names).to_have_count(2)
-        expect(names.filter(has_text="this one")).to_have_text(f"{own} this one")
+        expect(names.filter(has_text="this device")).to_have_text(f"{own} this device")
 
 
 def test_signing_the_other_out_ends_it_there_and_not_here(laptop: Page, phone: Page, shop: str) -> None:

@@ -94,7 +94,7 @@ def test_the_message_is_in_sight_wherever_something_was_added(
     page.goto("/cart")
     for name in ("Chocolate chip", "Jam ring"):
         page.get_by_role("button", name=f"Add {name}").click()
-        expect(page.get_by_role("status")).to_have_text(f"{name}: one more in your cart.")
+        expect(page.get_by_role("status")).to_have_text(f"{name}: added to your cart.")
         expect(page.get_by_role("status")).to_be_in_viewport(ratio=1)
         expect(page.get_by_role("button", name=f"Add {name}")).to_be_in_viewport(ratio=1)
 
