@@ -121,7 +121,7 @@ def test_no_answer_is_not_a_logout(tabs: tuple[Page, Page], complaints: Complain
     complaints.expected += ["status of 503", "net::ERR_FAILED"]
     second.route("**/session.json", lambda route: route.fulfill(status=503))
     second.clock.run_for(POLL)
-    why(second, "ten seconds have passed; but there was no answer, so nothing changes")
+    why(second, "ten seconds have passed; but the request failed, so nothing changes")
     second.unroute("**/session.json")
     second.route("**/session.json", lambda route: route.abort())
     log_out(first)
