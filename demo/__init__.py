@@ -1,4 +1,4 @@
-"""The Cookie Jar: a small shop that shows what ``wsgi_session`` does. ``python -m demo`` opens it.
+"""The Cookie Jar: a small shop that shows what ``wsgi_session`` does. Start it with ``python -m demo``.
 
-``app.py`` is the part to read: a whole site with login, cart and a list of devices, in plain WSGI with WebOb.
+Read ``app.py``: a complete site with a login, a cart and a list of devices, in plain WSGI with WebOb.
 """

@@ -1,4 +1,4 @@
-"""``python -m demo``: open the shop on http://127.0.0.1:8080, with no set-up at all."""
+"""``python -m demo``: serve the shop on http://127.0.0.1:8080, without any set-up."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ try:
 
     from demo.app import Site
 except ModuleNotFoundError as error:
-    sys.exit(f"The demo needs {error.name}. In a checkout of the project, write:  pip install -e '.[demo]'")
+    sys.exit(f"The demo needs {error.name}. In a checkout of the project, run:  pip install -e '.[demo]'")
 
 from demo.secret import NoSecret, kept_secret
 from wsgi_session import ConfigError, StoreUnavailable
@@ -34,24 +34,24 @@ SECRET_FILE = Path("demo.secret")
     default="sqlite:///demo.db",
     show_default=True,
     metavar="URL",
-    help="Where sessions are kept: memory://, sqlite:///FILE, or whatever other store is installed.",
+    help="The session store: memory://, sqlite:///FILE, or the URL of any other installed store.",
 )
 @click.option(
     "--secret",
     metavar="TEXT",
-    help=f"What signs the cookies, at least 32 bytes.  [default: made on the first start, kept in {SECRET_FILE}]",
+    help=f"The secret that signs the cookies, at least 32 bytes.  [default: created in {SECRET_FILE} at first start]",
 )
 @click.option(
-    "--threads", default=4, show_default=True, type=click.IntRange(1, 256), help="How many requests at the same time."
+    "--threads", default=4, show_default=True, type=click.IntRange(1, 256), help="Requests served at the same time."
 )
 def main(host: str, port: int, url: str, secret: str | None, threads: int) -> None:
     """Open The Cookie Jar: a small shop that shows what wsgi-session does.
 
-    Logins and carts survive a restart: they are in demo.db, and the secret that they need in demo.secret, both in the
-    current folder. Delete the two files to start afresh.
+    Logins and carts survive a restart: sessions are in demo.db, and the secret that signs the cookies is in
+    demo.secret, both in the current folder. Delete the two files to start afresh.
     """
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s")
-    # A browser asks for more files at once than there are threads: they wait a millisecond, which is no news.
+    # Hide the warning that a browser requests more files at once than there are threads: each waits a millisecond.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
     signal.signal(signal.SIGTERM, _end)
     try:
@@ -61,9 +61,9 @@ def main(host: str, port: int, url: str, secret: str | None, threads: int) -> No
             try:
                 with suppress(KeyboardInterrupt, SystemExit):
                     click.echo(f"The Cookie Jar is open:  {_address(server)}\nClose it with Ctrl-C.")
-                    server.run()  # Until Ctrl-C or SIGTERM; lets running requests end.
+                    server.run()  # Until Ctrl-C or SIGTERM; running requests are finished first.
             finally:
-                server.close()  # Which waitress does by itself only where a host name stands for several addresses.
+                server.close()  # waitress itself does this only if the host name has several addresses.
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
     except (StoreUnavailable, NoSecret, OSError) as error:
@@ -78,18 +78,18 @@ def _end(number: int, frame: object) -> None:
 def _listen(site: Site, host: str, port: int, threads: int) -> Any:
     try:
         return create_server(site, host=host, port=port, threads=threads)
-    except (OSError, ValueError) as error:  # waitress makes a ValueError of a host name that has no address.
+    except (OSError, ValueError) as error:  # waitress raises ValueError for a host name without an address.
         if getattr(error, "errno", None) != errno.EADDRINUSE:
             raise click.ClickException(f"Cannot listen on {host}, port {port}: {error}") from error
         another = port + 1 if port < 65535 else port - 1
         raise click.ClickException(
-            f"Port {port} on {host} is in use, perhaps by another demo. Another port: --port {another}; "
-            "any free one: --port 0"
+            f"Port {port} on {host} is in use, perhaps by another demo. Choose another port with --port {another}, "
+            "or any free port with --port 0."
         ) from error
 
 
 def _address(server: Any) -> str:
-    """Return what to type into a browser. A host name may stand for several addresses: the first will do."""
+    """Return the URL to open in a browser. If the host name has several addresses, use the first."""
     several = getattr(server, "effective_listen", None)
     host, port = several[0] if several else (server.effective_host, server.effective_port)
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (shown, not bound to)

@@ -1,9 +1,9 @@
-"""A whole site on ``wsgi_session``, in plain WSGI: the way to read how it is done.
+"""A complete site with ``wsgi_session``, in plain WSGI. Read this file as an example.
 
     SessionMiddleware(app, secret=SECRET, store="sqlite:///demo.db")
 
-puts the visitor's session into ``environ["session"]``; everything else on this page is what a site does with it. The
-names in :data:`wsgi_session.__all__` are all there is to know. (``cost`` is only for the bar at the foot of the pages.)
+puts the visitor's session into ``environ["session"]``; the rest of this file shows how a site uses it. The whole public
+interface is in :data:`wsgi_session.__all__`. (``cost`` is only for the bar at the foot of the pages.)
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     Handler = Callable[[Request], WSGIApplication]
 
 
-#: However often somebody comes back, a login ends after this time.
+#: A login ends after this time, even if the visitor keeps coming back.
 LONGEST = timedelta(days=90)
-#: The pages that send strangers to the login.
+#: The pages that redirect anonymous visitors to the login.
 BEHIND_LOGIN = {"/profile", "/devices"}
 
 
 class Site:
-    """The shop. One object serves all threads: whatever belongs to a visitor is in the session."""
+    """The shop. One object serves all threads, so everything that belongs to a visitor is in the session."""
 
     def __init__(self, *, secret: str, store: Store) -> None:
         self.routes: dict[str, dict[str, Handler]] = {
@@ -72,8 +72,8 @@ class Site:
             cost.clock(self.dispatch, untouched={"/how", *FILES}),
             secret=secret,
             store=cost.TimedStore(store),
-            cookie_name="cookie_jar",  # Of its own: ports do not separate the cookies of two applications on one host.
-            touch_interval=timedelta(minutes=1),  # How exact "last seen" is: at most one write a minute and visitor.
+            cookie_name="cookie_jar",  # Other applications on this host need other names, even on other ports.
+            touch_interval=timedelta(minutes=1),  # Keeps "last seen" exact to a minute, with one write per minute.
             absolute_timeout=LONGEST,
         )
         self.sessions = middleware.sessions
@@ -83,7 +83,7 @@ class Site:
         return self.app(environ, start_response)
 
     def dispatch(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Find the handler. The CSRF token is checked here, once: no handler can forget it."""
+        """Find and call the handler. The CSRF token is checked here, so that no handler can forget it."""
         request = Request(environ)
         methods = self.routes.get(environ["PATH_INFO"])
         method = "GET" if request.method == "HEAD" else request.method
@@ -103,22 +103,22 @@ class Site:
                     answer = stale(request)
             except UnicodeDecodeError:  # A form or a query that is not UTF-8.
                 answer = page(request, "error.html", status=400)
-            except SessionGone:  # Logged out elsewhere, at this very moment.
+            except SessionGone:  # Another request has ended the session during this one.
                 answer = stale(request)
         return answer(environ, start_response)
 
     # Pages for everybody
 
     def home(self, request: Request) -> Response:
-        """Greet by name, or say that one must be logged in. Somebody who only looks gets no cookie and no record."""
+        """Greet the user by name, or ask for a login. A visitor who only reads pages gets no cookie and no record."""
         return page(request, "home.html")
 
     def how(self, request: Request) -> Response:
-        """A page that never looks at the session: see its foot bar."""
+        """Show a page that does not use the session; the bar at its foot shows that this costs nothing."""
         return plain_page(request, "how.html")
 
     def live(self, request: Request) -> Response:
-        """Who is logged in, kept true by a script that asks ``session_info``: the only page that has one, and may."""
+        """Show who is logged in, kept up to date by a script that polls ``session_info``: only this page has one."""
         response = page(request, "live.html")
         response.headers["Content-Security-Policy"] = POLICY_WITH_SCRIPT
         return response
@@ -127,11 +127,11 @@ class Site:
         found = docs.doc(request.environ["PATH_INFO"])
         return page(request, "doc.html", title=found.title, html=found.html)
 
-    # The cart: anonymous data, kept through login
+    # The cart: anonymous data, kept at the login
 
     def cart(self, request: Request) -> Response:
         total = cart.total(get_session(request))
-        # "at" names what was pressed. It has the focus again, so that the keyboard goes on from there.
+        # "at" names the button that was pressed. It gets the focus again, so that keyboard users can go on from there.
         return page(request, "cart.html", shelf=cart.SHELF, total=total, at=request.GET.get("at"))
 
     def cart_add(self, request: Request) -> WSGIApplication:
@@ -139,8 +139,8 @@ class Site:
         if sku not in cart.SHELF:
             return page(request, "error.html", status=404)
         session = get_session(request)
-        session.flash(f"{cart.SHELF[sku].name}: one more in your cart.", "success")
-        # Of two requests that write the same key at the same time, the later wins; with ``atomic``, both count.
+        session.flash(f"{cart.SHELF[sku].name}: added to your cart.", "success")
+        # If two requests assign the same key at the same time, the later one wins. With ``atomic``, both count.
         session.atomic(lambda data: cart.add(data, sku))
         return see_other(f"/cart?at={'more' if text(request, 'where') == 'cart' else 'add'}-{sku}")
 
@@ -160,7 +160,7 @@ class Site:
     def login_form(self, request: Request) -> WSGIApplication:
         if user_or_none(request):
             return see_other(next_url(request))
-        # "as" picks one of the three who are listed, with the password; "email" is what somebody typed.
+        # "as" selects one of the three listed users, with the password; "email" is the text that the visitor typed.
         picked = request.GET.get("as", "")
         email = picked or request.GET.get("email", "")
         return login_page(request, email=email, picked=picked, remember="remember" in request.GET)
@@ -171,25 +171,26 @@ class Site:
         if user is None:
             return login_page(request, email=email, remember=remember, wrong=True)
 
-        # A new token, always; the cart stays. Without "remember me" the cookie ends with the browser.
+        # login() changes the token and keeps the cart. Without "remember me", the cookie ends with the browser.
         login(request, user, remember=remember)
         session = get_session(request)
         session["remember"] = remember
         session["browser"] = browsers.short_name(request.user_agent or "")
         session["mobile"] = browsers.is_mobile(request.user_agent or "")
         session["address"] = request.remote_addr
-        session.flash(user["name"], "hello")  # The template makes a sentence of it, in which no name reorders the rest.
+        session.flash(user["name"], "hello")  # The template keeps right-to-left names from reordering the rest.
         return see_other(next_url(request))
 
     def logout(self, request: Request) -> WSGIApplication:
-        """End this session, by POST only: a link could be followed by a prefetch, or planted in another site."""
+        """End this session. Only by POST: a browser may prefetch a link, and another site may contain one."""
         logout(request)
-        # This begins an anonymous session, so the cookie is not removed but set anew. Only that makes Chromium forget
-        # the pages that it keeps for "back", although they say no-store (tests/system/browser/test_visit.py).
+        # The message starts an anonymous session, so the cookie is replaced, not removed. Only a new cookie makes
+        # Chromium drop the pages that it keeps for its Back button, even with no-store: see
+        # tests/system/browser/test_visit.py.
         get_session(request).flash("You are logged out.")
         return see_other("/")
 
-    # Pages for those who are logged in
+    # Pages that require a login
 
     def profile(self, request: Request) -> WSGIApplication:
         if response := redirect_if_anonymous(request):
@@ -208,7 +209,7 @@ class Site:
         if response := redirect_if_anonymous(request):
             return response
         session = get_session(request)
-        # Only among this user's own sessions: the handle of somebody else's opens and closes nothing.
+        # revoke() ends only this user's own sessions: the handle of another user's session has no effect.
         gone = self.sessions.revoke(session["user"], text(request, "handle"))
         message = "That device is signed out." if gone else "That device was signed out already."
         session.flash(message, "success")
@@ -241,15 +242,15 @@ def login_page(
 
 
 def stale(request: Request) -> WSGIApplication:
-    """Refuse a form whose token is no good any more, and lead back to its page.
+    """Refuse a form whose CSRF token is no longer valid, and link back to its page.
 
-    The way back to the login has what was typed there, but for the password. It is a link and not the form itself: a
-    form needs a session, and a POST that another site made comes without the cookie, so that a new session would take
-    the place of the one that the visitor has.
+    The link to the login contains the text that was typed there, except the password. The page has no form itself: a
+    form needs a session, and a POST from another site arrives without the cookie, so a new session would replace the
+    visitor's own.
     """
     path = request.environ["PATH_INFO"]
     if path == "/logout" and user_or_none(request) is None:
-        return see_other("/")  # Signed out from another device: what was wanted is so.
+        return see_other("/")  # The visitor is logged out already, from another device.
     if path == "/login":
         typed = {"email": text(request, "email"), "next": next_url(request)}
         if "remember" in request.POST:
@@ -266,13 +267,13 @@ def stale(request: Request) -> WSGIApplication:
 
 def has_readable_form(request: Request) -> bool:
     try:
-        request.POST  # noqa: B018 - it is parsed here, once
-    except (ValueError, LookupError, DeprecationWarning):  # Not UTF-8, a boundary or a charset that is none: WebOb's.
+        request.POST  # noqa: B018 - reading the attribute parses the form, and WebOb keeps the result
+    except (ValueError, LookupError, DeprecationWarning):  # Invalid UTF-8, an invalid boundary, an unknown charset.
         return False
     return True
 
 
 def text(request: Request, name: str) -> str:
-    """Return a field of the form; empty if it is missing, or is a file where text was wanted."""
+    """Return a text field of the form; an empty text if it is missing or is a file."""
     value = request.POST.get(name, "")
     return value if isinstance(value, str) else ""

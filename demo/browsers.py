@@ -1,8 +1,8 @@
-"""A short name for a browser, as people know it: ``Firefox on Linux``."""
+"""Turn a User-Agent header into a short name, such as ``Firefox on Linux``."""
 
 from __future__ import annotations
 
-# The order matters: Edge and Opera say that they are Chrome too, and Chrome says that it is Safari.
+# The order matters: the headers of Edge and Opera contain "Chrome" too, and that of Chrome contains "Safari".
 _BROWSERS = (
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -14,7 +14,7 @@ _BROWSERS = (
     ("Safari/", "Safari"),
     ("curl/", "curl"),
 )
-# An iPad says "like Mac OS X", an Android phone "Linux".
+# The order matters here too: the header of an iPad contains "like Mac OS X", that of an Android phone "Linux".
 _SYSTEMS = (
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -28,12 +28,12 @@ _MOBILE = ("iPhone", "iPad", "Android")
 
 
 def short_name(user_agent: str) -> str:
-    """Name browser and system, each where it is known; never any of the text itself, which anybody can make up."""
+    """Return the names of browser and system, if known. Never return text of the header, which the client controls."""
     browser = next((name for mark, name in _BROWSERS if mark in user_agent), "A browser")
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), None)
     return f"{browser} on {system}" if system else browser
 
 
 def is_mobile(user_agent: str) -> bool:
-    """Tell a phone or a tablet from a computer."""
+    """Return whether the browser runs on a phone or a tablet."""
     return any(mark in user_agent for mark in _MOBILE)

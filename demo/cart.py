@@ -1,6 +1,6 @@
 """The shelf, and the cart: a list of dicts inside the session, with prices as ``Decimal``.
 
-Note what is *not* here: no "save", no "modified" flag. A change deep inside the data is seen and saved.
+There is no "save" here, and no "modified" flag: a change deep inside the data is detected and saved.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping, MutableMapping
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-#: Of one kind of cookie: nobody can blow up the session by clicking.
+#: The largest quantity of one kind of cookie.
 MOST = 99
 
 
@@ -32,7 +32,7 @@ SHELF = {
 
 
 def add(session: MutableMapping[str, Any], sku: str) -> None:
-    """Put one more of ``sku``, which is on the shelf, into the cart."""
+    """Add one of ``sku``, a key of ``SHELF``, to the cart."""
     cart = session.setdefault("cart", [])
     for item in cart:
         if item["sku"] == sku:
@@ -43,7 +43,7 @@ def add(session: MutableMapping[str, Any], sku: str) -> None:
 
 
 def take(session: MutableMapping[str, Any], sku: str) -> bool:
-    """Take one of ``sku`` out of the cart; the last one takes its line with it. Return whether any is left."""
+    """Remove one of ``sku`` from the cart, and its line if none is left. Return whether any is left."""
     cart = session.get("cart", [])
     for item in cart:
         if item["sku"] == sku:
@@ -58,5 +58,5 @@ def count(session: Mapping[str, Any]) -> int:
 
 
 def total(session: Mapping[str, Any]) -> Decimal:
-    """Return what they cost together, exactly: a ``Decimal`` comes back from the session as a ``Decimal``."""
+    """Return the exact price of the cart: a ``Decimal`` in the session stays a ``Decimal``."""
     return sum((item["price"] * item["quantity"] for item in session.get("cart", [])), Decimal(0))

@@ -1,24 +1,23 @@
 """The bar at the foot of each page: ``this page: 2 store calls · 118 µs in the session layer``.
 
-What the figures are, exactly:
+What the figures mean:
 
-* **store calls**: every call that reached the store while this page was made, from the first look to the commit.
-* **microseconds**: wall-clock time inside ``SessionMiddleware``, less the time inside the application, plus the time
-  that the application's own looks at the session spent in the store.
+* **store calls**: the calls to the store while this page was made, from the first use of the session to the commit.
+* **microseconds**: wall-clock time inside ``SessionMiddleware``, minus the time inside the application, plus the time
+  that the store took for calls made from inside the application.
 
-So it holds: finding the cookie, checking its signature, the load, splitting the record, the commit with its write and
-its ``Set-Cookie``; and the calls of ``middleware.sessions`` on the page of devices. The first look at the session is
-made here, right before the application's clock starts, or its computing would count as the application's; the paths
-given as ``untouched`` are left alone, because they never look at all.
+The microseconds include finding the cookie, checking its signature, loading and splitting the record, and the commit
+with its write and its ``Set-Cookie``; on the page of devices, also the calls of ``middleware.sessions``. The session is
+loaded here, just before the application's time starts: otherwise the load would count as the application's time. The
+paths in ``untouched`` are skipped, because their pages never use the session.
 
-What it does not hold: what the session computes inside the application after that first look, which is decoding the
-few values that the page reads, and making the CSRF token: under 10 µs on these pages. Nor the session layer of the POST
-that led here, which was a request of its own. A wall clock counts all that passes: on a busy machine, other people's
-work too.
+They do not include the session's work inside the application after the load: decoding the few values that the page
+reads, and making the CSRF token (under 10 µs on these pages). They do not include the POST that led to this page, which
+was a separate request. On a busy machine, wall-clock time also includes the work of other processes.
 
-The figure is known only after the commit, when the page is made already. So the page carries a placeholder of fixed
-width, which is filled at the very end: ``Content-Length`` stays right. An application without such a bar needs nothing
-of this file.
+The figures are known only after the commit, when the page is already rendered. So the page contains a placeholder of
+fixed width, which is replaced at the very end without changing ``Content-Length``. An application without such a bar
+does not need this file.
 """
 
 from __future__ import annotations
@@ -37,33 +36,33 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: What a page's template puts where the figures go. A comment, so that a page which is never filled shows nothing.
+#: The templates contain this in place of the figures. It is an HTML comment, which is invisible if nothing replaces it.
 PLACEHOLDER = "<!--" + "cost" * 20 + "-->"
 
 
 class _Meter:
-    """What one request has cost so far. Times are seconds."""
+    """The cost of one request so far. Times are in seconds."""
 
     def __init__(self) -> None:
         self.calls = 0
-        #: In the application, and in the server's ``start_response``.
+        #: Time in the application and in the server's ``start_response``.
         self.elsewhere = 0.0
-        #: In the store, called from inside the application.
+        #: Time in the store, for calls from inside the application.
         self.store_inside = 0.0
         self.inside = False
 
 
-#: Each request runs in its own thread (or greenlet), and so in its own context: nobody counts for anybody else.
+#: Each request runs in its own thread (or greenlet), and so in its own context: it counts only its own calls.
 _meter: ContextVar[_Meter | None] = ContextVar("meter", default=None)
 
 
 class TimedStore(Store):
-    """Any store, its calls counted and timed. It offers of the optional protocols what the store inside offers."""
+    """Wraps a store to count and time its calls. Supports the same optional protocols as the wrapped store."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.multiprocess = store.multiprocess
-        # Attributes of the instance and not methods, so that ``isinstance(..., Sweeps)`` says the truth.
+        # Attributes of the instance, so that ``isinstance(..., Sweeps)`` is true only if the wrapped store has them.
         for name in ("sweep", "of_owner", "count"):
             if hasattr(store, name):
                 setattr(self, name, _timed(getattr(store, name)))
@@ -121,7 +120,7 @@ def _timed(method: Callable[P, T]) -> Callable[P, T]:
 
 
 def clock(app: WSGIApplication, *, untouched: Container[str] = ()) -> WSGIApplication:
-    """Stop the session layer's clock while ``app`` runs. Goes between ``SessionMiddleware`` and the application."""
+    """Measure the time inside ``app``, to subtract it. Put this between ``SessionMiddleware`` and the application."""
 
     def clocked(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         meter = _meter.get()
@@ -141,7 +140,7 @@ def clock(app: WSGIApplication, *, untouched: Container[str] = ()) -> WSGIApplic
 
 
 def bar(app: WSGIApplication) -> WSGIApplication:
-    """Fill in what the page cost. Goes around ``SessionMiddleware``."""
+    """Replace the placeholder by the figures. Put this around ``SessionMiddleware``."""
 
     def barred(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         meter = _Meter()
@@ -160,9 +159,9 @@ def bar(app: WSGIApplication) -> WSGIApplication:
             seconds = perf_counter() - begun - meter.elsewhere + meter.store_inside
         finally:
             _meter.reset(token)
-        if not isinstance(body, list):  # A file, or the empty body of HEAD: no page, no bar.
+        if not isinstance(body, list):  # A file, or the empty body of HEAD: there is no placeholder.
             return body
-        # The list itself: it may be one with a close(), by which the middleware sweeps its store after the answer.
+        # Change the list in place: it may be a subclass whose close() sweeps the store after the response.
         body[:] = [_fill(chunk, meter.calls, seconds) for chunk in body]
         return body
 

@@ -1,4 +1,4 @@
-"""The project's own documentation as pages of this site, from the Markdown files that lie beside the demo."""
+"""Show the project's documentation as pages of this site, from the Markdown files in ``docs/``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 _FOLDER = Path(__file__).parents[1] / "docs"
-#: Address and title, in the order in which one reads them.
+#: Path and title of each page, in reading order.
 PAGES = {
     f"/docs/{name}": title
     for name, title in (
@@ -20,16 +20,16 @@ PAGES = {
         ("frameworks", "In your framework"),
         ("deploy", "Deploy"),
         ("security", "Security"),
-        ("reliability", "What survives what"),
+        ("reliability", "Durability and failures"),
         ("stores-redis", "Redis or Valkey"),
         ("stores-sql", "SQL databases"),
         ("stores-cookie", "In the cookie"),
     )
 }
 
-# The files are ours, so HTML in them (comments) may pass.
+# HTML (comments) is allowed, because the files are our own.
 _markdown = MarkdownIt("commonmark", {"html": True}).enable("table")
-# What is wider than a phone scrolls by itself; the keyboard can only scroll what it can reach.
+# A wide table scrolls inside its box. The box can get the focus, so that the keyboard can scroll it.
 _markdown.add_render_rule("table_open", lambda *_: '<div class="wide" tabindex="0"><table>\n')
 _markdown.add_render_rule("table_close", lambda *_: "</table></div>\n")
 
@@ -41,7 +41,7 @@ class Doc(NamedTuple):
 
 @cache
 def doc(path: str) -> Doc:
-    """Return the page at one of :data:`PAGES`."""
+    """Render the page at ``path``, a key of :data:`PAGES`."""
     tokens = _markdown.parse((_FOLDER / f"{path.removeprefix('/docs/')}.md").read_text("utf-8"))
     for number, token in enumerate(tokens):
         if token.type == "heading_open":
@@ -51,17 +51,17 @@ def doc(path: str) -> Doc:
         elif token.children:
             token.children = _with_links_of_the_site(token.children)
     html = _markdown.renderer.render(tokens, _markdown.options, {})
-    # A corner with no text heads nothing: a screen reader would announce an empty header.
+    # An empty corner cell must not be a header: a screen reader would announce an empty one.
     return Doc(PAGES[path], html.replace("<th></th>", "<td></td>"))
 
 
 def _anchor(heading: str) -> str:
-    """Return the name that a heading can be linked by, as GitHub makes it."""
+    """Return the anchor of a heading, in GitHub's form."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _with_links_of_the_site(inline: list[Token]) -> list[Token]:
-    """Let links between the pages lead to their addresses here; of a link to any other file, leave the text."""
+    """Change links between the pages to their paths on this site; replace links to any other file by their text."""
     kept, dropped = [], False
     for token in inline:
         if token.type == "link_open":

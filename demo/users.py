@@ -1,6 +1,6 @@
 """The three people who can log in, and how their passwords are checked.
 
-The passwords stand here as scrypt hashes only; the login page shows them in plain text, because this is a demo.
+This file contains only scrypt hashes of the passwords. The login page shows them in plain text, because this is a demo.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from typing import Any
 
-#: By e-mail: what goes into the session as ``session["user"]``, then salt and hash of the password.
+#: E-mail address: the user (for ``session["user"]``), the salt and the hash of the password.
 _USERS: dict[str, tuple[dict[str, Any], str, str]] = {
     "ann@example.com": (
         {"id": 1, "name": "Ann Archer", "email": "ann@example.com"},
@@ -27,7 +27,7 @@ _USERS: dict[str, tuple[dict[str, Any], str, str]] = {
         "062293235c118d754813fbe700601ad45ae8862e7bfddcd0ca0dd6949df0a41b",
     ),
 }
-#: Checked where nobody has that e-mail, so that the time an answer takes does not tell who has an account.
+#: Checked for an unknown e-mail address, so that the response time does not reveal which accounts exist.
 _NOBODY = (None, "00" * 16, "00" * 32)
 
 
@@ -36,9 +36,9 @@ def check(email: str, password: str) -> dict[str, Any] | None:
     user, salt, expected = _USERS.get(email.strip().lower(), _NOBODY)
     if not hmac.compare_digest(scrypt(password, salt), bytes.fromhex(expected)) or user is None:
         return None
-    return dict(user)  # The visitor's own: what a site changes in ``session["user"]`` must not change this table.
+    return dict(user)  # A copy, so that changes to ``session["user"]`` do not change this table.
 
 
 def scrypt(password: str, salt: str) -> bytes:
-    """Hash a password: about 50 ms and 16 MiB for us, and as much for each guess of whoever steals the hashes."""
+    """Hash a password: it takes about 50 ms and 16 MiB, also for each guess of an attacker who has the hashes."""
     return hashlib.scrypt(password.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32)

@@ -1,4 +1,4 @@
-"""The little that a WSGI site needs besides its pages: answers that are not pages, files, security headers."""
+"""Small WSGI helpers for the site: redirects, static files and security headers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 _FOLDER = Path(__file__).parent / "pages" / "static"
-#: Read once and served by exact name: there is no path that a visitor could climb out of.
+#: Read once and served by exact name, so that path traversal is impossible.
 FILES = {f"/static/{path.name}": path.read_bytes() for path in _FOLDER.iterdir()}
 
-# Nothing inline, nothing from elsewhere, no scripts at all; and nobody may frame the site to steal a click.
+# No inline code, nothing from other sites, no scripts, and no frames (against clickjacking).
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
@@ -27,15 +27,15 @@ SECURITY_HEADERS = [
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "same-origin"),
 ]
-#: For a page with a script: from a file of this site, and it may ask this site only.
+#: For a page with a script: allows script files of this site, and requests to this site only.
 POLICY_WITH_SCRIPT = _POLICY + "; script-src 'self'; connect-src 'self'"
 
 
 def see_other(path: str) -> WSGIApplication:
-    """Send the browser to ``path`` with GET: how each POST ends, so that "reload" does not post again."""
+    """Redirect the browser to ``path`` with GET. Every POST ends with this, so that a reload does not post again."""
 
     def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # Not ``webob.exc.HTTPSeeOther``: it completes the path from the Host header, which the client made up.
+        # ``webob.exc.HTTPSeeOther`` would build an absolute URL from the Host header, which the client controls.
         start_response("303 See Other", [("Location", path), ("Content-Length", "0"), ("Cache-Control", "no-store")])
         return [b""]
 
@@ -43,7 +43,7 @@ def see_other(path: str) -> WSGIApplication:
 
 
 def file(request: Request) -> Response:
-    """Serve one of :data:`FILES`; a browser that has it already gets 304."""
+    """Serve one of :data:`FILES`. A browser that already has it gets a 304."""
     path = request.environ["PATH_INFO"]
     body = FILES[path]
     response = Response(body=body, content_type=mimetypes.guess_type(path)[0], conditional_response=True)
@@ -53,7 +53,7 @@ def file(request: Request) -> Response:
 
 
 def secure(app: WSGIApplication) -> WSGIApplication:
-    """Add to every answer of ``app`` those of :data:`SECURITY_HEADERS` that it does not set itself."""
+    """Add :data:`SECURITY_HEADERS` to every response of ``app``, except those that it sets itself."""
 
     def secured(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         def start(status: str, headers: list[tuple[str, str]], exc_info: OptExcInfo | None = None) -> Any:

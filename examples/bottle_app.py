@@ -1,4 +1,4 @@
-# A small shop in Bottle: a cart for everybody, a profile behind a login. Run it: python examples/bottle_app.py
+# A small shop in Bottle: a cart for all visitors, a profile behind a login. Run it: python examples/bottle_app.py
 import os
 from collections import Counter
 from html import escape
@@ -14,7 +14,7 @@ FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 @hook("before_request")
 def protect():
     if not check_csrf(request):
-        abort(403, "This form is too old: go back, and try again.")
+        abort(403, "This form is no longer valid: go back and try again.")
 
 @get("/")
 def home():
@@ -24,10 +24,10 @@ def home():
 
 @route("/login", ["GET", "POST"])
 def log_in():
-    if (request.forms.name, request.forms.password) != ("ann", "ann"):  # yours: look up, compare a hash
+    if (request.forms.name, request.forms.password) != ("ann", "ann"):  # replace this: compare a hash
         return FORM.format(request.environ["session"].csrf_token)
     login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
-    return HTTPResponse(status=303, location=next_url(request))  # redirect() completes it from the Host header
+    return HTTPResponse(status=303, location=next_url(request))  # redirect() would use the client's Host header
 
 @get("/profile")
 def profile():
@@ -37,7 +37,7 @@ def profile():
 
 @post("/cart")
 def add_to_cart():
-    # With atomic, no click is lost.
+    # With atomic, every click counts.
     request.environ["session"].atomic(lambda data: data.setdefault("cart", []).append(request.forms.item))
     return HTTPResponse(status=303, location="/")
 

@@ -1,4 +1,4 @@
-# A small shop in CherryPy: a cart for everybody, a profile behind a login. Run it: python examples/cherrypy_app.py
+# A small shop in CherryPy: a cart for all visitors, a profile behind a login. Run it: python examples/cherrypy_app.py
 import os
 from collections import Counter
 from html import escape
@@ -12,7 +12,7 @@ from wsgi_session import (
 @tools.register("before_handler")
 def csrf():
     if not check_csrf(request):
-        raise HTTPError(403, "This form is too old: go back, and try again.")
+        raise HTTPError(403, "This form is no longer valid: go back and try again.")
 
 class Shop:
     @expose
@@ -24,7 +24,7 @@ class Shop:
 
     @expose
     def login(self, name="", password="", csrf_token="", next="/"):
-        if (name, password) != ("ann", "ann"):  # yours: look up, compare a hash
+        if (name, password) != ("ann", "ann"):  # replace this: compare a hash
             return f"""<form method=post><input name=name><input name=password><button>Log in</button>
             <input type=hidden name=csrf_token value={request.wsgi_environ["session"].csrf_token}></form>"""
         login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
@@ -39,7 +39,7 @@ class Shop:
     @expose
     @tools.allow(methods=["POST"])
     def cart(self, item, csrf_token=""):
-        request.wsgi_environ["session"].atomic(lambda data: data.setdefault("cart", []).append(item))  # none is lost
+        request.wsgi_environ["session"].atomic(lambda data: data.setdefault("cart", []).append(item))  # all count
         raise HTTPRedirect("/", 303)
 
     @expose
@@ -49,7 +49,7 @@ class Shop:
         raise HTTPRedirect("/", 303)
 
 app = tree.mount(Shop(), config={"/": {"tools.csrf.on": True}})
-app.relative_urls = "server"  # else HTTPRedirect completes a path from the client's Host header
+app.relative_urls = "server"  # otherwise HTTPRedirect uses the client's Host header
 SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
 application = SessionMiddleware(app, secret=SECRET, store=STORE, cookie_name="cherrypy_shop")
 

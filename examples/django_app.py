@@ -1,4 +1,4 @@
-# A small shop in Django: a cart for everybody, a profile behind a login. Run it: python examples/django_app.py
+# A small shop in Django: a cart for all visitors, a profile behind a login. Run it: python examples/django_app.py
 import os
 
 from django.conf import settings
@@ -45,7 +45,7 @@ def profile(request):
     return HttpResponse(format_html("<p>Your email is {}</p>", user_email_or_none(request)))
 
 def add_to_cart(request):
-    request.session[f"cart:{os.urandom(8).hex()}"] = request.POST["item"]  # a key for each click: none is lost
+    request.session[f"cart:{os.urandom(8).hex()}"] = request.POST["item"]  # a key for each click: all count
     return HttpResponseRedirect("/")
 
 def log_out(request):

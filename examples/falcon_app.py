@@ -1,4 +1,4 @@
-# A small shop in Falcon: a cart for everybody, a profile behind a login. Run it: python examples/falcon_app.py
+# A small shop in Falcon: a cart for all visitors, a profile behind a login. Run it: python examples/falcon_app.py
 import os
 from collections import Counter
 from html import escape
@@ -15,7 +15,7 @@ FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 class CSRF:
     def process_request(self, req, resp):
         if not check_csrf(req):
-            raise falcon.HTTPForbidden(description="This form is too old: go back, and try again.")
+            raise falcon.HTTPForbidden(description="This form is no longer valid: go back and try again.")
 
 class Shop:
     def on_get(self, req, resp):
@@ -27,7 +27,7 @@ class Shop:
         resp.text = FORM.format(req.env["session"].csrf_token)
 
     def on_post_login(self, req, resp):
-        if (req.media.get("name"), req.media.get("password")) != ("ann", "ann"):  # yours: look up, compare a hash
+        if (req.media.get("name"), req.media.get("password")) != ("ann", "ann"):  # replace this: compare a hash
             raise falcon.HTTPSeeOther(req.relative_uri)
         login(req, {"id": 1, "name": "Ann", "email": "ann@example.com"})
         raise falcon.HTTPSeeOther(next_url(req))
@@ -38,7 +38,7 @@ class Shop:
         resp.text = f"<p>Your email is {escape(user_email_or_none(req))}</p>"
 
     def on_post_cart(self, req, resp):
-        # no click is lost
+        # every click counts
         req.env["session"].atomic(lambda data: data.setdefault("cart", []).append(req.media["item"]))
         raise falcon.HTTPSeeOther("/")
 

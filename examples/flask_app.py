@@ -1,4 +1,4 @@
-# A small shop in Flask: a cart for everybody, a profile behind a login. Run it: python examples/flask_app.py
+# A small shop in Flask: a cart for all visitors, a profile behind a login. Run it: python examples/flask_app.py
 import os
 import secrets
 from collections import Counter
@@ -20,7 +20,7 @@ FlaskSessions(app, store=os.environ.get("STORE", "sqlite:///sessions.db"), cooki
 @app.before_request
 def protect():
     if not check_csrf(request):
-        abort(403, "This form is too old: go back, and try again.")
+        abort(403, "This form is no longer valid: go back and try again.")
 
 @app.get("/")
 def home():
@@ -29,7 +29,7 @@ def home():
 
 @app.route("/login", methods=["GET", "POST"])
 def log_in():
-    if (request.form.get("name"), request.form.get("password")) != ("ann", "ann"):  # yours: find the user, check a hash
+    if (request.form.get("name"), request.form.get("password")) != ("ann", "ann"):  # replace this: compare a hash
         return render_template_string(FORM)
     login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
     return redirect(next_url(request), 303)
@@ -40,7 +40,7 @@ def profile():
 
 @app.post("/cart")
 def add_to_cart():
-    session.atomic(lambda data: data.setdefault("cart", []).append(request.form["item"]))  # no click is lost
+    session.atomic(lambda data: data.setdefault("cart", []).append(request.form["item"]))  # every click counts
     return redirect("/", 303)
 
 @app.post("/logout")

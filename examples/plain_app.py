@@ -1,4 +1,4 @@
-# A small shop in plain WSGI: a cart for everybody, a profile behind a login. Run it: python examples/plain_app.py
+# A small shop in plain WSGI: a cart for all visitors, a profile behind a login. Run it: python examples/plain_app.py
 import os
 from collections import Counter
 from html import escape
@@ -18,7 +18,7 @@ def shop(environ, start_response):
         return [html.encode()]
 
     if not check_csrf(environ):
-        return answer("This form is too old: go back, and try again.", "403 Forbidden")
+        return answer("This form is no longer valid: go back and try again.", "403 Forbidden")
     session = environ["session"]
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)).decode()
     form = {name: values[0] for name, values in parse_qs(body).items()}
@@ -30,7 +30,7 @@ def shop(environ, start_response):
         case "GET", "/login":
             return answer(FORM.format(session.csrf_token))
         case "POST", "/login":
-            if (form.get("name"), form.get("password")) != ("ann", "ann"):  # yours: look up, compare a hash
+            if (form.get("name"), form.get("password")) != ("ann", "ann"):  # replace this: compare a hash
                 return answer(FORM.format(session.csrf_token))
             login(environ, {"id": 1, "name": "Ann", "email": "ann@example.com"})
             return answer("", "303 See Other", ("Location", next_url(environ)))
@@ -39,7 +39,7 @@ def shop(environ, start_response):
                 return response(environ, start_response)
             return answer(f"<p>Your email is {escape(user_email_or_none(environ))}</p>")
         case "POST", "/cart":
-            session.atomic(lambda data: data.setdefault("cart", []).append(form["item"]))  # no click is lost
+            session.atomic(lambda data: data.setdefault("cart", []).append(form["item"]))  # every click counts
             return answer("", "303 See Other", ("Location", "/"))
         case "POST", "/logout":
             logout(environ)

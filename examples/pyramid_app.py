@@ -1,4 +1,4 @@
-# A small shop in Pyramid: a cart for everybody, a profile behind a login. Run it: python examples/pyramid_app.py
+# A small shop in Pyramid: a cart for all visitors, a profile behind a login. Run it: python examples/pyramid_app.py
 import os
 from collections import Counter
 from html import escape
@@ -19,7 +19,7 @@ def home(request):
     return Response(f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>")
 
 def log_in(request):
-    if (request.POST.get("name"), request.POST.get("password")) != ("ann", "ann"):  # yours: look up, compare a hash
+    if (request.POST.get("name"), request.POST.get("password")) != ("ann", "ann"):  # replace this: compare a hash
         return Response(FORM.format(get_csrf_token(request)))
     login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
     return HTTPSeeOther(next_url(request))
@@ -28,7 +28,7 @@ def profile(request):
     return redirect_if_anonymous(request) or Response(f"<p>Your email is {escape(user_email_or_none(request))}</p>")
 
 def add_to_cart(request):
-    request.session.atomic(lambda data: data.setdefault("cart", []).append(request.POST["item"]))  # no click is lost
+    request.session.atomic(lambda data: data.setdefault("cart", []).append(request.POST["item"]))  # every click counts
     return HTTPSeeOther("/")
 
 def log_out(request):

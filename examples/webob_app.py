@@ -1,4 +1,4 @@
-# A small shop in WebOb: a cart for everybody, a profile behind a login. Run it: python examples/webob_app.py
+# A small shop in WebOb: a cart for all visitors, a profile behind a login. Run it: python examples/webob_app.py
 import os
 from collections import Counter
 from html import escape
@@ -15,7 +15,7 @@ FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
 
 def see_other(path):
-    def answer(environ, start_response):  # not HTTPSeeOther: it completes the path from the client's Host header
+    def answer(environ, start_response):  # HTTPSeeOther would use the client's Host header
         start_response("303 See Other", [("Location", path), ("Content-Type", "text/plain")])
         return [b""]
     return answer
@@ -23,7 +23,7 @@ def see_other(path):
 @wsgify
 def shop(request):
     if not check_csrf(request):
-        return HTTPForbidden("This form is too old: go back, and try again.")
+        return HTTPForbidden("This form is no longer valid: go back and try again.")
     session, form = request.environ["session"], request.POST
     match request.method, request.path_info:
         case "GET", "/":
@@ -33,7 +33,7 @@ def shop(request):
         case "GET", "/login":
             return Response(FORM.format(session.csrf_token))
         case "POST", "/login":
-            if (form.get("name"), form.get("password")) != ("ann", "ann"):  # yours: look up, compare a hash
+            if (form.get("name"), form.get("password")) != ("ann", "ann"):  # replace this: compare a hash
                 return Response(FORM.format(session.csrf_token))
             login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
             return see_other(next_url(request))
@@ -42,7 +42,7 @@ def shop(request):
                 return response
             return Response(f"<p>Your email is {escape(user_email_or_none(request))}</p>")
         case "POST", "/cart":
-            session.atomic(lambda data: data.setdefault("cart", []).append(form["item"]))  # no click is lost
+            session.atomic(lambda data: data.setdefault("cart", []).append(form["item"]))  # every click counts
             return see_other("/")
         case "POST", "/logout":
             logout(request)

@@ -1,4 +1,4 @@
-# A small shop in web.py: a cart for everybody, a profile behind a login. Run it: python examples/webpy_app.py
+# A small shop in web.py: a cart for all visitors, a profile behind a login. Run it: python examples/webpy_app.py
 import os
 from collections import Counter
 
@@ -14,7 +14,7 @@ class Home:
         return f"<p>Hello, {web.websafe(user['name'])}</p><p>Cart: {web.websafe(cart or 'empty')}</p>"
 
     def POST(self):
-        # With atomic, no click is lost.
+        # With atomic, every click counts.
         web.ctx.env["session"].atomic(lambda data: data.setdefault("cart", []).append(web.input().item))
         raise web.HTTPError("303 See Other", {"Location": "/"})
 
@@ -25,10 +25,10 @@ class Login:
 
     def POST(self):
         form = web.input(name="", password="")
-        if (form.name, form.password) != ("ann", "ann"):  # yours: look up, compare a hash
+        if (form.name, form.password) != ("ann", "ann"):  # replace this: compare a hash
             return self.GET()
         login(web.ctx, {"id": 1, "name": "Ann", "email": "ann@example.com"})
-        # Not web.seeother: it completes the path from the client's Host header.
+        # web.seeother would use the client's Host header.
         raise web.HTTPError("303 See Other", {"Location": next_url(web.ctx)})
 
 class Account:
@@ -44,7 +44,7 @@ class Account:
 def begin():
     web.header("Content-Type", "text/html; charset=utf-8")
     if not check_csrf(web.ctx):
-        raise web.forbidden("This form is too old: go back, and try again.")
+        raise web.forbidden("This form is no longer valid: go back and try again.")
 
 app = web.application(("/", Home, "/cart", Home, "/login", Login, "/profile", Account, "/logout", Account))
 app.add_processor(web.loadhook(begin))

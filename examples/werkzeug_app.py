@@ -1,4 +1,4 @@
-# A small shop in Werkzeug: a cart for everybody, a profile behind a login. Run it: python examples/werkzeug_app.py
+# A small shop in Werkzeug: a cart for all visitors, a profile behind a login. Run it: python examples/werkzeug_app.py
 import os
 from collections import Counter
 from html import escape
@@ -24,7 +24,7 @@ class Shop:
     def __call__(self, request):
         endpoint, _ = URLS.bind_to_environ(request).match()
         if not check_csrf(request):
-            raise Forbidden("This form is too old: go back, and try again.")
+            raise Forbidden("This form is no longer valid: go back and try again.")
         return getattr(self, f"on_{endpoint}")(request, request.environ["session"])
 
     def on_home(self, request, session):
@@ -34,7 +34,7 @@ class Shop:
         return Response(text, mimetype="text/html")
 
     def on_login(self, request, session):
-        if (request.form.get("name"), request.form.get("password")) != ("ann", "ann"):  # yours: look it up
+        if (request.form.get("name"), request.form.get("password")) != ("ann", "ann"):  # replace this: compare a hash
             return Response(FORM.format(session.csrf_token), mimetype="text/html")
         login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
         return redirect(next_url(request), 303)
@@ -43,7 +43,7 @@ class Shop:
         return redirect_if_anonymous(request) or Response(f"Your email is {user_email_or_none(request)}")
 
     def on_cart(self, request, session):
-        session.atomic(lambda data: data.setdefault("cart", []).append(request.form["item"]))  # no click is lost
+        session.atomic(lambda data: data.setdefault("cart", []).append(request.form["item"]))  # every click counts
         return redirect("/", 303)
 
     def on_logout(self, request, session):

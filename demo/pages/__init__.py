@@ -1,4 +1,4 @@
-"""Pages from Jinja2 templates. Everything that comes out of a session or a form is escaped on its way in."""
+"""Render pages from Jinja2 templates, which escape all values from sessions and forms automatically."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60))
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
-    """Make a page for this visitor: templates see ``session`` and ``user``, and so does the header of each page."""
+    """Render a page for this visitor. Its template and the page header can use ``session`` and ``user``."""
     session = get_session(request)
     return plain_page(
         request,
@@ -30,20 +30,20 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
 
 
 def plain_page(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
-    """Make a page that does not look at the session: it costs the session layer next to nothing."""
+    """Render a page that does not use the session, so that the session layer has almost nothing to do."""
     html = _templates.get_template(template).render(path=request.environ["PATH_INFO"], status=status, **values)
     return Response(
         body=html.encode(),
         status=status,
         content_type="text/html",
         charset="UTF-8",
-        # After a logout, "back" must not show what was there before.
+        # After a logout, the browser's Back button must not show earlier pages.
         cache_control="no-store",
     )
 
 
 def ago(then: datetime) -> str:
-    """Say how long ago that was, in the largest unit that fits."""
+    """Return how long ago ``then`` was, in the largest unit that fits."""
     seconds = (datetime.now(timezone.utc) - then).total_seconds()
     for unit, length in _UNITS:
         if seconds >= length:

@@ -24,9 +24,9 @@ def test_the_list_names_browser_address_and_times_and_says_which_is_this_one(vis
     phone.log_in()
     seen_from_the_laptop = laptop.get("/devices").words
     line = "Address 127.0.0.1 Logged in just now Last seen just now"
-    assert f"Firefox on Linux this one {line} Log out" in seen_from_the_laptop
+    assert f"Firefox on Linux this device {line} Log out" in seen_from_the_laptop
     assert f"Safari on iPhone {line} Sign out" in seen_from_the_laptop
-    assert f"Safari on iPhone this one {line} Log out" in phone.get("/devices").words
+    assert f"Safari on iPhone this device {line} Log out" in phone.get("/devices").words
 
 
 def test_signing_one_out_ends_that_one_only(visitor: Visitor) -> None:
@@ -53,7 +53,7 @@ def test_the_handle_of_somebody_else_signs_nobody_out(visitor: Visitor) -> None:
     ann, chloe = visitor(), visitor()
     ann.log_in()
     chloe.log_in("chloe@example.com", "jam-ring")
-    hers = re.search(r"Public name</dt><dd><code>([^<]+)<", chloe.get("/profile").html)
+    hers = re.search(r"Handle \(public name\)</dt><dd><code>([^<]+)<", chloe.get("/profile").html)
     assert hers
     ann.submit("/devices", "/devices/sign-out", handle=hers[1])
     assert "That device was signed out already." in ann.get("/devices").words

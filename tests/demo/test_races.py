@@ -72,7 +72,7 @@ def test_the_profile_does_not_promise_that_coming_back_helps_where_it_does_not()
         shelf.cookie = request.get_response(shelf.site).headers["Set-Cookie"].partition(";")[0]
         profile = Request.blank("/profile", headers={"Cookie": shelf.cookie}).get_response(shelf.site).text
         assert "Ends in any case" in profile
-        assert "unless you come back" not in profile
+        assert "unless you return" not in profile
 
 
 def test_clicks_at_the_same_moment_all_count() -> None:

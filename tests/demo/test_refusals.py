@@ -31,7 +31,7 @@ def test_a_form_without_its_token_is_refused_and_changes_nothing(visitor: Visito
         ann.log_in()
     answer = ann.post(path, **POSTS[path])
     assert answer.status == 403
-    assert "That form is no longer good" in answer.words
+    assert "This form is no longer valid" in answer.words
     assert "Chocolate chip − 1 +" in ann.get("/cart").words
     assert ann.get("/profile").status == (302 if path == "/login" else 200)
 
@@ -130,7 +130,7 @@ def test_a_wrong_method_gets_405_and_hears_which_are_right(
 ) -> None:
     answer = visitor().get(path, "-X", method)
     assert (answer.status, answer.header("Allow")) == (405, allowed)
-    assert "Not like that" in answer.words
+    assert "Method not allowed" in answer.words
 
 
 @pytest.mark.parametrize("options", [["/login?as=%ff"], ["/login?%ff=1"]])

@@ -93,8 +93,8 @@ def test_a_port_in_use_is_named_together_with_what_to_write(tmp_path: Path) -> N
         done = run(tmp_path, "--port", str(port))
     assert done.returncode == 1
     assert done.stderr == (
-        f"Error: Port {port} on 127.0.0.1 is in use, perhaps by another demo. Another port: --port {port + 1}; "
-        "any free one: --port 0\n"
+        f"Error: Port {port} on 127.0.0.1 is in use, perhaps by another demo. "
+        f"Choose another port with --port {port + 1}, or any free port with --port 0.\n"
     )
 
 
@@ -104,7 +104,7 @@ def test_of_the_last_port_the_one_before_is_named(tmp_path: Path) -> None:
             taken.bind(("127.0.0.1", 65_535))
             taken.listen()
         done = run(tmp_path, "--port", "65535")
-    assert "Another port: --port 65534; " in done.stderr
+    assert "Choose another port with --port 65534, " in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,8 @@ def test_a_file_with_no_secret_is_named_together_with_what_to_do(tmp_path: Path,
     done = run(tmp_path, "--store", "memory://")
     assert done.returncode == 1
     assert done.stderr == (
-        "Error: There is no secret of 32 ASCII characters or more in demo.secret: delete it, and a new one is made.\n"
+        "Error: demo.secret does not contain a secret of at least 32 ASCII characters. "
+        "Delete the file, and the demo will create a new one.\n"
     )
 
 
@@ -124,7 +125,7 @@ def test_where_no_file_can_be_made_a_secret_of_ones_own_is_asked_for(tmp_path: P
     with pytest.raises(NoSecret) as caught:
         kept_secret(path)
     assert str(caught.value) == (
-        f"Cannot keep a secret in {path}: No such file or directory. Give one instead: --secret TEXT"
+        f"Cannot store a secret in {path}: No such file or directory. Pass one with --secret TEXT instead."
     )
 
 

@@ -40,10 +40,11 @@ def saying(function: Callable[[Session], object], *headers: tuple[str, str]) -> 
 def test_an_answer_that_refreshes_the_cookie_varies(
     browser: Browser, clock: FakeClock, given: list[str], sent: list[str]
 ) -> None:
-    """Every answer with our Set-Cookie says `Vary: Cookie`, a refresh included; what the application says there stays.
+    """Every response with our Set-Cookie has ``Vary: Cookie``, also if the cookie is only renewed; the application's
+    own values stay.
 
-    Case 43: CVE-2023-30861, Flask: `Vary: Cookie` was missing where the cookie was only refreshed, and a proxy that
-    cached the answer gave one visitor's cookie to others.
+    Case 43: CVE-2023-30861, Flask: ``Vary: Cookie`` was missing if the cookie was only renewed, and a proxy that cached
+    the response gave one visitor's cookie to others.
     """
     browser.do(put(k=1))
     clock.advance(2 * DAY)
@@ -102,10 +103,10 @@ def print_nothing(status: str, headers: list[tuple[str, str]], exc_info: Any = N
 @pytest.mark.parametrize("look", LOOKS)
 @pytest.mark.parametrize("visitor", ["with a session", "without one"])
 def test_every_way_of_looking_makes_the_answer_vary(browser: Browser, look: str, visitor: str) -> None:
-    """There is no way to look at a session that does not make the answer `Vary: Cookie`, for a visitor without one too.
+    """Every way of using the session adds ``Vary: Cookie``, even for a visitor without a cookie.
 
-    Case 44: CVE-2026-27205, Flask below 3.1.3: some ways of looking, such as `in`, did not count, so `Vary: Cookie` was
-    missing from answers that depended on the cookie.
+    Case 44: CVE-2026-27205, Flask below 3.1.3: some ways of using the session, such as ``in``, were not tracked, so
+    ``Vary: Cookie`` was missing from responses that depended on the cookie.
     """
     if visitor == "with a session":
         browser.do(put(k=1))
@@ -115,7 +116,7 @@ def test_every_way_of_looking_makes_the_answer_vary(browser: Browser, look: str,
 
 @case(44)
 def test_an_answer_that_has_nothing_to_do_with_the_session_does_not_vary(site: Site, browser: Browser) -> None:
-    """An answer whose request never looked at the session has no header of ours, so that caches may keep it."""
+    """A response whose request did not use the session has no header of ours, so that caches may store it."""
     browser.do(put(k=1))
     site.forget()
     answer = browser.visit(page((b"page",), "200 OK", ("Cache-Control", "public, max-age=60")))
@@ -143,11 +144,11 @@ CHANGES: dict[str, Callable[[Session], object]] = {
 def test_a_refresh_waits_where_the_answer_is_public(
     browser: Browser, clock: FakeClock, header: tuple[str, str]
 ) -> None:
-    """In an answer that the application lets shared caches keep, a refresh that is due is put off to the next one.
+    """If shared caches may store a response, the cookie is not renewed in it, but in the next one.
 
     Case 45: CVE-2024-26144 (Active Storage), CVE-2012-2671 (rack-cache), sidekiq#5936, auth0/nextjs-auth0#2100,
-    vercel/next.js#96266, supabase/ssr#172: Set-Cookie went out with answers that anybody may keep, and caches gave one
-    visitor's session to others.
+    vercel/next.js#96266, supabase/ssr#172: Set-Cookie was sent with responses that shared caches may store, and caches
+    gave one visitor's session to others.
     """
     browser.do(put(k=1))
     clock.advance(2 * DAY)
@@ -163,8 +164,8 @@ def test_a_refresh_waits_where_the_answer_is_public(
 def test_no_public_answer_has_our_cookie(
     site: Site, browser: Browser, header: tuple[str, str], change: str, visitor: str
 ) -> None:
-    """Where our cookie has to go out, the answer is made `private`, whatever the application said, with the event
-    `cache_overridden`.
+    """If our cookie must be sent, the response is made ``private``, whatever the application set, with the event
+    ``cache_overridden``.
     """
     if visitor == "known":
         browser.do(put(k=1))
@@ -178,9 +179,9 @@ def test_no_public_answer_has_our_cookie(
 @case(45)
 @pytest.mark.needs(SERVER)
 def test_a_change_that_needs_no_cookie_leaves_a_public_answer_public(browser: Browser) -> None:
-    """A change to a session that is there sends no cookie, and so changes nothing of what the application says.
+    """A change to an existing session sends no cookie, so the application's caching headers stay as they are.
 
-    Not over cookie://: there every change is a cookie.
+    Not over cookie://: there, every change sends a cookie.
     """
     browser.do(put(k=1))
     answer = browser.visit(saying(put(k=2), PUBLIC[0]))

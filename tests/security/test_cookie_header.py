@@ -97,8 +97,8 @@ def test_no_cookie_swallows_or_smuggles_another(site: Site) -> None:
 
 @case(38)
 def test_no_cookie_swallows_or_smuggles_another_over_the_wire(wire: Wire) -> None:
-    """The same through real servers; and of two Cookie headers, which servers join in their own ways, none opens what
-    neither of them holds, and none breaks anything.
+    """The same through real servers. Servers join two Cookie headers in different ways: no combination gives access to
+    a session that neither header contains, and none causes an error.
     """
     check_over(wire, SWALLOWED)
     ours = f"__Host-sid={wire.session(who='a')}".encode()
@@ -108,7 +108,7 @@ def test_no_cookie_swallows_or_smuggles_another_over_the_wire(wire: Wire) -> Non
 
 @case(39)
 def test_junk_beside_our_cookie_costs_nobody_the_session(site: Site) -> None:
-    """Whatever other software leaves in the Cookie header, before or after our cookie, the session is found.
+    """The session is found whatever other cookies are before or after ours in the Cookie header.
 
     Case 39: Beaker #231: `Cookie: null;beaker.session.id=…` made the standard library's parser drop the session's
     cookie.
@@ -126,10 +126,10 @@ def test_junk_beside_our_cookie_costs_nobody_the_session_over_the_wire(wire: Wir
 @pytest.mark.parametrize("flood", FLOODS)
 @pytest.mark.parametrize("site_of", ["in_memory", "sealed"])
 def test_a_long_header_takes_linear_time(request: pytest.FixtureRequest, site_of: str, flood: str) -> None:
-    """Twice the header takes twice the time; 64 KB take under 50 ms; over 64 KB are ignored.
+    """A header of twice the length takes twice the time. 64 KB take under 50 ms, and a longer header is ignored.
 
     Case 40: CVE-2024-7592 (CPython), CVE-2024-52804 (Tornado), CVE-2025-27219 (Ruby's cgi), CVE-2023-22792 (Rails):
-    parsing the header took time in the square of its length.
+    parsing the header took quadratic time.
     """
     site: Site = request.getfixturevalue(site_of)
 
@@ -164,8 +164,8 @@ BAD = ["a;b", "a,b", "a b", "a\r\nb", "a\nb", "a\tb", "a\x00b", "é", "a=b" * 3 
 @case(41)
 @pytest.mark.parametrize("bad", BAD)
 def test_no_option_can_inject_an_attribute_or_a_header(bad: str) -> None:
-    """A cookie's name, path or domain with `;`, `,`, white space, control or foreign characters is refused at
-    construction; so is a `__Host-` name with a domain or a path.
+    """A cookie's name, path or domain with ``;``, ``,``, white space, control characters or non-ASCII characters is
+    refused at construction, and so is a ``__Host-`` name with a domain or a path.
 
     Case 41: CVE-2024-47764 (jshttp/cookie), koa's `cookies`, CVE-2016-9964 (Bottle), CVE-2012-2374 (Tornado),
     CVE-2018-1000164 (gunicorn): unchecked values added attributes to a cookie, or headers to a response.
@@ -183,7 +183,7 @@ def test_no_option_can_inject_an_attribute_or_a_header(bad: str) -> None:
 @case(41)
 @pytest.mark.parametrize("bad", ["/a\r\nSet-Cookie: a=b", "/a\nb", "/a b", "/é", "/a\x00"])
 def test_no_redirect_can_inject_a_header(bad: str) -> None:
-    """A login URL with CR, LF or a space is refused; one that a client asks to go back to is not gone to."""
+    """A login URL with CR, LF or a space is refused, and a ``next`` address that contains one of these is ignored."""
     environ: dict[str, Any] = {"session": {}, "PATH_INFO": bad, "QUERY_STRING": f"next={bad}", "SCRIPT_NAME": bad}
     setup_testing_defaults(environ)
     with pytest.raises(ConfigError):
@@ -200,8 +200,8 @@ def test_no_redirect_can_inject_a_header(bad: str) -> None:
 @case(42)
 @pytest.mark.parametrize("given", ["new", "refresh", "login twice"])
 def test_the_applications_own_headers_stay_as_they_are(make_site: MakeSite, clock: FakeClock, given: str) -> None:
-    """The list that the application passes is not changed, its cookies stay in their order, and ours comes once, also
-    if `start_response` is called twice.
+    """The list that the application passes is not changed, its cookies keep their order, and our cookie is added once,
+    even if ``start_response`` is called twice.
 
     Case 42: CVE-2025-7339, on-headers, in express-session up to 1.18.2: the hook on the response's headers changed the
     arrays that the application had passed.
@@ -239,7 +239,7 @@ def test_the_applications_own_headers_stay_as_they_are(make_site: MakeSite, cloc
 
 @case(42)
 def test_a_list_that_is_used_for_every_answer_does_not_grow_over_the_wire(wire: Wire) -> None:
-    """Through real servers, a list that the application uses for all answers is the same in each of them."""
+    """Through real servers, a list that the application uses for all responses is the same in each of them."""
     for _ in range(6):
         reply = wire.get("/twice")
         assert [(cookie.name, cookie.value) for cookie in reply.cookies] == [("a", "1"), ("b", "2")], reply
@@ -247,7 +247,7 @@ def test_a_list_that_is_used_for_every_answer_does_not_grow_over_the_wire(wire: 
 
 @case(42)
 def test_a_body_is_the_applications_own(site: Site) -> None:
-    """So is a body that the application returns: the middleware gives the server that very object.
+    """The middleware passes the application's own body object to the server.
 
     (A new session may be swept after: then it is a copy of the list, with an end.)
     """

@@ -22,10 +22,10 @@ IDLE = 30 * DAY
 
 @case(21)
 def test_a_cookie_that_is_sent_after_its_time_opens_nothing(site: Site, browser: Browser, clock: FakeClock) -> None:
-    """When a session ends is decided on the server; a browser that keeps sending the cookie gains nothing.
+    """The server decides when a session ends; a browser that keeps sending the cookie gets an empty session.
 
-    Case 21: CVE-2018-1000814, aiohttp-session's EncryptedCookieStorage and NaCl: expiry was the browser's alone, and an
-    expired cookie that was sent again was a session again.
+    Case 21: CVE-2018-1000814, aiohttp-session's EncryptedCookieStorage and NaCl: only the browser enforced expiry, so
+    an expired cookie that was sent again still gave access to the session.
     """
     answer = browser.do(log_in(ANN))
     captured = browser.header
@@ -36,7 +36,7 @@ def test_a_cookie_that_is_sent_after_its_time_opens_nothing(site: Site, browser:
 
 @case(21)
 def test_a_sealed_session_from_the_future_opens_nothing(clock: FakeClock, sealed: Site) -> None:
-    """Nor does a seal that is dated more than a minute ahead."""
+    """An encrypted cookie that is dated more than a minute in the future is refused."""
     ahead = FakeClock()
     ahead.advance(3600)
     browser = Site(CookieStore(), ahead).browser()
@@ -50,7 +50,7 @@ def test_a_sealed_session_from_the_future_opens_nothing(clock: FakeClock, sealed
 def test_no_reading_moves_the_absolute_limit(browser: Browser, clock: FakeClock) -> None:
     """However busy a visitor is, the session ends `absolute_timeout` after its login.
 
-    Case 22: CVE-2024-35220, @fastify/session: restoring a session wrote a new end into it, so that none ever expired.
+    Case 22: CVE-2024-35220, @fastify/session: loading a session renewed its expiry, so that no session ever expired.
     """
     browser.do(log_in(ANN))
     for _ in range(89):
@@ -65,7 +65,7 @@ def test_no_reading_moves_the_absolute_limit(browser: Browser, clock: FakeClock)
 def test_what_is_dead_goes_with_the_next_sweep(site: Site, browser: Browser, clock: FakeClock) -> None:
     """An expired record is swept.
 
-    Not over cookie://: nothing to sweep. Redis expires its records by itself.
+    Not over cookie://: it has nothing to sweep. Redis deletes expired records itself.
     """
     browser.do(put(k=1))
     clock.advance(IDLE + 1)
@@ -77,11 +77,11 @@ def test_what_is_dead_goes_with_the_next_sweep(site: Site, browser: Browser, clo
 @case(23)
 @pytest.mark.needs(SERVER)
 def test_no_store_returns_what_has_expired(store: Store) -> None:
-    """In every store a record is dead at its `expires`, with no sweeper running.
+    """In every store, a record is invalid from its ``expires`` on, even if nothing is swept.
 
     Case 23: tower-sessions 0.4.3, PR #82: the memory stores did not keep the expiry, and returned expired sessions.
 
-    Not over cookie://: it has no records; its seals are held to the same in case 21.
+    Not over cookie://: it has no records; case 21 tests the same with its cookies.
     """
     now = FakeClock.START
     record = Record(b"data", b"v" * 16, "handle", now, now, now + 1, b"o" * 32)
@@ -112,9 +112,9 @@ def test_the_settings_of_now_count_not_those_in_the_record(make_site: MakeSite, 
 @case(24)
 @pytest.mark.needs(SERVER)
 def test_a_record_with_a_life_of_its_own_ends_all_the_same(site: Site, clock: FakeClock) -> None:
-    """Neither does a record that says it lives for ten years, nor a login that asks for as long.
+    """A record or a login with a lifetime of ten years still ends at the configured limits.
 
-    Not over cookie://: nobody without the secret can plant a record there.
+    Not over cookie://: only someone with the secret can create a cookie there.
     """
     token = tokens.draw_token()
     now = clock()
@@ -135,7 +135,7 @@ def test_a_record_with_a_life_of_its_own_ends_all_the_same(site: Site, clock: Fa
 def test_cookie_and_record_agree_wherever_the_server_stands(
     site: Site, browser: Browser, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, zone: str
 ) -> None:
-    """A login's own lifetime is in the cookie and in the record, and the server's time zone changes nothing.
+    """A lifetime given at login is set in the cookie and in the record, and does not depend on the server's time zone.
 
     Case 25: tower-sessions #174, #175, #191, Werkzeug's SecureCookie: setting an expiry changed the cookie and not the
     record, or the reverse; sessions expired wrongly where local time is not UTC.

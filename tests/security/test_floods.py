@@ -21,12 +21,12 @@ from wsgi_session.testing.clock import FakeClock
 @case(46)
 @pytest.mark.needs(SERVER)
 def test_made_up_cookies_leave_nothing_in_the_store(site: Site) -> None:
-    """A thousand visitors with made-up cookies who read make no record and get no cookie; what we did not sign makes
-    not even a store call.
+    """A thousand visitors with forged cookies who only read create no record and get no cookie; a cookie with a wrong
+    signature causes no store call.
 
-    Case 46: CVE-2015-5143, Django: each request with a new made-up session key made a record.
+    Case 46: CVE-2015-5143, Django: each request with a new made-up session key created a record.
 
-    Not over cookie://: there is no store to fill.
+    Not over cookie://: it has no store.
     """
     chance, keyring = random.Random(46), Tokens([SECRET.encode()], "sid")
     for number in range(1_000):
@@ -41,12 +41,12 @@ def test_made_up_cookies_leave_nothing_in_the_store(site: Site) -> None:
 @case(47)
 @pytest.mark.needs(SERVER)
 def test_logging_out_leaves_nothing_in_the_store(site: Site, browser: Browser) -> None:
-    """However often visitors log out, with a cookie, with a dead one or without any, no record is left.
+    """However often visitors log out, with a valid cookie, an invalid one or none, no record is left.
 
-    Case 47: CVE-2015-5963 and CVE-2015-5964 (Django), pyramid_session_redis#2: each logout made an empty record, or
+    Case 47: CVE-2015-5963 and CVE-2015-5964 (Django), pyramid_session_redis#2: each logout created an empty record, or
     left an unused one.
 
-    Not over cookie://: there is no store to fill.
+    Not over cookie://: it has no store.
     """
     for _ in range(1_000):
         assert site.browser().do(log_out).cookies == []
@@ -62,10 +62,11 @@ def test_logging_out_leaves_nothing_in_the_store(site: Site, browser: Browser) -
 
 @case(48)
 def test_sessions_end_and_memory_is_bounded_by_default() -> None:
-    """With no settings a session ends after 30 idle days, and 90 in all; memory keeps 100,000 of them.
+    """By default, a session ends after 30 days without activity and after 90 days in total, and the memory store keeps
+    at most 100,000 sessions.
 
-    Case 48: CVE-2026-67430 (MCP Ruby SDK), vert-x3/vertx-web#322: sessions never expired by default and anybody could
-    make them, until the memory was full.
+    Case 48: CVE-2026-67430 (MCP Ruby SDK), vert-x3/vertx-web#322: sessions never expired by default and anyone could
+    create them, until the memory was full.
     """
     defaults = {name: one.default for name, one in inspect.signature(SessionMiddleware).parameters.items()}
     assert (defaults["idle_timeout"], defaults["absolute_timeout"]) == (timedelta(days=30), timedelta(days=90))
@@ -74,8 +75,8 @@ def test_sessions_end_and_memory_is_bounded_by_default() -> None:
 
 @case(48)
 def test_a_flood_of_anonymous_visitors_logs_nobody_out(clock: FakeClock) -> None:
-    """In memory all anonymous visitors together count as one user, who makes room before a user with fewer sessions
-    does: a crowd twenty times the bound takes no more room than the bound, and logs nobody out.
+    """In memory, all anonymous visitors together count as one user, whose sessions are evicted before those of a user
+    with fewer sessions: a crowd of twenty times the bound takes no more places than the bound, and logs nobody out.
     """
     store = MemoryStore(max_sessions=1_000)
     site = Site(store, clock)

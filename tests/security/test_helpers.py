@@ -63,13 +63,13 @@ def requests_with(evil: str) -> list[dict[str, Any]]:
 @case(55)
 @needs_a_browsers_parser
 def test_no_redirect_leads_off_the_site() -> None:
-    """Whatever stands in path, mount point, query, Host or Referer, a browser that follows the redirect, and then the
-    way back after the login, stays on the site.
+    """A browser that follows the redirect to the login and back stays on the site, whatever the path, mount point,
+    query, Host or Referer contains.
 
     Case 55: CVE-2024-42353 and GHSA-fh3h-vg37-cc95 (WebOb), CVE-2021-32618 and CVE-2023-49438 (Flask-Security-Too),
     CVE-2021-32805 (Flask-AppBuilder), CVE-2021-23435 (Clearance), CVE-2026-40295 (Devise), CVE-2021-32806
     (isurlinportal), CVE-2025-57821 (google_sign_in), CVE-2023-39968 (jupyter-server), FlintUA/MeshCenter#130: the
-    address to go back to was trusted, and `//`, `/\\`, `https:host`, a tab, a newline, or the Referer led to another
+    return address was trusted, and `//`, `/\\`, `https:host`, a tab, a newline, or the Referer led to another
     site.
     """
     locations: list[str] = []
@@ -91,7 +91,8 @@ def test_no_redirect_leads_off_the_site() -> None:
 
 @case(55)
 def test_no_redirect_leads_off_the_site_over_the_wire(wire: Wire) -> None:
-    """Through real servers, the redirect is a path with one slash, whatever the request line and the headers say."""
+    """Through real servers, the redirect is a path with one slash, whatever the request line and the headers contain.
+    """
     for target in (
         b"//evil.example", b"///evil.example/x", b"/%2f%2fevil.example", b"/%5cevil.example", b"/%09/evil.example",
         b"/\\evil.example", b"/%0d%0aSet-Cookie:%20a=b", b"/x/..//evil.example", b"/.//evil.example",
@@ -111,8 +112,8 @@ def test_no_redirect_leads_off_the_site_over_the_wire(wire: Wire) -> None:
 def test_having_a_session_is_not_being_logged_in(site: Site, browser: Browser, user: Any) -> None:
     """A visitor with data in the session and no user is anonymous to every helper.
 
-    Case 56: CVE-2023-48309, next-auth: having a session was taken for being logged in, so a sealed value without a user
-    passed the default middleware.
+    Case 56: CVE-2023-48309, next-auth: a visitor with a session counted as logged in, so an encrypted value without a
+    user passed the default middleware.
     """
     browser.do(put(cart=[1], **({} if user == "absent" else {"user": user})))
 
@@ -133,7 +134,8 @@ EMAILS = ["", " ", 0, 1, False, True, [], ["a@b"], {}, b"", b"a@b", 1.5, None, (
 @case(57)
 @pytest.mark.parametrize("email", EMAILS, ids=map(repr, EMAILS))
 def test_the_address_is_a_str_or_none(site: Site, browser: Browser, email: Any) -> None:
-    """`user_email_or_none` returns a non-empty `str` or `None`, never another falsy value, and never raises over data.
+    """``user_email_or_none`` returns a non-empty ``str`` or ``None``, never another falsy value; no session data makes
+    it raise.
 
     Case 57: CVE-2022-24880, flask-session-captcha: a check returned `None` where its callers looked for `False`.
     """
@@ -150,7 +152,9 @@ def test_the_address_is_a_str_or_none(site: Site, browser: Browser, email: Any) 
 
 @case(57)
 def test_an_outage_or_a_missing_middleware_is_no_anonymous_visitor(in_memory: Site) -> None:
-    """Without the middleware it raises `SessionMissing`, in an outage `StoreUnavailable`: never `None` by mistake."""
+    """Without the middleware it raises ``SessionMissing``, and in an outage ``StoreUnavailable``; it does not return
+    ``None`` in these cases.
+    """
     with pytest.raises(SessionMissing):
         user_email_or_none({})
     browser = in_memory.browser()

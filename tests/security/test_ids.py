@@ -23,7 +23,7 @@ MADE_UP = ["n" * 43, f"{'n' * 43}.{'A' * 43}", issued_to_nobody()]
 @case(1)
 @pytest.mark.parametrize("sent", MADE_UP, ids=["a token", "a signature", "signed well"])
 def test_a_made_up_id_is_never_adopted(site: Site, sent: str) -> None:
-    """An id that the site never issued is not taken over: who writes with it gets a token of the site's own.
+    """An id that the site never issued is not adopted: a request that writes gets a new token.
 
     Case 1: CVE-2011-4718, PHP sessions: the session module adopted any id that a client sent, even one that was never
     issued.
@@ -52,8 +52,8 @@ def test_a_made_up_id_is_never_adopted_over_the_wire(wire: Wire) -> None:
 def test_a_login_with_a_made_up_id_gets_a_new_one(site: Site, sent: str) -> None:
     """Neither a write nor a login uses an id that came from the client.
 
-    Case 2: CVE-2024-38513, gofiber session: getting a session from the store made one under the id that the client had
-    sent.
+    Case 2: CVE-2024-38513, gofiber session: getting a session from the store created one under the id that the client
+    had sent.
     """
     writer, victim = site.browser(), site.browser()
     writer.jar, victim.jar = {"sid": sent}, {"sid": sent}
@@ -67,12 +67,12 @@ def test_a_login_with_a_made_up_id_gets_a_new_one(site: Site, sent: str) -> None
 @case(3)
 @pytest.mark.needs(SERVER)
 def test_an_id_whose_record_is_gone_is_not_used_again(site: Site, browser: Browser) -> None:
-    """Where the store has lost the record (expired, evicted, deleted), the next write gets a new token.
+    """If the store has lost the record (expired, evicted, deleted), the next write gets a new token.
 
-    Case 3: Flask-Session #76, fixed in 0.7.0: when the storage had no such record any more, the new session was made
+    Case 3: Flask-Session #76, fixed in 0.7.0: if the storage no longer had the record, the new session was created
     under the old id.
 
-    Not over cookie://: it has no records that could go.
+    Not over cookie://: it has no records.
     """
     browser.do(put(k=1))
     old = browser.token
@@ -86,12 +86,12 @@ def test_an_id_whose_record_is_gone_is_not_used_again(site: Site, browser: Brows
 @case(4)
 @pytest.mark.needs(SERVER)
 def test_a_logout_deletes_the_record(site: Site, browser: Browser) -> None:
-    """Logging out leaves no record behind, not even an empty one, and nothing to log in to again.
+    """Logging out leaves no record behind, not even an empty one that could be adopted.
 
     Case 4: CVE-2018-1000519, aiohttp-session's RedisStorage: invalidating a session stored an empty one, so that the id
     of a logged-out session could still be adopted.
 
-    Not over cookie://: it has no records to delete.
+    Not over cookie://: it has no records.
     """
     browser.do(log_in(ANN))
     old = browser.copy()
@@ -118,7 +118,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 @case(5)
 @pytest.mark.parametrize("options", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
 def test_an_unsigned_id_opens_nothing_however_it_is_configured(make_site: MakeSite, options: dict[str, Any]) -> None:
-    """There is no configuration without a signature: `123` is no id, and no valid id works unsigned.
+    """Ids are always signed: neither ``123`` nor a genuine id without its signature is accepted.
 
     Case 5: Beaker #41: with the options that its documentation showed, the id in the cookie was not signed, and
     `beaker.session.id=123` became valid at login.
@@ -136,7 +136,7 @@ def test_an_unsigned_id_opens_nothing_however_it_is_configured(make_site: MakeSi
 
 @case(5)
 def test_no_middleware_is_made_without_a_secret() -> None:
-    """Nor can a middleware be made without a secret, not even from a configuration file."""
+    """A middleware cannot be constructed without a secret, not even from a configuration file."""
     secrets: list[Any] = [None, "", [], b""]
     for secret in secrets:
         with pytest.raises(ConfigError, match="keygen"):
@@ -160,13 +160,13 @@ ROTATIONS: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
 def test_the_token_from_before_a_login_opens_nothing_after_it(
     site: Site, browser: Browser, rotation: str
 ) -> None:
-    """A login (and `rotate()`) gives a new token, kills the old one, and keeps what the visitor had collected.
+    """A login (like ``rotate()``) gives the session a new token, invalidates the old one, and keeps the visitor's data.
 
     Case 6: CVE-2022-38054 and CVE-2022-3269 (Airflow, rdiffweb), CVE-2018-11385 and CVE-2023-46733 (Symfony),
-    CVE-2019-12203 (SilverStripe), CVE-2023-22479 (KubePi): the id stayed the same at login, so whoever had planted it
-    in the visitor's browser was logged in with him.
+    CVE-2019-12203 (SilverStripe), CVE-2023-22479 (KubePi): the id stayed the same at login, so an attacker who had set
+    it in the visitor's browser was logged in too.
 
-    Not over cookie://: the token changes, but a copy of the old cookie works until the limits inside its seal.
+    Not over cookie://: the token changes, but a copy of the old cookie works until the timeouts encrypted in it.
     """
     browser.do(put(cart=["bun"]))
     planted = browser.copy()
@@ -180,7 +180,7 @@ def test_the_token_from_before_a_login_opens_nothing_after_it(
 
 @case(6)
 def test_a_token_differs_after_the_login_over_every_store(browser: Browser) -> None:
-    """The token, the handle and what forms carry are other ones after a login."""
+    """A login changes the token, the handle and the CSRF token."""
     browser.do(put(cart=["bun"]))
     before = (browser.token, *browser.do(lambda session: (session.handle, session.csrf_token)).result)
     browser.do(log_in(ANN))
@@ -191,9 +191,9 @@ def test_a_token_differs_after_the_login_over_every_store(browser: Browser) -> N
 @case(6)
 @pytest.mark.needs(SERVER)
 def test_a_session_rotated_and_destroyed_in_one_request_is_gone(site: Site, browser: Browser) -> None:
-    """Rotating and then destroying leaves neither the old token nor a new one.
+    """After a rotation and a destroy, neither the old token nor a new one is valid.
 
-    Not over cookie://: a copy of the old cookie works until the limits inside its seal.
+    Not over cookie://: a copy of the old cookie works until the timeouts encrypted in it.
     """
     browser.do(log_in(ANN))
     old = browser.copy()
@@ -207,10 +207,10 @@ def test_a_session_rotated_and_destroyed_in_one_request_is_gone(site: Site, brow
 
 @case(7)
 def test_a_login_as_somebody_else_starts_empty(browser: Browser) -> None:
-    """What one user had in the session is gone before the next one is in it, flash messages included.
+    """A login as another user first deletes the data of the previous user, including flash messages.
 
-    Case 7: CVE-2014-0482, Django's RemoteUserMiddleware: when the web server named another user, the session stayed
-    the earlier one's.
+    Case 7: CVE-2014-0482, Django's RemoteUserMiddleware: when the web server reported another user, the session of the
+    earlier user was kept.
     """
     browser.do(log_in(ANN))
     browser.do(lambda session: (session.update(secret="Ann's"), session.flash("for Ann")))
@@ -224,12 +224,12 @@ def test_a_login_as_somebody_else_starts_empty(browser: Browser) -> None:
 def test_a_token_that_is_in_use_is_drawn_again(
     site: Site, browser: Browser, monkeypatch: pytest.MonkeyPatch, action: str
 ) -> None:
-    """A new or rotated session never takes over a record that is there; it takes the next token.
+    """A new or rotated session never overwrites an existing record; it gets another token.
 
     Case 8: tower-sessions 0.12.0 and 0.12.1: stores had only "save", so a session whose random id was in use already
     took over the record of another visitor.
 
-    Not over cookie://: no store, no two sessions under one id.
+    Not over cookie://: it has no records.
     """
     browser.do(log_in(ANN))
     record = stored(site, browser)
@@ -248,7 +248,7 @@ def test_a_token_that_is_in_use_is_drawn_again(
 
 @case(9)
 def test_ten_thousand_tokens_have_nothing_in_common() -> None:
-    """Tokens are 256 random bits in url-safe text: none twice, no common beginning, no order.
+    """Tokens are 256 random bits in URL-safe text: they are unique, share no prefix and have no order.
 
     Case 9: CVE-2024-52801, sftpgo: the session cookie's value was made from the time and could be guessed.
     """
@@ -266,7 +266,7 @@ def test_ten_thousand_tokens_have_nothing_in_common() -> None:
 
 @case(9)
 def test_every_session_has_a_token_of_its_own(make_site: MakeSite) -> None:
-    """And that is what stands in the cookies, whatever the store."""
+    """The cookies contain such tokens, with every store."""
     site = make_site()
     browsers = [site.browser(**HTTPS) for _ in range(40)]
     for browser in browsers:

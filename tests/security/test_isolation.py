@@ -51,14 +51,14 @@ class Hiccups(CountingStore):
 @case(49)
 @pytest.mark.needs(SERVER)
 def test_nobody_sees_anothers_session_while_requests_fail_all_around(store: Store, clock: FakeClock) -> None:
-    """In fifty threads, with applications that raise and a store that fails before and after a call, every visitor
-    finds his own data and nobody else's.
+    """In fifty threads, with applications that raise and a store that fails before and after a call, every visitor sees
+    only their own data.
 
     Case 49: CVE-2020-35681 (Django Channels), CVE-2026-24894 (FrankenPHP), CVE-2023-28858 and CVE-2023-28859
-    (redis-py): one request got the session or the answer of another, from a shared scope, from a worker's globals, or
-    from a connection on which an answer had not been read.
+    (redis-py): one request got the session or the reply of another, from a shared scope, from a worker's globals, or
+    from a connection on which a reply had not been read.
 
-    Not over cookie://: two requests share nothing there that could fail.
+    Not over cookie://: requests share no state there.
     """
     site = Site(Hiccups(store, random.Random(49)), clock)
     barrier = Barrier(50)
@@ -135,8 +135,8 @@ def a_postgresql() -> Iterator[tuple[Store, Callable[[], AbstractContextManager[
 @pytest.mark.engine
 @pytest.mark.parametrize("engine", [a_redis, a_postgresql])
 def test_a_connection_on_which_an_answer_was_given_up_is_not_used_again(engine: Any) -> None:
-    """Where a request stops waiting for the engine's answer, its connection is closed: nobody else reads that answer.
-    (Over Redis and PostgreSQL, which then answer late.)
+    """If a request stops waiting for the engine's reply, its connection is closed, so that no other request reads that
+    reply. (Tested with Redis and PostgreSQL, which reply late.)
     """
     with engine() as (store, silence):
         middleware = SessionMiddleware(lambda environ, start_response: [], secret=SECRET, store=store)
@@ -150,7 +150,7 @@ def test_a_connection_on_which_an_answer_was_given_up_is_not_used_again(engine: 
 
 @case(49)
 def test_an_environ_that_is_used_again_has_a_session_of_its_own(site: Site) -> None:
-    """Each call of the middleware makes a session anew, also for an environ that has been through it."""
+    """Each call of the middleware creates a new session object, even for an environ that was used before."""
     ann, bob = site.browser(), site.browser()
     ann.do(put(who="ann")), bob.do(put(who="bob"))
     seen = []
@@ -179,12 +179,12 @@ HOSTILE_IDS = [
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("sent", HOSTILE_IDS, ids=range(len(HOSTILE_IDS)))
 def test_no_character_of_an_id_reaches_the_store(site: Site, sent: str) -> None:
-    """What is not of an id's shape, signed by us, is refused before the store is asked; a store only ever sees a hash.
+    """A cookie without a valid format and signature is refused before any store call; stores only see hashes.
 
     Case 50: CVE-2008-0252 (CherryPy), Beaker 0.9.4 and PR #59, CVE-2011-0698 (Django), gorilla GO-2024-2730
     (withdrawn): a path in the session id reached the file system.
 
-    Not over cookie://: nothing is looked up there.
+    Not over cookie://: it looks nothing up.
     """
     answer = site.browser().do(read, HTTP_COOKIE=f"sid={sent}")
     assert (answer.code, answer.result, site.calls.counts()) == (200, {}, {})
@@ -192,7 +192,7 @@ def test_no_character_of_an_id_reaches_the_store(site: Site, sent: str) -> None:
 
 @case(50)
 def test_hostile_ids_are_strangers_over_the_wire(wire: Wire) -> None:
-    """Through real servers, what they let through is an empty session."""
+    """Hostile ids that real servers let through give an empty session."""
     for sent in HOSTILE_IDS:
         if len(sent) > 8_000 or set(sent) & set("\r\n"):
             continue  # What servers refuse, and what would be another header.
@@ -204,13 +204,13 @@ def test_hostile_ids_are_strangers_over_the_wire(wire: Wire) -> None:
 @case(51)
 @pytest.mark.needs(SERVER)
 def test_a_dump_of_the_store_logs_nobody_in(site: Site, tmp_path: Path) -> None:
-    """No store ever gets a token: it files sessions under the SHA-256. Nothing in it works as a cookie.
+    """No store ever gets a token: its keys are SHA-256 hashes. Nothing in it works as a cookie.
 
     Case 51: CVE-2019-16782 (Rack), CVE-2019-25025 (activerecord-session_store), CVE-2020-26228 and CVE-2021-21339
-    (TYPO3), CVE-2026-53603 (nebula-mesh): the id was the key in the store, so a backup was a pile of live sessions, and
-    the time of a look-up told about its beginning.
+    (TYPO3), CVE-2026-53603 (nebula-mesh): the id was the key in the store, so a backup contained live sessions, and the
+    time of a look-up revealed the beginning of an id.
 
-    Not over cookie://: there is nothing to dump.
+    Not over cookie://: it has no store.
     """
     browsers = [site.browser() for _ in range(100)]
     for browser in browsers:
@@ -240,7 +240,7 @@ def test_no_log_event_repr_or_exception_tells_a_token(
     Case 52: CVE-2023-20866 (Spring Session 3.0.0), CVE-2022-24757 and CVE-2022-24758 (Jupyter), CVE-2017-17836
     (Airflow): session ids and cookies were written to logs and pages.
 
-    Not over cookie://: there the cookie is no token; the next test looks for it.
+    Not over cookie://: its cookie is not a token; the next test checks it.
     """
     _check_that_nothing_is_told(site, browser, caplog)
 
@@ -249,7 +249,7 @@ def test_no_log_event_repr_or_exception_tells_a_token(
 def test_no_log_event_repr_or_exception_tells_a_sealed_cookie(
     sealed: Site, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nor is a sealed cookie."""
+    """No encrypted cookie is in a log line, an event, a ``repr`` or the message of an exception."""
     _check_that_nothing_is_told(sealed, sealed.browser(), caplog)
 
 
@@ -293,9 +293,9 @@ def _check_that_nothing_is_told(site: Site, browser: Browser, caplog: pytest.Log
 
 @case(53)
 def test_no_client_forges_a_line_of_the_log(site: Site) -> None:
-    """Whatever a client sends, one event is one line of the log: control characters leave escaped.
+    """Whatever a client sends, each event is one line in the log: control characters are escaped.
 
-    Case 53: CVE-2025-25184, Rack::CommonLogger: a user's name with CR and LF made lines of its own in the log.
+    Case 53: CVE-2025-25184, Rack::CommonLogger: a user name with CR and LF injected lines into the log.
     """
     lines = io.StringIO()
     handler = logging.StreamHandler(lines)
@@ -324,8 +324,8 @@ def test_no_client_forges_a_line_of_the_log(site: Site) -> None:
 
 @case(54)
 def test_the_cookie_is_safe_with_no_settings(make_site: MakeSite) -> None:
-    """Over https, with no settings: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain, a name that begins with
-    `__Host-`. Whether it is https is the server's to say, not a header's that the client sends.
+    """Over https, with default settings: Secure, HttpOnly, SameSite=Lax, Path=/, no Domain, a name that begins with
+    ``__Host-``. The server's ``wsgi.url_scheme`` decides whether it is https, not a header that the client sends.
 
     Case 54: CVE-2022-3174 and CVE-2022-3250 (rdiffweb), CVE-2026-48058 (nebula-mesh): the Secure attribute was missing.
     """

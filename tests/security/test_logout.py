@@ -58,12 +58,12 @@ def slow(browser: Browser, meanwhile: Callable[[], object], then: Callable[[Sess
 def test_a_slow_request_does_not_bring_a_session_back(
     site: Site, ann: Browser, clock: FakeClock, ending: str, then: str, touching: bool
 ) -> None:
-    """A request that loaded the session before a logout or rotation, and ends after it, brings nothing back.
+    """A request that loaded the session before a logout or rotation, and ends after it, does not restore the session.
 
     Case 10: CVE-2025-46336 (rack-session), CVE-2025-32441 (rack): a slow request that had loaded the session saved it
     again after another one had deleted it.
 
-    Not over cookie://: nothing but the browser knows that a session has ended.
+    Not over cookie://: only the browser knows that a session has ended.
     """
     old = ann.copy()
     if touching:
@@ -81,7 +81,8 @@ def test_a_slow_request_does_not_bring_a_session_back(
 @case(11)
 @pytest.mark.needs(SERVER)
 def test_a_write_to_a_session_that_has_ended_is_dropped_and_told(site: Site, ann: Browser) -> None:
-    """Its answer goes out unharmed, its changes are dropped, and the event `dropped` names handle and keys.
+    """The slow request gets its normal response, its changes are dropped, and the event ``dropped`` names handle and
+    keys.
 
     Case 11: Django #21608 (and #31962): concurrent requests brought logged-out sessions back; later the outcome was an
     error of the store.
@@ -98,12 +99,12 @@ def test_a_write_to_a_session_that_has_ended_is_dropped_and_told(site: Site, ann
 @case(12)
 @pytest.mark.needs(SERVER)
 def test_a_read_whose_touch_is_due_does_not_undo_a_logout(site: Site, ann: Browser, clock: FakeClock) -> None:
-    """Noting activity keeps a session alive, and never makes one.
+    """Recording activity extends a session, and never creates one.
 
     Case 12: express-session #632, connect-redis #328, session-file-store #55: the touch at the end of a request that
     only read stored the session again after a logout.
 
-    Not over cookie://: a copy of the old cookie works until the limits inside its seal.
+    Not over cookie://: a copy of the old cookie works until the timeouts encrypted in it.
     """
     old = ann.copy()
     clock.advance(2 * DAY)
@@ -117,7 +118,8 @@ def test_a_read_whose_touch_is_due_does_not_undo_a_logout(site: Site, ann: Brows
 @case(12)
 @pytest.mark.needs(SERVER)
 def test_a_store_creates_nothing_by_touching_or_replacing(store: Store) -> None:
-    """The store's contract: `touch` and `replace` of what is not there say so and create nothing.
+    """The store's contract: ``touch`` and ``replace`` of a missing record report that it is missing, and create
+    nothing.
 
     Not over cookie://: it has no records.
     """
@@ -132,13 +134,13 @@ def test_a_store_creates_nothing_by_touching_or_replacing(store: Store) -> None:
 @case(13)
 @pytest.mark.needs(SERVER)
 def test_a_save_is_never_an_unconditional_upsert(site: Site, ann: Browser) -> None:
-    """A save carries the version that the request loaded: of a session that is gone, or another by now, nothing is
+    """A save carries the version that the request loaded: if the session has ended or changed since, nothing is
     overwritten, not even by a change made while the body streams.
 
     Case 13: Flask-Session (development head; no advisory): saving is an upsert, whatever has happened to the session
     since it was loaded.
 
-    Not over cookie://: of overlapping requests, the last answer is what remains.
+    Not over cookie://: the last response of overlapping requests replaces the whole session.
     """
     old = ann.copy()
 
@@ -159,12 +161,12 @@ def test_a_save_is_never_an_unconditional_upsert(site: Site, ann: Browser) -> No
 @case(14)
 @pytest.mark.needs(SERVER)
 def test_another_tab_does_not_undo_a_logout(site: Site, ann: Browser, clock: FakeClock) -> None:
-    """Of one browser's parallel requests, none that ends after the logout carries a cookie that works.
+    """A parallel request of the same browser that ends after the logout sets no valid cookie.
 
     Case 14: CVE-2021-41247, JupyterHub: logging out in one tab was undone by the request of another open tab, which set
     fresh credentials.
 
-    Not over cookie://: its page says that a request under way may undo a logout.
+    Not over cookie://: a running request may undo a logout, as its page says.
     """
     # Each tab's request has a refresh due, and would send the cookie again.
     clock.advance(2 * DAY)
@@ -182,10 +184,10 @@ def test_another_tab_does_not_undo_a_logout(site: Site, ann: Browser, clock: Fak
 
 @case(15)
 def test_a_copied_sealed_cookie_ends_with_validate_or_at_the_absolute_limit(clock: FakeClock, sealed: Site) -> None:
-    """Of `cookie://`: a copy of a cookie works after a logout until the limits inside its seal, as its page says; with
-    `validate` it ends at once.
+    """With ``cookie://``, a copied cookie works after a logout until the timeouts encrypted in it, as its page says;
+    with ``validate`` it is refused immediately.
 
-    Case 15: CVE-2024-31999 (@fastify/secure-session), CVE-2022-2888 (OctoPrint), iron-session #530: a sealed cookie
+    Case 15: CVE-2024-31999 (@fastify/secure-session), CVE-2022-2888 (OctoPrint), iron-session #530: an encrypted cookie
     stayed valid after the session was destroyed, for ever if nothing inside it expired.
     """
     page = (ROOT / "docs" / "stores-cookie.md").read_text("utf-8")
@@ -213,7 +215,7 @@ def test_a_copied_sealed_cookie_ends_with_validate_or_at_the_absolute_limit(cloc
 @case(16)
 @pytest.mark.parametrize("emptied", ["clear", "pop the last key", "pop the user", "delete each"])
 def test_an_emptied_session_is_empty(site: Site, browser: Browser, emptied: str) -> None:
-    """Taking the last key out, or clearing, is saved like any other change: the next request finds nobody logged in.
+    """Deleting the last key, or ``clear()``, is saved like any other change: in the next request, no user is logged in.
 
     Case 16: CVE-2023-20862, Spring Security: an emptied security context could not be saved, and the user stayed logged
     in.
@@ -251,7 +253,8 @@ PLACES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def test_every_cookie_is_set_and_removed_with_the_same_attributes(
     make_site: MakeSite, clock: FakeClock, place: str
 ) -> None:
-    """First, refresh, rotation, login and removal have the same name, Path, Domain, Secure, HttpOnly and SameSite.
+    """A first cookie, a renewal, a rotation, a login and a removal all use the same name, Path, Domain, Secure,
+    HttpOnly and SameSite.
 
     Case 17: tower-sessions 0.10.2 (and commits 33d88a1, 17460b4), Beaker #112 and #114, beego #5007, CVE-2026-34454
     (oauth2-proxy): the cookie that should have removed the session's lacked its attributes, or was not sent, and the
@@ -279,13 +282,13 @@ def test_every_cookie_is_set_and_removed_with_the_same_attributes(
 @case(18)
 @pytest.mark.needs(SERVER)
 def test_a_changed_password_can_end_every_other_session(site: Site) -> None:
-    """`revoke_all(user, keep=session)` ends the user's other sessions at their next request; a login that completes
-    later, and everybody else's sessions, live.
+    """``revoke_all(user, keep=session)`` ends the user's other sessions. A login that completes later and the sessions
+    of other users are not affected.
 
     Case 18: CVE-2023-40273 (Airflow), CVE-2022-23502 (TYPO3), CVE-2026-34828 (listmonk): sessions survived the reset of
     a password, and there was no way to end them.
 
-    Not over cookie://: nobody can end what only browsers hold; see the next test.
+    Not over cookie://: the server cannot end a session that only browsers keep; see the next test.
     """
     here, there, bob = site.browser(), site.browser(), site.browser()
     here.do(log_in(ANN)), there.do(log_in(ANN)), bob.do(log_in(BOB))
@@ -299,7 +302,7 @@ def test_a_changed_password_can_end_every_other_session(site: Site) -> None:
 
 @case(18)
 def test_what_cannot_be_revoked_says_so(sealed: Site) -> None:
-    """Over `cookie://` revoking raises `Unsupported`; it never succeeds in silence."""
+    """With ``cookie://``, revoking raises ``Unsupported``; it never silently does nothing."""
     sealed.browser().do(log_in(ANN))
     sessions = sealed.middleware.sessions
     asked: list[Callable[[], object]] = [
@@ -313,7 +316,7 @@ def test_what_cannot_be_revoked_says_so(sealed: Site) -> None:
 @case(19)
 @pytest.mark.needs(SERVER)
 def test_a_list_of_sessions_opens_none_of_them(site: Site, ann: Browser) -> None:
-    """The administrator's view shows handles; no handle is a cookie, and no token stands in the view.
+    """The list of sessions contains handles and no tokens, and a handle is not a valid cookie.
 
     Case 19: CVE-2020-5224, django-user-sessions: the page that ended sessions named each by its session key.
 
@@ -335,9 +338,9 @@ def tokens_of(browser: Browser) -> str:
 @case(20)
 @pytest.mark.needs(SERVER)
 def test_nobody_ends_the_session_of_somebody_else(site: Site, ann: Browser) -> None:
-    """`revoke(user, handle)` looks among that user's sessions only; anybody else's handle is not found.
+    """``revoke(user, handle)`` finds only that user's sessions; the handle of another user's session is not found.
 
-    Case 20: CVE-2017-18878, Mattermost: whoever knew a session's id could revoke it, whosoever it was.
+    Case 20: CVE-2017-18878, Mattermost: anyone who knew a session's id could revoke that session, even another user's.
 
     Not over cookie://: it revokes nothing.
     """

@@ -71,10 +71,10 @@ def forgeries(marker: Path) -> Iterator[str]:
 def test_nothing_is_decoded_that_has_not_proved_genuine(
     site: Site, browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What we did not sign or seal is an empty session; no decoder runs, and no other format is tried.
+    """A cookie that we did not sign or encrypt gives an empty session: it is not decoded, and no other format is tried.
 
-    Case 26: CVE-2026-39324, rack-session's `Session::Cookie`: where decryption failed, the plain decoder was tried, so
-    forged sessions were taken and attackers' bytes unmarshalled.
+    Case 26: CVE-2026-39324, rack-session's ``Session::Cookie``: if decryption failed, the plain decoder was tried, so
+    forged sessions were accepted and attackers' bytes were unmarshalled.
     """
     browser.do(log_in(ANN))
     genuine = browser.token
@@ -93,8 +93,8 @@ def test_nothing_is_decoded_that_has_not_proved_genuine(
 
 @case(27)
 def test_sealed_data_shows_no_pattern_and_cannot_be_changed(sealed: Site) -> None:
-    """Sessions in the cookie are sealed with AES-256-GCM: nothing repeats, no two seals are alike, one changed byte and
-    it opens nothing.
+    """Sessions in the cookie are encrypted with AES-256-GCM: the ciphertext shows no pattern, no two cookies are equal,
+    and a cookie with one changed byte is refused.
 
     Case 27: CVE-2012-3458, Beaker: AES in ECB mode, so equal blocks of a session were equal blocks of its cookie.
     """
@@ -114,11 +114,11 @@ def test_sealed_data_shows_no_pattern_and_cannot_be_changed(sealed: Site) -> Non
 
 @case(28)
 def test_a_signature_is_compared_by_compare_digest_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a signature or a form's token is right is for `hmac.compare_digest` to say, whose time tells nothing.
+    """Signatures and CSRF tokens are compared with ``hmac.compare_digest``, in constant time.
 
     Case 28: CVE-2009-3086 (Rails), CVE-2013-0263 (Rack), CVE-2016-1000236 (cookie-signature), CVE-2016-7036
     (python-jose), CVE-2017-14775 (Laravel): signatures and tokens were compared byte by byte up to the first
-    difference, and the time told how many were right.
+    difference, so the time revealed how many bytes were right.
     """
     keyring = tokens.Tokens([SECRET.encode(), OLD_SECRET.encode()], "sid")
     token = tokens.draw_token()
@@ -149,7 +149,9 @@ def test_a_signature_is_compared_by_compare_digest_alone(monkeypatch: pytest.Mon
 
 @case(28)
 def test_no_module_compares_a_secret_with_an_equals_sign() -> None:
-    """In the source, nothing called signature, mac, digest, csrf, token or secret stands beside `==` or `!=`."""
+    """No variable in the source whose name contains signature, mac, digest, csrf, token or secret is compared with
+    ``==`` or ``!=``.
+    """
     secret = re.compile(r"\b\w*(signature|mac|digest|csrf|token|secret)\w*\b", re.IGNORECASE)
     found = []
     for path in PACKAGE.rglob("*.py"):
@@ -167,11 +169,12 @@ def _is_a_length(node: ast.expr) -> bool:
 
 @case(29)
 def test_of_several_secrets_the_first_signs_and_all_verify(make_site: MakeSite) -> None:
-    """With `secret=[new, old]` a fresh cookie opens under the new one alone and not under the old one; a cookie of the
-    old one is taken, and renewed with the next answer that looks at it; once the old one is dropped it opens nothing.
+    """With ``secret=[new, old]``, new cookies are signed with the new secret only. A cookie of the old secret is
+    accepted, and renewed with the next response whose request uses the session. When the old secret is removed, the
+    cookie is refused.
 
-    Case 29: CVE-2025-47278, Flask 3.1.0: the list of keys was handed on in the wrong order, and new cookies were signed
-    with the oldest.
+    Case 29: CVE-2025-47278, Flask 3.1.0: the list of keys was passed in the wrong order, so new cookies were signed
+    with the oldest key.
     """
     new, both, old = make_site(secret=SECRET), make_site(secret=[SECRET, OLD_SECRET]), make_site(secret=OLD_SECRET)
     fresh = both.browser()
@@ -188,7 +191,9 @@ def test_of_several_secrets_the_first_signs_and_all_verify(make_site: MakeSite) 
 
 @case(29)
 def test_processes_that_are_replaced_one_by_one_all_open_the_new_secrets_cookies(make_site: MakeSite) -> None:
-    """Where processes are replaced one by one, `[old, new]` signs as before and opens what the next step signs."""
+    """In a rolling deployment, ``[old, new]`` signs with the old secret, and accepts the cookies that the next step
+    signs.
+    """
     first, second = make_site(secret=[OLD_SECRET, SECRET]), make_site(secret=[SECRET, OLD_SECRET])
     browser = first.browser()
     browser.do(put(k=1))
@@ -203,11 +208,11 @@ def test_processes_that_are_replaced_one_by_one_all_open_the_new_secrets_cookies
     "secret", [None, "", b"", [], "secret", "x" * 31, "changeme" * 9, "Secret " + "x" * 40, [SECRET, ""]]
 )
 def test_a_missing_short_or_well_known_secret_is_refused(secret: Any) -> None:
-    """There is no default secret; what is short or well known is refused at construction, with the command that makes
-    one, and is not repeated in the message.
+    """There is no default secret. A short or well-known secret is refused at construction. The message names the
+    command that generates one, and does not repeat the secret.
 
     Case 30: CVE-2023-27524 (Superset), CVE-2020-17526 (Airflow), CVE-2012-3503 (Katello), CVE-2008-7311 (Spree),
-    man-group/dtale#960: sites ran on the secret that was shipped, and anybody could make their cookies.
+    man-group/dtale#960: sites kept the secret that was shipped with the software, so anyone could forge their cookies.
     """
     with pytest.raises(ConfigError, match="python -m wsgi_session keygen") as caught:
         SessionMiddleware(lambda environ, start_response: [], secret=secret, store=MemoryStore())
@@ -216,7 +221,7 @@ def test_a_missing_short_or_well_known_secret_is_refused(secret: Any) -> None:
 
 @case(30)
 def test_no_secret_of_the_documentation_works() -> None:
-    """Nothing that our own pages print after `secret` is a secret that the middleware takes."""
+    """The middleware accepts no secret that our documentation prints."""
     printed = [
         text
         for page in PAGES
@@ -230,11 +235,11 @@ def test_no_secret_of_the_documentation_works() -> None:
 
 @case(31)
 def test_what_was_made_for_something_else_opens_no_session(make_site: MakeSite) -> None:
-    """Signatures and seals are bound to their purpose and to the middleware's name: with the same secret, the cookie of
-    another middleware, or anything else that was signed, opens nothing.
+    """Signatures and encryption are bound to their purpose and to the middleware's name: even with the same secret, the
+    cookie of another middleware, or any other signed value, is refused.
 
-    Case 31: CVE-2021-41263 (rails_multisite), CVE-2023-48309 (next-auth), Laravel 2020-07-27: a value that was sealed
-    for another site or another purpose passed as a session.
+    Case 31: CVE-2021-41263 (rails_multisite), CVE-2023-48309 (next-auth), Laravel 2020-07-27: a value that was
+    encrypted for another site or another purpose was accepted as a session.
     """
     shop, admin = make_site(cookie_name="shop"), make_site(cookie_name="admin")
     ann, root = shop.browser(), admin.browser()
@@ -254,12 +259,12 @@ def test_what_was_made_for_something_else_opens_no_session(make_site: MakeSite) 
 @case(32)
 @pytest.mark.needs(SERVER)
 def test_two_middlewares_over_one_store_share_no_session(make_site: MakeSite) -> None:
-    """Two middlewares over one store have nothing in common but the store: no token, owner or count.
+    """Two middlewares with different names over one store share no tokens, owners or counts.
 
     Case 32: CVE-2022-46170, CodeIgniter4: two session cookies (of users and of administrators) over one database shared
     their ids.
 
-    Not over cookie://: there is no store to share; case 31 holds there.
+    Not over cookie://: it has no store; case 31 tests it.
     """
     users, admins = make_site(cookie_name="user"), make_site(cookie_name="admin")
     mallory, root = users.browser(), admins.browser()
@@ -284,12 +289,12 @@ def damaged(data: bytes) -> Iterator[bytes]:
 @case(33)
 @pytest.mark.needs(SERVER)
 def test_a_damaged_record_is_an_empty_session_and_is_left_as_it_is(site: Site, browser: Browser) -> None:
-    """A record that cannot be read is an empty session and at most one event, never an exception or a 5xx; record and
-    cookie stay until the application writes.
+    """A record that cannot be read gives an empty session and at most one event, never an exception or a 5xx. Record
+    and cookie stay until the application writes.
 
     Case 33: CVE-2014-4179 (yar), rack#299, caolan/cookie-sessions#17, Starlette (learn-to-cloud-app#834), Beaker: a
-    cookie or record that was tampered with, cut off or of another shape raised, at every request until the visitor
-    deleted his cookies.
+    cookie or record that was tampered with, cut off or malformed caused an exception at every request, until the
+    visitor deleted the cookies.
 
     Not over cookie://: it has no records; see the next test.
     """
@@ -314,7 +319,9 @@ def test_a_damaged_record_is_an_empty_session_and_is_left_as_it_is(site: Site, b
 
 @case(33)
 def test_a_genuine_seal_of_something_else_is_an_empty_session(sealed: Site) -> None:
-    """So is a cookie that we did seal and whose contents are no session: `null`, a number, a list, a record cut off."""
+    """A genuine encrypted cookie whose content is not a session also gives an empty session: ``null``, a number, a
+    list, a record cut off.
+    """
     browser = sealed.browser()
     browser.do(put(k=1))
     backend: Any = sealed.middleware._backend
@@ -329,7 +336,7 @@ def test_a_genuine_seal_of_something_else_is_an_empty_session(sealed: Site) -> N
 
 @case(33)
 def test_any_bytes_as_a_cookie_are_an_empty_session_over_the_wire(wire: Wire) -> None:
-    """Through real servers, any bytes that they let through as a cookie are an empty session."""
+    """Any bytes that real servers let through as a cookie give an empty session."""
     chance = random.Random(33)
     allowed = bytes(set(range(1, 256)) - set(b"\r\n"))
     for _ in range(100):
@@ -343,10 +350,10 @@ def test_any_bytes_as_a_cookie_are_an_empty_session_over_the_wire(wire: Wire) ->
 @case(34)
 @pytest.mark.parametrize("kind_of", ["in_memory", "sealed"])
 def test_a_cookies_value_comes_back_from_every_parser(request: pytest.FixtureRequest, kind_of: str) -> None:
-    """A cookie's value is letters, digits, `.`, `_` and `-`, which no parser or proxy touches.
+    """A cookie's value contains only letters, digits, ``.``, ``_`` and ``-``, which no parser or proxy changes.
 
-    Case 34: rack-session#60, a regression of 2.1.2: the value was plain base64, whose `+` the cookie parser made a
-    space of; nearly every cookie broke.
+    Case 34: rack-session#60, a regression of 2.1.2: the value was plain base64, whose ``+`` the cookie parser replaced
+    with a space; nearly every cookie broke.
     """
     site: Site = request.getfixturevalue(kind_of)
     chance = random.Random(34)
@@ -365,13 +372,14 @@ def test_a_cookies_value_comes_back_from_every_parser(request: pytest.FixtureReq
 @case(35)
 @pytest.mark.needs(SERVER)
 def test_a_pickle_in_the_store_is_never_loaded(site: Site, browser: Browser, tmp_path: Path) -> None:
-    """Whoever can write to the store runs no code in the application: data is MessagePack with a closed list of types.
+    """Someone who can write to the store cannot run code in the application: data is MessagePack with a closed list of
+    types.
 
     Case 35: CVE-2013-7489 (Beaker), CVE-2021-33026 (Flask-Caching), CVE-2019-17206, GHSA-5v4m-c73v-c7gq (Plug),
     CVE-2020-9484 and CVE-2025-24813 (Tomcat), CVE-2015-8566 (Joomla), pyramid_session_redis 1.5.1,
     getsentry/sentry#30861: session bytes were loaded with a format that runs code.
 
-    Not over cookie://: nobody without the secret can put anything there; case 26 sends a pickle.
+    Not over cookie://: only someone with the secret can create a cookie there; case 26 sends a pickle.
     """
     marker = tmp_path / "marker"
     bomb = pickle.dumps(Bomb(marker))

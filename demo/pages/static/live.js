@@ -1,7 +1,7 @@
-// Keeps one page true to its session, whatever other tabs and other devices do: who is logged in is asked of
-// /session.json, which does not count as activity and tells no more than id, name and e-mail.
+// Keeps one page up to date when other tabs and devices log in or out. It asks /session.json who is logged in, which
+// does not count as activity and returns only id, name and e-mail.
 
-// Milliseconds in which another device's logout is seen. For this browser's own tabs there is the channel.
+// Milliseconds until a logout on another device is noticed. The tabs of this browser use the channel.
 const POLL = 10_000;
 
 const tabs = new BroadcastChannel("session");
@@ -12,22 +12,22 @@ function element(id) {
   return document.getElementById(id);
 }
 
-/** Ask who is logged in and show it. Resolves to whether that is news. */
+/** Ask who is logged in and show it. Resolves to whether it has changed. */
 async function ask(why) {
   const info = await answer();
   element("asked").hidden = false;
   element("when").textContent = new Date().toLocaleTimeString();
-  element("why").textContent = info ? why : `${why}; but there was no answer, so nothing changes`;
+  element("why").textContent = info ? why : `${why}; but the request failed, so nothing changes`;
   const now = info ? String(info.user?.id ?? "") : user;
   if (now === user) return false;
   user = now;
-  // A login brings other rights, and other tokens for the forms: then the page has to be made anew.
+  // After a login the forms need other CSRF tokens, so the page has to be loaded again.
   if (user) location.reload();
   else showNobody();
   return true;
 }
 
-/** Resolves to what /session.json says; to null in an outage, which is not a logout. */
+/** Resolves to the content of /session.json; to null in an outage, which is not a logout. */
 async function answer() {
   try {
     const response = await fetch("/session.json");
@@ -43,14 +43,14 @@ function showNobody() {
   for (const gone of document.querySelectorAll(".account, .count, .flash")) gone.hidden = true;
 }
 
-/** Ask, and if it is news, tell the other tabs. What another tab told is not passed on: it told them all. */
+/** Ask, and tell the other tabs about a change. A message from another tab is not passed on: it went to all tabs. */
 async function askAndTell(why) {
   if (await ask(why)) tabs.postMessage("changed");
 }
 
-tabs.addEventListener("message", () => ask("another tab said that something has changed"));
+tabs.addEventListener("message", () => ask("another tab reported a change"));
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) askAndTell("this tab came to the front");
+  if (!document.hidden) askAndTell("this tab became visible");
 });
 setInterval(() => {
   if (!document.hidden) askAndTell("ten seconds have passed");
@@ -60,13 +60,13 @@ logout?.addEventListener("submit", async (event) => {
   event.preventDefault();
   const body = new URLSearchParams(new FormData(logout));
   const response = await fetch(logout.action, { method: "POST", body }).catch(() => null);
-  // Refused, or not reached: the form goes the way it goes without a script, and the browser shows what is wrong.
+  // If the request fails, submit the form as without a script, so that the browser shows the error.
   if (!response?.ok) return logout.submit();
-  await askAndTell("somebody pressed “Log out” here");
-  // The button that had the focus is gone.
+  await askAndTell("“Log out” was pressed here");
+  // The button that had the focus is hidden now.
   element("login").querySelector("a").focus();
 });
 
-// This page may have been opened by a login, which other tabs do not know of yet.
+// This page may have been opened after a login that other tabs have not noticed yet.
 tabs.postMessage("changed");
 ask("the page was opened");

@@ -37,7 +37,7 @@ def test_each_browser_is_a_device_and_knows_which_it_is(laptop: Page, phone: Pag
         page.goto("/devices")
         names = page.get_by_role("main").get_by_role("heading", level=2)
         expect(names).to_have_count(2)
-        expect(names.filter(has_text="this one")).to_have_text(f"{own} this one")
+        expect(names.filter(has_text="this device")).to_have_text(f"{own} this device")
 
 
 def test_signing_the_other_out_ends_it_there_and_not_here(laptop: Page, phone: Page, shop: str) -> None:
@@ -70,5 +70,5 @@ def test_another_user_is_not_among_them(laptop: Page, shop: str, device: Device)
     bjorn = device(shop)
     bjorn.goto("/login?next=/devices")
     log_in(bjorn, "bjorn")
-    expect(bjorn.get_by_role("main").get_by_role("heading", level=2)).to_have_text(["Chrome on Linux this one"])
+    expect(bjorn.get_by_role("main").get_by_role("heading", level=2)).to_have_text(["Chrome on Linux this device"])
     expect(bjorn.get_by_role("button", name="Sign out everywhere else")).to_have_count(0)

@@ -61,7 +61,7 @@ def test_the_keyboard_stays_where_it_is_in_the_cart(shop: str, device: Device) -
     cart = page.get_by_role("region", name="In your cart")
     lemon = cart.get_by_role("listitem").filter(has_text="Lemon thin")
     add = page.get_by_role("button", name="Add Lemon thin")
-    more = page.get_by_role("button", name="One Lemon thin more")
+    more = page.get_by_role("button", name="Add one Lemon thin")
     add.focus()
     page.keyboard.press("Enter")
     expect(lemon).to_contain_text("€1.90")
@@ -79,7 +79,7 @@ def test_the_keyboard_stays_where_it_is_in_the_cart(shop: str, device: Device) -
     for left in ("€5.70", "€3.80", "€1.90"):
         page.keyboard.press("Enter")
         expect(lemon).to_contain_text(left)
-        expect(page.get_by_role("button", name="One Lemon thin less")).to_be_focused()
+        expect(page.get_by_role("button", name="Remove one Lemon thin")).to_be_focused()
     # With the last one goes the button: next to it is the heading.
     page.keyboard.press("Enter")
     expect(cart).to_contain_text("Nothing yet.")
@@ -94,7 +94,7 @@ def test_the_message_is_in_sight_wherever_something_was_added(
     page.goto("/cart")
     for name in ("Chocolate chip", "Jam ring"):
         page.get_by_role("button", name=f"Add {name}").click()
-        expect(page.get_by_role("status")).to_have_text(f"{name}: one more in your cart.")
+        expect(page.get_by_role("status")).to_have_text(f"{name}: added to your cart.")
         expect(page.get_by_role("status")).to_be_in_viewport(ratio=1)
         expect(page.get_by_role("button", name=f"Add {name}")).to_be_in_viewport(ratio=1)
 
@@ -103,12 +103,12 @@ def test_a_visit_with_nothing_but_the_keyboard(shop: str, device: Device) -> Non
     page = device(shop)
     page.goto("/cart")
     page.keyboard.press("Tab")
-    expect(page.get_by_role("link", name="Skip to the page")).to_be_focused()
+    expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Add Chocolate chip")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_role("status")).to_have_text("Chocolate chip: one more in your cart.")
+    expect(page.get_by_role("status")).to_have_text("Chocolate chip: added to your cart.")
     expect(page.get_by_role("button", name="Add Chocolate chip")).to_be_focused()
 
     tab_to(page, "Profile")

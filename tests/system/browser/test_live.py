@@ -59,7 +59,7 @@ def test_two_tabs_log_out_together(tabs: tuple[Page, Page]) -> None:
     log_out(first)
     said(first, GONE)
     said(second, GONE)
-    why(second, "another tab said that something has changed")
+    why(second, "another tab reported a change")
     for tab in tabs:
         assert marked(tab)
         expect(tab.get_by_role("button", name="Log out")).to_have_count(0)
@@ -113,7 +113,7 @@ def test_a_tab_that_comes_to_the_front_asks_at_once(tabs: tuple[Page, Page]) -> 
     said(second, HERE)
     second.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     said(second, GONE)
-    why(second, "this tab came to the front")
+    why(second, "this tab became visible")
 
 
 def test_no_answer_is_not_a_logout(tabs: tuple[Page, Page], complaints: Complaints) -> None:
@@ -121,12 +121,12 @@ def test_no_answer_is_not_a_logout(tabs: tuple[Page, Page], complaints: Complain
     complaints.expected += ["status of 503", "net::ERR_FAILED"]
     second.route("**/session.json", lambda route: route.fulfill(status=503))
     second.clock.run_for(POLL)
-    why(second, "ten seconds have passed; but there was no answer, so nothing changes")
+    why(second, "ten seconds have passed; but the request failed, so nothing changes")
     second.unroute("**/session.json")
     second.route("**/session.json", lambda route: route.abort())
     log_out(first)
     said(first, GONE)
-    why(second, "another tab said that something has changed; but there was no answer, so nothing changes")
+    why(second, "another tab reported a change; but the request failed, so nothing changes")
     said(second, HERE)
     second.unroute("**/session.json")
     second.clock.run_for(POLL)
@@ -138,7 +138,7 @@ def test_a_logout_that_is_refused_shows_why(tabs: tuple[Page, Page], complaints:
     complaints.expected.append("status of 403")
     second.evaluate("document.querySelector('.account [name=csrf_token]').value = 'of another session'")
     log_out(second)
-    expect(second.get_by_role("heading", level=1)).to_have_text("That form is no longer good")
+    expect(second.get_by_role("heading", level=1)).to_have_text("This form is no longer valid")
     said(first, HERE)
 
 

@@ -64,7 +64,7 @@ def test_the_cart_is_kept_through_the_login_and_the_token_is_not(shop: str, devi
     expect(page).to_have_url(f"{shop}/cart")
     cart = page.get_by_role("region", name="In your cart")
     expect(cart.get_by_role("listitem")).to_contain_text(["Ginger snap", "Jam ring"])
-    expect(cart).to_contain_text("Together €6.40")
+    expect(cart).to_contain_text("Total €6.40")
     after = cookie(page)
     assert before
     assert after

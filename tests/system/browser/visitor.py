@@ -25,7 +25,7 @@ def put_in_cart(page: Page, *names: str) -> None:
     page.goto("/cart")
     for name in names:
         page.get_by_role("button", name=f"Add {name}").click()
-        expect(page.get_by_role("status")).to_have_text(f"{name}: one more in your cart.")
+        expect(page.get_by_role("status")).to_have_text(f"{name}: added to your cart.")
 
 
 def cookie(page: Page) -> dict[str, object] | None:

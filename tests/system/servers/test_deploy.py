@@ -218,7 +218,7 @@ def running(*servers: Deployed) -> Iterator[Client]:
 
 def serves_the_shop(visitor: Client, scheme: str) -> None:
     answer = visitor.get("/health")
-    assert (answer.status, answer.body, answer.cookies) == (200, b"well\n", [])
+    assert (answer.status, answer.body, answer.cookies) == (200, b"ok\n", [])
     first = visitor.get("/")
     assert first.body == f"Visit 1, over {scheme}.\n".encode()
     assert [(cookie.name, cookie.attributes["secure"]) for cookie in first.cookies] == [("__Host-sid", True)]
