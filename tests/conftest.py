@@ -33,6 +33,8 @@ FULL_ONLY = frozenset(
         "fuzz",
         "frameworks/test_flask_socketio.py",
         "security/test_denial_of_service.py",
+        "demo/test_pages.py",
+        "project/test_conftest.py",
         "stores/test_conformance_itself.py",
         "stores/test_deadlines.py",
         "stores/test_migrating.py",
@@ -76,7 +78,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if _is_quick(config):
-        left_out = {item for item in items if item.get_closest_marker("engine")}
+        left_out = {item for item in items if item.get_closest_marker("engine") or item.get_closest_marker("full")}
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=list(left_out))
 

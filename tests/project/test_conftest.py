@@ -64,15 +64,16 @@ def test_what_the_platform_cannot_run_or_runs_elsewhere_and_expected_failures_pa
 
 
 def test_the_quick_run_leaves_out_the_engines_and_says_how_to_run_them(tmp_path: Path) -> None:
-    settings = '[tool.pytest.ini_options]\ntestpaths = ["."]\nmarkers = ["engine"]\n'
+    settings = '[tool.pytest.ini_options]\ntestpaths = ["."]\nmarkers = ["engine", "full"]\n'
     (tmp_path / "pyproject.toml").write_text(settings)
-    tests = {"it": "@pytest.mark.engine\ndef test_engine(): pass\ndef test_memory(): pass"}
+    marked = "@pytest.mark.engine\ndef test_engine(): pass\n@pytest.mark.full\ndef test_long(): pass\n"
+    tests = {"it": f"{marked}def test_memory(): pass"}
     _, quick = run(tmp_path, tests, ci="1")
-    assert "1 passed, 1 deselected" in quick, quick
+    assert "1 passed, 2 deselected" in quick, quick
     assert "python -m pytest --full" in quick
     for arguments in (["--full"], ["test_it.py"]):
         _, full = run(tmp_path, tests, *arguments, ci="1")
-        assert "2 passed" in full, full
+        assert "3 passed" in full, full
         assert "--full" not in full
 
 

@@ -245,6 +245,7 @@ def test_another_interpreter_than_cpython_is_refused_with_what_to_do(monkeypatch
         importlib.reload(wsgi_session)
 
 
+@pytest.mark.full
 def test_every_module_can_be_imported_first() -> None:
     """No import cycle that works by luck. (What needs an extra that is not installed may say so.)"""
     program = (

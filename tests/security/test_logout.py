@@ -191,7 +191,7 @@ def test_a_copied_sealed_cookie_ends_with_validate_or_at_the_absolute_limit(cloc
     stayed valid after the session was destroyed, for ever if nothing inside it expired.
     """
     page = (ROOT / "docs" / "stores-cookie.md").read_text("utf-8")
-    assert "**A copy of a cookie lives on.**" in page
+    assert "**A copied cookie stays valid.**" in page
     epochs = {ANN["id"]: 1}
     guarded = Site(CookieStore(), clock, validate=lambda session: session["user"]["epoch"] == epochs[ANN["id"]])
     for site, outcome in ((sealed, {"user": {**ANN, "epoch": 1}}), (guarded, {})):

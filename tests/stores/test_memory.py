@@ -340,7 +340,7 @@ def fork() -> int:
         return os.fork()
 
 
-FILES = ("/memory/store.py", "/memory/owners.py")
+FILES = ("/stores/memory/store.py", "/stores/memory/owners.py")
 ANN, BOB = b"a" * 32, b"b" * 32
 
 

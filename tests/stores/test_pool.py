@@ -260,7 +260,7 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
 # Interruptions.
 
 #: Whose code is interrupted.
-FILES = ("/stores/pool.py", "/sqlite/store.py")
+FILES = ("/stores/pool.py", "/stores/sqlite/store.py")
 
 
 @pytest.fixture
@@ -313,7 +313,7 @@ def test_a_time_limit_of_a_signal_handler_is_no_outage_and_is_never_swallowed(tm
             raised.append(type(error))
             raise
 
-    files = ("/stores/forks.py", "/sqlite/file.py", "/sqlite/log.py", *FILES)
+    files = ("/stores/forks.py", "/stores/sqlite/file.py", "/stores/sqlite/log.py", *FILES)
     with SQLiteStore(tmp_path / "sessions.db") as store:
         store.ping()
         store._log._writes = itertools.repeat(log.LOG_LOOK)  # type: ignore[assignment]
@@ -462,6 +462,7 @@ def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
 
 @needs_fork
 @leaves_connections
+@pytest.mark.full
 def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_preparation(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,7 +481,7 @@ def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_prep
             # In the child nothing that is interrupted is called.
             statuses.append(fork(lambda: all(place() is None for place in pool._places)))  # noqa: B023
 
-        came = interrupted(("/stores/pool.py", "/memory/store.py", "/stores/forks.py"), number, fork_once)
+        came = interrupted(("/stores/pool.py", "/stores/memory/store.py", "/stores/forks.py"), number, fork_once)
         assert statuses == [0], f"interruption {number}"
         assert memory._lock.acquire(blocking=False), f"interruption {number}"
         memory._lock.release()

@@ -727,7 +727,7 @@ def test_an_interruption_at_any_moment_of_a_cluster_call_leaves_the_map_to_be_as
         number = 0
         while True:
             slots.outdated = True
-            files = "/redis/cluster.py", "/redis/map.py"
+            files = "/stores/redis/cluster.py", "/stores/redis/map.py"
             if not interrupted(files, number, lambda: store.load(KEY, NOW)):
                 break
             number += 1
@@ -766,7 +766,7 @@ def test_a_child_makes_a_pool_and_asks_for_the_slots_by_itself(server: Valkey) -
 
 
 #: Whose code is interrupted.
-FILES = ("/stores/pool.py", "/redis/node.py", "/redis/exchange.py", "/redis/store.py")
+FILES = ("/stores/pool.py", "/stores/redis/node.py", "/stores/redis/exchange.py", "/stores/redis/store.py")
 
 
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])

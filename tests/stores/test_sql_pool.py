@@ -163,7 +163,7 @@ class _Connection:
 
 
 #: Whose code is interrupted.
-FILES = ("/sql/pool.py", "/sql/connections.py", "/sql/database.py", "/sql/store.py")
+FILES = ("/stores/sql/pool.py", "/stores/sql/connections.py", "/stores/sql/database.py", "/stores/sql/store.py")
 
 
 def interrupted(number: int, call: Callable[[], object]) -> bool:

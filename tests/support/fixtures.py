@@ -18,7 +18,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kind" in metafunc.fixturenames:
         needed = {flag for mark in metafunc.definition.iter_markers("needs") for flag in mark.args}
         kinds = [kind for kind in KINDS if needed <= kind.flags]
-        marks = [[pytest.mark.engine] if ENGINE in kind.flags else [] for kind in kinds]
+        # The quick run takes memory and SQLite: MigratingStore over two of them has tests of its own.
+        full = {True: [pytest.mark.engine], False: []}
+        marks = [full[ENGINE in kind.flags] + [pytest.mark.full] * (kind.name == "migrating") for kind in kinds]
         metafunc.parametrize(
             "kind", [pytest.param(kind, id=kind.name, marks=its) for kind, its in zip(kinds, marks, strict=True)]
         )
