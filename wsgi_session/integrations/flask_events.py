@@ -13,8 +13,6 @@ from typing import Any
 from flask import Flask
 
 from wsgi_session.integrations.flask_session import FlaskSession
-from wsgi_session.integrations.flask_work import EventWork
-from wsgi_session.request.ending import destroy
 
 
 class EventSession(FlaskSession):
@@ -23,13 +21,6 @@ class EventSession(FlaskSession):
     What is written without one is dropped, with the event ``dropped``; what changes the token (``login``, ``rotate``)
     raises ``HeadersAlreadySent``.
     """
-
-    _work: EventWork
-
-    def destroy(self) -> None:
-        destroy(self._work)
-        self._work.writable()
-        self._work.make_no_session()
 
 
 def is_event(app: Flask, environ: Mapping[str, Any]) -> bool:

@@ -93,11 +93,13 @@ def _remember(app: Flask, **told: Any) -> None:
     session = _session()
     # Where what is written is dropped, so is this: a parallel request has just changed the token, say, and the browser
     # has that cookie, and with it what is in the session.
-    if session is not None:
-        work = work_of(session)
-        work.writable()
-        if not work.ended:
-            _log_in(app)
+    if session is not None and not _drops_what_is_written(work_of(session)):
+        _log_in(app)
+
+
+def _drops_what_is_written(work: Work) -> bool:
+    work.writable()
+    return work.ended
 
 
 def _confirm(app: Flask, **told: Any) -> None:

@@ -11,7 +11,7 @@ from wsgi_session.cookies.caching import Headers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.owner import logged_in
 from wsgi_session.request.data import Data
-from wsgi_session.request.ending import closed_error
+from wsgi_session.request.ending import closed_error, destroy
 from wsgi_session.request.loading import NO_ENVIRON, load
 from wsgi_session.request.login import OWNER, Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
@@ -81,6 +81,8 @@ class Work:
 
     #: Load the session and return its data, once in a request; ``StoreUnavailable`` in an outage, each time.
     load = load
+    #: End the session now; see ``ending.destroy``.
+    destroy = destroy
 
     def open(self) -> Work:
         """Load the session unless it is loaded, and return this object; see :meth:`load`."""
