@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 from wsgi_session.backends.base import State
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.request import atomic, ending, times
+from wsgi_session.request import atomic, times
 from wsgi_session.request.flash import Flash, find_flashes, put_flash
 from wsgi_session.request.login import OWNER
 from wsgi_session.request.mapping import WorkMapping
@@ -96,7 +96,7 @@ class Session(WorkMapping):
         If the request brought several cookies that lead to a session, each session ends; so does one that was rotated a
         moment ago, under its new token.
         """
-        ending.destroy(self._work)
+        self._work.destroy()
 
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Apply ``function`` to the newest data and save the result; again if another request wrote in between.

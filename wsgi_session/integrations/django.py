@@ -50,7 +50,6 @@ from wsgi_session.integrations.django_site import backend
 from wsgi_session.integrations.django_site import sessions as sessions
 from wsgi_session.integrations.logins import log_in_as, owner_named
 from wsgi_session.request.commit import save
-from wsgi_session.request.ending import destroy
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Sweeps
@@ -171,13 +170,13 @@ class SessionStore(AsynchronousSession):
         del session_key
         work = self._work if own else self._look_up(credential)
         if work.record is not None:
-            destroy(work)
+            work.destroy()
             work.ended = True
 
     def flush(self) -> None:
         """End the session, now and everywhere. What is written afterwards starts a new one."""
         work = self._work
-        destroy(work)
+        work.destroy()
         self._session_key = None
         # A request with a key that was just replaced changes nothing, and leaves the browser's cookie alone.
         self._modified = self._modified or not work.ended

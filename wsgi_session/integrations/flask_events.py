@@ -14,7 +14,6 @@ from flask import Flask
 
 from wsgi_session.integrations.flask_session import FlaskSession
 from wsgi_session.integrations.flask_work import EventWork
-from wsgi_session.request.ending import destroy
 
 
 class EventSession(FlaskSession):
@@ -25,11 +24,6 @@ class EventSession(FlaskSession):
     """
 
     _work: EventWork
-
-    def destroy(self) -> None:
-        destroy(self._work)
-        self._work.writable()
-        self._work.make_no_session()
 
 
 def is_event(app: Flask, environ: Mapping[str, Any]) -> bool:

@@ -40,10 +40,14 @@ class EventWork(FlaskWork):
         # Not FlaskWork's: whether the cookie outlives the browser cannot be said here.
         data = Work.load(self)
         self.late = True
-        self.make_no_session()
+        self._make_no_session()
         return data
 
-    def make_no_session(self) -> None:
+    def destroy(self) -> None:
+        super().destroy()
+        self._make_no_session()
+
+    def _make_no_session(self) -> None:
         """Drop what is written if no session is stored."""
         self.ended = self.record is None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from wsgi_session.codec.packing import CorruptData, pack
-from wsgi_session.request.ending import destroy
 from wsgi_session.request.login import OWNER, plan_login
 from wsgi_session.request.states import OPEN
 from wsgi_session.request.work import Work
@@ -31,7 +30,7 @@ def end_login(work: Work) -> None:
     After the headers there is no cookie for a new session, so nothing is left.
     """
     contents, persistent = _contents(work), work.persistent
-    destroy(work)
+    work.destroy()
     if work.late or work.phase is not OPEN:
         return
     work.remember = persistent

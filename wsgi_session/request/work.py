@@ -11,7 +11,7 @@ from wsgi_session.cookies.caching import Headers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.owner import logged_in
 from wsgi_session.request.data import Data
-from wsgi_session.request.ending import closed_error
+from wsgi_session.request.ending import closed_error, destroy
 from wsgi_session.request.loading import NO_ENVIRON, load
 from wsgi_session.request.login import OWNER, Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
@@ -197,7 +197,10 @@ class Work:
         """Return the user who is logged in by what the framework around this request says: see :meth:`peek`."""
         return self.user()
 
-    # Intentions.
+    # Intentions, but for one change that is made immediately.
+
+    #: End the session in the store, and forget what was to be saved.
+    destroy = destroy
 
     def rotate(self) -> None:
         """Take a new token with the commit, if the session is stored and none is taken yet."""
