@@ -12,7 +12,7 @@ from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.owner import logged_in
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import closed_error, destroy
-from wsgi_session.request.loading import NO_ENVIRON, load
+from wsgi_session.request.loading import NO_ENVIRON, load, unload
 from wsgi_session.request.login import OWNER, Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
 from wsgi_session.stores.contract import Record
@@ -247,10 +247,8 @@ class Work:
 
     def begin_again(self, environ: Mapping[str, Any]) -> None:
         """Forget what was loaded and intended. What acted immediately (``destroy``, ``atomic``) stays done."""
-        backend, phase, accessed = self.backend, self.phase, self.accessed
-        vars(self).clear()
-        Work.__init__(self, backend, environ)
-        self.phase, self.accessed = phase, accessed
+        unload(self)
+        self.outage, self.outage_raised, self.environ = None, False, environ
 
     # What the exchange tells.
 
