@@ -215,7 +215,9 @@ class Work:
 
     def intend_login(self, login: Login, keys: tuple[str | bytes, ...]) -> None:
         """Store the session as ``login`` with the commit; see ``login.py``."""
-        self.login, self.login_keys = login, keys
+        # A framework's login and ``login()`` in one request: neither user may be stored before the commit.
+        self.login_keys = keys if self.login is None else (*self.login_keys, *keys)
+        self.login = login
         self.next_credential = self.next_credential or self.backend.draw()
         self.ended = self.outside_path
 
