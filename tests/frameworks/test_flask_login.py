@@ -30,6 +30,7 @@ from wsgi_session import (
     HeadersAlreadySent,
     StoreUnavailable,
     get_session,
+    login,
     redirect_if_anonymous,
     require_login,
     user_email_or_none,
@@ -411,6 +412,37 @@ def test_nothing_of_a_login_is_stored_by_atomic_before_it_is(visitor: Visitor) -
     visitor.visit(failing)
     assert {"_user_id", "_fresh", "_id", "_remember"} <= seen[0], "the function sees all of it"
     assert visitor.do(lambda: {*session}) == {"cart", "count"}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_nothing_of_two_logins_in_one_request_is_stored_by_atomic_before_they_are(visitor: Visitor, order: int) -> None:
+    visitor.do(lambda: session.update(cart=["apple"]))
+    seen = []
+
+    def failing() -> Any:
+        for login_of_one in [log_in, lambda: login(request, {"id": "ann"})][::order]:
+            login_of_one()
+        get_session(request).atomic(lambda data: (seen.append({*data}), data.update(count=1)))
+        return "no", 500
+
+    visitor.visit(failing)
+    assert {"_user_id", "user"} <= seen[0], "the function sees both"
+    assert visitor.do(lambda: (keys(), user_or_none(request), who())) == ({"cart", "count"}, None, None)
+
+
+def test_a_user_put_beside_a_login_is_not_told_of_before_the_login_is_stored(make_app: MakeApp) -> None:
+    told: list[str] = []
+    visitor = Visitor(with_logins(make_app(on_event=lambda name, data: told.append(name))))
+    visitor.do(lambda: session.update(cart=["apple"]))
+
+    def log_in_beside() -> None:
+        log_in()
+        session["user"] = {"id": "ann"}
+        get_session(request).atomic(lambda data: data.update(count=1))
+
+    visitor.do(log_in_beside)
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 1
+    assert "unfiled_user" not in told
 
 
 def test_a_logout_while_the_body_streams_ends_the_session(visitor: Visitor) -> None:

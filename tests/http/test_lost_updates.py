@@ -470,6 +470,23 @@ def test_what_atomic_makes_of_the_user_under_a_pending_login_is_saved_with_the_l
     assert len(site.middleware.sessions.of(ANN)) == 1
 
 
+@pytest.mark.parametrize("pending", [log_in(ANN), lambda session: None], ids=["login", ""])
+def test_what_a_function_of_atomic_changes_after_it_logged_out_is_in_the_next_session(
+    site: Site, pending: Change
+) -> None:
+    def change(session: Session) -> None:
+        def leave(data: dict[str, Any]) -> None:
+            session.destroy()
+            data["told"] = "goodbye"
+
+        pending(session)
+        session.atomic(leave)
+
+    browser = site.browser()
+    browser.do(change)
+    assert browser.do(lambda session: session.get("told")).result == "goodbye"
+
+
 def test_atomic_under_another_users_login_touches_nothing_of_the_first_ones(visitor: Browser) -> None:
     visitor.do(log_in(ANN))
     seen: list[dict[str, Any]] = []

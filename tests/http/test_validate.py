@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, page, put, read
 from tests.support.stores import SERVER
-from wsgi_session import Session
+from wsgi_session import Session, SessionGone
 
 
 class Judge:
@@ -113,6 +114,50 @@ def test_its_own_exception_is_the_applications_and_nothing_is_taken_for_valid(
     assert seen == []
     judge.verdict = True
     assert ann.do(read).result == {"user": ANN}
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_validate_that_raises_leaves_no_cookie_of_what_it_did_before(
+    make_site: MakeSite, judge: Judge, scheme: str
+) -> None:
+    site = make_site(validate=judge)
+    browser = site.browser(**{"wsgi.url_scheme": scheme})
+    browser.do(log_in(ANN))
+
+    def count_and_fail(session: Session) -> bool:
+        session.atomic(lambda data: data.update(asked=1))
+        raise ZeroDivisionError
+
+    def look(session: Session) -> None:
+        with pytest.raises(ZeroDivisionError):
+            session.get("user")
+
+    judge.verdict = count_and_fail
+    site.clock.advance(timedelta(days=2))
+    assert browser.do(look).cookies == [], "the cookie would be named as on http, and not be Secure"
+    judge.verdict = True
+    assert browser.do(read).result == {"user": ANN, "asked": 1}
+
+
+@pytest.mark.needs(SERVER)
+def test_after_a_validate_that_raised_the_next_use_of_the_session_begins_anew(
+    judged: Site, ann: Browser, judge: Judge
+) -> None:
+    def end_elsewhere(session: Session) -> bool:
+        judged.middleware.sessions.revoke_all(ANN)
+        session.atomic(lambda data: data.update(asked=1))
+        raise AssertionError("the session has ended")
+
+    def look(session: Session) -> str:
+        with pytest.raises(SessionGone):
+            session.get("user")
+        session["a"] = 1
+        return session.state
+
+    judge.verdict = end_elsewhere
+    assert ann.do(look).result == "unknown"
+    assert (ann.do(read).result, judged.happened("dropped")) == ({"a": 1}, [])
 
 
 @pytest.mark.needs(SERVER)

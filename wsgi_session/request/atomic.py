@@ -35,17 +35,19 @@ def apply(work: Work, data: Data, function: Function[T]) -> T:
     if work.ended:
         raise _gone_error(work)
     if work.login is not None and (work.record is None or data.cleared_own):
-        return _apply_to_login(data, function)
+        return _apply_to_login(work, function)
     attempt = _Attempt(work, data, function)
     try:
         if not _save(work, data, attempt):
             work.note_end()
             if work.login is None:
                 raise _gone_error(work)
-            return _apply_to_login(data, function)
+            return _apply_to_login(work, function)
     except CorruptData:
         work.mark_corrupt()
         raise _gone_error(work) from None
+    # The function may have logged out: then its changes are in the next session.
+    data = work.data or work.load()
     data.note_written(attempt.written)
     for key, value in attempt.of_login.items():
         data.put_packed(key, value)
@@ -93,10 +95,12 @@ def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
     return True
 
 
-def _apply_to_login(data: Data, function: Function[T]) -> T:
+def _apply_to_login(work: Work, function: Function[T]) -> T:
     """Apply ``function`` to a session that is stored only with its login: no other request has it."""
+    data = work.data or work.load()
     before = data.applied_to(data.stored)
     after, assigned, result = _applied(before, function, data.limit)
+    data = work.data or work.load()  # Another one if the function has logged out.
     gone: Changes = {key: None for key in before if type(key) is str and key not in after}
     made: Changes = {key: value for key, value in after.items() if key in assigned or before.get(key) != value}
     for key, packed in {**gone, **made}.items():

@@ -160,7 +160,8 @@ def _replace(work: Work, base: Base, merge: Merge, version: bytes, now: float, m
     record = _changed(work, before, packed, version, now)
     outcome = work.backend.replace(credential, record, before.version, moment)
     if outcome is Outcome.SAVED:
-        tell_unfiled_user(work, stored, packed, record)
+        if work.login is None:
+            tell_unfiled_user(work, stored, packed, record)
         work.adopt(record, packed, _cookie_after(work, credential, before, record))
     return outcome
 

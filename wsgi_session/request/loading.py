@@ -10,13 +10,18 @@ from wsgi_session.cookies.cookie import path_covers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import end
-from wsgi_session.request.states import OPEN
+from wsgi_session.request.states import KEEP, OPEN
 
 if TYPE_CHECKING:
     from wsgi_session.request.work import Work
 
 #: In the place of the environ of a request that has no more use for it.
 NO_ENVIRON: Mapping[str, Any] = {}
+
+# What a request may set after its session was loaded, and the next load does not set.
+_SET_LATER = (
+    "ended", "ended_handle", "login_keys", "remember", "create_if_empty", "outside_path", "unread", "refused",
+)  # fmt: skip
 
 
 def load(work: Work) -> Data:
@@ -48,6 +53,13 @@ def load(work: Work) -> Data:
     return data
 
 
+def unload(work: Work) -> None:
+    """Forget what was loaded and intended, the cookie included. What acted immediately (``destroy``) stays done."""
+    for name in _SET_LATER:
+        vars(work).pop(name, None)
+    work.data, work.cookie = None, KEEP
+
+
 def _prepare_late_load(work: Work) -> None:
     if is_public(work.sent_headers):
         raise HeadersAlreadySent(
@@ -67,6 +79,6 @@ def _validate(work: Work) -> Data:
             end(work, "invalid")
     except BaseException:
         # Neither valid nor ended: an application that catches this error must not go on as if the session were valid.
-        work.data = None
+        unload(work)
         raise
     return work.data or work.load()

@@ -12,7 +12,7 @@ from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.owner import logged_in
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import closed_error, destroy
-from wsgi_session.request.loading import NO_ENVIRON, load
+from wsgi_session.request.loading import NO_ENVIRON, load, unload
 from wsgi_session.request.login import OWNER, Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
 from wsgi_session.stores.contract import Record
@@ -81,8 +81,6 @@ class Work:
 
     #: Load the session and return its data, once in a request; ``StoreUnavailable`` in an outage, each time.
     load = load
-    #: End the session now; see ``ending.destroy``.
-    destroy = destroy
 
     def open(self) -> Work:
         """Load the session unless it is loaded, and return this object; see :meth:`load`."""
@@ -199,7 +197,10 @@ class Work:
         """Return the user who is logged in by what the framework around this request says: see :meth:`peek`."""
         return self.user()
 
-    # Intentions.
+    # Intentions, but for one change that is made immediately.
+
+    #: End the session in the store, and forget what was to be saved.
+    destroy = destroy
 
     def rotate(self) -> None:
         """Take a new token with the commit, if the session is stored and none is taken yet."""
@@ -214,7 +215,9 @@ class Work:
 
     def intend_login(self, login: Login, keys: tuple[str | bytes, ...]) -> None:
         """Store the session as ``login`` with the commit; see ``login.py``."""
-        self.login, self.login_keys = login, keys
+        # A framework's login and ``login()`` in one request: neither user may be stored before the commit.
+        self.login_keys = keys if self.login is None else (*self.login_keys, *keys)
+        self.login = login
         self.next_credential = self.next_credential or self.backend.draw()
         self.ended = self.outside_path
 
@@ -246,10 +249,8 @@ class Work:
 
     def begin_again(self, environ: Mapping[str, Any]) -> None:
         """Forget what was loaded and intended. What acted immediately (``destroy``, ``atomic``) stays done."""
-        backend, phase, accessed = self.backend, self.phase, self.accessed
-        vars(self).clear()
-        Work.__init__(self, backend, environ)
-        self.phase, self.accessed = phase, accessed
+        unload(self)
+        self.outage, self.outage_raised, self.environ = None, False, environ
 
     # What the exchange tells.
 
