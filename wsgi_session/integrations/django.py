@@ -82,7 +82,7 @@ class SessionStore(AsynchronousSession):
         if not self._modified and (work := self._loaded) is not None:
             data = work.data or work.load()
             before = data.changed.copy()
-            data.collect()
+            data.find_changes()
             live = work.credential if work.record is not None else None
             self._modified = data.changed != before or (live is not None and not live.current)
         return self._modified
@@ -108,17 +108,17 @@ class SessionStore(AsynchronousSession):
 
     def load(self) -> Session:  # type: ignore[override]  # a mapping that is no dict
         """Read what is stored, without this request's changes. A key that opens nothing is forgotten."""
-        work = self._look_up(self._backend.open_text(self.session_key))
+        work = self._look_up(self._backend.credential_of(self.session_key))
         if work.state == "new" and self.session_key is not None:
             work.state = "tampered"
-            self._backend.tell_tampered(map(tokens.looks_signed, [self.session_key]))
+            self._backend.report_tampered(map(tokens.looks_signed, [self.session_key]))
         if work.record is None:
             self._session_key = None
         return Session(work)
 
     def exists(self, session_key: str | None) -> bool:
         """Whether the key opens a session. One that ``cycle_key()`` has replaced does not."""
-        credential = self._backend.open_text(session_key)
+        credential = self._backend.credential_of(session_key)
         del session_key  # A traceback may show what is here.
         found, own = self._look_up(credential), self._loaded
         if found.record is None or found.credential is None:
@@ -150,7 +150,7 @@ class SessionStore(AsynchronousSession):
             raise UpdateError
         if work.record is None or work.credential is None:
             raise UpdateError
-        self._session_key = self._backend.text_of(work.credential)
+        self._session_key = self._backend.cookie_value(work.credential)
         if self._backend.sweep_due:
             self._backend.sweep(now)
 
@@ -162,12 +162,12 @@ class SessionStore(AsynchronousSession):
         work = self._work
         log_in_as(work, self[USER_ID], USER_ID)
         assert work.next_credential is not None
-        self._session_key = self._backend.text_of(work.next_credential)
+        self._session_key = self._backend.cookie_value(work.next_credential)
 
     def delete(self, session_key: str | None = None) -> None:
         """End the session of that key, by default this one, which cannot be saved any more then."""
         own = session_key is None or session_key == self.session_key
-        credential = self._backend.open_text(session_key)
+        credential = self._backend.credential_of(session_key)
         del session_key
         work = self._work if own else self._look_up(credential)
         if work.record is not None:
@@ -184,8 +184,8 @@ class SessionStore(AsynchronousSession):
 
     def cycle_key(self) -> None:
         """Take a new key, with the same data, from the save on."""
-        credential = self._work.next_credential = self._backend.draw()
-        self._session_key = self._backend.text_of(credential)
+        credential = self._work.next_credential = self._backend.new_credential()
+        self._session_key = self._backend.cookie_value(credential)
         self.modified = True
 
     def clear(self) -> None:

@@ -34,11 +34,11 @@ class FlashedMessages(list[tuple[str, Any]]):
 
     def note_edits(self) -> None:
         """Take note that ``keys`` are what is kept now."""
-        self._edits = self._data.own_edits
+        self._edits = self._data.internal_edits
 
     def is_what_is_kept(self, data: Data) -> bool:
         """Return True if ``keys`` are those in ``data``, and the list begins with their messages."""
-        return not self.rearranged and data is self._data and data.own_edits == self._edits
+        return not self.rearranged and data is self._data and data.internal_edits == self._edits
 
 
 def _noting(name: str) -> Callable[..., Any]:

@@ -45,7 +45,7 @@ class FlaskSession(Session, SessionMixin):
             return
         if work.persistent != work.permanent:
             work.writable(needs_cookie=True)
-        work.persist(work.permanent)
+        work.set_persistent(work.permanent)
 
     @property
     def new(self) -> bool:  # type: ignore[override]  # an attribute in SessionMixin, though nobody's to set
@@ -58,7 +58,7 @@ class FlaskSession(Session, SessionMixin):
         data = self._work.data
         if data is None:
             return False
-        return data.collect() or self._work.next_credential is not None or self._work.state == "destroyed"
+        return data.find_changes() or self._work.next_credential is not None or self._work.state == "destroyed"
 
     @modified.setter
     def modified(self, value: bool) -> None:

@@ -21,7 +21,7 @@ from typing import Any
 from flask import Flask
 
 from wsgi_session.config.options import check_names, hide_secret, parse_options
-from wsgi_session.config.secrets import hidden
+from wsgi_session.config.secrets import hide
 from wsgi_session.errors import ConfigError
 
 PREFIX = "WSGI_SESSION_"
@@ -73,5 +73,5 @@ def _of_flask(app: Flask) -> dict[str, Any]:
         "absolute_timeout": max(lifetime, _NINETY_DAYS),
     }
     if app.secret_key:
-        options["secret"] = hidden([app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())])
+        options["secret"] = hide([app.secret_key, *(app.config.get("SECRET_KEY_FALLBACKS") or ())])
     return options

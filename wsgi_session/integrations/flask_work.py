@@ -23,7 +23,7 @@ class FlaskWork(Work):
     def load(self) -> Data:
         data = super().load()
         if self.permanent is not None and self.phase is OPEN:
-            self.persist(self.permanent)
+            self.set_persistent(self.permanent)
         return data
 
     def user(self) -> Mapping[str, Any] | None:

@@ -51,7 +51,7 @@ def _contents(work: Work) -> dict[str | bytes, Any]:
     """Return all values but the owner, messages included; nothing of a record that cannot be read."""
     data = work.data or work.load()
     try:
-        keys: list[str | bytes] = [*data.keys(), *data.own_keys()]
+        keys: list[str | bytes] = [*data.keys(), *data.internal_keys()]
         return {key: data.get(key) for key in keys if key != OWNER}
     except CorruptData:
         return {}

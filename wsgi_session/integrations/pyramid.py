@@ -28,8 +28,8 @@ from pyramid.interfaces import ICSRFStoragePolicy, IExecutionPolicy, ISession
 from pyramid.router import default_execution_policy
 from zope.interface import implementer
 
-from wsgi_session.config.secrets import hidden
-from wsgi_session.cookies.tokens import steady_csrf_token
+from wsgi_session.config.secrets import hide
+from wsgi_session.cookies.tokens import unmasked_csrf_token
 from wsgi_session.exchange import StartResponse
 from wsgi_session.helpers.csrf import csrf_matches
 from wsgi_session.helpers.redirects import LoginRedirect
@@ -80,7 +80,7 @@ def includeme(config: Any) -> None:
     # The helpers look into the environ, in a sub-request too.
     config.add_subscriber(lambda event: _session_of(event.request, middleware), NewRequest)
     if IBeforeRetry is not None:
-        config.add_subscriber(lambda event: _begin_again(event.environ, middleware), IBeforeRetry)
+        config.add_subscriber(lambda event: _reset_session(event.environ, middleware), IBeforeRetry)
 
 
 def _settings(config: Any) -> dict[str, Any]:
@@ -133,11 +133,11 @@ def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
     return alone.session
 
 
-def _begin_again(environ: dict[str, Any], middleware: SessionMiddleware) -> None:
+def _reset_session(environ: dict[str, Any], middleware: SessionMiddleware) -> None:
     """Forget what the failed attempt at a request made of its session, as pyramid_retry throws its request away."""
     session = environ.get(_key(middleware))
     if isinstance(session, Session):
-        work_of(session).begin_again(environ)
+        work_of(session).reset(environ)
 
 
 def _key(middleware: SessionMiddleware) -> str:
@@ -197,7 +197,7 @@ class PyramidSession(WorkMapping):
 
     def get_csrf_token(self) -> str:
         """Return the CSRF token: the same text until the session gets a new token (``login``, ``new_csrf_token``)."""
-        return steady_csrf_token(self._session.csrf_token)
+        return unmasked_csrf_token(self._session.csrf_token)
 
     def new_csrf_token(self) -> str:
         """Return another CSRF token. As it is derived from the session's own token, that one changes too."""
@@ -247,7 +247,7 @@ class CSRFStoragePolicy:
 
         A visitor without a session has no token, and asking stores nothing.
         """
-        given = hidden(supplied_token) if isinstance(supplied_token, str) else None
+        given = hide(supplied_token) if isinstance(supplied_token, str) else None
         # In an outage the look raises, and error reporters show the local variables.
         del supplied_token
         return csrf_matches(work_of(_session_of(request, self._middleware)), given)
