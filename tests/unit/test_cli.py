@@ -20,7 +20,7 @@ from tests.support import ROOT
 from tests.support.cli import fill, run
 from wsgi_session import cli as commands
 from wsgi_session.__main__ import main
-from wsgi_session.cli import BATCH, reporting_errors, cli
+from wsgi_session.cli import BATCH, cli, reporting_errors
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.config.options import check_secrets
 from wsgi_session.errors import StoreUnavailable

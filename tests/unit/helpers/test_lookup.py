@@ -37,7 +37,8 @@ def test_every_frameworks_request_leads_to_its_environ(request_object: object) -
 
 @pytest.mark.parametrize("request_object", [None, "GET /", 5, SimpleNamespace(), SimpleNamespace(environ="x")])
 def test_what_is_no_request_is_refused_with_what_to_give(request_object: object) -> None:
-    with pytest.raises(ConfigError, match=f"request is of type {type(request_object).__name__}, .*give the WSGI environ"):
+    name = type(request_object).__name__
+    with pytest.raises(ConfigError, match=f"request is of type {name}, .*give the WSGI environ"):
         environ_of(request_object)
 
 
