@@ -1,4 +1,7 @@
-"""Sessions for any WSGI application: nothing is lost, nothing comes back, and you pay for what you touch."""
+"""Sessions for any WSGI application.
+
+No update is lost, no session comes back after a logout, and a request that does not use its session costs nothing.
+"""
 
 from sys import implementation as _implementation
 
@@ -23,7 +26,7 @@ from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.session import Session
 
 # On PyPy 3.11, sqlite3 keeps a statement open after its rows were read, so that commits fail, and with `text_factory`
-# set to `str` it returns "b''" for an empty text, so that a token that was rotated away would open a session again.
+# set to `str` it returns "b''" for an empty text, so that a token would be accepted again after a rotation.
 if _implementation.name != "cpython":
     raise ImportError(
         f"wsgi-session supports CPython only, and this is {_implementation.name}: on PyPy, its stores would mix up "

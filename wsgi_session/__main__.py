@@ -1,7 +1,7 @@
-"""``python -m wsgi_session``: make a secret, look after a store.
+"""``python -m wsgi_session``: generate a secret, and maintain a session store.
 
-The commands themselves are in ``wsgi_session.cli`` and need the extra ``cli``; ``keygen`` works without it, since it is
-the first thing that a new user runs.
+The commands are in ``wsgi_session.cli`` and need the ``cli`` extra. ``keygen`` works without it, because it is the
+first command that a new user runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The administrator's view: whose sessions there are, and ending them."""
+"""The administrator's view: list a user's sessions, end them, and count and sweep the store."""
 
 from __future__ import annotations
 
@@ -22,31 +22,34 @@ from wsgi_session.stores.refusals import unsupported
 
 @dataclass(frozen=True)
 class SessionInfo:
-    """One session of a user. Nothing in it opens the session (CVE-2020-5224)."""
+    """One session of a user. It contains no credential, so it is safe to show to an administrator (CVE-2020-5224)."""
 
+    #: The public name of the session, for :meth:`Sessions.revoke`.
     handle: str
     #: When the user logged in (aware, UTC).
     created: datetime
-    #: The last activity that was noted (aware, UTC): up to ``touch_interval`` ago.
+    #: The last recorded activity (aware, UTC). The last request may be up to ``touch_interval`` later.
     last_seen: datetime
-    #: When it ends if nothing more is heard of the visitor (aware, UTC).
+    #: When the session expires if no further request arrives (aware, UTC).
     expires: datetime
     _load: Callable[[], dict[str, Any]] = field(repr=False, compare=False)
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """A decoded copy of what is in the session, loaded when it is first asked for.
+        """A decoded copy of the session's data, loaded at the first access to this attribute.
 
-        Empty if the session has ended meanwhile, or cannot be read (with the event ``corrupt``). ``StoreUnavailable``
-        in an outage.
+        Empty if the session has ended since it was listed, or if its data is corrupt (then with the event ``corrupt``).
+        Raises ``StoreUnavailable`` if the store is down.
         """
         return self._load()
 
 
 class Sessions:
-    """``middleware.sessions``. ``user`` is the user mapping, or an owner as ``session.owner`` shows it (``"id:5"``).
+    """The type of ``middleware.sessions``.
 
-    Every method raises ``StoreUnavailable`` in an outage, and ``Unsupported`` where the store does not offer it.
+    Each ``user`` argument is the user mapping, or an owner as ``session.owner`` returns it (``"id:5"``); any other
+    value raises ``ConfigError``. Every method raises ``StoreUnavailable`` if the store is down, and ``Unsupported`` if
+    the store does not support the operation.
     """
 
     def __init__(self, store: Store, settings: Settings) -> None:
@@ -54,76 +57,83 @@ class Sessions:
         self._settings = settings
 
     def of(self, user: Mapping[str, Any] | str) -> list[SessionInfo]:
-        """Return the user's sessions, newest login first; none is an empty list. Their data is not read.
+        """Return the user's live sessions, newest login first; an empty list if there are none.
 
-        Many are listed in small batches, with pauses for the others.
+        Their data is not read. Many sessions are read in small batches, with pauses in which other requests run.
         """
         now = self._settings.clock()
         found: list[tuple[float, SessionInfo]] = []
-        for batch in in_batches(self._lists("of").of_owner(self._key(user), now)):
+        for batch in in_batches(self._owner_store("of").of_owner(self._key(user), now)):
             found += [(session.created, self._info(session)) for session in batch if self._alive(session, now)]
         return [info for _, info in sorted(found, key=itemgetter(0), reverse=True)]
 
     def revoke(self, user: Mapping[str, Any] | str, handle: str) -> bool:
-        """End the session called ``handle`` if it is one of this user's; False if it is not (CVE-2017-18878)."""
-        store = self._lists("revoke")
+        """End the session with this ``handle``, if it belongs to the user; return whether one was ended.
+
+        The handle of another user's session ends nothing (CVE-2017-18878).
+        """
+        store = self._owner_store("revoke")
         owner = self._key(user)
         ended = end_sessions(store, owner, self._settings.clock(), lambda record: record.handle == handle)
-        self._tell(owner, handle, ended)
+        self._report(owner, handle, ended)
         return ended > 0
 
     def revoke_all(self, user: Mapping[str, Any] | str, keep: Session | str | None = None) -> int:
-        """End every session of the user that was created before this call, but ``keep`` (a Session, or a handle).
+        """End every session of the user that was created before this call, except ``keep`` (a Session or a handle).
 
-        A login that completes later lives: change the password first, then revoke. Returns how many ended, those not
-        counted that had run out by any machine's clock. Many sessions end in small batches, with pauses for the others.
+        A login that completes after this call is not ended, so change the password first, then revoke. Return the
+        number of live sessions that were ended. Many sessions are ended in small batches, with pauses in which other
+        requests run.
         """
-        store = self._lists("revoke_all")
+        store = self._owner_store("revoke_all")
         owner = self._key(user)
-        # What else is given is a framework's name for a Session, such as Pyramid's.
+        # Any other value is a Session, or an integration's wrapper around one, such as Pyramid's.
         kept = {keep} if keep is None or isinstance(keep, str) else work_of(keep).open().handles
         called = self._settings.clock()
-        # By name as well: one that is there now may be of a machine whose clock is ahead.
-        there: set[str] = set()
+        # A machine whose clock is ahead may have given an existing session a later ``created``: go by its handle.
+        existing: set[str] = set()
         for batch in in_batches(owned_sessions(store, owner, called)):
-            there.update(other.handle for other in batch if _began_after(called, other))
+            existing.update(other.handle for other in batch if _began_after(called, other))
         ended = end_sessions(
             store,
             owner,
             called,
-            lambda other: other.handle not in kept and (other.handle in there or not _began_after(called, other)),
+            lambda other: other.handle not in kept and (other.handle in existing or not _began_after(called, other)),
         )
-        self._tell(owner, None, ended)
+        self._report(owner, None, ended)
         return ended
 
     def sweep(self, limit: int) -> int:
-        """Remove at most ``limit`` sessions that have been dead for over an hour; return how many went."""
+        """Remove at most ``limit`` records that expired more than an hour ago; return the number removed."""
         if not isinstance(self._store, Sweeps):
             raise self._unsupported("sweep")
         return self._store.sweep(limit, self._settings.clock())
 
     def count(self) -> int:
-        """Return how many live sessions this middleware has in the store, anonymous ones among them."""
+        """Return the number of this middleware's live sessions in the store, including anonymous ones."""
         if not isinstance(self._store, Counts):
             raise self._unsupported("count")
         return self._store.count(self._settings.clock(), self._settings.namespace)
 
-    def _tell(self, owner: bytes, handle: str | None, ended: int) -> None:
-        """Tell what was ended; also that nothing is filed under the user, who may be logged in without ``login()``."""
+    def _report(self, owner: bytes, handle: str | None, ended: int) -> None:
+        """Report what was ended, or that the user has no session: perhaps they were logged in without ``login()``."""
         if ended:
             self._settings.events("revoked", handle=handle, count=ended)
         elif next(owned_sessions(self._store, owner, self._settings.clock()), None) is None:
-            advice = "no session is filed under this user: one that was put there without login() is not found"
+            advice = "this user has no session; a user who was put into a session without login() is not found"
             self._settings.events("nothing_revoked", handle=handle, advice=advice)
 
     def _key(self, user: Mapping[str, Any] | str) -> bytes:
         if not isinstance(user, str):
             return tokens.owner_key(self._settings.namespace, owner_of(user))
         if not user.startswith(("id:", "email:")):
-            raise ConfigError(f"user={user!r}: give the user mapping, or an owner such as 'id:5'.")
+            raise ConfigError(
+                f"user={user!r} is not an owner. Give the user mapping, or an owner such as 'id:5' or "
+                "'email:ann@example.com'."
+            )
         return tokens.owner_key(self._settings.namespace, user)
 
-    def _lists(self, operation: str) -> Any:
+    def _owner_store(self, operation: str) -> Any:
         if not isinstance(self._store, ListsOwners):
             raise self._unsupported(operation)
         return self._store
@@ -146,7 +156,7 @@ class Sessions:
         try:
             return {key: unpack(packed) for key, packed in split(found[1].data).items() if isinstance(key, str)}
         except CorruptData:
-            # It is listed, and can be revoked.
+            # The session is listed with empty data, so that an administrator can still revoke it.
             self._settings.events("corrupt", handle=session.handle)
             return {}
 

@@ -1,7 +1,7 @@
-"""The commands of ``python -m wsgi_session``: each opens a store by its URL, does one thing, and says what it did.
+"""The commands of ``python -m wsgi_session``. All but ``keygen`` open a store by its URL.
 
-Results go to stdout, progress and errors to stderr. Exit code 0: done; 1: the store or the URL, in one line; 2: wrong
-usage; 130: stopped by Ctrl-C.
+Results go to stdout, progress and errors to stderr. The exit codes: 0, success; 1, the store or its URL failed (stderr
+says why in one line); 2, wrong usage; 130, interrupted with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -28,63 +28,63 @@ from wsgi_session.stores.sqlite.store import SQLiteStore
 from wsgi_session.stores.urls.opening import open_store
 from wsgi_session.stores.urls.parts import blot_urls
 
-#: Small enough that no engine holds a lock for long, large enough that the round trips do not count.
+#: Records per batch: few enough that no engine holds a lock for long, enough that the round trips cost little.
 BATCH = 1000
 
 
-def hide(context: click.Context, parameter: click.Parameter, url: Any) -> HiddenText:
+def hide_url(context: click.Context, parameter: click.Parameter, url: Any) -> HiddenText:
     """Keep the password in a URL out of tracebacks that show local variables."""
     return HiddenText(url)
 
 
-# From the environment where it is not given, under the name that SessionMiddleware.from_environ reads too: what stands
-# on a command line, a password included, every user of the machine can see.
-store_url = click.argument("url", envvar="WSGI_SESSION_STORE", callback=hide)
+# If no URL is given, it is read from the variable that SessionMiddleware.from_environ uses too. Every user of the
+# machine can see a command line, including a password in it.
+store_url = click.argument("url", envvar="WSGI_SESSION_STORE", callback=hide_url)
 
 
 @runtime_checkable
 class HasTables(Protocol):
-    """A store that needs something made in its engine first."""
+    """A store whose engine needs tables before the first session."""
 
     def init(self) -> None:
-        """Make it, unless it is there."""
+        """Create the tables, unless they exist."""
 
     def ddl(self) -> str:
-        """Return the SQL that makes it."""
+        """Return the SQL that creates the tables."""
 
     def make_no_tables(self) -> None:
-        """Leave it to ``init``: first use makes nothing."""
+        """Let only :meth:`init` create the tables, and not the first use of the store."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wsgi-session", message="wsgi-session %(version)s")
 def cli() -> None:
-    """Make a secret, look after a session store.
+    """Generate a secret, and maintain a session store.
 
-    URL is what SessionMiddleware takes as its store, such as sqlite:///sessions.db; it may stand in the environment
-    variable WSGI_SESSION_STORE instead.
+    URL is the store's URL, as given to SessionMiddleware, such as sqlite:///sessions.db. If you leave it out, it is
+    read from the environment variable WSGI_SESSION_STORE.
     """
 
 
 @cli.command()
 def keygen() -> None:
-    """Print a fresh secret for SessionMiddleware."""
+    """Print a new secret for SessionMiddleware."""
     click.echo(new_secret())
 
 
 @cli.command()
 @store_url
-@click.option("--sql", is_flag=True, help="Print the SQL for it instead, for a migration; connects to nothing.")
+@click.option("--sql", is_flag=True, help="Print the SQL for a migration, without connecting to the store.")
 def init(url: str, sql: bool) -> None:
-    """Make the tables that a SQL store needs, unless they are there."""
+    """Create the tables that a SQL store needs, unless they exist."""
     with opened(url, may_be_new=True) as store:
         with_tables = [part for part in parts_of(store) if isinstance(part, HasTables)]
         if not with_tables:
             if sql:
-                raise Unsupported(f"{type(store).__name__} has no tables to be made.", operation="init --sql")
-            # No mistake: what sets a site up says the same for every store.
+                raise Unsupported(f"{type(store).__name__} needs no tables.", operation="init --sql")
+            # Not an error: a deployment script can run ``init`` for every kind of store.
             names = " and ".join(dict.fromkeys(type(part).__name__ for part in parts_of(store)))
-            click.echo(f"ok, no tables are to be made for {names}")
+            click.echo(f"ok, no tables are needed for {names}")
             return
         for part in with_tables:
             if sql:
@@ -92,13 +92,13 @@ def init(url: str, sql: bool) -> None:
             else:
                 part.init()
         if not sql:
-            click.echo("ok, the tables are there")
+            click.echo("ok, the tables exist")
 
 
 @cli.command()
 @store_url
 def ping(url: str) -> None:
-    """Tell whether the store answers and can be written to."""
+    """Check that the store answers and accepts writes."""
     with opened(url) as store:
         started = time.perf_counter()
         store.ping()
@@ -107,11 +107,11 @@ def ping(url: str) -> None:
 
 @cli.command()
 @store_url
-@click.option("--namespace", metavar="NAME", help="Only sessions of the middleware with this cookie name.")
+@click.option("--namespace", metavar="NAME", help="Count only sessions of the middleware with this cookie name.")
 def stats(url: str, namespace: str | None) -> None:
-    """Print how many sessions are alive.
+    """Print the number of live sessions.
 
-    Where the engine cannot count by itself (Redis), every session is looked at.
+    If the engine cannot count by itself (Redis), the command reads every session.
     """
     with opened(url) as store:
         live = sum(count_live(part, namespace) for part in parts_of(store))
@@ -123,7 +123,7 @@ def count_live(store: Store, namespace: str | None) -> int:
     if isinstance(store, Counts):
         return store.count(time.time(), namespace)
     if isinstance(store, Scans):
-        click.echo(f"{type(store).__name__} cannot count: looking at every session.", err=True)
+        click.echo(f"{type(store).__name__} cannot count: reading every session.", err=True)
         return count_by_scan(store, namespace)
     raise unsupported(store, "count")
 
@@ -131,10 +131,10 @@ def count_live(store: Store, namespace: str | None) -> int:
 def count_by_scan(store: Scans, namespace: str | None) -> int:
     """Count the sessions of ``namespace`` (``None``: all) one by one."""
     live = 0
-    for looked, (_, record) in enumerate(store.scan(time.time()), 1):
+    for number, (_, record) in enumerate(store.scan(time.time()), 1):
         live += namespace is None or record.namespace == namespace
-        if looked % BATCH == 0:
-            show_progress(f"{looked} looked at ...")
+        if number % BATCH == 0:
+            show_progress(f"{number} read ...")
     show_progress("")
     return live
 
@@ -145,12 +145,12 @@ def count_by_scan(store: Scans, namespace: str | None) -> int:
 def sweep(url: str, limit: int | None) -> None:
     """Remove sessions that expired more than an hour ago, a batch at a time.
 
-    Safe beside a running site, and safe to stop: every batch is done when it is done.
+    It is safe to run while the site serves requests, and safe to interrupt: each batch is complete in itself.
     """
     with opened(url) as store:
         if not any(isinstance(part, Sweeps) for part in parts_of(store)):
             raise unsupported(parts_of(store)[0], "sweep")
-        assert isinstance(store, Sweeps)  # A MigratingStore is one whatever its parts are.
+        assert isinstance(store, Sweeps)  # A MigratingStore always has sweep(), whatever its parts are.
         removed = 0
         try:
             for batch in sweep_batches(store, limit):
@@ -158,7 +158,7 @@ def sweep(url: str, limit: int | None) -> None:
                 show_progress(f"{removed} removed ...")
         except KeyboardInterrupt:
             show_progress("")
-            click.echo(f"Stopped: {removed} expired sessions removed so far. Run it again to go on.", err=True)
+            click.echo(f"Stopped: {removed} expired sessions removed so far. Run it again to continue.", err=True)
             sys.exit(130)
         except SessionError:
             show_progress("")
@@ -169,17 +169,18 @@ def sweep(url: str, limit: int | None) -> None:
 
 
 @cli.command()
-@click.argument("old", callback=hide)
-@click.argument("new", callback=hide)
+@click.argument("old", callback=hide_url)
+@click.argument("new", callback=hide_url)
 def copy(old: str, new: str) -> None:
     """Move every live session from the store OLD to the store NEW.
 
-    For a site all of whose processes serve from migrating://move?old=OLD&new=NEW meanwhile: nobody is logged out, and
-    nobody who logs out comes back. Safe to stop: the next run continues with the sessions that are left.
+    Before you run it, let all processes of the site use migrating://move?old=OLD&new=NEW as their store. Then no
+    visitor is logged out, and no ended session comes back. It is safe to interrupt: the next run continues with the
+    sessions that are left.
     """
-    # Either store's failure may quote its URL: both passwords are kept out of every message.
-    with answering(old, new), reachable(old) as source, reachable(new, may_be_new=True) as target:
-        MigratingStore(target, source)  # Refuses what cannot be moved to or from.
+    # An error of either store may contain its URL: both passwords are kept out of every message.
+    with reporting_errors(old, new), reachable(old) as source, reachable(new, may_be_new=True) as target:
+        MigratingStore(target, source)  # Raises an error if sessions cannot be moved between these two.
         moved = 0
         length = source.count(time.time()) if isinstance(source, Counts) else None
         try:
@@ -189,16 +190,16 @@ def copy(old: str, new: str) -> None:
                 for has_moved in moves:
                     moved += has_moved
         except KeyboardInterrupt:
-            click.echo(f"Stopped: {moved} sessions moved so far. Run it again to go on.", err=True)
+            click.echo(f"Stopped: {moved} sessions moved so far. Run it again to continue.", err=True)
             sys.exit(130)
         except StoreUnavailable:
-            click.echo(f"Failed after {moved} sessions were moved. Run it again to go on.", err=True)
+            click.echo(f"Failed after {moved} sessions were moved. Run it again to continue.", err=True)
             raise
         click.echo(f"sessions moved: {moved}")
 
 
 def sweep_batches(store: Sweeps, limit: int | None) -> Iterator[int]:
-    """Yield how many records went in each batch, until none is left or ``limit`` have gone."""
+    """Yield the number of records removed in each batch, until none is left or ``limit`` have been removed."""
     left = limit
     while left is None or left > 0:
         size = BATCH if left is None else min(BATCH, left)
@@ -212,17 +213,17 @@ def sweep_batches(store: Sweeps, limit: int | None) -> Iterator[int]:
 
 @contextmanager
 def opened(url: str, *, may_be_new: bool = False) -> Iterator[Store]:
-    """Open the store that ``url`` names, and answer as :func:`answering` does."""
-    with answering(url), reachable(url, may_be_new=may_be_new) as store:
+    """Open the store that ``url`` names, and report errors as :func:`reporting_errors` does."""
+    with reporting_errors(url), reachable(url, may_be_new=may_be_new) as store:
         yield store
 
 
 @contextmanager
-def answering(*urls: str) -> Iterator[None]:
-    """Make one line on stderr and exit code 1 of whatever this package raises.
+def reporting_errors(*urls: str) -> Iterator[None]:
+    """Report an error on stderr, and exit with code 1.
 
-    Of what anything else raises (a bug, a store that somebody has published) the traceback is printed. Neither shows a
-    password of ``urls``.
+    An error of this package is reported in one line, any other one (a bug, or an error of a third-party store) with its
+    traceback. Neither contains a password of ``urls``.
     """
     hidden = [given for url in urls for given in (url, *inner_urls(url))]
     try:
@@ -230,10 +231,10 @@ def answering(*urls: str) -> Iterator[None]:
     except SessionError as error:
         raise click.ClickException(blot_urls(str(error), hidden)) from error
     except BrokenPipeError:
-        # Whoever read the output has gone: click ends without a word.
+        # The reader of the output has exited: click ends the command without a message.
         raise
     except KeyboardInterrupt:
-        # click's own answer to it is 1, which is the store's.
+        # click would exit with 1 on Ctrl-C, but here 1 means that the store failed.
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except Exception:
@@ -243,37 +244,37 @@ def answering(*urls: str) -> Iterator[None]:
 
 @contextmanager
 def reachable(url: str, *, may_be_new: bool = False) -> Iterator[Store]:
-    """Open the store that ``url`` names, unless no command can share it with the site."""
+    """Open the store that ``url`` names, and check it with :func:`check_reachable`."""
     with open_store(url) as store:
         check_reachable(store, may_be_new=may_be_new)
         yield store
 
 
 def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
-    """Refuse a store that this process cannot share with the one that serves the site."""
+    """Raise ``Unsupported`` if the store is inside the site's process, ``ConfigError`` if its file does not exist."""
     if not store.multiprocess:
         raise Unsupported(
-            f"{type(store).__name__} lives inside the process that serves the site, where no command can reach it: "
-            "ask middleware.sessions there.",
+            f"{type(store).__name__} lives inside the process that serves the site, so no command can reach it. Use "
+            "middleware.sessions in that process.",
             operation="open",
         )
     if may_be_new:
         return
-    # Opening would make the file, or the tables, as whoever runs the command (root, often), and the site could not use
-    # them then.
+    # The first use would create the store's file or tables as the user who runs the command (often root), and the site
+    # could then not write to them.
     for part in parts_of(store):
         if isinstance(part, SQLiteStore) and not os.path.exists(part.path):
-            raise ConfigError(f"{part.path}: there is no such file. The site makes it with its first session.")
+            raise ConfigError(f"{part.path} does not exist. The site creates it with its first session.")
         if isinstance(part, HasTables):
             part.make_no_tables()
 
 
 def parts_of(store: Store) -> Sequence[Store]:
-    """Return the two stores of a MigratingStore, else ``store`` itself."""
+    """Return the two stores of a MigratingStore, or ``store`` itself."""
     return store.stores if isinstance(store, MigratingStore) else (store,)
 
 
 def show_progress(line: str) -> None:
-    """Show ``line`` in place of the last one, on a terminal; nowhere else."""
+    """Replace the progress line with ``line``, if stderr is a terminal."""
     if sys.stderr.isatty():
         click.echo(f"\r\x1b[K{line}", nl=False, err=True)

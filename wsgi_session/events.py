@@ -1,4 +1,4 @@
-"""What happened, for logs and metrics. No event and no log line ever holds a token, a secret or a value.
+"""Events for logs and metrics. No event and no log line contains a token, a secret or a session value.
 
 =====================  =================================================================  ========
 event                  when                                                         level
@@ -8,20 +8,20 @@ event                  when                                                     
 ``logged_in``          ``login()`` was saved                                        info
 ``destroyed``          the application ended a session                              info
 ``invalid``            ``validate`` ended a session                                 info
-``revoked``            the administrator's view ended sessions                      info
-``nothing_revoked``    the administrator's view found no session of that user           info
-``tampered``           a cookie of our name that we did not sign                    debug
-``foreign_cookie``     a cookie of our name and form, by another secret; said once        warning
-``corrupt``            a stored record that cannot be read; it is left as it is     error
-``dropped``            a write to a session that somebody else had ended            warning
+``revoked``            ``middleware.sessions`` ended sessions                       info
+``nothing_revoked``    ``middleware.sessions`` found no session of that user            info
+``tampered``           a session cookie had no valid signature                      debug
+``foreign_cookie``     another secret signed a session cookie; reported once              warning
+``corrupt``            a stored record could not be read; it was left unchanged     error
+``dropped``            changes were dropped: another request ended the session      warning
 ``conflict``           another request wrote first; the changes were merged         debug
 ``unavailable``        the store failed                                             error
-``touch_failed``       activity could not be noted; the answer is unharmed          warning
-``unsaved``            a value that cannot be kept, or too much data: the answer is 500   error
-``cache_overridden``   the response was marked for shared caches, and sets a cookie warning
-``late_access``        the first look at the session came after the headers         warning
-``behind_proxy``       https at the proxy, http here: ``cookie_secure=True``?       warning
-``outside_path``       a request outside of ``cookie_path`` wanted a session: none was made    warning
+``touch_failed``       activity could not be recorded; the response is unaffected   warning
+``unsaved``            an unsupported value, or too much data: the request failed         error
+``cache_overridden``   a response that sets a cookie allowed shared caching         warning
+``late_access``        the first access to the session came after the headers       warning
+``behind_proxy``       the proxy uses https, this server http: see ``cookie_secure`` warning
+``outside_path``       a request outside of ``cookie_path`` cannot store a session             warning
 ``unfiled_user``       a user was put into the session without ``login()``          warning
 =====================  =================================================================  ========
 """
@@ -62,31 +62,31 @@ _LEVELS = {
 
 
 class Events:
-    """Tells the log and the application's ``on_event``."""
+    """Reports events to the log and to the application's ``on_event``."""
 
     def __init__(self, on_event: OnEvent | None) -> None:
         self._on_event = on_event
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def once(self, name: str, /, **data: Any) -> None:
-        """Tell an event that says something about the configuration: the first time only."""
-        if name not in self._told:
-            self._told.add(name)
+        """Report an event about the configuration, but only the first time."""
+        if name not in self._reported:
+            self._reported.add(name)
             self(name, **data)
 
-    def has_told(self, name: str) -> bool:
-        """Whether :meth:`once` has told this event."""
-        return name in self._told
+    def has_reported(self, name: str) -> bool:
+        """Return whether :meth:`once` has reported this event."""
+        return name in self._reported
 
     def __call__(self, name: str, /, **data: Any) -> None:
         level = _LEVELS[name]
         if logger.isEnabledFor(level):
-            # repr: no line break that a client sent reaches a log as one (CVE-2025-25184).
+            # repr() escapes line breaks, so that a client cannot forge log lines (CVE-2025-25184).
             logger.log(level, "%s %s", name, " ".join(f"{key}={value!r}" for key, value in data.items()))
         if self._on_event is None:
             return
         try:
             self._on_event(name, data)
         except Exception:
-            # An observer's mistake must not cost a visitor the request that it observed.
+            # An error in ``on_event`` must not make the request fail.
             logger.exception("on_event failed on %s", name)

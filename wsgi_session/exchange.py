@@ -1,8 +1,8 @@
 """One request over WSGI: the response is held back until the commit.
 
 ``start_response`` is only recorded until the application returns, yields, or calls ``write``. Then the session is
-saved, and only after that the response goes on to the server: no success is reported for what was not saved, and no
-cookie is set for what was not stored.
+saved, and only after that the response is passed on to the server: no success is reported before the save, and no
+cookie is set for a session that was not stored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class Exchange:
-    """What passes between the server and the application in one request. It owns the phase of ``work``."""
+    """One request and response between the server and the application. It owns the phase of ``work``."""
 
     _headers: Headers
     _server_write: Callable[[bytes], object]
@@ -38,7 +38,7 @@ class Exchange:
         self._server_start_response = start_response
         # The status that the application gave.
         self._status: str | None = None
-        # The Set-Cookie values that go out with the response.
+        # The Set-Cookie values that are sent with the response.
         self._cookies: Sequence[str] = ()
         # Whether the application called ``write``.
         self._wrote = False
@@ -51,18 +51,18 @@ class Exchange:
             body = chunks = app(self._environ, self.start_response)
             status = self._status
             if not work.accessed and type(body) is list and status is not None and work.phase is OPEN:
-                # Nothing to save, nothing to add, nothing to do at its end.
-                work.leave(self._headers)
+                # The session was not used, so there is nothing to save, to add, or to do when the body is closed.
+                work.close_unused(self._headers)
                 self._server_start_response(status, self._headers)
                 return body
             if status is None:
-                # A generator: it calls start_response on the way to its first item.
+                # A generator calls start_response only when its first item is requested.
                 iterator = iter(body)
                 chunks = chain(list(first(iterator)), iterator)
             if work.phase is OPEN:
                 self.commit()
             if chunks is body and type(body) is list and not self._cookies and not self._wrote:
-                # What most requests come to; _outgoing() would do the same.
+                # The shortcut for most requests; _body_for_server() would return the same.
                 work.phase = CLOSED
                 return body
         except StoreUnavailable as error:
@@ -72,7 +72,7 @@ class Exchange:
             work.phase = CLOSED
             close_body(body)
             raise
-        return self._outgoing(body, chunks)
+        return self._body_for_server(body, chunks)
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
         """Record the response until the commit, where a later call replaces an earlier one (PEP 3333)."""
@@ -80,25 +80,25 @@ class Exchange:
             self._status = status
             self._headers = headers
         elif exc_info is None:
-            # Not allowed by PEP 3333: the server says so.
-            self._server_write = self._server_start_response(status, self._with_ours(headers))
+            # PEP 3333 does not allow this; the server will raise the error.
+            self._server_write = self._server_start_response(status, self._with_our_headers(headers))
         else:
             # Nothing is saved again. The server decides whether the headers can still be replaced.
-            self._server_write = self._server_start_response(status, self._with_ours(headers), exc_info)
+            self._server_write = self._server_start_response(status, self._with_our_headers(headers), exc_info)
         return self._write
 
     def _write(self, data: bytes) -> None:
-        """PEP 3333's ``write``: the first call is the commit moment."""
+        """PEP 3333's ``write()``. The first call commits."""
         if self._work.phase is OPEN:
             self.commit()
             self._wrote = True
         self._server_write(data)
 
     def commit(self) -> None:
-        """Save, decide on the cookie, and pass the recorded response on; raises what prevents the save."""
+        """Save, decide on the cookie, and pass the recorded response on. Raises the error if the save fails."""
         status = self._status
         if status is None:
-            # The application broke PEP 3333; the server will say so.
+            # The application has not called start_response, which PEP 3333 requires; the server will raise the error.
             return
         work = self._work
         headers = self._headers
@@ -111,15 +111,15 @@ class Exchange:
                     # The application's own page for an outage.
                     headers = with_outage_headers(headers, work.unavailable())
             elif data is not None:
-                # A request that only reads has nothing to save, and nothing to be searched for changes.
+                # A request that only read immutable values has no changes to look for.
                 due = data.maybe_dirty or work.next_credential is not None
                 if not (due and save(work, data)) and refresh_due(work) and not is_public(headers):
-                    # In a response that shared caches may store, a refresh is left to the next request.
+                    # A refresh may set a cookie, which a shared cache must not store: the next request will refresh.
                     refresh(work, data)
             if work.cookie is not KEEP:
                 self._decide_cookie()
-            # In no local variable: if the server refuses the headers, error reporters would show the cookie.
-            work.sent_headers = self._with_ours(headers)
+            # Not kept in a local variable: if the server refuses the headers, error reporters would show the cookie.
+            work.sent_headers = self._with_our_headers(headers)
         else:
             work.sent_headers = headers
         work.phase = SENT
@@ -142,8 +142,8 @@ class Exchange:
             return self._environ
         return {**self._environ, "wsgi.url_scheme": scheme}
 
-    def _with_ours(self, given: Headers) -> Headers:
-        """Return the application's headers and ours, in a new list: the given one is not ours (CVE-2025-7339)."""
+    def _with_our_headers(self, given: Headers) -> Headers:
+        """Return a new list of the application's headers and ours; its own list is not changed (CVE-2025-7339)."""
         work = self._work
         if not work.accessed:
             return given
@@ -157,7 +157,7 @@ class Exchange:
         return headers
 
     def _answer_unavailable(self, error: StoreUnavailable) -> Iterable[bytes]:
-        """Answer 503: an outage is not a logout, and takes no cookie away."""
+        """Answer 503. An outage is not a logout, so the visitor keeps the cookie."""
         work = self._work
         sent, work.phase = work.phase is not OPEN, CLOSED
         if sent:
@@ -166,11 +166,11 @@ class Exchange:
             # What `atomic` or `destroy` did before the outage stays done, so its cookie is sent.
             self._decide_cookie()
         status, self._headers, chunks = outage_answer(work.backend.settings.outage_page, self._environ, error)
-        self._server_start_response(status, self._with_ours(self._headers))
+        self._server_start_response(status, self._with_our_headers(self._headers))
         return chunks
 
-    def _outgoing(self, body: Iterable[bytes], chunks: Iterable[bytes]) -> Iterable[bytes]:
-        """Return what the server gets: the application's own object wherever nothing has to be done at its end."""
+    def _body_for_server(self, body: Iterable[bytes], chunks: Iterable[bytes]) -> Iterable[bytes]:
+        """Return the body for the server: the application's own object, unless there is work to do at its end."""
         backend = self._work.backend
         sweeping = bool(self._cookies) and backend.sweep_due
         if sweeping and backend.sweep_missed:
@@ -180,7 +180,7 @@ class Exchange:
             if self._wrote:
                 self.finish()
             self._work.phase = CLOSED
-            # Other bodies go out as they are: the sweep stays due, and the next one may be a list.
+            # Tuples and files are passed on unchanged: the sweep stays due for a later response.
             return SweepingList(body, Sweep(backend)) if sweeping and type(body) is list else body
         return Body(body, chunks, self, Sweep(backend) if sweeping else None)
 
@@ -188,11 +188,11 @@ class Exchange:
         wrapper = self._environ.get("wsgi.file_wrapper")
         if isinstance(wrapper, type):
             return isinstance(body, wrapper)
-        # uWSGI's is a function that returns the application's own file, which the system sends if it comes unchanged.
+        # uWSGI's wrapper is a function that returns the application's file, which it sends with sendfile().
         return wrapper is not None and hasattr(body, "fileno")
 
     def save_late(self) -> None:
-        """Save what changed after the commit. The event ``dropped`` tells of a change that cannot be saved."""
+        """Save what changed after the commit. Changes that cannot be saved are reported in the event ``dropped``."""
         work = self._work
         data = work.data
         if work.phase is CLOSED or data is None or not data.maybe_dirty:
@@ -205,20 +205,20 @@ class Exchange:
         try:
             save(work, data)
         except Exception:
-            self._failed = True  # Once is enough: the server knows of the error, and calls close() next.
+            self._failed = True  # The server sees this error, and then calls close(), which must not raise it again.
             drop(work, data)
             raise
 
-    def break_off(self) -> None:
-        """Take note that the application raised while its body was sent: nothing more is saved."""
+    def mark_failed(self) -> None:
+        """Record that the application raised while its body was sent: nothing more is saved."""
         self._failed = True
 
-    def end(self) -> None:
-        """Let nothing change any more."""
+    def close(self) -> None:
+        """Refuse all further changes."""
         self._work.phase = CLOSED
 
     def finish(self) -> None:
-        """Save late changes once more. The response is over: nothing can change any more."""
+        """Save the last changes at the end of the response, and refuse all further ones."""
         try:
             self.save_late()
         finally:

@@ -9,32 +9,32 @@ from wsgi_session.stores.contract import SWEEP_GRACE, OwnedSession, Record
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """The time-outs of one middleware, in seconds. Moments are seconds since the epoch."""
+    """The timeouts of one middleware, in seconds. Times are in seconds since the epoch."""
 
     idle: float
-    #: Counted from the login, whatever the activity. ``None``: no such limit.
+    #: Counted from the login, however active the visitor is. ``None``: no such limit.
     absolute: float | None
     #: Activity is recorded at most this often.
     touch_interval: float
 
     def end(self, touched: float, created: float, idle: float | None) -> float:
-        """Return when a session ends by these time-outs; ``idle`` is its own one, which can only shorten it."""
-        # Comparisons in place of min(): every request comes here, and a call takes longer.
+        """Return when a session expires by these timeouts; ``idle`` is the session's own, which can only shorten it."""
+        # Comparisons in place of min(), because every request runs this, and a call takes longer.
         moment = touched + (self.idle if idle is None or idle > self.idle else idle)
         if self.absolute is None or moment <= created + self.absolute:
             return moment
         return created + self.absolute
 
     def end_of(self, record: Record | OwnedSession) -> float:
-        """Return when the session of ``record`` ends: by its stored end, or earlier by today's time-outs."""
+        """Return when the session of ``record`` expires: at its stored time, or earlier by the current timeouts."""
         end = self.end(record.touched, record.created, record.idle)
         return end if end < record.expires else record.expires  # noqa: FURB136  (min() is a call)
 
     def interval(self, idle: float | None) -> float:
-        """Return how often activity is recorded at most; ``idle`` is the session's own time-out."""
+        """Return the seconds between two records of activity; ``idle`` is the session's own timeout."""
         if idle is None or idle >= self.idle:
             return self.touch_interval
-        # However long the interval is: a login's own time-out must not run out between two touches.
+        # A login's own timeout may be shorter than the interval, and must not pass between two touches.
         return min(self.touch_interval, idle / 30)
 
     def touch_due(self, record: Record, now: float) -> bool:
@@ -43,18 +43,18 @@ class Lifetime:
         return age >= self.touch_interval or (record.idle is not None and age >= self.interval(record.idle))
 
     def times_after(self, record: Record, now: float, *, touching: bool) -> tuple[float, float]:
-        """Return ``touched`` and ``expires`` as a request at ``now`` leaves them; unchanged unless it is activity."""
+        """Return the new ``touched`` and ``expires`` for a request at ``now``; unchanged unless a touch is due."""
         if not touching or not self.touch_due(record, now):
             return record.touched, record.expires
-        # Never earlier than before: the record may have been written under a longer idle time-out.
+        # Never earlier than before: the record may have been written under a longer idle timeout.
         return now, max(record.expires, self.end(now, record.created, record.idle))
 
     def judged_at(self, record: Record, now: float, loaded_at: float) -> float | None:
-        """Return the time by which the store judges whether the session is alive; ``None`` if it has ended.
+        """Return the time at which the store shall judge whether the session is alive; ``None`` if it has expired.
 
-        A session that was live when the request loaded it is live for that request, until an hour after its end by the
-        idle time-out: that long, a store that sweeps keeps the record. (Redis keeps it for five minutes.) The absolute
-        limit has no such grace.
+        A session that was live when the request loaded it stays live for that request, up to an hour after the idle
+        timeout: a store that sweeps keeps the record that long. (Redis keeps it for five minutes.) The absolute timeout
+        allows no such grace.
         """
         end = self.end(record.touched, record.created, record.idle)
         if record.expires < end:

@@ -1,4 +1,4 @@
-"""The WSGI part: options in, a session into every environ, the answer out."""
+"""The WSGI middleware: checks the options, and puts a session into the environ of every request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wsgi_session.config import options as config
 from wsgi_session.config.given import check_app, check_store
 from wsgi_session.config.naming import named_options
 from wsgi_session.cookies.cookie import SchemeCookies, SessionCookie, as_in_environ, check_cookie_options
-from wsgi_session.cookies.tokens import Tokens
+from wsgi_session.cookies.tokens import TokenSigner
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
@@ -31,17 +31,17 @@ from wsgi_session.stores.urls.opening import open_store
 
 
 class SessionMiddleware:
-    """Wrap any WSGI application: ``environ['session']`` is the visitor's session, loaded when looked at.
+    """Wrap any WSGI application: ``environ['session']`` is the visitor's session, loaded on first access.
 
     ::
 
         app = SessionMiddleware(app, secret=SECRET, store="sqlite:///sessions.db")
 
-    Every mistake in the options is a ``ConfigError`` here, not an error at a visitor's request. Times are timedeltas or
-    seconds. One middleware serves any number of threads, greenlets and forked processes.
+    Invalid options raise ``ConfigError`` here, not later in a request. Times are timedeltas or seconds. One middleware
+    serves any number of threads, greenlets and forked processes.
     """
 
-    # An integration whose session is more than a Session has types of its own.
+    # An integration may replace these with subclasses.
     _work_type: type[Work] = Work
     _session_type: type[Session] = Session
 
@@ -51,33 +51,36 @@ class SessionMiddleware:
         self,
         app: Application,
         *,
-        # Text or bytes of at least 32 bytes, or up to four, newest first: the first signs, all verify.
+        # Text or bytes of at least 32 bytes, or up to four of these, newest first: the first signs, all verify.
         secret: str | bytes | Sequence[str | bytes],
-        # A URL such as "sqlite:///sessions.db", or a Store. What is opened here, close() closes.
+        # A URL such as "sqlite:///sessions.db", or a Store. close() closes only a store that was opened from a URL.
         store: str | Store,
         environ_key: str = "session",
+        # Also the namespace: two middlewares over one store that have different names share no sessions.
         cookie_name: str = "sid",
         cookie_path: str = "/",
         cookie_domain: str | None = None,
-        # "auto" goes by the request's scheme, so that http://localhost just works. Where TLS ends at a proxy: True.
+        # "auto" follows the request's scheme, so that http://localhost works. Set True if a proxy terminates TLS.
         cookie_secure: bool | Literal["auto"] = "auto",
         cookie_samesite: str = "Lax",
         cookie_partitioned: bool = False,
-        # Whether the cookie outlives the browser, unless login(remember=...) says otherwise.
+        # Whether the cookie is kept after the browser closes; login(remember=...) can override it for one login.
         cookie_persistent: bool = True,
+        # A session expires after this time without recorded activity.
         idle_timeout: timedelta | float = timedelta(days=30),
-        # Activity or not, a login ends then. None: never.
+        # Maximum age of a session or a login, however active the visitor is. None: no maximum.
         absolute_timeout: timedelta | float | None = timedelta(days=90),
-        # Activity is noted at most this often. None: 1/30 of the idle timeout.
+        # Minimum time between two records of a session's activity. None: 1/30 of the idle timeout.
         touch_interval: timedelta | float | None = None,
-        # Bytes of one session's data, as stored.
+        # Maximum size of one session's stored data, in bytes.
         max_size: int = 1_048_576,
-        # "anonymous": while the store is out of order, reads see an empty session; "fail": the client gets 503.
+        # If the store is down: "fail" sends a 503 response; "anonymous" lets reads see an empty session.
         on_store_error: Literal["fail", "anonymous"] = "fail",
-        # A WSGI application that answers in an outage where the application itself did not: JSON, HTML, CORS headers.
+        # A WSGI application for the body of that 503 (JSON, HTML, CORS headers). None: a line of plain text.
         outage_page: OutagePage | None = None,
-        # Called once for a loaded session with a user in it; False ends it.
+        # Called once per request, when a session with a logged-in user is loaded. Return False to end the session.
         validate: Callable[[Session], bool] | None = None,
+        # Called with each event's name and data; see the events page of the documentation.
         on_event: OnEvent | None = None,
         # Seconds since the epoch. Tests pass a FakeClock.
         clock: Callable[[], float] = config.wall_clock,
@@ -106,27 +109,27 @@ class SessionMiddleware:
             ),
             max_size=config.check_max_size(max_size),
             anonymous_in_outage=config.check_on_store_error(on_store_error),
-            validate=None if validate is None else self._judged_by(validate),
+            validate=None if validate is None else self._validator(validate),
             outage_page=outage_page,
             events=Events(on_event),
             clock=config.check_clock(clock),
         )
         self.app = app
-        # Here they are found faster than on the class: every request reads them.
+        # Copied from the class, where each request would take longer to find them.
         self._work_type, self._session_type = self._work_type, self._session_type
-        self._opened = isinstance(store, str)
+        self._owns_store = isinstance(store, str)
         self.store = open_store(store) if isinstance(store, str) else store
-        cookies = _cookies(
+        cookies = _make_cookies(
             cookie_name, cookie_secure, settings.events,
             path=cookie_path, domain=cookie_domain, samesite=cookie_samesite, partitioned=cookie_partitioned,
         )  # fmt: skip
-        self._backend = _backend(self.store, secrets, cookies, settings)
+        self._backend = _make_backend(self.store, secrets, cookies, settings)
         self._settings = self._backend.settings
         self._internals = Internals(self._backend, self._work_type, self._session_type)
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
-        # Until a first request has shown that no other middleware around this one has a cookie of the same name.
-        self._alone = False
+        # Whether a first request has shown that no middleware around this one has the same cookie name.
+        self._cookie_name_checked = False
         #: The administrator's view.
         self.sessions = Sessions(self.store, settings)
 
@@ -134,16 +137,19 @@ class SessionMiddleware:
     def from_config(cls, app: Application, mapping: Mapping[str, Any], prefix: str = "session.") -> SessionMiddleware:
         """Return a middleware from a mapping of text, such as a section of an ini file.
 
-        The keys are the options' names after ``prefix``; times are ``900``, ``15m`` or ``30d``, flags ``true`` or
-        ``false``, several secrets stand apart by spaces. Keys without the prefix are ignored; an unknown option is a
-        ``ConfigError``.
+        The keys are ``prefix`` and the name of an option. Times are ``900`` (seconds), ``15m`` or ``30d``; flags are
+        ``true`` or ``false``; several secrets are separated by spaces. Keys without the prefix are ignored. An unknown
+        option raises ``ConfigError``.
         """
         mapping = config.hide_secret(mapping, prefix)
         return cls(app, **config.parse_options(mapping, prefix))
 
     @classmethod
     def from_environ(cls, app: Application, prefix: str = "WSGI_SESSION_") -> SessionMiddleware:
-        """Return a middleware from the process's environment: ``WSGI_SESSION_SECRET``, ``WSGI_SESSION_STORE`` …"""
+        """Return a middleware from environment variables: ``WSGI_SESSION_SECRET``, ``WSGI_SESSION_STORE`` …
+
+        The values are written as for :meth:`from_config`, and an unknown option raises ``ConfigError``.
+        """
         start = len(prefix)
         given = {prefix + name[start:].lower(): name for name in os.environ if name.startswith(prefix)}
         mapping = config.hide_secret({option: os.environ[name] for option, name in given.items()}, prefix)
@@ -152,55 +158,58 @@ class SessionMiddleware:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if self._one_process and environ.get("wsgi.multiprocess"):
             raise ConfigError(
-                f"{type(self.store).__name__} is for one process, and this server runs several: each would have "
-                'sessions of its own. Use store="sqlite:///sessions.db".'
+                f"{type(self.store).__name__} works in one process only, but this server runs several, and each would "
+                'have its own sessions. Use store="sqlite:///sessions.db".'
             )
-        if not self._alone:
-            self._refuse_a_shared_cookie(environ)
+        if not self._cookie_name_checked:
+            self._check_cookie_name(environ)
         work = self._work_type(self._backend, environ)
-        present = environ.get(self._environ_key)
-        if present is not None:
-            self._check_present(present)
+        outer = environ.get(self._environ_key)
+        if outer is not None:
+            self._check_outer_session(outer)
         environ[self._environ_key] = self._session_type(work)
         exchange = Exchange(work, environ, start_response)
-        if present is None:
+        if outer is None:
             return exchange.run(self.app)
         try:
             return exchange.run(self.app)
         finally:
-            if isinstance(present, Session) and work_of(present).phase is not CLOSED:
-                # This was a sub-request in the environ of a request under way, whose looks must count as its own.
-                environ[self._environ_key] = present
+            if isinstance(outer, Session) and work_of(outer).phase is not CLOSED:
+                # This was a sub-request in the environ of an unfinished request: give that one its session back.
+                environ[self._environ_key] = outer
 
-    def _judged_by(self, validate: Callable[[Session], bool]) -> Callable[[Work], bool]:
+    def _validator(self, validate: Callable[[Session], bool]) -> Callable[[Work], bool]:
         session_type = self._session_type
         return lambda work: validate(session_type(work))
 
-    def _refuse_a_shared_cookie(self, environ: dict[str, Any]) -> None:
-        """Refuse to run inside a middleware with the same cookie name: each would overwrite the other's cookie."""
+    def _check_cookie_name(self, environ: dict[str, Any]) -> None:
+        """Raise ``ConfigError`` inside a middleware with the same cookie name: each would overwrite the cookie."""
         name = self._settings.namespace
         for key, value in environ.items():
             theirs = work_of(value).backend if isinstance(value, Session) else self._backend
             if theirs is not self._backend and theirs.settings.namespace == name:
                 raise ConfigError(
-                    f"cookie_name={name!r} is also that of the SessionMiddleware around this one, at environ[{key!r}]: "
+                    f"The SessionMiddleware around this one, at environ[{key!r}], has the same cookie_name={name!r}: "
                     "they would overwrite each other's cookie. Give one of them another cookie_name."
                 )
-        self._alone = True
+        self._cookie_name_checked = True
 
-    def _check_present(self, present: object) -> None:
-        """Refuse to hide another middleware's session. Our own, from a sub-request, is replaced by a fresh one."""
-        if isinstance(present, Session) and work_of(present).backend is not self._backend:
-            theirs, ours = work_of(present).backend.settings.namespace, self._settings.namespace
+    def _check_outer_session(self, outer: object) -> None:
+        """Raise ``ConfigError`` if ``outer`` is another middleware's session.
+
+        This middleware's own session is allowed: the present request is then a sub-request of the one that has it.
+        """
+        if isinstance(outer, Session) and work_of(outer).backend is not self._backend:
+            theirs, ours = work_of(outer).backend.settings.namespace, self._settings.namespace
             raise ConfigError(
-                f"environ[{self._environ_key!r}] holds the session of another SessionMiddleware (cookie_name="
-                f"{theirs!r}), inside which this one (cookie_name={ours!r}) runs: give one of them another environ_key"
+                f"environ[{self._environ_key!r}] contains the session of another SessionMiddleware (cookie_name="
+                f"{theirs!r}) around this one (cookie_name={ours!r}). Give one of them another environ_key"
                 f"{' and another cookie_name' if theirs == ours else ''}."
             )
 
     def close(self) -> None:
-        """Close the store if this middleware opened it (from a URL); a ready Store is its builder's to close."""
-        if self._opened:
+        """Close the store if this middleware opened it from a URL. If you passed a Store, close it yourself."""
+        if self._owns_store:
             self.store.close()
 
     def __enter__(self) -> SessionMiddleware:
@@ -212,13 +221,13 @@ class SessionMiddleware:
         self.close()
 
     def __repr__(self) -> str:
-        if not hasattr(self, "sessions"):  # Error reporters show what a constructor was in the middle of.
+        if not hasattr(self, "sessions"):  # An error reporter may show an object whose constructor has failed.
             return "SessionMiddleware(half made)"
         return f"<SessionMiddleware {self._settings.namespace!r} over {type(self.store).__name__}>"
 
 
 class Internals(NamedTuple):
-    """What the integrations and ``testing`` use of a middleware."""
+    """The parts of a middleware that the integrations and ``testing`` use."""
 
     backend: Backend
     work_type: type[Work]
@@ -226,27 +235,27 @@ class Internals(NamedTuple):
 
 
 def internals_of(middleware: SessionMiddleware) -> Internals:
-    """Return what is behind a middleware: the entrance for the integrations and ``testing``."""
+    """Return the internals of a middleware, for the integrations and ``testing``."""
     return middleware._internals  # noqa: SLF001  (the one place outside of the class)
 
 
 def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local_conf: str) -> SessionMiddleware:
-    """PasteDeploy's ``[filter:session]`` with ``use = egg:wsgi-session``; the options stand there without a prefix."""
+    """Make a middleware for PasteDeploy's ``[filter:session]`` with ``use = egg:wsgi-session``."""
     options = config.hide_secret(local_conf, prefix="")
     del local_conf
     return SessionMiddleware.from_config(app, options, prefix="")
 
 
-def _backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: Settings) -> Backend:
+def _make_backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: Settings) -> Backend:
     if not isinstance(store, CookieStore):
-        return StoreBackend(store, Tokens(secrets, settings.namespace), cookies, settings)
-    # Only here: it needs an extra that no other store does.
+        return StoreBackend(store, TokenSigner(secrets, settings.namespace), cookies, settings)
+    # Imported here, because it needs the extra ``crypto``, which no other store needs.
     from wsgi_session.backends.cookie import CookieBackend
 
     return CookieBackend(store, secrets, cookies, settings)
 
 
-def _cookies(name: str, secure: bool | str, events: Events, **attributes: Any) -> SchemeCookies:
+def _make_cookies(name: str, secure: bool | str, events: Events, **attributes: Any) -> SchemeCookies:
     http = SessionCookie(name, secure=secure is True, **attributes)
     https = SessionCookie(name, secure=True, **attributes) if secure == "auto" else http
     return SchemeCookies(http, https, events)

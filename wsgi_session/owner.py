@@ -1,4 +1,4 @@
-"""Whose session it is after a login: the text that a store's index of owners is made from."""
+"""The owner of a session after a login, as text. A store's index of owners is built from it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from uuid import UUID
 
 from wsgi_session.errors import ConfigError
 
-#: More are no number of anybody's, and Python does not spell out the longest.
+#: A larger int is not a plausible id, and Python refuses to convert very large ones to text.
 MAX_ID_BITS = 1024
 
 
-def logged_in(user: object) -> Mapping[str, Any] | None:
-    """Return ``user`` if that is a non-empty mapping, else ``None``."""
+def user_mapping_or_none(user: object) -> Mapping[str, Any] | None:
+    """Return ``user`` if it is a non-empty mapping, else ``None``."""
     return user if isinstance(user, Mapping) and user else None
 
 
@@ -21,27 +21,33 @@ def owner_of(user: Mapping[str, Any]) -> str:
     """Return ``"id:…"`` if the user has an ``id`` (int, str, UUID), else ``"email:…"``, byte for byte.
 
     Nothing is trimmed, folded or normalised: two spellings of an address are two owners, as they are for the
-    application. Neither: :class:`~wsgi_session.ConfigError`, because a login that nobody can revoke is no login.
+    application. Raises :class:`~wsgi_session.ConfigError` if the user has neither, because the sessions of such a login
+    could not be revoked.
     """
     if not isinstance(user, Mapping):
-        raise ConfigError(f"user is a {type(user).__name__}: give a mapping, such as {{'id': 5, 'name': 'Ann'}}.")
-    ident, email = user.get("id"), user.get("email")
-    # Exact types: True is no id, and the text of a subclass is whatever its __str__ says today.
-    if type(ident) is int and ident.bit_length() > MAX_ID_BITS:
-        raise ConfigError(f"user has an id of {ident.bit_length()} bits: at most {MAX_ID_BITS} are a name.")
-    if type(ident) in (int, str, UUID) and ident != "":
-        return _storable(f"id:{ident}")
+        raise ConfigError(
+            f"The user is of type {type(user).__name__}. Give a mapping, such as {{'id': 5, 'name': 'Ann'}}."
+        )
+    user_id, email = user.get("id"), user.get("email")
+    # Exact types only: True is not an id, and a subclass may return anything from __str__.
+    if type(user_id) is int and user_id.bit_length() > MAX_ID_BITS:
+        raise ConfigError(f"The user's id has {user_id.bit_length()} bits. At most {MAX_ID_BITS} are allowed.")
+    if type(user_id) in (int, str, UUID) and user_id != "":
+        return _check_encodable(f"id:{user_id}")
     if type(email) is str and email:
-        return _storable(f"email:{email}")
+        return _check_encodable(f"email:{email}")
     raise ConfigError(
-        f"user has id={type(ident).__name__}, email={type(email).__name__}: give it an 'id' (int, non-empty str or "
-        "UUID) or else a non-empty 'email' (str), so that its sessions can be listed and revoked."
+        f"The user's id is of type {type(user_id).__name__}, the email of type {type(email).__name__}. Give an 'id' "
+        "(an int, a UUID or a non-empty str) or a non-empty 'email' (a str), so that the user's sessions can be listed "
+        "and revoked."
     )
 
 
-def _storable(owner: str) -> str:
+def _check_encodable(owner: str) -> str:
     try:
         owner.encode()
     except UnicodeEncodeError as error:
-        raise ConfigError(f"user: {error.reason} in its id or email, which can be no text of anybody's.") from error
+        raise ConfigError(
+            f"The user's id or email cannot be encoded as UTF-8: {error.reason}. Clean the text before the login."
+        ) from error
     return owner

@@ -1,4 +1,4 @@
-"""``environ['session']``: the public mapping, thin over the request's unit of work."""
+"""``environ['session']``: the public mapping over the request's unit of work."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 
 class Session(WorkMapping):
-    """The visitor's session: a mapping that is always there, and empty for a visitor without a session.
+    """The visitor's session: a mapping that always exists, and is empty for a visitor without a session.
 
-    It is loaded at its first use. Any use raises ``StoreUnavailable`` while the store is down (with
-    ``on_store_error="anonymous"``: only writes do); an assignment raises ``UnsupportedValue`` for a value of an
-    unsupported type, and ``SessionTooLarge`` for a container over ``max_size``; a change that comes too late to be
+    It is loaded on first access. Any access raises ``StoreUnavailable`` if the store is down (with
+    ``on_store_error="anonymous"``, only writes do). An assignment raises ``UnsupportedValue`` for a value of an
+    unsupported type, and ``SessionTooLarge`` for a container over ``max_size``. A change that comes too late to be
     saved raises ``HeadersAlreadySent``.
     """
 
@@ -36,76 +36,82 @@ class Session(WorkMapping):
         data = self._work.data
         if data is None:
             return "<Session, not loaded>"
-        return f"<Session {self._work.state}, handle {self._work.handle}, {data.count()} keys>"
+        return f"<Session {self._work.state}, handle {self._work.handle}, {len(data.keys())} keys>"
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("A Session belongs to its request and cannot be copied or pickled: use session.copy().")
+        raise TypeError("A Session belongs to its request and cannot be copied or pickled. Use session.copy().")
 
-    # What it is.
+    # Properties.
 
     @property
     def is_new(self) -> bool:
-        """True while nothing is stored for the visitor."""
+        """Whether nothing is stored for the visitor yet."""
         return self._work.open().record is None
 
     @property
     def state(self) -> State:
-        """Why it is as it is: new, live, unknown, rotated, tampered, unavailable or destroyed.
+        """The session's state. In every state but ``live``, the session was empty when it was loaded.
 
-        ``new``: no cookie. ``unknown``: expired, or never existed. ``rotated``: the cookie was replaced less than 60 s
-        ago, while this request was under way; what it writes is dropped.
+        ``new``: the request has no session cookie. ``live``: a stored session was loaded. ``unknown``: the session has
+        expired or ended, or never existed. ``rotated``: another request gave the session a new token less than 60 s
+        ago; the changes of this request are dropped. ``tampered``: no secret of this middleware signed the cookie.
+        ``unavailable``: the store is down (only with ``on_store_error="anonymous"``). ``destroyed``: this request ended
+        the session.
         """
         return self._work.open().state
 
     @property
     def created(self) -> datetime | None:
-        """When the session, or the login, began (aware, UTC); ``None`` while new."""
-        return _moment(self._work.open().created)
+        """The time of the login, or of the first save of an anonymous session (aware, UTC); ``None`` while new."""
+        return _to_datetime(self._work.open().created)
 
     @property
     def expires(self) -> datetime | None:
-        """When it ends if no further request arrives (aware, UTC); ``None`` while new."""
-        return _moment(times.expires(self._work.open()))
+        """When the session expires if no further request arrives (aware, UTC); ``None`` while new."""
+        return _to_datetime(times.expires(self._work.open()))
 
     @property
     def handle(self) -> str | None:
-        """The public name, for device lists and logs; ``None`` while new. It proves nothing."""
+        """The session's public name, for device lists and logs; ``None`` while new. It is not a credential."""
         return self._work.open().handle
 
     @property
     def owner(self) -> str | None:
-        """The user who is logged in, as ``"id:5"`` or ``"email:ann@example.com"``; ``None`` if nobody is."""
+        """The logged-in user, as ``"id:5"`` or ``"email:ann@example.com"``; ``None`` for an anonymous visitor."""
         if self._work.user() is None:
             return None
         owner: str | None = self._work.peek(OWNER)
         return owner
 
-    # What can be done with it.
+    # Methods.
 
     def rotate(self) -> None:
-        """Change the token when this request is saved: same data, handle and ``created``; the old token ends.
+        """Replace the token when this request is saved. Data, handle and ``created`` stay; the old token ends.
 
-        OWASP: renew the token after any change of what the visitor may do. ``login()`` does it by itself.
+        OWASP advises to renew the token after any change of the visitor's rights. ``login()`` does it by itself. Raises
+        ``HeadersAlreadySent`` after the headers were sent.
         """
         self._work.writable(needs_cookie=True)
         self._work.rotate()
 
     def destroy(self) -> None:
-        """Delete the record immediately and remove the cookie. What is written afterwards starts a new session.
+        """Delete the record immediately and remove the cookie. Later writes in this request start a new session.
 
-        If the request brought several cookies that lead to a session, each session ends; so does one that was rotated a
-        moment ago, under its new token.
+        If the request has several session cookies, the session of each is ended. A session that another request has
+        just rotated is ended under its new token.
         """
         self._work.destroy()
 
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
-        """Apply ``function`` to the newest data and save the result; again if another request wrote in between.
+        """Apply ``function`` to the newest data and save the result immediately; return what ``function`` returned.
 
-        ``function`` gets a dict with this request's changes in it, and must have no other effects. For what two
-        requests must not both do: counters, stock, codes that work once. Returns what ``function`` returned; raises
-        ``SessionGone`` if the session has ended, ``Unsupported`` with ``cookie://``, ``StoreUnavailable`` if nothing
-        can be saved. Values that it changed are read anew afterwards: ``session[key]`` is another object then, and a
-        change to the earlier one is not seen.
+        ``function`` gets a dict of the newest stored data with this request's changes. It is called again if another
+        request wrote in between, so it must have no other effects. Use it for counters, stock, and codes that work
+        once. Afterwards, ``session[key]`` is a new object for each value that ``function`` changed, and changes to the
+        earlier object are not saved.
+
+        Raises ``SessionGone`` if the session has ended, ``Unsupported`` with ``cookie://``, and ``StoreUnavailable`` if
+        the store is down or other requests wrote first again and again.
         """
         data = self._work.writable()
         try:
@@ -119,7 +125,10 @@ class Session(WorkMapping):
         put_flash(self._work.writable(), message, category, self._work.backend.settings.clock())
 
     def flashes(self, category: str | None = None) -> list[Flash]:
-        """Return the messages (of ``category``, if given) and delete them. Each is text with a ``category``."""
+        """Return all messages, or only those of ``category``, oldest first, and delete them; an empty list if none.
+
+        Each message is a ``str`` with an attribute ``category``.
+        """
         found = find_flashes(self._work, category)
         if found:
             data = self._work.writable()
@@ -129,7 +138,10 @@ class Session(WorkMapping):
 
     @property
     def csrf_token(self) -> str:
-        """A token for this session's forms, another text each time; see ``check_csrf``. A new session gets stored."""
+        """A token for this session's forms, for ``check_csrf``; a different text each time.
+
+        The first use creates the session of a visitor who has none.
+        """
         work = self._work.open()
         credential = work.next_credential or work.credential
         if credential is None:
@@ -138,15 +150,15 @@ class Session(WorkMapping):
         return tokens.csrf_token(credential.token)
 
     def no_touch(self) -> None:
-        """Do not count this request as activity: for polling, which would keep a session alive for ever."""
+        """Do not count this request as activity. Use it for polling, which would keep a session alive forever."""
         self._work.open().touching = False
 
 
 def work_of(session: Any) -> Work:
-    """Return the unit of work behind a session: the entrance for the helpers, the integrations and ``testing``."""
+    """Return the unit of work behind a session, for the helpers, the integrations and ``testing``."""
     work: Work = session._work  # noqa: SLF001  (the one place outside of the class)
     return work
 
 
-def _moment(seconds: float | None) -> datetime | None:
+def _to_datetime(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc)

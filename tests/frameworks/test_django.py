@@ -195,7 +195,7 @@ def test_what_cannot_be_kept_inside_a_value_is_named_and_nothing_is_saved(store:
 
 def test_a_record_that_cannot_be_read_is_an_empty_session(client: Client, store: CountingStore) -> None:
     session = stored(a=1, _session_expiry=60)
-    credential = backend().open_text(session.session_key)
+    credential = backend().credential_of(session.session_key)
     assert credential is not None
     record = store.load(credential.key, time.time())
     assert record is not None

@@ -69,7 +69,7 @@ def test_threads_that_come_first_make_one_store_between_them(monkeypatch: pytest
             assert all(arrived.acquire(timeout=30) for _ in range(2)), "the other thread never came to the door"
             return super().keys()
 
-    monkeypatch.setattr(django_site, "_making", Door())
+    monkeypatch.setattr(django_site, "_lock", Door())
     with override_settings(WSGI_SESSION_STORE="memory://", WSGI_SESSION_OPTIONS=Options()):
         one, other = at_once([backend, backend])
     assert one.store is other.store

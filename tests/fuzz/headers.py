@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tests.fuzz.visits import Broken, Visits, flash, read, write
 from wsgi_session.cookies.cookie import SessionCookie
-from wsgi_session.cookies.tokens import Tokens
+from wsgi_session.cookies.tokens import TokenSigner, new_token
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant
 
@@ -66,8 +66,8 @@ class Cookies:
 
     def __init__(self) -> None:
         self._cookie = SessionCookie("sid")
-        self._keyring = Tokens([_SECRET], "sid")
-        token = self._keyring.draw()
+        self._keyring = TokenSigner([_SECRET], "sid")
+        token = new_token()
         self._signed = self._keyring.sign(token)
         good = b"sid=" + self._signed.encode()
         self.valid: Sequence[bytes] = [
@@ -82,5 +82,5 @@ class Cookies:
         if values != wanted and len(header) <= 65_536:
             raise Broken(f"read {values}, and a plain split gives {wanted}")
         for value in values:
-            if (self._keyring.open(value) is not None) != (value == self._signed):
+            if (self._keyring.verify(value) is not None) != (value == self._signed):
                 raise Broken(f"opened {value!r}, or did not open what was signed")

@@ -55,7 +55,7 @@ class Sealings:
     def __init__(self) -> None:
         self._visits = Visits("cookie://")
         backend: Any = self._visits.middleware._backend
-        self._seal = backend._seals.seal
+        self._seal = backend._sealer.seal
         data = join({key: pack(value, key) for key, value in RICH.items()})
         fields = [b"t" * 43, data, "handle", 2e9, 2e9, 3e9, None, True, None]
         others: list[Any] = [0, -1, 2**63, 1e308, math.nan, math.inf, "", "x", b"", b"x" * 32, [], {}, None, True]

@@ -291,7 +291,7 @@ def test_an_account_with_thousands_of_sessions_is_ended_and_others_are_not(site:
     store, now = site.calls.inner, site.clock()
     ann, bob = logged_in(site, ANN), logged_in(site, BOB)
     name = handle(ann)
-    key = tokens.key_of(ann.token.partition(".")[0].encode())
+    key = tokens.store_key(ann.token.partition(".")[0].encode())
     record = store.load(key, now)
     assert record is not None
     for _ in range(1050):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import Session
-from wsgi_session.cookies.tokens import Tokens
+from wsgi_session.cookies.tokens import TokenSigner
 
 KB = 1024
 MANY = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -29,7 +29,7 @@ def forged(number: int = 0) -> str:
 
 def issued_to_nobody() -> str:
     """Return a cookie that is signed well and opens nothing."""
-    keyring = Tokens([SECRET.encode()], "sid")
+    keyring = TokenSigner([SECRET.encode()], "sid")
     return keyring.sign(b"n" * 43)
 
 
@@ -97,7 +97,7 @@ def test_of_several_cookies_the_first_live_one_wins(site: Site) -> None:
 
 @pytest.mark.needs(SERVER)
 def test_at_most_three_of_several_cookies_are_looked_up(site: Site, ann: Browser) -> None:
-    keyring = Tokens([SECRET.encode()], "sid")
+    keyring = TokenSigner([SECRET.encode()], "sid")
     dead = "; ".join(f"sid={keyring.sign(keyring_token(number))}" for number in range(10))
     site.forget()
     assert site.browser().do(state, HTTP_COOKIE=f"{dead}; {ann.header}").result == "unknown"

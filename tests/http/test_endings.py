@@ -749,7 +749,7 @@ def test_a_logout_of_what_nobody_owns_that_meets_a_second_rotation_goes_after_it
 @pytest.mark.needs(SERVER)
 def test_a_mark_that_leads_in_a_circle_ends_the_search(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
-    key, other = tokens.key_of(browser.token.partition(".")[0].encode()), b"o" * 32
+    key, other = tokens.store_key(browser.token.partition(".")[0].encode()), b"o" * 32
 
     def slow(session: Session) -> None:
         session.get("a")
@@ -766,7 +766,7 @@ def test_a_mark_that_somebody_meddled_with_leads_nowhere() -> None:
     with MemoryStore() as store:
         middleware = SessionMiddleware(lambda environ, start_response: [], secret="0" * 40, store=store)
         backend, kept = middleware._backend, Record(b"\x80", b"v" * 16, "handle", 0.0, 0.0, 9.0)
-        bearer = backend.draw()
+        bearer = backend.new_credential()
         store.create(bearer.key, kept._replace(handle="", data="a text"), 1.0)  # type: ignore[arg-type]
         backend.delete(bearer, kept, 1.0)
         assert store.load(bearer.key, 1.0) is not None

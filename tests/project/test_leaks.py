@@ -34,7 +34,7 @@ def raise_with(token: object) -> None:
 
 
 def test_a_token_in_a_local_variable_of_ours_is_seen(watch: Watch) -> None:
-    for token in (tokens.draw_token(), [tokens.draw_token().decode()], tokens.csrf_token(tokens.draw_token())):
+    for token in (tokens.new_token(), [tokens.new_token().decode()], tokens.csrf_token(tokens.new_token())):
         with pytest.raises(StoreUnavailable):
             raise_with(token)
         assert watch.found == ["token in raising, wsgi_session/x.py:2"]
@@ -43,7 +43,7 @@ def test_a_token_in_a_local_variable_of_ours_is_seen(watch: Watch) -> None:
 
 
 def test_what_is_no_token_and_what_is_hidden_is_not(watch: Watch) -> None:
-    for text in ("A" * 86, tokens.draw_token()[:20], HiddenText(tokens.draw_token().decode())):
+    for text in ("A" * 86, tokens.new_token()[:20], HiddenText(tokens.new_token().decode())):
         with pytest.raises(StoreUnavailable):
             raise_with(text)
         watch.forget_places()

@@ -10,7 +10,7 @@ import pytest
 from tests.support.site import SECRET, Browser, Site
 from wsgi_session import Session
 from wsgi_session.cookies import tokens
-from wsgi_session.cookies.tokens import Tokens
+from wsgi_session.cookies.tokens import TokenSigner
 from wsgi_session.stores import Record
 from wsgi_session.stores.cookie import CookieStore
 
@@ -46,7 +46,7 @@ def opened_by(site: Site, header: str, **environ: Any) -> dict[str, Any]:
 
 def issued_to_nobody(character: bytes = b"n") -> str:
     """Return a cookie that is signed well and that the site never issued."""
-    return Tokens([SECRET.encode()], "sid").sign(character * 43)
+    return TokenSigner([SECRET.encode()], "sid").sign(character * 43)
 
 
 def stored(site: Site, browser: Browser | str) -> Record | None:
@@ -54,7 +54,7 @@ def stored(site: Site, browser: Browser | str) -> Record | None:
     if isinstance(site.calls.inner, CookieStore):
         return None
     value = browser if isinstance(browser, str) else browser.token
-    return site.calls.inner.load(tokens.key_of(value.partition(".")[0].encode()), site.clock())
+    return site.calls.inner.load(tokens.store_key(value.partition(".")[0].encode()), site.clock())
 
 
 def opens_nothing(record: Record | None) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.support.site import SECRET, Site
 from tests.support.stores import counting
-from wsgi_session.cookies.tokens import Tokens, draw_token
+from wsgi_session.cookies.tokens import TokenSigner, new_token
 from wsgi_session.stores import MemoryStore, SQLiteStore, Store
 from wsgi_session.testing import plant, read
 from wsgi_session.testing.clock import FakeClock
@@ -27,16 +27,16 @@ def strangers_write(site: Site, number: int) -> None:
 
 def strangers_send_forged_tokens(site: Site, number: int) -> None:
     """Let ``number`` visitors send tokens that look right and were signed by somebody else."""
-    forger = Tokens([b"somebody else's secret, long enough"], "sid")
+    forger = TokenSigner([b"somebody else's secret, long enough"], "sid")
     for _ in range(number):
-        assert read(site.middleware, f"sid={forger.sign(draw_token())}") == {}
+        assert read(site.middleware, f"sid={forger.sign(new_token())}") == {}
 
 
 def strangers_send_signed_tokens(site: Site, number: int) -> None:
     """Let ``number`` visitors send tokens that we signed, and of which no store knows: of long ago."""
-    keyring = Tokens([SECRET.encode()], "sid")
+    keyring = TokenSigner([SECRET.encode()], "sid")
     for _ in range(number):
-        assert read(site.middleware, f"sid={keyring.sign(draw_token())}") == {}
+        assert read(site.middleware, f"sid={keyring.sign(new_token())}") == {}
 
 
 def size_of(folder: Path) -> int:

@@ -92,8 +92,8 @@ def test_of_hundreds_of_well_signed_cookies_three_are_looked_up(in_memory: Site)
     stranger = in_memory.browser()
     stranger.do(put(k=1))
     stranger.do(lambda session: session.destroy())
-    keyring = in_memory.middleware._backend._tokens  # type: ignore[attr-defined]
-    header = "; ".join(f"sid={keyring.sign(tokens.draw_token())}" for _ in range(690))
+    keyring = in_memory.middleware._backend._signer  # type: ignore[attr-defined]
+    header = "; ".join(f"sid={keyring.sign(tokens.new_token())}" for _ in range(690))
     in_memory.forget()
     assert in_memory.browser().do(read, HTTP_COOKIE=header).result == {}
     assert in_memory.calls.counts() == {"load": 3}
@@ -188,7 +188,7 @@ def test_visitors_who_write_take_what_a_store_in_memory_may_have_and_no_more() -
 
     def crowd(number: int) -> None:
         for _ in range(number):
-            handle, version = tokens.draw_names()
+            handle, version = tokens.new_handle_and_version()
             store.create(os.urandom(32), Record(b"\x81\xa1k\x01", version, handle, 0.0, 0.0, 100.0), 1.0)
 
     crowd(4_000)  # By now the dictionaries are as large as they get.
@@ -454,7 +454,7 @@ def test_hostile_stored_data_costs_no_more_than_its_size(clock: FakeClock, hosti
         site = Site(MemoryStore(), clock)
         browser = site.browser()
         browser.do(put(k=1))
-        key = tokens.key_of(browser.token.partition(".")[0].encode())
+        key = tokens.store_key(browser.token.partition(".")[0].encode())
         record = site.calls.inner.load(key, clock())
         assert isinstance(record, Record)
         site.calls.inner.replace(key, record._replace(data=data, version=b"v" * 16), record.version, clock())

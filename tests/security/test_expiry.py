@@ -116,11 +116,11 @@ def test_a_record_with_a_life_of_its_own_ends_all_the_same(site: Site, clock: Fa
 
     Not over cookie://: only someone with the secret can create a cookie there.
     """
-    token = tokens.draw_token()
+    token = tokens.new_token()
     now = clock()
     planted = make_record(b"\x80", expires=now + 3650 * DAY, owner=None, idle=3650 * DAY)
-    site.calls.inner.create(tokens.key_of(token), planted, now)
-    value = tokens.Tokens([SECRET.encode()], "sid").sign(token)
+    site.calls.inner.create(tokens.store_key(token), planted, now)
+    value = tokens.TokenSigner([SECRET.encode()], "sid").sign(token)
     browser, asking = site.browser(), site.browser()
     browser.jar = {"sid": value}
     asking.do(log_in(ANN, idle_timeout=timedelta(days=3650)))

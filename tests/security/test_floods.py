@@ -12,7 +12,7 @@ from tests.security.cases import DAY, case
 from tests.support.site import ANN, SECRET, Browser, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import SessionMiddleware
-from wsgi_session.cookies.tokens import Tokens, draw_token
+from wsgi_session.cookies.tokens import TokenSigner, new_token
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant
 from wsgi_session.testing.clock import FakeClock
@@ -28,10 +28,10 @@ def test_made_up_cookies_leave_nothing_in_the_store(site: Site) -> None:
 
     Not over cookie://: it has no store.
     """
-    chance, keyring = random.Random(46), Tokens([SECRET.encode()], "sid")
+    chance, keyring = random.Random(46), TokenSigner([SECRET.encode()], "sid")
     for number in range(1_000):
         # Every tenth is signed well: what an old backup, or a cookie of long ago, would be.
-        value = keyring.sign(draw_token()) if number % 10 == 0 else chance.randbytes(30).hex()
+        value = keyring.sign(new_token()) if number % 10 == 0 else chance.randbytes(30).hex()
         answer = site.browser().do(read, HTTP_COOKIE=f"sid={value}")
         assert (answer.code, answer.result, answer.cookies) == (200, {}, []), answer
     assert site.calls.counts() == {"load": 100}

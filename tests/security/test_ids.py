@@ -76,7 +76,7 @@ def test_an_id_whose_record_is_gone_is_not_used_again(site: Site, browser: Brows
     """
     browser.do(put(k=1))
     old = browser.token
-    assert site.calls.inner.delete(tokens.key_of(old.partition(".")[0].encode()))
+    assert site.calls.inner.delete(tokens.store_key(old.partition(".")[0].encode()))
     browser.do(put(k=2))
     assert browser.token != old
     assert stored(site, old) is None
@@ -238,7 +238,7 @@ def test_a_token_that_is_in_use_is_drawn_again(
         other.do(put(k=1))
     taken, free = browser.token.partition(".")[0].encode(), b"f" * 43
     drawn = [taken, free]
-    monkeypatch.setattr(tokens, "draw_token", lambda: drawn.pop(0))
+    monkeypatch.setattr(tokens, "new_token", lambda: drawn.pop(0))
     other.do(put(k=2) if action == "create" else lambda session: (session.rotate(), session.update(k=2)))
     assert drawn == []
     assert other.token.partition(".")[0] == free.decode()
@@ -252,7 +252,7 @@ def test_ten_thousand_tokens_have_nothing_in_common() -> None:
 
     Case 9: CVE-2024-52801, sftpgo: the session cookie's value was made from the time and could be guessed.
     """
-    drawn = [tokens.draw_token().decode() for _ in range(10_000)]
+    drawn = [tokens.new_token().decode() for _ in range(10_000)]
     assert len(set(drawn)) == 10_000
     assert {len(token) for token in drawn} == {43}
     alphabet = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")

@@ -33,7 +33,7 @@ from wsgi_session.backends import cookie as sealed
 from wsgi_session.codec import packing as codec
 from wsgi_session.codec.packing import join, split
 from wsgi_session.cookies import tokens
-from wsgi_session.cookies.seal import Seals
+from wsgi_session.cookies.seal import Sealer
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant
 
@@ -56,7 +56,7 @@ def forgeries(marker: Path) -> Iterator[str]:
     claims = {"user": {"id": 1, "email": "ann@example.com"}}
     contents = [json.dumps(claims).encode(), packb(claims), b"", b"null"]
     contents += [pickle.dumps(claims), pickle.dumps(Bomb(marker))]
-    stranger = Seals([OLD_SECRET.encode()], b"wsgi-session session")
+    stranger = Sealer([OLD_SECRET.encode()], b"wsgi-session session")
     for content in contents:
         text = urlsafe_b64encode(content).decode().rstrip("=")
         yield from (text, f"{text}.{'A' * 43}", f"{text}--{'0' * 64}", b64encode(content).decode())
@@ -120,14 +120,14 @@ def test_a_signature_is_compared_by_compare_digest_alone(monkeypatch: pytest.Mon
     (python-jose), CVE-2017-14775 (Laravel): signatures and tokens were compared byte by byte up to the first
     difference, so the time revealed how many bytes were right.
     """
-    keyring = tokens.Tokens([SECRET.encode(), OLD_SECRET.encode()], "sid")
-    token = tokens.draw_token()
-    genuine, old = keyring.sign(token), tokens.Tokens([OLD_SECRET.encode()], "sid").sign(token)
+    keyring = tokens.TokenSigner([SECRET.encode(), OLD_SECRET.encode()], "sid")
+    token = tokens.new_token()
+    genuine, old = keyring.sign(token), tokens.TokenSigner([OLD_SECRET.encode()], "sid").sign(token)
     wrong, form = f"{token.decode()}.{'A' * 43}", tokens.csrf_token(token)
 
     def outcomes() -> list[bool]:
         return [
-            *(keyring.open(text) is not None for text in (genuine, old, wrong)),
+            *(keyring.verify(text) is not None for text in (genuine, old, wrong)),
             tokens.csrf_matches(token, form), tokens.csrf_matches(token, "A" * 86),
         ]  # fmt: skip
 
@@ -251,7 +251,7 @@ def test_what_was_made_for_something_else_opens_no_session(make_site: MakeSite) 
     signers = [Signer(SECRET), TimestampSigner(SECRET), Signer(SECRET, salt="shop")]
     others = [handle, form, *(signer.sign(token).decode() for signer in signers)]
     others += [URLSafeSerializer(SECRET).dumps({"user": ANN})]
-    others += [Seals([SECRET.encode()], b"password reset").seal(packb({"user": ANN}))]
+    others += [Sealer([SECRET.encode()], b"password reset").seal(packb({"user": ANN}))]
     for value in others:
         assert opened_by(shop, f"shop={value}") == {}, value
 
@@ -299,7 +299,7 @@ def test_a_damaged_record_is_an_empty_session_and_is_left_as_it_is(site: Site, b
     Not over cookie://: it has no records; see the next test.
     """
     browser.do(put(k=[1, "two"]))
-    store, key = site.calls.inner, tokens.key_of(browser.token.partition(".")[0].encode())
+    store, key = site.calls.inner, tokens.store_key(browser.token.partition(".")[0].encode())
     genuine = stored(site, browser)
     assert genuine is not None
     before = genuine.version
@@ -325,9 +325,9 @@ def test_a_genuine_seal_of_something_else_is_an_empty_session(sealed: Site) -> N
     browser = sealed.browser()
     browser.do(put(k=1))
     backend: Any = sealed.middleware._backend
-    plain, _ = backend._seals.open(browser.token)
+    plain, _ = backend._sealer.open(browser.token)
     for content in damaged(plain):
-        browser.jar = {"sid": backend._seals.seal(content)}
+        browser.jar = {"sid": backend._sealer.seal(content)}
         sealed.events.clear()
         answer = browser.do(look)
         assert (answer.code, len(sealed.events) < 2) == (200, True), (content, answer, sealed.events)
@@ -386,7 +386,7 @@ def test_a_pickle_in_the_store_is_never_loaded(site: Site, browser: Browser, tmp
     browser.do(put(k=1))
     record = stored(site, browser)
     assert record is not None
-    key, version = tokens.key_of(browser.token.partition(".")[0].encode()), record.version
+    key, version = tokens.store_key(browser.token.partition(".")[0].encode()), record.version
     for number, data in enumerate((bomb, join({**split(record.data), "k": bomb}), b64encode(bomb))):
         written = record._replace(data=data, version=b"%016d" % number)
         site.calls.inner.replace(key, written, version, site.clock())

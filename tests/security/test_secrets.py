@@ -265,7 +265,7 @@ def test_no_object_of_ours_shows_a_token_or_a_secret(clock: FakeClock, watch: Wa
 
         browser.do(put(cart=[1]))
         assert browser.do(look).result == []
-    assert seen >= {"Session", "Work", "Credential", "Record", "Exchange", "StoreBackend", "CookieBackend", "Seals"}
+    assert seen >= {"Session", "Work", "Credential", "Record", "Exchange", "StoreBackend", "CookieBackend", "Sealer"}
 
 
 def test_no_logger_at_debug_tells_a_token(

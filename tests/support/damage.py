@@ -10,7 +10,7 @@ from wsgi_session.stores import Store
 
 def key_of(browser: Browser) -> bytes:
     """Return what the store keeps the browser's session under."""
-    return tokens.key_of(browser.token.partition(".")[0].encode())
+    return tokens.store_key(browser.token.partition(".")[0].encode())
 
 
 def damage(browser: Browser, *, data: bytes | None = None, value: bytes | None = None, key: str | bytes = "a") -> bytes:

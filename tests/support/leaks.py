@@ -25,8 +25,8 @@ import wsgi_session
 from wsgi_session import SessionError
 from wsgi_session.config import options as config
 from wsgi_session.cookies import tokens
-from wsgi_session.cookies.seal import RANDOM, Seals
-from wsgi_session.cookies.tokens import Tokens
+from wsgi_session.cookies.seal import RANDOM_PART, Sealer
+from wsgi_session.cookies.tokens import TokenSigner
 
 _PACKAGE = str(Path(wsgi_session.__file__).parent)
 # Of a longer text so many characters: what is found by them cannot be there by chance.
@@ -152,7 +152,7 @@ def watching() -> Iterator[Watch]:
         watch.note(token[-_LENGTH:])
 
     def note_seal(seal: str) -> None:
-        watch.note(seal[RANDOM.start :])
+        watch.note(seal[RANDOM_PART.start :])
 
     def note_secrets(secrets: list[bytes]) -> None:
         for secret in secrets:
@@ -165,10 +165,10 @@ def watching() -> Iterator[Watch]:
         watch.search_frames(frames_from(sys._getframe(1)))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tokens, "draw_token", _then(note_drawn, tokens.draw_token))
+        patch.setattr(tokens, "new_token", _then(note_drawn, tokens.new_token))
         patch.setattr(tokens, "csrf_token", _then(note_csrf, tokens.csrf_token))
-        patch.setattr(Tokens, "sign", _then(watch.note, Tokens.sign))
-        patch.setattr(Seals, "seal", _then(note_seal, Seals.seal))
+        patch.setattr(TokenSigner, "sign", _then(watch.note, TokenSigner.sign))
+        patch.setattr(Sealer, "seal", _then(note_seal, Sealer.seal))
         patch.setattr(config, "check_secrets", _then(note_secrets, config.check_secrets))
         patch.setattr(SessionError, "__init__", wraps(raised)(search))
         patch.setattr(logger, "level", _EVERYTHING)

@@ -15,7 +15,7 @@ import pytest
 from tests.support.requests import session_in
 from tests.support.site import ANN, BOB, SECRET, Site
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable, Unsupported, login, user_or_none
-from wsgi_session.backends.revocation import MAX_LOOKS
+from wsgi_session.backends.revocation import MAX_PASSES
 from wsgi_session.stores import MemoryStore, Outcome, Record, Scans, Store, has_sound_times
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.testing import FakeClock, plant, read
@@ -293,7 +293,7 @@ class Stubborn(MemoryStore):
 def test_a_store_that_does_not_delete_is_found_out(clock: FakeClock) -> None:
     middleware = wrap(clock, store=Stubborn())
     plant(middleware, {"user": ANN})
-    with pytest.raises(StoreUnavailable, match=f"still there after {MAX_LOOKS} looks"):
+    with pytest.raises(StoreUnavailable, match=f"After {MAX_PASSES} passes, some sessions still exist"):
         middleware.sessions.revoke_all(ANN)
 
 

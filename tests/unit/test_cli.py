@@ -20,7 +20,7 @@ from tests.support import ROOT
 from tests.support.cli import fill, run
 from wsgi_session import cli as commands
 from wsgi_session.__main__ import main
-from wsgi_session.cli import BATCH, answering, cli
+from wsgi_session.cli import BATCH, cli, reporting_errors
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.config.options import check_secrets
 from wsgi_session.errors import StoreUnavailable
@@ -157,7 +157,7 @@ def test_a_move_between_two_stores_says_what_its_stores_are() -> None:
     both = "migrating://move?old=redis://127.0.0.1:1&new=redis://127.0.0.1:2"
     result = run("sweep", both)
     assert (result.exit_code, "RedisStore has nothing to sweep" in result.stderr) == (1, True), result.output
-    assert run("init", both).stdout == "ok, no tables are to be made for RedisStore\n"
+    assert run("init", both).stdout == "ok, no tables are needed for RedisStore\n"
 
 
 def test_sweep_stops_at_its_limit(url: str) -> None:
@@ -218,7 +218,7 @@ def test_ctrl_c_stops_the_sweep_and_says_what_was_done(url: str, monkeypatch: py
     monkeypatch.setattr(commands, "open_store", lambda url: store)
     result = run("sweep", url)
     assert (result.exit_code, result.stdout) == (130, "")
-    assert result.stderr == "Stopped: 1 expired sessions removed so far. Run it again to go on.\n"
+    assert result.stderr == "Stopped: 1 expired sessions removed so far. Run it again to continue.\n"
     assert rows(url) == 3 + FULL - 1
 
 
@@ -287,7 +287,7 @@ def test_stats_of_a_store_that_cannot_count_looks_at_every_session(monkeypatch: 
     monkeypatch.setattr(commands, "open_store", lambda url: Uncounted())
     result = run("stats", "bare://")
     assert (result.exit_code, result.stdout) == (0, f"live sessions: {BATCH + 5}\n")
-    assert "cannot count: looking at every session" in result.stderr
+    assert "cannot count: reading every session" in result.stderr
     assert run("stats", "bare://", "--namespace", "admin").stdout == "live sessions: 3\n"
 
 
@@ -302,7 +302,7 @@ def test_no_error_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_mistyped_file_is_not_made(command: str, tmp_path: Path) -> None:
     result = run(command, f"sqlite:///{tmp_path}/sesions.db")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "sesions.db: there is no such file" in result.stderr
+    assert "sesions.db does not exist" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -350,7 +350,7 @@ def test_copy_moves_every_live_session_and_says_how_many(url: str, tmp_path: Pat
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (KeyboardInterrupt(), 130, "Stopped: 1 sessions moved so far. Run it again to go on."),
+        (KeyboardInterrupt(), 130, "Stopped: 1 sessions moved so far. Run it again to continue."),
         (StoreUnavailable("the disk is full"), 1, "Failed after 1 sessions were moved."),
     ],
 )
@@ -415,5 +415,5 @@ def test_copy_from_a_store_in_memory_says_who_can_reach_it(tmp_path: Path) -> No
 
 
 def test_a_reader_that_has_gone_is_left_to_the_command_line_library() -> None:
-    with pytest.raises(BrokenPipeError), answering("memory://"):
+    with pytest.raises(BrokenPipeError), reporting_errors("memory://"):
         raise BrokenPipeError

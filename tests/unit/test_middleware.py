@@ -93,7 +93,7 @@ def test_a_wrong_option_is_named_at_construction_with_what_was_given_and_what_to
     assert TELLTALE not in repr(caught.value.__cause__)
     if option not in ("secret", "store"):
         assert repr(value) in said, said
-    assert re.search(r"give|write|Make|there are|add cookie_secure=True", said), said
+    assert re.search(r"give|write|Make|The options are|Add cookie_secure=True", said), said
 
 
 @pytest.mark.parametrize("app", [None, "app", b"", 5, [application]], ids=repr)
@@ -220,7 +220,7 @@ def test_data_over_max_size_is_refused_with_the_largest_keys_and_the_record_stay
     assert error.limit == 1000
     assert 1100 < error.size < 1150
     assert [name for name, _ in error.largest] == ["b", "c", "d"]
-    assert "Largest: b (603 bytes), c (50" in str(error)
+    assert "Largest keys: b (603 bytes), c (50" in str(error)
     assert browser.call(lambda environ: dict(session_in(environ))) == {"a": 1}
 
 
@@ -354,7 +354,7 @@ def test_a_relative_path_is_made_absolute_at_construction(tmp_path: Path, monkey
 
 def test_memory_refuses_to_serve_several_processes_and_names_what_does() -> None:
     middleware = wrap()
-    with pytest.raises(ConfigError, match=r'MemoryStore is for one process.*Use store="sqlite:///sessions.db"'):
+    with pytest.raises(ConfigError, match=r'MemoryStore works in one process only.*Use store="sqlite:///sessions.db"'):
         middleware({**make_environ(), "wsgi.multiprocess": True}, lambda *args: print)
     assert middleware({**make_environ(), "wsgi.multiprocess": False}, lambda *args: print) == [b"done"]
 

@@ -57,20 +57,20 @@ def test_an_owner_is_the_id_or_else_the_email_byte_for_byte(user: Any, owner: st
     ],
 )
 def test_a_user_that_nothing_can_be_filed_under_is_refused_with_what_to_give(user: Any) -> None:
-    with pytest.raises(ConfigError, match=r"'id' \(int, non-empty str or UUID\) or else a non-empty 'email'"):
+    with pytest.raises(ConfigError, match=r"'id' \(an int, a UUID or a non-empty str\) or a non-empty 'email'"):
         owner_of(user)
 
 
 def test_an_id_that_python_does_not_spell_out_is_refused() -> None:
     assert owner_of({"id": 1 << 1023}).startswith("id:8988")
     for ident in (1 << 1024, -(10**5000)):
-        with pytest.raises(ConfigError, match=r"an id of \d+ bits: at most 1024"):
+        with pytest.raises(ConfigError, match=r"id has \d+ bits. At most 1024"):
             owner_of({"id": ident})
 
 
 @pytest.mark.parametrize("user", [None, "ann", 5, [("id", 5)]])
 def test_a_user_that_is_no_mapping_is_refused(user: Any) -> None:
-    with pytest.raises(ConfigError, match=f"user is a {type(user).__name__}: give a mapping"):
+    with pytest.raises(ConfigError, match=f"user is of type {type(user).__name__}. Give a mapping"):
         owner_of(user)
 
 

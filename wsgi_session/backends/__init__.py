@@ -1,1 +1,1 @@
-"""Where the state of sessions is kept: in a store, or sealed in the cookie."""
+"""The two places where sessions are kept: a store, or the cookie itself."""

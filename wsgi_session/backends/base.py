@@ -1,6 +1,6 @@
-"""Where the state of sessions is kept: what ``StoreBackend`` (a store) and ``CookieBackend`` (the cookie) both offer.
+"""The interface of the two backends: ``StoreBackend`` keeps sessions in a store, ``CookieBackend`` in the cookie.
 
-The rest of the package asks a backend what it is able to do, never which of the two it is.
+The rest of the package asks a backend what it can do, never which of the two it is.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
 from wsgi_session.stores.contract import Outcome, Record
 
-#: Why a session is as it is: see ``Session.state``.
+#: See ``Session.state``.
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
 
 
 class Credential:
-    """What a cookie proves: the token of one session."""
+    """The proof that a request sends in its cookie: the token of one session, and what is derived from it."""
 
     __slots__ = ("current", "key", "others", "record", "token")
 
@@ -31,12 +31,12 @@ class Credential:
         self.current = current
         #: The store's key for the session.
         self.key = key
-        #: What goes into the next sealed cookie.
+        #: The record to seal into the next cookie; ``None`` with a store.
         self.record = record
 
 
-# What a request's cookies lead to: the state (new, live, unknown, rotated, tampered), the credential, the record, and
-# the record's packed values. A bare tuple, because it is made once for a request and unpacked once.
+# The result of loading a request's session: its state (new, live, unknown, rotated, tampered), the credential, the
+# record, and the record's packed values. A plain tuple, because every request creates one, and unpacks it once.
 Loaded = tuple[State, Credential | None, Record | None, Packed]
 
 
@@ -44,54 +44,54 @@ class Backend(Protocol):
     """The sessions of one middleware."""
 
     settings: Settings
-    #: Whether a save can be compared with what other requests have stored: the condition for ``atomic`` and merging.
+    #: Whether a save can be compared with what other requests have stored, which ``atomic`` and merging need.
     compares: bool
     #: Whether each change has to be sent to the browser in a cookie.
     change_needs_cookie: bool
-    #: Whether a sweep was left to the end of a response that never came to its end.
+    #: Whether a sweep was skipped because the server never closed a response's body.
     sweep_missed: bool
 
     @property
     def sweep_due(self) -> bool:
-        """Whether :meth:`sweep` has something to do after this response."""
+        """Whether :meth:`sweep` should be called after this response."""
 
     def sweep(self, now: float) -> None:
-        """Remove a few of the records that expired long ago."""
+        """Remove a limited number of expired records."""
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the first live session among the request's cookies."""
 
     def look_up(self, credential: Credential, now: float) -> Loaded:
-        """Return what is stored for ``credential``, judged by the current settings."""
+        """Load the session of ``credential``, and apply the current timeouts to it."""
 
-    def draw(self) -> Credential:
-        """Return a new credential."""
+    def new_credential(self) -> Credential:
+        """Return a new, unused credential."""
 
     def create(self, credential: Credential, record: Record, now: float) -> Credential:
-        """Store a new session; return its credential: a new one if the one given was already in use."""
+        """Store a new session; return its credential, which is another one if the given one was already in use."""
 
     def replace(self, credential: Credential, record: Record, version: bytes, now: float) -> Outcome:
-        """Compare and set; see ``Store.replace``."""
+        """Compare-and-set; see ``Store.replace``."""
 
     def rotate(
         self, old: Credential, new: Credential, record: Record, version: bytes, now: float
     ) -> tuple[Outcome, Credential]:
-        """Move a session to a new credential; return the one that it has now. See ``Store.rotate``."""
+        """Move a session to a new credential; return the outcome and the session's credential. See ``Store.rotate``."""
 
     def touch(self, credential: Credential, touched: float, expires: float, now: float) -> bool:
-        """Record activity; see ``Store.touch``."""
+        """Record activity; return False if the session has ended. See ``Store.touch``."""
 
     def delete(self, credential: Credential, record: Record, now: float) -> None:
         """End a session immediately."""
 
     def end(self, credential: Credential, now: float) -> Record | None:
-        """End the session that ``credential`` leads to, also through rotations without a login; return its record."""
+        """End the session of ``credential``, also if it was rotated without a login; return its record, or ``None``."""
 
     def forget(self, credential: Credential) -> None:
         """Delete what is stored for a credential that was not accepted: an expired or unreadable record."""
 
     def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
-        """Return the Set-Cookie values; ``max_age`` in seconds, ``None``: until the browser closes."""
+        """Return the Set-Cookie values. ``max_age`` is in seconds; ``None`` means until the browser closes."""
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
-        """Return the Set-Cookie values that remove our cookies of the request; an empty list if it sent none."""
+        """Return the Set-Cookie values that remove the request's session cookies; an empty list if it sent none."""

@@ -1,7 +1,7 @@
-"""State kept in the cookie itself, sealed: the other strategy beside ``StoreBackend``.
+"""The cookie backend, which keeps a session's data encrypted in the cookie. The alternative to ``StoreBackend``.
 
-``seal.py`` says how it is sealed, ``pieces.py`` how a long one is spread over several cookies. The times stand inside
-the seal: expiry is the server's, whatever a browser does with the cookie (CVE-2018-1000814).
+``seal.py`` encrypts the data, and ``chunks.py`` splits a long value into several cookies. The times are inside the
+seal, so the server decides when a session expires, even if the browser keeps the cookie (CVE-2018-1000814).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from wsgi_session.backends.base import Credential, Loaded, State
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import split
 from wsgi_session.cookies import tokens
-from wsgi_session.cookies.chunks import MAX_PIECES, Pieces
+from wsgi_session.cookies.chunks import MAX_CHUNKS, CookieChunks
 from wsgi_session.cookies.cookie import SchemeCookies
-from wsgi_session.cookies.seal import OVERHEAD, RANDOM, Seals
+from wsgi_session.cookies.seal import OVERHEAD, RANDOM_PART, Sealer
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores.contract import Outcome, Record, Store
 
-#: Seconds that the clocks of two machines may differ.
+#: The maximum difference between the clocks of two servers, in seconds.
 MAX_SKEW = 60.0
-# What is sealed beside the session's data (token, handle, times, owner …) takes no more bytes than this.
-_FIELDS = 160
-# Of what types token, data, handle, owner and persistent are: an owner, or an anonymous visitor.
-_KINDS = ((bytes, bytes, str, bytes, bool), (bytes, bytes, str, type(None), bool))
+# The maximum size in bytes of the sealed fields other than the data (token, handle, times, owner …).
+_MAX_FIELDS_SIZE = 160
+# The valid types of (token, data, handle, owner, persistent): with an owner, and without one.
+_FIELD_TYPES = ((bytes, bytes, str, bytes, bool), (bytes, bytes, str, type(None), bool))
 
 
 class CookieBackend:
@@ -43,40 +43,40 @@ class CookieBackend:
     ) -> None:
         self.store = store
         self._cookies = cookies
-        self._pieces = Pieces(cookies, RANDOM)
-        self._seals = Seals(secrets_newest_first, _purpose(cookies, settings))
-        room = MAX_PIECES * self._pieces.room * 3 // 4 - OVERHEAD - _FIELDS
-        if room <= 0:
+        self._chunks = CookieChunks(cookies, RANDOM_PART)
+        self._sealer = Sealer(secrets_newest_first, _purpose(cookies, settings))
+        max_size = MAX_CHUNKS * self._chunks.chunk_size * 3 // 4 - OVERHEAD - _MAX_FIELDS_SIZE
+        if max_size <= 0:
             raise ConfigError(
                 "cookie_name, cookie_path and cookie_domain are so long that a cookie of 4,096 bytes has no room left "
-                "for the session: shorten them, or use a store that keeps sessions, such as sqlite:///sessions.db."
+                "for the session. Shorten them, or use a store that keeps sessions, such as sqlite:///sessions.db."
             )
-        self.settings = replace(settings, max_size=min(settings.max_size, room))
+        self.settings = replace(settings, max_size=min(settings.max_size, max_size))
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the first live session among the request's cookies."""
-        found, cookies, corrupt = self._read(environ, now)
-        for _ in range(corrupt):
+        loaded, cookies, corrupt_count = self._read(environ, now)
+        for _ in range(corrupt_count):
             self.settings.events("corrupt", handle=None)
-        if found[0] == "tampered":
+        if loaded[0] == "tampered":
             self.settings.events("tampered", cookies=cookies)
             self._cookies.warn_of_foreign(
-                map(self._seals.looks_foreign, self._cookies.of(environ).read(environ["HTTP_COOKIE"]))
+                map(self._sealer.looks_foreign, self._cookies.of(environ).read(environ["HTTP_COOKIE"]))
             )
-        return found
+        return loaded
 
     def sweep(self, now: float) -> None:
-        """Nothing to do: what is dead is in the browsers."""
+        """Do nothing: expired sessions exist only in browsers."""
 
     def look_up(self, credential: Credential, now: float) -> Loaded:
-        """Return nothing: what other requests made of the session is out of this one's reach."""
+        """Return an unknown session: other requests' changes are only in their cookies, so nothing can be loaded."""
         return "unknown", None, None, {}
 
-    def draw(self) -> Credential:
-        """Return a credential that nobody has yet."""
-        return Credential(tokens.draw_token(), True)
+    def new_credential(self) -> Credential:
+        """Return a new, unused credential."""
+        return Credential(tokens.new_token(), True)
 
-    # Every write succeeds, and is nowhere but in the cookie that goes out with it.
+    # Writes always succeed. They only change the record that the response's cookie will contain.
 
     def create(self, credential: Credential, record: Record, now: float) -> Credential:
         credential.record = record
@@ -98,65 +98,68 @@ class CookieBackend:
         return True
 
     def delete(self, credential: Credential, record: Record, now: float) -> None:
-        """Nothing to do: the removal of the cookie is all there is to end."""
+        """Do nothing: removing the cookie ends the session."""
 
     def end(self, credential: Credential, now: float) -> Record | None:
-        """Nothing to do: as for :meth:`delete`."""
+        """Do nothing, as :meth:`delete`."""
 
     def forget(self, credential: Credential) -> None:
-        """Nothing to do: as for :meth:`delete`."""
+        """Do nothing, as :meth:`delete`."""
 
     def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
-        """Return the Set-Cookie values that put the session into the browser, and take stale pieces out of it."""
+        """Return the Set-Cookie values that store the session in the browser, and that remove stale chunks.
+
+        ``max_age`` is in seconds; ``None`` means until the browser closes.
+        """
         assert credential.record is not None
-        text = self._seals.seal(_pack(credential.token, credential.record))
-        return self._pieces.write(self._cookies.of(environ), text, max_age, environ.get("HTTP_COOKIE", ""))
+        value = self._sealer.seal(_pack(credential.token, credential.record))
+        return self._chunks.write(self._cookies.of(environ), value, max_age, environ.get("HTTP_COOKIE", ""))
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
-        """Return the Set-Cookie values that remove what the request sent of ours, none if it sent nothing."""
-        return self._pieces.remove(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
+        """Return the Set-Cookie values that remove the request's session cookies; an empty list if it sent none."""
+        return self._chunks.remove(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
 
     def _read(self, environ: Mapping[str, Any], now: float) -> tuple[Loaded, int, int]:
-        """Return the session, and how many cookies there are and are genuine but not what this release seals.
+        """Return the session, the number of session cookies, and the number of authentic but unreadable ones.
 
-        In a frame of its own, so that none which tells the log or the application has a token in it: error reporters
-        show local variables.
+        A separate method, so that no frame that calls the log or the application has a token in a local variable, which
+        error reporters show.
         """
-        texts = self._pieces.read(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
-        state: State = "tampered" if texts else "new"
-        corrupt = 0
-        for text in texts:
-            opened = self._seals.open(text)
+        values = self._chunks.read(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
+        state: State = "tampered" if values else "new"
+        corrupt_count = 0
+        for value in values:
+            opened = self._sealer.open(value)
             if opened is None:
                 continue
             state = "unknown"
             plain, current = opened
             try:
                 token, record = self._unpack(plain)
-                if not self._is_dead(record, now):
+                if not self._is_expired(record, now):
                     credential = Credential(token, current, record=record)
-                    return ("live", credential, record, split(record.data)), len(texts), corrupt
+                    return ("live", credential, record, split(record.data)), len(values), corrupt_count
             except (ValueError, TypeError):
-                corrupt += 1
-        return (state, None, None, {}), len(texts), corrupt
+                corrupt_count += 1
+        return (state, None, None, {}), len(values), corrupt_count
 
-    def _is_dead(self, record: Record, now: float) -> bool:
+    def _is_expired(self, record: Record, now: float) -> bool:
         if max(record.created, record.touched) > now + MAX_SKEW:
-            # Dated in the future: a clock was wrong, or somebody replays what a wrong one sealed.
+            # A server's clock was ahead when the cookie was sealed. It would live too long, so it is refused.
             return True
         return now >= self.settings.lifetime.end_of(record)
 
     def _unpack(self, plain: bytes) -> tuple[bytes, Record]:
         token, data, handle, created, touched, expires, owner, persistent, idle = unpackb(plain)
-        kinds = type(token), type(data), type(handle), type(owner), type(persistent)
-        if kinds not in _KINDS or not all(map(_is_time, (created, touched, expires, idle or 0))):
-            raise ValueError("sealed, and no session")
+        types = type(token), type(data), type(handle), type(owner), type(persistent)
+        if types not in _FIELD_TYPES or not all(map(_is_time, (created, touched, expires, idle or 0))):
+            raise ValueError("The sealed value is not a session.")
         namespace = self.settings.namespace
         return token, Record(data, b"", handle, created, touched, expires, owner, persistent, idle, namespace)
 
 
 def _is_time(seconds: Any) -> bool:
-    # No NaN either, which no comparison would ever find dead.
+    # NaN and infinity are refused, because a session with such times would never expire.
     return type(seconds) in (float, int) and 0 <= seconds < math.inf
 
 
@@ -167,12 +170,12 @@ def _pack(token: bytes, record: Record) -> bytes:
 
 
 def _purpose(cookies: SchemeCookies, settings: Settings) -> bytes:
-    """Return what a seal is bound to: which session it is, and where its cookie stands in a browser.
+    """Return the purpose that seals are bound to: the session's name, and the cookie's domain, path and partition.
 
-    A cookie that was set for another path or domain, under earlier options, is out of our reach: we could not remove
-    it at a logout, and it would come first in the header and hide every change. So it opens nothing.
+    We could not remove a cookie that earlier options set for another path or domain: it would survive a logout, and
+    could come first in the header and hide all changes. As the seal includes these attributes, it is not accepted.
     """
     attributes = cookies.http.remove().split("; ")
-    place = [text for text in attributes if text.startswith(("Domain=", "Path=", "Partitioned"))]
-    purpose: bytes = packb(["wsgi-session session", settings.namespace, settings.environ_key, *place])
+    scope = [text for text in attributes if text.startswith(("Domain=", "Path=", "Partitioned"))]
+    purpose: bytes = packb(["wsgi-session session", settings.namespace, settings.environ_key, *scope])
     return purpose

@@ -1,4 +1,4 @@
-"""Ending sessions so that none slips through: neither one that is being rotated at that moment, nor one of many."""
+"""Ending the sessions of an owner, including those that are being rotated at that moment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
-from wsgi_session.cookies.tokens import begins_another
+from wsgi_session.cookies.tokens import rotated_by_login
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.contract import (
     CLOCK_SKEW,
@@ -20,32 +20,32 @@ from wsgi_session.stores.contract import (
     has_sound_times,
 )
 
-#: For so many times as long as a batch of sessions has taken to be listed, the others have the engine and this process.
+#: The pause after a batch, as a multiple of the time that the batch took: other requests run meanwhile.
 PAUSE = 4.0
-#: Seconds of a pause at most: a batch that took very long had to wait for others itself.
+#: The maximum pause in seconds: a batch that took very long had to wait for other requests itself.
 MAX_PAUSE = 0.25
-#: Looks before giving up: each finds only what was rotated during the one before.
-MAX_LOOKS = 1000
-#: Rotations that are followed from an old token to the session: one a second for as long as a tombstone lives, and a
-#: few. A visitor who makes more of them does not make each request with an old token as dear.
+#: The maximum number of passes. After the first, each finds only the sessions that were rotated during the one before.
+MAX_PASSES = 1000
+#: The maximum number of rotations to follow from an old token to the session: one a second for as long as a tombstone
+#: exists, and a few more. The limit bounds the cost of a request with an old token.
 MAX_MOVES = 128
 
-Chosen = Callable[[OwnedSession], bool]
+ShouldEnd = Callable[[OwnedSession], bool]
 
 
 def owned_sessions(store: Store, owner: bytes, now: float) -> Iterator[OwnedSession]:
-    """Yield the sessions of ``owner`` that may still be used, and those that ended up to an hour ago.
+    """Yield the live sessions of ``owner``, and those that expired up to an hour ago.
 
-    By another machine's clock they may be alive, and a request that looked while they were may still save them.
+    These may still be live by another machine's clock, and a request that loaded one while it was live may save it.
     """
     assert isinstance(store, ListsOwners)
     return store.of_owner(owner, now - SWEEP_GRACE)
 
 
 def in_batches(sessions: Iterable[OwnedSession], pause: float = PAUSE) -> Iterator[list[OwnedSession]]:
-    """Yield ``sessions`` a few at a time, with a pause between two batches: there may be very many of them.
+    """Yield ``sessions`` in small batches, with pauses between them, because there may be very many.
 
-    ``pause``: for how many times as long as a batch has taken.
+    ``pause``: the length of a pause, as a multiple of the time that the batch took.
     """
     rest = iter(sessions)
     while True:
@@ -58,60 +58,62 @@ def in_batches(sessions: Iterable[OwnedSession], pause: float = PAUSE) -> Iterat
         time.sleep(min(pause * (time.perf_counter() - started), MAX_PAUSE))
 
 
-def end_sessions(store: Store, owner: bytes, now: float, chosen: Chosen) -> int:
-    """Delete the sessions of ``owner`` that are ``chosen``, and look again until none is left.
+def end_sessions(store: Store, owner: bytes, now: float, should_end: ShouldEnd) -> int:
+    """Delete the sessions of ``owner`` for which ``should_end`` is true, in passes until none is left.
 
-    Returns how many of them were alive, by any machine's clock. A rotation moves a session to another key: a delete
-    under the old key misses it, and the next look finds it.
+    Return how many of them may have been live by any machine's clock. A rotation moves a session to another key, so a
+    delete under the old key misses it; the next pass finds it.
     """
     ended = 0
-    quiet = False
-    for _ in range(MAX_LOOKS):
-        count, found, last = _end_those_listed(store, owned_sessions(store, owner, now), now, chosen)
+    none_before = False
+    for _ in range(MAX_PASSES):
+        count, found, one_page = _end_listed(store, owned_sessions(store, owner, now), now, should_end)
         ended += count
-        # One page is one moment. Over several, a rotation may have led from a later page to an earlier one.
-        if not found and (last or quiet):
+        # A page comes from one moment. With several, a rotation may have moved a session from a later to an earlier
+        # page, so two passes in a row must find none.
+        if not found and (one_page or none_before):
             store.await_replicas()
             return ended
-        quiet = not found
-    raise StoreUnavailable(f"sessions were still there after {MAX_LOOKS} looks; {ended} ended. Try again.")
+        none_before = not found
+    raise StoreUnavailable(f"After {MAX_PASSES} passes, some sessions still exist; {ended} were ended. Try again.")
 
 
 def follow(store: Store, key: bytes, handle: str | None, now: float) -> tuple[bytes, Record] | None:
-    """Return key and record of the session ``handle``, which was under ``key`` once: each tombstone says where it went.
+    """Return key and record of the session ``handle``, which was once under ``key``; tombstones lead to its new key.
 
-    ``None`` if it has ended, or if somebody has logged in there since, which is another session. ``handle`` is ``None``
-    for whichever session that was. Raises ``StoreUnavailable`` if it has moved more than ``MAX_MOVES`` times: to say
-    that there is nothing to end would be wrong.
+    ``handle=None`` accepts any session. Return ``None`` if the session has ended, or if a login has replaced it. Raise
+    ``StoreUnavailable`` if it was rotated more than ``MAX_MOVES`` times: returning ``None`` would leave it alive.
     """
     seen = set()
     for _ in range(MAX_MOVES + 1):
-        there = store.load(key, now)
-        if there is None or there.handle == handle:
-            return there and (key, there)
-        if there.handle:
-            return None if handle is not None else (key, there)
-        if type(there.data) is not bytes or type(there.version) is not bytes:  # SQLite keeps a text in any column.
+        record = store.load(key, now)
+        if record is None or record.handle == handle:
+            return record and (key, record)
+        if record.handle:
+            return None if handle is not None else (key, record)
+        if type(record.data) is not bytes or type(record.version) is not bytes:  # SQLite stores any type in any column.
             return None
-        if handle is None and begins_another(there.version):
+        if handle is None and rotated_by_login(record.version):
             return None
         seen.add(key)
-        key = there.data
-        if key in seen:  # Somebody meddled with the store: a tombstone never leads back.
+        key = record.data
+        if key in seen:  # Only a manual change of the store can make tombstones form a circle.
             return None
-    raise StoreUnavailable(f"the session has moved more than {MAX_MOVES} times since: end it with its present cookie.")
+    raise StoreUnavailable(
+        f"The session was rotated more than {MAX_MOVES} times since this cookie was set. End it with its newest cookie."
+    )
 
 
-def _end_those_listed(
-    store: Store, sessions: Iterator[OwnedSession], now: float, chosen: Chosen
+def _end_listed(
+    store: Store, sessions: Iterator[OwnedSession], now: float, should_end: ShouldEnd
 ) -> tuple[int, bool, bool]:
-    """Return how many living sessions were ended, whether any was chosen, and whether one page held all."""
+    """Return the number of live sessions that were ended, whether any was to end, and whether one page had them all."""
     listed = ended = 0
     found = False
     for batch in in_batches(sessions, store.delete_pause):
         listed += len(batch)
-        # One without a handle would be a tombstone that somebody gave an owner: no delete removes it.
-        picked = [session for session in batch if session.handle and chosen(session)]
+        # Without a handle, it is a tombstone to which a manual change gave an owner: delete() does not remove it.
+        picked = [session for session in batch if session.handle and should_end(session)]
         found = found or bool(picked)
         ended += _delete(store, [session.key for session in picked if _may_live(session, now)])
         _delete(store, [session.key for session in picked if not _may_live(session, now)])

@@ -1,4 +1,4 @@
-"""State kept in a store: from the cookie to the record, and back."""
+"""The store backend: finds the record that belongs to a cookie, and writes it back."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded
-from wsgi_session.backends.revocation import MAX_LOOKS, end_sessions, follow
+from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import CorruptData, split
 from wsgi_session.cookies import tokens
@@ -23,11 +23,13 @@ from wsgi_session.stores.contract import (
     Sweeps,
 )
 
-#: Well-signed cookies of our name that are looked up; a browser sends more only if somebody planted them.
-MAX_LOADS = 3
-#: Tokens drawn before giving up: one in use is a chance of 2**-128, several a broken random generator.
-MAX_DRAWS = 5
-# Of several cookies that all open nothing, the one that says most decides. Writing over "rotated" would cost a login.
+#: The maximum number of validly signed cookies to look up. A browser sends more only if an attacker has set them.
+MAX_CREDENTIALS = 3
+#: The maximum number of tokens to try. One that is already in use has a chance of 2**-128: several mean that the random
+#: generator is broken.
+MAX_TOKENS = 5
+# If no cookie leads to a live session, the state with the highest rank counts. A session that was just rotated ranks
+# first, because replacing its cookie would log the visitor out.
 _RANK = {"unknown": 1, "rotated": 2}
 
 
@@ -38,14 +40,14 @@ class StoreBackend:
     change_needs_cookie = False
     sweep_missed = False
 
-    def __init__(self, store: Store, keyring: tokens.Tokens, cookies: SchemeCookies, settings: Settings) -> None:
+    def __init__(self, store: Store, signer: tokens.TokenSigner, cookies: SchemeCookies, settings: Settings) -> None:
         self.store = store
-        self._tokens = keyring
+        self._signer = signer
         self._cookies = cookies
         self.settings = settings
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
-        """Return the first live session among the request's cookies; badly signed ones cost no store call."""
+        """Return the first live session among the request's cookies. A bad signature costs no store call."""
         if not environ.get("HTTP_COOKIE"):
             return "new", None, None, {}
         credentials, cookies = self._credentials(environ)
@@ -63,98 +65,99 @@ class StoreBackend:
             return best
         if not cookies:
             return "new", None, None, {}
-        self.tell_tampered(map(tokens.looks_signed, self._cookies.of(environ).read(environ["HTTP_COOKIE"])), cookies)
+        look_signed = map(tokens.looks_signed, self._cookies.of(environ).read(environ["HTTP_COOKIE"]))
+        self.report_tampered(look_signed, cookies)
         return "tampered", None, None, {}
 
-    def tell_tampered(self, look_signed: Iterable[bool], cookies: int = 1) -> None:
-        """Tell of cookies that none of our secrets signed; ``look_signed`` says of each whether it has our form."""
+    def report_tampered(self, look_signed: Iterable[bool], cookies: int = 1) -> None:
+        """Report cookies that none of our secrets signed; ``look_signed`` says of each whether it looks signed."""
         self.settings.events("tampered", cookies=cookies)
         self._cookies.warn_of_foreign(look_signed)
 
-    def open_text(self, text: str | None) -> Credential | None:
-        """Return the credential in a cookie's value, ``None`` if it was not signed with one of our secrets."""
-        opened = None if text is None else self._tokens.open(text)
-        if opened is None:
+    def credential_of(self, cookie_value: str | None) -> Credential | None:
+        """Return the credential in a cookie's value; ``None`` if none of our secrets signed it."""
+        verified = None if cookie_value is None else self._signer.verify(cookie_value)
+        if verified is None:
             return None
-        token, current = opened
-        return Credential(token, current, tokens.key_of(token))
+        token, current = verified
+        return Credential(token, current, tokens.store_key(token))
 
-    def text_of(self, credential: Credential) -> str:
+    def cookie_value(self, credential: Credential) -> str:
         """Return the cookie's value for ``credential``."""
-        return self._tokens.sign(credential.token)
+        return self._signer.sign(credential.token)
 
     def look_up(self, credential: Credential, now: float) -> Loaded:
-        """Return what the store has for ``credential``, judged by the current settings."""
+        """Load the session of ``credential``, and apply the current timeouts to it."""
         record = self.store.load(credential.key, now)
         if record is None:
             return "unknown", credential, None, {}
-        # All at once: each by its name takes as long as all of them.
+        # Unpacked, because reading one field by its name takes as long as unpacking all of them.
         data, _, handle, created, touched, expires, _, _, idle, _ = record
         if not handle:
             return "rotated", credential, None, {}
         try:
-            # As has_sound_times() does, without the call: every request comes here.
+            # The check of has_sound_times(), inlined because every request runs it.
             if not 0.0 <= created + touched + expires < LAST_TIME or (idle is not None and not 0.0 < idle < LAST_TIME):
                 raise CorruptData
             if now >= expires or now >= self.settings.lifetime.end(touched, created, idle):
                 return "unknown", credential, None, {}
             return "live", credential, record, split(data)
-        except (CorruptData, TypeError):  # A text in the place of a time: SQLite keeps one in any column.
+        except (CorruptData, TypeError):  # TypeError if a time is a text: SQLite stores any type in any column.
             self.settings.events("corrupt", handle=handle)
             return "unknown", credential, None, {}
 
-    def draw(self) -> Credential:
-        """Return a credential that nobody has yet."""
-        token = tokens.draw_token()
-        return Credential(token, True, tokens.key_of(token))
+    def new_credential(self) -> Credential:
+        """Return a new, unused credential."""
+        token = tokens.new_token()
+        return Credential(token, True, tokens.store_key(token))
 
     def create(self, credential: Credential, record: Record, now: float) -> Credential:
-        """Store a new session; return its credential, another than the one given if that was taken (tower-sessions)."""
-        for _ in range(MAX_DRAWS):
+        """Store a new session; return its credential, which is another one if the given one was already in use."""
+        for _ in range(MAX_TOKENS):
             try:
                 try:
                     self.store.create(credential.key, record, now)
                 except StoreUnavailable as error:
                     if not error.answer_lost:
                         raise
-                    # The store knows this write again by its version.
+                    # If the first write was applied, the store recognises its version, and this one succeeds too.
                     self.store.create(credential.key, record, now)
             except KeyExists:
-                credential = self.draw()
+                credential = self.new_credential()
             else:
                 return credential
-        raise _no_free_token()
+        raise _no_free_token_error()
 
     def replace(self, credential: Credential, record: Record, version: bytes, now: float) -> Outcome:
         """Compare-and-set; see ``Store.replace``."""
         try:
             return self.store.replace(credential.key, record, version, now)
         except StoreUnavailable as error:
-            return _once_more(error, lambda: self.store.replace(credential.key, record, version, now))
+            return _retry_write(error, lambda: self.store.replace(credential.key, record, version, now))
 
     def rotate(
         self, old: Credential, new: Credential, record: Record, version: bytes, now: float
     ) -> tuple[Outcome, Credential]:
-        """Move a session to a new token; return the credential it has now."""
-        for _ in range(MAX_DRAWS):
+        """Move a session to a new token; return the outcome and the session's credential. See ``Store.rotate``."""
+        for _ in range(MAX_TOKENS):
             try:
                 outcome = self._rotate(old, new, record, version, now)
             except KeyExists:
-                new = self.draw()
+                new = self.new_credential()
                 continue
             return outcome, new
-        raise _no_free_token()
+        raise _no_free_token_error()
 
     def touch(self, credential: Credential, touched: float, expires: float, now: float) -> bool:
-        """Note activity; see ``Store.touch``."""
+        """Record activity; return False if the session has ended. See ``Store.touch``."""
         return self.store.touch(credential.key, touched, expires, now)
 
     def delete(self, credential: Credential, record: Record, now: float) -> None:
-        """End a session, also if it has been rotated since; one that nobody owns, while its tombstone says where to."""
+        """End a session, also if it was rotated meanwhile (without an owner, only as long as its tombstone exists)."""
         self._delete(credential.key, record, now)
 
     def end(self, credential: Credential, now: float) -> Record | None:
-        """End the session that ``credential`` leads to, also through rotations without a login; return its record."""
+        """End the session of ``credential``, also if it was rotated without a login; return its record, or ``None``."""
         moved = follow(self.store, credential.key, None, now)
         if moved is None:
             self.store.await_replicas()
@@ -164,32 +167,32 @@ class StoreBackend:
         return record
 
     def _delete(self, key: bytes, record: Record, now: float) -> None:
-        for _ in range(MAX_LOOKS):  # pragma: no branch - it would take a thousand rotations during one logout
+        for _ in range(MAX_PASSES):  # pragma: no branch - it would take a thousand rotations during one logout
             if self.store.delete(key):
                 return
-            # It was not there any more: ended by another request, or moved to another token, under the same handle.
-            # By this machine's clock it may be over, and go on by another's.
+            # It was not under this key: another request has ended or rotated it. It may have expired by this machine's
+            # clock and still be live by another's, so look for it an hour in the past.
             moved = follow(self.store, key, record.handle, now - SWEEP_GRACE)
             if moved is None:
                 break
             key, _ = moved
         if record.owner is not None and isinstance(self.store, ListsOwners):
-            # The tombstone is gone as well, if this request is a very slow one.
+            # If this request is very slow, the tombstone may have expired too.
             end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
         else:
             self.store.await_replicas()
 
     def forget(self, credential: Credential) -> None:
-        """Delete the record of a token that opened nothing, if the store still has it: dead, or unreadable."""
+        """Delete the record of a credential that was not accepted: an expired or unreadable one."""
         self.store.delete(credential.key)
 
     @property
     def sweep_due(self) -> bool:
-        """Whether the store would like to be swept after this answer."""
+        """Whether :meth:`sweep` should be called after this response."""
         return self.store.sweep_due
 
     def sweep(self, now: float) -> None:
-        """Sweep a little. Best effort: nobody waits for it, and the next one sweeps what this one leaves."""
+        """Remove a limited number of expired records. A failure is only reported; the next sweep removes the rest."""
         self.store.sweep_due = self.sweep_missed = False
         if isinstance(self.store, Sweeps):
             try:
@@ -198,27 +201,28 @@ class StoreBackend:
                 self.settings.events("unavailable", error=str(error))
 
     def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
-        """Return the Set-Cookie values; ``max_age`` in seconds, ``None``: until the browser closes."""
-        return [self._cookies.of(environ).write(self._tokens.sign(credential.token), max_age)]
+        """Return the Set-Cookie values. ``max_age`` is in seconds; ``None`` means until the browser closes."""
+        return [self._cookies.of(environ).write(self._signer.sign(credential.token), max_age)]
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
-        """Return the Set-Cookie values that remove the request's cookie, none if it sent none."""
+        """Return the Set-Cookie values that remove the request's session cookie; an empty list if it sent none."""
         cookie = self._cookies.of(environ)
         return [cookie.remove()] if cookie.read(environ.get("HTTP_COOKIE", "")) else []
 
     def _credentials(self, environ: Mapping[str, Any]) -> tuple[list[Credential], int]:
-        """Return who bears the first few well-signed cookies of our name, and how many of the name there are.
+        """Return the credentials of the first validly signed cookies, and the number of all cookies of our name.
 
-        In a frame of its own, so that none which waits for the store has a token in it: error reporters show locals.
+        A separate method, so that no frame that waits for the store has a token in a local variable, which error
+        reporters show.
         """
         credentials: list[Credential] = []
         values = self._cookies.of(environ).read(environ["HTTP_COOKIE"])
         for value in values:
-            opened = self._tokens.open(value)
-            if opened is not None:
-                token, current = opened
-                credentials.append(Credential(token, current, tokens.key_of(token)))
-                if len(credentials) == MAX_LOADS:
+            verified = self._signer.verify(value)
+            if verified is not None:
+                token, current = verified
+                credentials.append(Credential(token, current, tokens.store_key(token)))
+                if len(credentials) == MAX_CREDENTIALS:
                     break
         return credentials, len(values)
 
@@ -226,19 +230,21 @@ class StoreBackend:
         try:
             return self.store.rotate(old.key, new.key, record, version, now)
         except StoreUnavailable as error:
-            return _once_more(error, lambda: self.store.rotate(old.key, new.key, record, version, now))
+            return _retry_write(error, lambda: self.store.rotate(old.key, new.key, record, version, now))
 
 
-def _once_more(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:
-    """Repeat a write whose answer was lost: the store knows it again by its version (and answers SAVED)."""
+def _retry_write(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:
+    """Repeat a write whose reply was lost. If it was applied, the store recognises its version and returns SAVED."""
     if not error.answer_lost:
         raise error
     outcome = write()
     if outcome is not Outcome.SAVED:
-        # Applied and then overwritten, or never applied: nobody can tell, so nobody may be told it was saved.
+        # The write was applied and then overwritten, or never applied. Neither is known, so do not report success.
         raise error
     return outcome
 
 
-def _no_free_token() -> StoreUnavailable:
-    return StoreUnavailable(f"{MAX_DRAWS} tokens drawn, all in use: the random generator of this machine is broken.")
+def _no_free_token_error() -> StoreUnavailable:
+    return StoreUnavailable(
+        f"{MAX_TOKENS} new tokens were all already in use: the random generator of this machine is broken."
+    )

@@ -12,20 +12,20 @@ from wsgi_session.lifetime import Lifetime
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a middleware was told, checked. Times in seconds, sizes in bytes."""
+    """The checked options of one middleware. Times are in seconds, sizes in bytes."""
 
     environ_key: str
-    #: The cookie's name as configured, without the prefix it gets over https.
+    #: The cookie's name as configured, without the prefix that it gets over https.
     namespace: str
-    #: The requests that a browser sends the cookie with; spelt as in a WSGI environ.
+    #: As in a WSGI environ: percent-decoded.
     cookie_path: str
     persistent: bool
     lifetime: Lifetime
     max_size: int
-    #: An outage shows as an empty read-only session, not as a 503.
+    #: Whether an outage gives an empty read-only session in place of a 503 response.
     anonymous_in_outage: bool
     validate: Callable[[Any], bool] | None
-    #: The application's page for an outage, a WSGI application.
+    #: The application's page for an outage: a WSGI application.
     outage_page: Callable[..., Any] | None
     events: Events
     clock: Callable[[], float]

@@ -1,1 +1,1 @@
-"""How values become bytes and back, and which values are supported."""
+"""Encoding values as bytes and decoding them, and which values are supported."""

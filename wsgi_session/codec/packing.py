@@ -1,11 +1,11 @@
-"""Values to bytes and back: MessagePack, with a closed table of extension types. Nothing is imported or called by name.
+"""Encodes values as bytes and decodes them: MessagePack with a fixed table of extension types.
 
-A record's data is a map of key to *packed value bytes*, so that reading one key decodes that one, and a save copies
-the others as they are. What the application sees are ``str`` keys; keys of ``bytes`` are the package's own (flash
-messages, the owner), and no mapping operation reaches them.
+Decoding never imports or calls anything that the data names. A record's data maps keys to *packed value bytes*, so that
+reading one key decodes only that value, and a save copies the other values unchanged. The application sees only ``str``
+keys; keys of type ``bytes`` are internal to this package (flash messages, the owner).
 
-Packing is canonical: equal values that went through :func:`pack` give equal bytes. That is how a change inside a
-nested value is seen.
+Packing is deterministic: an unpacked value packs to the same bytes again. A change inside a nested value is found by
+comparing these bytes.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from wsgi_session.codec.supported import (
     MAX_DEPTH,
     children,
     fits,
+    printable,
     refusal,
-    spelled,
-    spelled_place,
     step,
+    step_to,
 )
 from wsgi_session.errors import UnsupportedValue
 
-# What is compared with its bytes when it is unpacked, and what is not worth it.
+# Types that are packed again after unpacking, to check that the bytes are the same; and types that need no check.
 _PACKED_AGAIN = CONTAINERS | {float}
-_AS_FOUND = IMMUTABLE - _PACKED_AGAIN
+_UNCHECKED = IMMUTABLE - _PACKED_AGAIN
 
 Packed = dict["str | bytes", bytes]
 Moment = TypeVar("Moment", datetime, time)
@@ -47,47 +47,52 @@ class CorruptData(ValueError):
 
 
 class NotFlat(Exception):
-    """A value has a tuple or a set in it."""
+    """A value contains a tuple or a set."""
 
 
 def pack(value: Any, key: str, limit: int = sys.maxsize) -> bytes:
-    """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to what cannot be kept.
+    """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to the part that is not supported.
 
-    A container that is sure to take more than ``limit`` bytes is ``SessionTooLarge`` before anything is packed.
+    A container that is sure to take more than ``limit`` bytes raises ``SessionTooLarge`` before anything is packed.
     """
     if type(value) not in IMMUTABLE and not fits(value, limit):
         raise refusal(value, key, limit)
     try:
         return new_packer()(value)
     except UnicodeEncodeError as error:
-        path = _surrogate_path(value, spelled(key))
+        path = _surrogate_path(value, printable(key))
         raise UnsupportedValue(
-            f"{path}: a lone surrogate, which UTF-8 cannot hold. Decode or clean the text before storing it.",
+            f"{path}: a text with a lone surrogate, which UTF-8 cannot encode. Decode or clean the text before storing "
+            "it.",
             path=path,
         ) from error
 
 
 def check_key(key: object) -> str:
-    """Return ``key`` if a session can have it, else raise ``UnsupportedValue``."""
+    """Return ``key`` if it is a valid session key, else raise ``UnsupportedValue``."""
     if type(key) is not str:
         path = step(key)[:200]
-        raise UnsupportedValue(f"{path}: a key of type {type(key).__name__}. A session's keys are str.", path=path)
+        raise UnsupportedValue(f"{path}: a key of type {type(key).__name__}. Session keys must be str.", path=path)
     if key.isascii():
         return key
     try:
         key.encode()
     except UnicodeEncodeError as error:
-        path = spelled(key)
-        raise UnsupportedValue(f"{path}: a key with a lone surrogate, which UTF-8 cannot hold.", path=path) from error
+        path = printable(key)
+        raise UnsupportedValue(
+            f"{path}: a key with a lone surrogate, which UTF-8 cannot encode. Decode or clean the text before using it "
+            "as a key.",
+            path=path,
+        ) from error
     return key
 
 
 def new_packer(*, flat: bool = False) -> Callable[[Any], bytes]:
-    """Return a function that packs without checking: to compare, and for values that are known to be fine.
+    """Return a function that packs without checking types: for comparisons, and for values that were checked before.
 
     ``flat``: it raises ``NotFlat`` for a tuple or a set anywhere in the value.
 
-    Not to be shared between threads: ``default`` runs Python code, and one packer would mix their bytes.
+    Threads must not share the function: its ``default`` hook runs Python code, so one packer could mix their bytes.
     """
     default = _extend_scalar if flat else _extend
     pack: Callable[[Any], bytes] = Packer(default=default, strict_types=True, buf_size=1024).pack
@@ -95,19 +100,19 @@ def new_packer(*, flat: bool = False) -> Callable[[Any], bytes]:
 
 
 def unpack(packed: bytes) -> Any:
-    """Return the value that ``packed`` holds, or raise ``CorruptData``."""
+    """Return the value that ``packed`` contains, or raise ``CorruptData``."""
     try:
-        # msgpack's own timestamps come out as floats: no type of its own for what we never write.
+        # timestamp=1 decodes msgpack's timestamps, which we never write, as floats: the check below refuses them.
         try:
             value = unpackb(packed, ext_hook=_restore, timestamp=1)
         except ValueError:
-            # Dict keys other than text and bytes are rare: only then is it worth asking for the types of all of them.
+            # Dict keys other than str and bytes are rare, so only this slower path checks the type of every key.
             value = unpackb(packed, ext_hook=_restore_any_key, strict_map_key=False, timestamp=1)
             if type(value) not in IMMUTABLE and not fits(value, len(packed)):
                 raise CorruptData("not a packed value of a supported type") from None
-        if type(value) in _AS_FOUND:
+        if type(value) in _UNCHECKED:
             return value
-        # What does not pack to the very same bytes is not ours, and would look like a change of the application's.
+        # A value that packs to other bytes was not written by this codec, and would look like a change.
         if type(value) in _PACKED_AGAIN and _pack(value) == packed:
             return value
     except _UNPACK_ERRORS as error:
@@ -116,35 +121,35 @@ def unpack(packed: bytes) -> Any:
 
 
 def join(packed: Mapping[str | bytes, bytes]) -> bytes:
-    """Return a record's data."""
+    """Join packed values to a record's data."""
     data: bytes = Packer(buf_size=4096).pack(packed)
     return data
 
 
 def split(data: bytes) -> Packed:
-    """Return the packed values of a record's data, none of them decoded, or raise ``CorruptData``."""
+    """Split a record's data into its packed values without decoding them, or raise ``CorruptData``."""
     try:
-        # Keys are text or bytes, or this raises. What is no packed value is found when it is read.
+        # Raises if a key is neither text nor bytes. An invalid value is found only when it is read.
         packed = unpackb(data)
     except _UNPACK_ERRORS as error:
         raise CorruptData("not a record's data") from error
     if type(packed) is not dict:
-        raise CorruptData("a record's data is a map")
+        raise CorruptData("not a record's data")
     return packed
 
 
-# Decimal's errors are ArithmeticErrors, a set of lists a TypeError, a cut-off tuple OutOfData.
+# Decimal raises ArithmeticError, a set of lists raises TypeError, a truncated tuple raises OutOfData.
 _UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError, OutOfData)
 
 
 def _surrogate_path(value: Any, path: str) -> str:
-    """Return the path to the text in ``value`` that UTF-8 cannot hold; ``path`` if it is a dict key there."""
+    """Return the path to the text in ``value`` that UTF-8 cannot encode, or ``path`` itself if it is a dict key."""
     if type(value) in CONTAINERS:
         for place, item in children(value):
             try:
                 _pack(item)
             except UnicodeEncodeError:
-                return _surrogate_path(item, path + spelled_place(value, place))
+                return _surrogate_path(item, path + step_to(value, place))
     return path
 
 
@@ -153,22 +158,23 @@ def _pack(value: Any) -> bytes:
 
 
 def _unpack_items(data: bytes, depth: int, strict: bool) -> Any:
-    """Return the items of a tuple or a set. ``unpackb`` takes 40 KB of the thread's stack at each call: this does not.
+    """Return the items of a tuple or a set.
 
-    200 tuples in one another would overflow it, and end the process.
+    This uses ``Unpacker``, because ``unpackb`` takes 40 KB of the thread's stack at each call: 200 nested tuples would
+    overflow the stack and crash the process.
     """
     if depth > MAX_DEPTH:
-        raise CorruptData(f"more than {MAX_DEPTH} deep")
+        raise CorruptData(f"nested more than {MAX_DEPTH} levels deep")
     size = len(data)
     hook = partial(_restore, depth=depth, strict=strict)
     unpacker = Unpacker(read_size=size, max_buffer_size=size, ext_hook=hook, strict_map_key=strict, timestamp=1)
     unpacker.feed(data)
-    # What follows the items is found when the whole is packed again.
+    # Bytes after the items are found later, when the whole value is packed again and compared.
     return unpacker.unpack()
 
 
 def _pack_set(items: Iterable[Any]) -> bytes:
-    # In the order of the elements' bytes: a set has none of its own, and reading one would look like a change.
+    # Sort the items by their bytes. A set has no order, so without sorting, reading one could look like a change.
     packed = sorted(map(_pack, items))
     header: bytes = Packer(buf_size=16).pack_array_header(len(packed))
     return header + b"".join(packed)
@@ -183,7 +189,7 @@ def _unpack_int(data: bytes) -> int:
 
 
 def _pack_moment(kind: Any, value: Any) -> bytes:
-    # Not as a subclass writes it: pandas' has nanoseconds.
+    # Not value.isoformat(), because a subclass may write more: pandas' has nanoseconds.
     text: str = kind.isoformat(value)
     return text.encode() + (b"f" if value.fold else b"")
 
@@ -195,12 +201,12 @@ def _unpack_moment(kind: type[Moment], data: bytes) -> Moment:
     if iso is not text:
         moment = moment.replace(fold=1)
     if iso[-16:-7] in ("+00:00:00", "-00:00:00"):
-        # fromisoformat() makes UTC of an offset of less than a second.
+        # fromisoformat() turns an offset of less than a second into UTC.
         moment = moment.replace(tzinfo=timezone(timedelta(microseconds=int(iso[-16] + iso[-6:]))))
     return moment
 
 
-# The numbers are in stored records: they never change, and none is given twice.
+# Stored records contain these numbers, so never change or reuse one.
 _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
     (4, DATES[0], partial(_pack_moment, DATES[0]), partial(_unpack_moment, DATES[0])),
     (
@@ -217,11 +223,11 @@ _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], 
         lambda data: timedelta(microseconds=_unpack_int(data)),
     ),
     (8, UUID, lambda value: value.bytes, lambda data: UUID(bytes=data)),
-    # "E", whatever the thread's decimal context writes.
+    # Always "E", because the thread's decimal context may be set to write "e".
     (9, Decimal, lambda value: str(value).replace("e", "E").encode(), lambda data: Decimal(data.decode("ascii"))),
     (10, int, _pack_int, _unpack_int),
 )
-# What holds other values, and is unpacked one level deeper.
+# Extension types that contain other values, which are unpacked one level deeper.
 _ITEMS: dict[int, Callable[[Any], Any]] = {1: tuple, 2: set, 3: frozenset}
 _PACK: dict[type, tuple[int, Callable[[Any], bytes]]] = {kind: (code, packer) for code, kind, packer, _ in _TABLE}
 _PACK.update({tuple: (1, lambda items: _pack(list(items))), set: (2, _pack_set), frozenset: (3, _pack_set)})
@@ -229,7 +235,7 @@ _UNPACK = {code: unpacker for code, _, _, unpacker in _TABLE}
 
 
 def _extend(value: Any) -> ExtType:
-    """Called by msgpack for what it has no form of its own for: a tuple, a set, an int past 64 bits …"""
+    """Encode a value that MessagePack has no type for (a tuple, an int over 64 bits …). msgpack calls this."""
     found = _PACK.get(type(value)) or next((_PACK[kind] for kind in DATES if isinstance(value, kind)), None)
     if found is None:
         raise TypeError(type(value).__name__)
@@ -244,15 +250,15 @@ def _extend_scalar(value: Any) -> ExtType:
 
 
 def _restore(code: int, data: bytes, depth: int = 0, strict: bool = True) -> Any:
-    """Called by msgpack for every extension type; ``depth`` is how many tuples and sets stand around it.
+    """Decode an extension type. msgpack calls this; ``depth`` is the number of tuples and sets around it.
 
-    ``strict``: dict keys in it are text or bytes.
+    ``strict``: allow only text and bytes as dict keys in it.
     """
     if code in _ITEMS:
         return _ITEMS[code](_unpack_items(data, depth + 1, strict))
     if code in _UNPACK:
         return _UNPACK[code](data)
-    raise CorruptData(f"extension type {code} is unknown")
+    raise CorruptData(f"unknown extension type {code}")
 
 
 _restore_any_key = partial(_restore, strict=False)

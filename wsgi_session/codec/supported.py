@@ -1,4 +1,4 @@
-"""What a session can keep: values are checked before they are packed, and an error names the part that is refused."""
+"""Which values a session can store. Values are checked before they are packed; an error names the refused part."""
 
 from __future__ import annotations
 
@@ -11,38 +11,39 @@ from uuid import UUID
 
 from wsgi_session.errors import SessionError, SessionTooLarge, UnsupportedValue
 
-#: datetime and date of the standard library: freezegun puts subclasses in place of every module's own names.
+#: datetime and date of the standard library, even if freezegun has replaced both names by subclasses.
 DATES: Any = tuple(next(base for base in kind.__mro__ if base.__module__ == "datetime") for kind in (datetime, date))
-#: How deep containers may stand in one another.
+#: The maximum nesting depth of containers.
 MAX_DEPTH = 64
-#: What cannot change once it has been handed out.
+#: Types whose values the application cannot change in place.
 IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, *DATES, time, timedelta, UUID, Decimal})
 CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
-#: Parts that are packed without a look at what they take: at worst so many times the longest, and never too deep.
+#: A container with at most this number of parts is packed without estimating its size: it cannot be too deep, and its
+#: packed size is at most this number of times that of its largest part.
 FEW = MAX_DEPTH - 1
-#: Characters of the place of a value in a message.
+#: The maximum number of characters of a path in a message.
 LONGEST_PATH = 1000
 _MAP_KEYS = frozenset({str, int, bool, bytes, type(None)})
 _SUPPORTED = (
     "str, int, float, bool, None, bytes, list, tuple, dict, set, frozenset, datetime, date, time, timedelta, UUID and "
-    "Decimal, exactly these types and no subclass (but of datetime and date, kept as such)"
+    "Decimal, but no subclasses of these (except of datetime and date, which come back as datetime and date)"
 )
 
 
 def fits(value: Any, limit: int) -> bool:
-    """Return True if a container is of supported types, and not sure to take more than ``limit`` bytes packed.
+    """Return whether a container has supported types only, and is not sure to take more than ``limit`` bytes packed.
 
-    A part that stands in several places is packed in each of them: a few lines of YAML, whose aliases share parts, can
-    make gigabytes. So this is asked before anything is packed, and stops where the room ends.
+    A part that is contained several times is packed several times: a few lines of YAML, whose aliases share parts, can
+    become gigabytes. So call this before packing; it stops as soon as the limit is reached.
     """
     return parts_left(value, FEW) >= 0 or _room_after(value, limit) >= 0
 
 
 def is_small(value: Any) -> bool:
-    """Return True if a container has few items, and those are scalars, dicts of scalars, or tuples.
+    """Return whether a container has few items, which are all scalars, dicts of scalars, or tuples.
 
-    The garbage collector tracks no other container. It tracks no tuple either once it has found only such in it: parts
-    of those may be shared, so :func:`fits` has to judge before they are packed.
+    The garbage collector does not track these, and tracks all other containers. It also stops tracking tuples that
+    contain only untracked values; these may share parts, so :func:`fits` has to check them before they are packed.
     """
     return len(value) <= FEW and (
         not is_tracked(value) or not any(map(is_tracked, value.values() if type(value) is dict else value))
@@ -50,7 +51,7 @@ def is_small(value: Any) -> bool:
 
 
 def parts_left(value: Any, left: int) -> int:
-    """Return ``left`` less the parts of ``value``, or less than 0 if there are more or one is not supported."""
+    """Return ``left`` minus the number of parts of ``value``; negative if there are more, or one is not supported."""
     kind = type(value)
     if kind is dict:
         left -= len(value)
@@ -72,7 +73,7 @@ def parts_left(value: Any, left: int) -> int:
 
 
 def _room_after(value: Any, room: int, depth: int = 1) -> int:
-    """Return how many of ``room`` bytes a packed container leaves at most, or less than 0 if it cannot be kept."""
+    """Return how many of ``room`` bytes a packed container leaves at most; negative if it cannot be stored."""
     kind = type(value)
     if kind not in CONTAINERS:
         return room if isinstance(value, DATES) else -1
@@ -98,7 +99,7 @@ def _room_after(value: Any, room: int, depth: int = 1) -> int:
         elif kind is int:
             room -= item.bit_length() >> 3
         elif kind not in IMMUTABLE or kind is Decimal:
-            # To count digits takes as long as to pack them: stop as soon as there is no room.
+            # Counting a Decimal's digits takes as long as packing them, so stop as soon as there is no room.
             room = room - len(item.as_tuple().digits) if kind is Decimal else _room_after(item, room, depth + 1)
             if room < 0:
                 return room
@@ -106,11 +107,11 @@ def _room_after(value: Any, room: int, depth: int = 1) -> int:
 
 
 def refusal(value: Any, key: str, limit: int) -> SessionError:
-    """Return the error that says why a container does not fit."""
-    return _unsupported(value, spelled(key)[:LONGEST_PATH], 1, set()) or SessionTooLarge(
-        f"{spelled(key)}: a {type(value).__name__} that would take more than {limit:,} bytes (max_size). What stands "
-        "in several places of it takes its bytes in each. Keep such data in a table of its own, and its id in the "
-        "session.",
+    """Return the error that says why :func:`fits` refused a container."""
+    return _unsupported(value, printable(key)[:LONGEST_PATH], 1, set()) or SessionTooLarge(
+        f"{printable(key)}: a value of type {type(value).__name__} that would take more than {limit:,} bytes "
+        "(max_size). A part that it contains several times counts each time. Store such data in a table of your own, "
+        "and only its id in the session.",
         size=limit + 1,
         limit=limit,
         largest=[(key, limit + 1)],
@@ -118,58 +119,63 @@ def refusal(value: Any, key: str, limit: int) -> SessionError:
 
 
 def _unsupported(value: Any, path: str, depth: int, seen: set[tuple[int, int]]) -> UnsupportedValue | None:
-    """Return what is wrong with a value that is not a scalar, ``None`` if nothing is.
+    """Return the error for a value that is not a scalar; ``None`` if all its parts are supported.
 
-    ``seen``: the containers that were looked at, by identity and depth. No part is looked at twice.
+    ``seen``: the containers that were checked, by identity and depth, so that none is checked twice.
     """
     kind = type(value)
     if isinstance(value, DATES):
         return None
     if kind not in CONTAINERS:
         return UnsupportedValue(
-            f"{path}: {kind.__name__}. A session keeps {_SUPPORTED}; store what it is made of.", path=path
+            f"{path}: {kind.__name__}. A session can store {_SUPPORTED}. Convert the value to these.", path=path
         )
     if depth > MAX_DEPTH:
         path = path[:200]
-        return UnsupportedValue(f"{path}: more than {MAX_DEPTH} deep, or a cycle. Store it flatter.", path=path)
+        return UnsupportedValue(
+            f"{path}: nested more than {MAX_DEPTH} levels deep, or containing itself. Store a flatter value.", path=path
+        )
     if kind is dict:
         for key in value:
             if type(key) not in _MAP_KEYS:
                 return UnsupportedValue(
-                    f"{path}: a dict key of type {type(key).__name__}. Dict keys are str, int, bool, bytes or None.",
+                    f"{path}: a dict key of type {type(key).__name__}. "
+                    "Dict keys must be str, int, bool, bytes or None.",
                     path=path,
                 )
     for place, item in children(value):
         if type(item) in IMMUTABLE or (id(item), depth) in seen:
             continue
         seen.add((id(item), depth))
-        # Of a longer path the beginning: a client may have chosen the keys.
-        found = _unsupported(item, (path + spelled_place(value, place))[:LONGEST_PATH], depth + 1, seen)
+        # A client may have chosen very long keys, so the path is cut.
+        found = _unsupported(item, (path + step_to(value, place))[:LONGEST_PATH], depth + 1, seen)
         if found is not None:
             return found
     return None
 
 
 def children(value: Any) -> Iterable[tuple[Any, Any]]:
-    """Return the items of a container, each with its place: its key or its number."""
+    """Return the items of a container, each with its place: its key or its index."""
     return value.items() if type(value) is dict else enumerate(value)
 
 
-def spelled_place(value: Any, place: Any) -> str:
+def step_to(value: Any, place: Any) -> str:
+    """Return the part of a path that leads from the container ``value`` to the item at ``place``."""
     if type(value) is dict:
         return step(place)
     return "{}" if type(value) in (set, frozenset) else f"[{place}]"
 
 
-def spelled(key: str) -> str:
-    """Return ``key`` for a message: no line break that a client chose gets into what somebody logs (CVE-2025-25184)."""
+def printable(key: str) -> str:
+    """Return ``key`` for a message, escaped so that a client cannot put line breaks into a log (CVE-2025-25184)."""
     return key if key.isprintable() else repr(key)
 
 
 def step(key: object) -> str:
+    """Return the part of a path that leads to a dict's value under ``key``."""
     if type(key) is str and key.isprintable():
         return f".{key}"
     if type(key) is int and key.bit_length() > 256:
-        # Python refuses to spell out the longest.
+        # Python refuses to convert very large ints to text.
         return f"[an int of {key.bit_length()} bits]"
     return f"[{key!r}]"

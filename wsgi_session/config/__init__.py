@@ -1,1 +1,1 @@
-"""The options: checked once, read from text, and kept out of tracebacks where they are secret."""
+"""The options: checked once, parsed from text, and hidden in tracebacks if they are secret."""

@@ -1,4 +1,4 @@
-"""Make a secret: needs nothing but the standard library, so it works before any extra is installed."""
+"""Generating a secret. Uses only the standard library, so that it works before any extra is installed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import secrets
 
 
 def new_secret() -> str:
-    """Return 256 fresh random bits as 64 hexadecimal digits.
+    """Return 256 random bits as 64 hexadecimal digits.
 
-    Hexadecimal, so that it passes through shells, ini files and command lines as it is: no leading dash, no ``%``.
+    These need no quoting in shells, ini files and command lines: they have no leading dash and no ``%``.
     """
     return secrets.token_hex(32)

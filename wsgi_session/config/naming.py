@@ -1,4 +1,4 @@
-"""What to say of an option that does not exist: the nearest name, or which option of ours does what another's did."""
+"""Errors for options that are unknown or missing, with advice: a similar name, or our name for another library's."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _Options = ParamSpec("_Options")
 
 KEYGEN = "Make one with: python -m wsgi_session keygen"
 
-# What to write for an option of Beaker's, Flask-Session's, Flask's, Django's, Starlette's or Pyramid's, in lower case.
-# "session." or "session_" in front of it is cut off.
-_ELSEWHERE = {
+# What to write instead of an option of Beaker, Flask-Session, Flask, Django, Starlette or Pyramid. The options are in
+# lower case, and without one of _PREFIXES.
+_OTHER_LIBRARIES = {
     option: advice
     for options, advice in (
         (
@@ -26,22 +26,22 @@ _ELSEWHERE = {
         ),
         (
             "timeout lifetime permanent_session_lifetime cookie_age cookie_max_age max_age expires ttl",
-            "write idle_timeout, and absolute_timeout for the longest life of a login",
+            "write idle_timeout, and absolute_timeout for the maximum age of a login",
         ),
         (
             "cookie_expires permanent expire_at_browser_close",
-            "write cookie_persistent: False ends the cookie with the browser, else idle_timeout says how long it lives",
+            "write cookie_persistent: with False the cookie ends with the browser, else after idle_timeout",
         ),
-        ("httponly cookie_httponly http_only", "leave it out: no script can read the cookie"),
+        ("httponly cookie_httponly http_only", "leave it out: the cookie is always HttpOnly"),
         ("use_signer signed", "leave it out: the cookie is always signed"),
         (
             "auto resave saveuninitialized save_every_request save_accessed_time refresh_each_request",
-            "leave it out: what changed is saved, and activity is noted every touch_interval",
+            "leave it out: changes are always saved, and activity is recorded every touch_interval",
         ),
         ("lock_dir lock_directory", "leave it out: sessions need no locks"),
         (
             "serializer data_serializer serialization_format",
-            "leave it out: values come back as the types they went in, without pickle",
+            "leave it out: values keep their types, without pickle",
         ),
         ("secure https_only", 'write cookie_secure: "auto", True or False'),
         ("samesite same_site", 'write cookie_samesite: "Lax", "Strict" or "None"'),
@@ -52,7 +52,7 @@ _ELSEWHERE = {
         ("reissue_time", "write touch_interval"),
         ("key_prefix", "write ?prefix= into the URL of a Redis store"),
         ("table table_name sqlalchemy_table", "write ?table= into the URL of a SQL store"),
-        ("cleanup_n_requests file_threshold", "leave it out: stores remove what has expired by themselves"),
+        ("cleanup_n_requests file_threshold", "leave it out: stores remove expired sessions by themselves"),
     )
     for option in options.split()
 }
@@ -65,25 +65,25 @@ _PREFIXES = ("beaker.", "session.", "session_")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the one of ``known`` that ``name`` looks like, if any."""
+    """Return the one of ``known`` that is most similar to ``name``; ``None`` if none is."""
     return next(iter(get_close_matches(name.lower(), known, n=1, cutoff=0.7)), None)
 
 
 def unknown_option(name: str, option: str, known: Iterable[str], spell: Callable[[str], str] = str) -> ConfigError:
-    """Return the error for an option that is not one of ``known``, with what to write instead.
+    """Return the error for an option that is not one of ``known``, with advice what to write instead.
 
-    ``name`` is the option as it was written; ``spell`` turns one of ours into what the user writes.
+    ``name`` is the option as the user wrote it; ``spell`` turns an option's name into what the user has to write.
     """
     known = tuple(known)
     plain = option.lower()
     for prefix in _PREFIXES:
         plain = plain.removeprefix(prefix)
     near = nearest(plain, known)
-    if plain in _ELSEWHERE:
-        return ConfigError(f"{name} is not an option here: {_ELSEWHERE[plain]}.")
+    if plain in _OTHER_LIBRARIES:
+        return ConfigError(f"{name} is not an option here: {_OTHER_LIBRARIES[plain]}.")
     if near is not None:
         return ConfigError(f"{name}: did you mean {spell(near)}?")
-    return ConfigError(f"{name}: no such option. There are: {', '.join(map(spell, known))}.")
+    return ConfigError(f"{name}: no such option. The options are: {', '.join(map(spell, known))}.")
 
 
 def missing_option(name: str, option: str) -> ConfigError:
@@ -92,7 +92,7 @@ def missing_option(name: str, option: str) -> ConfigError:
 
 
 def named_options(init: Callable[_Options, None]) -> Callable[_Options, None]:
-    """Make a missing or unknown option of ``init`` a ``ConfigError`` that says what to write, not a bare ``TypeError``.
+    """Let ``init`` raise ``ConfigError`` with advice for a missing or unknown option, in place of a ``TypeError``.
 
     Type checkers and ``inspect.signature`` see the signature of ``init``.
     """
@@ -103,7 +103,7 @@ def named_options(init: Callable[_Options, None]) -> Callable[_Options, None]:
 
     @wraps(init)
     def checked(*args: _Options.args, **given: _Options.kwargs) -> None:
-        # From here on no traceback with local variables shows a secret.
+        # Hide the secret first, because tracebacks may show local variables.
         given = hide_secret(given, "")  # type: ignore[assignment]
         args, surplus = args[: len(places)], len(args) - len(places)  # type: ignore[assignment]
         if surplus > 0:

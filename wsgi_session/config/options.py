@@ -1,4 +1,4 @@
-"""Options checked once, at construction; and options read from text (ini files, environment variables)."""
+"""Checks of the options, made once, at construction; and parsing of options from text (ini files, environment)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeGuard
 
 from wsgi_session.config.naming import KEYGEN as _KEYGEN
 from wsgi_session.config.naming import missing_option, unknown_option
-from wsgi_session.config.secrets import HiddenBytes, hidden
+from wsgi_session.config.secrets import HiddenBytes, hide
 from wsgi_session.config.secrets import hide_secret as hide_secret
 from wsgi_session.errors import ConfigError
 
@@ -18,10 +18,10 @@ Seconds = timedelta | float
 Secret = str | bytes
 MIN_SECRET = 32
 MAX_SECRETS = 4
-#: 100 years: what is longer may end after the last moment that a datetime can name.
+#: 100 years: a longer timeout could end after datetime.max.
 MAX_SECONDS = 36_525 * 86_400
 
-# The beginnings of secrets that everybody knows, and so no secrets (CVE-2023-27524, CVE-2020-17526).
+# The beginnings of well-known placeholders, which an attacker would guess (CVE-2023-27524, CVE-2020-17526).
 _WELL_KNOWN = ("secret", "changeme", "change-me", "change_me", "password", "your-secret", "your_secret", "dev-secret")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d|w)?\Z")
 _UNITS = {None: 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
@@ -30,7 +30,7 @@ _FALSE = ("false", "no", "off", "0")
 
 
 def wall_clock() -> float:
-    """Return the seconds since the epoch. ``time.time`` is looked up at each call, as freezegun replaces it."""
+    """Return the seconds since the epoch. ``time.time`` is looked up at each call, because freezegun replaces it."""
     return time.time()
 
 
@@ -40,11 +40,12 @@ def check_clock(clock: Any) -> Callable[[], float]:
 
 
 def check_secrets(secret: object) -> list[bytes]:
-    """Return the secrets as bytes, newest first, or raise ``ConfigError`` without ever repeating one."""
+    """Return the secrets as bytes, newest first, or raise ``ConfigError``. No message contains a secret."""
     given: Sequence[Any] = [secret] if isinstance(secret, (str, bytes)) else _sequence(secret)
     if not 1 <= len(given) <= MAX_SECRETS:
         raise ConfigError(
-            f"secret: {len(given)} given. Give one, or a sequence of at most {MAX_SECRETS}, newest first. {_KEYGEN}"
+            f"secret has {len(given)} items. Give one secret, or a sequence of at most {MAX_SECRETS}, newest first. "
+            f"{_KEYGEN}."
         )
     if len(given) == 1:
         return [_check_secret(given[0], "secret")]
@@ -54,22 +55,22 @@ def check_secrets(secret: object) -> list[bytes]:
 def _sequence(secret: object) -> Sequence[Any]:
     if isinstance(secret, Sequence):
         return secret
-    given = "nothing" if secret is None else f"a {type(secret).__name__}"
-    raise ConfigError(f"secret: {given} given. Give text or bytes of at least {MIN_SECRET} bytes. {_KEYGEN}")
+    given = "None" if secret is None else f"of type {type(secret).__name__}"
+    raise ConfigError(f"secret is {given}. Give text or bytes of at least {MIN_SECRET} bytes. {_KEYGEN}.")
 
 
 def _check_secret(secret: object, name: str) -> bytes:
     if not isinstance(secret, (str, bytes)):
-        raise ConfigError(f"{name} is a {type(secret).__name__}: give text or bytes. {_KEYGEN}")
+        raise ConfigError(f"{name} is of type {type(secret).__name__}: give text or bytes. {_KEYGEN}.")
     try:
         raw = HiddenBytes(secret.encode(errors="surrogateescape") if isinstance(secret, str) else secret)
     except UnicodeEncodeError:
-        # "from None": the error carries the secret.
-        raise ConfigError(f"{name} is no text that UTF-8 can hold. {_KEYGEN}") from None
+        # "from None", because the UnicodeEncodeError contains the secret.
+        raise ConfigError(f"{name} cannot be encoded as UTF-8. {_KEYGEN}.") from None
     if raw.strip().lower().startswith(tuple(text.encode() for text in _WELL_KNOWN)):
-        raise ConfigError(f"{name} starts like one that everybody knows. {_KEYGEN}")
+        raise ConfigError(f"{name} starts like a well-known placeholder. {_KEYGEN}.")
     if len(raw) < MIN_SECRET:
-        raise ConfigError(f"{name} has {len(raw)} bytes: give at least {MIN_SECRET}. {_KEYGEN}")
+        raise ConfigError(f"{name} has {len(raw)} bytes: give at least {MIN_SECRET}. {_KEYGEN}.")
     return raw
 
 
@@ -96,14 +97,15 @@ def check_touch_interval(touch_interval: object, idle_timeout: object) -> float:
     if interval >= idle:
         raise ConfigError(
             f"touch_interval={touch_interval!r} is not shorter than idle_timeout={idle_timeout!r}: active visitors "
-            "would be logged out before their activity is noted. Give a shorter one, or None for 1/30 of idle_timeout."
+            "would be logged out before their activity is recorded. Give a shorter interval, or None for 1/30 of "
+            "idle_timeout."
         )
     return interval
 
 
 def check_environ_key(value: object) -> str:
     if not isinstance(value, str) or not value:
-        raise ConfigError(f"environ_key={value!r}: give a non-empty text such as 'session'.")
+        raise ConfigError(f"environ_key={value!r}: give a non-empty str, such as 'session'.")
     return value
 
 
@@ -125,24 +127,24 @@ def check_on_store_error(value: object) -> bool:
     return value == "anonymous"
 
 
-def check_callable(option: str, value: object, wanted: str) -> None:
+def check_callable(option: str, value: object, allowed: str) -> None:
     if not callable(value):
-        raise ConfigError(f"{option}={value!r}: give {wanted}.")
+        raise ConfigError(f"{option}={value!r} cannot be called: give {allowed}.")
 
 
 def check_names(options: Iterable[str]) -> None:
-    """Raise ``ConfigError`` over the first option that does not exist."""
+    """Raise ``ConfigError`` for the first option that does not exist."""
     for option in options:
         if option not in _PARSERS:
             raise unknown_option(option, option, _PARSERS)
 
 
 def parse_options(mapping: Mapping[str, Any], prefix: str, spell: Callable[[str], str] = str) -> dict[str, Any]:
-    """Return the keyword arguments that the ``prefix`` entries of ``mapping`` spell in text.
+    """Parse the entries of ``mapping`` whose names start with ``prefix``, and return them as keyword arguments.
 
-    Entries without the prefix are somebody else's; one with the prefix and no meaning is a ``ConfigError``. Values that
-    are no text (a ``Store``, a callable) are taken as they are. ``spell`` turns an option into what the user writes
-    after the prefix, which is what an error has to show: ``str.upper`` for the environment.
+    Other entries are ignored; an unknown option with the prefix raises ``ConfigError``. Values that are not ``str`` (a
+    ``Store``, a callable) are returned unchanged. ``spell`` turns an option's name into what the user writes after the
+    prefix, for error messages: ``str.upper`` for environment variables.
     """
     options: dict[str, Any] = {}
     for name, value in mapping.items():
@@ -167,7 +169,7 @@ def _optional_text(name: str, value: str) -> str | None:
 
 
 def _secrets(name: str, value: str) -> object:
-    return hidden(value.split())
+    return hide(value.split())
 
 
 def _flag(name: str, value: str) -> bool:
@@ -185,7 +187,9 @@ def _secure(name: str, value: str) -> bool | str:
 def _duration(name: str, value: str) -> float:
     match = _DURATION.match(value)
     if match is None:
-        raise ConfigError(f"{name}={value!r}: give seconds, or a number and s, m, h, d or w, such as 15m or 30d.")
+        raise ConfigError(
+            f"{name}={value!r}: give a number of seconds, or a number with s, m, h, d or w, such as 15m or 30d."
+        )
     return float(match.group(1)) * _UNITS[match.group(2)]
 
 
@@ -199,8 +203,8 @@ def _bytes(name: str, value: str) -> int:
     return int(value)
 
 
-def _no_text(name: str, value: str) -> Any:
-    raise ConfigError(f"{name}={value!r}: this option is a Python object; pass it to SessionMiddleware.")
+def _not_text(name: str, value: str) -> Any:
+    raise ConfigError(f"{name}={value!r}: this option cannot be text. Pass a Python object to SessionMiddleware.")
 
 
 _PARSERS: dict[str, Callable[[str, str], Any]] = {
@@ -219,8 +223,8 @@ _PARSERS: dict[str, Callable[[str, str], Any]] = {
     "touch_interval": _optional_duration,
     "max_size": _bytes,
     "on_store_error": _text,
-    "outage_page": _no_text,
-    "validate": _no_text,
-    "on_event": _no_text,
-    "clock": _no_text,
+    "outage_page": _not_text,
+    "validate": _not_text,
+    "on_event": _not_text,
+    "clock": _not_text,
 }

@@ -1,4 +1,4 @@
-"""Secrets that do not show: error reporters and debuggers show a traceback's local variables, by their ``repr``."""
+"""Text and bytes that hide their ``repr``, because error reporters and debuggers show that of local variables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class _Hidden:
 
 
 class HiddenText(_Hidden, str):
-    """Text that does not show in a ``repr``; in all else the text that it is. What is cut out of it is hidden too."""
+    """A ``str`` with a hidden ``repr``. The results of slicing, ``partition`` and ``strip`` are hidden too."""
 
     __slots__ = ()
 
@@ -32,32 +32,32 @@ class HiddenText(_Hidden, str):
 
 
 class HiddenBytes(_Hidden, bytes):
-    """The same for bytes, whose ``str`` is their ``repr``."""
+    """A ``bytes`` with a hidden ``repr`` and ``str``: ``str()`` of bytes returns the ``repr``."""
 
     __slots__ = ()
 
     __str__ = _Hidden.__repr__
 
 
-def hidden(secret: object) -> object:
-    """Return what was given as a secret, or as several, so that it does not show; what can be none, as it is."""
+def hide(secret: object) -> object:
+    """Return a secret, or each secret of a sequence, with a hidden ``repr``. Any other object is returned unchanged."""
     if isinstance(secret, str):
         return HiddenText(secret)
     if isinstance(secret, bytes):
         return HiddenBytes(secret)
     if isinstance(secret, Sequence):
-        return [hidden(one) for one in secret]
+        return [hide(one) for one in secret]
     return secret
 
 
 def hide_secret(mapping: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return ``mapping`` with its secret and its store's URL hidden from tracebacks that show local variables."""
-    shown = dict(mapping)
-    if prefix + "secret" in shown:
-        shown[prefix + "secret"] = hidden(shown[prefix + "secret"])
-    if isinstance(shown.get(prefix + "store"), str):
-        shown[prefix + "store"] = hidden(shown[prefix + "store"])
-    return shown
+    """Return ``mapping`` with the secret and the store's URL hidden in tracebacks that show local variables."""
+    options = dict(mapping)
+    if prefix + "secret" in options:
+        options[prefix + "secret"] = hide(options[prefix + "secret"])
+    if isinstance(options.get(prefix + "store"), str):
+        options[prefix + "store"] = hide(options[prefix + "store"])
+    return options
 
 
 def _three(parts: tuple[str, str, str]) -> tuple[HiddenText, HiddenText, HiddenText]:

@@ -1,4 +1,7 @@
-"""What a response with a session in it must say to caches. Works on lists of its own, never on the application's."""
+"""The cache headers (Vary, Cache-Control) of responses that use the session.
+
+The functions change the list that they are given: pass a copy of the application's headers.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,21 @@ import re
 
 Headers = list[tuple[str, str]]
 
-# A directive, with an argument that may be quoted and then may hold commas.
+# One directive with its argument; a quoted argument may contain commas.
 _DIRECTIVE = re.compile(r'\s*([^\s=,]+)\s*(?:=\s*(?:"(?:[^"\\]|\\.)*"?|[^\s,]*))?[^,]*')
-_SHARED = frozenset({"public", "s-maxage", "immutable"})
-_MARKS_PUBLIC = frozenset({"public", "s-maxage"})
-# What a CDN is told when it is to keep nothing.
-_KEEPS_OUT = frozenset({"no-store", "private"})
-# What any of the headers that matter to a cache ends with.
+# Directives that do not fit a private response.
+_SHARED_DIRECTIVES = frozenset({"public", "s-maxage", "immutable"})
+# Directives that allow shared caches to store a response.
+_PUBLIC_DIRECTIVES = frozenset({"public", "s-maxage"})
+# Directives that tell a CDN not to store the response.
+_FORBIDS_STORING = frozenset({"no-store", "private"})
+# The last seven letters of every header that controls caching.
 _ENDINGS = frozenset({"control", "expires"})
 _CDN_HEADERS = frozenset({"surrogate-control", "edge-control", "x-accel-expires"})
 
 
 def add_vary_cookie(headers: Headers) -> None:
-    """Add ``Cookie`` to Vary, unless it is there or ``*`` is (CVE-2023-30861: it was missing on a refresh)."""
+    """Add ``Cookie`` to Vary, unless Vary has ``Cookie`` or ``*`` (CVE-2023-30861: missing on a refreshed cookie)."""
     for name, _ in headers:
         if len(name) == 4 and name.lower() == "vary":
             break
@@ -37,19 +42,19 @@ def add_vary_cookie(headers: Headers) -> None:
 
 
 def is_public(headers: Headers) -> bool:
-    """Whether the application lets shared caches keep this response."""
+    """Return whether the application allows shared caches to store this response."""
     for name, value in headers:
         lower = name.lower()
         if lower == "cache-control":
-            if not _MARKS_PUBLIC.isdisjoint(_names(value)):
+            if not _PUBLIC_DIRECTIVES.isdisjoint(_directive_names(value)):
                 return True
-        elif _lets_cdn_in(lower, value):
+        elif _allows_cdn_caching(lower, value):
             return True
     return False
 
 
 def make_private(headers: Headers) -> list[str]:
-    """Keep shared caches out of a response with our Set-Cookie; return what had to be dropped for it."""
+    """Forbid shared caches to store a response that sets our cookie; return the removed directives and headers."""
     dropped: list[str] = []
     kept: list[str] = []
     for name, _ in headers:
@@ -61,30 +66,30 @@ def make_private(headers: Headers) -> list[str]:
     for index in range(len(headers) - 1, -1, -1):
         name, value = headers[index]
         lower = name.lower()
-        if _lets_cdn_in(lower, value):
+        if _allows_cdn_caching(lower, value):
             dropped.append(name)
             del headers[index]
         elif lower == "cache-control":
             directives = [match.group().strip() for match in _DIRECTIVE.finditer(value)]
-            dropped += [text for text in directives if _name(text) in _SHARED]
-            kept[:0] = [text for text in directives if _name(text) not in _SHARED]
+            dropped += [text for text in directives if _directive_name(text) in _SHARED_DIRECTIVES]
+            kept[:0] = [text for text in directives if _directive_name(text) not in _SHARED_DIRECTIVES]
             del headers[index]
-    # `private="Some-Header"` is not `private`: it speaks of that header only.
+    # `private="Some-Header"` is not enough, because it covers that header only.
     if "private" not in (text.lower() for text in kept):
         kept.append("private")
     headers.append(("Cache-Control", ", ".join(kept)))
     return dropped
 
 
-def _names(value: str) -> list[str]:
+def _directive_names(value: str) -> list[str]:
     return [match.group(1).lower() for match in _DIRECTIVE.finditer(value)]
 
 
-def _name(directive: str) -> str:
+def _directive_name(directive: str) -> str:
     return directive.partition("=")[0].strip().lower()
 
 
-def _lets_cdn_in(lower: str, value: str) -> bool:
-    # RFC 9213: each cache has a name to put in front (CDN-, Akamai-, Vercel-CDN-, X-LiteSpeed- ...).
-    speaks_to_cdn = lower.endswith("-cache-control") or lower in _CDN_HEADERS
-    return speaks_to_cdn and value.strip() != "0" and _KEEPS_OUT.isdisjoint(_names(value))
+def _allows_cdn_caching(name: str, value: str) -> bool:
+    # RFC 9213: a targeted header starts with the name of the cache (CDN-, Akamai-, Vercel-CDN-, X-LiteSpeed- ...).
+    is_cdn_header = name.endswith("-cache-control") or name in _CDN_HEADERS
+    return is_cdn_header and value.strip() != "0" and _FORBIDS_STORING.isdisjoint(_directive_names(value))

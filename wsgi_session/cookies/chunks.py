@@ -1,87 +1,91 @@
-"""A text that is too long for one cookie, in up to five.
+"""Splits a value that is too long for one cookie into up to five cookies.
 
-The head stands in ``sid``: ``3.part``, how many cookies there are and the first part. The others stand in ``sid.1`` to
-``sid.4``: ``mark.part``. The mark is made of random characters of the text itself, so that of several ``sid.1`` in a
-header (a neighbouring host may plant some) the one that belongs to the head is found.
+The first cookie, ``sid``, contains ``3.chunk``: the number of cookies, and the first chunk of the value. The others,
+``sid.1`` to ``sid.4``, contain ``id.chunk``. The id is a random part of the value. If a header has several cookies
+``sid.1`` (another host of the same domain can set some), the id shows which one belongs to the first cookie.
 
-The names are always the same ones: of overlapping requests the later answer writes over the earlier one's pieces. Names
-of their own for each text would pile up in the browser, until servers refuse the long header for good.
+The cookies' names are fixed: if requests overlap, the later response overwrites the cookies of the earlier one. With
+different names for each value, cookies would accumulate in the browser until servers refuse its long header.
 """
 
 from __future__ import annotations
 
 from wsgi_session.cookies.cookie import MAX_AGE, SchemeCookies, SessionCookie
 
-#: Bytes of one cookie, attributes included, that every browser takes (RFC 6265bis, 6.1).
+#: The largest cookie, in bytes and with its attributes, that every browser accepts (RFC 6265bis, 6.1).
 MAX_COOKIE = 4096
-#: Cookies that one text may take.
-MAX_PIECES = 5
-_COUNTS = frozenset(map(str, range(2, MAX_PIECES + 1)))
+#: The maximum number of cookies for one value.
+MAX_CHUNKS = 5
+_COUNTS = frozenset(map(str, range(2, MAX_CHUNKS + 1)))
 
 
-class Pieces:
-    """Writes, reads and removes the texts of one middleware. ``mark``: where a text has random characters."""
+class CookieChunks:
+    """Reads, writes and removes the cookies of one middleware. ``id_part``: the part of a value that is its id."""
 
-    def __init__(self, cookies: SchemeCookies, mark: slice) -> None:
-        self._mark = mark
-        self._others = {
-            cookie.name: [cookie.piece(f".{number}") for number in range(1, MAX_PIECES)]
+    def __init__(self, cookies: SchemeCookies, id_part: slice) -> None:
+        self._id_part = id_part
+        # The cookies after the first one, by the name of the first one.
+        self._more = {
+            cookie.name: [cookie.with_suffix(f".{number}") for number in range(1, MAX_CHUNKS)]
             for cookie in (cookies.http, cookies.https)
         }
-        longest = max(len(others[-1].write("", MAX_AGE)) for others in self._others.values())
-        #: Characters that one of several cookies holds, whichever it is; below 1 if the attributes leave no room.
-        self.room = MAX_COOKIE - longest - (mark.stop - mark.start) - len(".")
+        longest = max(len(more[-1].write("", MAX_AGE)) for more in self._more.values())
+        #: Characters of a split value in each cookie; below 1 if the name and the attributes leave no room.
+        self.chunk_size = MAX_COOKIE - longest - (id_part.stop - id_part.start) - len(".")
 
     def read(self, cookie: SessionCookie, header: str) -> list[str]:
-        """Return the text of every cookie of this name, in the header's order; incomplete ones as they are."""
+        """Return the joined value of every cookie of this name, in the header's order.
+
+        A value with missing chunks is returned without them, and so is not a valid seal.
+        """
         values = cookie.read(header)
-        others: dict[str, str] | None = None
+        chunks: dict[str, str] | None = None
         for place, value in enumerate(values):
             if "." not in value:
                 continue
-            if others is None:
-                others = self._read_others(cookie, header)
-            values[place] = self._joined(value, others)
+            if chunks is None:
+                chunks = self._read_chunks(cookie, header)
+            values[place] = self._join(value, chunks)
         return values
 
-    def write(self, cookie: SessionCookie, text: str, max_age: float | None, header: str) -> list[str]:
-        """Return the Set-Cookie values that put ``text`` into a browser, and take out what it sent and is stale."""
-        head = cookie.write(text, max_age)
-        if len(head) <= MAX_COOKIE:
-            return [head, *self._removals(cookie, header, 0)]
-        parts = [text[start : start + self.room] for start in range(0, len(text), self.room)]
-        head = cookie.write(f"{len(parts)}.{parts[0]}", max_age)
-        mark = text[self._mark]
-        others = zip(self._others[cookie.name], parts[1:], strict=False)
-        rest = [other.write(f"{mark}.{part}", max_age) for other, part in others]
-        # The head after the rest, so that there is none without its pieces.
-        return [*rest, head, *self._removals(cookie, header, len(rest))]
+    def write(self, cookie: SessionCookie, value: str, max_age: float | None, header: str) -> list[str]:
+        """Return the Set-Cookie values that store ``value`` in the browser, and remove stale cookies that it sent."""
+        first = cookie.write(value, max_age)
+        if len(first) <= MAX_COOKIE:
+            return [first, *self._removals(cookie, header, 0)]
+        chunks = [value[start : start + self.chunk_size] for start in range(0, len(value), self.chunk_size)]
+        first = cookie.write(f"{len(chunks)}.{chunks[0]}", max_age)
+        chunk_id = value[self._id_part]
+        pairs = zip(self._more[cookie.name], chunks[1:], strict=False)
+        rest = [other.write(f"{chunk_id}.{chunk}", max_age) for other, chunk in pairs]
+        # The first cookie comes last, so that the browser never has it without the others.
+        return [*rest, first, *self._removals(cookie, header, len(rest))]
 
     def remove(self, cookie: SessionCookie, header: str) -> list[str]:
-        """Return the Set-Cookie values that remove what the browser sent, none if it sent nothing."""
+        """Return the Set-Cookie values that remove the cookies that the browser sent; an empty list if it sent none."""
         removals = self._removals(cookie, header, 0)
         return [cookie.remove(), *removals] if cookie.read(header) else removals
 
-    def _joined(self, head: str, others: dict[str, str]) -> str:
-        """Return the whole text, or one that is nobody's if pieces are missing or of another."""
-        count, _, first = head.partition(".")
+    def _join(self, first: str, chunks: dict[str, str]) -> str:
+        """Return the joined value. If chunks are missing or belong to another value, it is not a valid seal."""
+        count, _, start = first.partition(".")
         if count not in _COUNTS:
             return ""
-        mark = first[self._mark]
-        # Each piece is taken once: the time is linear in the header, however many heads somebody planted.
-        return first + "".join(others.pop(f"{number}{mark}", "") for number in range(1, int(count)))
+        chunk_id = start[self._id_part]
+        # Each chunk is used only once, so that this takes linear time even if an attacker has set many first cookies.
+        return start + "".join(chunks.pop(f"{number}{chunk_id}", "") for number in range(1, int(count)))
 
-    def _read_others(self, cookie: SessionCookie, header: str) -> dict[str, str]:
-        """Return the parts of every piece in the header, by number and mark."""
-        others: dict[str, str] = {}
-        for number, other in enumerate(self._others[cookie.name], 1):
+    def _read_chunks(self, cookie: SessionCookie, header: str) -> dict[str, str]:
+        """Return the chunks in the header, by number and id."""
+        chunks: dict[str, str] = {}
+        for number, other in enumerate(self._more[cookie.name], 1):
             for value in other.read(header):
-                mark, _, part = value.partition(".")
-                others.setdefault(f"{number}{mark}", part)
-        return others
+                chunk_id, _, chunk = value.partition(".")
+                chunks.setdefault(f"{number}{chunk_id}", chunk)
+        return chunks
 
     def _removals(self, cookie: SessionCookie, header: str, kept: int) -> list[str]:
-        """Return what removes the pieces that the browser sent, but the first ``kept``."""
+        """Return the Set-Cookie values that remove the further cookies that the browser sent, except ``kept``."""
         if cookie.name + "." not in header:
             return []
-        return [other.remove() for other in self._others[cookie.name][kept:] if other.read(header)]
+        return [other.remove() for other in self._more[cookie.name][kept:] if other.read(header)]

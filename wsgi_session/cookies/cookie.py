@@ -1,8 +1,8 @@
-"""The session's cookie: its name and attributes, reading it out of a header, writing it into one (RFC 6265bis).
+"""The session cookie: its name and attributes, and how it is read from a request and set in a response (RFC 6265bis).
 
-Reading is ours, and strict: ``HTTP_COOKIE`` is split at ``;`` and at nothing else, names match byte for byte, nothing
-is unquoted or decoded. Parsers that do more have let cookies be smuggled in (CVE-2023-23934, CVE-2020-8184), swallowed
-(CVE-2015-2156), or taken quadratic time (CVE-2024-7592).
+This module parses the header itself, and strictly: it splits ``HTTP_COOKIE`` only at ``;``, compares names byte for
+byte, and unquotes or decodes nothing. Parsers that do more have let attackers smuggle cookies in (CVE-2023-23934,
+CVE-2020-8184), have lost cookies (CVE-2015-2156), or have taken quadratic time (CVE-2024-7592).
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from urllib.parse import unquote_to_bytes
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events
 
-#: A longer Cookie header is as good as none.
+#: A longer Cookie header is ignored.
 MAX_HEADER = 65_536
-#: Seconds: RFC 6265bis caps a cookie's life at 400 days.
+#: In seconds: RFC 6265bis limits a cookie's lifetime to 400 days.
 MAX_AGE = 400 * 24 * 3600
 
-#: What the event ``outside_path`` says.
+#: The advice of the event ``outside_path``.
 OUTSIDE = (
-    "no session is kept for a request outside of cookie_path: set a shorter one; or, where a proxy takes a part off "
-    "the path before your server sees it, set SCRIPT_NAME to that part"
+    "no session is stored for a request outside of cookie_path: set a shorter cookie_path; or, if a proxy removes a "
+    "part of the path before your server sees it, set SCRIPT_NAME to that part"
 )
 _FOREIGN = (
     "another application on this host has the same cookie_name (ports do not separate cookies): give each its own; "
-    "or the secret was changed: keep the old one behind the new"
+    "or the secret was changed: keep the old one after the new one"
 )
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _PATH = re.compile(r"/[!-+\--:<-~]*\Z")
@@ -38,7 +38,7 @@ _SAMESITE = ("Lax", "Strict", "None")
 
 
 class SessionCookie:
-    """One cookie: what it is called, and how it is set and removed with the very same attributes."""
+    """One cookie: its name, and the Set-Cookie values that set and remove it with the same attributes."""
 
     def __init__(
         self,
@@ -64,8 +64,8 @@ class SessionCookie:
             attributes.append("Partitioned")
         self._attributes = "; " + "; ".join(attributes)
 
-    def piece(self, suffix: str) -> SessionCookie:
-        """Return the cookie of the same attributes whose name has ``suffix`` added."""
+    def with_suffix(self, suffix: str) -> SessionCookie:
+        """Return a cookie with the same attributes and with ``suffix`` added to the name."""
         other = copy(self)
         other.name = self.name + suffix
         other.equals = other.name + "="
@@ -80,13 +80,13 @@ class SessionCookie:
         if not found:
             return []
         if (not before or before[-2:] == "; ") and equals not in rest:
-            # The usual header: one cookie of this name, where a browser puts it. As below, without the split.
+            # The usual header has one cookie of this name. The result is that of the code below, without splitting.
             return [rest.partition(";")[0].strip(" \t")]
         parts = [part.strip(" \t") for part in header.split(";")]
         return [part[len(equals) :].strip(" \t") for part in parts if part.startswith(equals)]
 
     def write(self, value: str, max_age: float | None) -> str:
-        """Return a Set-Cookie value; ``max_age`` in seconds, ``None`` for a cookie that ends with the browser."""
+        """Return a Set-Cookie value. ``max_age`` is in seconds; ``None`` means until the browser closes."""
         if max_age is None:
             return f"{self.equals}{value}{self._attributes}"
         if max_age > MAX_AGE:
@@ -94,12 +94,12 @@ class SessionCookie:
         return f"{self.equals}{value}; Max-Age={math.ceil(max_age)}{self._attributes}"
 
     def remove(self) -> str:
-        """Return the Set-Cookie value that makes a browser forget the cookie."""
+        """Return the Set-Cookie value that removes the cookie."""
         return f"{self.equals}; Max-Age=0; Expires=Thu, 01 Jan 1970 00:00:00 GMT{self._attributes}"
 
 
 class SchemeCookies:
-    """Which cookie is a request's: by the scheme that the server says, never by a header that a client sends."""
+    """Chooses a request's cookie by the server's ``wsgi.url_scheme``, never by a header that a client sends."""
 
     def __init__(self, http: SessionCookie, https: SessionCookie, events: Events) -> None:
         self.http = http
@@ -114,13 +114,13 @@ class SchemeCookies:
         forwarded = environ.get("HTTP_X_FORWARDED_PROTO")
         if forwarded and self._watching and forwarded.strip().lower() == "https":
             self._watching = False
-            self._events("behind_proxy", advice="if TLS ends at a proxy of yours, set cookie_secure=True")
+            self._events("behind_proxy", advice="if your own proxy terminates TLS, set cookie_secure=True")
         return self.http
 
     def warn_of_foreign(self, foreign: Iterable[bool]) -> None:
-        """Say, once, that a cookie of our name and form was made with another secret.
+        """Report, once, that another secret signed or sealed a cookie of our name.
 
-        ``foreign`` tells that of each cookie, so that no local variable here has one in it: error reporters show them.
+        ``foreign`` says so for each cookie, so that no local variable here has a cookie: error reporters show them.
         """
         if not self._foreign_seen and any(foreign):
             self._foreign_seen = True
@@ -128,14 +128,14 @@ class SchemeCookies:
 
 
 def as_in_environ(path: str) -> str:
-    """Return the path of a URL as a WSGI environ has it: percent-decoded, a character for each byte (PEP 3333)."""
+    """Return a URL's path as a WSGI environ has it: percent-decoded, with one character for each byte (PEP 3333)."""
     return unquote_to_bytes(path).decode("latin-1")
 
 
 def path_covers(cookie_path: str, environ: Mapping[str, Any]) -> bool:
-    """Whether a browser sends a cookie of this path with a request such as this one (RFC 6265, 5.1.4).
+    """Return whether a browser sends a cookie of this path with this request (RFC 6265, 5.1.4).
 
-    ``cookie_path`` is as :func:`as_in_environ` gives it.
+    ``cookie_path`` must come from :func:`as_in_environ`.
     """
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     if not path.startswith(cookie_path):
@@ -146,7 +146,7 @@ def path_covers(cookie_path: str, environ: Mapping[str, Any]) -> bool:
 def check_cookie_options(
     name: object, path: object, domain: object, secure: object, samesite: object, partitioned: object
 ) -> None:
-    """Raise ``ConfigError`` over what a browser would refuse, or what would add attributes (CVE-2024-47764)."""
+    """Raise ``ConfigError`` for options that a browser would refuse, or that inject attributes (CVE-2024-47764)."""
     if not isinstance(name, str) or not _TOKEN.match(name):
         raise ConfigError(f"cookie_name={name!r}: give a name of letters, digits and '-_.', such as 'sid'.")
     if not isinstance(path, str) or not _PATH.match(path):
@@ -161,15 +161,15 @@ def check_cookie_options(
         raise ConfigError(f"cookie_partitioned={partitioned!r}: give True or False.")
     if secure is not True and (samesite == "None" or partitioned):
         option = "cookie_samesite='None'" if samesite == "None" else "cookie_partitioned=True"
-        raise ConfigError(f"{option}: browsers take that from Secure cookies only; add cookie_secure=True.")
+        raise ConfigError(f"{option}: browsers accept this only for Secure cookies. Add cookie_secure=True.")
     prefix = re.match("__(host|secure)-", name, re.IGNORECASE)
     if prefix is None:
         return
-    # Browsers compare the prefixes without regard to case, and refuse a cookie that does not keep its promise.
+    # Browsers compare these prefixes case-insensitively, and refuse a cookie that does not meet their conditions.
     if prefix.group() not in ("__Host-", "__Secure-") or secure is not True:
         raise ConfigError(
-            f"cookie_name={name!r}: the prefix is added over https by itself: give the name without it. To write it "
-            "out, spell it '__Host-' or '__Secure-' and add cookie_secure=True."
+            f"cookie_name={name!r}: the prefix is added automatically over https, so give the name without it. To give "
+            "the prefix yourself, write '__Host-' or '__Secure-' and add cookie_secure=True."
         )
     if name.startswith("__Host-") and (path != "/" or domain is not None):
-        raise ConfigError(f"cookie_name={name!r}: a __Host- cookie has cookie_path='/' and no cookie_domain.")
+        raise ConfigError(f"cookie_name={name!r}: a __Host- cookie needs cookie_path='/' and no cookie_domain.")

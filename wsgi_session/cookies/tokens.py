@@ -1,9 +1,9 @@
-"""Tokens: how they are drawn, signed for the cookie, opened again, and hashed into the key that a store sees.
+"""Tokens: how they are generated, signed and verified for the cookie, and hashed to the keys of a store.
 
-A token is 256 random bits as 43 url-safe characters. In the cookie it stands signed, ``token.signature``, in the form
-of itsdangerous' ``Signer`` with HMAC-SHA256 and a key derived from the secret and the namespace, so that a cookie of
-one middleware opens nothing at another (CVE-2021-41263). A store only ever sees the SHA-256 of it: a dump of the store
-logs nobody in (CVE-2019-16782).
+A token is 256 random bits as 43 url-safe characters. The cookie contains ``token.signature``, in the format of
+itsdangerous' ``Signer`` with HMAC-SHA256 and a key derived from the secret and the namespace, so that no middleware
+accepts the cookie of another (CVE-2021-41263). A store sees only the SHA-256 of the token, so that a copy of the store
+is not enough to log in (CVE-2019-16782).
 """
 
 from __future__ import annotations
@@ -18,57 +18,52 @@ from hmac import compare_digest
 
 from itsdangerous import Signer
 
-#: What a signed token looks like on the wire: 43 characters, a dot, 43 characters.
+#: The length of a signed token: 43 characters, a dot, 43 characters.
 SIGNED_LENGTH = 87
-_TOKEN_LENGTH = 43
 _SIGNED = re.compile(r"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{43}", re.ASCII)
 _CSRF_PURPOSE = b"wsgi-session csrf token"
-# 64 bytes. Checked before anything is decoded: decoders skip foreign characters, and Python 3.15 warns of "+" and "/".
+# 64 bytes. Checked before decoding, because decoders skip invalid characters, and Python 3.15 warns of "+" and "/".
 _CSRF_FORM = re.compile(r"[A-Za-z0-9_-]{86}")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _STANDARD = str.maketrans("-_", "+/")
 
 
-class Tokens:
-    """Draws, signs and opens the tokens of one namespace. ``secrets_newest_first``: the first signs, all verify."""
+class TokenSigner:
+    """Signs and verifies the tokens of one namespace. The first of ``secrets_newest_first`` signs; all verify."""
 
     def __init__(self, secrets_newest_first: Sequence[bytes], namespace: str) -> None:
-        self._newest, *self._older = [_signature_with(secret, namespace) for secret in secrets_newest_first]
-
-    def draw(self) -> bytes:
-        """Return a fresh token: only the server ever issues one (CVE-2011-4718, CVE-2024-38513)."""
-        return draw_token()
+        self._newest, *self._older = [_make_signer(secret, namespace) for secret in secrets_newest_first]
 
     def sign(self, token: bytes) -> str:
-        """Return what stands in the cookie."""
+        """Return the signed token, which is the cookie's value."""
         return (token + b"." + self._newest(token)).decode()
 
-    def open(self, signed: str) -> tuple[bytes, bool] | None:
-        """Return the token and whether the newest secret signed it; ``None`` for anything we did not sign."""
+    def verify(self, signed: str) -> tuple[bytes, bool] | None:
+        """Return the token and whether the newest secret signed it; ``None`` if the signature is not valid."""
         if len(signed) != SIGNED_LENGTH or not signed.isascii():
             return None
         token, _, given = signed.encode().partition(b".")
         if compare_digest(self._newest(token), given):
             return token, True
-        for signature in self._older:
-            if compare_digest(signature(token), given):
+        for sign in self._older:
+            if compare_digest(sign(token), given):
                 return token, False
         return None
 
 
 def looks_signed(text: str) -> bool:
-    """Whether ``text`` has the form of a signed token, whatever secret signed it."""
+    """Return whether ``text`` has the form of a signed token. The signature is not checked."""
     return _SIGNED.fullmatch(text) is not None
 
 
-def _signature_with(secret: bytes, namespace: str) -> Callable[[bytes], bytes]:
-    """Return what signs a token as itsdangerous does, its key derived and scheduled once and not with every cookie.
+def _make_signer(secret: bytes, namespace: str) -> Callable[[bytes], bytes]:
+    """Return a function that signs tokens as itsdangerous does, but prepares its key only once.
 
-    ``Signer.unsign`` derives the key again at each call: measured, that was half of what reading a session cost.
+    ``Signer.unsign`` derives the key at each call, which was measured as half the cost of reading a session.
     """
     salt = b"wsgi-session.token." + namespace.encode()
     key = Signer(secret, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256).derive_key()
-    # RFC 2104, with both key pads hashed already. (hmac.HMAC.copy() costs as much as all the rest.)
+    # HMAC (RFC 2104) with both key pads hashed in advance. hmac.HMAC.copy() would cost as much as the rest of signing.
     padded = key.ljust(hashlib.sha256().block_size, b"\0")
     inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in padded)) for pad in (0x36, 0x5C))
 
@@ -82,84 +77,87 @@ def _signature_with(secret: bytes, namespace: str) -> Callable[[bytes], bytes]:
     return signature
 
 
-def _url_safe(raw: bytes) -> bytes:
+def _base64url(raw: bytes) -> bytes:
     return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=")
 
 
-def draw_token() -> bytes:
-    """Return 256 random bits as 43 url-safe characters."""
+def new_token() -> bytes:
+    """Return a new token: 256 random bits as 43 url-safe characters.
+
+    Only the server issues tokens, never the client (CVE-2011-4718, CVE-2024-38513).
+    """
     return b2a_base64(os.urandom(32), newline=False).translate(_URL_SAFE, b"=")
 
 
-def key_of(token: bytes) -> bytes:
-    """Return what a store files the session of ``token`` under."""
+def store_key(token: bytes) -> bytes:
+    """Return the store's key for the session of ``token``."""
     return hashlib.sha256(token).digest()
 
 
 def owner_key(namespace: str, owner: str) -> bytes:
-    """Return what a store files the sessions of ``owner`` under: no name or address stands in its index."""
-    # The length keeps ("a", "b:c") and ("a:b", "c") apart.
-    # What no owner can be (a lone surrogate, asked for by an administrator) is an owner without sessions.
+    """Return the key of ``owner`` in the store's index: a hash, so that the index contains no names or addresses."""
+    # The length keeps ("a", "b:c") and ("a:b", "c") apart. An administrator may ask for an impossible owner, a text
+    # with a lone surrogate: "surrogatepass" lets it be hashed, and it has no sessions.
     return hashlib.sha256(f"{len(namespace)}:{namespace}:{owner}".encode(errors="surrogatepass")).digest()
 
 
-def draw_names() -> tuple[str, bytes]:
-    """Return a handle and a version: the public name of a session, and the name of one write.
+def new_handle_and_version() -> tuple[str, bytes]:
+    """Return a new handle, the public name of a session, and a new version, which identifies one write.
 
-    A handle opens nothing (CVE-2020-5224: a list of sessions showed their keys).
+    A handle is not a credential (CVE-2020-5224: a list of sessions showed their keys).
     """
-    drawn = os.urandom(28)
-    # 12 bytes make 16 characters, and no "=".
-    return b2a_base64(drawn[:12], newline=False).translate(_URL_SAFE).decode(), drawn[12:]
+    random = os.urandom(28)
+    # 12 bytes are 16 characters in base64, without "=".
+    return b2a_base64(random[:12], newline=False).translate(_URL_SAFE).decode(), random[12:]
 
 
-def draw_version() -> bytes:
-    """Return the name of one write."""
+def new_version() -> bytes:
+    """Return a new version: 16 random bytes that identify one write."""
     return os.urandom(16)
 
 
-def draw_rotation(*, begins: bool) -> bytes:
-    """Return the name of the write that rotates a session; ``begins``: a login, so that another session begins.
+def new_rotation_version(*, is_login: bool) -> bytes:
+    """Return a new version for a write that rotates a session. Its last bit says whether the rotation is a login.
 
-    The last bit says which, for a logout that comes with the token from before: it has nothing but the tombstone, which
-    has this version.
+    The tombstone has this version, too: a logout that comes with the old token must not end the session of a login.
     """
-    drawn = os.urandom(16)
-    return drawn[:15] + bytes((drawn[15] & ~1 | begins,))
+    random = os.urandom(16)
+    return random[:15] + bytes((random[15] & ~1 | is_login,))
 
 
-def begins_another(version: bytes) -> bool:
-    """Whether the rotation that wrote this version was a login."""
+def rotated_by_login(version: bytes) -> bool:
+    """Return whether the rotation that wrote this version was a login."""
     return version[-1] & 1 == 1
 
 
 def csrf_token(token: bytes) -> str:
-    """Return a CSRF token for the session of ``token``, another text each time.
+    """Return a CSRF token for the session of ``token``. The text is different each time.
 
-    The mask keeps compression from leaking it (BREACH), and the HMAC keeps the token itself out of pages.
+    The random mask prevents BREACH, an attack that guesses repeated texts by their compressed length. The HMAC keeps
+    the token itself out of pages.
     """
     mask = os.urandom(32)
-    return _url_safe(mask + _xor(mask, _csrf_secret(token))).decode()
+    return _base64url(mask + _xor(mask, _csrf_secret(token))).decode()
 
 
-def steady_csrf_token(masked: str) -> str:
-    """Return the same CSRF token without its mask, the same text each time, for a framework that promises that."""
-    raw = _raw(masked)
-    return _url_safe(bytes(32) + _xor(raw[:32], raw[32:])).decode()
+def unmasked_csrf_token(masked: str) -> str:
+    """Return a CSRF token with a mask of zeros, so that the text is always the same, for frameworks that promise it."""
+    raw = _decode_csrf_token(masked)
+    return _base64url(bytes(32) + _xor(raw[:32], raw[32:])).decode()
 
 
 def csrf_matches(token: bytes, given: object) -> bool:
-    """Whether ``given`` was made by :func:`csrf_token` for ``token``. What is not text was not: a file part, ``None``.
+    """Return whether ``given`` was made by :func:`csrf_token` for ``token``. A value that is not text does not match.
 
-    Never raises over what a client sent.
+    Never raises, whatever a client sends.
     """
     if not isinstance(given, str) or not _CSRF_FORM.fullmatch(given):
         return False
-    raw = _raw(given)
+    raw = _decode_csrf_token(given)
     return compare_digest(_xor(raw[:32], raw[32:]), _csrf_secret(token))
 
 
-def _raw(masked: str) -> bytes:
+def _decode_csrf_token(masked: str) -> bytes:
     return a2b_base64(masked.translate(_STANDARD) + "==")
 
 

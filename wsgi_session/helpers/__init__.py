@@ -1,4 +1,4 @@
-"""The helpers for any WSGI framework: who the visitor is, login and logout, redirects, CSRF tokens."""
+"""Helpers for any WSGI framework: the logged-in user, login and logout, redirects, CSRF tokens."""
 
 from wsgi_session.helpers.apps import require_login as require_login
 from wsgi_session.helpers.apps import session_info as session_info

@@ -1,4 +1,4 @@
-"""Two WSGI applications made of the helpers: a door, and what a front end asks for."""
+"""Two ready-made WSGI applications: a login guard, and a JSON endpoint that tells a front end who is logged in."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from wsgi_session.errors import ConfigError
-from wsgi_session.helpers.lookup import session_of, user_in
-from wsgi_session.helpers.paths import on_mount, requested_path
+from wsgi_session.helpers.lookup import peek_user, session_of
+from wsgi_session.helpers.paths import requested_path, with_mount_point
 from wsgi_session.helpers.redirects import check_login_url, redirect_if_anonymous
 from wsgi_session.session import Session
 
@@ -23,18 +23,21 @@ if TYPE_CHECKING:
 def require_login(app: WSGIApplication, login_url: str = "/login", key: str = "session") -> WSGIApplication:
     """Return a WSGI application that lets only logged-in visitors through to ``app``.
 
-    Others are redirected as by :func:`redirect_if_anonymous`. Anybody is let through to ``login_url`` itself, which
-    must be that very path: ``/login/`` and ``//login`` are not it. Wrap it in the ``SessionMiddleware``, not the other
-    way round. ``ConfigError`` for a ``login_url`` that is neither a path nor an absolute http(s) URL.
+    Anonymous visitors are redirected as by :func:`redirect_if_anonymous`, except from the login page itself: its path
+    must be exactly that of ``login_url``, so ``/login/`` and ``//login`` are redirected too. ``key`` is the environ key
+    of the session. Put the ``SessionMiddleware`` around this application, not the other way round.
+
+    Raises ``ConfigError`` if ``login_url`` is neither a path nor an absolute http(s) URL. A request raises
+    ``StoreUnavailable`` if the store is down, and ``SessionMissing`` without the middleware.
     """
-    # Nobody passes for an absolute one: that is another site's page.
+    # An absolute URL is a page of another site, so no path of this application is exempt.
     on_this_site = check_login_url(login_url).startswith("/")
     login_path = login_url.partition("#")[0].partition("?")[0]
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # Below a mount point that is named like the login page, no path at all is the root of what is mounted there.
-        here = on_this_site and environ.get("PATH_INFO")
-        if here and unquote_to_bytes(on_mount(environ, login_path)) == requested_path(environ):
+        # If the application is mounted at /login itself, an empty PATH_INFO is its root page, not the login page.
+        may_be_login = on_this_site and environ.get("PATH_INFO")
+        if may_be_login and unquote_to_bytes(with_mount_point(environ, login_path)) == requested_path(environ):
             return app(environ, start_response)
         response = redirect_if_anonymous(environ, login_url, key)
         return response(environ, start_response) if response else app(environ, start_response)
@@ -45,9 +48,14 @@ def require_login(app: WSGIApplication, login_url: str = "/login", key: str = "s
 def session_info(fields: Iterable[str] = ("id", "name", "email"), key: str = "session") -> WSGIApplication:
     """Return a small WSGI application that tells a front end who is logged in, as JSON.
 
-    ``{"user": {…}, "expires": "2026-11-23T14:00:00Z"}``, or ``{}`` for an anonymous visitor. Of the user it tells only
-    ``fields``, those that are there and that JSON can hold (a UUID, a Decimal and a date as text). ``Cache-Control:
-    private, no-store``; GET and HEAD only. A page that polls it does not keep its session alive.
+    The response is ``{"user": {…}, "expires": "2026-11-23T14:00:00Z"}``, or ``{}`` for an anonymous visitor. ``user``
+    contains only those of ``fields`` that the user has and that JSON can represent (a UUID, a Decimal and a date are
+    sent as text). ``key`` is the environ key of the session. The response has ``Cache-Control: private, no-store``;
+    methods other than GET and HEAD get 405. A request does not count as activity, so a page that polls this application
+    does not keep the session alive.
+
+    Raises ``ConfigError`` if ``fields`` is not a sequence of ``str``. A request raises ``StoreUnavailable`` if the
+    store is down, and ``SessionMissing`` without the middleware.
     """
     shown = (fields,) if isinstance(fields, str) else tuple(fields)
     if isinstance(fields, str) or not all(isinstance(field, str) for field in shown):
@@ -55,16 +63,16 @@ def session_info(fields: Iterable[str] = ("id", "name", "email"), key: str = "se
 
     def info(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ.get("REQUEST_METHOD") not in ("GET", "HEAD"):
-            return _answer(environ, start_response, "405 Method Not Allowed", "{}", ("Allow", "GET, HEAD"))
+            return _respond(environ, start_response, "405 Method Not Allowed", "{}", ("Allow", "GET, HEAD"))
         session = session_of(environ, key)
         if isinstance(session, Session):
             session.no_touch()
-        return _answer(environ, start_response, "200 OK", _info(session, shown), ("Vary", "Cookie"))
+        return _respond(environ, start_response, "200 OK", _info(session, shown), ("Vary", "Cookie"))
 
     return info
 
 
-def _answer(
+def _respond(
     environ: WSGIEnvironment, start_response: StartResponse, status: str, text: str, header: tuple[str, str]
 ) -> Iterable[bytes]:
     start_response(
@@ -81,7 +89,7 @@ def _answer(
 
 
 def _info(session: Any, shown: Iterable[str]) -> str:
-    user = user_in(session)
+    user = peek_user(session)
     if user is None:
         return "{}"
     expires = session.expires if isinstance(session, Session) else None
@@ -89,7 +97,7 @@ def _info(session: Any, shown: Iterable[str]) -> str:
         "user": {field: user[field] for field in shown if field in user and _is_json(user[field])},
         "expires": None if expires is None else expires.isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
-    # So that a page may hold it in a <script>: "</script>" in a name would end that.
+    # Escape "<", so that a page can embed the JSON in a <script> element: "</script>" in a name would close it.
     return _json(info).replace("<", "\\u003c")
 
 
@@ -106,8 +114,8 @@ def _json(value: object) -> str:
 
 
 def _as_text(value: object) -> str:
-    if isinstance(value, (date, time)):  # a datetime is a date
+    if isinstance(value, (date, time)):  # (datetime is a subclass of date)
         return value.isoformat()
     if isinstance(value, (UUID, Decimal)):
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no JSON")
+    raise TypeError(f"{type(value).__name__} cannot be represented as JSON.")

@@ -1,4 +1,4 @@
-"""The check of the CSRF token: one line in front of everything that changes something."""
+"""Checking CSRF tokens: one call before any code that changes something."""
 
 from __future__ import annotations
 
@@ -10,31 +10,33 @@ from wsgi_session.helpers.users import get_session
 from wsgi_session.request.work import Work
 from wsgi_session.session import work_of
 
-# Methods that change nothing (RFC 9110, 9.2.1). TRACE is not among them: no application answers it.
+# The safe methods (RFC 9110, 9.2.1) except TRACE, which applications do not implement.
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 def check_csrf(request: object, token: str | None = None, key: str = "session") -> bool:
-    """Return True if the method is safe (GET, HEAD, OPTIONS) or the token is this session's.
+    """Return True if the method is safe (GET, HEAD, OPTIONS) or the CSRF token belongs to this session, else False.
 
-    The token is the one given; else the header ``X-CSRF-Token``; else the field ``csrf_token`` of the request object's
-    own form; else of the first MiB of a urlencoded or multipart body, which stays readable: put the field before large
-    files. JSON sends the header.
-    Given a bare environ, call it before the application reads the body: what is not there any more cannot be looked at,
-    and some servers wait for it.
+    The token comes from the first of these that exists: the argument ``token``; the header ``X-CSRF-Token``; the field
+    ``csrf_token`` of the request object's parsed form; the same field in the first MiB of a urlencoded or multipart
+    body, which stays readable (put the field before large files). With a JSON body, send the header. A token that is
+    not text (a file, bytes) is wrong. ``key`` is the environ key of the session.
 
-    Always exactly True or False; what is not text (a file part, bytes) is a wrong token. ``StoreUnavailable`` in an
-    outage; ``SessionMissing`` without the middleware, even for a safe method.
+    If you pass a plain environ, call this before the application reads the body: a body that has been read cannot be
+    read again, and some servers block.
+
+    Raises ``StoreUnavailable`` if the store is down, and ``SessionMissing`` without the middleware, even for a safe
+    method.
     """
     if isinstance(token, str):
-        # In an outage the look raises, and error reporters show the local variables.
+        # In an outage, loading the session raises, and error reporters show the local variables.
         token = HiddenText(token)
     environ = environ_of(request)
     session_of(request, key)
     if environ.get("REQUEST_METHOD") in _SAFE:
         return True
     session = get_session(request, key)
-    # Loaded before a token is read: if that fails, no local variable of the traceback shows one.
+    # Load the session before reading the token: if loading fails, no local variable in the traceback has the token.
     if session.state == "new":
         return False
     if token is None:
@@ -43,9 +45,9 @@ def check_csrf(request: object, token: str | None = None, key: str = "session") 
 
 
 def csrf_matches(work: Work, token: object) -> bool:
-    """Return whether ``token`` is a CSRF token of the session that the request came with.
+    """Return whether ``token`` is a CSRF token of the session with which the request came.
 
-    A form that was opened before a login still works with the request that logs in.
+    So a form that was opened before the login works for the request that logs in.
     """
     credential = work.open().credential
     return credential is not None and tokens.csrf_matches(credential.token, token)

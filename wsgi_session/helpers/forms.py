@@ -1,4 +1,4 @@
-"""One field of a request's form, read so that the application can still read all of it."""
+"""Reading one field of a request's form, so that the application can still read the whole form."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from urllib.parse import unquote_to_bytes
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.helpers.lookup import environ_of
 
-#: Bytes of a body that are looked at. What follows is left for the application to read.
+#: The maximum number of bytes of a body that are searched. The application can read all of it.
 MAX_BODY = 1_048_576
 
 _URLENCODED = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
-# A form that was there and could not be parsed: its body is not read once more.
-_NO_FIELDS: Mapping[str, str] = {}
+# Stands for a form that could not be parsed, so that its body is not read again.
+_UNPARSABLE_FORM: Mapping[str, str] = {}
 # One parameter of a header: ; name="value" or ; name=value
 _PARAMETER = re.compile(r';\s*([^\s=;"]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))\s*')
 
 
 def read_field(request: object, name: str) -> str | None:
-    """Return the form's first field ``name``, or ``None``: not there, not a form, malformed, or not in the first MiB.
+    """Return the form's first field ``name``; ``None`` if there is no such field in a valid form of up to one MiB.
 
-    A request object's own form is used where it has one, because its framework may have read the body, or will want to.
-    Else the first MiB of the body, if it says that it is a form and how long it is, is read and put back as
-    ``environ["wsgi.input"]``. Of a plain environ, ask before the application reads the body.
+    If the request object has a parsed form, that is used, because the framework may have read the body, or may read it
+    later. Else, if the headers say that the body is a form, and its length, the first MiB is read and put back as
+    ``environ["wsgi.input"]``. With a plain environ, call this before the application reads the body.
     """
     environ = environ_of(request)
     form = _form_already_read(environ) if isinstance(request, Mapping) else _own_form(request, environ)
@@ -37,92 +37,96 @@ def read_field(request: object, name: str) -> str | None:
         if stream is not None and getattr(request, "stream", None) is stream:
             request.stream = environ["wsgi.input"]  # type: ignore[attr-defined]  # Falcon's
         return field
-    # Bottle's get() gives latin-1.
-    value = _quietly(None, getattr(form, "getunicode", form.get), name)
+    # Bottle's get() decodes as latin-1, its getunicode() as UTF-8.
+    value = _call_or(None, getattr(form, "getunicode", form.get), name)
     return value if isinstance(value, str) else None
 
 
-def urlencoded_field(data: bytes, name: str) -> str | None:
-    """Return the first ``name`` of a query or of a urlencoded body, decoded as UTF-8, or ``None``; in linear time."""
-    wanted = name.encode()
+def find_urlencoded_field(data: bytes, name: str) -> str | None:
+    """Return the first ``name`` in a query string or a urlencoded body, decoded as UTF-8; ``None`` if there is none.
+
+    Takes linear time.
+    """
+    encoded_name = name.encode()
     for pair in data.split(b"&"):
         found, _, value = pair.partition(b"=")
-        # Each byte may be written as three: of half a million of "%" none is worth decoding.
-        if not len(wanted) <= len(found) <= 3 * len(wanted):
+        # A percent-encoded byte takes three. A longer name cannot match, and may be slow to decode.
+        if not len(encoded_name) <= len(found) <= 3 * len(encoded_name):
             continue
-        if unquote_to_bytes(found.replace(b"+", b" ")) == wanted:
+        if unquote_to_bytes(found.replace(b"+", b" ")) == encoded_name:
             return unquote_to_bytes(value.replace(b"+", b" ")).decode(errors="replace")
     return None
 
 
 def _form_already_read(environ: Mapping[str, Any]) -> Any:
-    """Return the form that a Flask application has parsed, and whose body is gone, or ``None``.
+    """Return the form that Flask has already parsed, whose body cannot be read again; ``None`` if there is none.
 
-    Others leave the body so that it can be read again (WebOb, Bottle), or no trace in the environ.
+    Other frameworks leave the body readable (WebOb, Bottle), or store nothing in the environ.
     """
     return getattr(environ.get("werkzeug.request"), "__dict__", {}).get("form")
 
 
 def _own_form(request: object, environ: Mapping[str, Any]) -> Any:
-    """Return the parsed form that ``request`` offers, something with ``get``, or ``None`` if it offers none."""
+    """Return the parsed form of ``request``, an object with ``get()``; ``None`` if it has none."""
     names = ["form", "POST"]  # Werkzeug, Flask; WebOb, Pyramid, Django, Bottle
     if hasattr(request, "wsgi_environ"):
-        names.append("params")  # CherryPy, which has read the body by now; elsewhere this is the query's
+        names.append("params")  # CherryPy, which has already read the body; elsewhere, this is the query string
     for name in names:
-        form = _quietly(_NO_FIELDS, getattr, request, name, None)
+        form = _call_or(_UNPARSABLE_FORM, getattr, request, name, None)
         if callable(getattr(form, "get", None)):
             return form
-    # Falcon, which keeps what it has parsed: the same form is there for the application.
-    urlencoded = _form_type(environ)[0] == _URLENCODED and 0 < _length(environ) <= MAX_BODY
+    # Falcon caches the parsed form, so the application still gets it.
+    urlencoded = _content_type(environ)[0] == _URLENCODED and 0 < _content_length(environ) <= MAX_BODY
     if callable(getattr(request, "get_media", None)) and urlencoded:
-        form = _quietly(_NO_FIELDS, request.get_media)  # type: ignore[attr-defined]
-        return form if isinstance(form, Mapping) else _NO_FIELDS
+        form = _call_or(_UNPARSABLE_FORM, request.get_media)  # type: ignore[attr-defined]
+        return form if isinstance(form, Mapping) else _UNPARSABLE_FORM
     return None
 
 
-def _quietly(otherwise: Any, function: Any, *args: Any) -> Any:
+def _call_or(default: Any, function: Any, *args: Any) -> Any:
+    """Call ``function``, which may run a framework's parser; return ``default`` if it raises."""
     try:
         return function(*args)
     except StoreUnavailable:
         raise
     except Exception:
-        # Whatever a framework raises over a malformed, truncated or too long body: to us there is no such field, and
-        # the application meets the same error where it reads the form itself.
-        return otherwise
+        # A framework may raise any error for a malformed, truncated or too long body. The field is missing then, and
+        # the application gets the same error when it reads the form.
+        return default
 
 
 def _field_of_body(environ: Mapping[str, Any], name: str) -> str | None:
-    kind, parameters = _form_type(environ)
+    kind, parameters = _content_type(environ)
     if kind not in (_URLENCODED, _MULTIPART):
         return None
-    length = _length(environ)
-    body = _beginning(environ, length)
+    length = _content_length(environ)
+    body = _read_beginning(environ, length)
     cut = length > MAX_BODY
     if kind == _URLENCODED:
-        return urlencoded_field(body.rpartition(b"&")[0] if cut else body, name)
-    return _multipart_field(body, parameters.get("boundary", ""), name, cut)
+        return find_urlencoded_field(body.rpartition(b"&")[0] if cut else body, name)
+    return _find_multipart_field(body, parameters.get("boundary", ""), name, cut)
 
 
-def _form_type(environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    return _header(str(environ.get("CONTENT_TYPE", "")))
+def _content_type(environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    return _parse_header(str(environ.get("CONTENT_TYPE", "")))
 
 
-def _length(environ: Mapping[str, Any]) -> int:
-    """Return Content-Length in bytes, 0 if there is none."""
+def _content_length(environ: Mapping[str, Any]) -> int:
+    """Return Content-Length in bytes; 0 if there is no valid one."""
     text = str(environ.get("CONTENT_LENGTH", ""))
-    # At most fifteen digits: int() of a very long text is slow, and of non-ASCII digits surprising.
+    # At most fifteen ASCII digits, because int() is slow for a very long text, and accepts other digits.
     return int(text) if re.fullmatch(r"[0-9]{1,15}", text) else 0
 
 
-def _beginning(environ: Mapping[str, Any], length: int) -> bytes:
-    """Return the body, of ``length`` bytes, or its first MiB; the application finds all of it where it looks for it."""
+def _read_beginning(environ: Mapping[str, Any], length: int) -> bytes:
+    """Return the body, of ``length`` bytes, or its first MiB; all of it stays readable for the application."""
     stream = environ.get("wsgi.input")
     if not length or stream is None or not isinstance(environ, MutableMapping):
         return b""
     if isinstance(stream, Rejoined):
         return stream.beginning
-    if _quietly(False, getattr(stream, "seekable", bool)):
-        # Held in memory or in a file by the server or by WebOb: read where it is, left where it stood.
+    if _call_or(False, getattr(stream, "seekable", bool)):
+        # The server or WebOb has buffered the body: read it from the start, then restore the position.
         position = stream.tell()
         stream.seek(0)
         body = _read(stream, min(length, MAX_BODY))
@@ -134,21 +138,21 @@ def _beginning(environ: Mapping[str, Any], length: int) -> bytes:
 
 
 class Rejoined:
-    """A body whose beginning has been read: gives that, and then what is left in the stream it came from (PEP 3333)."""
+    """A body as ``wsgi.input`` (PEP 3333) whose beginning was read: returns that first, then the rest of the stream."""
 
     def __init__(self, beginning: bytes, rest: BinaryIO) -> None:
         self.beginning = beginning
-        self._again = BytesIO(beginning)
+        self._beginning = BytesIO(beginning)
         self._rest = rest
 
     def read(self, size: int | None = -1) -> bytes:
-        data = self._again.read(size)
+        data = self._beginning.read(size)
         if size is None or size < 0:
             return data + self._rest.read()
         return data if len(data) == size else data + self._rest.read(size - len(data))
 
     def readline(self, size: int | None = -1) -> bytes:
-        line = self._again.readline(size)
+        line = self._beginning.readline(size)
         if line.endswith(b"\n") or len(line) == size:
             return line
         if size is None or size < 0:
@@ -170,10 +174,10 @@ class Rejoined:
 
 
 def _read(stream: BinaryIO, length: int) -> bytes:
-    """Read ``length`` bytes, less if the client sends less, and never ask for more: a socket would block."""
+    """Read up to ``length`` bytes, fewer if the client sends fewer. Never request more: a socket would block."""
     chunks = []
     while length:
-        chunk = _quietly(b"", stream.read, length)
+        chunk = _call_or(b"", stream.read, length)
         if not chunk:
             break
         chunks.append(chunk)
@@ -181,26 +185,26 @@ def _read(stream: BinaryIO, length: int) -> bytes:
     return b"".join(chunks)
 
 
-def _multipart_field(body: bytes, boundary: str, name: str, cut: bool) -> str | None:
+def _find_multipart_field(body: bytes, boundary: str, name: str, cut: bool) -> str | None:
     if not boundary:
         return None
-    # RFC 2046: a delimiter is a line of its own, and the line break before it belongs to it.
+    # RFC 2046: the line break before a delimiter belongs to the delimiter.
     parts = (b"\r\n" + body).split(b"\r\n--" + boundary.encode("latin-1", errors="replace"))
-    # Where the body was cut, so may be the last part.
+    # If the body was cut, its last part may be incomplete.
     for part in parts[1:-1] if cut else parts[1:]:
         head, blank_line, value = part.partition(b"\r\n\r\n")
         disposition = re.search(rb"\r\ncontent-disposition:([^\r\n]*)", head, re.IGNORECASE)
         if not blank_line or disposition is None:
             continue
-        kind, parameters = _header(disposition[1].decode(errors="replace"))
-        # With a filename (or filename*) it is a file, whatever its name.
+        kind, parameters = _parse_header(disposition[1].decode(errors="replace"))
+        # A part with a filename (or filename*) is an uploaded file, not a text field.
         is_file = "filename" in parameters or "filename*" in parameters
         if kind == "form-data" and parameters.get("name") == name and not is_file:
             return value.decode(errors="replace")
     return None
 
 
-def _header(text: str) -> tuple[str, dict[str, str]]:
+def _parse_header(text: str) -> tuple[str, dict[str, str]]:
     """Split a header such as ``form-data; name="a"`` into its value and its parameters."""
     value, _, _ = text.partition(";")
     parameters: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""To the login page, and back to where the visitor wanted to go."""
+"""Redirects of anonymous visitors to the login page, and back to the requested page after the login."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from wsgi_session.errors import ConfigError
-from wsgi_session.helpers.forms import read_field, urlencoded_field
-from wsgi_session.helpers.lookup import bytes_of, environ_of, session_of, user_in
-from wsgi_session.helpers.paths import local_path, on_mount, requested_target
+from wsgi_session.helpers.forms import find_urlencoded_field, read_field
+from wsgi_session.helpers.lookup import bytes_of, environ_of, peek_user, session_of
+from wsgi_session.helpers.paths import local_path_or_none, requested_target, with_mount_point
 
 with warnings.catch_warnings():
-    # WebOb 1.8 imports cgi, which Python 3.11 and 3.12 deprecate: nothing that our users could mend.
+    # WebOb 1.8 imports cgi, which Python 3.11 and 3.12 deprecate. Our users cannot fix this, so the warning is hidden.
     warnings.simplefilter("ignore", DeprecationWarning)
     from webob import Response
 
@@ -36,76 +36,78 @@ class LoginRedirect(Response, Exception):
             status=303 if see_other else 302,
             headerlist=[
                 ("Location", location),
-                # Not to be kept by anybody: after the login the same request has another answer.
+                # No cache may store this, because after the login the same request gets another response.
                 ("Cache-Control", "no-store"),
                 ("Vary", "Cookie"),
                 ("Content-Type", "text/html; charset=UTF-8"),
-                # No Content-Length: a framework may make a response of its own of these headers, with no body.
+                # No Content-Length, because a framework may use these headers for a response without this body.
             ],
             app_iter=[body.encode("ascii")],
         )
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        # WebOb's own would complete Location from the Host header, which is the client's.
+        # WebOb's own __call__ would make Location absolute with the Host header, which the client controls.
         headers = list(self.headerlist)
         if self.content_length is None and isinstance(self.app_iter, list):
-            # Not in headerlist: see above. Without it, a server behind something that wraps the body ends keep-alive.
+            # Without it, a server would close the connection if another middleware wraps the body.
             headers.append(("Content-Length", str(sum(map(len, self.app_iter)))))
         start_response(self.status, headers)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else self.app_iter
 
 
 def redirect_if_anonymous(request: object, login_url: str = "/login", key: str = "session") -> LoginRedirect | None:
-    """Return ``None`` when somebody is logged in, else the redirect to ``login_url`` as a WSGI application.
+    """Return ``None`` if a user is logged in, else a redirect to ``login_url`` as a WSGI application.
 
         if response := redirect_if_anonymous(environ):
             return response(environ, start_response)
 
-    302, or 303 for anything but GET and HEAD; never permanent, never cached. ``login_url`` is a path on this site, with
-    the mount point (SCRIPT_NAME) put in front unless it is there already, or an absolute URL (single sign-on), which
-    goes out as it is. For GET a path carries ``next=`` with this request's path and query, for :func:`next_url`, unless
-    that is over 2,000 bytes. ``ConfigError`` for any other ``login_url``; ``StoreUnavailable`` in an outage, which is
-    no logout; ``SessionMissing`` without the middleware.
+    The status is 302 for GET and HEAD, 303 for other methods; no cache stores the redirect. ``login_url`` is a path on
+    this site or an absolute URL (single sign-on). A path gets the mount point (SCRIPT_NAME) in front, unless it has it
+    already; a URL is sent unchanged. For GET, a path gets ``next=`` with this request's path and query, for
+    :func:`next_url`, unless these exceed 2,000 bytes. ``key`` is the environ key of the session.
+
+    Raises ``ConfigError`` for any other ``login_url``; ``StoreUnavailable`` if the store is down (which does not mean
+    that the visitor is logged out); ``SessionMissing`` without the middleware.
     """
     check_login_url(login_url)
-    if user_in(session_of(request, key)):
+    if peek_user(session_of(request, key)):
         return None
     environ = environ_of(request)
     method = environ.get("REQUEST_METHOD")
     location = login_url
     if login_url.startswith("/"):
-        location = on_mount(environ, login_url)
+        location = with_mount_point(environ, login_url)
         target = requested_target(environ) if method == "GET" else None
-        location = _with_next(location, target) if target else location
+        location = _add_next_parameter(location, target) if target else location
     return LoginRedirect(location, see_other=method not in ("GET", "HEAD"))
 
 
 def next_url(request: object, default: str = "/", key: str = "session") -> str:
     """Return where to go after the login: the ``next`` parameter if it is a path on this site, else ``default``.
 
-    The parameter of the query comes first, then the form's. ``//evil``, ``/\\evil``, ``https:evil``, tabs and newlines
-    are refused, not repaired. What comes back can stand in a ``Location`` header. The session is not looked at; ``key``
-    is there because every helper takes it.
+    The query string is read first, then the form. ``//evil``, ``/\\evil``, ``https:evil``, tabs and newlines are
+    refused, not repaired. The result can be used in a ``Location`` header. The session is not used; ``key`` exists only
+    because every helper takes it. Never raises, whatever a client sends.
     """
     environ = environ_of(request)
-    given = urlencoded_field(bytes_of(environ, "QUERY_STRING"), "next")
+    given = find_urlencoded_field(bytes_of(environ, "QUERY_STRING"), "next")
     if given is None and environ.get("REQUEST_METHOD") not in ("GET", "HEAD"):
         given = read_field(request, "next")
-    target = local_path(given) if given is not None else None
+    target = local_path_or_none(given) if given is not None else None
     return default if target is None else target
 
 
 def check_login_url(login_url: object) -> str:
-    """Return ``login_url`` if a ``Location`` header can hold it, or raise ``ConfigError``."""
+    """Return ``login_url`` if it is valid in a ``Location`` header, else raise ``ConfigError``."""
     if not isinstance(login_url, str) or not _LOGIN_URL.fullmatch(login_url):
         raise ConfigError(
             f"login_url={login_url!r}: give a path with a single slash in front, such as '/login', or an absolute "
-            "http(s) URL; printable ASCII, no space, no backslash."
+            "http(s) URL. Use only printable ASCII, without spaces and backslashes."
         )
     return login_url
 
 
-def _with_next(location: str, target: str) -> str:
+def _add_next_parameter(location: str, target: str) -> str:
     page, hash_sign, fragment = location.partition("#")
     glue = "" if page.endswith(("?", "&")) else "&" if "?" in page else "?"
     return f"{page}{glue}next={quote(target)}{hash_sign}{fragment}"

@@ -1,4 +1,4 @@
-"""Who the visitor is, in one line, and logging in and out."""
+"""Helpers for the session and the user: get them, log in, log out."""
 
 from __future__ import annotations
 
@@ -7,41 +7,43 @@ from datetime import timedelta
 from typing import Any
 
 from wsgi_session.config.options import check_flag, seconds
-from wsgi_session.helpers.lookup import missing, session_of, user_in
-from wsgi_session.owner import logged_in, owner_of
+from wsgi_session.helpers.lookup import peek_user, session_missing_error, session_of
+from wsgi_session.owner import owner_of, user_mapping_or_none
 from wsgi_session.request.login import log_in
 from wsgi_session.session import Session, work_of
 
 
 def get_session(request: object, key: str = "session") -> Session:
-    """Return this request's :class:`~wsgi_session.Session`, or raise ``SessionMissing`` without the middleware.
+    """Return this request's :class:`~wsgi_session.Session`.
 
-    Looks at nothing in it: a request that only gets its session still costs no store call.
+    ``request`` is a WSGI environ or a framework's request object, ``key`` the environ key of the session. The session
+    is not loaded, so this costs no store call. Raises ``SessionMissing`` without the middleware, and ``ConfigError`` if
+    ``request`` has no environ.
     """
     session = session_of(request, key)
     if not isinstance(session, Session):
-        raise missing(request, key, session)
+        raise session_missing_error(request, key, session)
     return session
 
 
 def user_or_none(request: object, key: str = "session") -> Mapping[str, Any] | None:
-    """Return the logged-in user, a non-empty mapping, or ``None``.
+    """Return the logged-in user, a non-empty mapping; ``None`` for an anonymous visitor.
 
-    It is the session's own object: what you change in it is saved. (After a login by Flask-Login, Django or Pyramid it
-    is a mapping made for this call, with at least the ``id``.) ``StoreUnavailable`` in an outage, which is no logout;
-    ``SessionMissing`` without the middleware.
+    This is the session's own object, so changes to it are saved. (After a login by Flask-Login, Django or Pyramid, it
+    is a mapping made for this call, with at least the ``id``.) Raises ``StoreUnavailable`` if the store is down (which
+    does not mean that the visitor is logged out), and ``SessionMissing`` without the middleware.
     """
     session = session_of(request, key)
-    return logged_in(session.get("user")) or user_in(session)
+    return user_mapping_or_none(session.get("user")) or peek_user(session)
 
 
 def user_email_or_none(request: object, key: str = "session") -> str | None:
-    """Return the logged-in user's ``email`` if that is a non-empty ``str``, else ``None``: never another falsy value.
+    """Return the logged-in user's ``email`` if it is a non-empty ``str``, else ``None``.
 
-    A check that sometimes answers ``None`` and sometimes ``False`` is one that callers get wrong (CVE-2022-24880).
-    Errors as for :func:`user_or_none`.
+    It never returns another false value, because callers misuse a function that returns sometimes ``None`` and
+    sometimes ``False`` (CVE-2022-24880). Raises the same errors as :func:`user_or_none`.
     """
-    user = user_in(session_of(request, key))
+    user = peek_user(session_of(request, key))
     email = user.get("email") if user else None
     return email if type(email) is str and email else None
 
@@ -54,28 +56,37 @@ def login(
     idle_timeout: timedelta | float | None = None,
     key: str = "session",
 ) -> None:
-    """Log ``user`` in: it stands under the key ``user`` from now on, under a new token (session fixation).
+    """Log ``user`` in: store it under the key ``user``, and give the session a new token (against session fixation).
 
-    ``user`` is a mapping with an ``id`` (int, str, UUID) or an ``email``, by which its sessions are found and revoked;
-    with neither it is a ``ConfigError``. Data of another user who was logged in is dropped first; what the visitor
-    collected while anonymous (the cart) stays, and so does the same user's.
+    ``user`` is a mapping with an ``id`` (int, str, UUID) or an ``email``, by which the user's sessions are found and
+    revoked. If another user was logged in, that user's data is deleted first. Data of an anonymous visitor (a cart) is
+    kept, and so is the data of the same user.
 
-    ``remember=False``: the cookie ends with the browser; ``True``: it persists; ``None``: as the middleware is set.
-    ``idle_timeout`` (a timedelta, or seconds) may shorten the middleware's for this login, and never lengthens it.
-    ``StoreUnavailable`` in an outage.
+    ``remember``: True keeps the cookie after the browser closes, False does not, None uses the middleware's
+    ``cookie_persistent``. ``idle_timeout`` (a timedelta, or seconds) shortens the middleware's idle timeout for this
+    login; a longer one has no effect. ``key`` is the environ key of the session.
+
+    Raises ``ConfigError`` if the user has neither an id nor an email, or an option is invalid; ``UnsupportedValue`` or
+    ``SessionTooLarge`` if the user cannot be stored; ``StoreUnavailable`` if the store is down; ``HeadersAlreadySent``
+    after the headers were sent; ``SessionMissing`` without the middleware.
     """
     session = get_session(request, key)
     owner_of(user)
     if remember is not None:
         check_flag("remember", remember)
     idle = None if idle_timeout is None else seconds("idle_timeout", idle_timeout)
-    # A session keeps exact types only, and gives back the very object it was given where it can.
+    # A session stores exact types only, so other mappings are converted. A dict is not copied, so that
+    # session["user"] is the caller's object.
     log_in(work_of(session), user if type(user) is dict else dict(user), remember=remember, idle=idle)
 
 
 def logout(request: object, key: str = "session") -> None:
-    """End the session, now and everywhere: the record is deleted, the cookie removed. No harm if nobody is logged in.
+    """End this session immediately: delete the record, and remove the cookie.
 
-    ``StoreUnavailable`` in an outage: the visitor is then still logged in, and has to be told so.
+    It is safe to call if no user is logged in: an anonymous visitor's session (a cart) is ended too. The user's other
+    sessions are not affected.
+
+    Raises ``StoreUnavailable`` if the store is down: the visitor is then still logged in, and must be told so;
+    ``HeadersAlreadySent`` after the end of the response; ``SessionMissing`` without the middleware.
     """
     get_session(request, key).destroy()

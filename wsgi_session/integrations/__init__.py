@@ -1,1 +1,1 @@
-"""Thin adapters, each importing its framework: Flask, Django, Pyramid."""
+"""Thin adapters for Flask, Django and Pyramid. Each module imports its framework."""

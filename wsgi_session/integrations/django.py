@@ -1,29 +1,29 @@
-"""Django: ``SESSION_ENGINE``, and ``request.session`` is kept in our stores, by our rules.
+"""Django: set ``SESSION_ENGINE``, and ``request.session`` is kept in a store of this package, by its rules.
 
 ::
 
     SESSION_ENGINE = "wsgi_session.integrations.django"
     WSGI_SESSION_STORE = "sqlite:///sessions.db"
-    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # if you like: absolute_timeout, max_size, on_event
+    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional: also max_size, on_event, clock
 
-Django's own ``SessionMiddleware`` stays: it says when to save, and writes the cookie, by Django's SESSION_COOKIE_*
-settings. SECRET_KEY signs what is in it; what SECRET_KEY_FALLBACKS signed is good too. SESSION_COOKIE_NAME is the
-namespace: two sites over one store give it two names.
+Keep Django's own ``SessionMiddleware``: it decides when to save, and sets the cookie by Django's SESSION_COOKIE_*
+settings. SECRET_KEY signs the cookie's value; values signed with one of SECRET_KEY_FALLBACKS are accepted too.
+SESSION_COOKIE_NAME is the namespace: give two sites that share a store different names.
 
-What differs from Django's own engines:
+How this differs from Django's own engines:
 
-* A save carries the keys that this request changed, on top of what others have saved by then. A change inside a value
-  is seen without ``session.modified = True``.
-* ``session_key`` is the secret that the browser holds; no store has it. What names a session, in a log or a table, is
-  ``session.handle``.
-* ``cycle_key()`` takes effect with the save, in one step: if the request fails, the visitor keeps the session he had.
-* A cookie that opens nothing is left alone, as a login in a parallel request may just have replaced it; ``flush()``
-  removes it. A write to a session that ended meanwhile is answered with 400, as with Django's engines.
-* SESSION_SERIALIZER is for ``encode()`` and ``decode()`` only. Values come back as the types they went in; what cannot
-  be kept is an ``UnsupportedValue`` (a ``TypeError``) at the assignment.
-* While the store is out of order, a look at the session raises ``StoreUnavailable``: Django answers 500, and the
-  visitor keeps the cookie.
-* A login with ``django.contrib.auth`` has a new key and handle, and can be ended from elsewhere: :func:`sessions`.
+* A save writes only the keys that this request changed, merged with what other requests have saved by then. A change
+  inside a value is found without ``session.modified = True``.
+* ``session_key`` is the secret that the browser has; no store contains it. To identify a session in a log or a table,
+  use ``session.handle``.
+* ``cycle_key()`` takes effect when the session is saved. If the request fails, the visitor keeps the old key.
+* A cookie that is not accepted is not removed, because a login in a parallel request may just have replaced it;
+  ``flush()`` removes it. A write to a session that ended meanwhile is answered with 400, as with Django's engines.
+* SESSION_SERIALIZER is used by ``encode()`` and ``decode()`` only. Values keep their types; assigning a value that
+  cannot be stored raises ``UnsupportedValue`` (a ``TypeError``).
+* While the store is down, any access to the session raises ``StoreUnavailable``: Django answers 500, and the visitor
+  keeps the cookie.
+* A login with ``django.contrib.auth`` gets a new key and handle, and an administrator can end it: :func:`sessions`.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from django.http import HttpRequest
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.cookies import tokens
-from wsgi_session.integrations.django_answer import leave_alone
+from wsgi_session.integrations.django_answer import neither_remove_nor_save
 from wsgi_session.integrations.django_async import AsynchronousSession
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.integrations.django_site import sessions as sessions
-from wsgi_session.integrations.logins import log_in_as, owner_named
+from wsgi_session.integrations.logins import log_in_as, owner_with_id
 from wsgi_session.request.commit import save
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
@@ -58,12 +58,12 @@ _SWEEP_BATCH = 1000
 
 
 class SessionStore(AsynchronousSession):
-    """``request.session``. A subclass may have a ``get_session_cookie_age()`` of its own, as Django's engines may."""
+    """``request.session``. A subclass may override ``get_session_cookie_age()``, as with Django's engines."""
 
-    # There once it is looked at, under Django's own name.
+    # Set on first access. The name is Django's.
     _session_cache: Session
     _modified = False
-    # Whether the store was out of order at a look.
+    # Whether the store was down when the session was accessed.
     _failed = False
 
     def __init__(self, session_key: str | None = None) -> None:
@@ -72,18 +72,18 @@ class SessionStore(AsynchronousSession):
 
     @property
     def handle(self) -> str | None:
-        """The public name, for device lists and logs; ``None`` while nothing is stored. It opens nothing."""
+        """The public name, for device lists and logs; ``None`` while nothing is stored. It is not a credential."""
         return self._work.handle
 
     @property
     def modified(self) -> bool:
-        """Whether there is something to save: also a change inside a value, or a signature by an older secret."""
+        """Whether there is something to save: also a change inside a value, or a cookie signed by an older secret."""
         if not self._modified and (work := self._loaded) is not None:
             data = work.data or work.load()
             before = data.changed.copy()
-            data.collect()
-            live = work.credential if work.record is not None else None
-            self._modified = data.changed != before or (live is not None and not live.current)
+            data.find_changes()
+            credential = work.credential if work.record is not None else None
+            self._modified = data.changed != before or (credential is not None and not credential.current)
         return self._modified
 
     @modified.setter
@@ -93,40 +93,40 @@ class SessionStore(AsynchronousSession):
     def is_empty(self) -> bool:
         """Whether there is neither a session nor anything to save: Django then removes the cookie.
 
-        A cookie that opens nothing is left alone, as a login in a parallel request may have replaced it by now.
+        A cookie that was not accepted is not removed, because a login in a parallel request may have replaced it.
         """
         work = self._loaded
         if self._failed:
-            # In an outage there is nothing to ask, and the application may have answered with a page of its own.
-            return leave_alone()
+            # In an outage the session is unknown, and the application may have caught the error and sent its own page.
+            return neither_remove_nor_save()
         if work is None or work.state not in ("unknown", "tampered", "rotated"):
             return super().is_empty()
-        return False if self._session_cache else leave_alone()
+        return False if self._session_cache else neither_remove_nor_save()
 
-    # In the store.
+    # Methods that use the store.
 
-    def load(self) -> Session:  # type: ignore[override]  # a mapping that is no dict
-        """Read what is stored, without this request's changes. A key that opens nothing is forgotten."""
-        work = self._look_up(self._backend.open_text(self.session_key))
+    def load(self) -> Session:  # type: ignore[override]  # a mapping, but not a dict
+        """Load the stored session, without this request's changes. A key that is not accepted is discarded."""
+        work = self._look_up(self._backend.credential_of(self.session_key))
         if work.state == "new" and self.session_key is not None:
             work.state = "tampered"
-            self._backend.tell_tampered(map(tokens.looks_signed, [self.session_key]))
+            self._backend.report_tampered(map(tokens.looks_signed, [self.session_key]))
         if work.record is None:
             self._session_key = None
         return Session(work)
 
     def exists(self, session_key: str | None) -> bool:
-        """Whether the key opens a session. One that ``cycle_key()`` has replaced does not."""
-        credential = self._backend.open_text(session_key)
-        del session_key  # A traceback may show what is here.
-        found, own = self._look_up(credential), self._loaded
+        """Return whether the key belongs to a live session. A key that ``cycle_key()`` has replaced does not."""
+        credential = self._backend.credential_of(session_key)
+        del session_key  # A traceback may show local variables.
+        found, loaded = self._look_up(credential), self._loaded
         if found.record is None or found.credential is None:
             return False
-        replaced = own.credential if own is not None and own.next_credential is not None else None
+        replaced = loaded.credential if loaded is not None and loaded.next_credential is not None else None
         return replaced is None or replaced.key != found.credential.key
 
     def create(self) -> None:
-        """Store a new session with what is in this one. The one that it comes from stays as it is."""
+        """Store this session's data as a new session. The session that was loaded stays unchanged."""
         values = {} if self._loaded is None else self._session_cache.copy()
         self._session_key = None
         self._session_cache = self.load()
@@ -135,71 +135,71 @@ class SessionStore(AsynchronousSession):
         self.modified = True
 
     def save(self, must_create: bool = False) -> None:
-        """Save what this request changed; ``UpdateError`` if the session ended meanwhile."""
+        """Save what this request changed. Raises ``UpdateError`` if the session has ended meanwhile."""
         if must_create:
             self.create()
             return
         work = self._work
-        self._take_owner(work)
+        self._set_owner(work)
         now = work.backend.settings.clock()
-        self._prolong(work, now)
-        # What is saved is stored, in Django also if it is empty.
+        self._set_idle_timeout(work, now)
+        # As in Django, a save stores the session even if it is empty.
         work.create_if_empty = True
         if not save(work, work.data or work.load()) and not self._touch(work, now):
             raise UpdateError
         if work.record is None or work.credential is None:
             raise UpdateError
-        self._session_key = self._backend.text_of(work.credential)
+        self._session_key = self._backend.cookie_value(work.credential)
         if self._backend.sweep_due:
             self._backend.sweep(now)
 
     def log_in(self) -> None:
-        """Note that ``django.contrib.auth`` has just logged somebody in: each login has a key and a handle of its own.
+        """Give the session a new key and handle after a login with ``django.contrib.auth``.
 
-        So of two logins at once both get a session, the second one too, whose session the first has moved.
+        So each of two logins at once gets its own session, although the first one has moved the session of both.
         """
         work = self._work
         log_in_as(work, self[USER_ID], USER_ID)
         assert work.next_credential is not None
-        self._session_key = self._backend.text_of(work.next_credential)
+        self._session_key = self._backend.cookie_value(work.next_credential)
 
     def delete(self, session_key: str | None = None) -> None:
-        """End the session of that key, by default this one, which cannot be saved any more then."""
-        own = session_key is None or session_key == self.session_key
-        credential = self._backend.open_text(session_key)
+        """End the session with that key, by default this one, which then cannot be saved any more."""
+        is_this = session_key is None or session_key == self.session_key
+        credential = self._backend.credential_of(session_key)
         del session_key
-        work = self._work if own else self._look_up(credential)
+        work = self._work if is_this else self._look_up(credential)
         if work.record is not None:
             work.destroy()
             work.ended = True
 
     def flush(self) -> None:
-        """End the session, now and everywhere. What is written afterwards starts a new one."""
+        """End the session immediately: its record is deleted. Data written afterwards starts a new session."""
         work = self._work
         work.destroy()
         self._session_key = None
-        # A request with a key that was just replaced changes nothing, and leaves the browser's cookie alone.
+        # If another request has just ended or rotated the session, the browser's new cookie must not be removed.
         self._modified = self._modified or not work.ended
 
     def cycle_key(self) -> None:
-        """Take a new key, with the same data, from the save on."""
-        credential = self._work.next_credential = self._backend.draw()
-        self._session_key = self._backend.text_of(credential)
+        """Give the session a new key, with the same data, when it is saved."""
+        credential = self._work.next_credential = self._backend.new_credential()
+        self._session_key = self._backend.cookie_value(credential)
         self.modified = True
 
     def clear(self) -> None:
-        """Drop every key, those that another request adds meanwhile too. The session itself stays."""
+        """Delete every key, including keys that other requests add meanwhile. The session itself stays."""
         (self._work.data or self._work.load()).clear()
         self.modified = True
 
     def setdefault(self, key: str, value: Any) -> Any:  # type: ignore[override]  # Django's own has no overloads
-        """As a ``dict`` does. If a login builds the session anew, the value that was there is kept too."""
+        """Like ``dict.setdefault()``. An existing value is saved again if the stored session has lost it meanwhile."""
         self.modified = self.modified or key not in self._session
         return self._session.setdefault(key, value)
 
     @classmethod
     def clear_expired(cls) -> None:
-        """Remove what has been dead for over an hour: the command ``clearsessions``. Some engines do so themselves."""
+        """Remove records that expired more than an hour ago, for the command ``clearsessions``."""
         store, clock = backend().store, backend().settings.clock
         while isinstance(store, Sweeps) and store.sweep(_SWEEP_BATCH, clock()):
             pass
@@ -209,7 +209,7 @@ class SessionStore(AsynchronousSession):
             await sync_to_async(self._get_session)()
         return self._get_session()
 
-    # How it comes to be.
+    # Loading on first access, and saving.
 
     def _get_session(self, no_load: bool = False) -> Session:
         self.accessed = True
@@ -231,42 +231,43 @@ class SessionStore(AsynchronousSession):
         return work_of(self._get_session())
 
     def _look_up(self, credential: Credential | None) -> Work:
-        """Return what is stored, judged by the current settings and by what ``set_expiry()`` left in it."""
-        # A copy: each save has settings of its own.
-        own = copy(self._backend)
-        now = own.settings.clock()
-        work = _loaded_work(own, ("new", None, None, {}) if credential is None else own.look_up(credential, now), now)
-        if work.record is not None and now >= self._end(work, work.record.touched):
-            return _loaded_work(own, ("unknown", credential, None, {}), now)
+        """Load the session; apply the current settings to it, and the expiry that ``set_expiry()`` stored in it."""
+        # A copy, because _set_idle_timeout() changes the settings for one save.
+        backend = copy(self._backend)
+        now = backend.settings.clock()
+        loaded: Loaded = ("new", None, None, {}) if credential is None else backend.look_up(credential, now)
+        work = _started_work(backend, loaded, now)
+        if work.record is not None and now >= self._expires(work, work.record.touched):
+            return _started_work(backend, ("unknown", credential, None, {}), now)
         return work
 
-    def _end(self, work: Work, touched: float) -> float:
-        """Return when the session ends if it was last saved at ``touched``."""
+    def _expires(self, work: Work, touched: float) -> float:
+        """Return when the session expires if it was last saved at ``touched``."""
         expiry = work.peek("_session_expiry")
         saved = datetime.fromtimestamp(touched, timezone.utc)
         return self.get_expiry_date(modification=saved, expiry=expiry).timestamp()
 
-    def _prolong(self, work: Work, now: float) -> None:
-        """Let the record live as long as the session is to. An end that the store was given is never moved forward."""
-        idle = self._end(work, now) - now
+    def _set_idle_timeout(self, work: Work, now: float) -> None:
+        """Let the record expire no earlier than the session."""
+        idle = self._expires(work, now) - now
         if work.record is not None:
-            # Alive up to this save, however short its life is from now on: _look_up() goes by that.
+            # The record must be live for this save, even if the session now expires earlier: _look_up() checks that.
             idle = max(idle, now - work.record.touched + 1)
         settings = work.backend.settings
         lifetime = replace(settings.lifetime, idle=idle, touch_interval=0.0)
         work.backend.settings = replace(settings, lifetime=lifetime)
 
-    def _take_owner(self, work: Work) -> None:
-        """Give the session the owner who was put into it by hand, so that it can be found and revoked."""
+    def _set_owner(self, work: Work) -> None:
+        """Set the owner if the user was put into the session without a login, so that it can be found and revoked."""
         user = work.peek(USER_ID)
-        if user is None or (work.login is not None and work.login.owner == owner_named(user)):
+        if user is None or (work.login is not None and work.login.owner == owner_with_id(user)):
             return
-        owner = tokens.owner_key(work.backend.settings.namespace, owner_named(user))
+        owner = tokens.owner_key(work.backend.settings.namespace, owner_with_id(user))
         if work.record is None or work.record.owner != owner:
             log_in_as(work, user, USER_ID)
 
     def _touch(self, work: Work, now: float) -> bool:
-        """Record a save that changes nothing: it prolongs the session's life as well."""
+        """Touch the record for a save without changes, which extends the session too; return False if it has ended."""
         record, credential = work.record, work.credential
         assert record is not None and credential is not None
         lifetime = work.backend.settings.lifetime
@@ -275,14 +276,14 @@ class SessionStore(AsynchronousSession):
         return moment is not None and work.backend.touch(credential, touched, expires, moment)
 
 
-def _loaded_work(backend: StoreBackend, loaded: Loaded, now: float) -> Work:
+def _started_work(backend: StoreBackend, loaded: Loaded, now: float) -> Work:
     work = Work(backend, {})
     work.start(loaded, now)
     return work
 
 
 @receiver(user_logged_in)
-def _follow_login(*, request: HttpRequest, **told: object) -> None:
+def _log_in(*, request: HttpRequest, **kwargs: object) -> None:
     session = getattr(request, "session", None)
     if isinstance(session, SessionStore):
         session.log_in()

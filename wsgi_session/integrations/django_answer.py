@@ -1,16 +1,17 @@
-"""An answer to Django's own ``SessionMiddleware`` that it does not provide for."""
+"""A result of ``is_empty()`` that Django's own ``SessionMiddleware`` does not foresee: neither remove nor save."""
 
 from __future__ import annotations
 
 from typing import cast
 
 
-def leave_alone() -> bool:
-    """Return what ``is_empty()`` answers where Django is neither to remove the cookie nor to save the session.
+def neither_remove_nor_save() -> bool:
+    """Return the result of ``is_empty()`` with which Django neither removes the cookie nor saves the session.
 
-    Django's middleware asks once and tests the answer twice: "is it empty, so that I remove the cookie?", then, with
-    SESSION_SAVE_EVERY_REQUEST, "is it not empty, so that I save it?". For a cookie that opens nothing both are wrong:
-    a login in a parallel request may have replaced it in the browser. So the answer is no, and from then on yes.
+    Django's middleware calls ``is_empty()`` once and tests the result twice. If it is true, Django removes the cookie;
+    then, with SESSION_SAVE_EVERY_REQUEST, if it is false, Django saves the session. Both would be wrong for a cookie
+    that was not accepted, because a login in a parallel request may have replaced it. So the result is false at the
+    first test, and true from then on.
     """
     return cast("bool", _NoThenYes())
 

@@ -1,4 +1,4 @@
-"""Django's asynchronous names for what may load, save or change a session of ours."""
+"""Django's asynchronous methods that may load, save or change a session."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.contrib.sessions.backends.base import SessionBase
 
 
 class AsynchronousSession(SessionBase):
-    """Each method here does what the synchronous one does, in a thread, where Django's own would not do."""
+    """Runs the synchronous methods in a thread, where Django's own asynchronous methods would not call them."""
 
     async def aflush(self) -> None:
         await sync_to_async(self.flush)()

@@ -1,4 +1,4 @@
-"""What a Django site has one of: the store and its options, by its settings; the administrator's view; the helpers."""
+"""The objects that a Django site has once: its store and options, the administrator's view, the helpers' middleware."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from wsgi_session.config.options import MAX_SECONDS
 from wsgi_session.errors import ConfigError
 from wsgi_session.middleware import SessionMiddleware, internals_of
 
-# The options of SessionMiddleware that WSGI_SESSION_OPTIONS may hold: Django has settings of its own for the others.
+# The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
 _OPTIONS = ("absolute_timeout", "max_size", "on_event", "clock")
 _SETTINGS = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
 
-# The one middleware. The site uses all of it but its WSGI part: the options' checks, the store, the tokens, the view.
-_made: list[SessionMiddleware] = []
-_making = Lock()
+# The site's only middleware, if it was made. It is never called: the site uses its checks, store, tokens and view.
+_middlewares: list[SessionMiddleware] = []
+_lock = Lock()
 
 
 def sessions() -> Sessions:
-    """Return the administrator's view of this site's sessions, as ``SessionMiddleware.sessions`` is.
+    """Return the administrator's view of this site's sessions, an object like ``SessionMiddleware.sessions``.
 
     ::
 
@@ -40,25 +40,25 @@ def sessions() -> Sessions:
 
 
 def backend() -> StoreBackend:
-    """Return what knows the sessions of this site."""
-    made = internals_of(_middleware()).backend
-    assert isinstance(made, StoreBackend)
-    return made
+    """Return the backend of this site's sessions."""
+    backend = internals_of(_middleware()).backend
+    assert isinstance(backend, StoreBackend)
+    return backend
 
 
 class HelpersMiddleware(MiddlewareMixin):
-    """Lets the helpers say who a request is from: ``user_email_or_none(request)``, ``redirect_if_anonymous(request)``.
+    """Lets the helpers find ``request.user``: ``user_email_or_none(request)``, ``redirect_if_anonymous(request)``.
 
-    Put it below ``AuthenticationMiddleware`` in MIDDLEWARE. To log in and out is for ``django.contrib.auth``.
+    Put it below ``AuthenticationMiddleware`` in MIDDLEWARE. Use ``django.contrib.auth`` to log users in and out.
     """
 
     def process_request(self, request: HttpRequest) -> None:
-        # What is there already is the session of a SessionMiddleware around all of Django.
-        request.META.setdefault("session", _Visitor(request))
+        # An existing entry is the session of a SessionMiddleware around all of Django, which the helpers use then.
+        request.META.setdefault("session", _UserSession(request))
 
 
-class _Visitor:
-    """What the helpers find: ``request.session``, with ``request.user`` as its ``user``."""
+class _UserSession:
+    """The session that the helpers find: ``request.session``, with ``request.user`` under the key ``user``."""
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
@@ -75,49 +75,49 @@ class _Visitor:
 
 
 def _middleware() -> SessionMiddleware:
-    if not _made:
-        with _making:
-            # Once more: of two threads' stores in memory, one would be lost.
-            if not _made:
-                _made.append(_from_settings())
-    return _made[0]
+    if not _middlewares:
+        with _lock:
+            # Check again with the lock: if two threads each made a store in memory, the sessions in one would be lost.
+            if not _middlewares:
+                _middlewares.append(_make_middleware())
+    return _middlewares[0]
 
 
-def _from_settings() -> SessionMiddleware:
+def _make_middleware() -> SessionMiddleware:
     options = getattr(settings, "WSGI_SESSION_OPTIONS", {})
     if unknown := sorted(options.keys() - set(_OPTIONS)):
         near = nearest(unknown[0], _OPTIONS)
         hint = f" Did you mean {near}?" if near else ""
         raise ImproperlyConfigured(
-            f"WSGI_SESSION_OPTIONS has {', '.join(unknown)}: give {', '.join(_OPTIONS)} only.{hint} "
-            "(Django's own settings say the rest, such as SESSION_COOKIE_AGE.)"
+            f"WSGI_SESSION_OPTIONS has unknown options: {', '.join(unknown)}. Give only {', '.join(_OPTIONS)}.{hint} "
+            "(Django's own settings, such as SESSION_COOKIE_AGE, provide the others.)"
         )
     try:
         middleware = SessionMiddleware(
-            lambda environ, start_response: [],  # Django's own does that part.
+            lambda environ, start_response: [],  # Never called: Django's own SessionMiddleware handles the requests.
             secret=[settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS],
             store=getattr(settings, "WSGI_SESSION_STORE", ""),
             cookie_name=settings.SESSION_COOKIE_NAME,
-            # Django writes the cookie: no name is to be refused here, "__Host-sessionid" neither.
+            # Django sets the cookie, so every name must be accepted here, even "__Host-sessionid".
             cookie_secure=True,
-            # Each save says how long its session lives.
+            # No limit here, because each save sets its session's own idle timeout.
             idle_timeout=MAX_SECONDS,
             **{"absolute_timeout": None, **options},
         )
     except ConfigError as error:
         raise ImproperlyConfigured(
-            f"{error} (The store is WSGI_SESSION_STORE; the secret SECRET_KEY, then SECRET_KEY_FALLBACKS.)"
+            f"{error} (The store is set by WSGI_SESSION_STORE, the secret by SECRET_KEY and SECRET_KEY_FALLBACKS.)"
         ) from error
     if not internals_of(middleware).backend.compares:
         raise ImproperlyConfigured(
-            "WSGI_SESSION_STORE is cookie://, and Django's cookie holds a key and no data: give a store that keeps "
+            "WSGI_SESSION_STORE is cookie://, but Django's cookie can contain only a key. Give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'
         )
     return middleware
 
 
 @receiver(setting_changed)
-def _begin_again(*, setting: str, **kwargs: object) -> None:
-    """Forget the middleware when a test overrides what it was made of."""
-    if setting in _SETTINGS and _made:
-        _made.pop().close()
+def _close_middleware(*, setting: str, **kwargs: object) -> None:
+    """Close the middleware when a test overrides a setting from which it was made."""
+    if setting in _SETTINGS and _middlewares:
+        _middlewares.pop().close()

@@ -1,4 +1,4 @@
-"""Flask: ``FlaskSessions(app, store=...)``, and ``flask.session`` is our session.
+"""Flask: call ``FlaskSessions(app, store=...)``, and ``flask.session`` is a session of this package.
 
 ::
 
@@ -6,13 +6,13 @@
     app.config["SECRET_KEY"] = SECRET
     FlaskSessions(app, store="sqlite:///sessions.db")
 
-The middleware goes around ``app.wsgi_app`` and saves when the answer is ready, so all that it promises holds: what
-``after_request`` and ``teardown_request`` functions change is saved too, ``session.modified = True`` is never needed,
-and an outage inside a view is a 503. The helpers take ``flask.request``; what ``redirect_if_anonymous`` gives can be
-returned from a view, or from ``before_request``.
+The middleware is around ``app.wsgi_app`` and saves when the response is ready, so all its promises hold: changes made
+by ``after_request`` and ``teardown_request`` functions are saved too, ``session.modified = True`` is never needed, and
+an outage inside a view becomes a 503. The helpers take ``flask.request``; a view, or a ``before_request`` function, can
+return the response of ``redirect_if_anonymous``.
 
-How this differs from Flask's own sessions: ``session.clear()`` ends the session, a request that fails (5xx) changes
-nothing, and ``Markup`` can be flashed, but not be kept under a key.
+How this differs from Flask's own sessions: ``session.clear()`` ends the session, a request that fails (5xx) saves
+nothing, and ``Markup`` can be flashed, but not be stored under a key.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from wsgi_session.request.commit import save
 from wsgi_session.request.states import CLOSED
 from wsgi_session.session import work_of
 
-#: Under which ``app.extensions`` has the middleware.
+#: The key of the middleware in ``app.extensions``.
 EXTENSION = "wsgi_session"
 
 
 class FlaskMiddleware(SessionMiddleware):
-    """A :class:`~wsgi_session.SessionMiddleware` whose sessions are Flask's too."""
+    """A :class:`~wsgi_session.SessionMiddleware` whose sessions also have Flask's interface."""
 
     _work_type = FlaskWork
     _session_type = FlaskSession
@@ -55,35 +55,36 @@ class FlaskSessionInterface(SessionInterface):
         self._middleware = middleware
 
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
-        """Return the request's session, which nobody has looked at so far.
+        """Return the request's session, without loading it.
 
-        Where no middleware is around (``test_request_context``, and ``session_transaction`` of the test client), it is
-        one of its own, for the helpers too; so it is in an event of Flask-SocketIO, and in a request that is over.
+        Outside of the middleware (in ``test_request_context``, and in ``session_transaction`` of the test client), it
+        is a new session object, which the helpers find in the environ too; so it is in an event of Flask-SocketIO, and
+        in a request that has ended.
         """
         environ, key = request.environ, internals_of(self._middleware).backend.settings.environ_key
-        present = environ.get(key)
+        existing = environ.get(key)
         event = is_event(app, environ)
-        if isinstance(present, FlaskSession):
-            if work_of(present).phase is not CLOSED and (isinstance(present, EventSession) or not event):
-                return present
-            event = event or present.save_into is None
+        if isinstance(existing, FlaskSession):
+            if work_of(existing).phase is not CLOSED and (isinstance(existing, EventSession) or not event):
+                return existing
+            event = event or existing.save_into is None
         session: FlaskSession
         if event:
-            session = _in_event(self._middleware, environ)
-            # In an environ of its own: events of one client may run at once.
+            session = _make_event_session(self._middleware, environ)
+            # In a copy of the environ, because several events of one client may run at once.
             request.environ = {**environ, key: session}
         else:
-            session = environ[key] = _standing_alone(self._middleware, environ)
+            session = environ[key] = _make_standalone_session(self._middleware, environ)
         return session
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Save a session that no middleware is around. Else that does it, when the answer is ready."""
+        """Save a session outside of the middleware. Inside, the middleware saves it when the response is ready."""
         if isinstance(session, FlaskSession) and session.save_into is not None:
             session.save_into(response)
 
 
-def _standing_alone(middleware: FlaskMiddleware, environ: dict[str, Any]) -> FlaskSession:
-    """Return a session that ``save_into`` saves, and puts its cookie into the response."""
+def _make_standalone_session(middleware: FlaskMiddleware, environ: dict[str, Any]) -> FlaskSession:
+    """Return a session whose ``save_into`` saves it, and adds its cookie to the response."""
     request = StandAlone(middleware, environ)
 
     def save_into(response: Response) -> None:
@@ -95,7 +96,7 @@ def _standing_alone(middleware: FlaskMiddleware, environ: dict[str, Any]) -> Fla
     return session
 
 
-def _in_event(middleware: FlaskMiddleware, environ: dict[str, Any]) -> EventSession:
+def _make_event_session(middleware: FlaskMiddleware, environ: dict[str, Any]) -> EventSession:
     """Return a session for an event, which has no response; ``save_into`` saves it."""
     work = EventWork(internals_of(middleware).backend, environ)
     session = EventSession(work)
@@ -112,25 +113,25 @@ def _in_event(middleware: FlaskMiddleware, environ: dict[str, Any]) -> EventSess
 class FlaskSessions:
     """The extension: ``FlaskSessions(app, store=URL)``, or ``FlaskSessions(store=URL)`` and ``init_app(app)``.
 
-    Takes every option of :class:`~wsgi_session.SessionMiddleware`, from here or from ``app.config``, where Flask's own
-    settings stand for most: see :mod:`wsgi_session.integrations.flask_settings`.
+    Takes every option of :class:`~wsgi_session.SessionMiddleware`, as an argument or from ``app.config``, where Flask's
+    own settings provide most of them: see :mod:`wsgi_session.integrations.flask_settings`.
 
-    As in Flask, the cookie ends with the browser unless ``session.permanent = True``, ``login(remember=True)`` or
-    ``cookie_persistent=True`` says otherwise. Flask-Login's logins and logouts are ours too: see
-    :mod:`wsgi_session.integrations.flask_logins`.
+    As in Flask, the cookie ends when the browser closes, except after ``session.permanent = True`` or
+    ``login(remember=True)``, or with ``cookie_persistent=True``. A login or logout with Flask-Login is one of this
+    package too: see :mod:`wsgi_session.integrations.flask_logins`.
     """
 
     def __init__(self, app: Flask | None = None, **options: Any) -> None:
         self._options = hide_secret(options, "")
-        # From here on no traceback with local variables shows it.
+        # Delete the variable, because a traceback may show it, and the secret in it.
         del options
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Put the middleware around ``app``; a mistake in the options is a ``ConfigError``."""
+        """Put the middleware around ``app``. Raises ``ConfigError`` for invalid options."""
         if EXTENSION in app.extensions:
-            raise ConfigError("this application has sessions already: call FlaskSessions(app) or init_app(app) once.")
+            raise ConfigError("This application has sessions already. Call FlaskSessions(app) or init_app(app) once.")
         middleware = FlaskMiddleware(app.wsgi_app, **options_for(app, self._options))
         app.wsgi_app = middleware  # type: ignore[method-assign]  # Flask's documented way
         app.session_interface = FlaskSessionInterface(middleware)
@@ -139,6 +140,6 @@ class FlaskSessions:
 
     @property
     def middleware(self) -> SessionMiddleware:
-        """The current application's: ``.sessions`` lists and revokes sessions, ``close()`` closes the store."""
+        """The current application's middleware: ``.sessions`` lists and ends sessions, ``close()`` closes the store."""
         middleware: SessionMiddleware = current_app.extensions[EXTENSION]
         return middleware

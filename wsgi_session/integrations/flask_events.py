@@ -1,8 +1,8 @@
-"""Flask-SocketIO with ``manage_session=False``: each event has a session of its own.
+"""Flask-SocketIO with ``manage_session=False``: each event has its own session object.
 
-Flask-SocketIO runs all events of a client in the environ of the request that connected it. That request is over, or is
-the websocket itself, and no answer to it can carry a cookie. So an event reads what is stored at that moment, under the
-token that the client connected with, and what it changes is saved when its handler returns.
+Flask-SocketIO runs all events of a client in the environ of the request with which the client connected. That request
+has ended, or is the websocket itself, so no response can set a cookie. An event therefore loads the newest session
+under the token with which the client connected, and saves its changes when its handler returns.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from wsgi_session.integrations.flask_session import FlaskSession
 
 
 class EventSession(FlaskSession):
-    """``flask.session`` in an event. A stored session can be changed and ended, and no other can be made.
+    """``flask.session`` in an event. A stored session can be changed and ended, but no new one can be created.
 
-    What is written without one is dropped, with the event ``dropped``; what changes the token (``login``, ``rotate``)
-    raises ``HeadersAlreadySent``.
+    Without a stored session, changes are dropped, with the event ``dropped``. Methods that change the token (``login``,
+    ``rotate``) raise ``HeadersAlreadySent``.
     """
 
 
 def is_event(app: Flask, environ: Mapping[str, Any]) -> bool:
-    """Whether it is Flask-SocketIO that opens the session: its own paths never reach the views."""
+    """Return whether Flask-SocketIO opens the session, by the path: its own paths never reach the views."""
     middleware = getattr(app.extensions.get("socketio"), "sockio_mw", None)
-    # With a slash, as its test client connects to the path without.
+    # A slash is added, because its test client connects to the path without one.
     return middleware is not None and f"{environ.get('PATH_INFO', '')}/".startswith(middleware.engineio_path)

@@ -1,4 +1,4 @@
-"""What Flask's ``flash()`` keeps under ``_flashes``: each message a record key of its own, shown as one list."""
+"""Flask's flashed messages, which Flask stores as one list under ``_flashes``. Here each has its own internal key."""
 
 from __future__ import annotations
 
@@ -11,37 +11,38 @@ from wsgi_session.request.data import Data
 from wsgi_session.request.flash import find_messages
 from wsgi_session.request.work import Work
 
-# What markup among the messages is kept under, and what a dict.
+# A flashed Markup or dict is stored as a dict with one of these keys.
 _MARKUP, _DICT = " m", " d"
 
 
 class FlashedMessages(list[tuple[str, Any]]):
-    """What is flashed, as categories and messages, with the record key of each.
+    """The flashed messages, as pairs of category and message, with the internal key of each.
 
-    Flask's ``flash`` takes the list, appends one message, and assigns the list. This one knows whether anything else
-    was done to it, so that a message costs the same however many there are.
+    Flask's ``flash`` reads the list, appends one message, and assigns the list. This list records whether it was
+    changed in any other way, so that adding a message costs the same however many there are.
     """
 
     def __init__(self, work: Work) -> None:
         found = find_messages(work, None)
-        super().__init__((category, _unkept(message)) for _, category, message in found)
-        #: The record keys of the messages that are kept.
+        super().__init__((category, _from_stored(message)) for _, category, message in found)
+        #: The internal keys of the messages that are in the session.
         self.keys = [key for key, _, _ in found]
-        #: Whether anything but appending was done to the list.
+        #: Whether the list was changed in any way but by appending.
         self.rearranged = False
         self._data = work.data or work.load()
-        self.note_edits()
+        self.mark_stored()
 
-    def note_edits(self) -> None:
-        """Take note that ``keys`` are what is kept now."""
-        self._edits = self._data.own_edits
+    def mark_stored(self) -> None:
+        """Record that ``keys`` are now the messages in the session."""
+        self._edits = self._data.internal_edits
 
-    def is_what_is_kept(self, data: Data) -> bool:
-        """Return True if ``keys`` are those in ``data``, and the list begins with their messages."""
-        return not self.rearranged and data is self._data and data.own_edits == self._edits
+    def is_current(self, data: Data) -> bool:
+        """Return whether ``keys`` are the messages in ``data``, and the list begins with these messages."""
+        return not self.rearranged and data is self._data and data.internal_edits == self._edits
 
 
-def _noting(name: str) -> Callable[..., Any]:
+def _recording(name: str) -> Callable[..., Any]:
+    """Return list's method ``name``, which also sets ``rearranged``."""
     method = getattr(list, name)
 
     def rearrange(self: FlashedMessages, *args: Any, **options: Any) -> Any:
@@ -52,18 +53,18 @@ def _noting(name: str) -> Callable[..., Any]:
 
 
 for _name in ("__delitem__", "__imul__", "__setitem__", "clear", "insert", "pop", "remove", "reverse", "sort"):
-    setattr(FlashedMessages, _name, _noting(_name))
+    setattr(FlashedMessages, _name, _recording(_name))
 
 
-def kept(message: Any) -> Any:
-    """Return what a session keeps of a flashed message. Markup, and what can turn into it, stays markup."""
+def to_stored(message: Any) -> Any:
+    """Return the form in which a flashed message is stored. An object with ``__html__`` comes back as ``Markup``."""
     if hasattr(message, "__html__"):
         return {_MARKUP: str(message.__html__())}
-    # Whatever is in a dict, and a client may have a hand in that, it cannot be taken for markup.
+    # A dict is wrapped, because a client may have chosen its keys, and it must not be taken for markup.
     return {_DICT: message} if type(message) is dict else message
 
 
-def _unkept(kept: Any) -> Any:
-    if type(kept) is not dict:
-        return kept
-    return Markup(kept[_MARKUP]) if _MARKUP in kept else kept[_DICT]  # noqa: S704  (it was)
+def _from_stored(stored: Any) -> Any:
+    if type(stored) is not dict:
+        return stored
+    return Markup(stored[_MARKUP]) if _MARKUP in stored else stored[_DICT]  # noqa: S704  (it was Markup before)

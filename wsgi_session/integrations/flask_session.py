@@ -1,4 +1,4 @@
-"""``flask.session``: ours, with what Flask and its extensions ask for."""
+"""``flask.session``: a session with the attributes that Flask and its extensions expect."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from typing import Any
 from flask.sessions import SessionMixin
 from flask.wrappers import Response
 
-from wsgi_session.integrations.flask_flashes import FlashedMessages, kept
+from wsgi_session.integrations.flask_flashes import FlashedMessages, to_stored
 from wsgi_session.integrations.flask_work import FlaskWork
 from wsgi_session.request.flash import put_message
 from wsgi_session.session import Session
 
-# Where Flask's flash() and get_flashed_messages() look.
+# The key that Flask's flash() and get_flashed_messages() use.
 _FLASHES = "_flashes"
-# Where Flask-Login says what the remember cookie of this answer is to become.
+# The key under which Flask-Login stores what to do with the remember cookie in this response.
 _REMEMBER = "_remember"
 
 
 class FlaskSession(Session, SessionMixin):
-    """``flask.session``: a :class:`~wsgi_session.Session` with what Flask and its extensions ask for."""
+    """``flask.session``: a :class:`~wsgi_session.Session` with the attributes that Flask and its extensions expect."""
 
     _work: FlaskWork
-    #: Saves a session that no middleware is around, and puts its cookie into the response.
+    #: Saves the session, and adds its cookie to the response; set only outside of the middleware.
     save_into: Callable[[Response], None] | None = None
-    # The messages as they were handed out last.
+    # The messages as they were last returned.
     _flashed: FlashedMessages | None = None
 
     @property
     def permanent(self) -> bool:
-        """Whether the cookie outlives the browser. On the server either sort ends when the idle timeout is over.
+        """Whether the browser keeps the cookie after it closes. On the server, the idle timeout applies in both cases.
 
-        Changing it in a session that is stored changes the token, as ``rotate`` does. Setting it is not a look: where
-        ``before_request`` does so, a request that needs no session still costs no store call.
+        Changing it in a stored session changes the token, as ``rotate`` does. Setting it does not load the session: if
+        ``before_request`` sets it, a request that needs no session still costs no store call.
         """
         return self._work.open().persistent
 
@@ -45,38 +45,38 @@ class FlaskSession(Session, SessionMixin):
             return
         if work.persistent != work.permanent:
             work.writable(needs_cookie=True)
-        work.persist(work.permanent)
+        work.set_persistent(work.permanent)
 
     @property
-    def new(self) -> bool:  # type: ignore[override]  # an attribute in SessionMixin, though nobody's to set
-        """True while nothing is stored: ``is_new``."""
+    def new(self) -> bool:  # type: ignore[override]  # an attribute in SessionMixin, though applications never set it
+        """Whether nothing is stored yet, like ``is_new``."""
         return self.is_new
 
     @property
     def modified(self) -> bool:
-        """Whether this request has changed something so far, inside nested values too. Need not be set."""
+        """Whether this request has changed something so far, including nested values. You never need to set it."""
         data = self._work.data
         if data is None:
             return False
-        return data.collect() or self._work.next_credential is not None or self._work.state == "destroyed"
+        return data.find_changes() or self._work.next_credential is not None or self._work.state == "destroyed"
 
     @modified.setter
     def modified(self, value: bool) -> None:
-        """Do nothing: what changed is seen, and what did not change is not written."""
+        """Do nothing, because changes are found without it."""
 
     @property
     def accessed(self) -> bool:
-        """Whether anybody has looked: then the answer says ``Vary: Cookie``."""
+        """Whether the session was accessed. If so, the response has ``Vary: Cookie``."""
         return self._work.accessed
 
     @accessed.setter
     def accessed(self, value: bool) -> None:
-        """Do nothing: Flask sets this where ``flask.session`` is only named, too."""
+        """Do nothing, because Flask also sets this if ``flask.session`` is only referenced."""
 
     def clear(self) -> None:
-        """End the session; what is written afterwards starts a fresh one, with another token: ``destroy``.
+        """End the session, like ``destroy``. Data written afterwards starts a new session with another token.
 
-        In Flask this is how people log in and out (its tutorial does), and nobody else may know the token then.
+        Flask applications call this to log in and out (its tutorial does), and both have to change the token.
         """
         self.destroy()
 
@@ -88,12 +88,12 @@ class FlaskSession(Session, SessionMixin):
         raise KeyError(key)
 
     def get(self, key: str, default: Any = None) -> Any:
-        return Mapping.get(self, key, default)  # By way of __getitem__.
+        return Mapping.get(self, key, default)  # This calls __getitem__.
 
     def __contains__(self, key: object) -> bool:
         if key == _REMEMBER and self._work.data is None:
-            # Flask-Login asks after each request whether this one logged in or out. It did not if the session was never
-            # looked at, and in an outage the question would replace the application's own page for it.
+            # Flask-Login asks after each request whether this one logged in or out, which it did not if the session was
+            # never used. To load it now could raise an outage, and replace the application's own page for it.
             return False
         return bool(self._messages()) if key == _FLASHES else super().__contains__(key)
 
@@ -118,22 +118,22 @@ class FlaskSession(Session, SessionMixin):
         super().update(items)
 
     def _messages(self) -> FlashedMessages:
-        """Return category and message of all that is flashed.
+        """Return category and message of all flashed messages.
 
-        Flask keeps one list of them in the session, where overlapping requests would lose each other's. Here they are
-        what ``flash`` makes: each a record key of its own, outside the mapping.
+        Flask keeps all messages in one list, so overlapping requests would lose some. Here each message has its own
+        internal key, as with ``Session.flash``.
         """
         data = self._work.data or self._work.load()
         flashed = self._flashed
-        if flashed is None or not flashed.is_what_is_kept(data) or len(flashed) != len(flashed.keys):
+        if flashed is None or not flashed.is_current(data) or len(flashed) != len(flashed.keys):
             flashed = self._flashed = FlashedMessages(self._work)
         return flashed
 
     def _set_messages(self, messages: Iterable[tuple[str, Any]]) -> None:
-        """Make ``messages`` what is flashed: mostly what was, and one more."""
+        """Replace the flashed messages by ``messages``, which are usually the same ones and one more."""
         data = self._work.writable()
         flashed = self._flashed
-        if flashed is None or messages is not flashed or not flashed.is_what_is_kept(data):
+        if flashed is None or messages is not flashed or not flashed.is_current(data):
             messages = list(messages)
             flashed = self._messages()
             if messages[: len(flashed)] != flashed:
@@ -143,5 +143,5 @@ class FlaskSession(Session, SessionMixin):
             flashed.extend(messages[len(flashed) :])
         now = self._work.backend.settings.clock()
         for category, message in flashed[len(flashed.keys) :]:
-            flashed.keys.append(put_message(data, kept(message), category, now))
-        flashed.note_edits()
+            flashed.keys.append(put_message(data, to_stored(message), category, now))
+        flashed.mark_stored()

@@ -1,4 +1,4 @@
-"""What a request of Flask's knows of its session beyond that of any other framework: its user, its permanence."""
+"""The unit of work of a Flask request, which adds Flask-Login's user and ``session.permanent``."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from wsgi_session.request.work import Work
 
 
 class FlaskWork(Work):
-    """A unit of work whose user is Flask-Login's as well."""
+    """A unit of work whose user may also come from Flask-Login."""
 
-    #: What ``session.permanent`` was set to before the session was loaded.
+    #: The value that ``session.permanent`` was set to before the session was loaded.
     permanent: bool | None = None
-    #: Whether Flask-Login is being asked for its user.
+    #: Whether Flask-Login is loading its user at the moment.
     asks_flask_login = False
 
     def load(self) -> Data:
         data = super().load()
         if self.permanent is not None and self.phase is OPEN:
-            self.persist(self.permanent)
+            self.set_persistent(self.permanent)
         return data
 
     def user(self) -> Mapping[str, Any] | None:
@@ -34,27 +34,27 @@ class FlaskWork(Work):
 
 
 class EventWork(FlaskWork):
-    """A unit of work in an event of Flask-SocketIO, which has no response: it can make no new session."""
+    """A unit of work in an event of Flask-SocketIO, which has no response, and so cannot create a session."""
 
     def load(self) -> Data:
-        # Not FlaskWork's: whether the cookie outlives the browser cannot be said here.
+        # FlaskWork.load() would set whether the cookie is permanent, but no cookie can be set here.
         data = Work.load(self)
         self.late = True
-        self._make_no_session()
+        self._forbid_new_session()
         return data
 
     def destroy(self) -> None:
         super().destroy()
-        self._make_no_session()
+        self._forbid_new_session()
 
-    def _make_no_session(self) -> None:
-        """Drop what is written if no session is stored."""
+    def _forbid_new_session(self) -> None:
+        """Drop changes if no session is stored."""
         self.ended = self.record is None
 
     def writable(self, *, needs_cookie: bool = False) -> Data:
         if needs_cookie:
             raise HeadersAlreadySent(
-                "This change needs a cookie, and an event of Flask-SocketIO has no response to send it with: make it "
+                "This change needs a cookie, but an event of Flask-SocketIO has no response that could set it. Make it "
                 "in an HTTP request, and let the client connect again."
             )
         return super().writable()

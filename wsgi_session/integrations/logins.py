@@ -1,4 +1,4 @@
-"""What a framework's own login and logout do to our session: give it an owner, end it everywhere."""
+"""Login and logout by a framework: give the session an owner, and end it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from wsgi_session.request.states import OPEN
 from wsgi_session.request.work import Work
 
 
-def owner_named(user_id: object) -> str:
-    """Return the owner that the administrator's view calls ``{"id": user_id}``."""
+def owner_with_id(user_id: object) -> str:
+    """Return the owner of the user ``{"id": user_id}``, as ``owner_of()`` does."""
     return f"id:{user_id}"
 
 
 def log_in_as(work: Work, user_id: object, *login_keys: str) -> None:
-    """Let the commit store the session as a login of the user, under a new token, handle and time of creation.
+    """Let the commit store the session as a login of the user, with a new token, handle and time of creation.
 
-    The framework has put its own data there, what says who logged in under ``login_keys``, and decides what of the rest
-    stays.
+    The framework has stored the user under ``login_keys`` already, and decides which other data stays.
     """
-    plan_login(work, owner_named(user_id), work.open().persistent, None, *login_keys)
+    plan_login(work, owner_with_id(user_id), work.open().persistent, None, *login_keys)
 
 
 def end_login(work: Work) -> None:
-    """End the session everywhere, and put what the framework leaves in it into a new one.
+    """End the session, and put the data that the framework leaves in it into a new session.
 
-    After the headers there is no cookie for a new session, so nothing is left.
+    After the headers were sent, no cookie can be set for a new session, so this data is lost.
     """
     contents, persistent = _contents(work), work.persistent
     work.destroy()
@@ -40,17 +39,17 @@ def end_login(work: Work) -> None:
 
 
 def user_with_id(work: Work, user_id: Any) -> dict[str, Any] | None:
-    """Return the user of that id if the session has that owner, else ``None``."""
-    if user_id is None or work.peek(OWNER) != owner_named(user_id):
+    """Return a user with that id if it is the session's owner, else ``None``."""
+    if user_id is None or work.peek(OWNER) != owner_with_id(user_id):
         return None
     return {"id": user_id}
 
 
 def _contents(work: Work) -> dict[str | bytes, Any]:
-    """Return all values but the owner, messages included; nothing of a record that cannot be read."""
+    """Return all values except the owner, including flash messages; an empty dict if the record is corrupt."""
     data = work.data or work.load()
     try:
-        keys: list[str | bytes] = [*data.keys(), *data.own_keys()]
+        keys: list[str | bytes] = [*data.keys(), *data.internal_keys()]
         return {key: data.get(key) for key in keys if key != OWNER}
     except CorruptData:
         return {}

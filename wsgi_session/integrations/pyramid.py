@@ -1,20 +1,20 @@
-"""Pyramid: ``config.include("wsgi_session.integrations.pyramid")``, and ``request.session`` is our session.
+"""Pyramid: include this module, and ``request.session`` is a session of this package.
 
 ::
 
     config = Configurator(settings={"wsgi_session.secret": SECRET, "wsgi_session.store": "sqlite:///sessions.db"})
     config.include("wsgi_session.integrations.pyramid")
 
-The settings are SessionMiddleware's options after ``wsgi_session.``, as text (see ``SessionMiddleware.from_config``) or
-as objects; ``validate``, ``on_event``, ``clock`` and ``outage_page`` may be dotted names. The middleware itself, for
-its administrator's view, is ``request.registry["wsgi_session"]``.
+The settings are the options of SessionMiddleware with ``wsgi_session.`` in front, as text (see
+``SessionMiddleware.from_config``) or as objects; ``validate``, ``on_event``, ``clock`` and ``outage_page`` may be
+dotted names. The middleware, for its administrator's view, is ``request.registry["wsgi_session"]``.
 
-Pyramid's ``remember`` and ``forget`` over the session are logins and logouts: see
+If Pyramid's ``remember`` and ``forget`` use the session, they are a login and a logout: see
 :mod:`wsgi_session.integrations.pyramid_logins`.
 
-The middleware stands around all of Pyramid, tweens, response callbacks and exception views included: an execution
-policy, around whichever one is configured, is the one place where an include can put it. So all that the middleware
-promises holds, for streaming answers too, and the helpers take a Pyramid request.
+The middleware is around all of Pyramid, including tweens, response callbacks and exception views. An include can do
+this only with an execution policy, so this one wraps the configured policy. So all promises of the middleware hold, for
+streaming responses too, and the helpers take a Pyramid request.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from pyramid.interfaces import ICSRFStoragePolicy, IExecutionPolicy, ISession
 from pyramid.router import default_execution_policy
 from zope.interface import implementer
 
-from wsgi_session.config.secrets import hidden
-from wsgi_session.cookies.tokens import steady_csrf_token
+from wsgi_session.config.secrets import hide
+from wsgi_session.cookies.tokens import unmasked_csrf_token
 from wsgi_session.exchange import StartResponse
 from wsgi_session.helpers.csrf import csrf_matches
 from wsgi_session.helpers.redirects import LoginRedirect
-from wsgi_session.integrations.pyramid_logins import USERID_KEY, middleware_watching
+from wsgi_session.integrations.pyramid_logins import USERID_KEY, make_middleware_type
 from wsgi_session.integrations.standalone import StandAlone
 from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.request.flash import find_messages, put_message
@@ -46,23 +46,23 @@ except ImportError:
     IBeforeRetry = None
 
 PREFIX = "wsgi_session."
-#: Under which the registry has the middleware.
+#: The key of the middleware in the registry.
 REGISTRY_KEY = "wsgi_session"
 _ROUTER = "wsgi_session.router"
-# Options that are Python objects: in an ini file, the dotted names of such.
+# Options that are Python objects; in an ini file, give their dotted names.
 _OBJECTS = ("validate", "on_event", "clock", "outage_page")
 
 
 def includeme(config: Any) -> None:
     """Put the middleware around the application, and make ``request.session`` its session."""
-    pyramid = _Pyramid()
+    pyramid = _PyramidApp()
     settings = _settings(config)
-    kind = middleware_watching(settings.pop(PREFIX + "userid_key", USERID_KEY))
-    middleware = kind.from_config(pyramid, settings, PREFIX)
+    middleware_type = make_middleware_type(settings.pop(PREFIX + "userid_key", USERID_KEY))
+    middleware = middleware_type.from_config(pyramid, settings, PREFIX)
     registry = config.registry
     registry[REGISTRY_KEY] = middleware
 
-    def surround() -> None:
+    def wrap_policy() -> None:
         pyramid.policy = registry.queryUtility(IExecutionPolicy, default=default_execution_policy)
 
         def policy(environ: dict[str, Any], router: Any) -> SessionMiddleware:
@@ -71,20 +71,20 @@ def includeme(config: Any) -> None:
 
         registry.registerUtility(policy, IExecutionPolicy)
 
-    # After all others, so that it finds the policy that is configured (pyramid_retry's, for one).
-    config.action((__name__, "execution policy"), surround, order=PHASE3_CONFIG + 1)
+    # Runs after all other actions, so that it finds the configured policy (pyramid_retry's, for example).
+    config.action((__name__, "execution policy"), wrap_policy, order=PHASE3_CONFIG + 1)
     config.set_session_factory(lambda request: PyramidSession(_session_of(request, middleware)))
     config.set_csrf_storage_policy(CSRFStoragePolicy(middleware))
-    # What redirect_if_anonymous gives can be raised, too, where there is nothing to return it to.
+    # The response of redirect_if_anonymous can also be raised, where it cannot be returned.
     config.add_exception_view(lambda redirect, request: redirect, context=LoginRedirect)
-    # The helpers look into the environ, in a sub-request too.
+    # The helpers read the session from the environ, in a subrequest too.
     config.add_subscriber(lambda event: _session_of(event.request, middleware), NewRequest)
     if IBeforeRetry is not None:
-        config.add_subscriber(lambda event: _begin_again(event.environ, middleware), IBeforeRetry)
+        config.add_subscriber(lambda event: _reset_session(event.environ, middleware), IBeforeRetry)
 
 
 def _settings(config: Any) -> dict[str, Any]:
-    """Return the deployment's settings, with the Python objects that some of ours name."""
+    """Return the deployment's settings, with dotted names in our options replaced by the objects."""
     settings = dict(config.get_settings())
     for name in (PREFIX + option for option in _OBJECTS):
         if name in settings:
@@ -92,28 +92,28 @@ def _settings(config: Any) -> dict[str, Any]:
     return settings
 
 
-class _Pyramid:
-    """All of Pyramid as one WSGI application, which the middleware is around."""
+class _PyramidApp:
+    """All of Pyramid as one WSGI application, for the middleware to wrap."""
 
     policy: Callable[[dict[str, Any], Any], Any]
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         response = self.policy(environ, environ.pop(_ROUTER))
-        answer: Iterable[bytes] = response(environ, start_response)
-        return answer
+        body: Iterable[bytes] = response(environ, start_response)
+        return body
 
 
 def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
-    """Return the session in the request's environ. One that no middleware was around gets its own.
+    """Return the session in the request's environ, or a session of its own for a request outside of the middleware.
 
-    That is a sub-request made from nothing (``Request.blank``): to Pyramid a request like a client's, with the session
-    that its own Cookie header opens. It is saved with its response, which gets the cookie. Made by ``request.copy()``
-    it has the environ's session, and changes the one that it came from.
+    That is a subrequest made with ``Request.blank``. Pyramid treats it like a client's request, with the session of its
+    own Cookie header, which is saved with the subrequest's response, and this gets the cookie. A subrequest made with
+    ``request.copy()`` shares the session of the original request.
     """
-    key = _key(middleware)
-    present = request.environ.get(key)
-    if isinstance(present, Session):
-        return present
+    key = _environ_key(middleware)
+    existing = request.environ.get(key)
+    if isinstance(existing, Session):
+        return existing
     alone = StandAlone(middleware, request.environ)
     request.environ[key] = alone.session
 
@@ -123,67 +123,67 @@ def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
             body: Iterable[bytes] = response.app_iter
             return body
 
-        # In an outage that is the 503. The headers come last: WebOb takes the length out with the body.
+        # In an outage, this is the 503. Set the headers last: assigning app_iter makes WebOb drop Content-Length.
         response.status, headers, response.app_iter = alone.run(application)
         response.headerlist = headers
 
     request.add_response_callback(save)
-    # pyramid_retry's next attempt may have the same environ.
+    # Remove the session at the end, because pyramid_retry's next attempt may use the same environ.
     request.add_finished_callback(lambda request: request.environ.pop(key, None))
     return alone.session
 
 
-def _begin_again(environ: dict[str, Any], middleware: SessionMiddleware) -> None:
-    """Forget what the failed attempt at a request made of its session, as pyramid_retry throws its request away."""
-    session = environ.get(_key(middleware))
+def _reset_session(environ: dict[str, Any], middleware: SessionMiddleware) -> None:
+    """Discard the session's changes of a failed attempt, as pyramid_retry discards the attempt's request."""
+    session = environ.get(_environ_key(middleware))
     if isinstance(session, Session):
-        work_of(session).begin_again(environ)
+        work_of(session).reset(environ)
 
 
-def _key(middleware: SessionMiddleware) -> str:
+def _environ_key(middleware: SessionMiddleware) -> str:
     return internals_of(middleware).backend.settings.environ_key
 
 
 @implementer(ISession)
 class PyramidSession(WorkMapping):
-    """``request.session``: our session with Pyramid's names. What else a :class:`Session` has, this has too."""
+    """``request.session``: a session with Pyramid's methods. All other attributes are those of :class:`Session`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._work = work_of(session)
-        self._began = self._work.backend.settings.clock()
+        self._accessed_at = self._work.backend.settings.clock()
 
-    # Pyramid's own.
+    # The methods of Pyramid's ISession.
 
     @property
     def created(self) -> int:
-        """When the session, or the login, began, in seconds since the epoch; while new, when this request did."""
+        """The session's ``created`` in seconds since the epoch; for a new session, the time of its first use."""
         created = self._session.created
-        return int(self._began if created is None else created.timestamp())
+        return int(self._accessed_at if created is None else created.timestamp())
 
     @property
     def new(self) -> bool:
-        """True while nothing is stored."""
+        """Whether nothing is stored yet."""
         return self._session.is_new
 
     def invalidate(self) -> None:
-        """End the session, now and everywhere. What is written afterwards starts a fresh one, with another token."""
+        """End the session immediately. Data written afterwards starts a new session with another token."""
         self._session.destroy()
 
     def changed(self) -> None:
-        """Do nothing: a change inside a nested value is seen without it."""
+        """Do nothing, because a change inside a nested value is found without it."""
 
     def flash(self, msg: Any, queue: str = "", allow_duplicate: bool = True) -> None:
-        """Put a message at the end of ``queue``: anything that a session keeps.
+        """Append a message of any supported type to ``queue``.
 
-        What is a kind of text (a translation string, markup) is kept as plain text.
+        A subclass of ``str`` (a translation string, markup) is stored as plain text.
         """
         message = str(msg) if isinstance(msg, str) else msg
         if allow_duplicate or message not in self.peek_flash(queue):
             put_message(self._work.writable(), message, queue, self._work.backend.settings.clock())
 
     def pop_flash(self, queue: str = "") -> list[Any]:
-        """Return the messages of ``queue``, oldest first, and forget them."""
+        """Return the messages of ``queue``, oldest first, and delete them."""
         found = find_messages(self._work, queue)
         if found:
             data = self._work.writable()
@@ -192,20 +192,20 @@ class PyramidSession(WorkMapping):
         return [message for _, _, message in found]
 
     def peek_flash(self, queue: str = "") -> list[Any]:
-        """Return the messages of ``queue``, oldest first, and keep them."""
+        """Return the messages of ``queue``, oldest first, without deleting them."""
         return [message for _, _, message in find_messages(self._work, queue)]
 
     def get_csrf_token(self) -> str:
         """Return the CSRF token: the same text until the session gets a new token (``login``, ``new_csrf_token``)."""
-        return steady_csrf_token(self._session.csrf_token)
+        return unmasked_csrf_token(self._session.csrf_token)
 
     def new_csrf_token(self) -> str:
-        """Return another CSRF token. As it is derived from the session's own token, that one changes too."""
+        """Return a new CSRF token. It is derived from the session's token, so that one changes too."""
         self._work.writable(needs_cookie=True)
         self._work.renew()
         return self.get_csrf_token()
 
-    # The rest.
+    # Methods of Session that WorkMapping would replace.
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._session[key] = value
@@ -231,7 +231,7 @@ class PyramidSession(WorkMapping):
 
 @implementer(ICSRFStoragePolicy)
 class CSRFStoragePolicy:
-    """The CSRF tokens of Pyramid's forms and checks are those of ``check_csrf``: either takes what the other gave."""
+    """Gives Pyramid's forms and checks the CSRF tokens of ``check_csrf``, so that each accepts the other's tokens."""
 
     def __init__(self, middleware: SessionMiddleware) -> None:
         self._middleware = middleware
@@ -243,11 +243,11 @@ class CSRFStoragePolicy:
         return str(request.session.new_csrf_token())
 
     def check_csrf_token(self, request: Any, supplied_token: object) -> bool:
-        """Whether the token is this session's: anything that is not text (a file part) is not.
+        """Return whether the token belongs to this session. A token that is not text (a file) is wrong.
 
-        A visitor without a session has no token, and asking stores nothing.
+        A visitor without a session has no token, and this check does not create a session.
         """
-        given = hidden(supplied_token) if isinstance(supplied_token, str) else None
-        # In an outage the look raises, and error reporters show the local variables.
+        given = hide(supplied_token) if isinstance(supplied_token, str) else None
+        # In an outage, loading the session raises, and error reporters show the local variables.
         del supplied_token
         return csrf_matches(work_of(_session_of(request, self._middleware)), given)

@@ -1,8 +1,8 @@
-"""Pyramid's ``remember`` and ``forget`` over our sessions: a login with an owner, a logout that ends the session.
+"""Pyramid's ``remember`` and ``forget``: a login that gives the session an owner, and a logout that ends it.
 
-``SessionAuthenticationPolicy`` and ``SessionAuthenticationHelper`` put the user's id under a key of the session, and
-delete that key. They offer no hook, so it is the key that is watched: ``auth.userid``, or the setting
-``wsgi_session.userid_key`` where they were given another prefix.
+``SessionAuthenticationPolicy`` and ``SessionAuthenticationHelper`` store the user's id under a key of the session, and
+delete that key. They have no hook, so assigning and deleting the key are the login and the logout. The key is
+``auth.userid``; if they have another prefix, give the key in the setting ``wsgi_session.userid_key``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 
-#: Where Pyramid keeps the user's id, unless its helper was given another prefix.
+#: The key under which Pyramid stores the user's id, unless its helper has another prefix.
 USERID_KEY = "auth.userid"
 
 
 class RememberingWork(Work):
-    """A unit of work whose user is also the one that Pyramid remembers under ``userid_key``."""
+    """A unit of work whose user may also be the one whose id Pyramid has stored under ``userid_key``."""
 
     userid_key = USERID_KEY
     _asks_policy = False
@@ -32,13 +32,13 @@ class RememberingWork(Work):
         return super().user() or user_with_id(self, self.peek(self.userid_key))
 
     def current_user(self) -> Mapping[str, Any] | None:
-        """Return who is logged in; a remembered user only if the security policy, where there is one, agrees."""
+        """Return the logged-in user. If there is a security policy, it must agree to a user of ``remember``."""
         user, request = self.user(), get_current_request()
         if user is None or super().user() is not None or self._asks_policy or not self._belongs_to(request):
             return user
         if request.registry.queryUtility(ISecurityPolicy) is None:
             return user
-        # The policy may ask the helpers in its turn, which then answer by what is in the session.
+        # The policy may call the helpers, which must then not ask the policy again.
         self._asks_policy = True
         try:
             return None if request.authenticated_userid is None else user
@@ -59,7 +59,7 @@ class RememberingSession(Session):
         if key != self._work.userid_key:
             super().__setitem__(key, value)
             return
-        # First of all: if this raises, nobody is logged in, and no id may be there.
+        # Check this first: if it raises, the user must not be logged in, and the id must not be stored.
         self._work.writable(needs_cookie=True)
         super().__setitem__(key, value)
         log_in_as(self._work, value, key)
@@ -79,15 +79,15 @@ class RememberingSession(Session):
             self[userid_key] = items[userid_key]
 
 
-def middleware_watching(userid_key: str) -> type[SessionMiddleware]:
-    """Return a middleware class whose sessions watch ``userid_key``."""
+def make_middleware_type(userid_key: str) -> type[SessionMiddleware]:
+    """Return a middleware class in whose sessions ``userid_key`` is the key of the user's id."""
 
-    class WatchingWork(RememberingWork):
+    class PyramidWork(RememberingWork):
         pass
 
     class PyramidMiddleware(SessionMiddleware):
-        _work_type = WatchingWork
+        _work_type = PyramidWork
         _session_type = RememberingSession
 
-    WatchingWork.userid_key = userid_key
+    PyramidWork.userid_key = userid_key
     return PyramidMiddleware

@@ -1,4 +1,4 @@
-"""A request that no server makes: its session is used and saved as in any other, its cookies go where they are put."""
+"""A session without a server's request around it: an integration loads it, saves it, and sends its cookies itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsgi_session.session import Session
 
 
 class StandAlone:
-    """One request of ``middleware`` with the cookies of ``environ``. ``session`` is used, then it is saved once."""
+    """A request to ``middleware`` with the cookies of ``environ``. Use ``session``, then call one method once."""
 
     def __init__(self, middleware: SessionMiddleware, environ: dict[str, Any]) -> None:
         backend, work_type, session_type = internals_of(middleware)
@@ -23,14 +23,14 @@ class StandAlone:
         self._exchange = Exchange(work, environ, self._start_response)
 
     def finish(self, status: str, headers: Headers) -> Headers:
-        """Save the session, and return the headers of the response with ours."""
+        """Save the session; return the response's headers, with ours added."""
         self._exchange.start_response(status, headers)
         self._exchange.commit()
         self._exchange.finish()
         return self._headers
 
     def run(self, app: Application) -> tuple[str, Headers, Iterable[bytes]]:
-        """Let ``app`` answer, save the session, and return status, headers and body: in an outage those of the 503."""
+        """Call ``app`` and save the session; return status, headers and body: those of the 503 if the store is down."""
         body = self._exchange.run(app)
         return self._status, self._headers, body
 

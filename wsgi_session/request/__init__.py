@@ -1,1 +1,1 @@
-"""What one request knows of its session and does to it: the unit of work, its data, the commit."""
+"""One request's use of its session: the unit of work, its data, and the commit."""

@@ -1,4 +1,4 @@
-"""The dict that ``atomic`` hands out: what was assigned in it is part of what the request saves."""
+"""The dict that ``atomic`` passes to the application's function. It records which keys the function assigns."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from typing import Any
 
 
 class AssignedDict(dict[str, Any]):
-    """A dict that knows which keys were assigned, those that were assigned an equal value too.
+    """A dict that records every assigned key, also if the assigned value equals the earlier one.
 
-    The values alone do not tell: where two logins come at once, the second one keeps only what its own request wrote.
+    Comparing the values would miss an equal one. This matters if two logins run at once: the second one keeps only what
+    its own request wrote.
     """
 
     __slots__ = ("assigned",)
 
     def __init__(self, items: dict[str, Any]) -> None:
         super().__init__(items)
-        #: The keys, some of which may have been deleted since.
+        #: The assigned keys. Some of them may have been deleted later.
         self.assigned: set[str] = set()
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -36,5 +37,5 @@ class AssignedDict(dict[str, Any]):
         return self
 
     def __reduce__(self) -> Any:
-        # A copy is a plain dict.
+        # Copying or pickling gives a plain dict.
         return dict, (dict(self),)

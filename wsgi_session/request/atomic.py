@@ -1,4 +1,4 @@
-"""``Session.atomic``: a function of the newest data, saved immediately."""
+"""``Session.atomic``: apply a function to the newest data, and save the result immediately."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Changes = dict[str | bytes, bytes | None]
 def apply(work: Work, data: Data, function: Function[T]) -> T:
     """Apply ``function`` to the newest data and save the result; ``SessionGone`` if the session has ended.
 
-    A rotation or a login that waits for the commit goes on waiting, and is not made if the request fails.
+    A rotation or a login that waits for the commit still waits for it, and does not happen if the request fails.
     """
     if not work.backend.compares:
         raise Unsupported(
@@ -31,10 +31,10 @@ def apply(work: Work, data: Data, function: Function[T]) -> T:
             "such as sqlite:///sessions.db.",
             operation="atomic",
         )
-    data.collect()
+    data.find_changes()
     if work.ended:
         raise _gone_error(work)
-    if work.login is not None and (work.record is None or data.cleared_own):
+    if work.login is not None and (work.record is None or data.cleared_internal):
         return _apply_to_login(work, function)
     attempt = _Attempt(work, data, function)
     try:
@@ -56,29 +56,29 @@ def apply(work: Work, data: Data, function: Function[T]) -> T:
 
 
 class _Attempt:
-    """A merge that applies ``function``, and what came of its last call."""
+    """A merge that applies ``function``, and the result of its last call."""
 
     result: Any
 
     def __init__(self, work: Work, data: Data, function: Callable[[dict[str, Any]], Any]) -> None:
         self._data = data
         self._function = function
-        #: The login's own keys, which are not for the record that the visitor keeps if the request fails.
+        #: The login's keys. They are not stored yet: if the request fails, the visitor is not logged in.
         self.of_login: Changes = {} if work.login is None else dict.fromkeys(work.login_keys)
         #: What ``function`` changed.
         self.written: Changes = {}
 
     def __call__(self, base: Packed) -> Packed:
-        packed = self._data.applied_to(base)
-        made, assigned, self.result = _applied(packed, self._function, self._data.limit)
-        made.update((key, value) for key, value in packed.items() if type(key) is bytes)
-        changed = {key for key in {*packed, *made} if made.get(key) != packed.get(key)}
-        self.written = {key: made.get(key) for key in changed | assigned}
+        packed = self._data.apply_to(base)
+        after, assigned, self.result = _call(self._function, packed, self._data.limit)
+        after.update((key, value) for key, value in packed.items() if type(key) is bytes)
+        changed = {key for key in {*packed, *after} if after.get(key) != packed.get(key)}
+        self.written = {key: after.get(key) for key in changed | assigned}
         for key in self.of_login:
-            self.of_login[key] = made.pop(key, None)
+            self.of_login[key] = after.pop(key, None)
             if key in base:
-                made[key] = base[key]
-        return made
+                after[key] = base[key]
+        return after
 
 
 def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
@@ -91,25 +91,25 @@ def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
     if packed or work.create_if_empty:
         create(work, packed, now)
     else:
-        data.saved(packed)
+        data.adopt(packed)
     return True
 
 
 def _apply_to_login(work: Work, function: Function[T]) -> T:
-    """Apply ``function`` to a session that is stored only with its login: no other request has it."""
+    """Apply ``function`` to a session that is stored only with its login: no other request can change it."""
     data = work.data or work.load()
-    before = data.applied_to(data.stored)
-    after, assigned, result = _applied(before, function, data.limit)
+    before = data.apply_to(data.stored)
+    after, assigned, result = _call(function, before, data.limit)
     data = work.data or work.load()  # Another one if the function has logged out.
-    gone: Changes = {key: None for key in before if type(key) is str and key not in after}
-    made: Changes = {key: value for key, value in after.items() if key in assigned or before.get(key) != value}
-    for key, packed in {**gone, **made}.items():
+    deleted: Changes = {key: None for key in before if type(key) is str and key not in after}
+    written: Changes = {key: value for key, value in after.items() if key in assigned or before.get(key) != value}
+    for key, packed in {**deleted, **written}.items():
         data.put_packed(key, packed)
     return result
 
 
-def _applied(packed: Packed, function: Function[T], limit: int) -> tuple[Packed, set[str], T]:
-    """Return what ``function`` makes of the application's values, the keys it assigned, and what it returns."""
+def _call(function: Function[T], packed: Packed, limit: int) -> tuple[Packed, set[str], T]:
+    """Call ``function`` with the application's values; return the new values, the assigned keys, and its result."""
     data = AssignedDict({key: unpack(value) for key, value in packed.items() if type(key) is str})
     result = function(data)
     return {check_key(key): pack(value, key, limit) for key, value in data.items()}, data.assigned, result
@@ -117,5 +117,5 @@ def _applied(packed: Packed, function: Function[T], limit: int) -> tuple[Packed,
 
 def _gone_error(work: Work) -> SessionGone:
     if work.outside_path:
-        return SessionGone("This request is outside of cookie_path, so no session is kept for it.")
+        return SessionGone("This request is outside of cookie_path, so no session can be stored for it.")
     return SessionGone("The session has ended, so nothing was saved.", handle=work.ended_handle)

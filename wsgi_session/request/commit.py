@@ -1,7 +1,7 @@
-"""The commit: what a request changed goes into the store, on top of whatever is stored by then.
+"""The commit: merge a request's changes into the newest stored data, and save the result.
 
-Whatever can come between a load and a save (another request's write, a rotation, a logout, a lost reply) is handled
-here, once, for changes, ``atomic``, rotations and logins alike.
+Everything that can happen between a load and a save (another request's write, a rotation, a logout, a lost reply) is
+handled here, in one place for changes, ``atomic``, rotations and logins.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from wsgi_session.cookies.cookie import OUTSIDE
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import forget_refused
-from wsgi_session.request.login import tell_unfiled_user
-from wsgi_session.request.records import changed_record, first_record, join_within, login_record
+from wsgi_session.request.login import report_unfiled_user
+from wsgi_session.request.records import changed_record, first_record, join_checked, login_record
 from wsgi_session.request.states import KEEP, SET, Cookie
 from wsgi_session.request.times import active_at
 from wsgi_session.stores.contract import Outcome, Record
@@ -27,19 +27,19 @@ from wsgi_session.stores.contract import Outcome, Record
 if TYPE_CHECKING:
     from wsgi_session.request.work import Work
 
-#: A save that meets other writers merges and tries again, at most so often or for so many seconds. A rotation meets
-#: more of them: in a Redis cluster it takes three steps.
+#: If another request wrote first, a save merges and tries again, up to this number of times or of seconds. A rotation
+#: may try more often, because it takes three steps in a Redis cluster, and so meets more other writes.
 MAX_TRIES, MAX_ROTATIONS = 100, 1000
 MAX_SECONDS = 5.0
 
-#: Makes the values to be stored from those that are stored.
+#: Returns the values to store, given the stored ones.
 Merge = Callable[[Packed], Packed]
-#: What a change is made to: the session as the store had it when it was last asked.
+#: The session as it was last loaded, to which the changes are applied.
 Base = tuple[Credential, Record, Packed]
 
 
 def save(work: Work, data: Data) -> bool:
-    """Save what changed; return whether anything was saved, or dropped. An error is told as an event, and raised."""
+    """Save what changed; return whether anything was saved, or dropped. Errors are reported as events, and raised."""
     try:
         return _save(work, data)
     except StoreUnavailable as error:
@@ -51,9 +51,9 @@ def save(work: Work, data: Data) -> bool:
 
 
 def _save(work: Work, data: Data) -> bool:
-    changed = data.collect()
+    changed = data.find_changes()
     if work.late and work.backend.change_needs_cookie:
-        # The headers were sent, and there is no store: nothing can be saved any more.
+        # The session is in the cookie, and the headers were sent: nothing can be saved any more.
         if changed:
             work.ended_handle = work.handle
             drop(work, data)
@@ -69,26 +69,27 @@ def _save(work: Work, data: Data) -> bool:
             return True
         if not (changed or work.create_if_empty or work.login is not None):
             return False
-        create(work, data.applied_to(data.stored), now)
+        create(work, data.apply_to(data.stored), now)
         return True
     rotating = work.next_credential is not None
-    # A clear() of what looked empty also deletes what other requests have stored since, where they can.
+    # clear() also deletes keys that other requests stored since this one loaded, so it is saved even if it changed
+    # nothing here. In the cookie, no other request can have stored any.
     if not (changed or rotating or (data.cleared and work.backend.compares)):
         return False
     base = (credential, record, data.stored)
-    if replace(work, base, data.applied_to, now, rotating=rotating):
+    if replace(work, base, data.apply_to, now, rotating=rotating):
         return True
     work.note_end()
     if work.login is not None:
-        # Two logins at once from one token: the second one gets a session with what its own request wrote.
-        create(work, data.applied_to(data.stored), now)
+        # Two requests logged in at once from one token: the second one gets a session with its own changes only.
+        create(work, data.apply_to(data.stored), now)
     elif changed:
         drop(work, data)
     return True
 
 
 def refresh(work: Work, data: Data) -> None:
-    """Record the activity, and renew a cookie that an older secret signed. An outage does not harm the response."""
+    """Record the activity, and renew a cookie that an older secret signed. An outage does not affect the response."""
     settings, record, credential = work.backend.settings, work.record, work.credential
     assert record is not None and credential is not None
     now = settings.clock()
@@ -98,13 +99,13 @@ def refresh(work: Work, data: Data) -> None:
         if live is not None:
             (_, record, packed), moment = live
             touched, expires = settings.lifetime.times_after(record, now, touching=work.touching)
-            # Asked also if only the signature is old and no time moves: the session may have ended.
+            # Needed even if no time changes and only the signature is old, because the session may have ended.
             alive = work.backend.touch(credential, touched, expires, moment)
     except StoreUnavailable as error:
         settings.events("touch_failed", handle=work.handle, error=str(error))
         return
     if not alive:
-        # A cookie that is set now would come after the one that removed or replaced it.
+        # Another request has removed or replaced the cookie: setting it now would undo that.
         work.cookie = KEEP
         return
     after = record._replace(touched=touched, expires=expires)
@@ -113,7 +114,7 @@ def refresh(work: Work, data: Data) -> None:
 
 
 def drop(work: Work, data: Data) -> None:
-    """Forget what this request wrote, and say so in an event that names the keys."""
+    """Discard what this request wrote, and report the keys in an event."""
     events = work.backend.settings.events
     if work.outside_path:
         events.once("outside_path", advice=OUTSIDE)
@@ -124,11 +125,11 @@ def drop(work: Work, data: Data) -> None:
 
 
 def replace(work: Work, base: Base, merge: Merge, now: float, *, rotating: bool = False) -> bool:
-    """Store what ``merge`` makes of the newest values, if ``rotating`` under a new token and as the intended login.
+    """Merge into the newest values and store the result; return False if the session has ended.
 
-    Return False if the session has ended.
+    ``rotating``: store it under a new token, as the intended login if there is one.
     """
-    version = tokens.draw_rotation(begins=work.login is not None) if rotating else tokens.draw_version()
+    version = tokens.new_rotation_version(is_login=work.login is not None) if rotating else tokens.new_version()
     live = _live_base(work, base, now)
     if live is None:
         return False
@@ -140,7 +141,7 @@ def replace(work: Work, base: Base, merge: Merge, now: float, *, rotating: bool 
         if outcome is Outcome.GONE:
             return False
         if tries:
-            # A random pause gets all writers through sooner. Before the reload: what is loaded grows old.
+            # A random pause separates competing writers. It comes before the reload, which must be as new as possible.
             time.sleep(random.uniform(0, min(0.0005 * 2**tries, 0.02)))  # noqa: S311  (no secret)
         reloaded = _reload(work, current[0], moment)
         if reloaded is None:
@@ -149,8 +150,8 @@ def replace(work: Work, base: Base, merge: Merge, now: float, *, rotating: bool 
         if work.backend.settings.clock() - now >= MAX_SECONDS:
             break
     raise StoreUnavailable(
-        f"Other requests wrote to this session first, {tries + 1} times in a row: nothing was saved. Write to it less "
-        "often, or in fewer requests at once."
+        f"Other requests wrote to this session first, {tries + 1} times in a row, so nothing was saved. Write to it "
+        "less often, or in fewer requests at once."
     )
 
 
@@ -161,7 +162,7 @@ def _replace(work: Work, base: Base, merge: Merge, version: bytes, now: float, m
     outcome = work.backend.replace(credential, record, before.version, moment)
     if outcome is Outcome.SAVED:
         if work.login is None:
-            tell_unfiled_user(work, stored, packed, record)
+            report_unfiled_user(work, stored, packed, record)
         work.adopt(record, packed, _cookie_after(work, credential, before, record))
     return outcome
 
@@ -173,13 +174,13 @@ def _rotate(work: Work, base: Base, merge: Merge, version: bytes, now: float, mo
     if login is None:
         record = _changed(work, before, packed, version, now)
     else:
-        record = login_record(login, join_within(packed, settings.max_size), version, now, settings)
+        record = login_record(login, join_checked(packed, settings.max_size), version, now, settings)
     if work.remember is not None:
         record = record._replace(persistent=work.remember)
     outcome, credential = work.backend.rotate(old, new, record, before.version, moment)
     if outcome is Outcome.SAVED:
         if login is None:
-            tell_unfiled_user(work, stored, packed, record)
+            report_unfiled_user(work, stored, packed, record)
         _adopt_new(work, credential, record, packed, "rotated")
     return outcome
 
@@ -187,8 +188,8 @@ def _rotate(work: Work, base: Base, merge: Merge, version: bytes, now: float, mo
 def create(work: Work, packed: Packed, now: float) -> None:
     """Store a new session, as a login if one is intended."""
     settings, backend = work.backend.settings, work.backend
-    data = join_within(packed, settings.max_size)
-    handle, version = tokens.draw_names()
+    data = join_checked(packed, settings.max_size)
+    handle, version = tokens.new_handle_and_version()
     if work.login is None:
         record = first_record(handle, data, version, now, settings)
     else:
@@ -196,23 +197,23 @@ def create(work: Work, packed: Packed, now: float) -> None:
         forget_refused(work)
     if work.remember is not None:
         record = record._replace(persistent=work.remember)
-    credential = backend.create(work.next_credential or backend.draw(), record, now)
+    credential = backend.create(work.next_credential or backend.new_credential(), record, now)
     if work.login is None:
-        tell_unfiled_user(work, {}, packed, record)
+        report_unfiled_user(work, {}, packed, record)
     _adopt_new(work, credential, record, packed, "created")
 
 
 def _changed(work: Work, before: Record, packed: Packed, version: bytes, now: float) -> Record:
     settings = work.backend.settings
-    data = join_within(packed, settings.max_size)
+    data = join_checked(packed, settings.max_size)
     active = active_at(work, before, now)
     return changed_record(before, data, version, active, settings, touching=work.touching)
 
 
 def _cookie_after(work: Work, credential: Credential, before: Record, record: Record) -> Cookie:
-    """Return whether the cookie has to be set: its end moved, its signature is old, or the session is in it."""
-    moved = record.persistent and record.expires > before.expires
-    return SET if moved or not credential.current or work.backend.change_needs_cookie else KEEP
+    """Return whether to set the cookie: the session expires later, the signature is old, or the session is in it."""
+    extended = record.persistent and record.expires > before.expires
+    return SET if extended or not credential.current or work.backend.change_needs_cookie else KEEP
 
 
 def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packed, event: str) -> None:
@@ -224,7 +225,10 @@ def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packe
 
 
 def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:
-    """Return the base and the time to judge it by; by what another request made of it since, if it seems to be over."""
+    """Return the base and the time at which to judge it, or ``None`` if the session has ended.
+
+    If the base has expired, it is reloaded: another request may have extended the session.
+    """
     lifetime = work.backend.settings.lifetime
     credential, record, _ = base
     moment = lifetime.judged_at(record, now, work.loaded_at)
@@ -236,7 +240,7 @@ def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:
 
 
 def _reload(work: Work, credential: Credential, now: float) -> Base | None:
-    """Return what another request stored; ``None`` if the session has ended."""
+    """Return the session as another request stored it; ``None`` if it has ended."""
     _, _, record, packed = work.backend.look_up(credential, now)
     if record is None:
         return None

@@ -1,8 +1,8 @@
-"""A session's values: undecoded until they are read, and what this request changed of them.
+"""A session's values, which are decoded only when they are read, and this request's changes to them.
 
-Nothing here talks to a store. A save puts the keys that this request assigned or deleted on top of what is stored by
-then (:meth:`Data.applied_to`). An assignment equal to what was loaded counts as well: the base may have changed under
-it, or be another record altogether. Only a request whose every assignment was equal has nothing to save.
+Nothing here uses a store. A save applies the keys that this request assigned or deleted to the newest stored values
+(:meth:`Data.apply_to`), including keys that were assigned an equal value: those stored may differ from those loaded.
+Only a request that assigned nothing but equal values has nothing to save.
 """
 
 from __future__ import annotations
@@ -14,80 +14,77 @@ from typing import Any
 from wsgi_session.codec.packing import NotFlat, Packed, check_key, new_packer, pack, unpack
 from wsgi_session.codec.supported import FEW, IMMUTABLE, fits, is_small, parts_left
 
-# Only ever replaced, never written to.
+# Always replaced, never changed.
 _NOTHING: Packed = {}
 _NO_CHANGES: dict[str | bytes, bytes | None] = {}
 
 
 class Data:
-    """The packed values of one record, seen by one request. Keys of ``bytes`` are the package's own."""
+    """The packed values of one record, as one request sees them. Keys of ``bytes`` are internal to this package."""
 
     # fmt: off
     __slots__ = (
-        "_base", "_current", "_defaults", "_names", "_objects", "_written", "changed", "cleared", "cleared_own",
-        "limit", "maybe_dirty", "own_edits", "stored",
+        "_app_keys", "_base", "_current", "_defaults", "_objects", "_written", "changed", "cleared", "cleared_internal",
+        "internal_edits", "limit", "maybe_dirty", "stored",
     )
     # fmt: on
 
     def __init__(self, stored: Packed, limit: int = sys.maxsize) -> None:
-        #: Bytes that all of it may take: a value that is sure to take more is not packed.
+        #: The maximum size of all values in bytes: a value that is sure to be larger is not packed.
         self.limit = limit
-        #: A number that grows with each change to the package's own keys.
-        self.own_edits = 0
-        # The application's keys in their order, made once they are asked for.
-        self._names: dict[Any, None] | None = None
-        #: As loaded, or as last saved.
+        #: A number that grows with each change to the internal keys.
+        self.internal_edits = 0
+        # The application's keys in their order; built when they are first needed.
+        self._app_keys: dict[Any, None] | None = None
+        #: The packed values as loaded, or as last saved.
         self.stored = stored
-        #: What this request wrote, also where it equals what is stored: packed bytes, or ``None`` for a deleted key.
+        #: The keys that this request wrote, also with an equal value: packed bytes, or ``None`` for a deleted key.
         self.changed: dict[str | bytes, bytes | None] = {}
-        #: Whether this request drops all that is stored, also what it has not seen.
+        #: Whether this request deletes every stored key, including keys that it has not loaded.
         self.cleared = False
-        #: Whether it drops the package's own keys too: then nothing of what is stored stays.
-        self.cleared_own = False
-        #: Whether there may be anything to save: something was written, or handed out that can change inside.
+        #: Whether it deletes the internal keys too.
+        self.cleared_internal = False
+        #: Whether there may be changes to save: something was written, or a mutable value was returned.
         self.maybe_dirty = False
-        # What setdefault() found there: see keep_default().
+        # The values that setdefault() found: see keep_default().
         self._defaults: Packed = _NOTHING
-        # What this request sees: `_base` with its changes. The same dict until the first of them.
+        # `_base` with this request's changes. The same dict as `_base` until the first change.
         self._base = self._current = stored
-        # What this request has saved so far: see keep_written().
+        # The changes that this request has saved so far: see keep_written().
         self._written = _NO_CHANGES
-        # What has been handed out or assigned, so that `session[k] is session[k]` and nested changes are found.
+        # The values that were returned or assigned, so that `session[k] is session[k]` and nested changes are found.
         self._objects: dict[str | bytes, Any] = {}
 
     def __contains__(self, key: str | bytes) -> bool:
         return key in self._current
 
     def keys(self) -> dict[str, None]:
-        """Return the application's keys in their order, as the keys of a dict that must not be changed."""
-        names = self._names
-        if names is None:
-            names = self._names = {key: None for key in self._current if type(key) is str}
-        return names
+        """Return the application's keys in their order, as a dict that the caller must not change."""
+        keys = self._app_keys
+        if keys is None:
+            keys = self._app_keys = {key: None for key in self._current if type(key) is str}
+        return keys
 
     def last(self) -> str | None:
-        """Return the application's key that came last, ``None`` if there is none."""
-        names = self.keys()
-        if not names:
+        """Return the application's last key; ``None`` if there is none."""
+        keys = self.keys()
+        if not keys:
             return None
-        # Not next(reversed(names)): that passes the places of all keys removed before, each time.
-        key, _ = names.popitem()
-        names[key] = None
+        # next(reversed(keys)) would pass over the places of all deleted keys, each time.
+        key, _ = keys.popitem()
+        keys[key] = None
         return key
 
     def unread(self) -> Iterable[str]:
         """Return the application's keys whose values have not been read so far."""
         return [key for key in self.keys() if key not in self._objects]
 
-    def own_keys(self) -> list[bytes]:
-        """Return the package's own keys."""
+    def internal_keys(self) -> list[bytes]:
+        """Return the internal keys."""
         return [key for key in self._current if type(key) is bytes]
 
-    def count(self) -> int:
-        return len(self.keys())
-
     def get(self, key: str | bytes) -> Any:
-        """Return the value under ``key``, the same object each time; ``KeyError`` or ``CorruptData``."""
+        """Return the value under ``key``, the same object each time. Raises ``KeyError`` or ``CorruptData``."""
         objects = self._objects
         if key in objects:
             return objects[key]
@@ -97,10 +94,8 @@ class Data:
         return value
 
     def peek(self, key: str | bytes) -> Any:
-        """Return the value under ``key`` without handing it out: it must not be changed or passed on."""
-        if key in self._objects:
-            return self._objects[key]
-        return unpack(self._current[key])
+        """Return the value under ``key`` for reading only. Raises ``KeyError`` or ``CorruptData``."""
+        return self._objects[key] if key in self._objects else unpack(self._current[key])
 
     def assign(self, key: str, value: Any) -> None:
         """Put ``value`` under ``key``, or raise ``UnsupportedValue`` or ``SessionTooLarge``."""
@@ -110,47 +105,47 @@ class Data:
         self._objects[key] = value
 
     def update(self, items: dict[str, Any]) -> None:
-        """Put each value under its key, up to one that cannot be kept: ``UnsupportedValue``, ``SessionTooLarge``."""
-        # One packer for all of them, and all of them at once into each dict: half the time of a call a key.
+        """Put each value under its key. Stops and raises at a value that :meth:`assign` would refuse."""
+        # One packer for all values, and one update of each dict: this takes half the time of a call per key.
         packer = new_packer()
-        fresh: Packed = {}
+        packed: Packed = {}
         try:
             for key, value in items.items():
                 if type(key) is not str or not key.isascii():
                     check_key(key)
                 if type(value) in IMMUTABLE or parts_left(value, FEW) >= 0 or fits(value, self.limit):
                     try:
-                        fresh[key] = packer(value)
+                        packed[key] = packer(value)
                         continue
                     except UnicodeEncodeError:
                         pass
-                fresh[key] = pack(value, key, self.limit)  # Says what is wrong, and where in it.
+                packed[key] = pack(value, key, self.limit)  # Raises, with the path to the refused part.
         finally:
             self.maybe_dirty = True
-            if self._names is not None:
-                self._names.update(dict.fromkeys(fresh))
+            if self._app_keys is not None:
+                self._app_keys.update(dict.fromkeys(packed))
             if self._current is self._base:
-                self._current = self._base | fresh
+                self._current = self._base | packed
             else:
-                self._current.update(fresh)
-            # Up to the first that cannot be kept.
-            self._objects.update(items if len(fresh) == len(items) else zip(fresh, items.values(), strict=False))
-            self.changed.update(fresh)
+                self._current.update(packed)
+            # If a value was refused, only those before it.
+            self._objects.update(items if len(packed) == len(items) else zip(packed, items.values(), strict=False))
+            self.changed.update(packed)
 
     def put(self, key: str | bytes, value: Any, packed: bytes) -> None:
-        """Put ``value`` under ``key``; ``packed`` is what it packs to."""
+        """Put ``value`` under ``key``; ``packed`` is its packed form."""
         self._write(key, packed)
         self._objects[key] = value
 
     def put_packed(self, key: str | bytes, packed: bytes | None) -> None:
-        """Put what ``packed`` stands for under ``key``, or remove the key for ``None``."""
+        """Put a packed value under ``key``; ``None`` deletes the key."""
         self._objects.pop(key, None)
         self._write(key, packed)
 
     def keep_default(self, key: str) -> None:
-        """Put what is under ``key`` back if it is missing from what the save meets: ``setdefault`` found it there.
+        """Let the save restore the value that ``setdefault`` found under ``key``, if the stored session has lost it.
 
-        What another request has assigned to ``key`` meanwhile stays.
+        A value that another request has assigned to ``key`` meanwhile stays.
         """
         packed = self._current.get(key)
         if packed is not None and key not in self.changed:
@@ -159,41 +154,38 @@ class Data:
             self._defaults[key] = packed
 
     def note_written(self, changes: dict[str | bytes, bytes | None]) -> None:
-        """Take note that this request has saved ``changes``, which it did not make here."""
+        """Record that ``atomic`` has saved ``changes`` for this request."""
         self._written = {**self._written, **changes}
 
     def keep_written(self) -> None:
-        """Put what this request has saved back if it is missing from what the save meets, as :meth:`keep_default` does.
+        """Let the save restore the values that this request has already saved, as :meth:`keep_default` does.
 
-        For a login: no other request may take a mark out of it (a second factor that is pending) before it is stored.
+        For a login: no other request may delete one of them (a pending second factor) before the login is stored.
         """
         saved: Packed = {key: it for key, it in self._written.items() if it is not None and type(key) is str}
         if saved:
             self._defaults = {**saved, **self._defaults}
 
     def delete(self, key: str | bytes) -> None:
-        """Remove ``key``; ``KeyError`` if it is not there."""
+        """Delete ``key``. Raises ``KeyError`` if it does not exist."""
         if key not in self._current:
             raise KeyError(key)
         self._objects.pop(key, None)
         self._write(key, None)
 
-    def clear(self, *, own: bool = False) -> None:
-        """Drop every key stored by the time of the save; ``own``: the package's own ones too."""
-        kept: Packed = {} if own else {key: packed for key, packed in self._current.items() if type(key) is bytes}
-        self.changed = {key: packed for key, packed in self.changed.items() if type(key) is bytes and not own}
+    def clear(self, *, internal: bool = False) -> None:
+        """Delete every key that is stored when this request is saved; ``internal``: also the internal keys."""
+        self._current = {} if internal else {key: it for key, it in self._current.items() if type(key) is bytes}
+        self.changed = {key: it for key, it in self.changed.items() if type(key) is bytes and not internal}
         self.cleared = self.maybe_dirty = True
-        self.cleared_own |= own
-        self._current = kept
-        self._objects = {}
-        self._defaults = _NOTHING
+        self.cleared_internal |= internal
+        self._objects, self._defaults, self._written = {}, _NOTHING, _NO_CHANGES
         self._forget_keys()
-        self._written = _NO_CHANGES
 
-    def collect(self) -> bool:
-        """Find the changes inside what was handed out; return whether anything is to be saved.
+    def find_changes(self) -> bool:
+        """Find the changes inside the returned values; return whether there is anything to save.
 
-        Raises ``UnsupportedValue`` or ``SessionTooLarge`` if something was put in there that cannot be.
+        Raises ``UnsupportedValue`` or ``SessionTooLarge`` if a value was changed to one that cannot be stored.
         """
         current = self._current
         packer = flat = None
@@ -202,23 +194,24 @@ class Data:
                 continue
             before = current[key]
             try:
-                if few := is_small(value):
+                if small := is_small(value):
                     flat = flat or new_packer(flat=True)
                     try:
                         unchanged = flat(value) == before
                     except NotFlat:
-                        few = False
-                # What was stored when more was allowed may be as large as it is.
-                if not few:
+                        small = False
+                # A value that was stored under a larger max_size may stay as large as it is.
+                if not small:
                     packer = packer or new_packer()
                     unchanged = fits(value, max(self.limit, len(before))) and packer(value) == before
             except (TypeError, ValueError, OverflowError, RecursionError):
                 unchanged = False
             if not unchanged:
-                # Once more, with every type in it checked.
+                # Pack it again, this time checking every type in it.
                 self._write(key, pack(value, str(key), self.limit))
                 current = self._current
-        if self.cleared and self._clears():
+        # Clearing an empty session is not a change.
+        if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):
             return True
         base = self._base
         for key, packed in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
@@ -226,13 +219,13 @@ class Data:
                 return True
         return False
 
-    def applied_to(self, base: Packed) -> Packed:
-        """Return ``base`` with this request's changes on top; call :meth:`collect` first."""
+    def apply_to(self, base: Packed) -> Packed:
+        """Return ``base`` with this request's changes; call :meth:`find_changes` first."""
         if base is self._base:
             return self._current
         if not self.cleared:
             result = base.copy()
-        elif self.cleared_own:
+        elif self.cleared_internal:
             result = {}
         else:
             result = {key: packed for key, packed in base.items() if type(key) is bytes}
@@ -246,42 +239,38 @@ class Data:
         return result
 
     def rebase(self, stored: Packed) -> None:
-        """See this request's changes on top of ``stored``, and nothing else."""
-        self.collect()
-        self._current = self.applied_to(stored)
+        """Take ``stored`` as the new base, and keep only this request's changes."""
+        self.find_changes()
+        self._current = self.apply_to(stored)
         self.stored = self._base = stored
         self._forget_keys()
         self._objects = {key: value for key, value in self._objects.items() if key in self.changed}
 
-    def saved(self, stored: Packed) -> None:
-        """Take note that ``stored`` is what the store holds now, this request's changes among it."""
+    def adopt(self, stored: Packed) -> None:
+        """Take ``stored``, which was just saved and includes this request's changes, as the new base."""
         if stored is not self._current and stored != self._current:
-            # The same object stays the same; what another writer (or `atomic`) changed is decoded anew.
+            # Keep the objects of unchanged values; those that another request or `atomic` changed are decoded again.
             for key in list(self._objects):
                 if stored.get(key) != self._current.get(key):
                     del self._objects[key]
         self.stored = self._base = self._current = stored
-        self._names = None
-        self.own_edits += 1
+        self._app_keys = None
+        self.internal_edits += 1
         if self._written is _NO_CHANGES and self._defaults is _NOTHING:
             self._written = self.changed
         else:
             self._written = {**self._written, **self._defaults, **self.changed}
         self.changed = {}
-        self.cleared = self.cleared_own = False
+        self.cleared = self.cleared_internal = False
         self._defaults = _NOTHING
 
     def snapshot(self) -> dict[str, Any]:
-        """Return a plain dict of deep copies of all that the application may see; call :meth:`collect` first."""
+        """Return the application's values as a plain dict of deep copies; call :meth:`find_changes` first."""
         return {key: unpack(packed) for key, packed in self._current.items() if type(key) is str}
 
-    def _clears(self) -> bool:
-        # Clearing what is empty is no change.
-        return any(self.cleared_own or type(key) is str for key in self.stored)
-
     def _forget_keys(self) -> None:
-        self._names = None
-        self.own_edits += 1
+        self._app_keys = None
+        self.internal_edits += 1
 
     def _write(self, key: str | bytes, packed: bytes | None) -> None:
         self.maybe_dirty = True
@@ -293,10 +282,9 @@ class Data:
             self._current[key] = packed
         self.changed[key] = packed
         if type(key) is bytes:
-            self.own_edits += 1
-        elif self._names is None:
-            return
-        elif packed is None:
-            self._names.pop(key, None)
-        else:
-            self._names[key] = None
+            self.internal_edits += 1
+        elif self._app_keys is not None:
+            if packed is None:
+                self._app_keys.pop(key, None)
+            else:
+                self._app_keys[key] = None

@@ -1,4 +1,4 @@
-"""Ending the session of a request: immediately, in the store as well."""
+"""Ending the session of a request, immediately and in the store."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def destroy(work: Work) -> None:
-    """End each session that a cookie of the request leads to, and forget what was to be saved.
+    """End the session of each session cookie of the request, and discard the changes that were not saved yet.
 
-    ``StoreUnavailable`` in an outage; ``HeadersAlreadySent`` once the response is closed, or if the cookie would have
-    to be removed after the headers.
+    Raises ``StoreUnavailable`` if the store is down; ``HeadersAlreadySent`` if the response is closed, or if the
+    session is in the cookie and the headers were sent.
     """
     work.open()
     if work.phase is CLOSED:
@@ -32,20 +32,20 @@ def destroy(work: Work) -> None:
 
 
 def _end_all(work: Work) -> None:
-    """End the session, those of the request's other cookies, and one that was rotated a moment ago where it is now."""
+    """End the session, also if another request has rotated it, and the sessions of the request's other cookies."""
     backend = work.backend
-    moved = work.credential if work.record is None else None
-    brought = (work.credential, work.refused, work.unread[0])
-    others = [other for credential in brought for other in getattr(credential, "others", ())]
+    rotated = work.credential if work.record is None else None
+    credentials = (work.credential, work.refused, work.unread[0])
+    others = [other for credential in credentials for other in getattr(credential, "others", ())]
     end(work)
-    for credential in (moved, *others):
+    for credential in (rotated, *others):
         record = None if credential is None else backend.end(credential, backend.settings.clock())
         if record is not None:
             backend.settings.events("destroyed", handle=record.handle)
 
 
 def end(work: Work, event: str = "destroyed") -> None:
-    """End the loaded session, and forget what was to be saved."""
+    """End the loaded session, and discard the changes that were not saved yet."""
     backend = work.backend
     for credential, record in (work.unread, (work.credential, work.record)):
         if record is not None and credential is not None:
@@ -53,14 +53,14 @@ def end(work: Work, event: str = "destroyed") -> None:
             backend.settings.events(event, handle=record.handle)
     forget_refused(work)
     work.forget()
-    # Where another request ended it, the browser has another cookie by now: removing that would log the visitor out.
+    # If another request ended it, the browser may already have a new cookie: removing that would log the visitor out.
     if not work.ended:
         work.state = "destroyed"
         work.cookie = REMOVE
 
 
 def forget_refused(work: Work) -> None:
-    """Delete what the store may still have under a credential of the request that was not accepted.
+    """Delete the record that the store may still have for a credential of the request that was not accepted.
 
     A slow request that loaded the session while it was live would otherwise save it after this logout or login.
     """
@@ -71,4 +71,4 @@ def forget_refused(work: Work) -> None:
 
 def closed_error() -> HeadersAlreadySent:
     """Return the error for a change after the end of the response."""
-    return HeadersAlreadySent("The response is closed: nothing can be written to its session any more.")
+    return HeadersAlreadySent("The response is closed, so its session cannot be changed any more.")

@@ -1,4 +1,7 @@
-"""Flash messages: each is a record key of its own, outside the mapping, so that two requests' messages never meet."""
+"""Flash messages.
+
+Each message has its own internal key, so that messages of concurrent requests cannot overwrite each other.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from wsgi_session.cookies import tokens
 from wsgi_session.request.data import Data
 from wsgi_session.request.work import Work
 
-# With the time behind it, so that they come in the order of their making.
+# The time follows the prefix, so that the keys sort in the order in which the messages were added.
 _PREFIX = b"flash:"
-# Of the messages that this process makes, for those of one microsecond.
+# Follows the time, to sort messages that this process adds in the same microsecond.
 _numbers = count()
 
 
 class Flash(str):
-    """A flash message: text, with the ``category`` it was given."""
+    """A flash message: a ``str`` with an attribute ``category``."""
 
     __slots__ = ("category",)
 
@@ -26,13 +29,13 @@ class Flash(str):
 
 
 def put_flash(data: Data, message: str, category: str, now: float) -> None:
-    """Keep a text."""
-    # Some texts (Django's SafeString) stay of their own type through str().
+    """Store a text message."""
+    # str() returns some str subclasses (Django's SafeString) unchanged; str.__str__() makes a plain str of them.
     put_message(data, str.__str__(str(message)), str.__str__(str(category)), now)
 
 
 def find_flashes(work: Work, category: str | None) -> list[tuple[bytes, Flash]]:
-    """Return key and text of the messages (of ``category``, if given), oldest first."""
+    """Return key and text of all messages, or only those of ``category``, oldest first."""
     found = []
     for key, its_category, message in find_messages(work, category):
         text = Flash(message)
@@ -42,23 +45,23 @@ def find_flashes(work: Work, category: str | None) -> list[tuple[bytes, Flash]]:
 
 
 def put_message(data: Data, message: object, category: str, now: float) -> bytes:
-    """Keep a message, which may be anything that a session keeps (Pyramid's are not all text); return its key."""
+    """Store a message of any supported type (Pyramid's need not be text); return its key."""
     stamp = struct.pack(">QI", int(now * 1e6), next(_numbers) & 0xFFFFFFFF)
-    # Random at the end: two requests' messages of the same microsecond are two messages.
-    key = _PREFIX + stamp + tokens.draw_version()[:8]
+    # The random suffix keeps messages apart that two processes add in the same microsecond.
+    key = _PREFIX + stamp + tokens.new_version()[:8]
     value = [category, message]
     data.put(key, value, pack(value, "flash message", data.limit))
     return key
 
 
 def find_messages(work: Work, category: str | None) -> list[tuple[bytes, str, Any]]:
-    """Return key, category and message as they were put (of ``category``, if given), oldest first.
+    """Return key, category and message of all messages, or only those of ``category``, oldest first.
 
-    If one cannot be read, the session is unknown, and there are none.
+    If one cannot be read, mark the session as corrupt and return an empty list.
     """
     data = work.data or work.load()
     found = []
-    for key in sorted(key for key in data.own_keys() if key.startswith(_PREFIX)):
+    for key in sorted(key for key in data.internal_keys() if key.startswith(_PREFIX)):
         try:
             its_category, message = data.peek(key)
         except (ValueError, TypeError):

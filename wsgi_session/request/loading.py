@@ -1,4 +1,4 @@
-"""Loading the session of a request, at its first use."""
+"""Loading the session of a request, on first access."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wsgi_session.request.states import KEEP, OPEN
 if TYPE_CHECKING:
     from wsgi_session.request.work import Work
 
-#: In the place of the environ of a request that has no more use for it.
+#: Replaces a unit of work's environ once that is not needed any more.
 NO_ENVIRON: Mapping[str, Any] = {}
 
 # What a request may set after its session was loaded, and the next load does not set.
@@ -25,7 +25,7 @@ _SET_LATER = (
 
 
 def load(work: Work) -> Data:
-    """Load the session and return its data; an outage raises ``StoreUnavailable`` or gives an empty session."""
+    """Load the session and return its data. In an outage, raise ``StoreUnavailable`` or return an empty session."""
     if work.outage is not None:
         raise work.unavailable()
     work.accessed = True
@@ -48,7 +48,7 @@ def load(work: Work) -> Data:
             raise
         data = work.start(("unavailable", None, None, {}), now)
     work.scheme = work.environ.get("wsgi.url_scheme")
-    # It is not needed again, and it contains the session: a cycle, which only the garbage collector would find.
+    # The environ contains the session: only the garbage collector would free such a cycle.
     work.environ = NO_ENVIRON
     return data
 
@@ -63,12 +63,12 @@ def unload(work: Work) -> None:
 def _prepare_late_load(work: Work) -> None:
     if is_public(work.sent_headers):
         raise HeadersAlreadySent(
-            "The session is first used after the headers, which allow any cache to store this response: use the "
+            "The session was first used after the headers, which allow any cache to store this response. Use the "
             "session before start_response, or do not mark the response public."
         )
     work.backend.settings.events("late_access")
-    if work.kept is not None:
-        work.environ = dict(zip(("HTTP_COOKIE", "wsgi.url_scheme"), work.kept, strict=True))
+    if work.cookie_and_scheme is not None:
+        work.environ = dict(zip(("HTTP_COOKIE", "wsgi.url_scheme"), work.cookie_and_scheme, strict=True))
 
 
 def _validate(work: Work) -> Data:
@@ -78,7 +78,7 @@ def _validate(work: Work) -> Data:
         if work.user() is not None and not validate(work):
             end(work, "invalid")
     except BaseException:
-        # Neither valid nor ended: an application that catches this error must not go on as if the session were valid.
+        # An application that catches this error must not go on as if the session were valid: load it again then.
         unload(work)
         raise
     return work.data or work.load()

@@ -1,4 +1,4 @@
-"""A login that waits for the commit, and whose the session is until then."""
+"""Logging in. The login takes effect with the commit; until then, the unit of work has it as an intention."""
 
 from __future__ import annotations
 
@@ -7,40 +7,41 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError
-from wsgi_session.owner import logged_in, owner_of
+from wsgi_session.owner import owner_of, user_mapping_or_none
 from wsgi_session.stores.contract import Record
 
 if TYPE_CHECKING:
     from wsgi_session.request.work import Work
 
-#: The record key of the owner's readable form; the store indexes by a hash of it.
+#: The internal key of the owner as text; the store's index contains only a hash of it.
 OWNER = b"owner"
 
 
 class Login(NamedTuple):
-    """What the session is from a login on."""
+    """A login: the properties that it gives to the session."""
 
     owner: str
     handle: str
     #: Seconds since the epoch.
     created: float
     persistent: bool
-    #: The login's own idle time-out in seconds, ``None``: the middleware's.
+    #: The login's own idle timeout in seconds; ``None``: the middleware's.
     idle: float | None
 
 
 def log_in(work: Work, user: dict[str, Any], *, remember: bool | None, idle: float | None) -> None:
-    """Make the session the user's with the commit, under a new token, handle and time of creation.
+    """Let the commit give the session to the user, with a new token, handle and time of creation.
 
-    ``remember``: whether the cookie outlives the browser, ``None``: as the middleware is set. ``idle``: seconds.
+    ``remember``: whether the cookie is kept after the browser closes; ``None``: the middleware's setting. ``idle``: the
+    login's own idle timeout in seconds.
     """
     data = work.writable(needs_cookie=True)
     settings = work.backend.settings
     owner = owner_of(user)
     packed = pack(user, "user", data.limit)
     if _belongs_to_another(work, owner):
-        # CVE-2014-0482: the next user must not see what belonged to this one.
-        data.clear(own=True)
+        # CVE-2014-0482: the new user must not see the data of the previous one.
+        data.clear(internal=True)
     data.put("user", user, packed)
     persistent = settings.persistent if remember is None else remember
     plan_login(work, owner, persistent, None if idle is None else min(idle, settings.lifetime.idle), "user")
@@ -49,22 +50,22 @@ def log_in(work: Work, user: dict[str, Any], *, remember: bool | None, idle: flo
 
 
 def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, *keys: str) -> None:
-    """Let the commit store the session as a login of ``owner``; ``keys``: the application's keys that say who it is."""
+    """Let the commit store the session as a login of ``owner``; ``keys`` are the application's keys for the user."""
     data = work.data or work.load()
     data.put(OWNER, owner, pack(owner, "user"))
     now = work.backend.settings.clock()
-    work.intend_login(Login(owner, tokens.draw_names()[0], now, persistent, idle), (*keys, OWNER))
+    work.intend_login(Login(owner, tokens.new_handle_and_version()[0], now, persistent, idle), (*keys, OWNER))
 
 
 def _belongs_to_another(work: Work, owner: str) -> bool:
-    """Return whether the session has been another user's so far."""
+    """Return whether the session belongs to another user until now."""
     login, record = work.login, work.record
     if login is not None and login.owner != owner:
         return True
     stored = None if record is None else record.owner
     if login is None and stored not in (None, tokens.owner_key(work.backend.settings.namespace, owner)):
         return True
-    # Or another user was put under "user" by hand, without a login.
+    # The application may have put another user under "user" without a login.
     data = work.data or work.load()
     try:
         user = data.peek("user") if "user" in data else None
@@ -77,19 +78,19 @@ def _belongs_to_another(work: Work, owner: str) -> bool:
     try:
         return owner_of(user) != owner
     except ConfigError:
-        # The user has neither id nor e-mail address: the record's owner decides, if there is one.
+        # The user has neither an id nor an email: the record's owner decides, if there is one.
         return not work.has_owner
 
 
-def tell_unfiled_user(work: Work, before: Packed, packed: Packed, record: Record) -> None:
-    """Say, once, that a user was put into the session without a login, so that no administrator finds it."""
+def report_unfiled_user(work: Work, before: Packed, packed: Packed, record: Record) -> None:
+    """Report, once, that a user was put into the session without a login: the administrator's view cannot find it."""
     given = packed.get("user")
     if given is None or given == before.get("user"):
         return
     events = work.backend.settings.events
-    if events.has_told("unfiled_user") or not work.backend.compares:
+    if events.has_reported("unfiled_user") or not work.backend.compares:
         return
-    user = logged_in(unpack(given))
+    user = user_mapping_or_none(unpack(given))
     if user is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""What a session has of a ``dict``: every value read is decoded then, and every look may be the first."""
+"""The dict interface of a session. A value is decoded when it is read, and any access may load the session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MISSING: Any = object()
 
 
 class _Keys(KeysView[str]):
-    """As those of a ``dict``: they can be gone through backwards too."""
+    """A keys view that supports ``reversed()``, like that of a ``dict``."""
 
     _mapping: WorkMapping
 
@@ -73,7 +73,7 @@ class WorkMapping(MutableMapping[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         data = self._work.data or self._work.load()
-        # Read it: what is said to be there can be read, also if the record is corrupt.
+        # Decode the value: a key that is reported as present must be readable, even if the record is corrupt.
         return isinstance(key, str) and key in data and self.get(key, _MISSING) is not _MISSING
 
     def keys(self) -> KeysView[str]:
@@ -92,13 +92,13 @@ class WorkMapping(MutableMapping[str, Any]):
         return reversed(self._keys())
 
     def __len__(self) -> int:
-        return (self._work.data or self._work.load()).count()
+        return len((self._work.data or self._work.load()).keys())
 
     def __setitem__(self, key: str, value: Any) -> None:
         self._work.writable().assign(key, value)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """As a ``dict`` does. If the session is built anew under this request, the value that was there is kept too."""
+        """Like ``dict.setdefault()``. An existing value is saved again if the stored session has lost it meanwhile."""
         if key not in self:
             self[key] = default
             return default
@@ -106,8 +106,8 @@ class WorkMapping(MutableMapping[str, Any]):
         return self[key]
 
     def update(self, other: Any = (), /, **more: Any) -> None:
-        """As a ``dict`` does: from a mapping, pairs, or keywords."""
-        # Before the look: what is iterated over may log out.
+        """Like ``dict.update()``: takes a mapping, pairs or keywords."""
+        # Read ``other`` before loading the session: iterating over it may run code that logs the visitor out.
         items = dict(other, **more) if more else dict(other)
         self._work.writable().update(items)
 
@@ -118,7 +118,10 @@ class WorkMapping(MutableMapping[str, Any]):
         data.delete(key)
 
     def clear(self) -> None:
-        """Drop every key, those that another request adds meanwhile too. With an owner: :meth:`destroy`."""
+        """Delete every key, including keys that other requests add before this one is saved.
+
+        If a user is logged in, this is :meth:`destroy`.
+        """
         data = self._work.writable()
         if self._work.has_owner:
             self.destroy()
@@ -126,9 +129,9 @@ class WorkMapping(MutableMapping[str, Any]):
             data.clear()
 
     def popitem(self) -> tuple[str, Any]:
-        """Remove and return the pair that came last, as a ``dict`` does."""
+        """Remove and return the last pair, like ``dict.popitem()``."""
         key = (self._work.data or self._work.load()).last()
-        # Read it first: a record that cannot be read is an empty session.
+        # Read the value first: if it cannot be decoded, the session is corrupt, and so becomes empty.
         if key is None or key not in self:
             raise KeyError("popitem(): the session is empty")
         return key, self.pop(key)
@@ -136,7 +139,7 @@ class WorkMapping(MutableMapping[str, Any]):
     def copy(self) -> dict[str, Any]:
         """Return a plain dict of deep copies."""
         data = self._work.data or self._work.load()
-        data.collect()
+        data.find_changes()
         try:
             return data.snapshot()
         except CorruptData:
@@ -158,7 +161,7 @@ class WorkMapping(MutableMapping[str, Any]):
         return self
 
     def _keys(self) -> list[str]:
-        """Return the keys. Each value is read: whoever goes through a corrupt record meets none that is not there."""
+        """Return the keys. Decodes every value first, so that no key of a corrupt record is returned."""
         values = (self._work.data or self._work.load())
         for key in values.unread():
             if key not in self:

@@ -1,4 +1,4 @@
-"""How far a response is, and what it does to the cookie."""
+"""The phases of a response, and what it does to the cookie."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import enum
 
 
 class Phase(enum.Enum):
-    """How far the response is."""
+    """The phase of a response."""
 
+    #: Nothing was passed to the server yet: everything can be changed.
     OPEN = "open"
     #: The headers were passed to the server: no cookie can be set any more.
     SENT = "sent"
@@ -23,6 +24,6 @@ class Cookie(enum.Enum):
     REMOVE = "remove"
 
 
-# As names of the module, which take one look-up in place of two.
+# Names of the module, because each use takes one look-up in place of two.
 OPEN, SENT, CLOSED = Phase.OPEN, Phase.SENT, Phase.CLOSED
 KEEP, SET, REMOVE = Cookie.KEEP, Cookie.SET, Cookie.REMOVE

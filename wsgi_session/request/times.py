@@ -1,4 +1,4 @@
-"""The times of one request: what it records as activity, and until when its session and its cookie live."""
+"""The times of one request: when its session expires, and what it records as activity."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def expires(work: Work) -> float | None:
-    """Return when the session ends if no further request arrives; ``None`` while it is new."""
+    """Return when the session expires if no further request arrives; ``None`` while it is new."""
     settings, record, login = work.backend.settings, work.record, work.login
     lifetime, now = settings.lifetime, settings.clock()
     if login is not None:
@@ -23,10 +23,10 @@ def expires(work: Work) -> float | None:
 
 
 def active_at(work: Work, record: Record, now: float) -> float:
-    """Return the moment that is recorded as activity: after the headers, so early that the next request renews it.
+    """Return the time to record as activity. After the headers, it is so early that the next request touches again.
 
-    The cookie is renewed with it then. If late changes, which set no cookie, always moved the session's life, the
-    cookie of an active visitor would run out.
+    That request then renews the cookie as well. If late changes, which cannot set a cookie, counted as touches, no
+    later request would touch, and the cookie of an active visitor would expire.
     """
     return now - work.backend.settings.lifetime.interval(record.idle) if work.late else now
 

@@ -1,4 +1,4 @@
-"""The unit of work: what one request knows of its session, and what it intends to do to it."""
+"""The unit of work: what one request knows of its session, and what it will change."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wsgi_session.backends.base import Backend, Credential, Loaded, State
 from wsgi_session.codec.packing import CorruptData, Packed
 from wsgi_session.cookies.caching import Headers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
-from wsgi_session.owner import logged_in
+from wsgi_session.owner import user_mapping_or_none
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import closed_error, destroy
 from wsgi_session.request.loading import NO_ENVIRON, load, unload
@@ -19,19 +19,19 @@ from wsgi_session.stores.contract import Record
 
 
 class Work:
-    """What one request knows of its session, and what it intends. Loads nothing until it is asked for.
+    """What one request knows of its session, and what it will change. Loads nothing before the first access.
 
-    The commit (``commit.py``) saves it, and hands back what came of that: see :meth:`adopt`.
+    The commit (``commit.py``) saves it, and passes the result back: see :meth:`adopt`.
     """
 
-    # What few requests set has its default on the class. What every request reads is set in each object, where it is
-    # read in a fifth of the instructions (measured: 3 % of a request that reads).
+    # Attributes that few requests set have their defaults on the class. Attributes that every request reads are set in
+    # each object, where reading takes a fifth of the instructions (measured: 3 % of a request that reads).
 
     #: The scheme of the request when the session was loaded: a rewritten environ does not change the cookie's name.
     scheme: str | None = None
-    #: The outage that loading the session, or a call that acts immediately, ended with.
+    #: The outage in which loading the session, or a call that acts immediately, failed.
     outage: StoreUnavailable | None = None
-    #: Whether the application was told of it.
+    #: Whether it was raised in the application.
     outage_raised = False
 
     # What was loaded.
@@ -40,37 +40,37 @@ class Work:
     state: State
     credential: Credential | None
     record: Record | None
-    #: Whether the session ended in another request: what is written is dropped. Only a login makes a new session.
+    #: Whether another request ended the session: changes are dropped, and only a login creates a new session.
     ended = False
     #: The handle of the session that ended.
     ended_handle: str | None = None
 
     # What the request intends.
 
-    #: The keys that say who logged in: they are stored with the login, and not before.
+    #: The keys of the user who logs in: they are stored with the login, and not before.
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
-    #: Whether the cookie shall outlive the browser, where that was asked for apart from a login.
+    #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
-    #: Store a session even if it is empty: a CSRF token was given to the visitor.
+    #: Whether to store the session even if it is empty: the visitor has a CSRF token for it.
     create_if_empty = False
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
     outside_path = False
 
-    #: A session that could not be read: it is left as it is, unless the request ends it.
+    #: A corrupt session: its record stays unchanged unless the request ends it.
     unread: tuple[Credential | None, Record | None] = (None, None)
-    #: The credential of the request that was not accepted.
+    #: The credential of the request, if it was not accepted.
     refused: Credential | None = None
-    #: The headers that were passed to the server. Only the exchange writes it.
-    sent_headers: Headers = []  # noqa: RUF012  (only ever replaced)
-    #: Cookie header and scheme, for a session that is loaded after the response.
-    kept: tuple[str, str | None] | None = None
+    #: The headers that were passed to the server. Only the exchange sets it.
+    sent_headers: Headers = []  # noqa: RUF012  (always replaced, never changed)
+    #: Cookie header and scheme, in case the session is loaded after the response.
+    cookie_and_scheme: tuple[str, str | None] | None = None
 
     def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
         self.backend = backend
         self.environ = environ
-        #: How far the response is. Only the exchange writes it.
+        #: The response's phase. Only the exchange sets it.
         self.phase = OPEN
-        #: Whether the session was asked for, even if loading it failed: the response depends on the cookie then.
+        #: Whether the session was accessed, even if loading it failed: then the response depends on the cookie.
         self.accessed = False
         #: What the response does to the cookie.
         self.cookie = KEEP
@@ -79,7 +79,7 @@ class Work:
 
     # Loading.
 
-    #: Load the session and return its data, once in a request; ``StoreUnavailable`` in an outage, each time.
+    #: Load the session and return its data, once in a request. Raises ``StoreUnavailable`` if the store is down.
     load = load
 
     def open(self) -> Work:
@@ -89,7 +89,7 @@ class Work:
         return self
 
     def start(self, loaded: Loaded, now: float) -> Data:
-        """Begin with what was loaded at ``now``."""
+        """Take over the session that was loaded at ``now``; return its data."""
         self.loaded_at = now
         self.state, self.credential, self.record, packed = loaded
         if self.state == "unknown":
@@ -101,18 +101,18 @@ class Work:
         self.next_credential: Credential | None = None
         #: Whether this request counts as activity.
         self.touching = True
-        #: Whether something is written after the headers: no cookie can go with what is saved then.
+        #: Whether the session was changed after the headers: no cookie can be set for such a change.
         self.late = False
-        #: Whether ``atomic`` wanted the cookie to be set: the commit asks whether the session is still there.
+        #: Whether ``atomic`` requested the cookie: the commit then checks that the session has not ended.
         self.cookie_unconfirmed = False
         data = self.data = Data(packed, self.backend.settings.max_size)
         return data
 
     def writable(self, *, needs_cookie: bool = False) -> Data:
-        """Return the data for a change that can still be saved (or dropped), else raise why it cannot.
+        """Return the data for a change, if the change can still be saved (or dropped).
 
-        ``StoreUnavailable`` in an outage; ``HeadersAlreadySent`` if the change comes too late, or would need a cookie
-        that cannot be set any more.
+        Raises ``StoreUnavailable`` if the store is down; ``HeadersAlreadySent`` if the response is closed, or if the
+        change needs a cookie and the headers were sent.
         """
         data = self.data or self.load()
         if self.state == "unavailable":
@@ -124,25 +124,25 @@ class Work:
         stored = self.record is not None and self.next_credential is None
         if needs_cookie or self.backend.change_needs_cookie or not (stored or self.ended):
             raise HeadersAlreadySent(
-                "This change needs a cookie, and the headers were sent: make it before the response's first byte."
+                "This change needs a cookie, but the headers were sent. Make it before the response's first byte."
             )
         self.late = True
         return data
 
     def unavailable(self) -> StoreUnavailable:
-        """Return the outage of this request again: it is found once, not at each access."""
-        first = self.outage
-        assert first is not None
+        """Return a copy of this request's outage to raise. The store is asked once, not at each access."""
+        outage = self.outage
+        assert outage is not None
         self.outage_raised = True
-        again = StoreUnavailable(str(first), retry_after=first.retry_after)
-        again.__cause__ = first
-        return again
+        copy = StoreUnavailable(str(outage), retry_after=outage.retry_after)
+        copy.__cause__ = outage
+        return copy
 
     def note_outage(self, error: StoreUnavailable) -> None:
-        """Remember an outage that the application was told of by a call that acts immediately."""
+        """Remember an outage that a call which acts immediately raises in the application."""
         self.outage, self.outage_raised = error, True
 
-    # What the session will be once this request is saved.
+    # The session as it will be after this request is saved.
 
     @property
     def handle(self) -> str | None:
@@ -152,7 +152,7 @@ class Work:
 
     @property
     def handles(self) -> set[str]:
-        """The public names: between a login and its commit there are two."""
+        """The session's handles: between a login and its commit there are two."""
         stored = None if self.record is None else self.record.handle
         return {name for name in (self.handle, stored) if name is not None}
 
@@ -164,7 +164,7 @@ class Work:
 
     @property
     def persistent(self) -> bool:
-        """Whether the cookie outlives the browser."""
+        """Whether the browser keeps the cookie after it closes."""
         if self.remember is not None:
             return self.remember
         if self.login is not None:
@@ -173,13 +173,13 @@ class Work:
 
     @property
     def has_owner(self) -> bool:
-        """Whether a user logged in with ``login()``."""
+        """Whether the session belongs to a user who logged in with ``login()``."""
         return self.login is not None or (self.record is not None and self.record.owner is not None)
 
     # Reading for the package itself.
 
     def peek(self, key: str | bytes, default: Any = None) -> Any:
-        """Return a value that is only looked at: it is not watched for changes, and must not be passed on."""
+        """Return a value for reading only: the caller must not change it or pass it to the application."""
         data = self.data or self.load()
         try:
             return data.peek(key)
@@ -190,11 +190,11 @@ class Work:
             return default
 
     def user(self) -> Mapping[str, Any] | None:
-        """Return the user who is logged in by what is stored, only to be looked at: see :meth:`peek`."""
-        return logged_in(self.peek("user"))
+        """Return the user whom the session has as logged in, for reading only: see :meth:`peek`."""
+        return user_mapping_or_none(self.peek("user"))
 
     def current_user(self) -> Mapping[str, Any] | None:
-        """Return the user who is logged in by what the framework around this request says: see :meth:`peek`."""
+        """Return the logged-in user if the framework agrees that they are logged in, for reading only."""
         return self.user()
 
     # Intentions, but for one change that is made immediately.
@@ -203,89 +203,89 @@ class Work:
     destroy = destroy
 
     def rotate(self) -> None:
-        """Take a new token with the commit, if the session is stored and none is taken yet."""
+        """Let the commit replace the token, if the session is stored and the token is not being replaced already."""
         if self.record is not None and self.next_credential is None:
-            self.next_credential = self.backend.draw()
+            self.next_credential = self.backend.new_credential()
 
     def renew(self) -> Credential:
-        """Take a new token with the commit in any case, also for an empty session; return its credential."""
-        credential = self.next_credential = self.backend.draw()
+        """Let the commit store the session under a new token, even if it is empty; return the new credential."""
+        credential = self.next_credential = self.backend.new_credential()
         self.create_if_empty = True
         return credential
 
     def intend_login(self, login: Login, keys: tuple[str | bytes, ...]) -> None:
-        """Store the session as ``login`` with the commit; see ``login.py``."""
+        """Let the commit store the session as ``login``; see ``login.py``."""
         # A framework's login and ``login()`` in one request: neither user may be stored before the commit.
         self.login_keys = keys if self.login is None else (*self.login_keys, *keys)
         self.login = login
-        self.next_credential = self.next_credential or self.backend.draw()
+        self.next_credential = self.next_credential or self.backend.new_credential()
         self.ended = self.outside_path
 
-    def persist(self, remember: bool) -> None:
-        """Let the cookie outlive the browser, or not, from the commit on. A stored session takes a new token for it."""
+    def set_persistent(self, remember: bool) -> None:
+        """Let the commit set whether the browser keeps the cookie after it closes; this rotates a stored session."""
         changes = remember != self.persistent
         self.remember = remember
         if changes:
             self.rotate()
 
     def forget(self) -> None:
-        """Forget what was loaded and what was to be saved: the session was ended."""
+        """Discard the session and its unsaved changes: this request has ended it."""
         self.record = self.credential = self.next_credential = self.login = None
         self.unread = (None, None)
         self.create_if_empty = False
         self.data = Data({}, self.backend.settings.max_size)
 
     def mark_corrupt(self) -> None:
-        """Take a session with an unreadable value for unknown: what this request writes goes into a new session."""
+        """Treat a session with an unreadable value as unknown: this request's changes go into a new session."""
         if self.record is not None:
             self.unread = self.credential, self.record
             self.backend.settings.events("corrupt", handle=self.record.handle)
             if self.late:
-                # There is no cookie any more for another session.
+                # The headers were sent, so no cookie can be set for a new session.
                 self.ended_handle, self.ended = self.record.handle, True
         self.state = "unknown"
         self.record = self.credential = None
         (self.data or self.load()).rebase({})
 
-    def begin_again(self, environ: Mapping[str, Any]) -> None:
+    def reset(self, environ: Mapping[str, Any]) -> None:
         """Forget what was loaded and intended. What acted immediately (``destroy``, ``atomic``) stays done."""
         unload(self)
         self.outage, self.outage_raised, self.environ = None, False, environ
 
-    # What the exchange tells.
+    # Called by the exchange.
 
-    def leave(self, headers: Headers) -> None:
-        """Take note that the response is complete, and that the session was never asked for: let go of the environ."""
+    def close_unused(self, headers: Headers) -> None:
+        """Close the response of a request that did not use its session, and release the environ."""
         self.phase = CLOSED
         self.sent_headers = headers
         environ = self.environ
-        self.kept = environ.get("HTTP_COOKIE", ""), environ.get("wsgi.url_scheme")
+        self.cookie_and_scheme = environ.get("HTTP_COOKIE", ""), environ.get("wsgi.url_scheme")
         self.environ = NO_ENVIRON
 
-    # What the commit hands back.
+    # Called by the commit.
 
     def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
-        """Take over what was stored in the same record."""
+        """Take over the record and the values that were stored under the same token."""
         self.record = record
         if cookie is SET:
             self.cookie = SET
-        (self.data or self.load()).saved(packed)
+        (self.data or self.load()).adopt(packed)
 
     def adopt_new(self, credential: Credential, record: Record, packed: Packed) -> None:
-        """Take over what was stored under a new credential: all that was intended is done."""
+        """Take over what was stored under a new token: the login, the rotation or the new session is complete."""
         self.credential = credential
         self.login = self.next_credential = None
         self.create_if_empty = False
         self.adopt(record, packed, SET)
 
     def adopt_times(self, record: Record, cookie: Cookie) -> None:
-        """Take over the times of a recorded activity."""
+        """Take over the times after a touch."""
         self.record = record
         if cookie is SET:
             self.cookie = SET
 
     def note_end(self) -> None:
-        """Take note that the session ended in another request: what is written is dropped, unless a login follows."""
+        """Record that another request ended the session: changes are dropped, unless this request logs in."""
         self.ended_handle = None if self.record is None else self.record.handle
         self.state = "unknown"
         self.record = self.credential = None

@@ -1,1 +1,1 @@
-"""What goes back to the server: the body with its end, and the 503 of an outage."""
+"""What is sent back to the server: the response's body, and the 503 in an outage."""

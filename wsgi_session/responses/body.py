@@ -1,4 +1,4 @@
-"""The response's body on its way to the server: what is to be done at its end."""
+"""The response's body, with the work that is done when it ends."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from wsgi_session.events import logger
 
 
 class Sweep:
-    """Lets the store remove a little of what is long dead, once, when the visitor has the answer.
+    """Lets the store remove some expired records, once, after the visitor has received the response.
 
     That is when the server closes the body. Some servers never do (asgiref's bridge, serverless-wsgi): then the next
-    visitor who gets a cookie waits for it.
+    response that sets a cookie is delayed by the sweep.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -25,7 +25,7 @@ class Sweep:
             backend.sweep(backend.settings.clock())
 
     def __del__(self) -> None:
-        # Only a note: Python may be collecting garbage here in the middle of anything, with a lock of the store taken.
+        # Only set a flag: garbage collection may run this at any point, even while the thread has a lock of the store.
         if self._backend is not None:
             self._backend.sweep_missed = True
 
@@ -36,10 +36,10 @@ class Ending(Protocol):
     def save_late(self) -> None:
         """Save what changed while the body was sent."""
 
-    def break_off(self) -> None:
+    def mark_failed(self) -> None:
         """Take note that the application raised."""
 
-    def end(self) -> None:
+    def close(self) -> None:
         """Let nothing change any more."""
 
     def finish(self) -> None:
@@ -47,7 +47,7 @@ class Ending(Protocol):
 
 
 class Body:
-    """A body whose end matters to us. The chunks are the application's own, unwrapped."""
+    """A response body that runs our code at its end. It yields the application's chunks unchanged."""
 
     def __init__(
         self, body: Iterable[bytes], chunks: Iterable[bytes], exchange: Ending, sweep: Sweep | None
@@ -59,14 +59,15 @@ class Body:
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            # Not `yield from`: that would close the application's iterator when the client hangs up, and close() again.
+            # Not `yield from`: if the client disconnects, that would close the application's iterator, and so would
+            # close() later.
             for chunk in self._chunks:  # noqa: UP028
                 yield chunk
         except GeneratorExit:
-            # The client did not wait for the rest, which is no failure.
+            # The client disconnected, which is not an error of the application.
             raise
         except BaseException:
-            self._exchange.break_off()
+            self._exchange.mark_failed()
             raise
         # Before the server learns of the end: the visitor's next request may come before it calls close(), and some
         # servers never call it.
@@ -76,7 +77,7 @@ class Body:
         try:
             close_body(self._body)
         except BaseException:
-            self._exchange.end()
+            self._exchange.close()
             raise
         self._exchange.finish()
         if self._sweep is not None:
@@ -84,7 +85,7 @@ class Body:
 
 
 class SweepingList(list[bytes]):
-    """A returned list once more, with an end: servers that look at its length still find it."""
+    """A copy of the returned list with a ``close()`` method. It is still a list, so servers can use its length."""
 
     def __init__(self, body: Iterable[bytes], sweep: Sweep) -> None:
         super().__init__(body)
@@ -95,23 +96,23 @@ class SweepingList(list[bytes]):
 
 
 def first(iterator: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield the first item, and no more."""
+    """Yield only the first item."""
     for item in iterator:
         yield item
         return
 
 
 def close_in_outage(body: Iterable[bytes]) -> None:
-    """Close a body whose answer the client does not get; never raises."""
+    """Close the body of a response that is not sent to the client; never raises."""
     try:
         close_body(body)
     except Exception:
-        # Most likely over the same outage. The client is told of that one.
+        # Probably caused by the same outage, which the client is already told about.
         logger.exception("the response's close() failed in an outage")
 
 
 def close_body(body: Iterable[bytes]) -> None:
-    """Close what the application returned, if that can be closed."""
+    """Close the application's body if it has a ``close()`` method."""
     close = getattr(body, "close", None)
     if close is not None:
         close()

@@ -1,4 +1,4 @@
-"""What a client gets while the store is out of order: a 503, the application's own page if it has one."""
+"""The response while the store is down: a 503, with the application's own page if it has one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TEXT = b"The service is unavailable for the moment. Please try again.\n"
 def outage_answer(
     page: OutagePage | None, environ: dict[str, Any], error: StoreUnavailable
 ) -> tuple[str, Headers, list[bytes]]:
-    """Return status, headers and body of the answer: ``page``'s, or a line of plain text.
+    """Return status, headers and body of the response: those of ``page``, or a line of plain text.
 
-    Whatever status ``page`` gives, the answer is a 5xx: an outage is no success, and no cache and no script may take it
-    for one. If ``page`` raises, that is logged, and the answer is the line of text.
+    If ``page`` gives a status that is not 5xx, it becomes 503, because no cache and no script may take an outage for a
+    success. If ``page`` raises, the error is logged, and the body is the line of plain text.
     """
     status, headers, chunks = _STATUS, _plain_headers(), [_TEXT]
     if page is not None:
@@ -40,9 +40,9 @@ def outage_answer(
 
 def with_outage_headers(headers: Headers, error: StoreUnavailable) -> Headers:
     """Return a copy of ``headers`` with ``Retry-After`` and ``Cache-Control: no-store`` where those are missing."""
-    there = {name.lower() for name, _ in headers}
-    missing = {"Cache-Control": "no-store", "Retry-After": str(error.retry_after)}
-    return [*headers, *((name, value) for name, value in missing.items() if name.lower() not in there)]
+    present = {name.lower() for name, _ in headers}
+    defaults = {"Cache-Control": "no-store", "Retry-After": str(error.retry_after)}
+    return [*headers, *((name, value) for name, value in defaults.items() if name.lower() not in present)]
 
 
 def _plain_headers() -> Headers:
@@ -50,12 +50,12 @@ def _plain_headers() -> Headers:
 
 
 def _call(page: OutagePage, environ: Mapping[str, Any]) -> tuple[str, Headers, list[bytes]]:
-    """Return what a WSGI application answers, all of it."""
-    answer: list[Any] = []
+    """Call a WSGI application, and return its complete response."""
+    response: list[Any] = []
     chunks: list[bytes] = []
 
     def start_response(status: str, headers: Headers, exc_info: object = None) -> Callable[[bytes], object]:
-        answer[:] = status, headers
+        response[:] = status, headers
         return chunks.append
 
     body = page(dict(environ), start_response)
@@ -65,5 +65,5 @@ def _call(page: OutagePage, environ: Mapping[str, Any]) -> tuple[str, Headers, l
         close = getattr(body, "close", None)
         if close is not None:
             close()
-    status, headers = answer
+    status, headers = response
     return status, headers, chunks

@@ -31,7 +31,7 @@ from wsgi_session import (
     Unsupported,
     check_csrf,
 )
-from wsgi_session.cookies.chunks import MAX_COOKIE, MAX_PIECES
+from wsgi_session.cookies.chunks import MAX_CHUNKS, MAX_COOKIE
 from wsgi_session.stores import Record
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock
@@ -98,13 +98,13 @@ def noise(size: int) -> bytes:
 def sealed_as(site: Site, plain: bytes) -> Browser:
     """Return a browser with a cookie in which ``plain`` is sealed: genuine, whatever it is."""
     browser = site.browser()
-    browser.jar["sid"] = site.middleware._backend._seals.seal(plain)  # type: ignore[attr-defined]
+    browser.jar["sid"] = site.middleware._backend._sealer.seal(plain)  # type: ignore[attr-defined]
     return browser
 
 
 def contents(site: Site, browser: Browser) -> list[Any]:
     """Return what is sealed in the browser's one cookie."""
-    opened = site.middleware._backend._seals.open(browser.token)  # type: ignore[attr-defined]
+    opened = site.middleware._backend._sealer.open(browser.token)  # type: ignore[attr-defined]
     assert opened is not None
     return list(unpackb(opened[0]))
 
@@ -514,7 +514,7 @@ def test_the_largest_session_fits_into_five_cookies_that_browsers_take(
 
     fits, answer = fill(browser)
     sizes = [len(value) for value in answer.all("Set-Cookie")]
-    assert len(sizes) == MAX_PIECES
+    assert len(sizes) == MAX_CHUNKS
     assert MAX_COOKIE - 100 < max(sizes) <= MAX_COOKIE, sizes
     assert browser.do(read).result == {"user": user, "big": noise(fits), "small": noise(500)}
     kept = dict(browser.jar)
@@ -528,7 +528,7 @@ def test_max_size_may_ask_for_less() -> None:
     browser = make(max_size=5000).browser()
     browser.do(put(a=noise(4900)))
     assert len(browser.jar) == 2
-    with pytest.raises(SessionTooLarge, match="may take 5,000"):
+    with pytest.raises(SessionTooLarge, match="max_size is 5,000"):
         browser.do(put(a=noise(5000)))
 
 
@@ -677,7 +677,7 @@ def test_a_backend_without_a_store_has_nothing_to_sweep_and_nothing_to_look_up(s
     backend = site.middleware._backend
     assert backend.sweep_due is False
     backend.sweep(clock())
-    assert backend.look_up(backend.draw(), clock()) == ("unknown", None, None, {})
+    assert backend.look_up(backend.new_credential(), clock()) == ("unknown", None, None, {})
 
 
 # How it travels.
@@ -694,7 +694,7 @@ def test_sessions_pass_through_the_parsers_of_others() -> None:
     for number in range(10_000):
         size = chance.choice((0, 1, 2, 3, 40, 500)) if number % 100 else chance.randrange(14_000)
         data = chance.randbytes(size)
-        bearer = backend.draw()
+        bearer = backend.new_credential()
         packed = packb({"data": packb(data)})
         bearer.record = Record(packed, b"", "a handle", now, now, now + 1000, None, True, None, "sid")
         jar = SimpleCookie()

@@ -105,7 +105,7 @@ def rotated(times: int) -> tuple[MemoryStore, bytes, bytes]:
     kept = Record(b"data", b"%016d" % 0, "handle", NOW, NOW, NOW + 1000)
     store.create(keys[0], kept, NOW)
     for number, (old, new) in enumerate(pairwise(keys), 1):
-        moved = kept._replace(version=b"%016d" % (2 * number))  # No login: see begins_another.
+        moved = kept._replace(version=b"%016d" % (2 * number))  # No login: see rotated_by_login.
         assert store.rotate(old, new, moved, kept.version, NOW) is Outcome.SAVED
         kept = moved
     return store, keys[0], keys[-1]
@@ -126,6 +126,6 @@ def test_a_session_that_was_rotated_without_end_costs_a_bounded_number_of_loads_
     loads = []
     load = MemoryStore.load
     monkeypatch.setattr(MemoryStore, "load", lambda self, *args: (loads.append(1), load(self, *args))[1])
-    with pytest.raises(StoreUnavailable, match=f"moved more than {MAX_MOVES} times"):
+    with pytest.raises(StoreUnavailable, match=f"rotated more than {MAX_MOVES} times"):
         follow(store, first, None, NOW)
     assert len(loads) == MAX_MOVES + 1

@@ -114,7 +114,7 @@ def test_an_application_that_a_decorator_has_made_is_taken() -> None:
 @pytest.mark.parametrize("app", [asgi, Asgi(), Asgi().__call__, partial(asgi)], ids=repr)
 def test_an_asgi_application_is_told_how_it_gets_sessions(app: Any) -> None:
     said = refused(app)
-    assert "an ASGI application, and SessionMiddleware is for WSGI" in said
+    assert "an ASGI application, but SessionMiddleware is for WSGI" in said
     assert "a2wsgi.ASGIMiddleware(app)" in said
 
 

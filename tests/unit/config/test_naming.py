@@ -62,7 +62,7 @@ def test_a_misspelt_option_is_told_the_nearest(option: str, meant: str) -> None:
 
 def test_an_option_that_is_like_none_is_told_all_of_them() -> None:
     said = given(zzz="5")
-    assert said.startswith("zzz: no such option. There are: secret, store, environ_key, ")
+    assert said.startswith("zzz: no such option. The options are: secret, store, environ_key, ")
     assert said.endswith("clock.")
 
 
@@ -103,11 +103,11 @@ def test_one_that_is_called_as_ours_but_for_its_prefix_is_told_so(option: str) -
 
 
 def test_nothing_of_ours_is_taken_for_anothers() -> None:
-    assert not set(naming._ELSEWHERE) & set(config._PARSERS)
+    assert not set(naming._OTHER_LIBRARIES) & set(config._PARSERS)
 
 
 def test_every_option_that_is_advised_is_one_of_ours() -> None:
-    for advice in naming._ELSEWHERE.values():
+    for advice in naming._OTHER_LIBRARIES.values():
         words = advice.removeprefix("write ").split()
         assert advice.startswith("leave it out: ") or words[0].strip(",:") in config._PARSERS or words[0][0] == "?"
 

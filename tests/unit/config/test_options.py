@@ -92,7 +92,7 @@ def test_a_missing_short_or_well_known_secret_is_refused_unprinted_with_how_to_m
         check_secrets(secret)
     error = caught.value
     assert str(error).startswith("secret")
-    assert str(error).endswith("python -m wsgi_session keygen")
+    assert str(error).endswith("python -m wsgi_session keygen.")
     chained = [error, error.__cause__, error.__context__ if not error.__suppress_context__ else None]
     assert TELLTALE not in repr([(one, getattr(one, "object", "")) for one in chained])
 
@@ -218,7 +218,7 @@ def test_entries_of_others_are_left_alone_and_unknown_ones_of_ours_are_refused()
         "secret": [GOOD],
         "store": "memory://",
     }
-    with pytest.raises(ConfigError, match=re.escape("session.zzz: no such option. There are: session.secret, ")):
+    with pytest.raises(ConfigError, match=re.escape("session.zzz: no such option. The options are: session.secret, ")):
         parsed(zzz="15m")
     with pytest.raises(ConfigError, match=r"^session\.idle_timeuot: did you mean session\.idle_timeout\?$"):
         parsed(idle_timeuot="15m")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.client import parse_cookie
-from wsgi_session.cookies.chunks import MAX_COOKIE, MAX_PIECES, Pieces
+from wsgi_session.cookies.chunks import MAX_CHUNKS, MAX_COOKIE, CookieChunks
 from wsgi_session.cookies.cookie import MAX_HEADER, SchemeCookies, SessionCookie
 from wsgi_session.events import Events
 
@@ -27,11 +27,11 @@ def text_of(length: int) -> str:
     return "".join(RANDOM.choices("abcdefghijklmnopqrstuvwxyz0123456789-_", k=length))
 
 
-def make(secure: object = "auto", **attributes: Any) -> tuple[Pieces, SchemeCookies]:
+def make(secure: object = "auto", **attributes: Any) -> tuple[CookieChunks, SchemeCookies]:
     http = SessionCookie("sid", **{"secure": secure is True, **attributes})
     https = SessionCookie("sid", **{**attributes, "secure": True}) if secure == "auto" else http
     cookies = SchemeCookies(http, https, Events(None))
-    return Pieces(cookies, MARK), cookies
+    return CookieChunks(cookies, MARK), cookies
 
 
 PIECES, COOKIES = make()
@@ -60,13 +60,13 @@ def written(text: str) -> dict[str, str]:
 @pytest.mark.parametrize("attributes", ATTRIBUTES.values(), ids=ATTRIBUTES)
 @pytest.mark.parametrize("https", [False, True])
 @pytest.mark.parametrize("max_age", [None, 5.0, 1e12])
-@pytest.mark.parametrize("count", range(1, MAX_PIECES + 1))
+@pytest.mark.parametrize("count", range(1, MAX_CHUNKS + 1))
 def test_each_cookie_stays_within_what_browsers_take(
     attributes: dict[str, Any], https: bool, max_age: float | None, count: int
 ) -> None:
     pieces, cookies = make(**attributes)
     cookie = cookies.https if https else cookies.http
-    text = text_of(count * pieces.room)
+    text = text_of(count * pieces.chunk_size)
     values = pieces.write(cookie, text, max_age, "")
     assert len(values) == count
     assert max(len(value.encode()) for value in values) <= MAX_COOKIE
@@ -82,15 +82,15 @@ def test_what_fits_into_one_cookie_is_in_one() -> None:
 
 
 def test_the_head_comes_after_its_pieces_and_before_what_is_removed() -> None:
-    values = PIECES.write(SID, text_of(2 * PIECES.room), 60, "sid.1=a; sid.2=b; sid.3=c")
+    values = PIECES.write(SID, text_of(2 * PIECES.chunk_size), 60, "sid.1=a; sid.2=b; sid.3=c")
     assert [(cookie.name, cookie.removes) for cookie in map(parse_cookie, values)] == [
         ("sid.1", False), ("sid", False), ("sid.2", True), ("sid.3", True),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("count", range(2, MAX_PIECES + 1))
+@pytest.mark.parametrize("count", range(2, MAX_CHUNKS + 1))
 def test_the_order_in_which_a_browser_sends_them_makes_no_difference(count: int) -> None:
-    text = text_of(count * PIECES.room)
+    text = text_of(count * PIECES.chunk_size)
     jar = written(text)
     for order in itertools.permutations(jar):
         assert PIECES.read(SID, header_of({name: jar[name] for name in order})) == [text]
@@ -98,7 +98,7 @@ def test_the_order_in_which_a_browser_sends_them_makes_no_difference(count: int)
 
 @pytest.mark.parametrize("missing", ["sid.1", "sid.2", "sid.3", "sid.4"])
 def test_a_text_of_which_a_piece_is_missing_is_another(missing: str) -> None:
-    text = text_of(MAX_PIECES * PIECES.room)
+    text = text_of(MAX_CHUNKS * PIECES.chunk_size)
     jar = written(text)
     del jar[missing]
     (found,) = PIECES.read(SID, header_of(jar))
@@ -106,13 +106,13 @@ def test_a_text_of_which_a_piece_is_missing_is_another(missing: str) -> None:
 
 
 def test_pieces_without_a_head_are_nothing() -> None:
-    jar = written(text_of(3 * PIECES.room))
+    jar = written(text_of(3 * PIECES.chunk_size))
     del jar["sid"]
     assert PIECES.read(SID, header_of(jar)) == []
 
 
 def test_pieces_of_two_texts_are_never_put_together() -> None:
-    one, two = (written(text_of(3 * PIECES.room)) for _ in range(2))
+    one, two = (written(text_of(3 * PIECES.chunk_size)) for _ in range(2))
     (found,) = PIECES.read(SID, header_of({**one, "sid.2": two["sid.2"]}))
     assert two["sid.2"].partition(".")[2] not in found
 
@@ -125,7 +125,7 @@ def test_only_a_count_that_we_write_is_one(head: str) -> None:
 
 def test_a_crowd_of_foreign_pieces_hides_nothing() -> None:
     """A neighbouring host (http has no __Host- names) can plant cookies of any name, and they may come first."""
-    text = text_of(4 * PIECES.room)
+    text = text_of(4 * PIECES.chunk_size)
     crowd = [f"sid.{number}={text_of(6)}.{text_of(9)}" for number in range(9) for _ in range(50)]
     crowd += ["sid.1=", "sid.2=x", "sid.3=.", "sid.1", "sid.=1", "sid.1.2=3", "sid=2.", "sid=5." + text_of(40)]
     RANDOM.shuffle(crowd)
@@ -134,24 +134,24 @@ def test_a_crowd_of_foreign_pieces_hides_nothing() -> None:
 
 def test_what_overlapping_requests_write_never_piles_up() -> None:
     """Ten requests leave with nothing, or with one old text; whoever answers last is who the browser remembers."""
-    before = written(text_of(5 * PIECES.room))
+    before = written(text_of(5 * PIECES.chunk_size))
     for sent in ({}, before):
-        jar, texts = dict(sent), [text_of(count * PIECES.room) for count in (2, 5, 3, 1, 4, 2, 1, 5, 1, 3)]
+        jar, texts = dict(sent), [text_of(count * PIECES.chunk_size) for count in (2, 5, 3, 1, 4, 2, 1, 5, 1, 3)]
         for text in texts:
             jar = jar_of(PIECES.write(SID, text, 60, header_of(sent)), jar)
             assert PIECES.read(SID, header_of(jar)) == [text]
-            assert len(jar) <= MAX_PIECES
+            assert len(jar) <= MAX_CHUNKS
     assert set(jar_of(PIECES.write(SID, text_of(9), 60, header_of(jar)), jar)) == {"sid"}
 
 
 def test_only_what_was_sent_and_is_ours_is_removed() -> None:
     assert PIECES.remove(SID, "") == PIECES.remove(SID, "a=sid; b=sid.1; sid.5=x; sid.1a=y; xsid.1=z") == []
     assert [parse_cookie(value).name for value in PIECES.remove(SID, "sid.3=x; sid.1=y; sid.1=z")] == ["sid.1", "sid.3"]
-    assert PIECES.remove(SID, "sid=x; sid.4=y") == [SID.remove(), SID.piece(".4").remove()]
+    assert PIECES.remove(SID, "sid=x; sid.4=y") == [SID.remove(), SID.with_suffix(".4").remove()]
 
 
 def test_each_scheme_has_pieces_of_its_own() -> None:
-    text = text_of(3 * PIECES.room)
+    text = text_of(3 * PIECES.chunk_size)
     jar = jar_of(PIECES.write(COOKIES.https, text, 60, header_of(written(text))))
     assert set(jar) == {"__Host-sid", "__Host-sid.1", "__Host-sid.2"}
     assert PIECES.read(SID, header_of(jar)) == []

@@ -148,7 +148,7 @@ def test_a_header_is_gone_through_a_few_times_whatever_is_in_it(filling: str) ->
 
 
 def test_a_piece_is_a_cookie_of_its_own_with_the_same_attributes() -> None:
-    piece = HOST.piece(".1")
+    piece = HOST.with_suffix(".1")
     assert piece.name == "__Host-sid.1"
     assert piece.write("v", 60) == HOST.write("v", 60).replace("__Host-sid=", "__Host-sid.1=")
     assert piece.remove() == HOST.remove().replace("__Host-sid=", "__Host-sid.1=")
@@ -304,7 +304,7 @@ def test_what_would_add_attributes_or_be_refused_by_browsers_is_refused(option: 
 )
 def test_what_only_secure_cookies_have_wants_secure(secure: Any, change: dict[str, Any], said: str) -> None:
     with pytest.raises(
-        ConfigError, match=f"{said}: browsers take that from Secure cookies only; add cookie_secure=True"
+        ConfigError, match=f"{said}: browsers accept this only for Secure cookies. Add cookie_secure=True"
     ):
         check_cookie_options(**{**GOOD, "secure": secure, **change})
 
@@ -320,11 +320,11 @@ def test_what_only_secure_cookies_have_wants_secure(secure: Any, change: dict[st
     ids=repr,
 )
 def test_a_prefix_that_the_cookie_would_not_keep_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="the prefix is added over https by itself"):
+    with pytest.raises(ConfigError, match="the prefix is added automatically over https"):
         check_cookie_options(**{**GOOD, **change})
 
 
 @pytest.mark.parametrize("change", [{"path": "/a"}, {"domain": "example.com"}], ids=repr)
 def test_a_host_cookie_has_neither_path_nor_domain(change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match="a __Host- cookie has cookie_path='/' and no cookie_domain"):
+    with pytest.raises(ConfigError, match="a __Host- cookie needs cookie_path='/' and no cookie_domain"):
         check_cookie_options(**{**GOOD, "name": "__Host-sid", **change})

@@ -9,10 +9,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wsgi_session.cookies import seal
-from wsgi_session.cookies.seal import OVERHEAD, RANDOM, Seals
+from wsgi_session.cookies.seal import OVERHEAD, RANDOM_PART, Sealer
 
 OLD, NEW = b"an older secret of 32 bytes, now.", b"a newer secret of 32 bytes, here."
-SEALS = Seals([NEW], b"for tests")
+SEALS = Sealer([NEW], b"for tests")
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
@@ -89,35 +89,35 @@ def test_repeated_contents_show_no_repetition() -> None:
 
 def test_the_first_key_seals_and_all_open() -> None:
     """CVE-2025-47278: Flask signed with the oldest of its keys."""
-    both = Seals([NEW, OLD], b"for tests")
+    both = Sealer([NEW, OLD], b"for tests")
     text = both.seal(b"fresh")
     assert SEALS.open(text) == (b"fresh", True)
-    assert Seals([OLD], b"for tests").open(text) is None
-    before = Seals([OLD], b"for tests").seal(b"of yesterday")
+    assert Sealer([OLD], b"for tests").open(text) is None
+    before = Sealer([OLD], b"for tests").seal(b"of yesterday")
     assert both.open(before) == (b"of yesterday", False)
     assert SEALS.open(before) is None
 
 
 def test_the_same_key_twice_is_one_key() -> None:
-    assert Seals([NEW, NEW], b"for tests").open(SEALS.seal(b"x")) == (b"x", True)
+    assert Sealer([NEW, NEW], b"for tests").open(SEALS.seal(b"x")) == (b"x", True)
 
 
 @pytest.mark.parametrize("purpose", [b"", b"for", b"for tests ", b"for tests\x01", b"other"])
 def test_a_seal_for_another_purpose_opens_nothing(purpose: bytes) -> None:
     """CVE-2021-41263, CVE-2023-48309: a value sealed with the same secret for something else passed as a session."""
-    assert SEALS.open(Seals([NEW], purpose).seal(b"x")) is None
+    assert SEALS.open(Sealer([NEW], purpose).seal(b"x")) is None
 
 
 def test_a_seal_of_another_format_opens_nothing_whatever_its_first_byte_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seal, "_FORMAT", b"\x02")
-    text = Seals([NEW], b"for tests").seal(b"x")
+    text = Sealer([NEW], b"for tests").seal(b"x")
     assert raw(text)[:1] == b"\x02"
     assert SEALS.open(text) is None
     assert SEALS.open(spelled(b"\x01" + raw(text)[1:])) is None
 
 
 def test_the_random_characters_are_random() -> None:
-    marks = [SEALS.seal(b"")[RANDOM] for _ in range(2000)]
+    marks = [SEALS.seal(b"")[RANDOM_PART] for _ in range(2000)]
     assert len(set(marks)) == len(marks)
     for place in range(len(marks[0])):
         seen = {mark[place] for mark in marks}

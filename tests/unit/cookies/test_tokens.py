@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from itsdangerous import BadSignature, Signer
 
 from wsgi_session.cookies import tokens
-from wsgi_session.cookies.tokens import Tokens
+from wsgi_session.cookies.tokens import TokenSigner
 
 NEWEST, OLDER, OLDEST = b"newest" * 6, b"older." * 6, b"oldest" * 6
 URL_SAFE = string.ascii_letters + string.digits + "-_"
-SIGNED = Tokens([NEWEST], "sid")
-TOKEN = SIGNED.draw()
+SIGNED = TokenSigner([NEWEST], "sid")
+TOKEN = tokens.new_token()
 
 
 def signer(*secrets_oldest_first: bytes, namespace: str = "sid") -> Signer:
@@ -32,7 +32,7 @@ def signer(*secrets_oldest_first: bytes, namespace: str = "sid") -> Signer:
 
 
 def test_ten_thousand_tokens_are_distinct_url_safe_and_in_no_order() -> None:
-    drawn = [SIGNED.draw() for _ in range(10_000)]
+    drawn = [tokens.new_token() for _ in range(10_000)]
     assert len(set(drawn)) == len(drawn)
     assert all(re.fullmatch(rb"[A-Za-z0-9_-]{43}", token) for token in drawn)
     # A clock or a counter at the front would give few beginnings, and an order.
@@ -42,15 +42,15 @@ def test_ten_thousand_tokens_are_distinct_url_safe_and_in_no_order() -> None:
 
 
 def test_every_character_of_a_token_varies() -> None:
-    drawn = [SIGNED.draw().decode() for _ in range(2_000)]
+    drawn = [tokens.new_token().decode() for _ in range(2_000)]
     for place in range(42):
         assert {token[place] for token in drawn} == set(URL_SAFE), place
 
 
 def test_handles_and_versions_are_random_and_tell_nothing_of_each_other() -> None:
-    drawn = [tokens.draw_names() for _ in range(1_000)]
+    drawn = [tokens.new_handle_and_version() for _ in range(1_000)]
     handles = {handle for handle, _ in drawn}
-    versions = {version for _, version in drawn} | {tokens.draw_version() for _ in range(1_000)}
+    versions = {version for _, version in drawn} | {tokens.new_version() for _ in range(1_000)}
     assert (len(handles), len(versions)) == (1_000, 2_000)
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{16}", handle) for handle in handles)
     assert {len(version) for version in versions} == {16}
@@ -59,10 +59,10 @@ def test_handles_and_versions_are_random_and_tell_nothing_of_each_other() -> Non
 
 @pytest.mark.parametrize("begins", [False, True])
 def test_the_version_of_a_rotation_says_whether_a_login_begins_another_session(begins: bool) -> None:
-    drawn = {tokens.draw_rotation(begins=begins) for _ in range(1_000)}
+    drawn = {tokens.new_rotation_version(is_login=begins) for _ in range(1_000)}
     assert len(drawn) == 1_000
     assert {len(version) for version in drawn} == {16}
-    assert {tokens.begins_another(version) for version in drawn} == {begins}
+    assert {tokens.rotated_by_login(version) for version in drawn} == {begins}
     assert len({version[15] for version in drawn}) > 64, "the rest of it is random"
 
 
@@ -71,34 +71,34 @@ def test_the_version_of_a_rotation_says_whether_a_login_begins_another_session(b
 
 def test_what_we_sign_itsdangerous_opens_and_the_reverse() -> None:
     assert signer(NEWEST).unsign(SIGNED.sign(TOKEN)) == TOKEN
-    assert SIGNED.open(signer(NEWEST).sign(TOKEN).decode()) == (TOKEN, True)
+    assert SIGNED.verify(signer(NEWEST).sign(TOKEN).decode()) == (TOKEN, True)
     assert SIGNED.sign(TOKEN).encode() == signer(NEWEST).sign(TOKEN)
     assert len(SIGNED.sign(TOKEN)) == tokens.SIGNED_LENGTH
 
 
 def test_the_first_secret_signs_and_all_verify() -> None:
     """CVE-2025-47278: Flask signed with the oldest, because itsdangerous wants them the other way round."""
-    rotating = Tokens([NEWEST, OLDER, OLDEST], "sid")
+    rotating = TokenSigner([NEWEST, OLDER, OLDEST], "sid")
     assert rotating.sign(TOKEN).encode() == signer(NEWEST).sign(TOKEN)
     assert rotating.sign(TOKEN).encode() == signer(OLDEST, OLDER, NEWEST).sign(TOKEN)
-    opened = {secret: rotating.open(Tokens([secret], "sid").sign(TOKEN)) for secret in (NEWEST, OLDER, OLDEST)}
+    opened = {secret: rotating.verify(TokenSigner([secret], "sid").sign(TOKEN)) for secret in (NEWEST, OLDER, OLDEST)}
     assert opened == {NEWEST: (TOKEN, True), OLDER: (TOKEN, False), OLDEST: (TOKEN, False)}
 
 
 def test_a_secret_that_was_dropped_opens_nothing() -> None:
-    assert Tokens([NEWEST, OLDER], "sid").open(Tokens([OLDEST], "sid").sign(TOKEN)) is None
+    assert TokenSigner([NEWEST, OLDER], "sid").verify(TokenSigner([OLDEST], "sid").sign(TOKEN)) is None
 
 
 @pytest.mark.parametrize("other", ["sid2", "si", "", "SID", "sid.", "__Host-sid", "s\xefd"])
 def test_a_cookie_of_one_namespace_opens_nothing_in_another(other: str) -> None:
-    assert Tokens([NEWEST], other).open(SIGNED.sign(TOKEN)) is None
-    assert SIGNED.open(Tokens([NEWEST], other).sign(TOKEN)) is None
+    assert TokenSigner([NEWEST], other).verify(SIGNED.sign(TOKEN)) is None
+    assert SIGNED.verify(TokenSigner([NEWEST], other).sign(TOKEN)) is None
 
 
 def test_a_signature_made_for_another_purpose_opens_nothing() -> None:
     for salt in (b"itsdangerous.Signer", b"wsgi-session.token.", b"cookie-session"):
         foreign = Signer(NEWEST, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256)
-        assert SIGNED.open(foreign.sign(TOKEN).decode()) is None
+        assert SIGNED.verify(foreign.sign(TOKEN).decode()) is None
 
 
 @given(st.integers(0, 86), st.sampled_from(URL_SAFE + ".=+/ \x00\xe9\u0130"))
@@ -106,13 +106,13 @@ def test_no_changed_character_is_overlooked(place: int, character: str) -> None:
     signed = SIGNED.sign(TOKEN)
     changed = signed[:place] + character + signed[place + 1 :]
     if changed != signed:
-        assert SIGNED.open(changed) is None
+        assert SIGNED.verify(changed) is None
 
 
 @given(st.text() | st.text(URL_SAFE + ".", min_size=85, max_size=88) | st.text(min_size=87, max_size=87))
 @example("t" * 43 + "." + "\udc80" * 43)  # From a server that does not keep to latin-1.
 def test_what_we_did_not_sign_opens_nothing_and_raises_nothing(text: str) -> None:
-    assert SIGNED.open(text) is None
+    assert SIGNED.verify(text) is None
 
 
 @pytest.mark.parametrize(
@@ -132,14 +132,14 @@ def test_what_we_did_not_sign_opens_nothing_and_raises_nothing(text: str) -> Non
 )
 def test_a_cut_or_padded_cookie_opens_nothing(change: object) -> None:
     assert callable(change)
-    assert SIGNED.open(change(SIGNED.sign(TOKEN))) is None
+    assert SIGNED.verify(change(SIGNED.sign(TOKEN))) is None
 
 
 def test_itsdangerous_agrees_on_what_is_forged() -> None:
-    forged = Tokens([OLDER], "sid").sign(TOKEN)
+    forged = TokenSigner([OLDER], "sid").sign(TOKEN)
     with pytest.raises(BadSignature):
         signer(NEWEST).unsign(forged)
-    assert SIGNED.open(forged) is None
+    assert SIGNED.verify(forged) is None
 
 
 # For the store.
@@ -147,7 +147,7 @@ def test_itsdangerous_agrees_on_what_is_forged() -> None:
 
 def test_a_store_sees_the_hash_of_a_token_and_of_an_owner() -> None:
     """CVE-2019-16782: who reads the store cannot log in with what stands there."""
-    assert tokens.key_of(TOKEN) == hashlib.sha256(TOKEN).digest()
+    assert tokens.store_key(TOKEN) == hashlib.sha256(TOKEN).digest()
     assert len(tokens.owner_key("sid", "id:5")) == 32
 
 
@@ -178,13 +178,13 @@ def test_a_csrf_token_is_another_text_each_time_and_always_matches() -> None:
 
 
 def test_a_steady_csrf_token_is_the_same_text_each_time_and_matches_too() -> None:
-    (steady,) = {tokens.steady_csrf_token(tokens.csrf_token(TOKEN)) for _ in range(100)}
+    (steady,) = {tokens.unmasked_csrf_token(tokens.csrf_token(TOKEN)) for _ in range(100)}
     assert tokens.csrf_matches(TOKEN, steady)
-    assert not tokens.csrf_matches(SIGNED.draw(), steady)
+    assert not tokens.csrf_matches(tokens.new_token(), steady)
 
 
 def test_a_csrf_token_is_one_sessions_own() -> None:
-    assert not tokens.csrf_matches(SIGNED.draw(), tokens.csrf_token(TOKEN))
+    assert not tokens.csrf_matches(tokens.new_token(), tokens.csrf_token(TOKEN))
 
 
 @given(st.integers(0, 84), st.sampled_from(URL_SAFE + "=+ \xe9"))

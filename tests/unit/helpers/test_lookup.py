@@ -14,7 +14,7 @@ from tests.support.requests import make_environ, session_in
 from tests.support.site import ANN, Site
 from wsgi_session import check_csrf, get_session, login, logout, user_or_none
 from wsgi_session.errors import ConfigError, SessionMissing
-from wsgi_session.helpers.lookup import bytes_of, environ_of, session_of, user_in
+from wsgi_session.helpers.lookup import bytes_of, environ_of, peek_user, session_of
 
 ENVIRON = make_environ(session={})
 
@@ -37,7 +37,8 @@ def test_every_frameworks_request_leads_to_its_environ(request_object: object) -
 
 @pytest.mark.parametrize("request_object", [None, "GET /", 5, SimpleNamespace(), SimpleNamespace(environ="x")])
 def test_what_is_no_request_is_refused_with_what_to_give(request_object: object) -> None:
-    with pytest.raises(ConfigError, match=f"request is a {type(request_object).__name__}, .*give the environ itself"):
+    name = type(request_object).__name__
+    with pytest.raises(ConfigError, match=f"request is of type {name}, .*give the WSGI environ"):
         environ_of(request_object)
 
 
@@ -53,9 +54,9 @@ def test_any_mapping_will_do_as_a_session(session: object) -> None:
     assert session_of({"session": session}, "session") is session
 
 
-@pytest.mark.parametrize(("session", "found"), [(None, "nothing"), ("x", "a str"), ([], "a list")])
+@pytest.mark.parametrize(("session", "found"), [(None, "is missing"), ("x", "is of type str"), ([], "is of type list")])
 def test_no_session_says_what_is_there_and_what_to_wrap(session: object, found: str) -> None:
-    with pytest.raises(SessionMissing, match=rf"environ\['other'\] holds {found}\. .*SessionMiddleware\(app") as caught:
+    with pytest.raises(SessionMissing, match=rf"environ\['other'\] {found}\. .*SessionMiddleware\(app") as caught:
         session_of({"other": session}, "other")
     assert caught.value.key == "other"
 
@@ -127,7 +128,7 @@ def test_a_look_at_the_user_hands_nothing_out_that_would_be_packed_again() -> No
     browser.call(lambda environ: login(environ, ANN))
 
     def handler(environ: dict[str, Any]) -> None:
-        seen: Any = user_in(session_in(environ))
+        seen: Any = peek_user(session_in(environ))
         seen["name"] = "changed"
 
     browser.call(handler)

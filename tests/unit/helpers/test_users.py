@@ -45,7 +45,7 @@ def test_get_session_gives_a_session_or_says_what_to_wrap(session: Any) -> None:
     [get_session, user_or_none, user_email_or_none, logout, lambda request: login(request, ANN)],
 )
 def test_without_the_middleware_every_helper_says_so(helper: Any) -> None:
-    with pytest.raises(SessionMissing, match=r"environ\['session'\] holds nothing"):
+    with pytest.raises(SessionMissing, match=r"environ\['session'\] is missing"):
         helper(make_environ())
 
 

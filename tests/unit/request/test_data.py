@@ -34,8 +34,8 @@ def loaded(**data: Any) -> Data:
 
 def merged(values: Data, others: dict[Any, Any]) -> dict[Any, Any]:
     """Return what a save would store if ``others`` is what another request stored meanwhile."""
-    values.collect()
-    return opened(values.applied_to(packed(others)))
+    values.find_changes()
+    return opened(values.apply_to(packed(others)))
 
 
 def seen_by(values: Data) -> dict[Any, Any]:
@@ -52,7 +52,7 @@ def put_by_hand(values: Data, content: object) -> None:
 
 def change_and_change_back(values: Data, content: object) -> None:
     values.get("user")["seen"] = True
-    values.collect()
+    values.find_changes()
     del values.get("user")["seen"]
 
 
@@ -78,21 +78,21 @@ def test_an_assignment_equal_to_what_was_loaded_is_carried_into_a_new_record_and
 def test_equal_assignments_alone_are_nothing_to_save(assign: Any) -> None:
     values = loaded(user={"id": 1}, cart=["bun"])
     assign(values, {"id": 1})
-    assert not values.collect()
+    assert not values.find_changes()
 
 
 def test_a_key_assigned_and_deleted_again_is_deleted_from_what_another_request_stored() -> None:
     values = loaded(cart=["bun"])
     values.assign("coupon", "x")
     values.delete("coupon")
-    assert not values.collect()
+    assert not values.find_changes()
     assert merged(values, {"coupon": "y", "cart": ["bun"]}) == {"cart": ["bun"]}
 
 
 def test_a_default_that_was_there_is_kept_in_a_new_record_but_never_replaces_what_another_request_assigned() -> None:
     values = loaded(cart=["bun"])
     values.keep_default("cart")
-    assert not values.collect()
+    assert not values.find_changes()
     assert merged(values, {}) == {"cart": ["bun"]}
     assert merged(values, {"cart": ["pie"]}) == {"cart": ["pie"]}
     values.get("cart").append("tart")
@@ -112,8 +112,8 @@ def test_what_was_saved_is_no_longer_carried() -> None:
     values = loaded(user={"id": 1}, cart=["bun"])
     values.assign("user", {"id": 1})
     values.keep_default("cart")
-    values.collect()
-    values.saved(values.applied_to(values.stored))
+    values.find_changes()
+    values.adopt(values.apply_to(values.stored))
     assert merged(values, {"user": {"id": 2}}) == {"user": {"id": 2}}
 
 
@@ -146,7 +146,7 @@ def test_a_save_carries_what_this_request_wrote_and_nothing_else_on_top_of_what_
             seen[key] = opened(packed({key: content}))[key]
             written.add(key)
         elif name == "collect":
-            values.collect()
+            values.find_changes()
         elif name == "clear":
             values.clear()
             seen, cleared, written = {}, True, set()
@@ -167,9 +167,9 @@ def test_a_save_carries_what_this_request_wrote_and_nothing_else_on_top_of_what_
     expected = {key: value for key, value in ({} if cleared else others).items() if key not in written}
     expected |= {key: value for key, value in seen.items() if key in written}
     assert merged(values, others) == expected
-    assert values.collect() == bool(changed or (stored.keys() - seen.keys()))
+    assert values.find_changes() == bool(changed or (stored.keys() - seen.keys()))
     assert seen_by(values) == seen
-    assert opened(values.applied_to(values.stored)) == seen, "with nobody in between"
+    assert opened(values.apply_to(values.stored)) == seen, "with nobody in between"
 
 
 def test_of_one_key_the_later_write_wins_and_of_two_keys_both_stay() -> None:
@@ -182,12 +182,12 @@ def test_of_one_key_the_later_write_wins_and_of_two_keys_both_stay() -> None:
 def test_a_value_that_was_set_back_is_nothing_to_save_alone_and_is_carried_into_a_merge() -> None:
     values = loaded(a=1, b=[1])
     values.assign("a", 2)
-    values.collect()
+    values.find_changes()
     values.assign("a", 1)
     values.get("b").append(2)
-    values.collect()
+    values.find_changes()
     values.get("b").pop()
-    assert not values.collect()
+    assert not values.find_changes()
     assert merged(values, {"a": 9, "b": [9], "c": 9}) == {"a": 1, "b": [1], "c": 9}
 
 
@@ -198,7 +198,7 @@ def test_clearing_drops_what_others_added_meanwhile_too(own: bool, expected: dic
     """The package's own keys only where the session changes its owner (CVE-2014-0482)."""
     values = Data(packed({"a": 1, FLASH: ["x"]}))
     values.assign("b", 1)
-    values.clear(own=own)
+    values.clear(internal=own)
     values.assign("new", 1)
     assert merged(values, {"a": 2, "c": 3, FLASH: ["x"], b"flash:2": ["y"]}) == expected
 
@@ -207,13 +207,13 @@ def test_own_keys_that_were_written_before_a_clear_stay_and_go_with_own() -> Non
     for own, expected in ((False, {FLASH: 1}), (True, {})):
         values = loaded(a=1)
         values.put(FLASH, 1, pack(1, "flash"))
-        values.clear(own=own)
+        values.clear(internal=own)
         assert merged(values, {"a": 2}) == expected
 
 
 def test_a_second_clear_brings_no_own_keys_back() -> None:
     values = loaded(a=1)
-    values.clear(own=True)
+    values.clear(internal=True)
     values.clear()
     assert merged(values, {FLASH: 1}) == {}
 
@@ -238,12 +238,12 @@ def test_what_becomes_what_it_was_after_a_clear_is_kept() -> None:
 def test_clearing_what_is_empty_is_no_change() -> None:
     values = Data({})
     values.clear()
-    assert not values.collect()
+    assert not values.find_changes()
     own_only = Data(packed({FLASH: 1}))
     own_only.clear()
-    assert not own_only.collect()
-    own_only.clear(own=True)
-    assert own_only.collect()
+    assert not own_only.find_changes()
+    own_only.clear(internal=True)
+    assert own_only.find_changes()
 
 
 def test_what_another_request_cleared_comes_back_only_where_this_one_wrote() -> None:
@@ -260,12 +260,12 @@ def test_what_another_request_cleared_comes_back_only_where_this_one_wrote() -> 
 def test_it_sees_what_is_stored_and_the_same_object_each_time(stored: dict[str, Any]) -> None:
     values = Data(packed(stored))
     assert [*values.keys()] == [*stored]
-    assert values.count() == len(stored)
+    assert len(values.keys()) == len(stored)
     for key, value in stored.items():
         first = values.get(key)
         assert first is values.get(key) is values.peek(key)
         assert shape(first) == shape(value)
-    assert not values.collect(), "reading looked like a change"
+    assert not values.find_changes(), "reading looked like a change"
     assert shape(values.snapshot()) == shape(stored)
 
 
@@ -273,14 +273,14 @@ def test_a_peek_hands_nothing_out() -> None:
     values = loaded(a=[1])
     assert values.peek("a") is not values.peek("a")
     values.peek("a").append(2)
-    assert not values.collect()
+    assert not values.find_changes()
 
 
 def test_the_packages_own_keys_are_none_of_the_applications() -> None:
     values = Data(packed({"a": 1, OWNER: "id:5", FLASH: ["x"]}))
     assert [*values.keys()] == ["a"]
-    assert values.count() == 1
-    assert sorted(values.own_keys()) == [FLASH, OWNER]
+    assert len(values.keys()) == 1
+    assert sorted(values.internal_keys()) == [FLASH, OWNER]
     assert values.snapshot() == {"a": 1}
     assert OWNER in values
     assert values.get(OWNER) == "id:5"
@@ -295,7 +295,7 @@ def test_what_is_not_there_is_a_key_error_and_what_cannot_be_read_is_corrupt() -
         with pytest.raises(CorruptData):
             corrupt("a")
     assert values.get("b") == 1
-    assert not values.collect()
+    assert not values.find_changes()
     values.delete("a")
     assert merged(values, {"b": 2}) == {"b": 2}
 
@@ -304,14 +304,14 @@ def test_what_was_put_inside_and_cannot_be_kept_is_found_by_its_path() -> None:
     values = loaded(cart=[{"n": 1}])
     values.get("cart")[0]["price"] = object()
     with pytest.raises(UnsupportedValue, match=r"cart\[0\]\.price: object"):
-        values.collect()
+        values.find_changes()
 
 
 def test_a_cycle_that_was_made_inside_is_found() -> None:
     values = loaded(cart=[1])
     values.get("cart").append((values.get("cart"),))
-    with pytest.raises(UnsupportedValue, match="a cycle"):
-        values.collect()
+    with pytest.raises(UnsupportedValue, match="containing itself"):
+        values.find_changes()
 
 
 def test_what_is_loaded_is_not_changed_but_copied() -> None:
@@ -322,7 +322,7 @@ def test_what_is_loaded_is_not_changed_but_copied() -> None:
     values.assign("a", 5)
     values.delete("b")
     values.assign("c", [1])
-    values.collect()
+    values.find_changes()
     values.clear()
     assert stored == before
 
@@ -334,14 +334,14 @@ def test_after_a_save_nothing_is_changed_and_the_same_objects_stay() -> None:
     values = loaded(a=[1], b=[1])
     first, untouched = values.get("a"), values.get("b")
     first.append(2)
-    values.collect()
-    values.saved(packed({"a": [1, 2], "b": [1], "theirs": 5}))
-    assert not values.collect()
+    values.find_changes()
+    values.adopt(packed({"a": [1, 2], "b": [1], "theirs": 5}))
+    assert not values.find_changes()
     assert values.get("a") is first
     assert values.get("b") is untouched
     assert values.get("theirs") == 5
     first.append(3)
-    assert values.collect()
+    assert values.find_changes()
     assert merged(values, {"b": 9}) == {"a": [1, 2, 3], "b": 9}
 
 
@@ -350,19 +350,19 @@ def test_after_a_save_what_another_request_wrote_is_seen() -> None:
     for key in "abc":
         values.get(key)
     values.assign("d", 1)
-    values.collect()
-    values.saved(packed({"a": [1], "b": [7], "d": 1}))
+    values.find_changes()
+    values.adopt(packed({"a": [1], "b": [7], "d": 1}))
     assert values.get("b") == [7]
     assert "c" not in values
-    assert not values.collect()
+    assert not values.find_changes()
 
 
 def test_a_clear_is_done_once_it_is_saved() -> None:
     values = loaded(a=1)
     values.clear()
-    values.collect()
-    values.saved({})
-    assert not values.collect()
+    values.find_changes()
+    values.adopt({})
+    assert not values.find_changes()
     assert merged(values, {"b": 1}) == {"b": 1}
 
 
@@ -373,7 +373,7 @@ def test_on_another_base_only_this_requests_changes_are_seen() -> None:
     values.assign("c", 1)
     values.rebase(packed({"x": 1}))
     assert seen_by(values) == {"x": 1, "b": [1, 2], "c": 1}
-    assert values.collect()
+    assert values.find_changes()
     assert merged(values, {}) == {"b": [1, 2], "c": 1}
 
 
@@ -406,8 +406,8 @@ def test_a_tuple_that_shares_its_parts_is_refused_before_it_is_packed(
         return pack_items(value)
 
     monkeypatch.setattr(codec, "_pack", watched)
-    with pytest.raises(SessionTooLarge, match="stands in several places"):
-        values.collect()
+    with pytest.raises(SessionTooLarge, match="contains several times"):
+        values.find_changes()
     assert items_packed == []
 
 
@@ -417,8 +417,8 @@ def test_reading_tuples_and_sets_changes_nothing() -> None:
     for key in stored:
         values.get(key)
     gc.collect()
-    assert not values.collect()
+    assert not values.find_changes()
     assert values.changed == {}
     values.get("list").append((3,))
-    assert values.collect()
+    assert values.find_changes()
     assert values.changed == packed({"list": [(1, 2), (1, 2), (3,)]})
