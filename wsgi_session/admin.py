@@ -17,7 +17,7 @@ from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.owner import owner_of
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Counts, ListsOwners, OwnedSession, Store, Sweeps, has_sound_times
-from wsgi_session.stores.refusals import unsupported
+from wsgi_session.stores.unsupported import unsupported
 
 
 @dataclass(frozen=True)

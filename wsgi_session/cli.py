@@ -23,10 +23,10 @@ from wsgi_session.stores.contract import Counts, Scans, Store, Sweeps
 from wsgi_session.stores.migrating.moving import move_all
 from wsgi_session.stores.migrating.store import MigratingStore
 from wsgi_session.stores.migrating.urls import inner_urls
-from wsgi_session.stores.refusals import unsupported
 from wsgi_session.stores.sqlite.store import SQLiteStore
+from wsgi_session.stores.unsupported import unsupported
 from wsgi_session.stores.urls.opening import open_store
-from wsgi_session.stores.urls.parts import blot_urls
+from wsgi_session.stores.urls.parts import redact_urls
 
 #: Records per batch: few enough that no engine holds a lock for long, enough that the round trips cost little.
 BATCH = 1000
@@ -229,7 +229,7 @@ def reporting_errors(*urls: str) -> Iterator[None]:
     try:
         yield
     except SessionError as error:
-        raise click.ClickException(blot_urls(str(error), hidden)) from error
+        raise click.ClickException(redact_urls(str(error), hidden)) from error
     except BrokenPipeError:
         # The reader of the output has exited: click ends the command without a message.
         raise
@@ -238,7 +238,7 @@ def reporting_errors(*urls: str) -> Iterator[None]:
         click.echo("Stopped.", err=True)
         sys.exit(130)
     except Exception:
-        click.echo(blot_urls(traceback.format_exc(), hidden), err=True, nl=False)
+        click.echo(redact_urls(traceback.format_exc(), hidden), err=True, nl=False)
         sys.exit(1)
 
 

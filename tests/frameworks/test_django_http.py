@@ -20,7 +20,7 @@ from django.test import override_settings
 
 from tests.frameworks.django_site import DjangoServer, set_up
 from wsgi_session.integrations.django import sessions
-from wsgi_session.testing.harness import at_once
+from wsgi_session.testing.harness import run_concurrently
 
 Site = tuple[DjangoServer, DjangoServer]
 
@@ -95,7 +95,7 @@ def test_parallel_requests_at_both_processes_lose_nothing(site: Site) -> None:
     def write(number: int) -> list[int]:
         return [twins[number].get(site[number % 2], "/put", key=f"{number}.{turn}")[0] for turn in range(4)]
 
-    assert at_once([partial(write, number) for number in range(8)]) == [[200] * 4] * 8
+    assert run_concurrently([partial(write, number) for number in range(8)]) == [[200] * 4] * 8
     kept = set(visitor.page(site[0])["session"])
     assert kept == {f"{number}.{turn}" for number in range(8) for turn in range(4)}
 

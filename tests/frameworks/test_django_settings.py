@@ -17,7 +17,7 @@ from wsgi_session import StoreUnavailable
 from wsgi_session.integrations import django_site
 from wsgi_session.integrations.django import SessionStore
 from wsgi_session.integrations.django_site import backend
-from wsgi_session.testing.harness import at_once
+from wsgi_session.testing.harness import run_concurrently
 
 __all__ = ["store"]
 
@@ -71,7 +71,7 @@ def test_threads_that_come_first_make_one_store_between_them(monkeypatch: pytest
 
     monkeypatch.setattr(django_site, "_lock", Door())
     with override_settings(WSGI_SESSION_STORE="memory://", WSGI_SESSION_OPTIONS=Options()):
-        one, other = at_once([backend, backend])
+        one, other = run_concurrently([backend, backend])
     assert one.store is other.store
 
 

@@ -19,7 +19,7 @@ from wsgi_session.stores.memory import store as memory
 from wsgi_session.testing import harness
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance
-from wsgi_session.testing.harness import at_once, equal, refuses
+from wsgi_session.testing.harness import assert_equal, assert_raises, run_concurrently
 
 
 def failures(make: Callable[[], Store], **attributes: object) -> dict[str, Exception]:
@@ -489,55 +489,55 @@ def force(store: MemoryStore, key: bytes, **fields: object) -> None:
 
 
 BROKEN = {
-    UpsertingReplace: "replace_of_what_is_deleted_expired_or_unknown",
-    BlindReplace: "replace_answers_conflict_to_another_version",
+    UpsertingReplace: "replace_of_a_deleted_expired_or_unknown",
+    BlindReplace: "replace_of_another_version_is_a_conflict",
     CheckThenSet: "no_update_is_lost",
     ForgetfulReplace: "replace_whose_answer_was_lost",
-    EagerReplace: "replace_leaves_what_only_create_and_rotate_set",
+    EagerReplace: "replace_keeps_the_fields_that_only_create_and_rotate_set",
     BackwardReplace: "replace_moves_neither_time_back",
-    ResurrectingTouch: "touch_of_what_is_deleted_expired_or_unknown",
-    CreatingTouch: "touch_of_what_is_deleted_expired_or_unknown",
+    ResurrectingTouch: "touch_of_a_deleted_expired_or_unknown",
+    CreatingTouch: "touch_of_a_deleted_expired_or_unknown",
     BackwardTouch: "touch_moves_neither_time_back",
     VersionedTouch: "replace_keeps_a_touch_that_came_between",
-    TombstoneTouch: "touch_leaves_a_tombstone_alone",
+    TombstoneTouch: "touch_does_not_change_a_tombstone",
     TakeOver: "create_never_overwrites_a_live_record",
     ForgetfulCreate: "create_whose_answer_was_lost_is_done_once",
     Calculating: "a_record_with_corrupt_times_makes_no_method_raise",
-    LookThenCreate: "of_many_that_create_one_key_exactly_one_does",
-    TimidCreate: "create_takes_the_place_of_a_dead_record",
-    TwoStepRotate: "of_many_that_rotate_one_session_exactly_one_does",
-    GoneThenTombstone: "who_loads_during_a_rotation",
-    NoTombstone: "a_tombstone_under_the_old_key_says_where",
-    ShortTombstone: "a_tombstone_under_the_old_key_says_where",
-    WritesTombstones: "a_tombstone_is_never_written_to_nor_rotated",
-    CopyingRotate: "rotate_kills_the_old_key",
-    OverwritingRotate: "rotate_onto_a_live_record_is_refused",
-    KeepingRotate: "rotate_kills_the_old_key_and_takes_every_field",
+    LookThenCreate: "of_concurrent_creates_of_one_key_exactly_one_succeeds",
+    TimidCreate: "create_replaces_a_dead_record",
+    TwoStepRotate: "of_concurrent_rotations_of_one_session_exactly_one_succeeds",
+    GoneThenTombstone: "a_load_during_a_rotation",
+    NoTombstone: "a_tombstone_under_the_old_key_has_the_new_key",
+    ShortTombstone: "a_tombstone_under_the_old_key_has_the_new_key",
+    WritesTombstones: "a_tombstone_is_never_replaced_or_rotated",
+    CopyingRotate: "rotate_ends_the_old_key",
+    OverwritingRotate: "rotate_onto_a_live_record_raises",
+    KeepingRotate: "rotate_ends_the_old_key_and_writes_every_field",
     ForgetfulRotate: "rotate_whose_answer_was_lost",
-    LosingRotate: "rotate_onto_a_live_record_is_refused",
-    DeafDelete: "delete_removes_now_and_says_whether",
-    TombstoneDelete: "delete_leaves_a_tombstone",
-    VersionlessDelete: "delete_of_a_version_removes_no_other",
-    LookThenDelete: "of_a_save_and_a_delete_of_the_version_before_one_succeeds",
+    LosingRotate: "rotate_onto_a_live_record_raises",
+    DeafDelete: "delete_removes_the_record_at_once_and_returns_whether",
+    TombstoneDelete: "delete_keeps_a_tombstone",
+    VersionlessDelete: "delete_of_a_version_keeps_any_other",
+    LookThenDelete: "of_a_concurrent_save_and_delete_of_the_loaded_version_exactly_one_succeeds",
     TextKeys: "keys_are_compared_as_bytes",
-    WholeSeconds: "what_was_created_comes_back_field_by_field",
-    NumbersForBooleans: "what_was_created_comes_back_field_by_field_in_its_type",
+    WholeSeconds: "every_field_comes_back_unchanged",
+    NumbersForBooleans: "every_field_comes_back_unchanged_with_its_type",
     StrippedData: "data_of_any_bytes",
     UndyingLoad: "a_record_is_alive_before_expires",
     OffByOne: "a_record_is_alive_before_expires_and_dead_from_then_on",
-    ListsTheDead: "what_is_dead_deleted_or_rotated_away_is_not_listed",
-    ListsAtMostOne: "an_owner_is_found",
-    ListsOnePage: "an_owner_of_many_sessions_is_listed_whole",
-    ListsByPosition: "an_owner_of_many_sessions_is_listed_whole_and_ended_in_batches",
-    DeletesTombstonesToo: "delete_many_is_delete_for_each_key",
+    ListsTheDead: "dead_deleted_and_rotated_keys_are_not_listed",
+    ListsAtMostOne: "of_owner_lists_only",
+    ListsOnePage: "all_of_an_owners_many_sessions_are_listed",
+    ListsByPosition: "all_of_an_owners_many_sessions_are_listed_and_can_be_deleted_in_batches",
+    DeletesTombstonesToo: "delete_many_deletes_each_key_as_delete_does",
     CountsEverybody: "only_live_sessions_are_counted_each_in_its_namespace",
     CountsTheDead: "only_live_sessions_are_counted",
     CountsTombstones: "only_live_sessions_are_counted",
     ScansTombstones: "a_scan_yields_every_live_session_once_and_no_tombstone",
-    ScansByPosition: "a_scan_that_deletes_what_it_is_given_skips_none",
-    SweepsWithoutGrace: "a_sweep_takes_only_what_has_been_dead_for_over_an_hour",
-    SweepsWithoutLimit: "a_sweep_takes_at_most_as_many",
-    SweepsNothing: "a_sweep_takes_only",
+    ScansByPosition: "deleting_the_yielded_sessions_does_not_make_a_scan_skip_others",
+    SweepsWithoutGrace: "a_sweep_removes_only_records_that_have_been_dead_for_over_an_hour",
+    SweepsWithoutLimit: "a_sweep_removes_at_most_limit",
+    SweepsNothing: "a_sweep_removes_only",
 }
 
 
@@ -552,7 +552,7 @@ def test_a_correct_store_passes_all_of_it() -> None:
 
 
 class Minimal(Store):
-    """The seven methods and no more."""
+    """The eight abstract methods and no more."""
 
     def __init__(self) -> None:
         self._inner = MemoryStore()
@@ -584,7 +584,7 @@ class Minimal(Store):
 
 def test_a_store_that_offers_no_more_than_it_must_passes_when_it_says_so() -> None:
     assert failures(Minimal, sweeps=False, lists_owners=False, counts=False, scans=False) == {}
-    assert list(failures(Minimal)) == ["test_the_store_offers_what_this_suite_was_told"]
+    assert list(failures(Minimal)) == ["test_the_store_implements_the_declared_protocols"]
 
 
 def test_a_store_of_which_a_record_vanishes_is_caught_in_the_act() -> None:
@@ -593,7 +593,7 @@ def test_a_store_of_which_a_record_vanishes_is_caught_in_the_act() -> None:
             return None
 
     failed = failures(Vanishing)
-    assert "nobody deleted it" in str(failed["test_of_many_that_save_over_the_version_they_loaded_no_update_is_lost"])
+    assert "no thread has deleted it" in str(failed["test_concurrent_saves_lose_no_update"])
 
 
 def test_a_store_that_answers_conflict_to_everybody_is_not_asked_for_ever() -> None:
@@ -602,28 +602,28 @@ def test_a_store_that_answers_conflict_to_everybody_is_not_asked_for_ever() -> N
             return Outcome.CONFLICT
 
     failed = failures(Stubborn)
-    assert "answered conflict" in str(failed["test_of_many_that_save_over_the_version_they_loaded_no_update_is_lost"])
+    assert "returned CONFLICT" in str(failed["test_concurrent_saves_lose_no_update"])
 
 
 def test_a_suite_without_make_store_says_what_to_write() -> None:
     suite = StoreConformance()
     suite.setup_method()
-    with pytest.raises(NotImplementedError, match="write make_store"):
+    with pytest.raises(NotImplementedError, match="Write make_store"):
         _ = suite.store
 
 
 def test_a_failure_says_what_was_seen_and_shortens_what_is_long() -> None:
     with pytest.raises(AssertionError) as caught:
-        equal(bytes(5000), b"wanted", "load of the data")
+        assert_equal(bytes(5000), b"wanted", "load of the data")
     message = str(caught.value)
-    assert message.startswith(r"load of the data: saw b'\x00\x00")
-    assert "(20,003 characters), wanted b'wanted'" in message
+    assert message.startswith(r"load of the data: expected b'wanted', but got b'\x00\x00")
+    assert message.endswith("(20,003 characters)")
     assert len(message) < 800
 
 
 def test_what_should_have_been_refused_and_was_not_is_a_failure() -> None:
-    with pytest.raises(AssertionError, match="create: wanted KeyExists, but the call returned 5"):
-        refuses(KeyExists, lambda: 5, "create")
+    with pytest.raises(AssertionError, match="create: expected KeyExists, but the call returned 5"):
+        assert_raises(KeyExists, lambda: 5, "create")
 
 
 def test_an_exception_in_a_thread_is_the_failure_of_the_race() -> None:
@@ -633,16 +633,16 @@ def test_an_exception_in_a_thread_is_the_failure_of_the_race() -> None:
     calls: Sequence[Callable[[], object]] = [fail, lambda: 1]
     interval = sys.getswitchinterval()
     with pytest.raises(LookupError, match="in a thread"):
-        at_once(calls)
+        run_concurrently(calls)
     assert sys.getswitchinterval() == interval
 
 
 def test_a_store_that_hangs_fails_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness, "PATIENCE", 0.05)
+    monkeypatch.setattr(harness, "RACE_TIMEOUT", 0.05)
     release = threading.Event()
     try:
-        with pytest.raises(AssertionError, match=r"threads that came back within 0\.05 s: saw 1, wanted 2"):
-            at_once([release.wait, lambda: True])
+        with pytest.raises(AssertionError, match=r"threads that finished within 0\.05 s: expected 2, but got 1"):
+            run_concurrently([release.wait, lambda: True])
     finally:
         release.set()
 

@@ -13,7 +13,7 @@ import pytest
 from wsgi_session import ConfigError, SessionMiddleware, Unsupported
 from wsgi_session.stores import Counts, ListsOwners, Record, Scans, Sweeps, open_store
 from wsgi_session.stores.cookie import CookieStore, open_url
-from wsgi_session.stores.urls.opening import GROUP
+from wsgi_session.stores.urls.opening import ENTRY_POINT_GROUP
 
 SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
 AESGCM = "cryptography.hazmat.primitives.ciphers.aead"
@@ -25,7 +25,7 @@ def site(environ: dict[str, Any], start_response: Callable[..., object]) -> list
 
 
 def test_the_scheme_is_published() -> None:
-    (entry,) = entry_points(group=GROUP, name="cookie")
+    (entry,) = entry_points(group=ENTRY_POINT_GROUP, name="cookie")
     assert entry.load() is open_url
     assert isinstance(open_store("cookie://"), CookieStore)
 

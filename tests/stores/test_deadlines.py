@@ -89,7 +89,7 @@ def test_nothing_is_sent_when_the_time_is_over() -> None:
     with SlowServer(answer) as server, open_redis(server) as store:
         assert store.load(KEY, NOW) is None
         with pytest.raises(StoreUnavailable, match="not done within 1 s"):
-            store._link.call(KEY, b"GET", KEY, deadline=time.monotonic())  # type: ignore[attr-defined]
+            store._client.call(KEY, b"GET", KEY, deadline=time.monotonic())  # type: ignore[attr-defined]
     assert commands == [b"GET"]
 
 
@@ -248,7 +248,7 @@ def test_nodes_that_do_not_say_where_the_slots_are_leave_time_for_one_that_serve
         cluster = SlowCluster(stack, 4, lambda command: b"$-1\r\n")
         store = stack.enter_context(cluster.open())
         assert store.load(KEY, NOW) is None
-        slots = store._link._map  # type: ignore[attr-defined]
+        slots = store._client._map  # type: ignore[attr-defined]
         slots.outdated = True
         cluster.silent = silent
         with in_time():
@@ -273,8 +273,8 @@ def test_the_wait_for_a_connection_and_for_the_lock_are_one_time_out(tmp_path: P
     path = tmp_path / "sessions.db"
     with SQLiteStore(path, busy_timeout=TIMEOUT, pool_size=1) as store:
         store.ping()
-        place = store._pool.take()
-        late = threading.Timer(LATE, store._pool.give, (place,))
+        place = store._pool.acquire()
+        late = threading.Timer(LATE, store._pool.release, (place,))
         with held_lock(path):
             late.start()
             unavailable(lambda: store.create(KEY, make_record(), NOW))
@@ -286,8 +286,8 @@ def test_a_writer_that_was_let_in_late_leaves_the_next_one_all_of_its_time(tmp_p
     path = tmp_path / "sessions.db"
     with SQLiteStore(path, busy_timeout=TIMEOUT, pool_size=1) as store:
         store.ping()
-        place = store._pool.take()
-        late = threading.Timer(LATE, store._pool.give, (place,))
+        place = store._pool.acquire()
+        late = threading.Timer(LATE, store._pool.release, (place,))
         late.start()
         store.create(KEY, make_record(), NOW)
         late.join()
@@ -305,13 +305,13 @@ def test_a_second_statement_waits_for_the_lock_as_long_as_the_first_has_left(tmp
         lock = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         lock.execute("BEGIN IMMEDIATE")
         late = threading.Timer(LATE, lock.execute, ("ROLLBACK",))
-        changed = store._log.changed
+        changed = store._log.row_count
 
         def lock_again(cursor: sqlite3.Cursor) -> int:
             lock.execute("BEGIN IMMEDIATE")
             return changed(cursor)
 
-        store._log.changed = lock_again  # type: ignore[method-assign]
+        store._log.row_count = lock_again  # type: ignore[method-assign]
         late.start()
         unavailable(lambda: store.replace(KEY, make_record(), b"another version.", NOW))
         late.join()

@@ -82,7 +82,7 @@ class TestPhasesBesideEachOther(StoreConformance):
     """Half of the threads and handles are processes of the other phase."""
 
     # Keys are random: two processes of different phases never create the same one.
-    test_of_many_that_create_one_key_exactly_one_does = None  # type: ignore[assignment]
+    test_of_concurrent_creates_of_one_key_exactly_one_succeeds = None  # type: ignore[assignment]
 
     def make_store(self) -> Store:
         self.new, self.old = MemoryStore(), MemoryStore()
@@ -136,11 +136,11 @@ class TestMovedBeforePrepare(FromFileToMemory):
 class StoppedAfterOneStep(FromFileToMemory):
     """There are two records of it, so it may be counted and swept twice, and two creates of one key are four."""
 
-    test_a_sweep_takes_only_what_has_been_dead_for_over_an_hour = None  # type: ignore[assignment]
-    test_a_sweep_takes_at_most_as_many_as_it_was_told = None  # type: ignore[assignment]
+    test_a_sweep_removes_only_records_that_have_been_dead_for_over_an_hour = None  # type: ignore[assignment]
+    test_a_sweep_removes_at_most_limit_records = None  # type: ignore[assignment]
     test_a_record_that_was_renewed_is_not_swept = None  # type: ignore[assignment]
     test_a_tombstone_is_neither_counted_nor_scanned_and_is_swept = None  # type: ignore[assignment]
-    test_of_many_that_create_one_key_exactly_one_does = None  # type: ignore[assignment]
+    test_of_concurrent_creates_of_one_key_exactly_one_succeeds = None  # type: ignore[assignment]
 
     def put(self, new: Store, old: Store, key: bytes, record: Record, now: float) -> None:
         new.create(key, placeholder(record), now)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import itertools
-import mmap
 import os
 import queue
 import signal
@@ -28,9 +27,8 @@ from tests.support.servers.process import wait_until
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import MemoryStore, SQLiteStore, forks
 from wsgi_session.stores import pool as pool_module
-from wsgi_session.stores.forks import ProcessId, new_mark
 from wsgi_session.stores.memory import store as memory
-from wsgi_session.stores.pool import Place, Pool
+from wsgi_session.stores.pool import Pool, Slot
 from wsgi_session.stores.sqlite import log
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
@@ -49,9 +47,9 @@ def make() -> Iterator[Callable[..., Pool]]:
         pool.close()
 
 
-def take(pool: Pool, patience: float = 60.0) -> Place:
+def take(pool: Pool, patience: float = 60.0) -> Slot:
     """Do what an operation does: take a place, and open a connection if it has none."""
-    place = pool.take(patience)
+    place = pool.acquire(patience)
     if place.connection is None:
         place.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     return place
@@ -67,33 +65,33 @@ def is_closed(connection: sqlite3.Connection | None) -> bool:
     return False
 
 
-def waiter(pool: Pool) -> tuple[threading.Thread, queue.SimpleQueue[Place]]:
+def waiter(pool: Pool) -> tuple[threading.Thread, queue.SimpleQueue[Slot]]:
     """Start a thread that takes a place; return when it stands in line."""
-    got: queue.SimpleQueue[Place] = queue.SimpleQueue()
-    before = len(pool._line)
+    got: queue.SimpleQueue[Slot] = queue.SimpleQueue()
+    before = len(pool._waiters)
     thread = threading.Thread(target=lambda: got.put(take(pool)))
     thread.start()
-    wait_until(lambda: len(pool._line) > before, "a thread stands in line")
+    wait_until(lambda: len(pool._waiters) > before, "a thread stands in line")
     return thread, got
 
 
 def test_the_last_place_given_back_is_the_first_one_taken(make: Callable[..., Pool]) -> None:
     pool = make(3)
     first, second = take(pool), take(pool)
-    pool.give(first)
-    pool.give(second)
-    assert pool.take() is second
-    assert pool.take() is first
+    pool.release(first)
+    pool.release(second)
+    assert pool.acquire() is second
+    assert pool.acquire() is first
 
 
 def test_no_more_places_are_taken_than_the_bound_says(make: Callable[..., Pool]) -> None:
     pool = make(2, 0.01)
     taken = [take(pool), take(pool)]
     with pytest.raises(StoreUnavailable, match=r"^all 2 connections to .* busy for 0\.01 s: raise pool_size$"):
-        pool.take()
+        pool.acquire()
     for place in taken:
-        pool.give(place)
-    assert pool.take() in taken
+        pool.release(place)
+    assert pool.acquire() in taken
 
 
 def test_those_who_wait_are_served_in_the_order_they_came(make: Callable[..., Pool]) -> None:
@@ -101,13 +99,13 @@ def test_those_who_wait_are_served_in_the_order_they_came(make: Callable[..., Po
     place = take(pool)
     line = [waiter(pool) for _ in range(3)]
     for number, (thread, got) in enumerate(line):
-        pool.give(place)
+        pool.release(place)
         thread.join(60)
         assert got.get_nowait() is place
         assert [later.empty() for _, later in line[number + 1 :]] == [True] * (2 - number)
         with pytest.raises(StoreUnavailable):
             take(pool, 0.01)
-    pool.give(place)
+    pool.release(place)
 
 
 def test_a_newcomer_does_not_pass_those_who_wait(make: Callable[..., Pool]) -> None:
@@ -117,10 +115,10 @@ def test_a_newcomer_does_not_pass_those_who_wait(make: Callable[..., Pool]) -> N
     # Given back, and not told of: as where that was interrupted in between.
     pool.idle.append(place)
     del place
-    second = threading.Thread(target=lambda: pool.give(pool.take()))
+    second = threading.Thread(target=lambda: pool.release(pool.acquire()))
     second.start()
     thread.join(60)
-    pool.give(got.get_nowait())
+    pool.release(got.get_nowait())
     second.join(60)
 
 
@@ -135,7 +133,7 @@ def test_a_connection_that_raised_is_closed_and_the_first_in_line_opens_another(
     fresh = got.get_nowait()
     assert fresh is not broken
     assert is_closed(connection)
-    pool.give(fresh)
+    pool.release(fresh)
 
 
 def test_a_place_that_was_dropped_is_free_and_its_connection_closed(make: Callable[..., Pool]) -> None:
@@ -168,16 +166,16 @@ def test_a_place_that_a_fork_inherited_leaves_the_connection_to_its_parent(make:
 def test_waits_end_in_a_test_that_has_stopped_the_clock(
     make: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch, library: str
 ) -> None:
-    monkeypatch.setattr(pool_module, "FORK_LOOKS", 10)
+    monkeypatch.setattr(pool_module, "FORK_CHECKS", 10)
     pool = make(1, 0.01)
     place = take(pool)
     with frozen(library, MOMENTS[0]):
         with pytest.raises(StoreUnavailable, match="busy"):
-            pool.take()
+            pool.acquire()
         pool.freeze()
         pool.thaw()
-    pool.give(place)
-    assert pool.take() is place
+    pool.release(place)
+    assert pool.acquire() is place
 
 
 def test_those_who_leave_the_line_do_not_make_the_first_wait_longer(make: Callable[..., Pool]) -> None:
@@ -187,20 +185,20 @@ def test_those_who_leave_the_line_do_not_make_the_first_wait_longer(make: Callab
 
     def first() -> None:
         with pytest.raises(StoreUnavailable, match="busy"):
-            pool.take()
+            pool.acquire()
         refused.set()
 
     thread = threading.Thread(target=first)
     thread.start()
-    wait_until(lambda: pool._line, "the first stands in line")
+    wait_until(lambda: pool._waiters, "the first stands in line")
     for _ in range(10_000):
         if refused.is_set():
             break
         with pytest.raises(StoreUnavailable):
-            pool.take(0.001)
+            pool.acquire(0.001)
     assert refused.is_set()
     thread.join(60)
-    pool.give(place)
+    pool.release(place)
 
 
 def test_what_is_given_back_after_close_is_closed_and_nobody_waits_for_it(make: Callable[..., Pool]) -> None:
@@ -210,18 +208,18 @@ def test_what_is_given_back_after_close_is_closed_and_nobody_waits_for_it(make: 
 
     def take_another() -> None:
         try:
-            pool.take()
+            pool.acquire()
         except StoreUnavailable as error:
             refused.append(error)
 
     thread = threading.Thread(target=take_another)
     thread.start()
-    wait_until(lambda: pool._line, "a thread stands in line")
+    wait_until(lambda: pool._waiters, "a thread stands in line")
     pool.close()
     thread.join(60)
     assert [str(error) for error in refused] == ["the store is closed"]
-    pool.give(idle)
-    pool.give(busy)
+    pool.release(idle)
+    pool.release(busy)
     assert is_closed(idle.connection)
     assert is_closed(busy.connection)
     del idle, busy
@@ -244,7 +242,7 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
             most = max(most, len(in_use))
             place.connection.execute("SELECT 1").fetchone()
             in_use.discard(id(place.connection))
-            pool.give(place)
+            pool.release(place)
 
     threads = [threading.Thread(target=work) for _ in range(10)]
     for thread in threads:
@@ -254,7 +252,7 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
     assert errors == []
     assert most <= 3
     assert pool.count() == len(pool.idle) <= 3
-    assert pool.calm
+    assert pool.uncontended
 
 
 # Interruptions.
@@ -286,7 +284,7 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_place(tmp_path: Path, 
         while True:
             pool = store._pool
             if not idle:
-                pool.clear()
+                pool.close_idle()
             if not interrupted(FILES, number, lambda: store.load(b"key", NOW)):
                 break
             number += 1
@@ -316,7 +314,7 @@ def test_a_time_limit_of_a_signal_handler_is_no_outage_and_is_never_swallowed(tm
     files = ("/stores/forks.py", "/stores/sqlite/file.py", "/stores/sqlite/log.py", *FILES)
     with SQLiteStore(tmp_path / "sessions.db") as store:
         store.ping()
-        store._log._writes = itertools.repeat(log.LOG_LOOK)  # type: ignore[assignment]
+        store._log._writes = itertools.repeat(log.LOG_CHECK_EVERY)  # type: ignore[assignment]
         number = 0
         while interrupted(files, number, call, limit=TimeoutError):
             assert raised == [TimeoutError] * (number + 1), f"interruption {number}"
@@ -328,12 +326,12 @@ def test_an_interruption_at_any_moment_of_a_wait_leaves_the_line_as_it_was(make:
     pool = make(1)
     place = take(pool)
     number = 0
-    while interrupted(FILES, number, lambda: pool.take(0.001), StoreUnavailable):
+    while interrupted(FILES, number, lambda: pool.acquire(0.001), StoreUnavailable):
         number += 1
         gc.collect(1)
     assert number > 10
     thread, got = waiter(pool)
-    pool.give(place)
+    pool.release(place)
     thread.join(60)
     assert got.get_nowait() is place
 
@@ -341,7 +339,7 @@ def test_an_interruption_at_any_moment_of_a_wait_leaves_the_line_as_it_was(make:
 def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_who_wait(
     make: Callable[..., Pool],
 ) -> None:
-    for back in (Pool.give, Pool.discard):
+    for back in (Pool.release, Pool.discard):
         number = 0
         while True:
             pool = make(1)
@@ -363,7 +361,7 @@ def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(tmp_pat
         interrupt_with_signals(store, 300)
         pool = store._pool
         assert pool.count() == len(pool.idle) <= 2
-        assert pool.calm
+        assert pool.uncontended
         assert healthy(store)
 
 
@@ -391,48 +389,14 @@ def c_fork() -> int:
     return int(ctypes.PyDLL(None).fork())
 
 
-@pytest.fixture(params=["page", "process id"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SQLiteStore]:
-    """A store that knows a fork by the best means there is, and by those that every system has."""
-    if request.param == "process id":
-        monkeypatch.setattr(pool_module, "new_mark", ProcessId)
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SQLiteStore]:
     with SQLiteStore(tmp_path / "sessions.db") as store:
         yield store
 
 
 def healthy(store: SQLiteStore) -> bool:
     return store._run("PRAGMA integrity_check", (), sqlite3.Cursor.fetchall) == [("ok",)]
-
-
-@needs_fork
-@pytest.mark.parametrize("system_call", [None, c_fork], ids=["Python forks", "C forks"])
-@pytest.mark.parametrize("make", [new_mark, ProcessId])
-def test_a_mark_holds_in_this_process_and_in_no_child(
-    make: Callable[[], forks.Mark], system_call: Callable[[], int] | None
-) -> None:
-    mark = make()
-    assert mark[0]
-
-    def child() -> bool:
-        own = make()
-        return not mark[0] and bool(own[0]) and fork(lambda: not mark[0] and not own[0], system_call) == 0
-
-    assert fork(child, system_call) == 0
-    assert mark[0]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="platform: no pages that are wiped on fork")
-def test_the_process_id_stands_in_where_the_kernel_wipes_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not isinstance(new_mark(), ProcessId)
-    with monkeypatch.context() as old_kernel:
-        old_kernel.setattr(forks, "WIPE_ON_FORK", forks.NO_ADVICE)
-        assert isinstance(new_mark(), ProcessId)
-    with monkeypatch.context() as emulator:
-        emulator.setattr(forks, "NO_ADVICE", mmap.MADV_NORMAL)
-        assert isinstance(new_mark(), ProcessId)
-    with monkeypatch.context() as elsewhere:
-        elsewhere.setattr(sys, "platform", "darwin")
-        assert isinstance(new_mark(), ProcessId)
 
 
 @needs_fork
@@ -447,7 +411,7 @@ def test_no_connection_is_open_while_the_process_forks(store: SQLiteStore) -> No
 def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "FORK_LOOKS", 10_000)
+    monkeypatch.setattr(pool_module, "FORK_CHECKS", 10_000)
     store.create(b"before", make_record(), NOW)
     inherited = store._pool
 
@@ -479,7 +443,7 @@ def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_prep
 
         def fork_once() -> None:
             # In the child nothing that is interrupted is called.
-            statuses.append(fork(lambda: all(place() is None for place in pool._places)))  # noqa: B023
+            statuses.append(fork(lambda: all(place() is None for place in pool._slots)))  # noqa: B023
 
         came = interrupted(("/stores/pool.py", "/stores/memory/store.py", "/stores/forks.py"), number, fork_once)
         assert statuses == [0], f"interruption {number}"
@@ -552,17 +516,17 @@ def test_a_child_loses_nothing_when_the_parent_closes_its_store(store: SQLiteSto
 def test_a_connection_that_is_busy_at_the_fork_is_put_aside_in_the_child(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool_module, "FORK_LOOKS", 10)
+    monkeypatch.setattr(pool_module, "FORK_CHECKS", 10)
     store.create(b"before", make_record(), NOW)
     inherited = store._pool
-    busy = inherited.take()
+    busy = inherited.acquire()
 
     def child() -> bool:
         works = store.load(b"before", NOW) is not None
         return works and store._pool is not inherited and not is_closed(busy.connection)
 
     assert fork(child) == 0
-    inherited.give(busy)
+    inherited.release(busy)
     assert store._pool is inherited
     assert store.load(b"before", NOW) is not None
 
@@ -609,7 +573,7 @@ def test_a_fork_leaves_the_pool_of_another_process_alone(store: SQLiteStore) -> 
     store.create(b"before", make_record(), NOW)
     inherited = store._pool
     (place,) = inherited.idle
-    connection, inherited.mark = place.connection, b"\0"
+    connection, inherited.pid = place.connection, 0
     with inherited._lock:  # As a thread of the parent may have it, which is not here.
         inherited.freeze()
         inherited.thaw()
@@ -624,7 +588,7 @@ def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(
     inherited = store._pool
     (place,) = inherited.idle
     connection = place.connection
-    inherited.mark = b"\0"
+    inherited.pid = 0
     assert store.load(b"before", NOW) is not None
     assert store._pool is not inherited
     assert store._pool._inherited is inherited

@@ -289,7 +289,7 @@ def test_a_session_of_a_cluster_that_was_ended_without_a_replica_does_not_count_
 def test_every_primary_of_a_cluster_that_has_slots_is_written_to(patient: ValkeyCluster) -> None:
     with open_store(patient.url, wait=0) as store:
         store.ping()
-        link = store._link  # type: ignore[attr-defined]
+        link = store._client  # type: ignore[attr-defined]
         names = link.names(b"any:", link.deadline())
     assert all(name.startswith(b"any:") for name in names)
     nodes = [node for name in names for node in _primaries(patient) if _serves_name(node, name)]
@@ -439,7 +439,7 @@ def test_a_primary_that_sentinel_has_replaced_on_command_is_left_though_it_still
             assert successor.load(key, NOW) is None
         # To the same one, also when the other Sentinels are slow to hear of it.
         assert store.load(key, NOW) is None
-        assert [place.connection.port for place in store._link._pool.idle] == [new.port]  # type: ignore[attr-defined]
+        assert [place.connection.port for place in store._client._pool.idle] == [new.port]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("fault", ["kill", "pause"])
@@ -457,7 +457,7 @@ def test_while_no_sentinel_answers_the_primary_is_used_and_nobody_waits_for_long
     try:
         with open_store(group.url + "?timeout=1", wait=0) as store:
             store.create(KEY, make_record(), NOW)
-            kept = store._link._pool.idle[0].connection  # type: ignore[attr-defined]
+            kept = store._client._pool.idle[0].connection  # type: ignore[attr-defined]
             for sentinel in group.sentinels:
                 getattr(sentinel, fault)()
             asked.clear()
@@ -468,7 +468,7 @@ def test_while_no_sentinel_answers_the_primary_is_used_and_nobody_waits_for_long
                 times.append(time.monotonic() - begin)
             assert len(asked) == 3, "each Sentinel once"
             assert max(times) < 0.6, "half of the time-out is for the operation itself"
-            assert store._link._pool.idle[0].connection is kept, "no connection was closed"  # type: ignore[attr-defined]
+            assert store._client._pool.idle[0].connection is kept, "no connection was closed"  # type: ignore[attr-defined]
             assert store.delete(KEY)
     finally:
         for sentinel in group.sentinels:
@@ -484,7 +484,7 @@ def test_a_sentinel_that_hangs_is_passed_over_for_one_that_answers(
         again_and_again(store.ping, "the primary is there")
         watched.sentinels[1].pause()
         try:
-            primary = store._link._primary  # type: ignore[attr-defined]
+            primary = store._client._primary  # type: ignore[attr-defined]
             primary._number = 1
             begin = time.monotonic()
             for _ in range(5):
@@ -501,7 +501,7 @@ def test_a_sentinel_that_does_not_know_the_service_changes_nothing(
     monkeypatch.setattr(redis_sentinel, "ASK_EVERY", 0.0)
     with open_store(watched.url, wait=0) as store:
         again_and_again(store.ping, "the primary is there")
-        monkeypatch.setattr(store._link._source, "service_name", "unknown")  # type: ignore[attr-defined]
+        monkeypatch.setattr(store._client._source, "service_name", "unknown")  # type: ignore[attr-defined]
         for _ in range(5):
             store.ping()
 
@@ -514,12 +514,12 @@ def test_a_client_that_translates_addresses_keeps_its_connections(
     with open_store(watched.url, wait=0) as store:
         port = watched.primary_port()
         translated = lambda service: ("localhost", port)  # noqa: E731
-        monkeypatch.setattr(store._link._source.sentinel_manager, "discover_master", translated)  # type: ignore[attr-defined]
+        monkeypatch.setattr(store._client._source.sentinel_manager, "discover_master", translated)  # type: ignore[attr-defined]
         store.ping()
-        kept = store._link._pool.idle[0].connection  # type: ignore[attr-defined]
+        kept = store._client._pool.idle[0].connection  # type: ignore[attr-defined]
         for _ in range(5):
             store.ping()
-        assert store._link._pool.idle[0].connection is kept  # type: ignore[attr-defined]
+        assert store._client._pool.idle[0].connection is kept  # type: ignore[attr-defined]
 
 
 def test_the_sentinels_are_asked_once_a_second_at_most(

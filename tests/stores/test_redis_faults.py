@@ -494,7 +494,7 @@ def test_a_batch_that_a_server_took_in_part_before_it_became_a_replica_may_have_
     answers = [1 if first_was_taken else NoScriptError(), ReadOnlyError("You can't write against a read only replica.")]
     node = Node(ConnectionPool(connection_class=partial(Deposed, answers)), 1, 0, 1.0)  # type: ignore[arg-type]
     with pytest.raises(StoreUnavailable, match="read only") as caught:
-        node.several([KEY, OTHER], [(b"DEL", KEY), (b"DEL", OTHER)], writes=True)
+        node.call_many([KEY, OTHER], [(b"DEL", KEY), (b"DEL", OTHER)], writes=True)
     assert caught.value.answer_lost is first_was_taken
 
 

@@ -28,7 +28,7 @@ from tests.support.servers.valkey import Valkey
 from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Scans, Store, owned_session
 from wsgi_session.stores.redis import map as redis_map
-from wsgi_session.stores.redis.lua import FORGOTTEN, FORGOTTEN_IN_CLUSTER
+from wsgi_session.stores.redis.lua import DEAD_PER_WRITE, DEAD_PER_WRITE_IN_CLUSTER
 
 KEY, OTHER, NEW = b"k" * 32, b"o" * 32, b"n" * 32
 INDEX = b"session:owner:" + OWNER
@@ -110,7 +110,7 @@ def test_an_entry_that_was_evicted_comes_back_with_the_next_touch(server: Valkey
         assert isinstance(store, ListsOwners)
         kept = make_record()
         store.create(KEY, kept, NOW)
-        link: Any = store._link  # type: ignore[attr-defined]
+        link: Any = store._client  # type: ignore[attr-defined]
         name = store._prefix + b"owner:" + OWNER  # type: ignore[attr-defined]
         for renew in (
             lambda: store.touch(KEY, NOW, NOW + 2 * HOUR, NOW),
@@ -125,14 +125,14 @@ def test_an_entry_that_was_evicted_comes_back_with_the_next_touch(server: Valkey
 
 def entries(store: Store, owner: bytes = OWNER) -> set[bytes]:
     """Return the keys that the index of an owner lists."""
-    link: Any = store._link  # type: ignore[attr-defined]
+    link: Any = store._client  # type: ignore[attr-defined]
     index = store._prefix + b"owner:" + owner  # type: ignore[attr-defined]
     return set(link.call(index, b"ZRANGE", index, b"0", b"-1"))
 
 
 def lose(store: Store, *keys: bytes) -> None:
     """Remove records as an expiry or an eviction does: the index is not told."""
-    link: Any = store._link  # type: ignore[attr-defined]
+    link: Any = store._client  # type: ignore[attr-defined]
     for key in keys:
         name = store._prefix + key  # type: ignore[attr-defined]
         link.call(name, b"DEL", name)
@@ -180,7 +180,7 @@ def test_an_index_forgets_the_sessions_that_ran_out(server: Valkey, url: str) ->
 @pytest.mark.parametrize("url", ["server", "cluster"])
 def test_an_index_forgets_thousands_of_sessions_that_ran_out_within_a_few_logins(server: Valkey, url: str) -> None:
     """And no login takes off more than it may: what it does would grow with what is dead."""
-    most = FORGOTTEN if url == "server" else FORGOTTEN_IN_CLUSTER
+    most = DEAD_PER_WRITE if url == "server" else DEAD_PER_WRITE_IN_CLUSTER
     with open_url(server.url if url == "server" else valkey_cluster() + "?prefix=thousands:") as store:
         keys = [number.to_bytes(32, "big") for number in range(2001)]
         for key in keys:
@@ -484,7 +484,7 @@ def test_of_the_clients_that_several_threads_make_at_first_use_one_is_kept_and_t
 def test_a_cluster_is_asked_as_its_url_says_and_redis_py_sends_nothing_again_by_itself() -> None:
     with open_url(valkey_cluster() + "?timeout=2&connect_timeout=3&pool=4") as store:
         store.ping()
-        link: Any = store._link  # type: ignore[attr-defined]
+        link: Any = store._client  # type: ignore[attr-defined]
         assert link._map.client(0.0).retry.get_retries() == 0
         for node in link._nodes.values():
             found = node._pool.idle[0].connection
@@ -495,7 +495,7 @@ def test_a_cluster_is_asked_as_its_url_says_and_redis_py_sends_nothing_again_by_
 def test_an_interrupted_question_where_the_slots_are_is_asked_again() -> None:
     with open_url(valkey_cluster()) as store:
         assert store.load(KEY, NOW) is None
-        slots: Any = store._link._map  # type: ignore[attr-defined]
+        slots: Any = store._client._map  # type: ignore[attr-defined]
         nodes = slots.client(0.0).nodes_manager
         known, slots.outdated = dict(nodes.startup_nodes), True
 
@@ -560,7 +560,7 @@ def test_a_node_of_a_cluster_that_is_taken_for_a_server_is_told_from_one() -> No
     with open_url(f"redis://{address}") as store:
         with pytest.raises(StoreUnavailable, match=r"part of a cluster: write redis\+cluster://"):
             load_many(store)
-        assert len(store._link._pool.idle) == 1, "a refusal costs no connection"  # type: ignore[attr-defined]
+        assert len(store._client._pool.idle) == 1, "a refusal costs no connection"  # type: ignore[attr-defined]
 
 
 # Processes and threads.
@@ -572,7 +572,7 @@ def test_a_node_of_a_cluster_that_is_taken_for_a_server_is_told_from_one() -> No
 def test_no_connection_crosses_a_fork(server: Valkey, url: str) -> None:
     urls = {"server": lambda: server.url, "cluster": valkey_cluster, "sentinel": valkey_sentinel}
     with open_url(urls[url]() + "?prefix=forked:") as store:
-        link: Any = store._link  # type: ignore[attr-defined]
+        link: Any = store._client  # type: ignore[attr-defined]
         mine = link.call(KEY, b"CLIENT", b"ID")
         reader, writer = os.pipe()
         child = os.fork()
@@ -615,15 +615,15 @@ def test_more_threads_than_connections_take_turns(server: Valkey) -> None:
 def test_who_gets_no_connection_in_time_is_told_how_to_have_more(server: Valkey) -> None:
     with open_url(f"{server.url}?pool=1&timeout=0.3") as store:
         store.ping()
-        pool = store._link._pool  # type: ignore[attr-defined]
-        taken = pool.take()
+        pool = store._client._pool  # type: ignore[attr-defined]
+        taken = pool.acquire()
         with pytest.raises(StoreUnavailable, match=r"all 1 connections to Redis were busy for 0\.3 s: raise \?pool="):
             store.load(KEY, NOW)
         done: list[object] = []
         waiting = threading.Thread(target=lambda: done.append(store.load(KEY, NOW)))
         waiting.start()
-        wait_until(lambda: pool._line, "the thread stands in line", 5)
-        pool.give(taken)
+        wait_until(lambda: pool._waiters, "the thread stands in line", 5)
+        pool.release(taken)
         waiting.join(5)
         assert done == [None]
         assert store.load(KEY, NOW) is None
@@ -643,13 +643,13 @@ def test_a_connection_that_cannot_be_made_takes_nobodys_place(server: Valkey) ->
 def test_what_is_given_back_after_close_is_closed(server: Valkey) -> None:
     store: Any = open_url(server.url)
     store.ping()
-    pool = store._link._pool
-    taken = pool.take()
+    pool = store._client._pool
+    taken = pool.acquire()
     connection = taken.connection
     store.close()
     store.close()
     assert connection._sock is not None
-    pool.give(taken)
+    pool.release(taken)
     assert connection._sock is None
     assert store.load(KEY, NOW) is None, "and a call that comes late opens another"
 
@@ -683,9 +683,9 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
     client = RedisCluster(host=host, port=int(port))
     store: Any = RedisStore(client, prefix="forked:")
     store.create(KEY, make_record(), NOW)
-    monkeypatch.setattr(redis_map, "FORK_LOOKS", 60_000 if in_time else 10)
+    monkeypatch.setattr(redis_map, "FORK_CHECKS", 60_000 if in_time else 10)
     question = SlowQuestion(client)
-    store._link._map.outdated = True
+    store._client._map.outdated = True
     asker = threading.Thread(target=store.load, args=(KEY, NOW))
     asker.start()
     assert question.under_way.wait(60)
@@ -700,7 +700,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
         monkeypatch.setattr(redis_map.time, "sleep", answer)  # type: ignore[attr-defined]
 
     def child() -> bool:
-        store._link._map.outdated = True
+        store._client._map.outdated = True
         if in_time:
             return store.load(KEY, NOW) is not None and question.asked == 2
         with pytest.raises(StoreUnavailable, match="forked while another thread"):
@@ -712,7 +712,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
     finally:
         question.answer.set()
         asker.join(60)
-    store._link._map.outdated = True
+    store._client._map.outdated = True
     assert store.load(KEY, NOW) is not None
     assert question.asked == 2
     store.delete(KEY)
@@ -723,7 +723,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
 def test_an_interruption_at_any_moment_of_a_cluster_call_leaves_the_map_to_be_asked_again() -> None:
     with open_url(valkey_cluster() + "?prefix=interrupted:&pool=2") as store:
         store.create(KEY, make_record(), NOW)
-        slots = store._link._map  # type: ignore[attr-defined]
+        slots = store._client._map  # type: ignore[attr-defined]
         number = 0
         while True:
             slots.outdated = True
@@ -732,7 +732,7 @@ def test_an_interruption_at_any_moment_of_a_cluster_call_leaves_the_map_to_be_as
                 break
             number += 1
             gc.collect(1)
-            assert slots._asking() is None, f"interruption {number}"
+            assert slots._refresh() is None, f"interruption {number}"
         assert number > 10
         assert not slots.outdated
         store.delete(KEY)
@@ -746,20 +746,20 @@ def test_a_child_makes_a_pool_and_asks_for_the_slots_by_itself(server: Valkey) -
 
     with open_url(f"{server.url}?prefix=child:") as store:
         store.create(KEY, make_record(), NOW)
-        node: Any = store._link  # type: ignore[attr-defined]
+        node: Any = store._client  # type: ignore[attr-defined]
         inherited = node._pool
-        inherited.mark = (0,)
+        inherited.pid = 0
         assert store.load(KEY, NOW) is not None
         assert node._pool is not inherited
         assert store.delete(KEY)
     host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
     client = RedisCluster(host=host, port=int(port))
     cluster: Any = RedisStore(client, prefix="child:")
-    slots = cluster._link._map
-    slots._pid, slots._asking, slots.outdated = 0, lambda: object(), True
+    slots = cluster._client._map
+    slots._pid, slots._refresh, slots.outdated = 0, lambda: object(), True
     assert cluster.load(KEY, NOW) is None
     assert not slots.outdated
-    slots._torn = True
+    slots._forked_mid_refresh = True
     with pytest.raises(StoreUnavailable, match="forked while another thread"):
         cluster.load(KEY, NOW)
     client.close()
@@ -774,11 +774,11 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_place_and_crosses_noth
     with open_url(f"{server.url}?pool=2") as store:
         kept = make_record(b"kept")
         store.create(KEY, kept, NOW)
-        pool = store._link._pool  # type: ignore[attr-defined]
+        pool = store._client._pool  # type: ignore[attr-defined]
         number = 0
         while True:
             if not idle:
-                pool.clear()
+                pool.close_idle()
             if not interrupted(FILES, number, lambda: store.touch(KEY, NOW, NOW + 1000.0, NOW)):
                 break
             number += 1
@@ -796,10 +796,10 @@ def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(server:
     # Where redis-py was interrupted in connecting, the socket is left to the collector, which complains of it.
     with open_url(f"{server.url}?pool=2") as store:
         interrupt_with_signals(store, 300)
-        pool = store._link._pool  # type: ignore[attr-defined]
+        pool = store._client._pool  # type: ignore[attr-defined]
         gc.collect(1)
         assert pool.count() == len(pool.idle) <= 2
-        assert pool.calm
+        assert pool.uncontended
 
 
 def test_what_is_no_string_under_a_session_s_name_is_passed_over_by_a_scan(server: Valkey) -> None:
@@ -815,7 +815,7 @@ def test_many_are_deleted_by_nodes_that_have_forgotten_the_script_and_are_unknow
         keys = [b"%032d" % number for number in range(20)]
         for key in keys:
             store.create(key, make_record(), NOW)
-        link = store._link  # type: ignore[attr-defined]
+        link = store._client  # type: ignore[attr-defined]
         for node in link._primaries(link._map.deadline()):
             node.call(b"", b"SCRIPT", b"FLUSH")
         assert store.delete_many(keys) == 20
@@ -824,5 +824,5 @@ def test_many_are_deleted_by_nodes_that_have_forgotten_the_script_and_are_unknow
 def test_a_node_that_the_map_does_not_have_yet_is_asked_where_a_redirection_names_it(server: Valkey) -> None:
     with open_url(valkey_cluster()) as store:
         store.ping()
-        node = store._link._node_at("127.0.0.1", server.port, store._link._map.deadline())  # type: ignore[attr-defined]
+        node = store._client._node_at("127.0.0.1", server.port, store._client._map.deadline())  # type: ignore[attr-defined]
         assert node.call(b"", b"PING") == b"PONG"

@@ -20,7 +20,7 @@ PASSWORD = "hunter2"
 def settings(url: str) -> dict[str, Any]:
     """Return what the connections of the store for ``url`` are made with."""
     with open_url(url) as store:
-        link: Any = store._link
+        link: Any = store._client
         found: dict[str, Any] = link._source.connection_kwargs
         return {**found, "class": link._source.connection_class.__name__, "size": link._pool._size}
 
@@ -72,7 +72,7 @@ def test_sentinels_are_asked_with_their_own_login() -> None:
     with open_url(
         "redis+sentinel://ann:pw@s1,[::1]:7000/a%2Fb?sentinel_username=w&sentinel_password=x&tls=on"
     ) as store:
-        pool: Any = store._link._source  # type: ignore[union-attr]
+        pool: Any = store._client._source  # type: ignore[union-attr]
         assert pool.service_name == "a/b"
         found = [one.connection_pool.connection_kwargs for one in pool.sentinel_manager.sentinels]
     assert [(one["host"], one["port"]) for one in found] == [("s1", 26379), ("::1", 7000)]
@@ -92,7 +92,7 @@ def test_sentinels_that_name_nobody_are_told_of_without_their_password() -> None
 
 def test_sentinels_without_a_login_of_their_own_get_none() -> None:
     with open_url("redis+sentinel://ann:pw@s1/mine") as store:
-        pool: Any = store._link._source  # type: ignore[union-attr]
+        pool: Any = store._client._source  # type: ignore[union-attr]
         (sentinel,) = pool.sentinel_manager.sentinels
         found = sentinel.connection_pool.connection_kwargs
     assert (found["username"], found["password"]) == (None, None)

@@ -24,7 +24,7 @@ from wsgi_session.errors import ConfigError, KeyExists, StoreUnavailable
 from wsgi_session.stores import forks
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql.database import Operation
-from wsgi_session.stores.sql.pool import Place
+from wsgi_session.stores.sql.pool import Slot
 
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 
@@ -135,25 +135,25 @@ def server_process(store: SQLStore) -> int:
 
 
 @contextlib.contextmanager
-def place_of(store: SQLStore) -> Iterator[Place]:
+def place_of(store: SQLStore) -> Iterator[Slot]:
     """Take a place of the store's pool for a moment."""
     connections = store._database._connections
-    place = connections.take(None, time.monotonic() + 30)
+    place = connections.acquire(None, time.monotonic() + 30)
     yield place
-    connections.pool.give(place)
+    connections.pool.release(place)
 
 
 def test_what_was_inherited_is_neither_used_nor_closed(store: SQLStore) -> None:
     kept = make_record()
     store.create(KEY, kept, NOW)
     connections = store._database._connections
-    inherited = connections._home
+    inherited = connections._process_pool
     inherited.pid += 1  # as a child sees it
     store.close()
     assert store.load(KEY, NOW) == kept
-    assert connections._home is inherited.heirs[os.getpid()]
+    assert connections._process_pool is inherited.per_process[os.getpid()]
     assert store.load(KEY, NOW) == kept
-    assert len(inherited.heirs) == 1
+    assert len(inherited.per_process) == 1
     assert len(inherited.pool._idle) == 1
     inherited.pool.empty()
 
@@ -230,7 +230,7 @@ def test_over_a_driver_whose_sockets_are_not_shown_an_interruption_frees_the_pla
         store.load(KEY, NOW)
     pool = store._database._connections.pool
     assert pool.given_up() == []
-    assert len(pool._places) == len(pool._idle) == 0
+    assert len(pool._slots) == len(pool._idle) == 0
     store.ping()
 
 
@@ -307,7 +307,7 @@ def test_a_connection_that_comes_too_late_for_its_operation_is_there_for_the_nex
 
     monkeypatch.setattr(connections, "_connect", connect_slowly)
     with pytest.raises(TimeoutError, match="too long to connect"):
-        connections.take(None, deadline)
+        connections.acquire(None, deadline)
     monkeypatch.undo()
     assert len(connections.pool._idle) == 1
     store.ping()

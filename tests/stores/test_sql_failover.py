@@ -67,9 +67,9 @@ def connect_all(store: SQLStore) -> None:
     barrier = Barrier(4)
 
     def hold() -> None:
-        place = connections.take(None, store._database.begin().deadline)
+        place = connections.acquire(None, store._database.begin().deadline)
         barrier.wait(30)
-        connections.pool.give(place)
+        connections.pool.release(place)
 
     with ThreadPoolExecutor(4) as threads:
         for future in [threads.submit(hold) for _ in range(4)]:

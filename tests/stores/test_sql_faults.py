@@ -63,7 +63,7 @@ def taken(store: SQLStore) -> int:
     """Return how many places of the pool are taken."""
     pool = store._database._connections.pool
     pool.given_up()
-    return sum(reference() is not None for reference in pool._places) - len(pool._idle)
+    return sum(reference() is not None for reference in pool._slots) - len(pool._idle)
 
 
 def hold(server: DatabaseServer, table: str) -> Any:
@@ -248,11 +248,11 @@ def test_when_all_connections_are_busy_the_message_says_what_to_raise(server: Da
     with SQLStore.from_url(f"{server.url}?table={table}&timeout={TIMEOUT}&pool=1") as store:
         store.create(KEY, make_record(), NOW)
         connections = store._database._connections
-        place = connections.take(None, time.monotonic() + TIMEOUT)
+        place = connections.acquire(None, time.monotonic() + TIMEOUT)
         try:
             error = fails(lambda: store.load(KEY, NOW))
         finally:
-            connections.pool.give(place)
+            connections.pool.release(place)
         assert "?pool=" in str(error)
         assert not error.answer_lost
         assert store.load(KEY, NOW) is not None

@@ -310,7 +310,7 @@ def test_interruptions_by_signals_cost_no_place_and_leave_nothing_running(site: 
     gc.collect()
     pool = store._database._connections.pool
     wait_until(lambda: pool.given_up() == [], "what was interrupted has ended")
-    assert sum(reference() is not None for reference in pool._places) == len(pool._idle)
+    assert sum(reference() is not None for reference in pool._slots) == len(pool._idle)
     wait_until(lambda: loads(store), "it works", 10)
 
 

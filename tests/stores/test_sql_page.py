@@ -24,5 +24,5 @@ def test_the_page_lists_every_option_with_its_default() -> None:
     with SQLStore("postgresql://db/shop") as plain, SQLStore.from_url(f"postgresql://db/shop?{query}") as given:
         for store in (plain, given):
             database, timeout = store._database, store._source.driver.timeout
-            seen = (store._schema.sessions.fullname, database.create, store._sweeps, database._pool_size, timeout)
+            seen = (store._schema.sessions.fullname, database.create, store._auto_sweep, database._pool_size, timeout)
             assert seen == ("wsgi_sessions", True, True, 8, 2.0)

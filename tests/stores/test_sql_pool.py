@@ -18,7 +18,7 @@ from tests.support.records import NOW, make_record
 from tests.support.servers.process import wait_until
 from wsgi_session.stores.sql import SQLStore
 from wsgi_session.stores.sql import pool as sql_pool
-from wsgi_session.stores.sql.pool import Busy, Place, Pool
+from wsgi_session.stores.sql.pool import Busy, Pool, Slot
 
 ANN, BOB = b"a" * 32, b"b" * 32
 #: Seconds: longer than any of these waits takes, if it ends at all.
@@ -34,20 +34,20 @@ def late() -> float:
     return time.monotonic() + LONG
 
 
-def take_all(pool: Pool, number: int) -> list[Place]:
-    return [pool.take(None, soon()) for _ in range(number)]
+def take_all(pool: Pool, number: int) -> list[Slot]:
+    return [pool.acquire(None, soon()) for _ in range(number)]
 
 
 def test_there_are_no_more_places_than_the_size_says() -> None:
     pool = Pool(3)
     places = take_all(pool, 3)
     with pytest.raises(Busy):
-        pool.take(None, soon())
+        pool.acquire(None, soon())
     pool.discard(places.pop())
-    pool.give(places.pop())
+    pool.release(places.pop())
     again = take_all(pool, 2)
     with pytest.raises(Busy):
-        pool.take(None, soon())
+        pool.acquire(None, soon())
     assert len({id(place) for place in (*places, *again)}) == 3
 
 
@@ -59,7 +59,7 @@ def test_a_place_that_was_dropped_is_free_again() -> None:
 
 
 def in_line(pool: Pool, number: int) -> None:
-    wait_until(lambda: len(pool._line) == number, f"{number} stand in line")
+    wait_until(lambda: len(pool._waiters) == number, f"{number} stand in line")
 
 
 def test_those_who_wait_are_served_in_the_order_in_which_they_came() -> None:
@@ -68,9 +68,9 @@ def test_those_who_wait_are_served_in_the_order_in_which_they_came() -> None:
     served: list[int] = []
 
     def wait(number: int) -> None:
-        got = pool.take(None, late())
+        got = pool.acquire(None, late())
         served.append(number)
-        pool.give(got)
+        pool.release(got)
 
     with ThreadPoolExecutor(5) as threads:
         waiting = []
@@ -78,8 +78,8 @@ def test_those_who_wait_are_served_in_the_order_in_which_they_came() -> None:
             waiting.append(threads.submit(wait, number))
             in_line(pool, number + 1)
         with pytest.raises(Busy):  # Somebody who comes late takes nothing from them.
-            pool.take(None, soon())
-        pool.give(place)
+            pool.acquire(None, soon())
+        pool.release(place)
         for future in waiting:
             future.result(LONG)
     assert served == list(range(5))
@@ -87,45 +87,45 @@ def test_those_who_wait_are_served_in_the_order_in_which_they_came() -> None:
 
 def test_operations_on_one_session_leave_half_of_the_pool_to_the_others() -> None:
     pool = Pool(4)
-    anns = [pool.take(ANN, soon()) for _ in range(2)]
+    anns = [pool.acquire(ANN, soon()) for _ in range(2)]
     with pytest.raises(Busy):
-        pool.take(ANN, soon())
+        pool.acquire(ANN, soon())
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(pool.take, ANN, late())
+        waiting = threads.submit(pool.acquire, ANN, late())
         in_line(pool, 1)
-        bobs = [pool.take(key, late()) for key in (BOB, None)]
+        bobs = [pool.acquire(key, late()) for key in (BOB, None)]
         assert not waiting.done()
-        pool.give(bobs.pop())
-        pool.give(anns.pop())
+        pool.release(bobs.pop())
+        pool.release(anns.pop())
         assert waiting.result(LONG).key == ANN
 
 
 def test_with_one_connection_everybody_takes_turns() -> None:
     pool = Pool(1)
     for key in (ANN, BOB, None, ANN):
-        pool.give(pool.take(key, soon()))
+        pool.release(pool.acquire(key, soon()))
 
 
 def test_what_was_given_up_stays_taken_until_the_server_has_ended_it() -> None:
     pool = Pool(2)
     ended = False
-    place = pool.take(ANN, soon())
+    place = pool.acquire(ANN, soon())
     place.has_ended = lambda: ended
     pool.give_up(place)
     del place
     with pytest.raises(Busy):  # of her share
-        pool.take(ANN, soon())
-    other = pool.take(BOB, soon())
+        pool.acquire(ANN, soon())
+    other = pool.acquire(BOB, soon())
     with pytest.raises(Busy):
-        pool.take(BOB, soon())
+        pool.acquire(BOB, soon())
     assert len(pool.given_up()) == 1
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(pool.take, ANN, late())
+        waiting = threads.submit(pool.acquire, ANN, late())
         in_line(pool, 1)
         ended = True
         waiting.result(LONG)  # without anybody giving anything back
     assert pool.given_up() == []
-    pool.give(other)
+    pool.release(other)
 
 
 def test_a_pool_that_is_emptied_closes_what_is_idle_now_and_the_rest_when_it_comes_back() -> None:
@@ -133,10 +133,10 @@ def test_a_pool_that_is_emptied_closes_what_is_idle_now_and_the_rest_when_it_com
     closed: list[str] = []
     idle, busy = take_all(pool, 2)
     idle.connection, busy.connection = _Connection(closed, "idle"), _Connection(closed, "busy")
-    pool.give(idle)
+    pool.release(idle)
     pool.empty()
     assert closed == ["idle"]
-    pool.give(busy)
+    pool.release(busy)
     assert closed == ["idle", "busy"]
     assert all(place.connection is None for place in take_all(pool, 2))
 
@@ -179,7 +179,7 @@ def store(tmp_path: Path) -> Iterator[SQLStore]:
 def taken(store: SQLStore) -> int:
     gc.collect(1)  # What an exception's traceback has in a cycle.
     pool = store._database._connections.pool
-    return sum(reference() is not None for reference in pool._places) - len(pool._idle)
+    return sum(reference() is not None for reference in pool._slots) - len(pool._idle)
 
 
 # From Python 3.13 on, sqlite3 complains of a connection that was interrupted before anybody had it.
@@ -205,20 +205,20 @@ def test_an_interruption_at_any_moment_of_a_wait_leaves_the_line_as_it_was() -> 
     pool = Pool(1)
     (place,) = take_all(pool, 1)
     number = 0
-    while interrupted(number, lambda: pool.take(None, soon())):
+    while interrupted(number, lambda: pool.acquire(None, soon())):
         number += 1
         gc.collect(1)
     assert number > 10
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(pool.take, None, late())
-        wait_until(lambda: pool._line, "it stands in line")
-        pool.give(place)
+        waiting = threads.submit(pool.acquire, None, late())
+        wait_until(lambda: pool._waiters, "it stands in line")
+        pool.release(place)
         assert waiting.result(LONG) is place
 
 
-@pytest.mark.parametrize("back", [Pool.give, Pool.discard])
+@pytest.mark.parametrize("back", [Pool.release, Pool.discard])
 def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_who_wait(
-    back: Callable[[Pool, Place], None],
+    back: Callable[[Pool, Slot], None],
 ) -> None:
     number = 0
     came = True
@@ -228,7 +228,7 @@ def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_
         done = threading.Event()
 
         def wait(pool: Pool = pool, done: threading.Event = done) -> None:
-            pool.take(None, late())
+            pool.acquire(None, late())
             done.set()
 
         thread = threading.Thread(target=wait, daemon=True)
@@ -244,10 +244,10 @@ def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_nobody_waits_for_ever_where_a_test_lets_time_stand_still(library: str) -> None:
     pool = Pool(1)
-    place = pool.take(None, soon())
+    place = pool.acquire(None, soon())
     with frozen(library, MOMENTS[0]):
         with pytest.raises(Busy):
-            pool.take(None, time.monotonic() + 0.1)
+            pool.acquire(None, time.monotonic() + 0.1)
         begin = time.perf_counter_ns()
         pool.freeze()
         pool.thaw()
@@ -259,10 +259,10 @@ def test_a_fork_whose_end_was_interrupted_stops_nobody_for_long(monkeypatch: pyt
     """A signal handler that raises in a fork's hook is only reported, and the rest of the hook does not run."""
     pool = Pool(1)
     pool.thaw()  # Interrupted before it was frozen.
-    pool.give(pool.take(None, soon()))
-    monkeypatch.setattr(sql_pool, "FORK_LIMIT", 0.2)
+    pool.release(pool.acquire(None, soon()))
+    monkeypatch.setattr(sql_pool, "FORK_TIMEOUT", 0.2)
     pool.freeze()
-    pool.give(pool.take(None, late()))
+    pool.release(pool.acquire(None, late()))
 
 
 class Closing:
@@ -290,16 +290,16 @@ def test_what_a_signal_handler_raises_while_a_connection_is_closed_is_not_swallo
 def test_what_hangs_takes_no_place_but_no_more_than_the_size_of_the_pool_is_left_behind() -> None:
     """The server may hang, and another one be there. Or it is alive, and was not told to end what it does."""
     pool = Pool(2)
-    ended: list[Place] = []
+    ended: list[Slot] = []
     for _ in range(2):
         for place in take_all(pool, 2):
             place.has_ended = lambda place=place: place in ended  # type: ignore[misc]
             place.hangs = lambda: True
             pool.give_up(place)
     with pytest.raises(Busy):
-        pool.take(None, soon())
-    ended += pool._left_behind[:1]
+        pool.acquire(None, soon())
+    ended += pool._abandoned[:1]
     (kept,) = take_all(pool, 1)
     with pytest.raises(Busy):
-        pool.take(None, soon())
-    pool.give(kept)
+        pool.acquire(None, soon())
+    pool.release(kept)

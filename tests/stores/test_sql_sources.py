@@ -60,7 +60,7 @@ def test_options_of_the_store_and_of_the_driver_stand_in_one_query() -> None:
         assert store._schema.sessions.fullname == "auth.visits"
         assert store._source.driver.timeout == 0.5
         database = store._database
-        assert (database._pool_size, database.create, store._sweeps) == (3, False, False)
+        assert (database._pool_size, database.create, store._auto_sweep) == (3, False, False)
     with SQLStore.from_url("mysql://db/shop?ssl_ca=/etc/ca.pem&unix_socket=/run/db") as store:
         assert store._source.driver.timeout == 2.0
 
@@ -292,10 +292,10 @@ def test_statements_are_prepared_where_nobody_stands_between_and_only_there() ->
             for _ in range(10):
                 assert store.load(KEY, NOW) is None
             connections = store._database._connections
-            place = connections.take(None, time.monotonic() + 30)
+            place = connections.acquire(None, time.monotonic() + 30)
             with place.connection.cursor() as cursor:
                 found = cursor.execute("SELECT statement FROM pg_prepared_statements").fetchall()
-            connections.pool.give(place)
+            connections.pool.release(place)
             assert any(b"prepared_" in bytes(row[0], "ascii") for row in found) is wanted
 
 

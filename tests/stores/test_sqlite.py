@@ -166,11 +166,11 @@ def test_synchronous_full_reaches_the_engine(path: Path) -> None:
     for synchronous, number in (("normal", 1), ("full", 2)):
         with SQLiteStore(path, synchronous=synchronous) as store:
             store.ping()
-            place = store._pool.take()
+            place = store._pool.acquire()
             connection = place.connection
             assert connection.execute("PRAGMA synchronous").fetchone() == (number,)
             assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-            store._pool.give(place)
+            store._pool.release(place)
 
 
 def test_it_asks_for_a_sweep_at_every_256th_create_and_no_more_once_swept(path: Path) -> None:
@@ -221,11 +221,11 @@ def test_a_connection_that_waits_in_the_pool_keeps_no_checkpoint_from_the_log(pa
         assert list(store.of_owner(b"nobody", NOW)) == []
         assert store.touch(key, NOW + 1, NOW + 101, NOW)
         writer.create(other, make_record(expires=NOW + 100), NOW)
-        place = writer._pool.take()
+        place = writer._pool.acquire()
         connection = place.connection
         # 0: it had to wait for nobody.
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
-        writer._pool.give(place)
+        writer._pool.release(place)
         assert path.with_name(path.name + "-wal").stat().st_size == 0
 
 
@@ -234,10 +234,10 @@ def test_a_sweep_of_large_records_takes_them_in_smaller_batches(path: Path) -> N
         for number in range(9):
             store.create(b"%d" % number, make_record(bytes(BATCH_BYTES // 3), expires=NOW + 1), NOW)
         statements: list[str] = []
-        place = store._pool.take()
+        place = store._pool.acquire()
         connection = place.connection
         connection.set_trace_callback(statements.append)
-        store._pool.give(place)
+        store._pool.release(place)
         assert store.sweep(1000, NOW + SWEEP_GRACE + 2) == 9
         connection.set_trace_callback(None)
     assert sum(statement.strip().startswith("DELETE") for statement in statements) == 3

@@ -95,11 +95,11 @@ def test_a_full_disk_fails_the_write_keeps_the_record_and_passes(path: Path) -> 
 
 
 def with_no_room(store: SQLiteStore) -> None:
-    place = store._pool.take()
+    place = store._pool.acquire()
     connection = place.connection = place.connection or store._connect(1.0)
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages}")
-    store._pool.give(place)
+    store._pool.release(place)
 
 
 def test_a_write_that_the_system_refuses_half_way_may_have_been_kept_and_says_so(path: Path) -> None:
@@ -358,11 +358,11 @@ def test_a_connection_that_opens_the_new_file_does_not_hide_that_the_others_have
     with SQLiteStore(path) as store, SQLiteStore(path) as other:
         store.create(KEY, make_record(), NOW)
         # As while another thread is in the middle of an operation: the next one opens a connection of its own.
-        busy = store._pool.take()
+        busy = store._pool.acquire()
         for file in path.parent.iterdir():
             file.unlink()
         assert store.load(KEY, NOW) is None
-        store._pool.give(busy)
+        store._pool.release(busy)
         store.create(b"after", make_record(), NOW)
         assert other.load(b"after", NOW) is not None, "it went into the deleted file"
 
@@ -396,15 +396,15 @@ def test_two_threads_that_notice_a_deleted_file_at_once_go_on_noticing(
     with SQLiteStore(path) as store:
         store.create(KEY, make_record(), NOW)
         path.unlink()
-        succeed = store._succeed
+        succeed = store._replace_pool
 
         def overtaken(pool: Any) -> Any:
-            monkeypatch.setattr(store, "_succeed", succeed)
+            monkeypatch.setattr(store, "_replace_pool", succeed)
             heir = succeed(pool)
             store.create(b"other thread", make_record(), NOW)
             return heir
 
-        monkeypatch.setattr(store, "_succeed", overtaken)
+        monkeypatch.setattr(store, "_replace_pool", overtaken)
         store.create(b"first", make_record(), NOW)
         path.unlink()
         store.create(b"second", make_record(), NOW)

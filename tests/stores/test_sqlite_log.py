@@ -17,7 +17,7 @@ import pytest
 from tests.support.records import NOW, make_record
 from wsgi_session.stores import Outcome
 from wsgi_session.stores.sqlite import SQLiteStore
-from wsgi_session.stores.sqlite.log import LOG_LIMIT, LOG_LOOK
+from wsgi_session.stores.sqlite.log import LOG_CHECK_EVERY, LOG_LIMIT
 
 MIB = 1 << 20
 
@@ -53,10 +53,10 @@ def long_read(path: Path) -> Iterator[None]:
 @contextmanager
 def statements_of(store: SQLiteStore) -> Iterator[list[str]]:
     """Collect what the only connection of the store says to SQLite."""
-    place, statements = store._pool.take(), list[str]()
+    place, statements = store._pool.acquire(), list[str]()
     connection = place.connection
     connection.set_trace_callback(statements.append)
-    store._pool.give(place)
+    store._pool.release(place)
     yield statements
     connection.set_trace_callback(None)
 
@@ -101,7 +101,7 @@ def test_a_backup_keeps_writers_waiting_only_each_time_that_the_log_has_grown_by
             write(store, 50)
             tried = sum("wal_checkpoint" in statement for statement in statements)
             assert 1 <= tried <= 50 * MIB // LOG_LIMIT
-            write(store, 3 * LOG_LOOK, 100)
+            write(store, 3 * LOG_CHECK_EVERY, 100)
         assert sum("wal_checkpoint" in statement for statement in statements) == tried
 
 
@@ -113,17 +113,17 @@ def test_a_log_that_another_connection_is_copying_is_emptied_by_the_next_write(p
     with SQLiteStore(path, pool_size=1) as store:
         write(store, 1)
         with long_read(path):
-            write(store, LOG_LOOK - 2, 3 * MIB // 2)
+            write(store, LOG_CHECK_EVERY - 2, 3 * MIB // 2)
         with subprocess.Popen(
             [sys.executable, "-c", lock, f"{path}-shm"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as copying:
             assert copying.stdout is not None
             copying.stdout.readline()
             with statements_of(store) as statements:
-                write(store, 3 * LOG_LOOK, 100)
+                write(store, 3 * LOG_CHECK_EVERY, 100)
             copying.communicate(b"\n")
         tried = sum("wal_checkpoint" in statement for statement in statements)
-        assert tried > LOG_LOOK
+        assert tried > LOG_CHECK_EVERY
         assert log_of(path) > LOG_LIMIT
         write(store, 1, 100)
         assert log_of(path) == 0
@@ -137,16 +137,16 @@ def test_an_error_in_emptying_the_log_fails_no_write(path: Path) -> None:
     denied: list[str | None] = []
     with SQLiteStore(path, pool_size=1) as store:
         write(store, 1)
-        place = store._pool.take()
+        place = store._pool.acquire()
         connection = place.connection
         connection.set_authorizer(deny)
-        store._pool.give(place)
+        store._pool.release(place)
         with long_read(path):
             write(store, 33)
         assert "wal_checkpoint" in denied
         assert connection.execute("PRAGMA busy_timeout").fetchone() == (0,), "statements wait as sqlite_locks does"
         connection.set_authorizer(lambda *_: sqlite3.SQLITE_OK)  # None is new in Python 3.11.
-        write(store, LOG_LOOK)
+        write(store, LOG_CHECK_EVERY)
         assert log_of(path) <= LOG_LIMIT
 
 
@@ -154,4 +154,4 @@ def test_a_log_that_is_not_there_fails_no_write(path: Path) -> None:
     with SQLiteStore(path) as store:
         write(store, 1, 100)
         path.with_name(path.name + "-wal").unlink()
-        write(store, 2 * LOG_LOOK, 100)
+        write(store, 2 * LOG_CHECK_EVERY, 100)

@@ -53,7 +53,7 @@ HOSTS = [
 def test_sentinels_may_have_ipv6_addresses(login: str, hosts: str, wanted: list[tuple[str, int | None]]) -> None:
     pytest.importorskip("redis", reason="no Redis client here: pip install redis hiredis")
     with open_store(f"redis+sentinel://{login}{hosts}/mine") as store:
-        sentinels = store._link._source.sentinel_manager.sentinels  # type: ignore[attr-defined]
+        sentinels = store._client._source.sentinel_manager.sentinels  # type: ignore[attr-defined]
         found = [one.connection_pool.connection_kwargs for one in sentinels]
     assert [(one["host"], one["port"]) for one in found] == [(host, port or 26379) for host, port in wanted]
 

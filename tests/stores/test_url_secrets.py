@@ -20,7 +20,7 @@ from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable
 from wsgi_session.cli import cli
 from wsgi_session.stores import open_store
 from wsgi_session.stores.memory import MemoryStore
-from wsgi_session.stores.urls.parts import blot_passwords, blot_urls
+from wsgi_session.stores.urls.parts import redact_passwords, redact_urls
 
 # Each part is long enough for the watch to know it again.
 FIRST, SECOND = "q8Zw3Rk9Lm2TqXbVn5Yc1Hd6Jg4Ps0Fa7UeW", "tB5oKx0Ry8Nd3Qe6Cz1Mv9Ah2Gj4Lf7PsWiU"
@@ -198,11 +198,11 @@ def test_a_traceback_on_the_command_line_shows_none() -> None:
     ],
 )
 def test_passwords_are_blotted_out_wherever_a_url_has_them(url: str, text: str, shown: str) -> None:
-    assert blot_urls(text, [url]) == shown
+    assert redact_urls(text, [url]) == shown
 
 
 def test_without_a_password_nothing_is_blotted_out() -> None:
-    assert blot_passwords("as it is", [""]) == "as it is"
+    assert redact_passwords("as it is", [""]) == "as it is"
 
 
 # A server that quotes what it was sent: one whose AUTH was renamed, as some hosted ones have it.

@@ -14,8 +14,14 @@ import pytest
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores import MemoryStore, SQLiteStore, Store, open_store
-from wsgi_session.stores.urls.opening import GROUP
-from wsgi_session.stores.urls.options import choice, count, query_options, seconds, switch
+from wsgi_session.stores.urls.opening import ENTRY_POINT_GROUP
+from wsgi_session.stores.urls.options import (
+    choice_parser,
+    parse_count,
+    parse_query_options,
+    parse_seconds,
+    parse_switch,
+)
 from wsgi_session.stores.urls.parts import without_secrets
 
 PASSWORD = "hunter2"
@@ -30,7 +36,7 @@ def test_memory_takes_its_bound_and_whether_it_sweeps() -> None:
     with open_store("memory://?max_sessions=7&sweep=off") as store:
         assert isinstance(store, MemoryStore)
         assert store._max_sessions == 7
-        assert store._sweeps is False
+        assert store._auto_sweep is False
 
 
 def test_three_slashes_name_a_path_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +53,7 @@ def test_four_slashes_name_a_path_from_the_root(tmp_path: Path) -> None:
 def test_sqlite_takes_its_options(tmp_path: Path) -> None:
     with open_store(f"SQLite:///{tmp_path}/x.db?synchronous=full&timeout=2.5&pool=3&sweep=off") as store:
         assert isinstance(store, SQLiteStore)
-        seen = (store._file._synchronous, store._busy_timeout, store._pool_size, store._sweeps)
+        seen = (store._file._synchronous, store._busy_timeout, store._pool_size, store._auto_sweep)
         assert seen == ("full", 2.5, 3, False)
 
 
@@ -87,7 +93,7 @@ def test_a_url_that_names_no_store_is_refused_with_what_to_write(url: str, messa
 
 def test_a_url_that_takes_no_options_says_so() -> None:
     with pytest.raises(ConfigError, match=r"no option 'x'; the options are: none"):
-        query_options("some://where?x=1", {})
+        parse_query_options("some://where?x=1", {})
 
 
 @pytest.mark.parametrize(
@@ -139,8 +145,10 @@ def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
 
 
 def test_options_come_back_as_what_they_are() -> None:
-    known: dict[str, Callable[[str], object]] = {"a": seconds, "b": count, "c": switch, "d": choice("x", "y"), "e": str}
-    seen = query_options("some://where?a=1.5&b=12&c=on&d=y&e=%26", known)
+    parsers: dict[str, Callable[[str], object]] = {
+        "a": parse_seconds, "b": parse_count, "c": parse_switch, "d": choice_parser("x", "y"), "e": str
+    }  # fmt: skip
+    seen = parse_query_options("some://where?a=1.5&b=12&c=on&d=y&e=%26", parsers)
     assert seen == {"a": 1.5, "b": 12, "c": True, "d": "y", "e": "&"}
 
 
@@ -217,7 +225,8 @@ def test_a_published_store_whose_library_is_missing_says_what_is_missing(publish
 
 
 EXTRAS = {"redis.urls": "redis", "sql.store": "sql", "cookie": "crypto"}
-OURS = [entry for entry in entry_points(group=GROUP) if entry.module.removeprefix("wsgi_session.stores.") in EXTRAS]
+PUBLISHED = entry_points(group=ENTRY_POINT_GROUP)
+OURS = [entry for entry in PUBLISHED if entry.module.removeprefix("wsgi_session.stores.") in EXTRAS]
 
 
 @pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry.name)

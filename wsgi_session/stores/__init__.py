@@ -1,4 +1,4 @@
-"""The stores, and the contract that each of them keeps: :mod:`wsgi_session.stores.contract`."""
+"""The stores, and the contract for writing another one: :mod:`wsgi_session.stores.contract`."""
 
 from wsgi_session.stores.contract import (
     CLOCK_SKEW as CLOCK_SKEW,

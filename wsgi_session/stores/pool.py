@@ -1,7 +1,7 @@
-"""A bounded pool of connections, for SQLite and Redis: taken per operation, never in two threads, never across a fork.
+"""A bounded pool of connections, for SQLite and Redis: each is used by one operation at a time, and by one process.
 
-A place counts as taken for as long as its object exists. So nothing has to be undone where a signal handler raises
-between any two steps (celery's soft time limit does): a place that was dropped is free again.
+A slot counts as taken for as long as its ``Slot`` object exists. So nothing has to be undone if a signal handler raises
+between any two steps (as celery's soft time limit does): a slot that was dropped is free again.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from contextlib import suppress
 from typing import Any
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.forks import FORK_LIMIT, new_mark
+from wsgi_session.stores.forks import FORK_TIMEOUT
 
-#: With at least this part of an operation's time-out left, the time-out of a connection ends it soon enough.
+#: If at least this part of an operation's timeout is left, the timeout of the connection itself ends it soon enough.
 NEARLY_ALL = 0.9
-#: How often a fork looks whether the operations of other threads have ended, and seconds between two looks. All waits
-#: are counted, not timed: in a test that has stopped the clock, the end would never come.
-FORK_LOOKS, FORK_NAP = 1_000, 0.001
-#: Seconds between two looks of an operation that waits for a place, in case the return of one was interrupted.
-LOOK_EVERY = 0.05
+#: How often a fork checks whether the operations of other threads have ended, and the seconds between two checks.
+#: All waits are counted, not timed: in a test that has stopped the clock, a timed wait would never end.
+FORK_CHECKS, FORK_CHECK_INTERVAL = 1_000, 0.001
+#: Seconds between two checks of an operation that waits for a slot, in case the wake-up call was interrupted.
+CHECK_INTERVAL = 0.05
 
 
-class Place:
-    """A place in a pool, with its connection once the operation that took it has opened one."""
+class Slot:
+    """One of a pool's slots. It has a connection once the operation that acquired it has opened one."""
 
     __slots__ = ("__weakref__", "_close", "_pid", "connection")
 
@@ -44,193 +44,195 @@ class Place:
             self._close(connection)
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
-        # An inherited place is the parent's. A place whose constructor was interrupted has no connection.
+        # An inherited slot belongs to the parent. A slot whose constructor was interrupted lacks the attributes.
         with suppress(AttributeError):
             if self._pid == getpid():
                 self.close()
 
 
-class _Turn:
-    """A place in the line of those that wait."""
+class _Waiter:
+    """An operation that waits for a slot."""
 
-    __slots__ = ("__weakref__", "bell")
+    __slots__ = ("__weakref__", "wake_up")
 
     def __init__(self) -> None:
-        self.bell = threading.Lock()
-        self.bell.acquire()
+        self.wake_up = threading.Lock()
+        self.wake_up.acquire()
 
 
 class Pool:
-    """The places of one process, at most ``size``; the last one given back is the first one taken.
+    """At most ``size`` slots of one process; the slot released last is acquired first.
 
-    An operation that finds no free place stands in line, first come first served, for at most ``patience`` seconds.
-    ``close`` closes a connection. ``engine`` and ``advice`` are for the message that all were busy. ``heirs`` holds the
-    pool that comes after this one, by process.
+    An operation that finds no free slot waits for at most ``timeout`` seconds, first come, first served. ``close``
+    closes a connection. ``engine`` and ``option`` are for the message that all connections were busy. ``per_process``
+    maps a process id to the pool that replaces this one in that process.
 
-    To give a place back, append it to ``idle``, and call ``serve`` unless ``calm``: no signal handler runs between a
-    ``try`` around the operation and that append, as one would at the beginning of a function.
+    To release a slot, append it to ``idle``, and call ``rebalance`` unless ``uncontended``. Callers do this themselves:
+    a signal handler may run at the beginning of a function, but not between a ``try`` and that append.
     """
 
-    #: Whether no place is given any more after ``close``; otherwise each is closed when it is given back.
-    ends = True
+    #: Whether ``acquire`` raises after ``close``. Otherwise each slot is closed when it is released.
+    raises_when_closed = True
 
     def __init__(
         self,
         size: int,
-        patience: float,
+        timeout: float,
         close: Callable[[Any], object],
         engine: str,
-        advice: str,
+        option: str,
         inherited: Pool | None = None,
     ) -> None:
         self.pid = os.getpid()
-        #: Item 0 is false in a child that inherited this pool.
-        self.mark = new_mark()
-        self.heirs: dict[int, Pool] = {}
-        #: Taken from and given to without the lock: pop and append of a list are atomic.
-        self.idle: list[Place] = []
-        #: Whether places can be taken from ``idle`` and given to it with nothing else to do.
-        self.calm = True
-        # Of the process that forked us. Referenced for ever: closing one would drop that process's POSIX locks.
+        self.per_process: dict[int, Pool] = {}
+        #: Used without the lock, because ``pop`` and ``append`` of a list are atomic.
+        self.idle: list[Slot] = []
+        #: Whether slots can be taken from ``idle`` and returned to it without any further step.
+        self.uncontended = True
+        # The pool of the parent process. It is never freed: closing an inherited connection would drop the POSIX locks
+        # that this process has on the file.
         self._inherited = inherited
         self._size = size
-        self._patience = patience
+        self._timeout = timeout
         self._close = close
-        self._busy = f"all {size} connections to {engine} were busy for {patience:g} s: raise {advice}"
+        self._busy = f"All {size} connections to {engine} were busy for {timeout:g} s. Increase {option}."
         self._lock = threading.Lock()
-        self._places: list[weakref.ref[Place]] = []
-        self._line: deque[weakref.ref[_Turn]] = deque()
+        self._slots: list[weakref.ref[Slot]] = []
+        self._waiters: deque[weakref.ref[_Waiter]] = deque()
         self._closed = False
         self._frozen_until = 0.0
 
-    def take(self, patience: float | None = None) -> Place:
-        """Return a place: ``give`` or ``discard`` follows. ``StoreUnavailable`` if none is free in time."""
-        if self.calm:
+    def acquire(self, timeout: float | None = None) -> Slot:
+        """Return a slot; the caller must ``release`` or ``discard`` it.
+
+        Raises ``StoreUnavailable`` if none is free within ``timeout`` seconds (``None``: within the pool's timeout).
+        """
+        if self.uncontended:
             try:
                 return self.idle.pop()
             except IndexError:
                 pass
-        return self._take_in_turn(self._patience if patience is None else patience)
+        return self._acquire_in_turn(self._timeout if timeout is None else timeout)
 
-    def give(self, place: Place) -> None:
-        """Take back a place whose connection is ready for the next operation."""
-        self.idle.append(place)
-        if not self.calm:
-            self.serve()
+    def release(self, slot: Slot) -> None:
+        """Return a slot whose connection is ready for the next operation."""
+        self.idle.append(slot)
+        if not self.uncontended:
+            self.rebalance()
 
-    def discard(self, place: Place | None) -> None:
-        """Take back a place whose connection is not: close it, and so roll back what it was doing."""
-        if place is not None:
+    def discard(self, slot: Slot | None) -> None:
+        """Return a slot whose connection is not ready: close it, which rolls back its open transaction."""
+        if slot is not None:
             try:
-                place.close()
+                slot.close()
             finally:
                 with self._lock:
-                    self._forget(place)
-                    self._settle()
+                    self._forget(slot)
+                    self._rebalance()
 
-    def serve(self) -> None:
-        """Wake the first in line; after ``close``, and during a fork, close what is idle."""
+    def rebalance(self) -> None:
+        """Wake the first waiter if a slot is free for it. After ``close`` and during a fork, close idle connections."""
         with self._lock:
-            self._settle()
+            self._rebalance()
 
-    def clear(self) -> None:
-        """Close what is idle."""
+    def close_idle(self) -> None:
+        """Close all idle connections."""
         with suppress(IndexError):
             while True:
                 self.discard(self.idle.pop())
 
     def close(self) -> None:
-        """Close what is idle, and from now on what is given back."""
+        """Close idle connections now, and busy ones when they are released."""
         with self._lock:
             self._closed = True
-            self._settle()
+            self._rebalance()
 
     def count(self) -> int:
-        """Return how many places there are, idle ones among them."""
-        return sum(reference() is not None for reference in self._places)
+        """Return the number of slots in existence, including idle ones."""
+        return sum(reference() is not None for reference in self._slots)
 
-    def _take_in_turn(self, patience: float) -> Place:
-        turn = _Turn()
+    def _acquire_in_turn(self, timeout: float) -> Slot:
+        waiter = _Waiter()
         with self._lock:
-            self._line.append(weakref.ref(turn))
-            self.calm = False
+            self._waiters.append(weakref.ref(waiter))
+            self.uncontended = False
         try:
             while True:
                 with self._lock:
-                    if self._closed and self.ends:
-                        raise StoreUnavailable("the store is closed")
-                    place = self._free_place() if self._first() is turn else None
-                if place is not None:
-                    return place
-                if patience <= 0:
+                    if self._closed and self.raises_when_closed:
+                        raise StoreUnavailable("The store is closed.")
+                    slot = self._free_slot() if self._first_waiter() is waiter else None
+                if slot is not None:
+                    return slot
+                if timeout <= 0:
                     raise StoreUnavailable(self._busy)
-                nap = min(patience, LOOK_EVERY)
-                if not turn.bell.acquire(timeout=nap):
-                    patience -= nap
+                wait = min(timeout, CHECK_INTERVAL)
+                if not waiter.wake_up.acquire(timeout=wait):
+                    timeout -= wait
         finally:
             with self._lock:
-                self._line = deque(other for other in self._line if other() not in (None, turn))
-                self._settle()
+                self._waiters = deque(other for other in self._waiters if other() not in (None, waiter))
+                self._rebalance()
 
     def freeze(self) -> None:
-        """Close every connection and let none be opened until ``thaw``: around a fork.
+        """Close every connection and let none be opened until ``thaw``. Called before a fork.
 
         SQLite keeps its file locks in a table of the process. A child that inherits an open connection inherits the
-        table too, believes that it holds locks which it does not, and can lose a write-ahead log over it, even through
-        connections of its own. So none is open at that moment, but for one that is busy for longer than we wait.
+        table too. It then believes that it holds locks which it does not hold, and can lose a write-ahead log, even
+        through connections of its own. So no connection is open during a fork, except one that stays busy for longer
+        than this waits.
 
-        A pool that was inherited is left alone: its connections are the parent's. One that is not told of the fork's
-        end thaws after ``FORK_LIMIT`` seconds.
+        An inherited pool is left alone: its connections belong to the parent. If nothing calls ``thaw``, the pool thaws
+        after ``FORK_TIMEOUT`` seconds.
         """
-        if not self.mark[0]:
+        if self.pid != os.getpid():
             return
-        self._frozen_until = time.monotonic() + FORK_LIMIT
-        self.serve()
-        for _ in range(FORK_LOOKS):
+        self._frozen_until = time.monotonic() + FORK_TIMEOUT
+        self.rebalance()
+        for _ in range(FORK_CHECKS):
             if not self.count():
                 break
-            time.sleep(FORK_NAP)
-            self.serve()
+            time.sleep(FORK_CHECK_INTERVAL)
+            self.rebalance()
 
     def thaw(self, *, in_child: bool = False) -> None:
-        """Let connections be opened again. Nothing to do in a child, where a lost thread may have the lock."""
-        if self.mark[0] and not in_child:
+        """Let connections be opened again. Does nothing in a child, where a missing thread may hold the lock."""
+        if self.pid == os.getpid() and not in_child:
             self._frozen_until = 0.0
-            self.serve()
+            self.rebalance()
 
-    # What follows is called with the lock.
+    # The methods below are called with the lock held.
 
-    def _first(self) -> _Turn | None:
-        """Return who stands first in line."""
-        return next(filter(None, (reference() for reference in self._line)), None)
+    def _first_waiter(self) -> _Waiter | None:
+        return next(filter(None, (reference() for reference in self._waiters)), None)
 
-    def _free_place(self) -> Place | None:
+    def _free_slot(self) -> Slot | None:
         if time.monotonic() < self._frozen_until:
             return None
         with suppress(IndexError):
             return self.idle.pop()
-        if len(self._places) >= self._size:
-            self._places = [other for other in self._places if other() is not None]
-            if len(self._places) >= self._size:
+        if len(self._slots) >= self._size:
+            self._slots = [other for other in self._slots if other() is not None]
+            if len(self._slots) >= self._size:
                 return None
-        place = Place(self._close)
-        self._places.append(weakref.ref(place))
-        return place
+        slot = Slot(self._close)
+        self._slots.append(weakref.ref(slot))
+        return slot
 
-    def _forget(self, place: Place) -> None:
-        # In a function of its own: Python 3.12 leaves a `with` without its end if a signal handler raises at the end of
-        # a round of a loop that stands right in it.
-        self._places = [other for other in self._places if other() not in (None, place)]
+    def _forget(self, slot: Slot) -> None:
+        # This is a separate function, because Python 3.12 does not leave a `with` block properly if a signal handler
+        # raises at the end of an iteration of a loop directly inside the block.
+        self._slots = [other for other in self._slots if other() not in (None, slot)]
 
-    def _settle(self) -> None:
+    def _rebalance(self) -> None:
         stopped = self._closed or time.monotonic() < self._frozen_until
         if stopped:
             with suppress(IndexError):
                 while True:
                     self.idle.pop().close()
-        self.calm = not (stopped or self._line)
-        first = self._first()
-        # Not without a reason: what is rung for counts nothing of its patience.
-        if first is not None and (stopped or self.idle or len(self._places) < self._size):
-            with suppress(RuntimeError):  # The bell was rung already.
-                first.bell.release()
+        self.uncontended = not (stopped or self._waiters)
+        first = self._first_waiter()
+        # Wake it only for a reason, because its timeout does not count down when it is woken.
+        if first is not None and (stopped or self.idle or len(self._slots) < self._size):
+            with suppress(RuntimeError):  # It was woken already.
+                first.wake_up.release()

@@ -1,12 +1,12 @@
-"""A signal handler's own ``TimeoutError``, which is an ``OSError`` as well, and no failure of the system's."""
+"""Tell a signal handler's own ``TimeoutError`` from an ``OSError`` that the operating system reports."""
 
 from __future__ import annotations
 
 
 def raise_time_limit(error: BaseException) -> None:
-    """Raise ``error`` again if it is the time limit of a signal handler: the caller of the store waits for it.
+    """Raise ``error`` again if a signal handler raised it as a time limit: the caller of the store must receive it.
 
-    What the operating system reports has a number.
+    An error that the operating system reports has an ``errno``.
     """
     if isinstance(error, TimeoutError) and error.errno is None:
         raise error

@@ -1,4 +1,4 @@
-"""For tests: of an application that has sessions, and of a store that somebody adds."""
+"""Helpers for the tests of an application that uses sessions, and a test suite for new stores."""
 
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.conformance import StoreConformance

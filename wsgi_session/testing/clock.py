@@ -1,4 +1,4 @@
-"""A clock that moves only when a test says so: no test of sessions has to sleep."""
+"""A clock that a test sets itself, so that no test of sessions has to sleep."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 
 class FakeClock:
-    """Stand in for ``time.time``: ``SessionMiddleware(app, ..., clock=FakeClock())``.
+    """A replacement for ``time.time``: ``SessionMiddleware(app, ..., clock=FakeClock())``.
 
     >>> clock = FakeClock()
     >>> clock.advance(timedelta(days=31))
@@ -14,8 +14,8 @@ class FakeClock:
     2678400.0
     """
 
-    #: Where every clock starts, in seconds since the epoch: 2033-05-18 03:33:20 UTC. In the future, so that an engine
-    #: which expires records by its own clock keeps them through a test.
+    #: The default start time in seconds since the epoch: 2033-05-18 03:33:20 UTC. It is in the future, so that an
+    #: engine that expires records by its own clock keeps them during a test.
     START = 2_000_000_000.0
 
     def __init__(self, start: float = START) -> None:
@@ -26,7 +26,7 @@ class FakeClock:
         return self._now
 
     def advance(self, by: float | timedelta) -> None:
-        """Move on by so many seconds, or by a ``timedelta``; a negative one is a machine whose clock is behind."""
+        """Move the clock by a number of seconds or a ``timedelta``; a negative value moves it back."""
         self._now += by.total_seconds() if isinstance(by, timedelta) else by
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Sessions for the tests of an application: put one there, and look at one, without clicking through a login."""
+"""Create and read sessions in the tests of an application, without a login through its pages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from wsgi_session.session import Session, work_of
 
 
 def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str = "http") -> str:
-    """Store a session with ``data`` and return the ``Cookie`` header that opens it.
+    """Create a session with ``data`` and return the ``Cookie`` header for it.
 
-    A mapping under ``user`` is logged in as ``login()`` does it, so that it is listed and revoked like any other.
-    ``scheme`` is the one of the requests to come: over https the cookie has another name.
+    A mapping under ``user`` is logged in as by ``login()``, so that the session can be listed and revoked like any
+    other. ``scheme`` is that of the requests in the test, because the cookie has another name over https.
+
+    Raises ``StoreUnavailable`` if the store is down.
     """
 
     def fill(session: Session) -> None:
@@ -26,43 +28,43 @@ def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str
             log_in(work_of(session), dict(user), remember=None, idle=None)
             del rest["user"]
         session.update(rest)
-        # Empty data makes a session too: there must be a cookie to return.
+        # Create the session even if `data` is empty, because there must be a cookie to return.
         work_of(session).create_if_empty = True
 
-    headers = _visit(middleware, fill, {"wsgi.url_scheme": scheme})
-    # A sealed session may take several cookies.
+    headers = _run_request(middleware, fill, {"wsgi.url_scheme": scheme})
+    # A sealed session may need several cookies.
     return "; ".join(value.partition(";")[0] for name, value in headers if name == "Set-Cookie")
 
 
 def read(middleware: SessionMiddleware, cookie: str, *, scheme: str = "http") -> dict[str, Any]:
-    """Return what is in the session that the ``Cookie`` header ``cookie`` opens: ``{}`` if it opens none.
+    """Return the data of the session for the ``Cookie`` header ``cookie``; ``{}`` if the cookie has no valid session.
 
-    ``StoreUnavailable`` in an outage, from :func:`plant` too.
+    This does not count as activity. Raises ``StoreUnavailable`` if the store is down.
     """
-    found: dict[str, Any] = {}
+    data: dict[str, Any] = {}
 
-    def look(session: Session) -> None:
+    def copy_data(session: Session) -> None:
         session.no_touch()
-        found.update(session.copy())
+        data.update(session.copy())
 
-    _visit(middleware, look, {"wsgi.url_scheme": scheme, "HTTP_COOKIE": cookie})
-    return found
+    _run_request(middleware, copy_data, {"wsgi.url_scheme": scheme, "HTTP_COOKIE": cookie})
+    return data
 
 
-def _visit(
-    middleware: SessionMiddleware, visitor: Callable[[Session], None], environ: dict[str, Any]
+def _run_request(
+    middleware: SessionMiddleware, handler: Callable[[Session], None], environ: dict[str, Any]
 ) -> list[tuple[str, str]]:
-    """Make one request to ``middleware`` that ``visitor`` answers in the application's place; return its headers."""
-    # The request is one that the cookie is sent with.
+    """Run one request through ``middleware``, with ``handler`` as the application; return the response's headers."""
+    # Use the cookie's path, so that a browser would send the cookie with this request.
     environ["SCRIPT_NAME"] = internals_of(middleware).backend.settings.cookie_path
     request = StandAlone(middleware, environ)
 
     def application(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
-        visitor(request.session)
+        handler(request.session)
         start_response("204 No Content", [])
         return []
 
     status, headers, _ = request.run(application)
     if status != "204 No Content":
-        raise StoreUnavailable("The store is down: see the log.")
+        raise StoreUnavailable("The store is down. See the log for the reason.")
     return headers

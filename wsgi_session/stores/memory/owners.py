@@ -1,4 +1,4 @@
-"""The owners of ``MemoryStore``'s sessions: which keys each of them has, and who has the most."""
+"""The owner index of ``MemoryStore``: the keys of each owner's sessions, and the owners with the most sessions."""
 
 from __future__ import annotations
 
@@ -10,96 +10,96 @@ from wsgi_session.stores.contract import Record
 
 
 class Owners:
-    """The keys of each owner in the order in which they were filed. Every change takes the same time, however many.
+    """The keys of each owner, in the order in which they were added. Each change takes constant time.
 
     The store calls each method with its lock held.
     """
 
     def __init__(self) -> None:
-        #: Which order the keys of an owner are in: another number after each ``file_anew``.
-        self.order = 1
-        #: The number of sessions that the owner with the most has; 1 also where nobody has any.
+        #: Changes with each ``rebuild``, which puts the keys into another order.
+        self.generation = 1
+        #: The largest number of sessions that any owner has; 1 if no owner has a session.
         self.most = 1
-        # An owner of one session has its key here, without a dictionary of their own, which takes 500 bytes less.
-        self._keys_of: dict[bytes, bytes | OrderedDict[bytes, None]] = {}
-        # The owners with two sessions or more, by that number. A number that no owner has is not a key.
-        self._with: dict[int, dict[bytes, None]] = {}
+        # If an owner has one session, its key is stored without a dictionary around it, which saves 500 bytes.
+        self._keys_by_owner: dict[bytes, bytes | OrderedDict[bytes, None]] = {}
+        # The owners with two or more sessions, by their number of sessions. Has no empty entries.
+        self._owners_by_count: dict[int, dict[bytes, None]] = {}
 
-    def file(self, key: bytes, owner: bytes) -> None:
-        """Note that the session under ``key`` is ``owner``'s. It must not be filed already."""
-        keys = self._keys_of.setdefault(owner, key)
+    def add(self, key: bytes, owner: bytes) -> None:
+        """Add the session under ``key`` to those of ``owner``. It must not be in the index already."""
+        keys = self._keys_by_owner.setdefault(owner, key)
         if keys is key:
             return
         if isinstance(keys, bytes):
-            keys = self._keys_of[owner] = OrderedDict(((keys, None), (key, None)))
+            keys = self._keys_by_owner[owner] = OrderedDict(((keys, None), (key, None)))
         else:
-            self._leave(owner, len(keys))
+            self._remove_from_count(owner, len(keys))
             keys[key] = None
-        self._join(owner, len(keys))
+        self._add_to_count(owner, len(keys))
 
-    def unfile(self, key: bytes, owner: bytes | None) -> None:
-        """Forget the session under ``key``, which must be filed under ``owner``."""
+    def remove(self, key: bytes, owner: bytes | None) -> None:
+        """Remove the session under ``key``, which must be in the index for ``owner``."""
         assert owner is not None
-        keys = self._keys_of[owner]
+        keys = self._keys_by_owner[owner]
         if isinstance(keys, bytes):
-            del self._keys_of[owner]
+            del self._keys_by_owner[owner]
             return
-        self._leave(owner, len(keys))
+        self._remove_from_count(owner, len(keys))
         del keys[key]
         if len(keys) > 1:
-            self._join(owner, len(keys))
+            self._add_to_count(owner, len(keys))
         else:
-            (self._keys_of[owner],) = keys
-        if self.most not in self._with:
+            (self._keys_by_owner[owner],) = keys
+        if self.most not in self._owners_by_count:
             self.most = len(keys)
 
     def oldest_of_most(self) -> bytes:
-        """Return the key that was filed first under an owner with the most; ``most`` must be 2 or more."""
-        owners = self._with[self.most]
-        # Taken out and put back, because an iterator would pass over all that were deleted.
+        """Return the oldest key of an owner who has the most sessions; ``most`` must be 2 or more."""
+        owners = self._owners_by_count[self.most]
+        # popitem() and insert again, because an iterator would step over every deleted entry.
         owner, _ = owners.popitem()
         owners[owner] = None
-        keys = self._keys_of[owner]
+        keys = self._keys_by_owner[owner]
         assert not isinstance(keys, bytes)
         return next(iter(keys))
 
-    def filed_since(self, owner: bytes, known: set[bytes], order: int) -> list[bytes]:
-        """Return the keys filed under ``owner`` after all those that are ``known``.
+    def added_since(self, owner: bytes, known: set[bytes], generation: int) -> list[bytes]:
+        """Return the keys that were added for ``owner`` after all the ``known`` ones.
 
-        ``order``: what it was when these were asked for. All keys are looked at if it is another one by now.
+        ``generation``: its value when the known keys were read. If it has changed since, this reads all keys.
         """
-        keys = self._keys_of.get(owner)
+        keys = self._keys_by_owner.get(owner)
         if keys is None:
             return []
         if isinstance(keys, bytes):
             return [] if keys in known else [keys]
         if not known:
             return list(keys)
-        if order != self.order:
+        if generation != self.generation:
             return [key for key in keys if key not in known]
         return list(takewhile(lambda key: key not in known, reversed(keys)))
 
-    def file_anew(self, records: Mapping[bytes, Record]) -> None:
-        """File all ``records`` in their order, whatever has been filed."""
+    def rebuild(self, records: Mapping[bytes, Record]) -> None:
+        """Build the index again from ``records``, in their order."""
         self.clear()
-        self.order += 1
+        self.generation += 1
         for key, record in records.items():
             assert record.owner is not None
-            self.file(key, record.owner)
+            self.add(key, record.owner)
 
     def clear(self) -> None:
-        """Forget every session."""
+        """Remove every session."""
         self.most = 1
-        self._keys_of.clear()
-        self._with.clear()
+        self._keys_by_owner.clear()
+        self._owners_by_count.clear()
 
-    def _join(self, owner: bytes, sessions: int) -> None:
-        self._with.setdefault(sessions, {})[owner] = None
-        if sessions > self.most:
-            self.most = sessions
+    def _add_to_count(self, owner: bytes, count: int) -> None:
+        self._owners_by_count.setdefault(count, {})[owner] = None
+        if count > self.most:
+            self.most = count
 
-    def _leave(self, owner: bytes, sessions: int) -> None:
-        owners = self._with[sessions]
+    def _remove_from_count(self, owner: bytes, count: int) -> None:
+        owners = self._owners_by_count[count]
         del owners[owner]
         if not owners:
-            del self._with[sessions]
+            del self._owners_by_count[count]

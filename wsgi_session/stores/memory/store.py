@@ -1,4 +1,4 @@
-"""Sessions in this process: for development, tests, and a site that one process serves."""
+"""Sessions in the memory of this process, for development, tests and sites with a single process."""
 
 from __future__ import annotations
 
@@ -24,70 +24,69 @@ from wsgi_session.stores.contract import (
 from wsgi_session.stores.forks import call_at_forks, release_all
 from wsgi_session.stores.memory.owners import Owners
 
-# One lock for all memory stores. A fork takes it, so that no child inherits a store in the middle of a change. A load
-# takes it, because it moves the session to the end of the order of use: without the GIL, two threads that change an
-# OrderedDict at once would corrupt it. Reentrant: a fork that was interrupted cannot release it for another thread.
+# One lock for all memory stores. A fork acquires it, so that no child inherits a store in the middle of a change. A
+# load acquires it, because it moves the session to the end of the order of use: without the GIL, two threads that
+# change an OrderedDict at the same time would corrupt it. The lock is reentrant, because then only the thread that
+# holds it can release it, even if a fork was interrupted.
 _lock = threading.RLock()
-
-
-def _after_fork_in_parent() -> None:
-    release_all(_lock)
 
 
 def _after_fork_in_child() -> None:  # pragma: no cover - nothing is measured in a child
     global _lock
-    # A thread that is not here may have the old one.
+    # The old lock may be held by a thread that does not exist in this process.
     _lock = threading.RLock()
 
 
-# Not `_lock.acquire` as it is now: a child has another lock.
-call_at_forks(lambda: _lock.acquire(), _after_fork_in_parent, _after_fork_in_child)
+# Lambdas, because a child replaces `_lock`.
+call_at_forks(lambda: _lock.acquire(), lambda: release_all(_lock), _after_fork_in_child)
 
 
 class MemoryStore(Store):
     """Keep sessions in a bounded dictionary; they end with the process.
 
-    When ``max_sessions`` are kept, a new one takes the place of the oldest session of the user who has the most, or of
-    the least recently used one where every user has one. All anonymous visitors together count as one user, which
-    loses its least recently used session and keeps a tenth of the places.
+    When ``max_sessions`` are stored, a new one evicts the oldest session of the user who has the most, or the least
+    recently used session if every user has one. All anonymous visitors together count as one user, whose least
+    recently used session is evicted, but a tenth of ``max_sessions`` is reserved for them.
 
-    Tombstones take nobody's place: a tenth as many are kept beside the sessions, and the oldest go first.
-    ``sweep=False``: dead sessions stay until they are displaced, or until somebody calls :meth:`sweep`.
+    Tombstones evict no session: up to a tenth of ``max_sessions`` of them are stored separately, and the oldest are
+    evicted first. ``sweep=False``: dead sessions stay until they are evicted, or until you call :meth:`sweep`.
+
+    Raises ``ConfigError`` if ``max_sessions`` is not a whole number of 1 or more.
     """
 
     multiprocess = False
 
     def __init__(self, max_sessions: int = 100_000, sweep: bool = True) -> None:
         if type(max_sessions) is not int or max_sessions < 1:
-            raise ConfigError(f"max_sessions={max_sessions!r}: give a whole number of sessions, 1 or more")
+            raise ConfigError(f"max_sessions={max_sessions!r}: give a whole number of sessions, 1 or more.")
         self._max_sessions = max_sessions
-        self._sweeps = sweep
-        # Up to so many anonymous sessions are never displaced by others. At most one tombstone more is kept.
+        self._auto_sweep = sweep
+        # This many anonymous sessions are not evicted for a user's session. One tombstone more than this is stored.
         self._reserved = max_sessions // 10
-        # Each in the order of use, the least recent first.
+        # Each is in the order of use, the least recently used first.
         self._anonymous: OrderedDict[bytes, Record] = OrderedDict()
         self._owned: OrderedDict[bytes, Record] = OrderedDict()
         self._tombstones: OrderedDict[bytes, Record] = OrderedDict()
         self._owners = Owners()
-        # True in a change to the owned sessions, and after one in which a signal handler has raised.
+        # True during a change to the owned sessions, and afterwards if a signal handler has interrupted it.
         self._changing = False
         self._creates = 0
 
     def load(self, key: bytes, now: float) -> Record | None:
         with _lock:
-            kept = self._owned
-            record = kept.get(key)
+            records = self._owned
+            record = records.get(key)
             if record is None:
-                kept = self._anonymous
-                record = kept.get(key)
+                records = self._anonymous
+                record = records.get(key)
                 if record is None:
-                    kept = self._tombstones
-                    record = kept.get(key)
+                    records = self._tombstones
+                    record = records.get(key)
                     if record is None:
                         return None
             if now >= record.expires:
                 return None
-            kept.move_to_end(key)
+            records.move_to_end(key)
             return record
 
     def create(self, key: bytes, record: Record, now: float) -> None:
@@ -97,29 +96,29 @@ class MemoryStore(Store):
                 if stored is not None:
                     if stored.version == record.version:
                         return
-                    raise KeyExists("a live session is already under this key: draw another token")
+                    raise KeyExists("A live session already exists under this key: generate another token.")
                 self._remove(key)
             if not record.handle:
                 self._put_tombstone(key, record)
                 return
-            kept = self._make_room()
+            total = self._make_room()
             self._put(key, record)
             self._creates += 1
-            # A sweep looks at every record: so its cost per create is the same, however many are kept.
-            if self._sweeps and self._creates >= SWEEP_EVERY and self._creates >= kept >> 2:
+            # A sweep reads every record. Waiting for a quarter as many creates keeps its cost per create constant.
+            if self._auto_sweep and self._creates >= SWEEP_EVERY and self._creates >= total >> 2:
                 self._creates = 0
                 self.sweep_due = True
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         with _lock:
-            kept = self._owned
-            stored = kept.get(key)
+            records = self._owned
+            stored = records.get(key)
             if stored is None:
-                kept = self._anonymous
-                stored = kept.get(key)
+                records = self._anonymous
+                stored = records.get(key)
             if stored is None:
-                kept = self._tombstones
-                stored = kept.get(key)
+                records = self._tombstones
+                stored = records.get(key)
             if stored is None or now >= stored.expires:
                 return Outcome.GONE
             if stored.version != version:
@@ -131,26 +130,26 @@ class MemoryStore(Store):
                 touched = record.touched
             if record.expires > expires:
                 expires = record.expires
-            kept[key] = make_record(
+            records[key] = make_record(
                 (record.data, record.version, handle, created, touched, expires, owner, persistent, idle, namespace)
             )
-            kept.move_to_end(key)
+            records.move_to_end(key)
             return Outcome.SAVED
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         with _lock:
-            there = self._live(new, now)
-            if there is not None and there.version == record.version:
+            existing = self._live(new, now)
+            if existing is not None and existing.version == record.version:
                 return Outcome.SAVED
             stored = self._live(old, now)
             if stored is None or not stored.handle:
                 return Outcome.GONE
             if stored.version != version:
                 return Outcome.CONFLICT
-            if there is not None:
-                raise KeyExists("a live session is already under the new key: draw another token")
+            if existing is not None:
+                raise KeyExists("A live session already exists under the new key: generate another token.")
             self._remove(new)
-            # In this order: where a signal handler raises in between, the session is not lost.
+            # In this order the session is not lost if a signal handler raises in between.
             self._put(new, record)
             self._put_tombstone(old, tombstone_of(new, record, now))
             self._remove_session(old)
@@ -161,9 +160,9 @@ class MemoryStore(Store):
             stored = self._live(key, now)
             if stored is None or not stored.handle:
                 return False
-            kept = self._anonymous if stored.owner is None else self._owned
-            kept[key] = stored._replace(touched=max(stored.touched, touched), expires=max(stored.expires, expires))
-            kept.move_to_end(key)
+            records = self._anonymous if stored.owner is None else self._owned
+            records[key] = stored._replace(touched=max(stored.touched, touched), expires=max(stored.expires, expires))
+            records.move_to_end(key)
             return True
 
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
@@ -175,19 +174,20 @@ class MemoryStore(Store):
         return found
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
-        """Yield the owner's sessions: see ``wsgi_session.stores.ListsOwners``."""
+        """Yield the owner's sessions; see ``wsgi_session.stores.ListsOwners``."""
         known: set[bytes] = set()
-        waiting: list[bytes] = []
-        order = self._owners.order
+        unread: list[bytes] = []
+        generation = self._owners.generation
         while True:
             with _lock:
                 if self._changing:
-                    self._mend()
-                if not waiting:
-                    # What has been filed since we looked: a rotation files the new key.
-                    waiting, order = self._owners.filed_since(owner, known, order), self._owners.order
-                page = waiting[-OWNED_PAGE:]
-                del waiting[-OWNED_PAGE:]
+                    self._rebuild_owners()
+                if not unread:
+                    # Also read the keys that were added during the listing: a rotation adds a new key.
+                    unread = self._owners.added_since(owner, known, generation)
+                    generation = self._owners.generation
+                page = unread[-OWNED_PAGE:]
+                del unread[-OWNED_PAGE:]
                 known.update(page)
                 records = list(map(self._owned.get, page))
             if not page:
@@ -197,15 +197,15 @@ class MemoryStore(Store):
                     yield owned_session(key, record)
 
     def count(self, now: float, namespace: str | None = None) -> int:
-        with _lock:  # dict.values: OrderedDict's own, which keep to the order, take half as long again.
+        with _lock:  # dict.values(), because OrderedDict.values() takes 1.5 times as long.
             records = chain(dict.values(self._owned), dict.values(self._anonymous))
-            return sum(1 for one in records if now < one.expires and namespace in (None, one.namespace))
+            return sum(1 for record in records if now < record.expires and namespace in (None, record.namespace))
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         """Yield key and record of every session that was alive when the scan began."""
         with _lock:
-            kept = [*dict.items(self._anonymous), *dict.items(self._owned)]
-        return ((key, record) for key, record in kept if now < record.expires and has_sound_times(record))
+            records = [*dict.items(self._anonymous), *dict.items(self._owned)]
+        return ((key, record) for key, record in records if now < record.expires and has_sound_times(record))
 
     def sweep(self, limit: int, now: float) -> int:
         self.sweep_due = False
@@ -214,10 +214,10 @@ class MemoryStore(Store):
         return len(dead)
 
     def ping(self) -> None:
-        """Return: memory answers."""
+        """Do nothing: memory is always available."""
 
     def close(self) -> None:
-        """Forget every session."""
+        """Remove every session."""
         with _lock:
             self._anonymous.clear()
             self._owned.clear()
@@ -225,25 +225,26 @@ class MemoryStore(Store):
             self._owners.clear()
 
     def __repr__(self) -> str:
-        # Error reporters show what a constructor was in the middle of.
+        # Error reporters show the store while its constructor is still running.
         return f"MemoryStore(max_sessions={getattr(self, '_max_sessions', 'half made')})"
 
-    # Those below are called with the lock held, and have the loops: Python 3.12 may not end a `with` around one.
+    # The methods below are called with the lock held. The loops are in them, because Python 3.12 may not leave a `with`
+    # block properly if a signal handler raises in a loop directly inside it.
 
     def _sweep(self, limit: int, horizon: float) -> list[bytes]:
-        kept = chain(dict.items(self._anonymous), dict.items(self._owned), dict.items(self._tombstones))
-        dead = [key for key, record in kept if record.expires < horizon][:limit]
+        records = chain(dict.items(self._anonymous), dict.items(self._owned), dict.items(self._tombstones))
+        dead = [key for key, record in records if record.expires < horizon][:limit]
         for key in dead:
             self._remove(key)
         return dead
 
     def _begin_change(self) -> None:
         if self._changing:
-            self._mend()
+            self._rebuild_owners()
         self._changing = True
 
-    def _mend(self) -> None:
-        self._owners.file_anew(self._owned)
+    def _rebuild_owners(self) -> None:
+        self._owners.rebuild(self._owned)
         self._changing = False
 
     def _live(self, key: bytes, now: float) -> Record | None:
@@ -256,7 +257,7 @@ class MemoryStore(Store):
             return
         self._begin_change()
         self._owned[key] = record
-        self._owners.file(key, record.owner)
+        self._owners.add(key, record.owner)
         self._changing = False
 
     def _put_tombstone(self, key: bytes, record: Record) -> None:
@@ -265,11 +266,12 @@ class MemoryStore(Store):
             self._tombstones.popitem(last=False)
 
     def _make_room(self) -> int:
-        while (kept := len(self._owned) + len(self._anonymous)) >= self._max_sessions:
-            self._displace()
-        return kept
+        """Evict sessions until there is room for one; return the number of sessions left."""
+        while (total := len(self._owned) + len(self._anonymous)) >= self._max_sessions:
+            self._evict_one()
+        return total
 
-    def _displace(self) -> None:
+    def _evict_one(self) -> None:
         self._begin_change()
         anonymous, most = len(self._anonymous), self._owners.most
         if anonymous > self._reserved and anonymous >= most:
@@ -281,7 +283,7 @@ class MemoryStore(Store):
             record = self._owned.pop(key)
         else:
             key, record = self._owned.popitem(last=False)
-        self._owners.unfile(key, record.owner)
+        self._owners.remove(key, record.owner)
         self._changing = False
 
     def _remove(self, key: bytes) -> bool:
@@ -293,6 +295,6 @@ class MemoryStore(Store):
         if key not in self._owned:
             return False
         self._begin_change()
-        self._owners.unfile(key, self._owned.pop(key).owner)
+        self._owners.remove(key, self._owned.pop(key).owner)
         self._changing = False
         return True

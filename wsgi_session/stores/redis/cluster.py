@@ -1,4 +1,4 @@
-"""What is different in a Redis cluster: where a key lies, and an owner index that lies elsewhere than its sessions."""
+"""Send commands to the nodes of a Redis cluster: to the node that has the key, following redirections."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from redis.exceptions import AskError, ClusterDownError, MovedError, RedisCluste
 
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.redis.exchange import Command
-from wsgi_session.stores.redis.map import Map
+from wsgi_session.stores.redis.map import SlotMap
 from wsgi_session.stores.redis.node import Node
 
-#: How often a key may turn out to be elsewhere, while slots move, before it is an outage.
+#: How many redirections a command follows, while slots move, before it raises ``StoreUnavailable``.
 REDIRECTIONS = 8
 
 
 class Cluster:
-    """The nodes of a cluster. redis-py's client knows which of them has a key; each is spoken to as a single one is.
+    """The nodes of a cluster. redis-py's client knows which node has a key; a :class:`Node` sends commands to it.
 
-    ``client``: or what makes it, when it is first needed: making it asks the cluster. ``size``, ``wait`` and
-    ``timeout`` as for :class:`Node`.
+    ``client``: a client, or a function that returns one and is called on first use, because it contacts the cluster.
+    ``size``, ``wait`` and ``timeout`` are those of :class:`Node`.
     """
 
     def __init__(
         self, client: RedisCluster | Callable[[], RedisCluster], size: int, wait: int, timeout: float | None
     ) -> None:
-        self._map = Map(client, timeout)
+        self._map = SlotMap(client, timeout)
         self._size = size
         self._wait = wait
         self._timeout = timeout
         self._nodes: dict[str, Node] = {}
 
     def deadline(self) -> float:
-        """Return when an operation that begins now has to be done; see ``Node``. First use makes the client before."""
+        """Return the deadline of an operation that begins now; see ``Node``. First use creates the client before."""
         return self._map.deadline()
 
     def call(
@@ -54,62 +54,63 @@ class Cluster:
             try:
                 return node.call(name, *command, writes=writes, repeatable=repeatable, asking=asking, deadline=deadline)
             except AskError as error:
-                # MOVED: for good, after a failover too. ASK: the slot is on its way, and this key is there already.
+                # MOVED: another node has the slot now (also after a failover). ASK: the slot is being moved, and this
+                # key has been moved already.
                 asking = not isinstance(error, MovedError)
                 self._map.outdated = self._map.outdated or not asking
                 node = self._node_at(error.host, error.port, deadline)
             except (StoreUnavailable, ClusterDownError):
-                # A primary is down. By the next call, its replica may be its successor.
+                # A primary is down. By the next call, a replica may have been promoted.
                 self._map.outdated = True
                 raise
-        raise StoreUnavailable(f"Redis cluster: a key was still on its way after {REDIRECTIONS} redirections")
+        raise StoreUnavailable(f"Redis cluster: the key was still being moved after {REDIRECTIONS} redirections.")
 
-    def several(
+    def call_many(
         self,
         names: Sequence[bytes],
         commands: Sequence[Command],
         writes: bool = False,
         deadline: float | None = None,
     ) -> list[Any]:
-        """Send each command to the node that has its key, each node all of its own at once; see ``Node.several``."""
+        """Send each command to the node that has its key, with one request per node; see ``Node.call_many``."""
         if deadline is None:
             deadline = self._map.deadline()
-        places: defaultdict[Node, list[int]] = defaultdict(list)
-        for place, name in enumerate(names):
-            places[self._node_of(name, deadline)].append(place)
+        indexes_by_node: defaultdict[Node, list[int]] = defaultdict(list)
+        for index, name in enumerate(names):
+            indexes_by_node[self._node_of(name, deadline)].append(index)
         answers: list[Any] = [None] * len(names)
         try:
-            for node, its in places.items():
-                of_node = [names[place] for place in its], [commands[place] for place in its]
-                found = node.several(*of_node, writes, deadline)
-                for place, answer in zip(its, found, strict=True):
-                    answers[place] = answer
+            for node, indexes in indexes_by_node.items():
+                batch = [names[index] for index in indexes], [commands[index] for index in indexes]
+                found = node.call_many(*batch, writes, deadline)
+                for index, answer in zip(indexes, found, strict=True):
+                    answers[index] = answer
         except StoreUnavailable:
             self._map.outdated = True
             raise
         return answers
 
     def scan(self, pattern: bytes) -> Iterator[list[bytes]]:
-        """Yield the names of all keys that match ``pattern``, a few hundred at a time, some more than once."""
+        """Yield the names of all keys that match ``pattern``, a few hundred at a time; some are yielded twice."""
         for node in self._primaries(self._map.deadline()):
             yield from node.scan(pattern)
 
-    def eviction(self, deadline: float) -> list[str]:
-        """Return the ``maxmemory-policy`` of each primary that tells."""
-        return [policy for node in self._primaries(deadline) for policy in node.eviction(deadline)]
+    def eviction_policies(self, deadline: float) -> list[str]:
+        """Return the ``maxmemory-policy`` of every primary that reports it."""
+        return [policy for node in self._primaries(deadline) for policy in node.eviction_policies(deadline)]
 
     def names(self, name: bytes, deadline: float) -> list[bytes]:
-        """Return the names of keys that begin with ``name``: one for each primary that has slots."""
+        """Return names of keys that begin with ``name``, one on each primary that has slots."""
         client = self._map.client(deadline)
-        places = {slot: nodes[0].name for slot, nodes in list(client.nodes_manager.slots_cache.items()) if nodes}
-        wanted = set(places.values())
+        primaries = {slot: nodes[0].name for slot, nodes in list(client.nodes_manager.slots_cache.items()) if nodes}
+        missing = set(primaries.values())
         found: list[bytes] = []
         number = 0
-        while wanted:
+        while missing:
             candidate = b"%b%d" % (name, number)
-            place = places.get(client.keyslot(candidate))
-            if place in wanted:
-                wanted.remove(place)
+            primary = primaries.get(client.keyslot(candidate))
+            if primary in missing:
+                missing.remove(primary)
                 found.append(candidate)
             number += 1
         return found
@@ -124,7 +125,7 @@ class Cluster:
 
     def _primaries(self, deadline: float) -> list[Node]:
         client = self._map.client(deadline)
-        return [self._node(client, place) for place in client.get_primaries()]
+        return [self._node(client, cluster_node) for cluster_node in client.get_primaries()]
 
     def _node_of(self, name: bytes, deadline: float) -> Node:
         client = self._map.client(deadline)
@@ -137,14 +138,14 @@ class Cluster:
     def _node_at(self, host: str, port: int, deadline: float) -> Node:
         client = self._map.client(deadline)
         host, port = client.nodes_manager.remap_host_port(host, port)
-        place = client.get_node(host, port)
-        if place is None:
-            place = ClusterNode(host, port)  # type: ignore[no-untyped-call]
-        return self._node(client, place)
+        cluster_node = client.get_node(host, port)
+        if cluster_node is None:
+            cluster_node = ClusterNode(host, port)  # type: ignore[no-untyped-call]
+        return self._node(client, cluster_node)
 
-    def _node(self, client: Any, place: Any) -> Node:
-        node = self._nodes.get(place.name)
+    def _node(self, client: Any, cluster_node: Any) -> Node:
+        node = self._nodes.get(cluster_node.name)
         if node is None:
-            source = client.get_redis_connection(place).connection_pool
-            node = self._nodes.setdefault(place.name, Node(source, self._size, self._wait, self._timeout))
+            source = client.get_redis_connection(cluster_node).connection_pool
+            node = self._nodes.setdefault(cluster_node.name, Node(source, self._size, self._wait, self._timeout))
         return node

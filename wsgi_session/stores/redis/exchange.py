@@ -1,4 +1,4 @@
-"""One exchange on a connection of redis-py's: commands, and their answers, which are not waited for past a deadline."""
+"""Send commands over a connection of redis-py's, and read their replies until a deadline."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from redis.exceptions import TimeoutError as TimedOut
 from wsgi_session.stores.pool import NEARLY_ALL
 
 Command = tuple[bytes, ...]
-# redis-py's connections have no common base class.
+# A connection of redis-py's; they have no common base class.
 Connection = Any
 
 
 class PartlyReadOnly(ReadOnlyError):
-    """The server takes no writes any more, but took some of the commands that were sent together."""
+    """The server no longer accepts writes, but has applied some of the commands that were sent together."""
 
 
 def send_one(connection: Connection, command: Command, deadline: float) -> Any:
-    """Send a command, and return its answer."""
+    """Send a command and return its reply."""
     connection.send_packed_command(connection.pack_command(*command), check_health=False)
-    _await_answer(connection, deadline)
+    _await_reply(connection, deadline)
     return connection.read_response(disable_decoding=True)
 
 
-def send_several(connection: Connection, commands: Sequence[Command], deadline: float) -> list[Any]:
-    """Send all, then read as many answers, whatever they are; but ``ReadOnlyError`` is raised.
+def send_pipeline(connection: Connection, commands: Sequence[Command], deadline: float) -> list[Any]:
+    """Send all commands, then return one reply for each. Errors are returned, except ``ReadOnlyError``.
 
-    As ``PartlyReadOnly`` if the server took another command before: it became a replica in between.
+    Raises ``ReadOnlyError`` if the server is a replica, and ``PartlyReadOnly`` if it has accepted an earlier command
+    and became a replica in between.
     """
     connection.send_packed_command(connection.pack_commands(commands), check_health=False)
     answers: list[Any] = []
     for _ in commands:
         try:
-            answers.append(_answer(connection, deadline))
+            answers.append(_read_reply(connection, deadline))
         except ReadOnlyError as error:
             if all(isinstance(answer, ResponseError) for answer in answers):
                 raise
@@ -44,17 +45,17 @@ def send_several(connection: Connection, commands: Sequence[Command], deadline: 
     return answers
 
 
-def _answer(connection: Connection, deadline: float) -> Any:
-    _await_answer(connection, deadline)
+def _read_reply(connection: Connection, deadline: float) -> Any:
+    _await_reply(connection, deadline)
     try:
         return connection.read_response(disable_decoding=True)
     except ReadOnlyError:
         raise
-    except ResponseError as refusal:
-        return refusal
+    except ResponseError as error:
+        return error
 
 
-def _await_answer(connection: Connection, deadline: float) -> None:
+def _await_reply(connection: Connection, deadline: float) -> None:
     left = deadline - time.monotonic()
     if left < NEARLY_ALL * connection.socket_timeout and not connection.can_read(max(left, 0)):
         raise TimedOut("Timeout reading from socket")

@@ -1,4 +1,4 @@
-"""What a failing Redis raises, and how it is told without a password."""
+"""The exceptions of a failing Redis, and how to show them without a password."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Iterable
 
 from redis.exceptions import RedisError
 
-from wsgi_session.stores.urls.parts import blot_passwords
+from wsgi_session.stores.urls.parts import redact_passwords
 
-#: What a failing server, network or login raises.
+#: The exceptions that a failing server, network or login raises.
 FAILURES = (RedisError, OSError)
 
 
 def without_passwords(error: BaseException, passwords: Iterable[str | None]) -> BaseException:
-    """Return ``error``, or one that may be shown in its place: a server without AUTH quotes what came with it.
+    """Return ``error``, or a replacement without ``passwords``: a server without AUTH quotes the arguments of AUTH.
 
-    A traceback shows the errors behind it as well: if one of them has a password in it, none of them is kept.
+    A traceback also shows the causes of an error. If one of them contains a password, the replacement has no cause.
     """
     given = tuple(filter(None, passwords))
     link: BaseException | None = error
     while link is not None:
-        shown = blot_passwords(str(link), given)
+        shown = redact_passwords(str(link), given)
         if shown != str(link):
-            return RedisError(blot_passwords(str(error), given))
+            return RedisError(redact_passwords(str(error), given))
         link = link.__cause__ or link.__context__
     return error

@@ -1,7 +1,7 @@
-"""The owner index of a Redis cluster, where it lies on another node than the sessions that it lists.
+"""The owner index in a Redis cluster, where it is usually on another node than the sessions that it lists.
 
-An entry comes before its record and goes after it, so that no record is ever unlisted. What is left over when a process
-dies in between is an entry without a record. It goes with a later write, when the session would have ended.
+An entry is added before its record and removed after it, so that every record is always listed. If a process dies in
+between, an entry without a record is left. A later write for that owner removes it, after the session would have ended.
 """
 
 from __future__ import annotations
@@ -24,128 +24,130 @@ from wsgi_session.stores.contract import (
 from wsgi_session.stores.redis.cluster import Cluster
 from wsgi_session.stores.redis.records import pack, pack_time, pack_times, pack_versions, unpack
 from wsgi_session.stores.redis.scripts import (
-    AGAIN,
+    ADD_ENTRY,
+    ALREADY_DONE,
     CONFLICT,
     CREATE,
     DELETE,
     DONE,
-    ENLIST,
     EXISTS,
     GONE,
-    LISTED,
-    MOVE,
+    LEAVE_TOMBSTONE,
+    LIST_KEYS,
     OWNER,
 )
 
-#: Looks at an owner who rotates all the time, before what was found is the answer.
-MANY_LOOKS = 8
-#: Records whose heads are asked for at once: the client is busy for 1 ms with them, in which other threads wait.
+#: How many times an owner's index is read while rotations keep changing it, before the listing ends.
+MAX_READS = 8
+#: How many records' heads are requested together: the client needs 1 ms for these, in which other threads wait.
 HEADS_AT_ONCE = 50
-#: Bytes of a record that hold more than its head, whatever its handle and namespace.
+#: Bytes from the beginning of a record that always contain its head, whatever its handle and namespace.
 HEAD = 1024
 
 
 class Index:
-    """Which sessions an owner has. ``call`` sends a command and ``run`` a script, as ``RedisStore`` does.
+    """The keys of each owner's sessions. ``send`` and ``run_script`` are the methods of ``RedisStore``.
 
-    ``waits``: what ``DELETE`` is told: not empty if a WAIT follows each write.
+    ``waits``: an argument of the script ``DELETE``, not empty if a WAIT follows each write.
 
-    ``deadline``: when the operation that a step is part of has to be done; see ``Node``.
+    The methods take the ``deadline`` of the operation that they are a part of; see ``Node``.
     """
 
     def __init__(
-        self, cluster: Cluster, prefix: bytes, waits: bytes, call: Callable[..., Any], run: Callable[..., Any]
+        self, cluster: Cluster, prefix: bytes, waits: bytes, send: Callable[..., Any], run_script: Callable[..., Any]
     ) -> None:
         self._cluster = cluster
         self._prefix = prefix
         self._waits = waits
-        self._call = call
-        self._run = run
+        self._send = send
+        self._run_script = run_script
 
-    def enter(self, owner: bytes, key: bytes, now: float, expires: float, deadline: float) -> None:
-        """List ``key`` for at least as long as a record that dies at ``expires``: before there is one."""
-        dead = self._run(ENLIST, self._prefix + OWNER + owner, key, pack_times(now, expires), deadline=deadline)
+    def add(self, owner: bytes, key: bytes, now: float, expires: float, deadline: float) -> None:
+        """Add ``key``, before its record is created, for at least as long as the record lives."""
+        name = self._prefix + OWNER + owner
+        dead = self._run_script(ADD_ENTRY, name, key, pack_times(now, expires), deadline=deadline)
         if dead:
-            self._forget_dead(owner, dead, now, deadline)
+            self._remove_dead(owner, dead, now, deadline)
 
-    def extend(self, owner: bytes, key: bytes, now: float, expires: float, deadline: float) -> None:
-        """The same when a record has been renewed. Best effort: the list lives for twice as long as its sessions."""
+    def renew(self, owner: bytes, key: bytes, now: float, expires: float, deadline: float) -> None:
+        """Renew the entry after its record was renewed. Best effort: the index lives twice as long as its sessions."""
         with suppress(StoreUnavailable):
-            self.enter(owner, key, now, expires, deadline)
+            self.add(owner, key, now, expires, deadline)
 
-    def strike(self, owner: bytes, *keys: bytes, deadline: float) -> None:
-        """Take ``keys`` off the list when their records are gone. Best effort: what stays goes when it is dead."""
+    def remove(self, owner: bytes, *keys: bytes, deadline: float) -> None:
+        """Remove ``keys`` after their records were deleted. Best effort: a later write removes the dead entries."""
         name = self._prefix + OWNER + owner
         with suppress(StoreUnavailable):
-            self._call(name, b"ZREM", name, *keys, writes=True, deadline=deadline)
+            self._send(name, b"ZREM", name, *keys, writes=True, deadline=deadline)
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        """Rotate in two steps: the new record first, then the old one, if it is still what it was, into a tombstone.
+        """Rotate in two steps: create the new record; then, if the old one has ``version``, replace it by a tombstone.
 
-        The tombstone has the new record's version. So this very call, when it is made again because its answer was
-        lost, knows whether it came to its end the first time (SAVED), or somebody has ended the session (GONE).
+        The tombstone has the new record's version. So a retry after a lost reply can tell whether the first attempt
+        has completed (``SAVED``) or the session has ended since (``GONE``).
         """
         before, after = self._prefix + old, self._prefix + new
         deadline = self._cluster.deadline()
         if record.owner is not None:
-            self.enter(record.owner, new, now, record.expires, deadline)
-        created = self._run(CREATE, after, pack(record), pack_time(now), b"", deadline=deadline)
+            self.add(record.owner, new, now, record.expires, deadline)
+        created = self._run_script(CREATE, after, pack(record), pack_time(now), b"", deadline=deadline)
         if created == EXISTS:
-            raise KeyExists("a live session is already under the new key: draw another token")
+            raise KeyExists("A live session already exists under the new key: generate another token.")
         try:
             versions = pack_versions(version, record.version, now)
             tombstone = pack(tombstone_of(new, record, now))
-            result = self._run(MOVE, before, versions, tombstone, b"", deadline=deadline)
-            if result == AGAIN and created == DONE:
-                # Both steps had been taken before, and since then somebody has ended the session.
+            result = self._run_script(LEAVE_TOMBSTONE, before, versions, tombstone, b"", deadline=deadline)
+            if result == ALREADY_DONE and created == DONE:
+                # An earlier attempt completed both steps, and the session has been ended since.
                 result = GONE
             if result in (GONE, CONFLICT):
-                self._run(DELETE, after, record.version, self._waits, b"", deadline=deadline)
+                self._run_script(DELETE, after, record.version, self._waits, b"", deadline=deadline)
         except StoreUnavailable as error:
-            error.answer_lost = True  # There are two records now. The same call, made again, brings it to an end.
+            error.answer_lost = True  # Both records may exist now. The same call, repeated, completes the rotation.
             raise
         if result in (GONE, CONFLICT):
             if record.owner is not None:
-                self.strike(record.owner, new, deadline=deadline)
+                self.remove(record.owner, new, deadline=deadline)
             return Outcome.GONE if result == GONE else Outcome.CONFLICT
         if isinstance(result, bytes):
-            self.strike(result, old, deadline=deadline)
+            self.remove(result, old, deadline=deadline)
         return Outcome.SAVED
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
-        """Yield the sessions of an owner, one that is being rotated at this moment included.
+        """Yield the sessions of an owner, including one that is being rotated at this moment.
 
-        An entry whose record is not there may be one that has just moved, to an entry that was not there yet, or whose
-        record was not: so we look again, until twice nothing new has come. (Listed, not created: the record of an entry
-        that the first look knew is there by the second. Moved on since: its new entry is there by the third.)
+        An entry without a record may belong to a session that is being rotated: when the index was read, its new entry
+        or its new record may not have existed yet. So the index is read again until two reads in a row bring no new
+        entry. (A record that was listed but not created yet exists by the second read. If the session has been rotated
+        since, its new entry is in the index by the third.)
         """
         found: set[bytes] = set()
         known: set[bytes] = set()
-        quiet = looks = 0
+        unchanged_reads = reads = 0
         while True:
-            news = missing = False
+            changed = missing = False
             for keys in self._pages(owner):
-                news = news or not known.issuperset(keys)
+                changed = changed or not known.issuperset(keys)
                 known.update(keys)
-                wanted = [key for key in keys if key not in found]
-                for first in range(0, len(wanted), HEADS_AT_ONCE):
-                    heads = self._heads(owner, wanted[first : first + HEADS_AT_ONCE], self._cluster.deadline())
+                unread = [key for key in keys if key not in found]
+                for first in range(0, len(unread), HEADS_AT_ONCE):
+                    heads = self._heads(owner, unread[first : first + HEADS_AT_ONCE], self._cluster.deadline())
                     found.update(heads)
                     for key, record in heads.items():
                         if not now >= record.expires:
                             yield owned_session(key, record)
                 missing = missing or not found.issuperset(keys)
-            quiet = 0 if news else quiet + 1
-            looks += 1
-            if not missing or quiet == 2 or (found and looks > MANY_LOOKS):
+            unchanged_reads = 0 if changed else unchanged_reads + 1
+            reads += 1
+            if not missing or unchanged_reads == 2 or (found and reads > MAX_READS):
                 return
 
     def _pages(self, owner: bytes) -> Iterator[list[bytes]]:
-        """Yield the keys that an owner's index lists, ``OWNED_PAGE`` at a time, the first to end first."""
+        """Yield the keys in an owner's index, ``OWNED_PAGE`` at a time, in the order in which the sessions end."""
         name = self._prefix + OWNER + owner
         last = b"-inf"
         while True:
-            entries = self._run(LISTED, name, last, b"%d" % OWNED_PAGE, writes=False)
+            entries = self._run_script(LIST_KEYS, name, last, b"%d" % OWNED_PAGE, writes=False)
             yield entries[::2]
             if len(entries) < 2 * OWNED_PAGE or entries[-1] == last:
                 return
@@ -156,25 +158,25 @@ class Index:
         names = [self._prefix + key for key in keys]
         read = [(b"GETRANGE", name, b"0", b"%d" % (HEAD - 1)) for name in names]
         heads: dict[bytes, Record] = {}
-        answers = self._cluster.several(names, read, deadline=deadline)
+        answers = self._cluster.call_many(names, read, deadline=deadline)
         for key, name, command, answer in zip(keys, names, read, answers, strict=True):
-            if isinstance(answer, ResponseError):  # Redirected, most likely.
-                answer = self._call(name, *command, deadline=deadline)
+            if isinstance(answer, ResponseError):  # Most likely a redirection; _send() follows it.
+                answer = self._send(name, *command, deadline=deadline)
             record = unpack(answer) if answer else None
             if record is not None and record.owner == owner:
                 heads[key] = record
         return heads
 
-    def _forget_dead(self, owner: bytes, keys: Sequence[bytes], now: float, deadline: float) -> None:
-        """Take those of ``keys`` off an owner's list that have no record. Best effort.
+    def _remove_dead(self, owner: bytes, keys: Sequence[bytes], now: float, deadline: float) -> None:
+        """Remove those of ``keys`` from an owner's index that have no record. Best effort.
 
-        The entry of one that has lives on: it was not told of a renewal.
+        If a key has a record, an earlier renewal did not reach the index, and its entry is renewed.
         """
         name = self._prefix + OWNER + owner
         with suppress(StoreUnavailable):
             alive = self._heads(owner, keys, deadline)
             gone = [key for key in keys if key not in alive]
             if gone:
-                self._call(name, b"ZREM", name, *gone, writes=True, deadline=deadline)
+                self._send(name, b"ZREM", name, *gone, writes=True, deadline=deadline)
             for key, record in alive.items():
-                self._run(ENLIST, name, key, pack_times(now, record.expires), deadline=deadline)
+                self._run_script(ADD_ENTRY, name, key, pack_times(now, record.expires), deadline=deadline)

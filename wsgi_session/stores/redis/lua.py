@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-#: How many entries of dead sessions a write takes off its owner's index at most: 256 take the server 0.2 ms. In a
-#: cluster the client looks for each record, which takes it 1 ms for 64.
-FORGOTTEN, FORGOTTEN_IN_CLUSTER = 256, 64
+#: The maximum number of dead entries that one write removes from its owner's index: 256 take the server 0.2 ms. In a
+#: cluster the client reads each record, which takes it 1 ms for 64.
+DEAD_PER_WRITE, DEAD_PER_WRITE_IN_CLUSTER = 256, 64
 
-# Bytes are those of redis_records.py, counted from 1.
+# The offsets are those of records.py, counted from 1.
 RECORD = """
 local function head(key)
   local bytes = redis.call('GETRANGE', key, 0, 255)
@@ -26,43 +26,43 @@ local function owner(bytes)
   if bytes and math.floor(bytes:byte(2) / 2) % 2 == 1 then return bytes:sub(47, 78) end
 end
 
--- A write without effect: the first byte as it is. (PEXPIRE of PTTL would delete a record that has no time to live.)
-local function again(key) redis.call('SETRANGE', key, 0, '\1') end
+-- A write without effect: the first byte again. (PEXPIRE with the PTTL would delete a record without a time to live.)
+local function rewrite_byte(key) redis.call('SETRANGE', key, 0, '\1') end
 """
 
-# The server's clock decides nothing: it takes away what has been dead for five minutes by the clock of who wrote it.
-LIFE = """
-local function life(expires, now)
+# The server's clock decides nothing: it removes records that have been dead for five minutes by the writer's clock.
+TTL = """
+local function ttl_ms(expires, now)
   return math.max(1, math.min(math.ceil((expires - now) * 1000) + 300000, 1e14))
 end
 
-local function text(number) return string.format('%.0f', number) end
+local function format_integer(number) return string.format('%.0f', number) end
 """
 
-# An entry's score is the end of its session, and a part of a second that its key decides, so that scores differ where
-# many sessions end at once. Each write looks at some entries whose records have most likely gone by now.
-# An index lives for twice as long as its longest session, and a day: the touches that renew a session renew it too, and
-# in a cluster one of them may fail. They also put back an entry that an eviction took.
-INDEX = """
-local function enlist(index, key, ends, now, life)
+# The score of an entry is the end of its session, plus a fraction of a second derived from the key, so that scores
+# differ even if many sessions end at the same time. Each write checks some entries whose records are probably gone.
+# An index lives for twice as long as its longest session, plus a day: a touch that renews a session renews the index
+# too, and in a cluster this may fail once. A touch also restores an entry that was evicted.
+INDEX_ENTRIES = """
+local function put_entry(index, key, ends, now, ttl)
   if ends ~= ends then return end  -- NaN, of a corrupt record
   local score = ends + struct.unpack('>I3', key) / 16777216
   redis.call('ZADD', index, 'GT', string.format('%.17g', score), key)
-  if redis.call('PTTL', index) < 2 * life then
-    redis.call('PEXPIRE', index, text(2 * life + 86400000))
+  if redis.call('PTTL', index) < 2 * ttl then
+    redis.call('PEXPIRE', index, format_integer(2 * ttl + 86400000))
   end
 end
 
-local function dead(index, now, most)
+local function dead_entries(index, now, most)
   local horizon = string.format('(%.17g', now - 300)
   return redis.call('ZRANGE', index, '-inf', horizon, 'BYSCORE', 'LIMIT', 0, most)
 end
 """
 
-# A WAIT that follows counts from this connection's last write. Where a delete finds nothing, what ended the session may
-# have reached no replica: so there is a write, without effect, on a key that this script may use.
-NOTHING = """
-local function nothing(key)
+# A WAIT that follows counts from this connection's last write. If a delete finds nothing, the write that ended the
+# session may not have reached a replica yet. So the script makes a write without effect, on a key that it may use.
+WRITE_NOTHING = """
+local function write_nothing(key)
   if ARGV[#ARGV - 1] == '' then return end
   local byte = redis.call('GETRANGE', key, 0, 0)
   if byte ~= '' then
@@ -74,36 +74,36 @@ local function nothing(key)
 end
 """
 
-OWNED_BY = """
+OWNER_INDEX = """
 local prefix = ARGV[#ARGV]
 
-local function forget(index, keys)
+local function remove_dead(index, keys)
   if #keys == 0 then return end
   local names = {}
-  for place, key in ipairs(keys) do names[place] = prefix .. key end
+  for position, key in ipairs(keys) do names[position] = prefix .. key end
   local gone = keys
   if redis.call('EXISTS', unpack(names)) > 0 then
     gone = {}
-    for place, key in ipairs(keys) do
-      if redis.call('EXISTS', names[place]) == 0 then gone[#gone + 1] = key end
+    for position, key in ipairs(keys) do
+      if redis.call('EXISTS', names[position]) == 0 then gone[#gone + 1] = key end
     end
   end
   if #gone > 0 then redis.call('ZREM', index, unpack(gone)) end
 end
 
-local function enter(owner, key, ends, now, life)
+local function add_entry(owner, key, ends, now, ttl)
   if not owner or prefix == '' then return end
   local index = prefix .. 'owner:' .. owner
-  enlist(index, key:sub(#prefix + 1), ends, now, life)
-  forget(index, dead(index, now, FORGOTTEN))
+  put_entry(index, key:sub(#prefix + 1), ends, now, ttl)
+  remove_dead(index, dead_entries(index, now, DEAD_PER_WRITE))
 end
 
-local function strike(owner, key)
+local function remove_entry(owner, key)
   if owner and prefix ~= '' then redis.call('ZREM', prefix .. 'owner:' .. owner, key:sub(#prefix + 1)) end
 end
 
-local function result(owner)
+local function owner_or_done(owner)
   if owner and prefix == '' then return owner end
   return 1
 end
-""".replace("FORGOTTEN", str(FORGOTTEN))
+""".replace("DEAD_PER_WRITE", str(DEAD_PER_WRITE))

@@ -1,9 +1,9 @@
-"""One Redis server, and one exchange at a time on each connection to it.
+"""Send commands to one Redis server; each connection carries one request and its reply at a time.
 
-redis-py makes the connections, speaks the protocol, and finds the server; its client and its pool are passed by on the
-way of a request. They take longer than the server does (36 us for a GET, of which this takes 11), send a command again
-that may have been applied, and hand back a connection to Sentinel's primary with an answer still on its way when a
-greenlet is killed (the kind of CVE-2023-28858).
+redis-py opens the connections, speaks the protocol and finds the server. Requests bypass its client and its pool. Those
+take longer than the server itself (36 µs for a GET; this module takes 11 µs) and send commands again that may have been
+applied. If a greenlet is killed, they also return a connection to the pool (with Sentinel) before its reply was read,
+and the next caller gets that reply (similar to CVE-2023-28858).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from redis.exceptions import ReadOnlyError, ResponseError
 from redis.sentinel import MasterNotFoundError, SentinelConnectionPool
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.pool import NEARLY_ALL, Place, Pool
-from wsgi_session.stores.redis.exchange import Command, Connection, PartlyReadOnly, send_one, send_several
+from wsgi_session.stores.pool import NEARLY_ALL, Pool, Slot
+from wsgi_session.stores.redis.exchange import Command, Connection, PartlyReadOnly, send_one, send_pipeline
 from wsgi_session.stores.redis.failures import FAILURES, without_passwords
 from wsgi_session.stores.redis.scripts import CONFLICT, EXISTS
 from wsgi_session.stores.redis.sentinel import Primary
@@ -28,20 +28,21 @@ from wsgi_session.stores.redis.sentinel import Primary
 _Exchange = Callable[[Connection, Any, float], Any]
 
 
-class Stale(StoreUnavailable):
-    """A connection that had been idle leads nowhere any more; a new one may."""
+class StaleConnection(StoreUnavailable):
+    """The server has closed an idle connection. A new connection may work."""
 
 
 class Node:
-    """The server that redis-py's pool ``source`` leads to. Its settings are used, its connections are not.
+    """The server that redis-py's pool ``source`` connects to. Uses the pool's settings, but not its connections.
 
-    ``size``: how many connections there are at most. ``wait``: how many replicas must have a write before it counts.
+    ``size``: the maximum number of connections. ``wait``: how many replicas must acknowledge a write before it
+    succeeds.
 
-    ``timeout``: the seconds that one operation may take, with the wait for a free connection, with connecting, and with
+    ``timeout``: the seconds that one operation may take, including the wait for a free connection, connecting, and
     every attempt; ``None`` for the ``socket_timeout`` of ``source``, or 1 s if it has none.
 
-    ``deadline``: when an operation has to be done, in seconds of ``time.monotonic()``; where none is given, it begins
-    with that call.
+    The methods take a ``deadline``, the time of ``time.monotonic()`` at which the operation must have finished. Without
+    one, the operation begins with that call.
     """
 
     def __init__(self, source: ConnectionPool, size: int, wait: int, timeout: float | None) -> None:
@@ -54,7 +55,7 @@ class Node:
         self._pool = self._new_pool()
 
     def deadline(self) -> float:
-        """Return when an operation that begins now has to be done, in seconds of ``time.monotonic()``."""
+        """Return the deadline of an operation that begins now, in seconds of ``time.monotonic()``."""
         return time.monotonic() + self._timeout
 
     def call(
@@ -66,50 +67,52 @@ class Node:
         asking: bool = False,
         deadline: float | None = None,
     ) -> Any:
-        """Send a command, return its answer. (``name``, of the key, says where to, if there are several nodes.)
+        """Send a command and return its reply. (``name``, the key, is ignored here; a cluster chooses the node by it.)
 
-        One that meets a connection which the server closed while it was idle is sent again on a new one: a write only
-        if it cannot have been applied, or is ``repeatable``. Raises redis-py's ``ResponseError`` for what the server
-        refuses, ``StoreUnavailable`` for all else.
+        If the server had closed an idle connection, the command is sent again on a new one; a write only if it cannot
+        have been applied or is ``repeatable``. Raises redis-py's ``ResponseError`` if the server rejects the command,
+        and ``StoreUnavailable`` for every other failure.
         """
         waits = writes and self._replicas > 0
         if not (waits or asking):
-            return self._exchange(send_one, command, writes, repeatable, deadline)
+            return self._send_with_retry(send_one, command, writes, repeatable, deadline)
         commands = [(b"ASKING",), command] if asking else [command]
         if waits:
             deadline = self.deadline() if deadline is None else deadline
             commands.append(self._wait_until(deadline))
-        answers = self._exchange(send_several, commands, writes, repeatable, deadline)
+        answers = self._send_with_retry(send_pipeline, commands, writes, repeatable, deadline)
         answer = answers[asking]
         if isinstance(answer, ResponseError):
             raise answer
-        # GONE as well: no replica may have what ended it. (WAIT knows of the writes of this connection only.)
+        # Wait for GONE too: the replicas may not have the write that ended the session. (WAIT counts only the writes of
+        # this connection.)
         if waits and answer not in (CONFLICT, EXISTS):
             self._check_replicas(answers[-1])
         return answer
 
-    def several(
+    def call_many(
         self,
         names: Sequence[bytes],
         commands: Sequence[Command],
         writes: bool = False,
         deadline: float | None = None,
     ) -> list[Any]:
-        """Send commands, each on one of the keys ``names``, in one exchange; a ``ResponseError`` for one refused.
+        """Send several commands, each for one of the keys ``names``, in one round trip; return the replies.
 
-        Otherwise as :meth:`call`; all of them can be sent twice without harm.
+        The reply to a rejected command is a ``ResponseError``. Otherwise as :meth:`call`; every command must be safe to
+        send twice.
         """
         if not (writes and self._replicas > 0):
-            answers: list[Any] = self._exchange(send_several, commands, writes, True, deadline)
+            answers: list[Any] = self._send_with_retry(send_pipeline, commands, writes, True, deadline)
             return answers
         deadline = self.deadline() if deadline is None else deadline
         commands = [*commands, self._wait_until(deadline)]
-        *answers, had = self._exchange(send_several, commands, writes, True, deadline)
-        self._check_replicas(had)
+        *answers, replicas = self._send_with_retry(send_pipeline, commands, writes, True, deadline)
+        self._check_replicas(replicas)
         return answers
 
     def scan(self, pattern: bytes) -> Iterator[list[bytes]]:
-        """Yield the names of all keys that match ``pattern``, a few hundred at a time, some more than once."""
+        """Yield the names of all keys that match ``pattern``, a few hundred at a time; some are yielded twice."""
         cursor = b"0"
         while True:
             cursor, names = self.call(b"", b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"500")
@@ -117,8 +120,11 @@ class Node:
             if cursor == b"0":
                 return
 
-    def eviction(self, deadline: float) -> list[str]:
-        """Return the ``maxmemory-policy``, if the server tells. (Hosted ones refuse CONFIG, few refuse INFO.)"""
+    def eviction_policies(self, deadline: float) -> list[str]:
+        """Return a list with the server's ``maxmemory-policy``, empty if the server does not report it.
+
+        INFO is used, because many hosted servers reject CONFIG.
+        """
         try:
             lines = self.call(b"", b"INFO", b"memory", deadline=deadline).decode().splitlines()
         except ResponseError:
@@ -126,118 +132,121 @@ class Node:
         return [line.partition(":")[2] for line in lines if line.startswith("maxmemory_policy:")]
 
     def names(self, name: bytes, deadline: float) -> list[bytes]:
-        """Return the name of a key for each node that takes writes: here there is one."""
+        """Return the name of a key on each node that accepts writes; here there is one node."""
         return [name]
 
     def close(self) -> None:
-        self._own_pool().close()
+        self._process_pool().close()
 
     def __repr__(self) -> str:
         service = getattr(self._source, "service_name", None)
         if service is not None:
-            return f"{service}, by Sentinel"
+            return f"{service} (through Sentinel)"
         settings = self._source.connection_kwargs
         return str(settings.get("path") or f"{settings.get('host', 'localhost')}:{settings.get('port', 6379)}")
 
     def _wait_until(self, deadline: float) -> Command:
-        # The server, which looks at its watch every 100 ms, gives up before we do, and says how many there were.
+        # Half of the time left, because the server checks its timeouts only every 100 ms. So it gives up first, and
+        # still reports how many replicas have acknowledged.
         left = int((deadline - time.monotonic()) * 500)
         return b"WAIT", b"%d" % self._replicas, b"%d" % max(left, 1)
 
     def _check_replicas(self, answer: Any) -> None:
-        """Raise ``StoreUnavailable`` unless WAIT has answered that enough replicas have the last write."""
+        """Raise ``StoreUnavailable`` unless WAIT has replied that enough replicas have the last write."""
         if isinstance(answer, ResponseError):
-            what = f"written, but WAIT, which ?wait={self._replicas} needs, was refused: {answer}"
+            message = f"written, but the server rejected WAIT, which ?wait={self._replicas} needs: {answer}"
         elif answer < self._replicas:
-            what = f"written, but only {answer} of {self._replicas} replicas had it in time"
+            message = f"written, but only {answer} of {self._replicas} replicas acknowledged in time."
         else:
             return
-        raise StoreUnavailable(f"Redis at {self!r}: {what}", answer_lost=True)
+        raise StoreUnavailable(f"Redis at {self!r}: {message}", answer_lost=True)
 
-    def _exchange(self, exchange: _Exchange, what: Any, writes: bool, repeatable: bool, deadline: float | None) -> Any:
+    def _send_with_retry(
+        self, exchange: _Exchange, commands: Any, writes: bool, repeatable: bool, deadline: float | None
+    ) -> Any:
         if deadline is None:
             deadline = self.deadline()
         try:
-            return self._attempt(exchange, what, writes, deadline)
-        except Stale as stale:
+            return self._send_once(exchange, commands, writes, deadline)
+        except StaleConnection as stale:
             if stale.answer_lost and not repeatable:
                 raise
             try:
-                return self._attempt(exchange, what, writes, deadline)
+                return self._send_once(exchange, commands, writes, deadline)
             except StoreUnavailable as error:
                 error.answer_lost = error.answer_lost or stale.answer_lost
                 raise
 
-    def _attempt(self, exchange: _Exchange, what: Any, writes: bool, deadline: float) -> Any:
-        pool = self._own_pool()
-        place: Place | None = None
-        reused = hurried = False
+    def _send_once(self, exchange: _Exchange, commands: Any, writes: bool, deadline: float) -> Any:
+        pool = self._process_pool()
+        slot: Slot | None = None
+        reused = short_timeout = False
         try:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise StoreUnavailable(f"Redis at {self!r}: not done within {self._timeout:g} s")
-            place = pool.take(left)
-            connection, primary = place.connection, self._primary
+                raise StoreUnavailable(f"Redis at {self!r}: the operation did not finish within {self._timeout:g} s.")
+            slot = pool.acquire(left)
+            connection, primary = slot.connection, self._primary
             if connection is not None and primary is not None and primary.is_elsewhere(connection, deadline):
-                place.close()
+                slot.close()
                 connection = None
             if connection is None:
                 left = deadline - time.monotonic()
-                hurried = left < NEARLY_ALL * self._timeout
-                connection = place.connection = self._connect(max(left, 0.001) if hurried else self._timeout)
+                short_timeout = left < NEARLY_ALL * self._timeout
+                connection = slot.connection = self._connect(max(left, 0.001) if short_timeout else self._timeout)
             else:
                 reused = True
-            answer = exchange(connection, what, deadline)
+            answer = exchange(connection, commands, deadline)
         except StoreUnavailable:
-            pool.discard(place)
+            pool.discard(slot)
             raise
         except ReadOnlyError as error:
-            # A primary that is one no more. A new connection may lead to its successor.
-            pool.discard(place)
-            pool.clear()
-            raise self._failed(error, reused, answer_lost=isinstance(error, PartlyReadOnly)) from error
+            # The server is no longer the primary. A new connection may reach the new primary.
+            pool.discard(slot)
+            pool.close_idle()
+            raise self._store_error(error, reused, answer_lost=isinstance(error, PartlyReadOnly)) from error
         except ResponseError:
-            assert place is not None
-            pool.give(place)
+            assert slot is not None
+            pool.release(slot)
             raise
         except BaseException as error:
-            # What comes next on this connection would be the answer to this command.
-            pool.discard(place)
+            # Close the connection: its next read would return the reply to this command.
+            pool.discard(slot)
             if not isinstance(error, FAILURES):
                 raise
-            pool.clear()  # They are as old.
+            pool.close_idle()  # The other idle connections have probably failed too.
             stale = reused and isinstance(error, Disconnected)
             error = self._without_secrets(error)
-            raise self._failed(error, stale, answer_lost=writes) from error
-        if hurried:
-            # Its own time-out is shorter than that of the operations to come.
-            pool.discard(place)
+            raise self._store_error(error, stale, answer_lost=writes) from error
+        if short_timeout:
+            # The timeout of this connection is too short for later operations.
+            pool.discard(slot)
             return answer
-        # As pool.give() does, without a moment at which a signal handler could run before it.
-        pool.idle.append(place)
-        if not pool.calm:
-            pool.serve()
+        # The same as pool.release(), but no signal handler can run before it.
+        pool.idle.append(slot)
+        if not pool.uncontended:
+            pool.rebalance()
         return answer
 
     def _new_pool(self) -> Pool:
         pool = Pool(self._size, self._timeout, _disconnect, "Redis", "?pool= in the URL")
-        pool.ends = False
+        pool.raises_when_closed = False
         return pool
 
-    def _own_pool(self) -> Pool:
-        """Return the pool of this process: after a fork, one for all of its threads.
+    def _process_pool(self) -> Pool:
+        """Return the pool of this process: after a fork, a new one for all of its threads.
 
-        What was inherited goes with the last reference to it: redis-py says nothing to the server then.
+        Inherited connections are closed when they are no longer referenced; redis-py sends nothing to the server then.
         """
         pool = self._pool
-        if not pool.mark[0]:
-            pool = self._pool = pool.heirs.setdefault(os.getpid(), self._new_pool())
+        if pool.pid != os.getpid():
+            pool = self._pool = pool.per_process.setdefault(os.getpid(), self._new_pool())
         return pool
 
-    def _connect(self, patience: float) -> Connection:
+    def _connect(self, timeout: float) -> Connection:
         connection = None
-        settings = {**self._source.connection_kwargs, "socket_timeout": patience}
-        settings["socket_connect_timeout"] = min(settings.get("socket_connect_timeout") or patience, patience)
+        settings = {**self._source.connection_kwargs, "socket_timeout": timeout}
+        settings["socket_connect_timeout"] = min(settings.get("socket_connect_timeout") or timeout, timeout)
         try:
             connection = self._source.connection_class(**settings)
             connection.connect()
@@ -247,18 +256,18 @@ class Node:
             if not isinstance(error, FAILURES):
                 raise
             error = self._without_secrets(error)
-            raise self._failed(error, stale=False, answer_lost=False) from error
+            raise self._store_error(error, stale=False, answer_lost=False) from error
         return connection
 
-    def _failed(self, error: BaseException, stale: bool, answer_lost: bool) -> StoreUnavailable:
-        kind = Stale if stale else StoreUnavailable
-        return kind(f"Redis at {self!r}: {error}", answer_lost=answer_lost)
+    def _store_error(self, error: BaseException, stale: bool, answer_lost: bool) -> StoreUnavailable:
+        error_class = StaleConnection if stale else StoreUnavailable
+        return error_class(f"Redis at {self!r}: {error}", answer_lost=answer_lost)
 
     def _without_secrets(self, error: BaseException) -> BaseException:
-        """Return ``error``, or one that may be shown in its place."""
+        """Return ``error``, or a replacement without passwords."""
         if isinstance(error, MasterNotFoundError):
-            # redis-py 6.3 to 7.3 quotes each Sentinel with its password.
-            return MasterNotFoundError("no Sentinel names a primary")
+            # redis-py 6.3 to 7.3 puts each Sentinel's password into the message.
+            return MasterNotFoundError("No Sentinel names a primary.")
         sentinel = getattr(self._source, "sentinel_manager", None)
         logins = [self._source.connection_kwargs, sentinel.sentinel_kwargs if sentinel else {}]
         return without_passwords(error, [login.get("password") for login in logins])

@@ -1,11 +1,11 @@
-"""The Lua scripts of ``RedisStore``: each is one atomic step of the server, and can be sent twice without harm.
+"""The Lua scripts of ``RedisStore``. Each is one atomic step of the server, and is safe to send twice.
 
-Each gets the record's key first, and as its last argument the prefix of all keys, with which it keeps the owner index
-in the same step. In a cluster the index lies on another node: there the prefix is empty, and a script returns the owner
-instead, for the client to do it. Otherwise a script returns one of the numbers below.
+The first key is that of the record. The last argument is the prefix of all key names, with which a script updates the
+owner index in the same step. In a cluster the index is on another node. There the prefix is empty, and a script returns
+the owner, so that the client updates the index. Otherwise a script returns one of the numbers below.
 
-A write that finds its own version already there was sent before, and its answer lost: it writes nothing then but a byte
-of the record, as it is, for a WAIT that follows counts from this connection's last write.
+A write that finds its own version already stored was sent before, and its reply was lost. It then only rewrites one
+byte of the record with the same value, because a WAIT that follows counts from this connection's last write.
 """
 
 from __future__ import annotations
@@ -13,18 +13,25 @@ from __future__ import annotations
 import hashlib
 from typing import NamedTuple
 
-from wsgi_session.stores.redis.lua import FORGOTTEN_IN_CLUSTER, INDEX, LIFE, NOTHING, OWNED_BY, RECORD
+from wsgi_session.stores.redis.lua import (
+    DEAD_PER_WRITE_IN_CLUSTER,
+    INDEX_ENTRIES,
+    OWNER_INDEX,
+    RECORD,
+    TTL,
+    WRITE_NOTHING,
+)
 
-#: What a script returns. Of a touch or a delete, GONE: there was nothing, DONE: there was. Of a step of a rotation in a
-#: cluster, AGAIN: it was taken before.
-GONE, DONE, CONFLICT, EXISTS, AGAIN = range(5)
+#: The results of the scripts. A touch or a delete returns GONE if there was no record, else DONE. A step of a rotation
+#: in a cluster returns ALREADY_DONE if an earlier attempt has taken it.
+GONE, DONE, CONFLICT, EXISTS, ALREADY_DONE = range(5)
 
-#: An owner's index is under the prefix, this, and the owner; a record under the prefix and its 32 bytes of key.
+#: The name of an owner's index is the prefix, this, and the owner; that of a record the prefix and its key of 32 bytes.
 OWNER = b"owner:"
 
 
 class Script(NamedTuple):
-    """A script, and the name by which a server that has it knows it."""
+    """A script, and the SHA-1 by which a server that has cached it can run it."""
 
     source: bytes
     sha: bytes
@@ -35,22 +42,22 @@ def _script(body: str, *parts: str) -> Script:
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
 
-_WRITER = (RECORD, LIFE, INDEX, OWNED_BY)
+_WRITER = (RECORD, TTL, INDEX_ENTRIES, OWNER_INDEX)
 
 #: Key; record, now, prefix.
 CREATE = _script(
     """
 local now = struct.unpack('>d', ARGV[2])
-local key, value, there = KEYS[1], ARGV[1], head(KEYS[1])
-if alive(there, now) then
-  if version(there) ~= version(value) then return 3 end
-  again(key)
+local key, value, stored = KEYS[1], ARGV[1], head(KEYS[1])
+if alive(stored, now) then
+  if version(stored) ~= version(value) then return 3 end
+  rewrite_byte(key)
   return 4
 end
-local ms = life(expires(value), now)
-redis.call('SET', key, value, 'PX', text(ms))
-strike(owner(there), key)
-enter(owner(value), key, expires(value), now, ms)
+local ms = ttl_ms(expires(value), now)
+redis.call('SET', key, value, 'PX', format_integer(ms))
+remove_entry(owner(stored), key)
+add_entry(owner(value), key, expires(value), now, ms)
 return 1
 """,
     *_WRITER,
@@ -59,23 +66,24 @@ return 1
 #: Key; change (expected version, new version, now, touched, expires), data, prefix.
 REPLACE = _script(
     """
-local key, there = KEYS[1], head(KEYS[1])
-local expected, fresh, now, touched, expires = struct.unpack('>c16c16ddd', ARGV[1])
-if not alive(there, now) then return 0 end
-if version(there) ~= expected then
-  if version(there) ~= fresh then return tombstone(there) and 0 or 2 end
-  again(key)
+local key, stored = KEYS[1], head(KEYS[1])
+local expected, new_version, now, touched, expires = struct.unpack('>c16c16ddd', ARGV[1])
+if not alive(stored, now) then return 0 end
+if version(stored) ~= expected then
+  if version(stored) ~= new_version then return tombstone(stored) and 0 or 2 end
+  rewrite_byte(key)
   return 1
 end
-local was_touched, was_expires = struct.unpack('>dd', there, 19)
-local times, late = there:sub(19, 26), expires > was_expires
+local was_touched, was_expires = struct.unpack('>dd', stored, 19)
+local times, extends = stored:sub(19, 26), expires > was_expires
 if touched > was_touched then times = ARGV[1]:sub(41, 48) end
-if late then times = times .. ARGV[1]:sub(49, 56) else times = times .. there:sub(27, 34) end
-local ms = life(math.max(expires, was_expires), now)
-redis.call('SET', key, there:sub(1, 2) .. fresh .. times .. there:sub(35) .. ARGV[2], 'PX', text(ms))
-if not late then return 1 end
-enter(owner(there), key, expires, now, ms)
-return result(owner(there))
+if extends then times = times .. ARGV[1]:sub(49, 56) else times = times .. stored:sub(27, 34) end
+local ms = ttl_ms(math.max(expires, was_expires), now)
+local bytes = stored:sub(1, 2) .. new_version .. times .. stored:sub(35) .. ARGV[2]
+redis.call('SET', key, bytes, 'PX', format_integer(ms))
+if not extends then return 1 end
+add_entry(owner(stored), key, expires, now, ms)
+return owner_or_done(owner(stored))
 """,
     *_WRITER,
 )
@@ -83,93 +91,93 @@ return result(owner(there))
 #: Key; touch (touched, expires, now), prefix.
 TOUCH = _script(
     """
-local key, there = KEYS[1], head(KEYS[1])
+local key, stored = KEYS[1], head(KEYS[1])
 local touched, expires, now = struct.unpack('>ddd', ARGV[1])
-if not alive(there, now) or tombstone(there) then return 0 end
-local was_touched, was_expires = struct.unpack('>dd', there, 19)
+if not alive(stored, now) or tombstone(stored) then return 0 end
+local was_touched, was_expires = struct.unpack('>dd', stored, 19)
 if touched > was_touched then redis.call('SETRANGE', key, 18, ARGV[1]:sub(1, 8)) end
 if expires <= was_expires then return 1 end
 redis.call('SETRANGE', key, 26, ARGV[1]:sub(9, 16))
-local ms = life(expires, now)
-redis.call('PEXPIRE', key, text(ms))
-enter(owner(there), key, expires, now, ms)
-return result(owner(there))
+local ms = ttl_ms(expires, now)
+redis.call('PEXPIRE', key, format_integer(ms))
+add_entry(owner(stored), key, expires, now, ms)
+return owner_or_done(owner(stored))
 """,
     *_WRITER,
 )
 
-#: Key; the version that it must have, or nothing, whether a WAIT follows, prefix.
+#: Key; the version that it must have or an empty string, whether a WAIT follows, prefix.
 DELETE = _script(
     """
-local key, there = KEYS[1], head(KEYS[1])
-local right = not (there and tombstone(there))
-if ARGV[1] ~= '' then right = there and version(there) == ARGV[1] end
-if not right or redis.call('DEL', key) == 0 then
-  nothing(key)
+local key, stored = KEYS[1], head(KEYS[1])
+local matches = not (stored and tombstone(stored))
+if ARGV[1] ~= '' then matches = stored and version(stored) == ARGV[1] end
+if not matches or redis.call('DEL', key) == 0 then
+  write_nothing(key)
   return 0
 end
-strike(owner(there), key)
-return result(owner(there))
+remove_entry(owner(stored), key)
+return owner_or_done(owner(stored))
 """,
     RECORD,
-    NOTHING,
-    OWNED_BY,
+    WRITE_NOTHING,
+    OWNER_INDEX,
 )
 
-#: Keys; whether a WAIT follows, prefix. Returns how many there were, as a text. Where one node has all.
+#: Keys; whether a WAIT follows, prefix. Returns the number of deleted records, as text. Needs all keys on one node.
 DELETE_MANY = _script(
     """
 local deleted = 0
 for _, key in ipairs(KEYS) do
-  local there = head(key)
-  if not (there and tombstone(there)) and redis.call('DEL', key) == 1 then
-    strike(owner(there), key)
+  local stored = head(key)
+  if not (stored and tombstone(stored)) and redis.call('DEL', key) == 1 then
+    remove_entry(owner(stored), key)
     deleted = deleted + 1
   end
 end
-if deleted == 0 then nothing(KEYS[1]) end
-return text(deleted)
+if deleted == 0 then write_nothing(KEYS[1]) end
+return format_integer(deleted)
 """,
     RECORD,
-    NOTHING,
-    LIFE,
-    OWNED_BY,
+    WRITE_NOTHING,
+    TTL,
+    OWNER_INDEX,
 )
 
-#: Old key, new key; versions (expected, new, now), record, tombstone, prefix. Where one node has both.
+#: Old key, new key; versions (expected, new, now), record, tombstone, prefix. Needs both keys on one node.
 ROTATE = _script(
     """
 local old, new, value = KEYS[1], KEYS[2], ARGV[2]
-local there, stored = head(new), head(old)
-local expected, fresh, now = struct.unpack('>c16c16d', ARGV[1])
-local taken = alive(there, now)
-if taken and version(there) == fresh then
-  again(new)
+local stored, stored_new = head(old), head(new)
+local expected, new_version, now = struct.unpack('>c16c16d', ARGV[1])
+local new_key_in_use = alive(stored_new, now)
+if new_key_in_use and version(stored_new) == new_version then
+  rewrite_byte(new)
   return 1
 end
 if not alive(stored, now) or tombstone(stored) then return 0 end
 if version(stored) ~= expected then return 2 end
-if taken then return 3 end
-local ms = life(expires(value), now)
-redis.call('SET', new, value, 'PX', text(ms))
-redis.call('SET', old, ARGV[3], 'PX', text(life(expires(ARGV[3]), now)))
-strike(owner(there), new)
-strike(owner(stored), old)
-enter(owner(value), new, expires(value), now, ms)
+if new_key_in_use then return 3 end
+local ms = ttl_ms(expires(value), now)
+redis.call('SET', new, value, 'PX', format_integer(ms))
+redis.call('SET', old, ARGV[3], 'PX', format_integer(ttl_ms(expires(ARGV[3]), now)))
+remove_entry(owner(stored_new), new)
+remove_entry(owner(stored), old)
+add_entry(owner(value), new, expires(value), now, ms)
 return 1
 """,
     *_WRITER,
 )
 
-#: Index; prefix, the score to begin with, how many. Returns how many entries it has looked at and the score of the last
-#: one, then keys and the heads of records in turn. Where one node has all.
-OWNED = _script(
+#: Index; prefix, the score to begin with, how many. Returns the number of entries read and the score of the last one,
+#: then alternately keys and the heads of their records. Needs all keys on one node.
+LIST_SESSIONS = _script(
     """
 local index, prefix, gone = KEYS[1], ARGV[1], {}
 local entries = redis.call('ZRANGE', index, ARGV[2], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[3], 'WITHSCORES')
 local found = {#entries / 2, entries[#entries] or ''}
-for place = 1, #entries, 2 do
-  local key = entries[place]
+for position = 1, #entries, 2 do
+  local key = entries[position]
   local bytes = head(prefix .. key)
   if bytes then
     found[#found + 1] = key
@@ -184,36 +192,38 @@ return found
     RECORD,
 )
 
-#: Index; the score to begin with, how many. Returns keys and scores in turn, whichever protocol the client speaks.
-LISTED = _script("return redis.call('ZRANGE', KEYS[1], ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')")
-
-#: Old key; versions (expected, new, now), tombstone, the (empty) prefix. A cluster's half of a rotation.
-MOVE = _script(
-    """
-local key, there = KEYS[1], head(KEYS[1])
-local expected, fresh, now = struct.unpack('>c16c16d', ARGV[1])
-if there and tombstone(there) then
-  if version(there) ~= fresh then return 0 end
-  again(key)
-  return 4
-end
-if not alive(there, now) then return 0 end
-if version(there) ~= expected then return 2 end
-redis.call('SET', key, ARGV[2], 'PX', text(life(expires(ARGV[2]), now)))
-return result(owner(there))
-""",
-    RECORD,
-    LIFE,
-    OWNED_BY,
+#: Index; the score to begin with, how many. Returns alternately keys and scores, with either version of the protocol.
+LIST_KEYS = _script(
+    "return redis.call('ZRANGE', KEYS[1], ARGV[1], '+inf', 'BYSCORE', 'LIMIT', 0, ARGV[2], 'WITHSCORES')"
 )
 
-#: Index; key, times (now, expires). Returns the keys of a few entries that are dead, unless their records live on.
-ENLIST = _script(
+#: Old key; versions (expected, new, now), tombstone, the (empty) prefix. The second step of a rotation in a cluster.
+LEAVE_TOMBSTONE = _script(
+    """
+local key, stored = KEYS[1], head(KEYS[1])
+local expected, new_version, now = struct.unpack('>c16c16d', ARGV[1])
+if stored and tombstone(stored) then
+  if version(stored) ~= new_version then return 0 end
+  rewrite_byte(key)
+  return 4
+end
+if not alive(stored, now) then return 0 end
+if version(stored) ~= expected then return 2 end
+redis.call('SET', key, ARGV[2], 'PX', format_integer(ttl_ms(expires(ARGV[2]), now)))
+return owner_or_done(owner(stored))
+""",
+    RECORD,
+    TTL,
+    OWNER_INDEX,
+)
+
+#: Index; key, times (now, expires). Returns the keys of a few entries that are dead unless their records were renewed.
+ADD_ENTRY = _script(
     """
 local now, expires = struct.unpack('>dd', ARGV[2])
-enlist(KEYS[1], ARGV[1], expires, now, life(expires, now))
-return dead(KEYS[1], now, FORGOTTEN)
-""".replace("FORGOTTEN", str(FORGOTTEN_IN_CLUSTER)),
-    LIFE,
-    INDEX,
+put_entry(KEYS[1], ARGV[1], expires, now, ttl_ms(expires, now))
+return dead_entries(KEYS[1], now, DEAD_PER_WRITE)
+""".replace("DEAD_PER_WRITE", str(DEAD_PER_WRITE_IN_CLUSTER)),
+    TTL,
+    INDEX_ENTRIES,
 )

@@ -1,7 +1,7 @@
-"""Which server is the primary, as a Sentinel says: asked now and then, also while every connection works.
+"""Ask a Sentinel regularly which server is the primary, even while every connection works.
 
-Where Sentinel is told to change the primary (``SENTINEL FAILOVER``, for maintenance), the old one goes on taking writes
-for some ten seconds, and all of them are lost.
+If Sentinel is told to change the primary (``SENTINEL FAILOVER``, for maintenance), the old primary accepts writes for
+about ten more seconds, and all of them are lost.
 """
 
 from __future__ import annotations
@@ -17,85 +17,87 @@ from redis.sentinel import SentinelConnectionPool
 
 from wsgi_session.stores.redis.failures import FAILURES
 
-#: Seconds between two questions of a process.
+#: Seconds between two questions of one process.
 ASK_EVERY = 1.0
-#: Seconds that an answer may take, and no more than half of what the operation has left.
-PATIENCE = 0.25
-#: Seconds until the next question where no Sentinel has answered.
+#: Seconds that an answer may take; it never takes more than half of the operation's remaining time.
+ANSWER_TIMEOUT = 0.25
+#: Seconds until the next question if no Sentinel has answered.
 ASK_LATER = 10.0
-#: Seconds for which connections to another address are replaced after a Sentinel has named a new one: by then the old
-#: primary has closed them.
-CHANGING = 15.0
+#: Seconds after a change of the primary in which connections to other addresses are replaced. At their end the old
+#: primary has closed its connections.
+CHANGE_PERIOD = 15.0
 
 
-class Named(NamedTuple):
-    """What a Sentinel says of the primary."""
+class Announcement(NamedTuple):
+    """The primary that a Sentinel names."""
 
     address: tuple[str, int]
-    #: Which of the changes made it the primary: they are numbered.
+    #: The number of the change that made this server the primary.
     epoch: int
 
 
 class Primary:
-    """The address of the primary that ``source`` leads to."""
+    """The address of the primary that ``source`` connects to."""
 
     def __init__(self, source: SentinelConnectionPool) -> None:
         self._source: Any = source
-        self._named: Named | None = None
+        self._announced: Announcement | None = None
         self._due = self._changing_until = 0.0
-        # Which Sentinel is asked, and how many in a row have not answered.
+        # The number of the Sentinel to ask next, and how many Sentinels in a row have not answered.
         self._number = self._failures = 0
 
     def is_elsewhere(self, connection: Any, deadline: float) -> bool:
-        """Return whether ``connection`` leads to a server that is the primary no more, as far as a Sentinel says.
+        """Return whether the server of ``connection`` is no longer the primary, according to a Sentinel.
 
-        Asks it if that is due, for a part of the time until ``deadline`` (of ``time.monotonic()``). The new connection
-        goes to whom redis-py finds, not to the address that was named: that server may be down by then, and come back
-        empty.
+        If a question is due, this asks a Sentinel, for a part of the time until ``deadline`` (of ``time.monotonic()``).
+        The caller then lets redis-py find the primary, and does not use the address that the Sentinel named: that
+        server may have failed since, and may come back empty.
         """
         now = time.monotonic()
         if now >= self._due:
-            # Set before, so that no other thread asks meanwhile.
+            # Set before asking, so that no other thread asks at the same time.
             self._due = now + ASK_LATER
-            self._ask(connection, min(PATIENCE, (deadline - now) / 2))
-        return self._named is not None and now < self._changing_until and _address(connection) != self._named.address
+            self._ask(connection, min(ANSWER_TIMEOUT, (deadline - now) / 2))
+        if self._announced is None or now >= self._changing_until:
+            return False
+        return _address(connection) != self._announced.address
 
-    def _ask(self, connection: Any, patience: float) -> None:
+    def _ask(self, connection: Any, timeout: float) -> None:
         sentinels = self._source.sentinel_manager.sentinels
         named = None
         with suppress(*FAILURES):
-            named = self._answer_of(sentinels[self._number % len(sentinels)].connection_pool, patience)
+            named = self._ask_sentinel(sentinels[self._number % len(sentinels)].connection_pool, timeout)
         now = time.monotonic()
         if named is None:
-            # It is asked again when all the others have failed, too.
+            # The next question goes to the next Sentinel.
             self._number += 1
             self._failures += 1
             self._due = now + (ASK_EVERY if self._failures % len(sentinels) else ASK_LATER)
             return
         self._failures = 0
-        if self._named is None and named.address != _address(connection):
-            # A client that translates addresses calls servers by other names than the Sentinel: they tell us nothing.
+        if self._announced is None and named.address != _address(connection):
+            # The client translates addresses, so its addresses cannot be compared with those that a Sentinel names.
             self._due = now + ASK_LATER
             return
         self._due = now + ASK_EVERY
-        if self._named is None:
-            self._named = named
-        elif named.epoch > self._named.epoch:
-            # Not so of a Sentinel that has yet to hear of the last change: it names the primary of before.
-            self._named, self._changing_until = named, now + CHANGING
+        if self._announced is None:
+            self._announced = named
+        elif named.epoch > self._announced.epoch:
+            # A lower epoch comes from a Sentinel that has not heard of the last change yet, so it is ignored.
+            self._announced, self._changing_until = named, now + CHANGE_PERIOD
 
-    def _answer_of(self, source: ConnectionPool, patience: float) -> Named:
-        limits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), patience / 2)
-        # One for each question: nothing is left of it, whatever interrupts us, in a fork as well.
+    def _ask_sentinel(self, source: ConnectionPool, timeout: float) -> Announcement:
+        limits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), timeout / 2)
+        # Each question has a connection of its own, so that an interruption or a fork leaves nothing behind.
         sentinel = source.connection_class(**{**source.connection_kwargs, **limits, "retry": Retry(NoBackoff(), 0)})
         try:
             sentinel.send_command("SENTINEL", "MASTER", self._source.service_name)
             answer = sentinel.read_response(disable_decoding=True)
         finally:
             sentinel.disconnect()
-        # A list of names and values in turn, or with RESP3 a dictionary.
+        # The answer is a list of alternating names and values, or with RESP3 a dictionary.
         state = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
-        return Named((state[b"ip"].decode(), int(state[b"port"])), int(state[b"config-epoch"]))
+        return Announcement((state[b"ip"].decode(), int(state[b"port"])), int(state[b"config-epoch"]))
 
 
 def _address(connection: Any) -> tuple[str, int]:

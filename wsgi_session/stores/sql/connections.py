@@ -1,8 +1,8 @@
-"""The connections of ``SQLStore``: its own, in autocommit, in a bounded pool, never across a fork.
+"""The connections of ``SQLStore``, in autocommit mode and in a bounded pool of its own; none is used after a fork.
 
-Not SQLAlchemy's pool: it loses a place where a signal handler raises at the wrong moment, and forgets a connection that
-it has closed while the server is still at work for it. Whether an idle connection is still there, its socket tells for
-nothing.
+SQLAlchemy's pool is not used, because it loses a slot if a signal handler raises at the wrong moment, and no longer
+counts a closed connection whose statement is still running on the server. To check whether an idle connection is still
+open, this pool asks its socket, which needs no round trip.
 """
 
 from __future__ import annotations
@@ -16,136 +16,136 @@ from sqlalchemy import Engine
 
 from wsgi_session.stores.forks import freeze_at_forks
 from wsgi_session.stores.sql.drivers import Driver
-from wsgi_session.stores.sql.pool import Busy, Place, Pool
+from wsgi_session.stores.sql.pool import Busy, Pool, Slot
 from wsgi_session.stores.sql.sockets import GRACE, READ, ready
 
-#: Seconds after which a connection is replaced: firewalls forget those that are older, without a word.
+#: Seconds after which a connection is replaced, because firewalls drop old connections silently.
 RECYCLE = 1800
-#: Seconds after which a server that has not ended a statement, though it was told to, may hang.
+#: Seconds after which a server that was told to end a statement, and has not, is assumed to hang.
 HUNG = 10.0
 
-#: Opens a connection within so many seconds.
+#: Opens a connection within the given number of seconds.
 Connect = Callable[[float], Any]
 
 
 class Connections:
-    """``take`` a place with a connection; ``give`` it back, or ``discard`` it or ``give_up`` after a failure."""
+    """Open connections for the slots of this process's pool, and handle connections that fail."""
 
     def __init__(self, connect: Connect, driver: Driver, size: int) -> None:
         self._connect = connect
         self._driver = driver
         self._size = size
         self._errors = (driver.dialect.loaded_dbapi.Error,)
-        self._home = _Home(os.getpid(), Pool(size, self._errors))
+        self._process_pool = _ProcessPool(os.getpid(), Pool(size, self._errors))
         if driver.closes_at_fork:
-            # A library that opens files in the process itself (SQLite) has locks that a fork must not find held.
+            # SQLite opens files in this process, and has locks that must not be held during a fork.
             freeze_at_forks(self)
 
     @property
     def pool(self) -> Pool:
         """The pool of this process."""
-        home = self._home
-        # Asked of the system every time (0.1 us): a server that forks in C tells Python nothing.
-        if home.pid != os.getpid():
-            # The inherited pool is left alone, and referenced for ever: to close it would speak on the parent's
-            # sockets, and its locks may be held by a thread that is not here. The same heir, if two threads come.
-            heir = _Home(os.getpid(), Pool(self._size, self._errors), home)
-            self._home = home = home.heirs.setdefault(os.getpid(), heir)
-        return home.pool
+        process_pool = self._process_pool
+        # Call getpid() each time (0.15 µs), because a server that forks in C does not run Python's fork hooks.
+        if process_pool.pid != os.getpid():
+            # The inherited pool is never closed or freed: that would send commands on the parent's sockets, and its
+            # lock may be held by a thread that does not exist here. If two threads come, both get the same new pool.
+            new = _ProcessPool(os.getpid(), Pool(self._size, self._errors), process_pool)
+            self._process_pool = process_pool = process_pool.per_process.setdefault(os.getpid(), new)
+        return process_pool.pool
 
-    def take(self, key: bytes | None, deadline: float) -> Place:
-        """Return a place with an open connection, for an operation on the session ``key``.
+    def acquire(self, key: bytes | None, deadline: float) -> Slot:
+        """Return a slot with an open connection, for an operation on the session ``key``.
 
-        Raises ``Busy`` if none is free until ``deadline``, ``TimeoutError`` if it took longer than that to connect, and
-        what the driver raises if it cannot.
+        Raises ``Busy`` if no slot is free until ``deadline``, ``TimeoutError`` if connecting took longer than that, and
+        the driver's own error if it cannot connect.
         """
         pool = self.pool
         try:
-            place = pool.take(key, deadline)
+            slot = pool.acquire(key, deadline)
         except Busy:
             self._cancel_again(pool)
             raise
-        place.limit.at = deadline
-        if place.connection is not None and self._is_stale(place.connection, place.opened):
-            place.close()
-        if place.connection is None:
+        slot.deadline.at = deadline
+        if slot.connection is not None and self._is_stale(slot.connection, slot.opened):
+            slot.close()
+        if slot.connection is None:
             try:
-                self._open(place)
+                self._open(slot)
             except BaseException:
-                pool.discard(place)
+                pool.discard(slot)
                 raise
             if time.monotonic() > deadline:
-                pool.give(place)  # The next operation has it at once.
-                raise TimeoutError("it took too long to connect")
-        return place
+                pool.release(slot)  # The next operation can use it immediately.
+                raise TimeoutError("It took too long to connect.")
+        return slot
 
-    def give_up(self, place: Place, *, cancel: bool) -> None:
-        """Take back a place whose connection has failed, or whose statement is not waited for any longer.
+    def give_up(self, slot: Slot, *, cancel: bool) -> None:
+        """Return a slot whose connection has failed, or whose operation no longer waits for its statement.
 
-        If the server may still be carrying it out, the place stays taken until that has ended. ``cancel``: ask the
-        server to end it.
+        If the statement may still be running on the server, the slot stays taken until it has ended. ``cancel``: ask
+        the server to end it.
         """
-        connection = place.connection
-        has_ended = self._driver.leave(connection, place.guard)
+        connection = slot.connection
+        has_ended = self._driver.abandon(connection, slot.guard)
         if has_ended is None:
-            self.pool.discard(place)
+            self.pool.discard(slot)
             return
-        place.has_ended = has_ended
-        over = time.monotonic() + HUNG
-        place.hangs = lambda: self._driver.ends_statements and time.monotonic() > over
-        self.pool.give_up(place)
+        slot.has_ended = has_ended
+        hung_at = time.monotonic() + HUNG
+        slot.hangs = lambda: self._driver.ends_statements and time.monotonic() > hung_at
+        self.pool.give_up(slot)
         if cancel:
             self._driver.cancel(connection, GRACE)
 
     def close(self) -> None:
-        """Close what is idle in this process."""
-        if self._home.pid == os.getpid():
-            self._home.pool.empty()
+        """Close the idle connections of this process."""
+        if self._process_pool.pid == os.getpid():
+            self._process_pool.pool.empty()
 
     def freeze(self) -> None:
-        """Close every connection and let none be opened until ``thaw``: around a fork."""
+        """Close every connection and let none be opened until ``thaw``. Called before a fork."""
         self.pool.freeze()
 
     def thaw(self, *, in_child: bool) -> None:
-        """Let connections be opened again. Nothing to do in a child, which has a pool of its own."""
+        """Let connections be opened again. Does nothing in a child, which has a pool of its own."""
         if not in_child:
             self.pool.thaw()
 
-    def _open(self, place: Place) -> None:
-        place.connection = self._connect(place.limit.left())
-        place.guard = self._driver.adopt(place.connection, place.limit)
-        place.opened = time.monotonic()
+    def _open(self, slot: Slot) -> None:
+        slot.connection = self._connect(slot.deadline.left())
+        slot.guard = self._driver.configure(slot.connection, slot.deadline)
+        slot.opened = time.monotonic()
 
     def _cancel_again(self, pool: Pool) -> None:
-        """Ask once more for the end of what was given up: a busy server may have missed it."""
+        """Ask again to end every statement that was given up: a busy server may have missed the first request."""
         end = time.monotonic() + GRACE
         for connection in pool.given_up():
             self._driver.cancel(connection, max(end - time.monotonic(), 0.01))
 
     def _is_stale(self, connection: Any, opened: float) -> bool:
-        """Return whether to open another connection in the place of an idle one."""
-        descriptor = self._driver.descriptor(connection)
-        # A server says nothing on an idle connection, but that it ends.
-        if descriptor is not None and ready(descriptor, READ, 0):
+        """Return whether to replace an idle connection by a new one."""
+        fileno = self._driver.fileno(connection)
+        # A server sends nothing on an idle connection, except when it closes it.
+        if fileno is not None and ready(fileno, READ, 0):
             return True
         return time.monotonic() - opened > RECYCLE
 
 
-class _Home:
+class _ProcessPool:
     """The pool of one process."""
 
-    def __init__(self, pid: int, pool: Pool, inherited: _Home | None = None) -> None:
+    def __init__(self, pid: int, pool: Pool, inherited: _ProcessPool | None = None) -> None:
         self.pid = pid
         self.pool = pool
-        self.heirs: dict[int, _Home] = {}
+        self.per_process: dict[int, _ProcessPool] = {}
         self._inherited = inherited
 
 
-def from_engine(engine: Engine) -> Connect:
-    """Return what connects as ``engine`` does, listeners and all, and keeps nothing of its pool."""
+def engine_connector(engine: Engine) -> Connect:
+    """Return a function that connects as ``engine`` does, including its listeners, but does not use its pool."""
 
-    def connect(patience: float) -> Any:
-        # Of a pool that is made for this one connection: the application's may be exhausted at this moment.
+    def connect(timeout: float) -> Any:
+        # Create a pool for this one connection, because the application's own pool may be exhausted.
         proxy = engine.pool.recreate().connect()
         proxy.detach()
         return proxy.dbapi_connection

@@ -1,4 +1,4 @@
-"""The engine behind ``SQLStore``: one statement at a time, every failure as the store contract wants it."""
+"""The engine behind ``SQLStore``: run one statement at a time, and turn every failure into the contract's errors."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.stores.sql.connections import Connections
-from wsgi_session.stores.sql.pool import Busy, Place
+from wsgi_session.stores.sql.pool import Busy, Slot
 from wsgi_session.stores.sql.schema import SCHEMA_VERSION, Schema
 from wsgi_session.stores.sql.source import Source
 from wsgi_session.stores.sql.statements import Statement, Statements, Transaction
-from wsgi_session.stores.urls.parts import blot_urls
+from wsgi_session.stores.urls.parts import redact_urls
 
-#: How often at most a statement is sent that the engine undid for the sake of others (a deadlock).
+#: How often a statement is sent, at most, if the engine rolls it back because of other transactions (a deadlock).
 ATTEMPTS = 20
-#: How often first use tries to make tables: another process may be making them at this moment.
-MAKINGS = 5
+#: How often first use tries to create the tables: another process may be creating them at the same time.
+CREATE_ATTEMPTS = 5
 # MySQL's "duplicate key name": it has no CREATE INDEX IF NOT EXISTS.
 _INDEX_EXISTS = 1061
 
 _Result = TypeVar("_Result")
-_first: Callable[[Any], Any] = lambda cursor: cursor.fetchone()  # noqa: E731
-_changed: Callable[[Any], int] = attrgetter("rowcount")
+_fetch_one: Callable[[Any], Any] = lambda cursor: cursor.fetchone()  # noqa: E731
+_row_count: Callable[[Any], int] = attrgetter("rowcount")
 
 
 class Duplicate(Exception):
-    """The key is taken: nothing was written."""
+    """The key is already in use; nothing was written."""
 
 
-class Refused(StoreUnavailable):
-    """The engine answered, with an error: nothing was written, or nothing that counts (see ``CalledOff``)."""
+class Rejected(StoreUnavailable):
+    """The engine replied with an error: nothing was written, or the write does not count (see ``Cancelled``)."""
 
 
-class TimedOut(Refused):
-    """The statement took too long, and has ended: somebody may hold a lock, or a standby may not answer."""
+class TimedOut(Rejected):
+    """The statement took too long and has ended: another connection may hold a lock, or a standby may not answer."""
 
 
 class Operation(NamedTuple):
-    """What one call of the store does, in one statement or several."""
+    """One call of the store, in one statement or several."""
 
-    #: The session that it is about, ``None`` for none or many.
+    #: The key of the session that it is about, ``None`` for none or many.
     key: bytes | None
-    #: When it has to be done, in seconds of ``time.monotonic()``.
+    #: When it must end, in seconds of ``time.monotonic()``.
     deadline: float
 
 
 class Database:
-    """Runs statements on the tables of ``schema``, which are made, or looked for, before the first one."""
+    """Runs statements on the tables of ``schema``; before the first one it checks the tables or creates them."""
 
     def __init__(self, source: Source, schema: Schema, statements: Statements, *, create: bool, pool_size: int) -> None:
         self._source = source
@@ -59,17 +59,17 @@ class Database:
         self._errors = source.dialect.loaded_dbapi
         self._schema = schema
         self._statements = statements
-        #: Whether first use makes the tables.
+        #: Whether first use creates the tables.
         self.create = create
         self._pool_size = pool_size
         self._connections = Connections(source.connect, source.driver, pool_size)
         self._ready = False
-        self._awaits_standby = True
+        self._can_await_standby = True
 
     def begin(self, key: bytes | None = None) -> Operation:
-        """Return an operation that begins now: it is passed to each of its statements, and they share its time-out.
+        """Return an operation that begins now. It is passed to each of its statements, which share its timeout.
 
-        First use, and the first one after a failure, looks for the tables before, within a time-out of its own.
+        The first operation, and the first one after a failure, checks the tables before, within a separate timeout.
         """
         if not self._ready:
             self.prepare(self.create)
@@ -82,80 +82,82 @@ class Database:
         fetch: Callable[[Any], _Result],
         operation: Operation | None = None,
     ) -> _Result:
-        """Return what ``fetch`` makes of the cursor."""
+        """Run a statement and return the result of ``fetch`` for its cursor."""
         return self._run(statement, values, fetch, operation or self.begin(), writes=False)
 
     def write(
         self, statement: Statement | Transaction, values: Sequence[object], operation: Operation | None = None
     ) -> int:
-        """Return how many rows matched. Raises ``Duplicate`` where a key is taken."""
-        return self._run(statement, values, _changed, operation or self.begin(), writes=True)
+        """Run a statement and return how many rows matched. Raises ``Duplicate`` if a key is already in use."""
+        return self._run(statement, values, _row_count, operation or self.begin(), writes=True)
 
     def await_standby(self, operation: Operation | None = None) -> None:
         """Return when PostgreSQL's synchronous standby, if there is one, has every write that is visible.
 
-        For what was found done already: whoever did it may not have waited to the end. Needs a function that every role
-        may call, unless the administrator has revoked that; then this does nothing.
+        Called if a write turns out to be done already: the request that wrote it may not have waited for the standby.
+        This calls a function of PostgreSQL. If the administrator has revoked the right to call it, it does nothing.
         """
-        if not (self._statements.await_standby and self._awaits_standby):
+        if not (self._statements.await_standby and self._can_await_standby):
             return
         try:
-            self._run(self._statements.await_standby, (), _first, operation or self.begin(), writes=True)
-        except Refused as error:
-            if not self._driver.is_withheld(error.__cause__):
+            self._run(self._statements.await_standby, (), _fetch_one, operation or self.begin(), writes=True)
+        except Rejected as error:
+            if not self._driver.is_unsupported(error.__cause__):
                 raise
-            self._awaits_standby = False
+            self._can_await_standby = False
 
     def prepare(self, create: bool) -> None:
-        """Look for the tables, and make them if ``create``; each statement that makes one has a time-out of its own."""
-        version, problem = self._version()
-        for _ in range(MAKINGS if create else 0):
+        """Check the tables, and create them if ``create``; each of those statements has a separate timeout."""
+        version, problem = self._read_version()
+        for _ in range(CREATE_ATTEMPTS if create else 0):
             if version is not None:
                 break
-            refused = self._make()
-            version, problem = self._version()
-            problem = refused or problem
+            create_error = self._create_tables()
+            version, problem = self._read_version()
+            problem = create_error or problem
         if version is None:
             table, versions = self._schema.sessions.fullname, self._schema.versions.fullname
             raise self._unavailable(
-                f"no tables of ours that this user may read ({problem}): make them with python -m wsgi_session init "
-                f"URL. Whoever else made them: GRANT SELECT, INSERT, UPDATE, DELETE ON {table}; GRANT SELECT ON "
-                f"{versions}"
+                f"this user can read no tables of wsgi-session ({problem}). Create them with python -m wsgi_session "
+                f"init URL. If another user has created them: GRANT SELECT, INSERT, UPDATE, DELETE ON {table}; GRANT "
+                f"SELECT ON {versions}."
             ) from problem
         if version != SCHEMA_VERSION:
-            raise self._unavailable("its tables are of another version") from ConfigError(
-                f"{self._schema.sessions.fullname} holds sessions of schema version {version}, and this wsgi-session "
-                f"knows {SCHEMA_VERSION}: update wsgi-session, or give another table (?table= in the URL)"
+            raise self._unavailable("the tables have another schema version.") from ConfigError(
+                f"{self._schema.sessions.fullname} contains sessions of schema version {version}, and this "
+                f"wsgi-session knows {SCHEMA_VERSION}. Update wsgi-session, or give another table (?table= in the URL)."
             )
         self._ready = True
 
     def close(self) -> None:
+        """Close the idle connections of this process."""
         self._connections.close()
 
     def _operation(self, key: bytes | None = None) -> Operation:
         return Operation(key, time.monotonic() + self._driver.timeout)
 
-    def _version(self) -> tuple[int | None, BaseException | None]:
-        """Return of which version the tables are, or why that cannot be told: mostly, that there are none."""
+    def _read_version(self) -> tuple[int | None, BaseException | None]:
+        """Return the version of the tables, or the error if it cannot be read, usually because they do not exist."""
         operation = self._operation()
         try:
-            (version,) = self._run(self._statements.schema_version, (), _first, operation, writes=False)
+            (version,) = self._run(self._statements.schema_version, (), _fetch_one, operation, writes=False)
             if version == SCHEMA_VERSION:
-                # Either table may be missing, or locked away, without the other.
-                self._run(self._statements.load, (b"", 0.0), _first, operation, writes=False)
+                # The other table may be missing or unreadable.
+                self._run(self._statements.load, (b"", 0.0), _fetch_one, operation, writes=False)
         except TimedOut:
             raise
-        except Refused as error:
+        except Rejected as error:
             return None, error.__cause__
         return version, None
 
-    def _make(self) -> BaseException | None:
-        """Make what is missing; return what the engine said against it."""
+    def _create_tables(self) -> BaseException | None:
+        """Create the missing tables and indexes; return the engine's error, or ``None``."""
         for sql in self._schema.statements(self._source.dialect):
             try:
-                self._run(Statement(sql, tuple), (), _changed, self._operation(), writes=True)
-            except (Refused, Duplicate) as error:
-                # Two that make one table at once: to one of them PostgreSQL says so, IF NOT EXISTS or not.
+                self._run(Statement(sql, tuple), (), _row_count, self._operation(), writes=True)
+            except (Rejected, Duplicate) as error:
+                # If two processes create a table at the same time, PostgreSQL raises in one of them, in spite of IF NOT
+                # EXISTS.
                 if error.__cause__ is None or error.__cause__.args[:1] != (_INDEX_EXISTS,):
                     return error.__cause__
         return None
@@ -172,68 +174,68 @@ class Database:
         attempt = 0
         while True:
             attempt += 1
-            place = self._take(operation)
+            slot = self._acquire(operation)
             try:
-                cursor = self._driver.cursor(place.connection)
+                cursor = self._driver.cursor(slot.connection)
                 statement.run(cursor, values)
                 result = fetch(cursor)
                 cursor.close()
             except self._errors.Error as error:
                 failure = error
             except BaseException:
-                self._connections.give_up(place, cancel=True)
+                self._connections.give_up(slot, cancel=True)
                 raise
             else:
-                self._connections.pool.give(place)
+                self._connections.pool.release(slot)
                 return result
             if isinstance(failure, self._errors.IntegrityError):
-                self._connections.pool.give(place)
+                self._connections.pool.release(slot)
                 raise Duplicate from failure
-            again = attempt < ATTEMPTS and time.monotonic() < operation.deadline
-            if self._driver.is_passing(failure) and again:
-                self._connections.pool.give(place)
+            can_retry = attempt < ATTEMPTS and time.monotonic() < operation.deadline
+            if self._driver.is_transient(failure) and can_retry:
+                self._connections.pool.release(slot)
                 continue
             if self._driver.has_timed_out(failure):
-                self._connections.pool.give(place)
+                self._connections.pool.release(slot)
                 raise self._unavailable(failure, TimedOut) from failure
-            broken = self._driver.is_broken(failure, place.connection)
+            broken = self._driver.is_broken(failure, slot.connection)
             if broken:
-                self._connections.give_up(place, cancel=False)
+                self._connections.give_up(slot, cancel=False)
             else:
-                self._connections.pool.discard(place)
-            # The tables may be gone, or another server's, when it works again.
+                self._connections.pool.discard(slot)
+            # When the server works again, the tables may be missing, or it may be another server.
             self._ready = False
             if self._driver.is_read_only(failure):
-                # So may all connections be, after a failover: what they still read is out of date.
+                # After a failover all connections may lead to this server, whose data is out of date.
                 self._connections.pool.empty()
-                if attempt == 1 and again:
+                if attempt == 1 and can_retry:
                     continue
-            what = f"{failure}{self._driver.advice(failure, values)}"
+            message = f"{failure}{self._driver.hint(failure, values)}"
             if not broken:
-                raise self._unavailable(what, Refused) from failure
-            if writes or attempt > 1 or not again:
-                raise self._unavailable(what, answer_lost=writes) from failure
-            # A read may be asked again: the connection was dead before, or the server has just been restarted.
+                raise self._unavailable(message, Rejected) from failure
+            if writes or attempt > 1 or not can_retry:
+                raise self._unavailable(message, answer_lost=writes) from failure
+            # Retry a read once: the connection had failed before, or the server has just been restarted.
 
-    def _take(self, operation: Operation) -> Place:
+    def _acquire(self, operation: Operation) -> Slot:
         try:
-            return self._connections.take(*operation)
+            return self._connections.acquire(*operation)
         except Busy:
             given_up = len(self._connections.pool.given_up())
-            waiting = f"; {given_up} of them wait for statements that were given up (a lock?)" if given_up else ""
+            waiting = f" ({given_up} of them for statements that were given up, perhaps at a lock)" if given_up else ""
             raise self._unavailable(
-                f"all {self._pool_size} connections were busy for {self._driver.timeout:g} s{waiting}: "
-                "raise pool_size (?pool= in the URL)"
+                f"all {self._pool_size} connections were busy for {self._driver.timeout:g} s{waiting}. "
+                "Increase pool_size (?pool= in the URL)."
             ) from None
         except UnicodeError:
-            # Not chained: it holds what could not be encoded.
-            raise self._unavailable("the driver cannot send a user or password with these characters") from None
+            # Do not chain the error: it contains the text that could not be encoded.
+            raise self._unavailable("the driver cannot send a user or password with these characters.") from None
         except (self._errors.Error, SQLAlchemyError, OSError) as error:
             raise self._unavailable(error) from error
 
     def _unavailable(
-        self, what: object, kind: type[StoreUnavailable] = StoreUnavailable, answer_lost: bool = False
+        self, message: object, error_class: type[StoreUnavailable] = StoreUnavailable, answer_lost: bool = False
     ) -> StoreUnavailable:
-        # A driver may quote the URL, or what it was given from it.
-        text = blot_urls(" ".join(str(what).split()), [self._source.url])
-        return kind(f"SQL store {self._source.name}: {text}", answer_lost=answer_lost)
+        # A driver may quote the URL or parts of it.
+        text = redact_urls(" ".join(str(message).split()), [self._source.url])
+        return error_class(f"SQL store {self._source.name}: {text}", answer_lost=answer_lost)

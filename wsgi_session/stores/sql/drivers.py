@@ -1,4 +1,4 @@
-"""What differs from driver to driver: how one is told not to wait for ever, and what its errors mean."""
+"""What differs between drivers: how to limit the time that they wait, and what their errors mean."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ from typing import Any, cast
 from sqlalchemy import URL
 from sqlalchemy.engine import Dialect
 
-from wsgi_session.stores.sql.pool import Limit
-from wsgi_session.stores.sql.sockets import READ, CalledOff, drive, probe, ready
+from wsgi_session.stores.sql.error_codes import (
+    MAYBE_TOO_LARGE,
+    READ_ONLY,
+    TIMED_OUT,
+    TRANSIENT,
+    UNSUPPORTED,
+    has_code,
+)
+from wsgi_session.stores.sql.pool import Deadline
+from wsgi_session.stores.sql.sockets import READ, Cancelled, probe, ready, run_generator
 
-#: By the scheme alone. Any other driver is named: ``postgresql+psycopg2://``.
+#: The drivers for URLs that name none. A URL names another one like this: ``postgresql+psycopg2://``.
 DEFAULT_DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgres": "postgresql+psycopg",
@@ -24,37 +32,25 @@ DEFAULT_DRIVERS = {
     "mariadb": "mariadb+pymysql",
 }
 
-# What errors say: PostgreSQL's are SQLSTATEs, those of MySQL and MariaDB are numbers.
-# A deadlock, a serialization failure, "record has changed since last read": undone because of others.
-_PASSING = {"40001", "40P01", 1213, 1020}
-# The statement was cancelled, or waited for a lock for as long as the server lets it (lock_timeout, lock wait time-out,
-# max_statement_time, max_execution_time).
-_TIMED_OUT = {"57014", "55P03", 1205, 1317, 1969, 3024}
-# No such function or setting, not for this role, not on this server.
-_WITHHELD = {"42883", "42704", "42501", "0A000"}
-# The server takes no writes (any more): a standby, read_only, super_read_only.
-_READ_ONLY = {"25006", 1290, 1836}
-# "Got a packet bigger than": mostly unread, as the server hangs up in the middle of it ("gone away", "lost").
-_MAYBE_TOO_LARGE = {1153, 2006, 2013}
-#: Bytes of data from which on that is worth a word: no server takes less than 1 MiB unless it is told to.
+#: From this many bytes of data on, an error gets a hint: every server accepts 1 MiB unless it is configured not to.
 LARGE = 500_000
-# MySQL and MariaDB let a statement wait for a lock for 50 seconds, or a day. Limits that are lower stay. MySQL counts
-# whole seconds, and takes what stands in /*M! */ for a comment.
+# MySQL and MariaDB let a statement wait for a lock for 50 seconds, or a day. Lower limits are kept. MySQL counts whole
+# seconds, and reads /*M! */ as a comment.
 _MYSQL_LIMITS = (
     "SET SESSION innodb_lock_wait_timeout = LEAST(@@innodb_lock_wait_timeout, {whole}),"
     " lock_wait_timeout = LEAST(@@lock_wait_timeout, {whole})"
     " /*M! , max_statement_time = LEAST(IF(@@max_statement_time > 0, @@max_statement_time, {exact}), {exact}) */"
 )
-#: Of the time-out: so that the server's own limit comes first, and the connection can be used again.
+#: The part of the timeout after which the server ends the statement itself, so that the connection can be used again.
 _SERVERS_SHARE = 0.9
 
 
 class Driver:
-    """A DBAPI driver that we know nothing about: it has the time-outs of its own defaults, or of the URL's query."""
+    """A DBAPI driver that is not known here: its timeouts are its own defaults, or come from the URL's query."""
 
     #: Whether its connections must be closed when the process forks.
     closes_at_fork = False
-    #: Whether the server ends a statement by itself, or when it is told to: where it does not, it may hang.
+    #: Whether the server ends a statement by itself or when it is told to. If it then does not, it may hang.
     ends_statements = False
 
     def __init__(self, dialect: Dialect, timeout: float) -> None:
@@ -62,80 +58,82 @@ class Driver:
         self.timeout = timeout
 
     def options(self) -> Collection[str] | None:
-        """Return what this driver takes in a URL's query, or ``None`` where only the driver knows."""
+        """Return the options that this driver accepts in a URL's query, or ``None`` if they are not known."""
         return None
 
-    def arguments(self, patience: float) -> dict[str, Any]:
-        """Return what to connect with, within so many seconds, where the URL does not say otherwise."""
+    def arguments(self, timeout: float) -> dict[str, Any]:
+        """Return the arguments for connecting within ``timeout`` seconds; those in the URL take precedence."""
         return {}
 
-    def adopt(self, connection: Any, limit: Limit) -> Any:
-        """Make a new connection ours: each statement a transaction of its own, which is not waited for past ``limit``.
+    def configure(self, connection: Any, deadline: Deadline) -> Any:
+        """Set up a new connection: autocommit, and no statement is waited for after ``deadline``.
 
-        Return what keeps its socket open if the driver closes it, or ``None`` if there is no such thing.
+        Return an object that keeps the socket open if the driver closes it, or ``None`` if there is no such object.
         """
-        connection.commit()  # What a listener of the application's engine may have begun.
+        connection.commit()  # A listener of the application's engine may have begun a transaction.
         self.dialect.set_isolation_level(connection, "AUTOCOMMIT")
         if self.dialect.name in ("mysql", "mariadb"):
-            self._limit_locks(connection)
+            self._limit_lock_waits(connection)
 
     def cursor(self, connection: Any) -> Any:
+        """Return a new cursor whose rows are tuples."""
         return connection.cursor()
 
-    def descriptor(self, connection: Any) -> int | None:
-        """Return the socket, or ``None`` if this driver does not show it."""
+    def fileno(self, connection: Any) -> int | None:
+        """Return the socket's file descriptor, or ``None`` if this driver does not show it."""
         return connection.fileno() if hasattr(connection, "fileno") else None
 
-    def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
-        """Return what tells whether the server has ended the statement that is not waited for any longer.
+    def abandon(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
+        """Stop waiting for a statement; return a function that returns whether the server has ended it.
 
-        ``None``: it has, or nobody can tell.
+        Return ``None`` if the server has ended it already, or if this driver cannot find out.
         """
         return None
 
-    def cancel(self, connection: Any, patience: float) -> None:
-        """Ask the server, within so many seconds, to end the running statement.
+    def cancel(self, connection: Any, timeout: float) -> None:
+        """Ask the server, within ``timeout`` seconds, to end the running statement.
 
-        Only where that takes no connection that counts as one.
+        A driver implements this only if the request does not count against the server's limit of connections.
         """
 
     def is_broken(self, error: Exception, connection: Any) -> bool:
-        """Return whether the connection has failed, or the answer did not come in time."""
+        """Return whether the connection has failed, or the reply did not arrive in time."""
         return self.dialect.is_disconnect(cast("Any", error), connection, None)
 
-    def is_passing(self, error: Exception) -> bool:
-        """Return whether the engine undid the statement only because of others: the same one again may do."""
-        return not _PASSING.isdisjoint(_codes(error))
+    def is_transient(self, error: Exception) -> bool:
+        """Return whether other transactions made the engine roll the statement back, so that a retry may work."""
+        return has_code(error, TRANSIENT)
 
     def has_timed_out(self, error: Exception) -> bool:
-        """Return whether the statement took too long, and has ended: the connection is as good as new."""
-        return not _TIMED_OUT.isdisjoint(_codes(error))
+        """Return whether the statement took too long and has ended, so that the connection can be used again."""
+        return has_code(error, TIMED_OUT)
 
-    def is_withheld(self, error: BaseException | None) -> bool:
-        """Return whether this server does not have what was asked for, or not for this user."""
-        return not _WITHHELD.isdisjoint(_codes(error))
+    def is_unsupported(self, error: BaseException | None) -> bool:
+        """Return whether this server lacks the function that was called, or this user must not call it."""
+        return has_code(error, UNSUPPORTED)
 
     def is_read_only(self, error: Exception) -> bool:
-        """Return whether this server takes no writes: another one may have taken its place."""
-        return not _READ_ONLY.isdisjoint(_codes(error))
+        """Return whether this server accepts no writes, as after a failover to another one."""
+        return has_code(error, READ_ONLY)
 
-    def advice(self, error: Exception, values: Sequence[object]) -> str:
-        """Return what to add to the engine's own words."""
-        if not _MAYBE_TOO_LARGE.isdisjoint(_codes(error)) and any(
+    def hint(self, error: Exception, values: Sequence[object]) -> str:
+        """Return a text to append to the engine's message, or an empty one."""
+        if has_code(error, MAYBE_TOO_LARGE) and any(
             isinstance(value, bytes) and len(value) > LARGE for value in values
         ):
             return (
-                " (if the data is over the server's max_allowed_packet: raise that, or lower the middleware's max_size)"
+                " (If the data is larger than the server's max_allowed_packet, increase that, or decrease the "
+                "middleware's max_size.)"
             )
         return ""
 
-    def _limit_locks(self, connection: Any) -> None:
-        """Let the server itself end what waits for a lock."""
-        patience = self.timeout * _SERVERS_SHARE
+    def _limit_lock_waits(self, connection: Any) -> None:
+        """Let the server itself end statements that wait too long for a lock."""
+        timeout = self.timeout * _SERVERS_SHARE
         cursor = connection.cursor()
-        # A server that knows no such settings keeps its own.
+        # A server without these settings keeps its own limits.
         with suppress(self.dialect.loaded_dbapi.Error):
-            cursor.execute(_MYSQL_LIMITS.format(whole=max(1, int(patience)), exact=f"{patience:.6f}"))
+            cursor.execute(_MYSQL_LIMITS.format(whole=max(1, int(timeout)), exact=f"{timeout:.6f}"))
             self.ends_statements = True
         cursor.close()
 
@@ -148,17 +146,17 @@ class Psycopg(Driver):
 
         return {option.keyword.decode() for option in pq.Conninfo.get_defaults()}
 
-    def arguments(self, patience: float) -> dict[str, Any]:
-        # psycopg counts whole seconds, and waits for two at least.
-        return {"connect_timeout": max(2, math.ceil(patience)), "fallback_application_name": "wsgi-session"}
+    def arguments(self, timeout: float) -> dict[str, Any]:
+        # psycopg counts whole seconds, and waits for at least two.
+        return {"connect_timeout": max(2, math.ceil(timeout)), "fallback_application_name": "wsgi-session"}
 
-    def adopt(self, connection: Any, limit: Limit) -> Any:
-        # A statement_timeout would be a startup option, which PgBouncer refuses, or a SET, which it hands to whoever
-        # comes next; and neither helps against a server that hangs. (psycopg 3.2 itself waits for ever.)
-        connection.wait = _Wait(connection, limit, self.cancel)
-        super().adopt(connection, limit)
-        # A prepared statement lives in one server process, and each transaction behind PgBouncer may have another one.
-        # Whoever stands between cannot know the number of a process which it has yet to choose.
+    def configure(self, connection: Any, deadline: Deadline) -> Any:
+        # A statement_timeout does not work here. PgBouncer rejects it as a startup option, and after a SET passes it on
+        # to the next client; and neither helps if the server hangs. (psycopg 3.2 itself waits forever.)
+        connection.wait = _WaitUntilDeadline(connection, deadline, self.cancel)
+        super().configure(connection, deadline)
+        # A prepared statement exists in one server process, and behind PgBouncer each transaction may get another one.
+        # If there is a proxy, the process id that it reported differs from that of the server process.
         (process,) = self.cursor(connection).execute("SELECT pg_backend_pid()").fetchone()
         if process != connection.info.backend_pid:
             connection.prepare_threshold = None
@@ -168,31 +166,31 @@ class Psycopg(Driver):
 
         return connection.cursor(binary=True, row_factory=tuple_row)  # bytea as text is twice as long
 
-    def descriptor(self, connection: Any) -> int:
+    def fileno(self, connection: Any) -> int:
         return int(connection.pgconn.socket)
 
-    def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
-        # The connection stays open: PgBouncer forgets a client that goes, and the server behind it waits on.
+    def abandon(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
+        # Keep the connection open: if it were closed, PgBouncer would forget the client, but the server would go on.
         if _has_ended(connection.pgconn):
             return None
         probe(connection.pgconn.socket)
         return partial(_has_ended, connection.pgconn)
 
-    def cancel(self, connection: Any, patience: float) -> None:
+    def cancel(self, connection: Any, timeout: float) -> None:
         from psycopg import Error, capabilities
 
-        # An older libpq would wait for a server that hangs, without a limit.
+        # An older libpq would wait without a limit if the server hangs.
         self.ends_statements = capabilities.has_cancel_safe()
         if self.ends_statements:
-            # Whether it worked, the connection tells.
+            # The connection itself shows whether this worked.
             with suppress(Error):
-                connection.cancel_safe(timeout=patience)
+                connection.cancel_safe(timeout=timeout)
 
     def is_broken(self, error: Exception, connection: Any) -> bool:
         return isinstance(error.__cause__, TimeoutError) or super().is_broken(error, connection)
 
     def has_timed_out(self, error: Exception) -> bool:
-        return isinstance(error.__cause__, CalledOff) or super().has_timed_out(error)
+        return isinstance(error.__cause__, Cancelled) or super().has_timed_out(error)
 
 
 class PyMySQL(Driver):
@@ -201,30 +199,30 @@ class PyMySQL(Driver):
     def options(self) -> Collection[str]:
         connect: Any = self.dialect.loaded_dbapi.connect
         tls = ("ssl_ca", "ssl_capath", "ssl_cert", "ssl_check_hostname", "ssl_cipher", "ssl_key")
-        # What no text can say, and what would undo what adopt() does.
+        # Options whose values are not text, and options that would undo configure().
         objects = {"auth_plugin_map", "autocommit", "conv", "cursorclass", "defer_connect", "ssl"}
         return {*inspect.signature(connect).parameters, *tls} - objects
 
-    def arguments(self, patience: float) -> dict[str, Any]:
-        limits = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), patience)
+    def arguments(self, timeout: float) -> dict[str, Any]:
+        limits = dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), timeout)
         return {**limits, "autocommit": True}
 
-    def adopt(self, connection: Any, limit: Limit) -> Any:
-        connection.cursorclass = _limited_cursors(limit)
-        super().adopt(connection, limit)
+    def configure(self, connection: Any, deadline: Deadline) -> Any:
+        connection.cursorclass = _cursors_with_deadline(deadline)
+        super().configure(connection, deadline)
         if not connection.open:
-            raise self.dialect.loaded_dbapi.OperationalError("no answer in time")
-        # PyMySQL closes a connection whose answer is late. As long as this lives, the system does not.
+            raise self.dialect.loaded_dbapi.OperationalError("The server did not answer in time.")
+        # PyMySQL closes a connection whose reply is late. While this file exists, the operating system does not.
         return self._socket(connection).makefile("rb", buffering=0)
 
-    def descriptor(self, connection: Any) -> int:
+    def fileno(self, connection: Any) -> int:
         return int(self._socket(connection).fileno())
 
     def _socket(self, connection: Any) -> Any:
         return connection._sock  # noqa: SLF001  (PyMySQL has no other way to it)
 
-    def leave(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
-        # A transaction of ours that is open ends with the statement: the server then finds that nothing more will come.
+    def abandon(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
+        # An open transaction ends with the statement: the server then sees that the client has closed its side.
         probe(guard.fileno(), half_close=True)
         return lambda: bool(ready(guard.fileno(), READ, 0))
 
@@ -234,16 +232,16 @@ class SQLite(Driver):
 
     closes_at_fork = True
 
-    def arguments(self, patience: float) -> dict[str, Any]:
+    def arguments(self, timeout: float) -> dict[str, Any]:
         return {"timeout": self.timeout, "check_same_thread": False}
 
 
-_KNOWN: dict[str, type[Driver]] = {"psycopg": Psycopg, "pymysql": PyMySQL, "pysqlite": SQLite}
+_DRIVERS: dict[str, type[Driver]] = {"psycopg": Psycopg, "pymysql": PyMySQL, "pysqlite": SQLite}
 
 
 def driver_of(dialect: Dialect, timeout: float) -> Driver:
-    """Return what is known about the dialect's driver."""
-    return _KNOWN.get(dialect.driver, Driver)(dialect, timeout)
+    """Return the ``Driver`` for the dialect's driver."""
+    return _DRIVERS.get(dialect.driver, Driver)(dialect, timeout)
 
 
 def with_driver(url: URL) -> URL:
@@ -251,17 +249,13 @@ def with_driver(url: URL) -> URL:
     return url.set(drivername=DEFAULT_DRIVERS.get(url.drivername, url.drivername))
 
 
-def _codes(error: Any) -> tuple[object, ...]:
-    return getattr(error, "sqlstate", None), getattr(error, "pgcode", None), *error.args[:1]
+class _WaitUntilDeadline:
+    """Replaces the ``wait`` method of a psycopg connection by one that ends at the deadline."""
 
-
-class _Wait:
-    """Stands in for the ``wait`` of a psycopg connection, whose intervals are of no use here."""
-
-    def __init__(self, connection: Any, limit: Limit, cancel: Callable[[Any, float], None]) -> None:
-        # A cycle would keep the connection open when nobody has it any more.
+    def __init__(self, connection: Any, deadline: Deadline, cancel: Callable[[Any, float], None]) -> None:
+        # A weak reference, because a cycle would keep the connection open after its last use.
         self._connection = weakref.ref(connection)
-        self._limit = limit
+        self._deadline = deadline
         self._cancel = cancel
 
     def __call__(self, generator: Generator[int, int, Any], *_: Any, **__: Any) -> Any:
@@ -270,16 +264,20 @@ class _Wait:
         connection = self._connection()
         assert connection is not None
         try:
-            return drive(generator, connection.pgconn.socket, self._limit.at, partial(self._cancel, connection))
+            cancel = partial(self._cancel, connection)
+            return run_generator(generator, connection.pgconn.socket, self._deadline.at, cancel)
         except TimeoutError as error:
-            raise OperationalError("no answer in time") from error
-        except CalledOff as end:
-            # So PostgreSQL ends a write that waits for a synchronous standby: it is lost if that standby takes over.
-            raise OperationalError("no answer in time; what this server has of it, its standby may not have") from end
+            raise OperationalError("The server did not answer in time.") from error
+        except Cancelled as error:
+            # PostgreSQL ends a write that waits for a synchronous standby without an error. If that standby takes over,
+            # the write is lost.
+            raise OperationalError(
+                "The server did not answer in time. It may have the write, and its standby may not."
+            ) from error
 
 
 def _has_ended(pgconn: Any) -> bool:
-    """Return whether the server has ended what was sent to it, or is gone, or never got all of it."""
+    """Return whether the server has ended the statement, or is gone, or has not received all of it."""
     from psycopg import Error, pq
 
     try:
@@ -291,15 +289,15 @@ def _has_ended(pgconn: Any) -> bool:
         return True
 
 
-def _limited_cursors(limit: Limit) -> Callable[[Any], Any]:
-    """Return what makes cursors for a PyMySQL connection, each statement of which ends with ``limit``."""
+def _cursors_with_deadline(deadline: Deadline) -> Callable[[Any], Any]:
+    """Return a class of cursors for PyMySQL whose statements end at ``deadline``."""
     from pymysql.cursors import Cursor
 
-    class LimitedCursor(Cursor):  # type: ignore[misc] # PyMySQL ships no types
+    class CursorWithDeadline(Cursor):  # type: ignore[misc] # PyMySQL ships no types
         def execute(self, query: str, args: Any = None) -> Any:
-            left = limit.left()
+            left = deadline.left()
             # PyMySQL takes time-outs when it connects, and has no other way to change them.
             self.connection._read_timeout = self.connection._write_timeout = left  # noqa: SLF001
             return super().execute(query, args)
 
-    return LimitedCursor
+    return CursorWithDeadline

@@ -1,7 +1,7 @@
 """The bounded pool of ``SQLStore``: how many connections a process has, and which operation gets the next one.
 
-A place counts as taken for as long as its object exists. So nothing has to be undone when a signal handler raises
-between any two steps (celery's soft time limit does): a place that was dropped is free again.
+A slot counts as taken for as long as its ``Slot`` object exists. So nothing has to be undone if a signal handler raises
+between any two steps (as celery's soft time limit does): a slot that was dropped is free again.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from contextlib import suppress
 from itertools import takewhile
 from typing import Any
 
-from wsgi_session.stores.pool import FORK_LOOKS, FORK_NAP
+from wsgi_session.stores.forks import FORK_TIMEOUT
+from wsgi_session.stores.pool import FORK_CHECK_INTERVAL, FORK_CHECKS
 from wsgi_session.stores.time_limits import raise_time_limit
 
-#: Seconds between two looks of an operation that waits for a place: a server's late answer rings no bell.
-LOOK_EVERY = 0.05
-#: Seconds after which a pool that was frozen for a fork thaws by itself, in case the end of the fork was interrupted.
-FORK_LIMIT = 10.0
+#: Seconds between two checks of an operation that waits for a slot: a late reply of a server does not wake it.
+CHECK_INTERVAL = 0.05
 
 
-class Limit:
-    """When the operation that uses a connection has to be done, in seconds of ``time.monotonic()``."""
+class Deadline:
+    """The time at which the operation that uses a connection must end, in seconds of ``time.monotonic()``."""
 
     __slots__ = ("at",)
 
@@ -34,239 +33,241 @@ class Limit:
         self.at = 0.0
 
     def left(self) -> float:
-        """Return how many seconds are left: never less than a little, as drivers take 0 for no limit at all."""
+        """Return the seconds left, at least 0.001, because drivers treat 0 as no limit."""
         return max(self.at - time.monotonic(), 0.001)
 
 
-class Place:
-    """A place in the pool, with its connection if one is open."""
+class Slot:
+    """One of the pool's slots, with its connection if one is open."""
 
-    # Set here, so that an interrupted constructor leaves nothing unset.
+    # Set on the class, so that the attributes exist even if the constructor was interrupted.
     connection: Any = None
-    #: What keeps the socket open if the driver closes it; see ``Driver.adopt``.
+    #: An object that keeps the socket open if the driver closes it; see ``Driver.configure``.
     guard: Any = None
     #: When the connection was opened, in seconds of ``time.monotonic()``.
     opened = 0.0
-    #: In which process.
+    #: The id of the process that opened it.
     pid = 0
-    #: Which session the operation is about, or ``None``.
+    #: The key of the session that the operation is about, or ``None``.
     key: bytes | None = None
 
     def __init__(self, generation: int, errors: tuple[type[Exception], ...]) -> None:
         self.pid = os.getpid()
-        self._complaints: tuple[type[Exception], ...] = (OSError, ValueError, AttributeError, *errors)
-        #: How often the pool had been emptied when this place was made.
+        self._close_errors: tuple[type[Exception], ...] = (OSError, ValueError, AttributeError, *errors)
+        #: How often the pool had been emptied when this slot was created.
         self.generation = generation
-        self.limit = Limit()
-        #: Of a place that was given up: whether the server has ended its statement.
+        self.deadline = Deadline()
+        #: For a slot that was given up: whether the server has ended its statement.
         self.has_ended: Callable[[], bool] = bool
-        #: Whether that takes so long that the server may hang.
+        #: For a slot that was given up: whether this takes so long that the server may hang.
         self.hangs: Callable[[], bool] = bool
 
     def close(self) -> None:
         """Close the connection."""
         for resource in (self.connection, self.guard):
             if resource is not None:
-                # A driver may complain that it has closed a broken connection itself.
+                # A driver may raise, because it has closed a broken connection itself.
                 try:
                     resource.close()
-                except self._complaints as error:
+                except self._close_errors as error:
                     raise_time_limit(error)
         self.connection = self.guard = None
 
     def __del__(self, getpid: Callable[[], int] = os.getpid) -> None:
-        # In a fork, to close it would end the connection of the process that it belongs to.
+        # In a forked process this would end the connection of the parent.
         if self.pid == getpid():
             self.close()
 
 
 class Busy(Exception):
-    """No place became free in time."""
+    """No slot became free in time."""
 
 
-class _Ticket:
-    """A place in the line of those that wait."""
+class _Waiter:
+    """An operation that waits for a slot."""
 
-    __slots__ = ("__weakref__", "bell", "key")
+    __slots__ = ("__weakref__", "key", "wake_up")
 
     def __init__(self, key: bytes | None) -> None:
         self.key = key
-        self.bell = threading.Lock()
-        self.bell.acquire()
+        self.wake_up = threading.Lock()
+        self.wake_up.acquire()
 
 
 class Pool:
-    """The places of one process, at most ``size``; the one given back last is taken first.
+    """At most ``size`` slots of one process; the slot released last is acquired first.
 
-    Operations on one session get at most half of them, so that a lock on its row leaves the other half to everybody
-    else. An operation that finds no place stands in line, first come first served.
+    Operations on one session get at most half of them, so that a lock on its row leaves the other half to other
+    sessions. An operation that finds no free slot waits, first come, first served.
     """
 
     def __init__(self, size: int, errors: tuple[type[Exception], ...] = ()) -> None:
         self._size = size
-        #: What a driver may raise where a connection is closed.
+        #: What a driver may raise when a connection is closed.
         self._errors = errors
-        self._share = max(1, size // 2)
+        self._per_session = max(1, size // 2)
         self._lock = threading.Lock()
-        self._places: list[weakref.ref[Place]] = []
-        self._idle: list[Place] = []
-        #: Places whose operation was given up while the server may still be at it: taken until it has ended.
-        self._given_up: list[Place] = []
-        # Places that were given up and whose server may hang. They count no more; there are at most ``size`` of them.
-        self._left_behind: list[Place] = []
-        self._line: deque[weakref.ref[_Ticket]] = deque()
+        self._slots: list[weakref.ref[Slot]] = []
+        self._idle: list[Slot] = []
+        #: Slots whose operation was given up while the server may still work on it. They stay taken until it has ended.
+        self._given_up: list[Slot] = []
+        # Slots that were given up and whose server may hang. They no longer count; there are at most ``size`` of them.
+        self._abandoned: list[Slot] = []
+        self._waiters: deque[weakref.ref[_Waiter]] = deque()
         self._generation = 0
         self._frozen_until = 0.0
 
-    def take(self, key: bytes | None, deadline: float) -> Place:
-        """Return a place for an operation on the session ``key``, or raise ``Busy`` at ``deadline``.
+    def acquire(self, key: bytes | None, deadline: float) -> Slot:
+        """Return a slot for an operation on the session ``key``, or raise ``Busy`` at ``deadline``.
 
-        ``give``, ``discard`` or ``give_up`` follows.
+        The caller must ``release``, ``discard`` or ``give_up`` the slot.
         """
         with self._lock:
-            if not self._line:
-                place = self._next(key)
-                if place is not None:
-                    return place
-            ticket = _Ticket(key)
-            self._line.append(weakref.ref(ticket))
+            if not self._waiters:
+                slot = self._next_slot(key)
+                if slot is not None:
+                    return slot
+            waiter = _Waiter(key)
+            self._waiters.append(weakref.ref(waiter))
         left = deadline - time.monotonic()
         try:
             while True:
                 with self._lock:
-                    if self._is_first(ticket):
-                        place = self._next(key)
-                        if place is not None:
-                            return place
+                    if self._is_first(waiter):
+                        slot = self._next_slot(key)
+                        if slot is not None:
+                            return slot
                 if left <= 0:
                     raise Busy
-                patience = min(left, LOOK_EVERY)
-                if not ticket.bell.acquire(timeout=patience):
-                    left -= patience  # Where a test lets time stand still, the deadline never comes.
+                wait = min(left, CHECK_INTERVAL)
+                if not waiter.wake_up.acquire(timeout=wait):
+                    left -= wait  # In a test that has stopped the clock, the deadline never comes.
                 left = min(left, deadline - time.monotonic())
         finally:
             with self._lock:
-                self._line = deque(other for other in self._line if other() not in (None, ticket))
-                self._ring()
+                self._waiters = deque(other for other in self._waiters if other() not in (None, waiter))
+                self._wake_first()
 
-    def give(self, place: Place) -> None:
-        """Take back a place whose connection is ready for the next operation."""
+    def release(self, slot: Slot) -> None:
+        """Return a slot whose connection is ready for the next operation."""
         with self._lock:
-            if place.generation == self._generation and not self._is_frozen():
-                place.key = None
-                self._idle.append(place)
-                self._ring()
+            if slot.generation == self._generation and not self._is_frozen():
+                slot.key = None
+                self._idle.append(slot)
+                self._wake_first()
                 return
-        self.discard(place)
+        self.discard(slot)
 
-    def discard(self, place: Place) -> None:
-        """Take back a place whose connection is broken: close it."""
-        place.close()
+    def discard(self, slot: Slot) -> None:
+        """Return a slot whose connection has failed: close the connection."""
+        slot.close()
         with self._lock:
-            self._forget(place)
-            self._ring()
+            self._forget(slot)
+            self._wake_first()
 
-    def give_up(self, place: Place) -> None:
-        """Take back a place whose statement the server may still be carrying out: it stays taken until that ends."""
+    def give_up(self, slot: Slot) -> None:
+        """Return a slot whose statement may still be running on the server: it stays taken until the statement ends."""
         with self._lock:
-            self._given_up.append(place)
-            self._let_go()
-            self._ring()
+            self._given_up.append(slot)
+            self._free_ended()
+            self._wake_first()
 
     def empty(self) -> None:
-        """Close what is idle, and what is taken now when it is given back."""
+        """Close idle connections now, and busy ones when they are released."""
         with self._lock:
             self._generation += 1
             idle, self._idle = self._idle, []
-        for place in idle:
-            self.discard(place)
+        for slot in idle:
+            self.discard(slot)
 
     def given_up(self) -> list[Any]:
-        """Return the connections on which a statement that was given up has not ended."""
+        """Return the connections whose statement was given up and has not ended."""
         with self._lock:
-            self._let_go()
-            return [place.connection for place in self._given_up]
+            self._free_ended()
+            return [slot.connection for slot in self._given_up]
 
     def freeze(self) -> None:
         """Let no operation begin until ``thaw``, wait for those that have, and close every connection."""
-        self._frozen_until = time.monotonic() + FORK_LIMIT
+        self._frozen_until = time.monotonic() + FORK_TIMEOUT
         self.empty()
-        # Not by the clock: a test may let it stand still.
-        for _ in range(FORK_LOOKS):
-            if all(reference() is None for reference in self._places):
+        # Counted, not timed: a test may have stopped the clock.
+        for _ in range(FORK_CHECKS):
+            if all(reference() is None for reference in self._slots):
                 break
-            time.sleep(FORK_NAP)
+            time.sleep(FORK_CHECK_INTERVAL)
 
     def thaw(self) -> None:
+        """Let operations begin again."""
         with self._lock:
             self._frozen_until = 0.0
-            self._ring()
+            self._wake_first()
 
-    # What follows is called with the lock.
+    # The methods below are called with the lock held.
 
-    def _next(self, key: bytes | None) -> Place | None:
+    def _next_slot(self, key: bytes | None) -> Slot | None:
         if self._given_up:
-            self._let_go()
-        if not self._may(key):
+            self._free_ended()
+        if not self._is_allowed(key):
             return None
         if self._idle:
-            place = self._idle.pop()
+            slot = self._idle.pop()
         else:
-            if len(self._places) >= self._size:
-                self._places = [other for other in self._places if other() is not None]
-                if len(self._places) >= self._size:
+            if len(self._slots) >= self._size:
+                self._slots = [other for other in self._slots if other() is not None]
+                if len(self._slots) >= self._size:
                     return None
-            place = Place(self._generation, self._errors)
-            self._places.append(weakref.ref(place))
-        place.key = key
-        return place
+            slot = Slot(self._generation, self._errors)
+            self._slots.append(weakref.ref(slot))
+        slot.key = key
+        return slot
 
-    def _may(self, key: bytes | None) -> bool:
-        """Return whether an operation on this session may have a place, if there is one."""
+    def _is_allowed(self, key: bytes | None) -> bool:
+        """Return whether an operation on this session may have a slot, if one is free."""
         if self._is_frozen():
             return False
-        if key is None or len(self._places) - len(self._idle) < self._share:
+        if key is None or len(self._slots) - len(self._idle) < self._per_session:
             return True
-        places = (reference() for reference in self._places)
-        return sum(place is not None and place.key == key for place in places) < self._share
+        slots = (reference() for reference in self._slots)
+        return sum(slot is not None and slot.key == key for slot in slots) < self._per_session
 
     def _is_frozen(self) -> bool:
         return self._frozen_until > 0 and time.monotonic() < self._frozen_until
 
-    def _is_first(self, ticket: _Ticket) -> bool:
-        """Return whether nobody stands before ``ticket`` in the line who may have a place."""
-        before = takewhile(lambda other: other is not ticket, (reference() for reference in self._line))
-        return not any(other is not None and self._may(other.key) for other in before)
+    def _is_first(self, waiter: _Waiter) -> bool:
+        """Return whether no operation that may have a slot has waited for longer than ``waiter``."""
+        before = takewhile(lambda other: other is not waiter, (reference() for reference in self._waiters))
+        return not any(other is not None and self._is_allowed(other.key) for other in before)
 
-    def _ring(self) -> None:
-        """Wake the first in line who may have a place."""
-        for reference in self._line:
-            ticket = reference()
-            if ticket is not None and self._may(ticket.key):
-                with suppress(RuntimeError):  # It was rung for already.
-                    ticket.bell.release()
+    def _wake_first(self) -> None:
+        """Wake the first waiting operation that may have a slot."""
+        for reference in self._waiters:
+            waiter = reference()
+            if waiter is not None and self._is_allowed(waiter.key):
+                with suppress(RuntimeError):  # It was woken already.
+                    waiter.wake_up.release()
                 return
 
-    def _let_go(self) -> None:
-        """Free the places whose given-up statement has ended: its server has answered, or is gone.
+    def _free_ended(self) -> None:
+        """Free the slots whose given-up statement has ended, because its server has replied or is gone.
 
-        Of those that hang, as many as the pool has places: another server may have taken over, and nobody would find it
-        while all places wait for the old one. No more, as a server that was not told to end them may be alive.
+        Also free up to ``size`` slots whose server may hang: another server may have taken over, and no operation would
+        reach it while all slots wait for the old one. Not more, because the old server may still be alive and running
+        those statements.
         """
-        for place in [place for place in self._left_behind if place.has_ended()]:
-            self._left_behind.remove(place)
-            place.close()
-        for place in list(self._given_up):
-            if place.has_ended():
-                self._given_up.remove(place)
-                place.close()
-                self._forget(place)
-            elif len(self._left_behind) < self._size and place.hangs():
-                self._given_up.remove(place)
-                self._left_behind.append(place)
-                self._forget(place)
+        for slot in [slot for slot in self._abandoned if slot.has_ended()]:
+            self._abandoned.remove(slot)
+            slot.close()
+        for slot in list(self._given_up):
+            if slot.has_ended():
+                self._given_up.remove(slot)
+                slot.close()
+                self._forget(slot)
+            elif len(self._abandoned) < self._size and slot.hangs():
+                self._given_up.remove(slot)
+                self._abandoned.append(slot)
+                self._forget(slot)
 
-    def _forget(self, place: Place) -> None:
-        # In a function of its own: Python 3.12 leaves a `with` without its end if a signal handler raises at the end of
-        # a round of a loop that stands right in it.
-        self._places = [other for other in self._places if other() not in (None, place)]
+    def _forget(self, slot: Slot) -> None:
+        # This is a separate function, because Python 3.12 does not leave a `with` block properly if a signal handler
+        # raises at the end of an iteration of a loop directly inside the block.
+        self._slots = [other for other in self._slots if other() not in (None, slot)]

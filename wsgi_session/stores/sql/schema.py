@@ -1,8 +1,8 @@
-"""The two tables of ``SQLStore``: the sessions, and one row that says of which version they are.
+"""The two tables of ``SQLStore``: one for the sessions, and one with a single row, the version of the schema.
 
-Keys, versions and owners are bytes, and texts are compared as bytes too: the engine's own collation (case, accents,
-trailing spaces) has no say in who somebody is. Times are seconds since the epoch in double precision, as a record has
-them.
+Keys, versions and owners are bytes, and text is compared as bytes too, so that the engine's collation (case, accents,
+trailing spaces) never decides whether two names are the same. Times are seconds since the epoch in double precision, as
+in a record.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from sqlalchemy.types import TypeEngine
 
 from wsgi_session.errors import ConfigError
 
-#: Of the tables below: those of a newer one are refused.
+#: Version of the tables below. Tables of another version are rejected.
 SCHEMA_VERSION = 1
 
-# PostgreSQL keeps at most 63 bytes of a name, and what an index's name adds must fit too.
+# PostgreSQL uses only the first 63 bytes of a name, and the suffixes of the index names must fit too.
 _NAME = re.compile(r"(?:(?P<schema>[A-Za-z_][A-Za-z0-9_]{0,62})\.)?(?P<table>[A-Za-z_][A-Za-z0-9_]{0,47})")
 
 
 class Schema:
-    """The tables as SQLAlchemy knows them, and the statements that make them."""
+    """The tables as SQLAlchemy objects, and the statements that create them."""
 
     def __init__(self, name: str) -> None:
         match = _NAME.fullmatch(name)
         if match is None:
             raise ConfigError(
                 f"table={name!r}: give a name of at most 48 ASCII letters, digits and _, such as 'wsgi_sessions', "
-                "if need be with a schema in front: 'auth.wsgi_sessions'"
+                "or with a schema 'auth.wsgi_sessions'."
             )
         table, schema = match["table"], match["schema"]
         metadata = MetaData(schema=schema)
-        #: One row a session. The data stands last: it is the long one.
+        #: One row per session. The data is the last column, because it is the longest.
         self.sessions = Table(
             table,
             metadata,
@@ -72,7 +72,7 @@ class Schema:
         self.by_owner = f"{table}_by_owner"
         self._indexes = [
             Index(f"{table}_by_expires", self.sessions.c.expires),
-            # With the key, so that a page of an owner's sessions begins where the last one ended.
+            # Includes the key, so that a page of an owner's sessions can begin where the last one ended.
             Index(self.by_owner, owner, key, postgresql_where=owned, sqlite_where=owned),
         ]
         self.versions = Table(
@@ -81,29 +81,29 @@ class Schema:
         )  # fmt: skip
 
     def statements(self, dialect: Dialect) -> list[str]:
-        """Return the statements that make everything, the row with the version last: where it stands, all is made."""
-        # MySQL knows no IF NOT EXISTS for an index: see SQLStore.init.
-        repeatable = dialect.name not in ("mysql", "mariadb")
-        # A migration may run twice.
-        missing = select(literal(SCHEMA_VERSION).label("version")).where(~select(self.versions.c.version).exists())
-        insert = self.versions.insert().from_select(["version"], missing)
+        """Return the statements that create everything. The last one inserts the version: if it exists, so does all."""
+        # MySQL has no IF NOT EXISTS for an index; Database ignores its error "duplicate key name".
+        if_not_exists = dialect.name not in ("mysql", "mariadb")
+        # A migration may run twice, so insert the version only if the table is empty.
+        version = select(literal(SCHEMA_VERSION).label("version")).where(~select(self.versions.c.version).exists())
+        insert = self.versions.insert().from_select(["version"], version)
         clauses: list[ExecutableDDLElement] = [
             CreateTable(self.sessions, if_not_exists=True),
-            *(CreateIndex(index, if_not_exists=repeatable) for index in self._indexes),
+            *(CreateIndex(index, if_not_exists=if_not_exists) for index in self._indexes),
             CreateTable(self.versions, if_not_exists=True),
         ]
-        made = [re.sub(r"\s+\n", "\n", str(clause.compile(dialect=dialect))).strip() for clause in clauses]
+        creates = [re.sub(r"\s+\n", "\n", str(clause.compile(dialect=dialect))).strip() for clause in clauses]
         last = str(insert.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
-        return [*made, " ".join(last.split())]
+        return [*creates, " ".join(last.split())]
 
 
 def _bytes(length: int) -> TypeEngine[bytes]:
-    # Not BINARY, which pads. What MySQL indexes must have a length.
+    # VARBINARY, because BINARY pads its values, and MySQL needs a length for an indexed column.
     return LargeBinary().with_variant(mysql.VARBINARY(length), "mysql", "mariadb")
 
 
 def _text() -> TypeEngine[str]:
-    # MySQL's binary collations differ by version, and the older ones ignore trailing spaces: there it is kept as UTF-8.
+    # MySQL's binary collations differ by version, and older ones ignore trailing spaces. So MySQL stores UTF-8 bytes.
     return (
         String(255)
         .with_variant(Text(collation="C"), "postgresql")

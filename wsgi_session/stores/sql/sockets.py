@@ -1,4 +1,4 @@
-"""Waiting for a driver's socket, and for no longer than we will."""
+"""Wait for a driver's socket until a deadline."""
 
 from __future__ import annotations
 
@@ -10,79 +10,79 @@ from typing import Any
 
 from wsgi_session.stores.time_limits import raise_time_limit
 
-# What is waited for, and what came, as bits: psycopg's own numbers.
+# The events to wait for and those that occurred, as bits: psycopg's own numbers.
 READ, WRITE = 1, 2
-#: Seconds that a statement has left to end after it was called off.
+#: Seconds that a statement has left to end after it was cancelled.
 GRACE = 0.5
-#: Of a connection that was given up: seconds between two probes, and until a peer that answers none counts as gone.
-PROBE, GONE = 1, 3
-# What a system calls them, if it has them.
+#: For a connection that was given up: seconds between two probes, and until a peer that answers none counts as gone.
+PROBE_INTERVAL, GONE_AFTER = 1, 3
+# The names of these settings, which differ by operating system.
 _PROBES = (
-    ("TCP_KEEPIDLE", PROBE),
-    ("TCP_KEEPALIVE", PROBE),
-    ("TCP_KEEPINTVL", PROBE),
-    ("TCP_KEEPCNT", GONE),
-    ("TCP_USER_TIMEOUT", GONE * 1000),
+    ("TCP_KEEPIDLE", PROBE_INTERVAL),
+    ("TCP_KEEPALIVE", PROBE_INTERVAL),
+    ("TCP_KEEPINTVL", PROBE_INTERVAL),
+    ("TCP_KEEPCNT", GONE_AFTER),
+    ("TCP_USER_TIMEOUT", GONE_AFTER * 1000),
 )
 
 
-class CalledOff(Exception):
-    """The statement was called off, and came to its end nevertheless."""
+class Cancelled(Exception):
+    """The statement was cancelled, but has ended without an error."""
 
 
-def ready(descriptor: int, wanted: int, patience: float) -> int:
-    """Return which of ``READ`` and ``WRITE`` a socket is ready for within so many seconds; 0: for nothing."""
+def ready(fileno: int, requested: int, timeout: float) -> int:
+    """Return which of ``READ`` and ``WRITE`` a socket is ready for within ``timeout`` seconds; 0 if for neither."""
     if not hasattr(select, "poll"):
-        reading, writing = [descriptor] * bool(wanted & READ), [descriptor] * bool(wanted & WRITE)
-        readable, writable, _ = select.select(reading, writing, [], patience)
+        reading, writing = [fileno] * bool(requested & READ), [fileno] * bool(requested & WRITE)
+        readable, writable, _ = select.select(reading, writing, [], timeout)
         return READ * bool(readable) | WRITE * bool(writable)
     poll = select.poll()
-    poll.register(descriptor, (select.POLLIN if wanted & READ else 0) | (select.POLLOUT if wanted & WRITE else 0))
-    events = poll.poll(patience * 1000)
+    poll.register(fileno, (select.POLLIN if requested & READ else 0) | (select.POLLOUT if requested & WRITE else 0))
+    events = poll.poll(timeout * 1000)
     if not events:
         return 0
-    # An error, a closed socket: to be read.
+    # Report an error or a closed socket as readable: the read then raises.
     event = events[0][1]
     return READ * bool(event & ~select.POLLOUT) | WRITE * bool(event & select.POLLOUT)
 
 
-def drive(
-    generator: Generator[int, int, Any], descriptor: int, deadline: float, call_off: Callable[[float], object]
+def run_generator(
+    generator: Generator[int, int, Any], fileno: int, deadline: float, cancel: Callable[[float], object]
 ) -> Any:
-    """Carry out one operation of psycopg's, a generator of what it waits for; return its result.
+    """Run one operation of psycopg's, a generator of the events that it waits for; return its result.
 
-    At ``deadline`` (of ``time.monotonic()``), ``call_off`` is called once, with the seconds that are left to it and to
-    the operation's end. Raises ``TimeoutError`` after that, and ``CalledOff`` for an end without an error before.
+    At ``deadline`` (of ``time.monotonic()``) ``cancel`` is called once, with the seconds left until the operation must
+    end. Raises ``TimeoutError`` if it has not ended by then, and ``Cancelled`` if it has ended without an error.
     """
-    called_off = False
+    cancelled = False
     try:
-        wanted = next(generator)
+        requested = next(generator)
         while True:
-            came = ready(descriptor, wanted, max(deadline - time.monotonic(), 0.0))
-            if came:
-                wanted = generator.send(came)
-            elif called_off:
+            ready_events = ready(fileno, requested, max(deadline - time.monotonic(), 0.0))
+            if ready_events:
+                requested = generator.send(ready_events)
+            elif cancelled:
                 raise TimeoutError
             else:
-                called_off = True
+                cancelled = True
                 deadline = time.monotonic() + GRACE
-                call_off(GRACE)
+                cancel(GRACE)
     except StopIteration as done:
-        if called_off:
-            raise CalledOff from None
+        if cancelled:
+            raise Cancelled from None
         return done.value
 
 
-def probe(descriptor: int, *, half_close: bool = False) -> None:
-    """Let the system find out soon if the peer of a TCP connection is gone.
+def probe(fileno: int, *, half_close: bool = False) -> None:
+    """Let the operating system find out soon if the peer of a TCP connection is gone.
 
-    ``half_close``: also tell the peer that nothing more will come, so that it ends when it has done what it is doing.
+    ``half_close``: also tell the peer that no more data will come, so that it ends after its current statement.
     """
     try:
-        with socket.fromfd(descriptor, socket.AF_INET, socket.SOCK_STREAM) as handle:
+        with socket.fromfd(fileno, socket.AF_INET, socket.SOCK_STREAM) as handle:
             if half_close:
                 handle.shutdown(socket.SHUT_WR)
-            # A socket file, which has no such options, raises: its peer cannot vanish unseen.
+            # A Unix socket has no such options and raises here. It needs none: its peer cannot vanish silently.
             handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for name, value in _PROBES:
                 if hasattr(socket, name):

@@ -1,4 +1,4 @@
-"""The file of ``SQLiteStore``: made private, with its schema, by whoever comes first; refused if it is not ours."""
+"""The file of ``SQLiteStore``: create it on first use, private and with its schema, and reject other databases."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.stores.sqlite.log import LOG_LIMIT
 from wsgi_session.stores.time_limits import raise_time_limit
 
-#: "wses", in the file's header: this database is ours.
+#: "wses" in the file's header marks a database of wsgi-session.
 APPLICATION_ID = 0x77736573
-#: Of the tables below: a file of a newer one is refused.
+#: Version of the tables below. A file with a newer one is rejected.
 SCHEMA_VERSION = 1
-# Bytes and pages. Each session dirties pages of three trees, two of them in random order: small pages, copied back into
-# the file less often than after SQLite's own 1,000, make a create cost 25 us where the default makes it 32. The log
-# stays at about 8 MiB with one writer, and log.py bounds it beside others.
+# Bytes and pages. Each new session changes pages of three trees, two of them in random order. Small pages, which are
+# copied from the log into the file after 4,000 instead of SQLite's default of 1,000, make a create cost 25 µs instead
+# of 32. With one writer the log stays at about 8 MiB; log.py limits it if there are several.
 PAGE_SIZE = 2048
 CHECKPOINT = 4000
-# KiB, a connection: as much as the log holds. With SQLite's own 2,000, to load one of 256 sessions of 20 KB, which do
-# not fit, takes 15 us where it takes 9 with this.
+# KiB per connection: as much as the log contains. To load one of 256 sessions of 20 KB, which do not fit into SQLite's
+# default of 2,000, takes 9 µs instead of 15.
 CACHE = 8192
 
-#: Seconds between two tries to change the journal's mode.
-PAUSE = 0.01
+#: Seconds between two attempts to change the journal mode.
+RETRY_INTERVAL = 0.01
 
-# A rowid table: new rows fill its pages from left to right. WITHOUT ROWID, in the random order of the keys, took 940
-# bytes a session instead of 790, and 125 us a create instead of 80. The data stands last: what does not fit the page
-# is read only when it is asked for.
+# A rowid table, because new rows fill its pages from left to right. WITHOUT ROWID, in the random order of the keys,
+# took 940 bytes per session instead of 790, and 125 µs per create instead of 80. The data is the last column: the part
+# of it that does not fit into the page is read only if a statement selects it.
 _SCHEMA = (
     """CREATE TABLE sessions (
         key BLOB NOT NULL UNIQUE,
@@ -54,93 +54,94 @@ _SCHEMA = (
 
 
 class DatabaseFile:
-    """The file that this process has open under ``path``, which is absolute."""
+    """The file that this process has open under the absolute ``path``."""
 
     def __init__(self, path: str, synchronous: str) -> None:
-        #: What makes a ``str`` of a text, in the connections to come.
-        self.text: Callable[..., str] = str
+        #: The ``text_factory`` of the connections that are opened from now on.
+        self.text_factory: Callable[..., str] = str
         self._path = path
         self._synchronous = synchronous
         self._identity: tuple[int, int] | None = None
 
-    def connect(self, patience: float) -> sqlite3.Connection:
-        """Open a connection, as :func:`open_database` does, waiting at most ``patience`` seconds for each lock.
+    def connect(self, timeout: float) -> sqlite3.Connection:
+        """Open a connection, as :func:`open_database` does, waiting at most ``timeout`` seconds for each lock.
 
-        Its statements then wait for none: see ``sqlite_locks``.
+        Its statements then do not wait for locks themselves; see ``locks.py``.
         """
-        connection = open_database(self._path, self._synchronous, max(patience, 0.0))
+        connection = open_database(self._path, self._synchronous, max(timeout, 0.0))
         connection.execute("PRAGMA busy_timeout = 0")
-        connection.text_factory = self.text
+        connection.text_factory = self.text_factory
         if self._identity is None:
-            # Only the first one says: a later one may have opened another file than those that are in the pool.
-            self._identity = identity(self._path)
+            # Only the first connection sets this: a later one may have opened another file than those in the pool.
+            self._identity = file_identity(self._path)
         return connection
 
-    def notice_another(self, let_go: Callable[[], object]) -> None:
-        """Call ``let_go`` if there is another file under the path than the one that is open, or none.
+    def check_identity(self, close_connections: Callable[[], object]) -> None:
+        """Call ``close_connections`` if the path leads to another file than the open one, or to none.
 
-        SQLite goes on writing to a file that was deleted: new sessions and logouts would be lost to the others.
+        SQLite goes on writing to a file that was deleted: other processes would not see new sessions and logouts.
         """
         known = self._identity
         if known is None:
             return
-        found = identity(self._path)
+        found = file_identity(self._path)
         if found != known:
-            let_go()
-            if self._identity is known:  # Else another thread saw it too, and knows more by now.
+            close_connections()
+            if self._identity is known:  # Otherwise another thread has noticed it too, and its value is newer.
                 self._identity = found
 
 
-def absolute(path: str | os.PathLike[str]) -> str:
-    """Return ``path`` as it is from everywhere, or raise ``ConfigError`` if no file can be made or opened there."""
+def checked_path(path: str | os.PathLike[str]) -> str:
+    """Return ``path`` as an absolute path, or raise ``ConfigError`` if no file can be created or opened there."""
     given = os.fspath(path)
     if not given or given == ":memory:":
-        raise ConfigError(f"path={given!r}: an SQLite store needs a file; for sessions in memory write memory://")
+        raise ConfigError(f"path={given!r}: an SQLite store needs a file. For sessions in memory write memory://.")
     try:
         absolute = os.path.abspath(given)
-        possible = b"\0" not in os.fsencode(absolute)
-    except ValueError:  # A lone surrogate.
-        possible = False
-    if not possible:
-        raise ConfigError(f"path={given!r}: no file can have that name")
+        valid = b"\0" not in os.fsencode(absolute)
+    except ValueError:  # The path contains a lone surrogate.
+        valid = False
+    if not valid:
+        raise ConfigError(f"path={given!r}: this is not a valid file name.")
     directory = os.path.dirname(absolute)
     if not os.path.isdir(directory):
-        raise ConfigError(f"path={given!r}: the directory {directory} does not exist: create it first")
+        raise ConfigError(f"path={given!r}: the directory {directory} does not exist. Create it first.")
     if os.path.isdir(absolute):
-        raise ConfigError(f"path={given!r}: {absolute} is a directory: give the path of a file in it")
+        raise ConfigError(f"path={given!r}: {absolute} is a directory. Give the path of a file in it.")
     return absolute
 
 
 def open_database(path: str, synchronous: str, busy_timeout: float) -> sqlite3.Connection:
-    """Open a connection that can write, making file and schema if they are not there.
+    """Open a connection that can write; create the file and its schema if they are missing.
 
-    Raises ``ConfigError`` for a file that is not ours, ``sqlite3.Error`` and ``OSError`` for what may pass.
+    Raises ``ConfigError`` for a file of another program or of a newer version, and ``sqlite3.Error`` or ``OSError`` for
+    failures that may be temporary.
     """
     _create_private(path)
-    # SQLite would open it all the same, for reading only, as long as the connection lives, and make -wal and -shm
-    # read-only too, which would outlast the cause.
+    # SQLite would open a read-only file anyway, for reading. It would also create read-only -wal and -shm files, which
+    # would remain after the file itself can be written again.
     if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise PermissionError(errno.EACCES, "the file is read-only", path)
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
     try:
         connection.execute(f"PRAGMA synchronous = {synchronous}")
-        if not _is_ours(connection, path):
-            _make_schema(connection, path, busy_timeout)
+        if not _has_schema(connection, path):
+            _create_schema(connection, path, busy_timeout)
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
-        # A log that a long read made grow gives the room back when SQLite begins it anew.
+        # If a long read has made the log grow, SQLite truncates it when it starts again from the log's beginning.
         connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
-        # After the page size, by which SQLite makes pages of KiB: before it, half of them are lost.
+        # Set after the page size, with which SQLite converts KiB to pages. Before it, half of them would be lost.
         connection.execute(f"PRAGMA cache_size = -{CACHE}")
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-            raise ConfigError(f"{path} is not an SQLite database: give the path of a new file") from error
+            raise ConfigError(f"{path} is not an SQLite database. Give the path of a new file.") from error
         raise
     return connection
 
 
-def identity(path: str) -> tuple[int, int] | None:
-    """Return which file is under ``path`` now, ``None`` if there is none."""
+def file_identity(path: str) -> tuple[int, int] | None:
+    """Return device and inode of the file under ``path``, or ``None`` if there is none."""
     try:
         found = os.stat(path)
     except OSError as error:
@@ -151,8 +152,8 @@ def identity(path: str) -> tuple[int, int] | None:
 
 def _create_private(path: str) -> None:
     try:
-        # O_EXCL: never opens a file that is there. Closing that would drop this process's locks on it. (The real path:
-        # O_EXCL would take a dangling link for a file.) SQLite gives -wal and -shm the mode that it finds here.
+        # O_EXCL never opens an existing file: closing it would drop this process's locks on it. The path is resolved,
+        # because O_EXCL takes a dangling link for a file. SQLite creates -wal and -shm with the mode set here.
         descriptor = os.open(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
     except FileExistsError:
         return
@@ -160,9 +161,9 @@ def _create_private(path: str) -> None:
     os.chmod(path, 0o600)
 
 
-def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
-    """Return True if the schema is there, False if nothing is; anything else is a ``ConfigError``."""
-    connection.execute("BEGIN")  # What we see is of one moment: another process may be making the schema.
+def _has_schema(connection: sqlite3.Connection, path: str) -> bool:
+    """Return True if the database has the schema, False if it is empty; raise ``ConfigError`` for any other."""
+    connection.execute("BEGIN")  # All reads see the same moment: another process may be creating the schema.
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -171,35 +172,35 @@ def _is_ours(connection: sqlite3.Connection, path: str) -> bool:
         return True
     if application == APPLICATION_ID:
         raise ConfigError(
-            f"{path} holds sessions of schema version {version}, and this wsgi-session knows {SCHEMA_VERSION}: "
-            "update wsgi-session, or give the path of a new file"
+            f"{path} contains sessions of schema version {version}, and this wsgi-session knows {SCHEMA_VERSION}. "
+            "Update wsgi-session, or give the path of a new file."
         )
     if application or version or tables:
-        raise ConfigError(f"{path} is the database of another program: give the path of a new file")
+        raise ConfigError(f"{path} is the database of another program. Give the path of a new file.")
     return False
 
 
-def _make_schema(connection: sqlite3.Connection, path: str, patience: float) -> None:
+def _create_schema(connection: sqlite3.Connection, path: str, timeout: float) -> None:
     connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-    _to_wal(connection, patience)
+    _enable_wal(connection, timeout)
     connection.execute("BEGIN IMMEDIATE")
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables:
         connection.execute("ROLLBACK")
-        _is_ours(connection, path)
+        _has_schema(connection, path)
         return
     for statement in _SCHEMA:
         connection.execute(statement)
     connection.execute("COMMIT")
 
 
-def _to_wal(connection: sqlite3.Connection, patience: float) -> None:
-    # SQLite does not wait here: two that change the mode at once could only wait for each other.
-    # Counted, not timed: in a test that has frozen the time, the end would never come.
-    for _ in range(math.ceil(patience / PAUSE)):
+def _enable_wal(connection: sqlite3.Connection, timeout: float) -> None:
+    # SQLite does not wait here, because two connections that change the mode would wait for each other. The attempts
+    # are counted, not timed: in a test that has frozen the clock, a deadline would never come.
+    for _ in range(math.ceil(timeout / RETRY_INTERVAL)):
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError:
-            time.sleep(PAUSE)
+            time.sleep(RETRY_INTERVAL)
     connection.execute("PRAGMA journal_mode = WAL")

@@ -1,7 +1,7 @@
-"""What ``SQLiteStore`` says to SQLite.
+"""The SQL statements of ``SQLiteStore``.
 
-Each is one statement outside any transaction: SQLite makes it one atomic step. As constants, because a connection finds
-its prepared statement by the text.
+Each runs outside any transaction, so that SQLite makes it one atomic step. They are constants, because a connection
+finds its prepared statement by the text.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from wsgi_session.stores.contract import DELETE_BATCH
 from wsgi_session.stores.sqlite.file import APPLICATION_ID
 
-# A sweep's DELETE takes no more at once, so that it holds the write lock for less than 50 ms: 200 records dirty up to
-# 600 pages, in about 7 ms.
+# The limits of one DELETE of a sweep, so that it holds the write lock for less than 50 ms: 200 records change up to 600
+# pages, in about 7 ms.
 BATCH_RECORDS = 200
 BATCH_BYTES = 4 << 20
 
@@ -25,15 +25,15 @@ _OVERWRITE = """
 CREATE = f"""
     INSERT INTO sessions ({_FIELDS}, key) VALUES {_ROW} {_OVERWRITE}
     WHERE sessions.expires <= ?"""  # noqa: S608 - constants
-# Where no time moves: naming `expires` in SET would rewrite its index entry, which takes twice as long.
+# For a replace that moves neither time: SET with `expires` would rewrite its index entry, which takes twice as long.
 REPLACE_DATA = """
     UPDATE sessions SET data = ?, version = ?
     WHERE key = ? AND version = ? AND expires > ? AND touched >= ? AND expires >= ?"""
 REPLACE = """
     UPDATE sessions SET data = ?, version = ?, touched = max(touched, ?), expires = max(expires, ?)
     WHERE key = ? AND version = ? AND expires > ?"""
-# Both rows of a rotation: the record under its new key, and the tombstone in the place of the old record. SQLite
-# carries out one write at a time, so that a revocation comes before or after both.
+# Writes both rows of a rotation: the record under its new key, and the tombstone over the old record. SQLite runs one
+# write at a time, so that a revocation comes before or after both.
 ROTATE = f"""
     INSERT INTO sessions ({_FIELDS}, key) SELECT * FROM (VALUES {_ROW}, {_ROW})
     WHERE EXISTS (SELECT 1 FROM sessions WHERE key = ? AND version = ? AND expires > ? AND handle <> '')
@@ -47,8 +47,9 @@ DELETE = "DELETE FROM sessions WHERE key = ? AND handle <> ''"
 DELETE_VERSION = "DELETE FROM sessions WHERE key = ? AND version = ?"
 _KEYS = ", ".join("?" * DELETE_BATCH)
 DELETE_MANY = f"DELETE FROM sessions WHERE key IN ({_KEYS}) AND handle <> ''"  # noqa: S608 - constants
-# By rowid, as the index has them, and as they were made: a session that is rotated meanwhile comes behind all others.
-# The data stands last in a row, and is not read. A key that is no blob was put there by hand: no token leads to it.
+# Ordered by rowid, as in the index, which is the order of creation: a session that is rotated during the listing comes
+# after all others. The data is the last column and is not read. A key that is not a blob comes from a manual edit, and
+# no token leads to it.
 OF_OWNER = """
     SELECT rowid, key, version, handle, created, touched, expires, idle FROM sessions
     WHERE owner = ? AND rowid > ? AND expires > ? AND typeof(key) = 'blob' ORDER BY rowid LIMIT ?"""
@@ -62,15 +63,15 @@ DEAD = "SELECT length(data) FROM sessions WHERE expires < ? ORDER BY expires LIM
 SWEEP = """
     DELETE FROM sessions WHERE expires < ?
         AND rowid IN (SELECT rowid FROM sessions WHERE expires < ? ORDER BY expires LIMIT ?)"""
-# Changes nothing, and is a real write all the same.
+# Changes nothing, but is a real write.
 PING = f"PRAGMA application_id = {APPLICATION_ID}"
 
 
 def first_batch(sizes: list[tuple[int]]) -> int:
-    """Return how many of these records, at least one, come to ``BATCH_BYTES``."""
+    """Return how many of the first records, at least one, have ``BATCH_BYTES`` of data together."""
     total = 0
-    for taken, (size,) in enumerate(sizes, 1):
+    for number, (size,) in enumerate(sizes, 1):
         total += size
         if total >= BATCH_BYTES:
-            return taken
+            return number
     return len(sizes)
