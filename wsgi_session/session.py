@@ -27,8 +27,6 @@ class Session(WorkMapping):
     saved raises ``HeadersAlreadySent``.
     """
 
-    __slots__ = ()
-
     def __init__(self, work: Work) -> None:
         self._work = work
 

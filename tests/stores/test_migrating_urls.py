@@ -146,7 +146,7 @@ def test_init_makes_the_tables_of_those_that_have_tables(tmp_path: Path) -> None
     ddl = run("init", "--sql", url)
     assert "CREATE TABLE" in ddl.stdout
     assert not path.exists()
-    assert run("init", url).stdout == "ok, the tables are there\n"
+    assert run("init", url).stdout == "ok, the tables exist\n"
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT count(*) FROM wsgi_sessions").fetchone() == (0,)
     connection.close()
@@ -157,4 +157,4 @@ def test_init_makes_the_tables_of_those_that_have_tables(tmp_path: Path) -> None
 def test_a_mistyped_file_of_one_of_them_is_not_made(site: str, tmp_path: Path) -> None:
     (tmp_path / "new.db").rename(tmp_path / "elsewhere.db")
     result = run("ping", site)
-    assert (result.exit_code, "there is no such file" in result.output) == (1, True)
+    assert (result.exit_code, "does not exist" in result.output) == (1, True)

@@ -342,7 +342,7 @@ def test_a_sweep_is_due_after_so_many_creates_unless_it_is_off(sqlite_url: str) 
 def test_init_makes_the_tables_and_does_so_twice_without_harm(sqlite_url: str) -> None:
     for _ in range(2):
         done = CliRunner().invoke(cli, ["init", sqlite_url + "?create=off"])
-        assert (done.exit_code, done.output) == (0, "ok, the tables are there\n")
+        assert (done.exit_code, done.output) == (0, "ok, the tables exist\n")
     with SQLStore.from_url(sqlite_url + "?create=off") as store:
         store.ping()
 

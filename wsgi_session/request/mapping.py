@@ -39,8 +39,6 @@ class _Values(ValuesView[Any]):
 class WorkMapping(MutableMapping[str, Any]):
     """The data of a unit of work as a mapping. One value that cannot be read makes the whole session empty."""
 
-    __slots__ = ("__weakref__", "_work")
-
     _work: Work
 
     @abstractmethod

@@ -13,14 +13,7 @@ from typing import Any, cast
 from sqlalchemy import URL
 from sqlalchemy.engine import Dialect
 
-from wsgi_session.stores.sql.error_codes import (
-    MAYBE_TOO_LARGE,
-    READ_ONLY,
-    TIMED_OUT,
-    TRANSIENT,
-    UNSUPPORTED,
-    has_code,
-)
+from wsgi_session.stores.sql.error_codes import MAYBE_TOO_LARGE, READ_ONLY, TIMED_OUT, TRANSIENT, UNSUPPORTED, has_code
 from wsgi_session.stores.sql.pool import Deadline
 from wsgi_session.stores.sql.sockets import READ, Cancelled, probe, ready, run_generator
 
@@ -213,13 +206,10 @@ class PyMySQL(Driver):
         if not connection.open:
             raise self.dialect.loaded_dbapi.OperationalError("The server did not answer in time.")
         # PyMySQL closes a connection whose reply is late. While this file exists, the operating system does not.
-        return self._socket(connection).makefile("rb", buffering=0)
+        return _socket(connection).makefile("rb", buffering=0)
 
     def fileno(self, connection: Any) -> int:
-        return int(self._socket(connection).fileno())
-
-    def _socket(self, connection: Any) -> Any:
-        return connection._sock  # noqa: SLF001  (PyMySQL has no other way to it)
+        return int(_socket(connection).fileno())
 
     def abandon(self, connection: Any, guard: Any) -> Callable[[], bool] | None:
         # An open transaction ends with the statement: the server then sees that the client has closed its side.
@@ -287,6 +277,10 @@ def _has_ended(pgconn: Any) -> bool:
         return not pgconn.is_busy()
     except Error:
         return True
+
+
+def _socket(connection: Any) -> Any:
+    return connection._sock  # noqa: SLF001  (PyMySQL has no other way to it)
 
 
 def _cursors_with_deadline(deadline: Deadline) -> Callable[[Any], Any]:
