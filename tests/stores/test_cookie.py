@@ -42,9 +42,9 @@ def test_the_scheme_is_published() -> None:
     ],
 )
 def test_what_only_a_store_can_do_is_refused(call: Callable[[CookieStore], object]) -> None:
-    with pytest.raises(Unsupported, match=r"no \w+\(\)\. Use a store that keeps them, such as sqlite:") as caught:
+    with pytest.raises(Unsupported, match=r"so \w+\(\) is not available\. Use .*, such as sqlite:") as caught:
         call(CookieStore())
-    assert f"no {caught.value.operation}()" in str(caught.value)
+    assert f"so {caught.value.operation}() is not available" in str(caught.value)
 
 
 def test_it_offers_nothing_more() -> None:
@@ -60,13 +60,13 @@ def test_nothing_can_be_away_and_closing_twice_does_no_harm() -> None:
 
 @pytest.mark.parametrize("url", ["cookie://sid", "cookie:///sid", "cookie://user:pass@/"])
 def test_a_url_with_a_name_or_path_is_refused(url: str) -> None:
-    with pytest.raises(ConfigError, match="sessions in cookies have no name or path: write cookie://") as caught:
+    with pytest.raises(ConfigError, match=r"cookie:// takes no host and no path. Write cookie://") as caught:
         open_store(url)
     assert "pass" not in str(caught.value)
 
 
 def test_a_url_has_no_options() -> None:
-    with pytest.raises(ConfigError, match="there is no option 'size'; the options are: none"):
+    with pytest.raises(ConfigError, match=r"there is no option 'size'. The options are: none"):
         open_store("cookie://?size=4")
 
 

@@ -88,7 +88,7 @@ def test_nothing_is_sent_when_the_time_is_over() -> None:
 
     with SlowServer(answer) as server, open_redis(server) as store:
         assert store.load(KEY, NOW) is None
-        with pytest.raises(StoreUnavailable, match="not done within 1 s"):
+        with pytest.raises(StoreUnavailable, match="did not finish within 1 s"):
             store._client.call(KEY, b"GET", KEY, deadline=time.monotonic())  # type: ignore[attr-defined]
     assert commands == [b"GET"]
 

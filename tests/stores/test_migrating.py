@@ -331,13 +331,13 @@ def test_both_are_counted_and_swept_and_gone_through(both: MigratingStore, new: 
 
 def test_what_one_of_the_two_does_not_offer_is_not_offered() -> None:
     both = MigratingStore(Bare(), MemoryStore())
-    with pytest.raises(Unsupported, match=r"Bare does not offer of_owner\(\)"):
+    with pytest.raises(Unsupported, match=r"Bare does not support of_owner\(\)"):
         list(both.of_owner(OWNER, NOW))
     with pytest.raises(Unsupported, match=r"count\(\)"):
         both.count(NOW)
     assert MigratingStore(MemoryStore(), Bare()).sweep(10, NOW) == 0
     for each in (both, MigratingStore(MemoryStore(), Bare())):
-        with pytest.raises(Unsupported, match=r"Bare does not offer scan\(\)"):
+        with pytest.raises(Unsupported, match=r"Bare does not support scan\(\)"):
             list(each.scan(NOW))
 
 
@@ -651,7 +651,7 @@ def test_copying_does_not_bring_back_what_is_logged_out_meanwhile(new: MemorySto
 
 
 def test_copying_from_what_cannot_be_gone_through_says_so(new: MemoryStore) -> None:
-    with pytest.raises(Unsupported, match="Bare does not offer scan"):
+    with pytest.raises(Unsupported, match="Bare does not support scan"):
         list(move_all(Bare(), new, lambda: NOW))
 
 

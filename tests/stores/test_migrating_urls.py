@@ -68,18 +68,18 @@ def test_a_site_configured_by_text_moves(urls: str) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("migrating://", "the phase is missing or unknown: write migrating://prepare"),
+        ("migrating://", "the phase is missing or unknown. Write migrating://prepare"),
         ("migrating://mvoe?old=memory://&new=sqlite:///x.db", "the phase is missing or unknown"),
         ("migrating://move", "give old and new, each once"),
         ("migrating://move?old=memory://", "give old and new, each once"),
         ("migrating://move?old=memory://&new=", "give old and new, each once"),
         ("migrating://move?old=memory://&new=memory://?sweep=off&old=memory://", "give old and new, each once"),
         ("migrating://move?old=memory://&nwe=memory://", "give old and new, each once"),
-        ("migrating://move?old=memory://&new=memory://", "old and new are one store"),
-        ("migrating://move?old=memory://&new=nosuch://", "no store is known for nosuch://"),
+        ("migrating://move?old=memory://&new=memory://", "old and new are the same store"),
+        ("migrating://move?old=memory://&new=nosuch://", "No store is known for nosuch://"),
         ("migrating://move?old=memory://&new=memory://?sweep=x", "sweep='x': give on or off"),
         ("migrating://move?old=cookie://&new=memory://", "cannot be moved to or from it"),
-        ("migrating://move?old=memory://&new=migrating://move?old=memory://%26new=memory://?sweep=off", "finish that"),
+        ("migrating://move?old=memory://&new=migrating://move?old=memory://%26new=memory://?sweep=off", "Finish that"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_write(url: str, message: str) -> None:

@@ -217,7 +217,7 @@ def test_what_is_given_back_after_close_is_closed_and_nobody_waits_for_it(make: 
     wait_until(lambda: pool._waiters, "a thread stands in line")
     pool.close()
     thread.join(60)
-    assert [str(error) for error in refused] == ["the store is closed"]
+    assert [str(error) for error in refused] == ["The store is closed"]
     pool.release(idle)
     pool.release(busy)
     assert is_closed(idle.connection)

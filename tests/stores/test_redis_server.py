@@ -525,7 +525,7 @@ def test_a_time_out_that_is_no_time_is_refused(timeout: float) -> None:
 
     from wsgi_session.stores.redis import RedisStore
 
-    with pytest.raises(ConfigError, match="give seconds, more than 0 and at most 3600"):
+    with pytest.raises(ConfigError, match="give a number of seconds, more than 0 and at most 3600"):
         RedisStore(Redis(), timeout=timeout)
 
 

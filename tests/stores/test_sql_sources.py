@@ -91,23 +91,23 @@ def test_several_hosts_are_not_for_drivers_that_take_one() -> None:
     [
         (
             "postgresql://db/shop?pol=3",
-            r".pol. .did you mean pool.*; the options are: .*connect_timeout, create.*table",
+            r".pol. .did you mean pool.*. The options are: .*connect_timeout, create.*table",
         ),
         (
             "mysql://db/shop?pol=3",
-            r".pol. .did you mean pool.*; the options are: .*ssl_ca, .*sweep, table",
+            r".pol. .did you mean pool.*. The options are: .*ssl_ca, .*sweep, table",
         ),
         ("postgresql://db/shop?pool=0", "pool='0': give a whole number, 1 or more"),
         ("postgresql://db/shop?pool=1&pool=2", "'pool' is given twice"),
         ("postgresql://db/shop?create=no", "create='no': give on or off"),
         ("postgresql://db/shop?table=a;b", "table='a;b': give a name of at most 48"),
-        ("postgresql://db/shop?timeout=9999", r"timeout=9999\.0: give seconds, more than 0 and at most 3600"),
-        ("postgresql://db:port/shop", r"is not a SQLAlchemy URL: write postgresql://user:password@host:5432/database"),
-        ("postgresql://db/shop#x", "there is a # in the URL: write it as %23"),
-        ("postgresql+asyncpg://db/shop", "asyncpg is for asyncio, and WSGI is not"),
-        ("postgresql+tea://db/shop", r"SQLAlchemy knows no postgresql\+tea://"),
-        ("sqlite+pysqlite://", "write memory://"),
-        ("sqlite+pysqlite:///:memory:", "write memory://"),
+        ("postgresql://db/shop?timeout=9999", r"timeout=9999\.0: give a number of seconds, more than 0 and at most 3600"),
+        ("postgresql://db:port/shop", r"is not a SQLAlchemy URL. Write postgresql://user:password@host:5432"),
+        ("postgresql://db/shop#x", "there is a # in the URL. Write it as %23"),
+        ("postgresql+asyncpg://db/shop", "asyncpg is for asyncio, not for WSGI"),
+        ("postgresql+tea://db/shop", r"SQLAlchemy has no postgresql\+tea://"),
+        ("sqlite+pysqlite://", "Write memory://"),
+        ("sqlite+pysqlite:///:memory:", "Write memory://"),
     ],
 )
 def test_a_url_that_cannot_work_says_what_to_write(url: str, message: str) -> None:
@@ -125,7 +125,7 @@ def test_oracle_which_knows_no_empty_text_is_refused(monkeypatch: pytest.MonkeyP
     from sqlalchemy.dialects.oracle.oracledb import OracleDialect_oracledb
 
     monkeypatch.setattr(OracleDialect_oracledb, "import_dbapi", classmethod(lambda cls: None))
-    with pytest.raises(ConfigError, match="Oracle takes an empty text for NULL"):
+    with pytest.raises(ConfigError, match="Oracle stores an empty text as NULL"):
         SQLStore("oracle+oracledb://db/shop")
 
 
@@ -230,7 +230,7 @@ def test_what_a_listener_set_before_us_stays_set() -> None:
 
 @pytest.mark.parametrize("pool", [StaticPool, SingletonThreadPool, AssertionPool])
 def test_an_engine_that_shares_one_connection_is_refused(sqlite_url: str, pool: type[sqlalchemy.Pool]) -> None:
-    with pytest.raises(ConfigError, match=f"by its {pool.__name__}"):
+    with pytest.raises(ConfigError, match=f"its poolclass is {pool.__name__}"):
         SQLStore(create_engine(sqlite_url, poolclass=pool))
 
 

@@ -104,13 +104,13 @@ def test_the_mode_that_the_administrator_gave_an_existing_file_stays(path: Path)
     [
         ({"path": ":memory:"}, r"memory://"),
         ({"path": ""}, r"memory://"),
-        ({"path": "no/such/directory/sessions.db"}, r"directory .*no/such/directory does not exist: create it"),
-        ({"path": "."}, r"is a directory: give the path of a file"),
-        ({"path": "a\0b"}, r"path='a\\x00b': no file can have that name"),
-        ({"path": "a\ud800b"}, r"path='a\\ud800b': no file can have that name"),
+        ({"path": "no/such/directory/sessions.db"}, r"directory .*no/such/directory does not exist. Create it"),
+        ({"path": "."}, r"is a directory. Give the path of a file"),
+        ({"path": "a\0b"}, r"path='a\\x00b': this is not a valid file name"),
+        ({"path": "a\ud800b"}, r"path='a\\ud800b': this is not a valid file name"),
         ({"synchronous": "off"}, r"synchronous='off': give 'normal' or 'full'"),
-        ({"busy_timeout": 0}, r"busy_timeout=0: give seconds"),
-        ({"busy_timeout": float("nan")}, r"busy_timeout=nan: give seconds"),
+        ({"busy_timeout": 0}, r"busy_timeout=0: give a number of seconds"),
+        ({"busy_timeout": float("nan")}, r"busy_timeout=nan: give a number of seconds"),
         ({"pool_size": 0}, r"pool_size=0: give a whole number"),
         ({"pool_size": 1.5}, r"pool_size=1.5: give a whole number"),
     ],
@@ -131,7 +131,7 @@ def test_a_file_that_is_not_ours_is_refused_at_construction_and_left_as_it_is(pa
         with SQLiteStore(path) as store:
             store.ping()
         execute(path, f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
-        message = f"schema version {SCHEMA_VERSION + 1}, and this wsgi-session knows {SCHEMA_VERSION}: update"
+        message = f"schema version {SCHEMA_VERSION + 1}, and this wsgi-session knows {SCHEMA_VERSION}. Update"
     elif whose == "tables of somebody else":
         execute(path, "CREATE TABLE sessions (id)")
         message = "database of another program"
@@ -278,7 +278,7 @@ def test_a_closed_store_says_so(path: Path) -> None:
     store = SQLiteStore(path)
     store.ping()
     store.close()
-    with pytest.raises(StoreUnavailable, match="the store is closed"):
+    with pytest.raises(StoreUnavailable, match="The store is closed"):
         store.load(b"key", NOW)
 
 

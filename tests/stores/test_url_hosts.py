@@ -70,7 +70,7 @@ def test_the_nodes_of_a_cluster_may_have_ipv6_addresses(
         asked.extend(startup_nodes)
         raise OSError("nobody is there")
 
-    monkeypatch.setattr(redis_urls, "Cluster", ask)
+    monkeypatch.setattr(redis_urls, "SlotClient", ask)
     with open_store(f"redis+cluster://{login}{hosts}") as store, pytest.raises(Exception, match="nobody is there"):
         store.ping()
     assert sorted((node.host, node.port) for node in asked) == sorted((host, port or 6379) for host, port in wanted)
@@ -103,10 +103,10 @@ def test_a_store_shows_all_its_hosts() -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("postgresql://h1,h2:port/shop", r"'h2:\*\*\*' is not an address: write host, host:5432 or \[::1\]:5432"),
-        ("mysql://h1,h2/shop", "give one host; PostgreSQL over psycopg or psycopg2 takes several"),
-        ("redis+sentinel://s1,[::1/mine", r"is not an address: write host, host:26379 or \[::1\]:26379"),
-        ("redis+cluster://s1,::1", r"is not an address: write host, host:6379 or \[::1\]:6379"),
+        ("postgresql://h1,h2:port/shop", r"'h2:\*\*\*' is not an address. Write host, host:5432 or \[::1\]:5432"),
+        ("mysql://h1,h2/shop", "give one host. Only psycopg and psycopg2, for PostgreSQL, accept several"),
+        ("redis+sentinel://s1,[::1/mine", r"is not an address. Write host, host:26379 or \[::1\]:26379"),
+        ("redis+cluster://s1,::1", r"is not an address. Write host, host:6379 or \[::1\]:6379"),
     ],
 )
 def test_what_is_no_host_is_refused_with_what_to_write(url: str, message: str) -> None:

@@ -265,7 +265,7 @@ class Bare(Store):
 
 @pytest.mark.parametrize(
     ("command", "message"),
-    [("stats", "Bare does not offer count(). Use a store that does"), ("sweep", "Bare has nothing to sweep")],
+    [("stats", "Bare does not support count(). Use a store that does"), ("sweep", "Bare has nothing to sweep")],
 )
 def test_what_a_store_does_not_offer_is_said(command: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commands, "open_store", lambda url: Bare())
@@ -328,7 +328,7 @@ def test_a_reader_that_has_gone_is_no_error_of_the_store(url: str) -> None:
 def test_an_unknown_store_is_one_line_and_no_traceback() -> None:
     done = python("stats", "sqllite:///sessions.db")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: no store is known for sqllite://")
+    assert done.stderr.startswith("Error: No store is known for sqllite://")
     assert done.stderr.count("\n") == 1
 
 
@@ -391,7 +391,7 @@ def test_a_copy_to_the_store_itself_or_from_or_to_a_move_moves_nothing(url: str,
     with SQLiteStore(other) as store:
         store.ping()
     move = f"migrating://move?old={url}&new=sqlite:///{other}"
-    refused = [(url, url, "one store"), (url, itself, "one store"), (url, itself_too, "one store")]
+    refused = [(url, url, "same store"), (url, itself, "same store"), (url, itself_too, "same store")]
     for old, new, said in [*refused, (move, url, "MigratingStore"), (url, move, "MigratingStore")]:
         result = run("copy", old, new)
         assert (result.exit_code, result.stdout) == (1, "")

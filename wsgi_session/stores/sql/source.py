@@ -203,5 +203,5 @@ def _load_dialect(url: str, name: str) -> Dialect:
     if dialect.name == "sqlite" and shown.database in (None, "", ":memory:"):
         raise ConfigError(f"{name}: each connection would have a separate database. Write memory://.")
     if dialect.name == "oracle":
-        raise ConfigError(f"{name}: Oracle stores an empty text as NULL, so it cannot keep sessions. Use another one.")
+        raise ConfigError(f"{name}: Oracle stores an empty text as NULL. Use another database.")
     return dialect

@@ -64,7 +64,7 @@ def open_store(url: str) -> Store:
         factory = entry.load()
     except ImportError as error:
         extra = _EXTRAS.get(entry.module)
-        remedy = f"Run pip install 'wsgi-session[{extra}]'." if extra else f"Install the packages of {entry.value}."
+        remedy = f"Run pip install 'wsgi-session[{extra}]'." if extra else f"Install what {entry.value} needs."
         raise ConfigError(f"The store for {scheme}:// cannot be imported ({error}). {remedy}") from error
     store = factory(url)
     if not isinstance(store, Store):
