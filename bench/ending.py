@@ -107,9 +107,12 @@ def request(middleware: SessionMiddleware, cookie: str) -> str:
         given.extend(value.partition(";")[0] for name, value in headers if name == "Set-Cookie")
 
     environ = {
-        "REQUEST_METHOD": "GET", "PATH_INFO": "/", "wsgi.url_scheme": "http", "HTTP_COOKIE": cookie,
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/",
+        "wsgi.url_scheme": "http",
+        "HTTP_COOKIE": cookie,
         "wsgi.multiprocess": False,
-    }  # fmt: skip
+    }
     body: Any = middleware(environ, start_response)
     b"".join(body)
     getattr(body, "close", lambda: None)()

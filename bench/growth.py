@@ -73,8 +73,10 @@ def form(size: int) -> float:
     body = b"%&" * (size // 2)
     return milliseconds(
         lambda environ: read_field(environ, "csrf_token"),
-        CONTENT_TYPE="application/x-www-form-urlencoded", CONTENT_LENGTH=str(size), **{"wsgi.input": io.BytesIO(body)},
-    )  # fmt: skip
+        CONTENT_TYPE="application/x-www-form-urlencoded",
+        CONTENT_LENGTH=str(size),
+        **{"wsgi.input": io.BytesIO(body)},
+    )
 
 
 def shared_parts(levels: int) -> float:

@@ -56,10 +56,19 @@ def _callgrind(name: str, scenario: Scenario, requests: int, *, bare: bool, miss
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "callgrind.out"
         command = [
-            "valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", f"--cache-sim={'yes' if misses else 'no'}",
-            sys.executable, "-m", "bench.instructions", "--answer", name, scenario.name, str(requests),
+            "valgrind",
+            "--tool=callgrind",
+            f"--callgrind-out-file={out}",
+            f"--cache-sim={'yes' if misses else 'no'}",
+            sys.executable,
+            "-m",
+            "bench.instructions",
+            "--answer",
+            name,
+            scenario.name,
+            str(requests),
             *(["--bare"] if bare else []),
-        ]  # fmt: skip
+        ]
         done = subprocess.run(
             command, capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "0"}, check=False
         )

@@ -158,8 +158,10 @@ def show(results: dict[str, Any], names: list[str], shown: str) -> None:
             print(f"{scenario.name:<4} {scenario.title}")
     table(
         f"µs a request, less the same application without a session: {shown}",
-        names, results, lambda costs, name: f"{costs[name]['us']:.2f}" if name in costs else "-",
-    )  # fmt: skip
+        names,
+        results,
+        lambda costs, name: f"{costs[name]['us']:.2f}" if name in costs else "-",
+    )
     if any(name.startswith("ours-") for name in names):
         table("As many times what ours costs over the same engine", names, results, times_ours)
     found = list(targets(results))

@@ -119,8 +119,11 @@ def compare(
         keys = [key(random.randrange(count)) for _ in range(calls)]
         loaded = {which: store.load(which, NOW) for which in keys}
         keys = list(loaded)
-        writes = [(which, found._replace(data=os.urandom(DATA), version=os.urandom(16)), found.version)
-                  for which, found in loaded.items() if found is not None]  # fmt: skip
+        writes = [
+            (which, found._replace(data=os.urandom(DATA), version=os.urandom(16)), found.version)
+            for which, found in loaded.items()
+            if found is not None
+        ]
         if len(writes) != len(keys):
             raise SystemExit(f"{len(keys) - len(writes)} of {len(keys)} sessions were not there")
 
@@ -142,8 +145,11 @@ def compare(
                 bare.replace(which, wanted.data)
 
         works: list[tuple[str, Callable[[], object]]] = [
-            ("load", loads), ("bare get", gets), ("replace", replaces), ("bare update", updates)
-        ]  # fmt: skip
+            ("load", loads),
+            ("bare get", gets),
+            ("replace", replaces),
+            ("bare update", updates),
+        ]
         for name, work in works if turn % 2 else works[::-1]:
             times[name].append(timed(work) / len(keys) * 1e6)
     return {name: middle(values) for name, values in times.items()}
@@ -262,8 +268,10 @@ def run(folder: Path, sizes: list[int], dead: int, batch: int, rounds: int, call
 
 def show(results: dict[str, Any]) -> None:
     print("SQLite, µs an operation (medians) and bytes a session of 500 B on disk")
-    print(f"{'sessions':>10}{'load':>8}{'bare get':>10}{'ratio':>7}{'replace':>9}{'bare update':>13}{'ratio':>7}"
-          f"{'bytes':>8}{'bare':>6}")  # fmt: skip
+    print(
+        f"{'sessions':>10}{'load':>8}{'bare get':>10}{'ratio':>7}{'replace':>9}{'bare update':>13}{'ratio':>7}"
+        f"{'bytes':>8}{'bare':>6}"
+    )
     for size, found in results["sizes"].items():
         print(
             f"{size:>10,}{found['load']:8.1f}{found['bare get']:10.1f}{found['load'] / found['bare get']:7.2f}"

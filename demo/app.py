@@ -224,9 +224,7 @@ class Site:
         return see_other("/devices")
 
 
-def login_page(
-    request: Request, *, email: str, remember: bool, picked: str = "", wrong: bool = False
-) -> Response:
+def login_page(request: Request, *, email: str, remember: bool, picked: str = "", wrong: bool = False) -> Response:
     wanted = next_url(request)
     return page(
         request,

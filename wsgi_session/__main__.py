@@ -12,6 +12,7 @@ from wsgi_session.config.keygen import new_secret
 
 
 def main() -> None:
+    """Run the command that the arguments name."""
     if sys.argv[1:] == ["keygen"]:
         print(new_secret())  # noqa: T201 - the secret on stdout is the command's result
         return

@@ -120,9 +120,14 @@ class SessionMiddleware:
         self._owns_store = isinstance(store, str)
         self.store = open_store(store) if isinstance(store, str) else store
         cookies = _make_cookies(
-            cookie_name, cookie_secure, settings.events,
-            path=cookie_path, domain=cookie_domain, samesite=cookie_samesite, partitioned=cookie_partitioned,
-        )  # fmt: skip
+            cookie_name,
+            cookie_secure,
+            settings.events,
+            path=cookie_path,
+            domain=cookie_domain,
+            samesite=cookie_samesite,
+            partitioned=cookie_partitioned,
+        )
         self._backend = _make_backend(self.store, secrets, cookies, settings)
         self._settings = self._backend.settings
         self._internals = Internals(self._backend, self._work_type, self._session_type)

@@ -228,9 +228,7 @@ def test_a_store_is_swept_after_the_answer_when_that_is_due() -> None:
         assert (store.sweeps, store.sweep_due) == (1, False)
 
 
-@pytest.mark.parametrize(
-    ("path", "calls"), [("/how", 0), ("/", 1), ("/cart", 1), ("/profile", 1), ("/nowhere", 1)]
-)
+@pytest.mark.parametrize(("path", "calls"), [("/how", 0), ("/", 1), ("/cart", 1), ("/profile", 1), ("/nowhere", 1)])
 def test_a_page_costs_as_many_store_calls_as_the_contract_says(
     visitor: Callable[..., Curl], path: str, calls: int
 ) -> None:

@@ -76,7 +76,6 @@ def _durable_valkey() -> Valkey:
 _DEPOSED = "until the first write that a process is refused, it reads at the old primary"
 _ASYNCHRONOUS = "replicas follow a moment later: without ?wait=1 a failover may take the last writes and logouts"
 
-# fmt: off
 FAULTS = (
     Fault("sqlite-worker", "SQLite", "worker killed in a save", _sqlite, _SQLITE, processes=4, calm=1.0),
     Fault("sqlite-disk", "SQLite", "disk full", full_disk, _SQLITE),
@@ -92,26 +91,53 @@ FAULTS = (
     Fault("postgres-restart", "PostgreSQL", "restart", partial(on_server, Postgres, restart), _SQL),
     Fault("postgres-hang", "PostgreSQL", "SIGSTOP", partial(on_server, Postgres, hang), _SQL),
     Fault("postgres-cut", "PostgreSQL", "connections cut", partial(_cut_off, Postgres), _SQL),
-    Fault("postgres-worker", "PostgreSQL", "worker killed in a save",
-          partial(on_server, Postgres, lambda _: kill_worker), _SQL, processes=4, calm=1.0),
+    Fault(
+        "postgres-worker",
+        "PostgreSQL",
+        "worker killed in a save",
+        partial(on_server, Postgres, lambda _: kill_worker),
+        _SQL,
+        processes=4,
+        calm=1.0,
+    ),
     Fault("postgres-lock", "PostgreSQL", "table locked", partial(on_server, Postgres, lock_table), _SQL),
-    Fault("postgres-table", "PostgreSQL, ?create=off", "table taken away and put back",
-          partial(without_create, Postgres), _SQL),
-    Fault("postgres-signal", "PostgreSQL", "calls interrupted by signals",
-          partial(on_server, Postgres, lambda _: interrupt), _SQL),
+    Fault(
+        "postgres-table",
+        "PostgreSQL, ?create=off",
+        "table taken away and put back",
+        partial(without_create, Postgres),
+        _SQL,
+    ),
+    Fault(
+        "postgres-signal",
+        "PostgreSQL",
+        "calls interrupted by signals",
+        partial(on_server, Postgres, lambda _: interrupt),
+        _SQL,
+    ),
     Fault("pgbouncer-lock", "PgBouncer", "table locked", locked_behind_pgbouncer, _SQL),
     Fault("pgbouncer-kill", "PgBouncer", "SIGKILL", partial(_pgbouncer, lambda bouncer, _: crash(bouncer)), _SQL),
-    Fault("pgbouncer-restart", "PgBouncer", "restart of PostgreSQL behind it",
-          partial(_pgbouncer, lambda bouncer, postgres: restart(postgres, seen_by=bouncer)), _SQL),
+    Fault(
+        "pgbouncer-restart",
+        "PgBouncer",
+        "restart of PostgreSQL behind it",
+        partial(_pgbouncer, lambda bouncer, postgres: restart(postgres, seen_by=bouncer)),
+        _SQL,
+    ),
     Fault("mariadb-kill", "MariaDB", "SIGKILL", partial(on_server, MariaDB, crash), _SQL),
     Fault("mariadb-restart", "MariaDB", "restart", partial(on_server, MariaDB, restart), _SQL),
     Fault("mariadb-hang", "MariaDB", "SIGSTOP", partial(on_server, MariaDB, hang), _SQL),
     Fault("mariadb-cut", "MariaDB", "connections cut", partial(_cut_off, MariaDB), _SQL),
     Fault("mariadb-lock", "MariaDB", "table locked", partial(on_server, MariaDB, lock_table), _SQL),
-    Fault("mariadb-table", "MariaDB, ?create=off", "table taken away and put back",
-          partial(without_create, MariaDB), _SQL),
+    Fault(
+        "mariadb-table", "MariaDB, ?create=off", "table taken away and put back", partial(without_create, MariaDB), _SQL
+    ),
     Fault("mariadb-deposed", "MariaDB", "failover by read_only", deposed_mariadb, _SQL, _DEPOSED),
-    Fault("mariadb-signal", "MariaDB", "calls interrupted by signals",
-          partial(on_server, MariaDB, lambda _: interrupt), _SQL),
+    Fault(
+        "mariadb-signal",
+        "MariaDB",
+        "calls interrupted by signals",
+        partial(on_server, MariaDB, lambda _: interrupt),
+        _SQL,
+    ),
 )
-# fmt: on

@@ -8,9 +8,17 @@ from collections.abc import Sequence
 from tests.faults.run import Result
 
 COLUMNS = (
-    "engine", "fault", "harms", "requests", "acknowledged", "lost", "resurrected", "crossed", "longest wait",
+    "engine",
+    "fault",
+    "harms",
+    "requests",
+    "acknowledged",
+    "lost",
+    "resurrected",
+    "crossed",
+    "longest wait",
     "time to heal",
-)  # fmt: skip
+)
 _LEFT = 2
 
 

@@ -28,9 +28,17 @@ def test_the_table_has_every_column_under_its_name() -> None:
     lines = table([cells(result(verdict=Verdict(lost={"a", "b"}, crossed={"c"})))]).splitlines()
     names, _, found = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
     assert dict(zip(names, found, strict=True)) == {
-        "engine": "Oak", "fault": "felled", "harms": "3", "requests": "1,200", "acknowledged": "1,000", "lost": "2",
-        "resurrected": "0", "crossed": "1", "longest wait": "1.50 s", "time to heal": "0.25 s",
-    }  # fmt: skip
+        "engine": "Oak",
+        "fault": "felled",
+        "harms": "3",
+        "requests": "1,200",
+        "acknowledged": "1,000",
+        "lost": "2",
+        "resurrected": "0",
+        "crossed": "1",
+        "longest wait": "1.50 s",
+        "time to heal": "0.25 s",
+    }
     assert len({len(line) for line in lines}) == 1
 
 

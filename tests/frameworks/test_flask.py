@@ -712,9 +712,7 @@ def look() -> str:
     return str(session.get("a"))
 
 
-@pytest.mark.parametrize(
-    "settings", [{}, {"TESTING": True}, {"PROPAGATE_EXCEPTIONS": True}, {"DEBUG": True}], ids=str
-)
+@pytest.mark.parametrize("settings", [{}, {"TESTING": True}, {"PROPAGATE_EXCEPTIONS": True}, {"DEBUG": True}], ids=str)
 def test_an_outage_in_a_view_is_a_503_that_costs_nobody_the_cookie(
     make_app: MakeApp, store: CountingStore, settings: dict[str, Any]
 ) -> None:

@@ -98,8 +98,12 @@ def test_a_session_has_every_method_of_a_dictionary() -> None:
         assert (list(session.keys()), list(session.values())) == (["c", "d"], [3, [4]])
         assert list(session.items()) == [("c", 3), ("d", [4])]
         assert (session.get("c"), session.get("x", 9), len(session), "c" in session, "x" in session) == (
-            3, 9, 2, True, False,
-        )  # fmt: skip
+            3,
+            9,
+            2,
+            True,
+            False,
+        )
         assert session.copy() == session | {} == {} | session == known
         assert "x" in session | {"x": 1}
         with pytest.raises(KeyError):

@@ -29,10 +29,35 @@ def header_families(valid: bytes) -> dict[str, Make]:
     """Return what has made other readers of cookies slow, and what might make ours. ``valid``: a cookie of ours."""
     bad = b"sid=" + b"A" * 43 + b"." + b"A" * 43 + b"; "
     units = [
-        b";", b" ", b"\t", b"=", b'"', b",", b"\\", b"\\073", b"%3B", b"; ", b"sid", b"sid=", b"sid=;", b"sid=; ",
-        b" sid=", b"a=b; ", b'a="b\\"; ', b"sid=x; ", b"sid=2.x; ", b"sid=5." + b"x" * 20 + b"; ", b"sid.1=m.x; ",
-        b"sid=2.; sid.1=.; ", b"__Host-sid=x; ", b"$Version=1; ", b"\x1f", b"\xa0", bad, valid + b"; ",
-    ]  # fmt: skip
+        b";",
+        b" ",
+        b"\t",
+        b"=",
+        b'"',
+        b",",
+        b"\\",
+        b"\\073",
+        b"%3B",
+        b"; ",
+        b"sid",
+        b"sid=",
+        b"sid=;",
+        b"sid=; ",
+        b" sid=",
+        b"a=b; ",
+        b'a="b\\"; ',
+        b"sid=x; ",
+        b"sid=2.x; ",
+        b"sid=5." + b"x" * 20 + b"; ",
+        b"sid.1=m.x; ",
+        b"sid=2.; sid.1=.; ",
+        b"__Host-sid=x; ",
+        b"$Version=1; ",
+        b"\x1f",
+        b"\xa0",
+        bad,
+        valid + b"; ",
+    ]
     return {repr(unit)[1:]: partial(_repeated, unit) for unit in units}
 
 

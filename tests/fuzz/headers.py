@@ -19,10 +19,41 @@ class Headers:
     """Any Cookie header, over a store: an answer, nothing that was not its own, no id that the client chose."""
 
     words: Sequence[bytes] = (
-        b"sid", b"sid=", b"__Host-sid=", b"__Secure-sid=", b";", b"; ", b"=", b",", b'"', b" ", b"\t", b"\0", b"\r\n",
-        b"\x0b", b"\x1f", b"\x85", b"\xa0", b"\\073", b"\\", b"%3B", b"$Version=1; ", b".", b"-", b"_", b"sid.1=",
-        b"lang=en,sid=", b"Sid=", b"a=b", b"\xff", b"\xc3\xa4", b"A" * 43, b"A" * 43 + b"." + b"A" * 43, b"==", b"+/",
-    )  # fmt: skip
+        b"sid",
+        b"sid=",
+        b"__Host-sid=",
+        b"__Secure-sid=",
+        b";",
+        b"; ",
+        b"=",
+        b",",
+        b'"',
+        b" ",
+        b"\t",
+        b"\0",
+        b"\r\n",
+        b"\x0b",
+        b"\x1f",
+        b"\x85",
+        b"\xa0",
+        b"\\073",
+        b"\\",
+        b"%3B",
+        b"$Version=1; ",
+        b".",
+        b"-",
+        b"_",
+        b"sid.1=",
+        b"lang=en,sid=",
+        b"Sid=",
+        b"a=b",
+        b"\xff",
+        b"\xc3\xa4",
+        b"A" * 43,
+        b"A" * 43 + b"." + b"A" * 43,
+        b"==",
+        b"+/",
+    )
 
     def __init__(self) -> None:
         # No more than these: the anonymous ones that are made meanwhile displace one another.
@@ -32,10 +63,14 @@ class Headers:
         self.words: Sequence[bytes] = [*Headers.words, *tokens, tokens[0][:43], tokens[0][44:]]
         first, second, third = tokens
         self.valid: Sequence[bytes] = [
-            b"sid=" + first, b"__Host-sid=" + second, b"sid=" + first + b"; lang=en", b'lang="a b"; sid=' + third,
-            b"sid=nothing; sid=" + first + b"; sid=" + second, b"a=1; b=2; __Host-sid=" + first + b"; sid=" + second,
+            b"sid=" + first,
+            b"__Host-sid=" + second,
+            b"sid=" + first + b"; lang=en",
+            b'lang="a b"; sid=' + third,
+            b"sid=nothing; sid=" + first + b"; sid=" + second,
+            b"a=1; b=2; __Host-sid=" + first + b"; sid=" + second,
             b"sid=1;sid=2;sid=" + third + b";sid=" + second + b" ; x=y",
-        ]  # fmt: skip
+        ]
 
     def hold(self, data: bytes, turn: int) -> None:
         header = data.decode("latin-1")
@@ -71,8 +106,12 @@ class Cookies:
         self._signed = self._keyring.sign(token)
         good = b"sid=" + self._signed.encode()
         self.valid: Sequence[bytes] = [
-            good, b"a=b; " + good + b"; a=b", b"sid=1; " + good + b";sid=2", b" sid= x ; sid=\t", b"xsid=1",
-        ]  # fmt: skip
+            good,
+            b"a=b; " + good + b"; a=b",
+            b"sid=1; " + good + b";sid=2",
+            b" sid= x ; sid=\t",
+            b"xsid=1",
+        ]
 
     def hold(self, data: bytes, turn: int) -> None:
         header = data.decode("latin-1")

@@ -81,9 +81,13 @@ def run(
     """Run a machine so many times; what it finds is raised, in its shortest form."""
     machine.tell = None if figures is None else figures.add
     chosen = settings(
-        max_examples=examples, stateful_step_count=steps, deadline=None, database=None,
-        derandomize=seed_ is None, suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        derandomize=seed_ is None,
+        suppress_health_check=list(HealthCheck),
+    )
     run_state_machine_as_test(machine if seed_ is None else seed(seed_)(machine), settings=chosen)
 
 

@@ -19,12 +19,25 @@ from wsgi_session.testing import plant
 
 #: A value of every kind, in one another too.
 RICH: dict[str, Any] = {
-    "user": ANN, "text": "ä", "huge": -(2**70), "float": 0.5, "none": None, "bytes": b"\xff", "list": [1, [{"x": ()}]],
-    "tuple": (1, ("2", (3,))), "set": {1, 2, 3}, "frozen": frozenset({("a", frozenset({b""}))}), "id": UUID(int=7),
-    "dict": {2: "int", None: 0, b"b": 1, True: {}}, "moment": datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
-    "naive": datetime(2026, 1, 2, fold=1), "span": timedelta(1, 2), "day": datetime(2026, 1, 2).date(),
-    "time": datetime(2026, 1, 2).time(), "price": Decimal("1.50"),
-}  # fmt: skip
+    "user": ANN,
+    "text": "ä",
+    "huge": -(2**70),
+    "float": 0.5,
+    "none": None,
+    "bytes": b"\xff",
+    "list": [1, [{"x": ()}]],
+    "tuple": (1, ("2", (3,))),
+    "set": {1, 2, 3},
+    "frozen": frozenset({("a", frozenset({b""}))}),
+    "id": UUID(int=7),
+    "dict": {2: "int", None: 0, b"b": 1, True: {}},
+    "moment": datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+    "naive": datetime(2026, 1, 2, fold=1),
+    "span": timedelta(1, 2),
+    "day": datetime(2026, 1, 2).date(),
+    "time": datetime(2026, 1, 2).time(),
+    "price": Decimal("1.50"),
+}
 #: The keys under which a value is damaged.
 _NAMES: tuple[str | bytes, ...] = ("user", "list", b"owner", b"flash:1", "dict", "new")
 
@@ -36,11 +49,31 @@ class Records:
         *[bytes([first]) for first in (0x80, 0x81, 0x8F, 0x90, 0x91, 0x9F, 0xA0, 0xA1, 0xBF, *range(0xC0, 0xE0), 0xFF)],
         *[bytes([0xC7, length, code]) for length in (0, 1, 3, 10) for code in range(12)],
         *[bytes([0xD4 + size, code]) for size in range(5) for code in (0, 1, 2, 3, 7, 10, 255)],
-        b"\xc4\x01\x01", b"\xc4\x02", b"\xc4\x10", b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff",
-        b"\xdf\xff\xff\xff\xff", b"\xdd\xff\xff\xff\xff", b"\xcb\x7f\xf8\0\0\0\0\0\0", b"\xcb\xff\xf0\0\0\0\0\0\0",
-        b"\xa4user", b"\xc4\x05owner", b"\xc4\x07flash:1", b"\xa1a", b"\xa2\xed\xa0", b"2026-01-02", b"T03:04:05",
-        b"+00:00:00.000001", b"24:00", b"NaN", b"sNaN", b"-Infinity", b"1E999999", b"9" * 60, b"\x91" * 70,
-    )  # fmt: skip
+        b"\xc4\x01\x01",
+        b"\xc4\x02",
+        b"\xc4\x10",
+        b"\xc6\xff\xff\xff\xff",
+        b"\xdb\xff\xff\xff\xff",
+        b"\xdf\xff\xff\xff\xff",
+        b"\xdd\xff\xff\xff\xff",
+        b"\xcb\x7f\xf8\0\0\0\0\0\0",
+        b"\xcb\xff\xf0\0\0\0\0\0\0",
+        b"\xa4user",
+        b"\xc4\x05owner",
+        b"\xc4\x07flash:1",
+        b"\xa1a",
+        b"\xa2\xed\xa0",
+        b"2026-01-02",
+        b"T03:04:05",
+        b"+00:00:00.000001",
+        b"24:00",
+        b"NaN",
+        b"sNaN",
+        b"-Infinity",
+        b"1E999999",
+        b"9" * 60,
+        b"\x91" * 70,
+    )
 
     def __init__(self) -> None:
         self._store = OneRecord()
@@ -53,10 +86,14 @@ class Records:
         packed: dict[str | bytes, bytes] = {key: pack(value, key) for key, value in RICH.items()}
         self._flashed = {**packed, b"flash:1": pack(["info", "text"], "x"), b"flash:2": pack(["", ""], "x")}
         self.valid: Sequence[bytes] = [
-            join(packed), join(self._flashed), join({}), whole.data,
+            join(packed),
+            join(self._flashed),
+            join({}),
+            whole.data,
             # Of a single value, the value is damaged more often than what is around it.
-            *[join({key: value}) for key, value in packed.items()], *packed.values(),
-        ]  # fmt: skip
+            *[join({key: value}) for key, value in packed.items()],
+            *packed.values(),
+        ]
 
     def hold(self, data: bytes, turn: int) -> None:
         # By turns as a record's data, and as one value in a good one.

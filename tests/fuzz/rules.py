@@ -122,9 +122,14 @@ class Machine(RuleBasedStateMachine):
 
     def _middleware(self, store: Store) -> SessionMiddleware:
         return SessionMiddleware(
-            dispatch, secret=SECRET, store=store, clock=self.clock,
-            idle_timeout=IDLE, absolute_timeout=ABSOLUTE, touch_interval=INTERVAL,
-        )  # fmt: skip
+            dispatch,
+            secret=SECRET,
+            store=store,
+            clock=self.clock,
+            idle_timeout=IDLE,
+            absolute_timeout=ABSOLUTE,
+            touch_interval=INTERVAL,
+        )
 
     def teardown(self) -> None:
         for held, _ in self.held.values():
@@ -171,9 +176,12 @@ class Machine(RuleBasedStateMachine):
         self.arrive((browser, self._commit(number, 200)))
 
     @rule(
-        browser=PLACES, first=FEW | WRITING | MARKING, second=st.none() | FEW | WRITING, trouble=TROUBLE,
+        browser=PLACES,
+        first=FEW | WRITING | MARKING,
+        second=st.none() | FEW | WRITING,
+        trouble=TROUBLE,
         swapped=st.booleans(),
-    )  # fmt: skip
+    )
     def overlap(
         self, browser: int, first: list[Any], second: list[Any] | None, trouble: Trouble | None, swapped: bool
     ) -> None:
@@ -189,9 +197,13 @@ class Machine(RuleBasedStateMachine):
             self.arrive((browser, cookie))
 
     @rule(
-        browser=PLACES, waited=st.sampled_from([0.0, 0.0, INTERVAL]), first=FEW | ENDING,
-        second=FEW | MOVING | COUNTING, meanwhile=MEANWHILE, saving=st.booleans(),
-    )  # fmt: skip
+        browser=PLACES,
+        waited=st.sampled_from([0.0, 0.0, INTERVAL]),
+        first=FEW | ENDING,
+        second=FEW | MOVING | COUNTING,
+        meanwhile=MEANWHILE,
+        saving=st.booleans(),
+    )
     def collide(
         self, browser: int, waited: float, first: list[Any], second: list[Any], meanwhile: Trouble, saving: bool
     ) -> None:
@@ -209,13 +221,24 @@ class Machine(RuleBasedStateMachine):
             self.arrive((browser, self._commit(number, 200)))
 
     @rule(
-        browser=PLACES, first=FEW | MOVING | MARKING | ENDING, second=FEW, meanwhile=MEANWHILE, process=PROCESSES,
-        saving=st.booleans(), afresh=st.booleans(),
-    )  # fmt: skip
+        browser=PLACES,
+        first=FEW | MOVING | MARKING | ENDING,
+        second=FEW,
+        meanwhile=MEANWHILE,
+        process=PROCESSES,
+        saving=st.booleans(),
+        afresh=st.booleans(),
+    )
     def come_in(
-        self, browser: int, first: list[Any], second: list[Any], meanwhile: Trouble, process: int, saving: bool,
+        self,
+        browser: int,
+        first: list[Any],
+        second: list[Any],
+        meanwhile: Trouble,
+        process: int,
+        saving: bool,
         afresh: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """The first look of a request comes while another one saves, or the other one saves while it looks.
 
         ``afresh``: in a new session, which is where a process of that kind puts it.
@@ -244,14 +267,26 @@ class Machine(RuleBasedStateMachine):
             self.arrive((browser, self._commit(number, 200)))
 
     @rule(
-        browser=PLACES, stays=st.sampled_from([0, 0, 2, 8]), first=FEW | COUNTING, seconds=LONG,
-        then=st.none() | FEW | NAMES | MOVING | ENDING, more=st.just(0.0) | LONG, second=FEW | MOVING | READING,
+        browser=PLACES,
+        stays=st.sampled_from([0, 0, 2, 8]),
+        first=FEW | COUNTING,
+        seconds=LONG,
+        then=st.none() | FEW | NAMES | MOVING | ENDING,
+        more=st.just(0.0) | LONG,
+        second=FEW | MOVING | READING,
         code=CODES,
-    )  # fmt: skip
+    )
     def outlast(
-        self, browser: int, stays: int, first: list[Any], seconds: float, then: list[Any] | int | None, more: float,
-        second: list[Any], code: int,
-    ) -> None:  # fmt: skip
+        self,
+        browser: int,
+        stays: int,
+        first: list[Any],
+        seconds: float,
+        then: list[Any] | int | None,
+        more: float,
+        second: list[Any],
+        code: int,
+    ) -> None:
         """A request that takes as long as the session lives, or longer. When that may have ended, another one comes
         that was under way as well, or a new one, or the user's sessions are revoked."""
         self.stay(browser, stays)

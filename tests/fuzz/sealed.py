@@ -26,14 +26,28 @@ class Sealed:
         # What has to be in a header, whole, for its session to be seen.
         self._needed = [[part.encode() for part in header.split("; ")] for header in (small, rich, large)]
         self.valid: Sequence[bytes] = [header.encode() for header in (small, rich, large)] + [
-            f"{small}; {rich}".encode(), f"a=b; {large}; {small}".encode(), f"sid=5.x; sid.1=; {large}".encode(),
-        ]  # fmt: skip
+            f"{small}; {rich}".encode(),
+            f"a=b; {large}; {small}".encode(),
+            f"sid=5.x; sid.1=; {large}".encode(),
+        ]
         pieces = [part for parts in self._needed for part in parts]
         self.words: Sequence[bytes] = [
-            *Headers.words, *[part.partition(b"=")[2] for part in pieces if len(part) < 1_000], b"sid.1=", b"sid.2=",
-            b"sid.3=", b"sid.4=", b"sid.5=", b"2.", b"3.", b"5.", b"6.", b"0.", b"1.", pieces[0][4:20],
+            *Headers.words,
+            *[part.partition(b"=")[2] for part in pieces if len(part) < 1_000],
+            b"sid.1=",
+            b"sid.2=",
+            b"sid.3=",
+            b"sid.4=",
+            b"sid.5=",
+            b"2.",
+            b"3.",
+            b"5.",
+            b"6.",
+            b"0.",
+            b"1.",
+            pieces[0][4:20],
             b"__Host-sid.1=",
-        ]  # fmt: skip
+        ]
 
     def hold(self, data: bytes, turn: int) -> None:
         visits = self._visits
@@ -60,9 +74,12 @@ class Sealings:
         fields = [b"t" * 43, data, "handle", 2e9, 2e9, 3e9, None, True, None]
         others: list[Any] = [0, -1, 2**63, 1e308, math.nan, math.inf, "", "x", b"", b"x" * 32, [], {}, None, True]
         self.valid: Sequence[bytes] = [
-            msgpack.packb(fields), msgpack.packb(fields[:8]), msgpack.packb([*fields, 1]), data,
+            msgpack.packb(fields),
+            msgpack.packb(fields[:8]),
+            msgpack.packb([*fields, 1]),
+            data,
             *[msgpack.packb([*fields[:place], other, *fields[place + 1 :]]) for place in range(9) for other in others],
-        ]  # fmt: skip
+        ]
 
     def hold(self, data: bytes, turn: int) -> None:
         visits = self._visits

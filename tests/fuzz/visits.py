@@ -23,9 +23,13 @@ class Visits:
     def __init__(self, store: str | Store, **options: Any) -> None:
         self.events: list[str] = []
         self.middleware = SessionMiddleware(
-            self._app, secret=SECRET, store=store, clock=FakeClock(),
-            on_event=lambda name, data: self.events.append(name), **options,
-        )  # fmt: skip
+            self._app,
+            secret=SECRET,
+            store=store,
+            clock=FakeClock(),
+            on_event=lambda name, data: self.events.append(name),
+            **options,
+        )
         self.status = ""
         self.cookies: list[str] = []
         self.saw: dict[str, Any] = {}

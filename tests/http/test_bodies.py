@@ -36,9 +36,7 @@ def test_a_list_or_tuple_passes_through_as_it_is(site: Site, browser: Browser, b
 
 
 @pytest.mark.parametrize("look", LOOKS)
-def test_an_object_of_the_servers_file_wrapper_passes_through_as_it_is(
-    site: Site, browser: Browser, look: str
-) -> None:
+def test_an_object_of_the_servers_file_wrapper_passes_through_as_it_is(site: Site, browser: Browser, look: str) -> None:
     body = FileWrapper(BytesIO(b"page"))
     assert returned(site, browser, body, LOOKS[look], **{"wsgi.file_wrapper": FileWrapper}) is body
 

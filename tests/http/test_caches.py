@@ -202,9 +202,7 @@ def test_a_first_look_after_the_commit_works_with_an_event(site: Site, browser: 
 @pytest.mark.parametrize(
     "header", [("Cache-Control", value) for value in PUBLIC] + [(name, "max-age=60") for name in CDN]
 )
-def test_a_first_look_after_the_commit_of_a_public_response_raises(
-    browser: Browser, header: tuple[str, str]
-) -> None:
+def test_a_first_look_after_the_commit_of_a_public_response_raises(browser: Browser, header: tuple[str, str]) -> None:
     browser.do(put(a=1))
     with pytest.raises(HeadersAlreadySent, match="public"):
         browser.visit(looking_late, **{"test.seen": [], "test.headers": [header]})  # type: ignore[arg-type]

@@ -113,9 +113,7 @@ def lint(request: pytest.FixtureRequest) -> bool:
 
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("app", FORMS)
-def test_a_change_is_saved_before_the_answer_leaves(
-    site: Site, browser: Browser, app: Application, lint: bool
-) -> None:
+def test_a_change_is_saved_before_the_answer_leaves(site: Site, browser: Browser, app: Application, lint: bool) -> None:
     answer = browser.visit(app, lint=lint, **{"test.change": put(a=1)})
     assert site.calls.log == ["create", "answer"]
     assert (answer.status, answer.body, answer.header("Content-Type")) == ("200 OK", b"page", "text/plain")
@@ -530,9 +528,7 @@ def test_two_middlewares_of_one_request_each_commit(make_site: MakeSite) -> None
 
     browser = outer.browser()
     request = browser.request(inner.middleware, **{"test.app": None})
-    request["test.app"] = lambda environ, start_response: inner.middleware(
-        {**environ, "test.app": app}, start_response
-    )
+    request["test.app"] = lambda environ, start_response: inner.middleware({**environ, "test.app": app}, start_response)
     answer: Answer = Server([]).run(outer.middleware, request)
     assert sorted(cookie.name for cookie in answer.cookies) == ["inner", "sid"]
     assert answer.header("Vary") == "Cookie"

@@ -45,8 +45,12 @@ def test_the_state_says_why_a_session_is_as_it_is(site: Site, ann: Browser) -> N
         return site.browser().do(state, HTTP_COOKIE=header).result
 
     assert [of(""), of("lang=en"), of(ann.header), of(f"sid={forged()}"), of(f"sid={issued_to_nobody()}")] == [
-        "new", "new", "live", "tampered", "unknown",
-    ]  # fmt: skip
+        "new",
+        "new",
+        "live",
+        "tampered",
+        "unknown",
+    ]
 
 
 @pytest.mark.parametrize("value", ["", "x", forged(), issued_to_nobody(), "a" * 43, "a.b.c", "1", "None"])
@@ -181,10 +185,21 @@ def test_a_session_that_validate_ends_takes_no_other_with_it(make_site: MakeSite
 @pytest.mark.parametrize(
     "header",
     [
-        "sid={}", " sid={}", "\tsid={} ", ";;sid={};", "a=b;sid={}", 'a="x;sid={}', "a=1,b=2;\t sid={}\t;c",
-        "sid={};sid=other", "=;sid={}", "ü=ö; sid={}", "\x00;\x7f; sid={}", "SID=x; sid={}", "sidsid=1; sid={}",
+        "sid={}",
+        " sid={}",
+        "\tsid={} ",
+        ";;sid={};",
+        "a=b;sid={}",
+        'a="x;sid={}',
+        "a=1,b=2;\t sid={}\t;c",
+        "sid={};sid=other",
+        "=;sid={}",
+        "ü=ö; sid={}",
+        "\x00;\x7f; sid={}",
+        "SID=x; sid={}",
+        "sidsid=1; sid={}",
     ],
-)  # fmt: skip
+)
 def test_the_header_is_split_at_semicolons_and_trimmed_of_spaces_and_tabs(
     site: Site, ann: Browser, header: str
 ) -> None:
@@ -194,11 +209,26 @@ def test_the_header_is_split_at_semicolons_and_trimmed_of_spaces_and_tabs(
 @pytest.mark.parametrize(
     "header",
     [
-        'sid="{}"', "lang=en,sid={}", "SID={}", "Sid={}", "xsid={}", "sid ={}", "sid\xa0={}", "\xa0sid={}", "sid={}\n",
-        "a=b sid={}", "$sid={}", "sid%3D{}", "__Host-sid={}", "__Secure-sid={}", "sid\x00={}", "sid=={}", "\x0bsid={}",
+        'sid="{}"',
+        "lang=en,sid={}",
+        "SID={}",
+        "Sid={}",
+        "xsid={}",
+        "sid ={}",
+        "sid\xa0={}",
+        "\xa0sid={}",
+        "sid={}\n",
+        "a=b sid={}",
+        "$sid={}",
+        "sid%3D{}",
+        "__Host-sid={}",
+        "__Secure-sid={}",
+        "sid\x00={}",
+        "sid=={}",
+        "\x0bsid={}",
         "s\u00edd={}",
     ],
-)  # fmt: skip
+)
 def test_nothing_else_is_a_cookie_of_ours(site: Site, ann: Browser, header: str) -> None:
     result = site.browser().do(lambda session: (session.state, session.copy()), HTTP_COOKIE=header.format(ann.token))
     assert result.result in (("new", {}), ("tampered", {})), header

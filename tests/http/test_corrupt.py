@@ -25,12 +25,25 @@ from wsgi_session.stores import Record, has_sound_times
 pytestmark = pytest.mark.needs(SERVER)
 #: Every kind of value that a session keeps.
 RICH: dict[str, Any] = {
-    "text": "ä", "int": -5, "huge": 2**70, "float": 0.5, "none": None, "bytes": b"\xff", "list": [1, [2, {"x": ()}]],
-    "tuple": (1, "2"), "set": {1, 2, 3}, "frozen": frozenset({"a"}), "dict": {2: "int", None: 0, b"b": 1, True: 2},
-    "moment": datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc), "naive": datetime(2026, 1, 2),
-    "span": timedelta(1, 2), "day": datetime(2026, 1, 2).date(), "time": datetime(2026, 1, 2).time(), "id": UUID(int=7),
+    "text": "ä",
+    "int": -5,
+    "huge": 2**70,
+    "float": 0.5,
+    "none": None,
+    "bytes": b"\xff",
+    "list": [1, [2, {"x": ()}]],
+    "tuple": (1, "2"),
+    "set": {1, 2, 3},
+    "frozen": frozenset({"a"}),
+    "dict": {2: "int", None: 0, b"b": 1, True: 2},
+    "moment": datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
+    "naive": datetime(2026, 1, 2),
+    "span": timedelta(1, 2),
+    "day": datetime(2026, 1, 2).date(),
+    "time": datetime(2026, 1, 2).time(),
+    "id": UUID(int=7),
     "price": Decimal("1.50"),
-}  # fmt: skip
+}
 
 
 def record_of(browser: Browser) -> Record:

@@ -114,9 +114,7 @@ def test_a_visitor_whose_application_stores_nothing_gets_no_record_and_no_cookie
     assert site.middleware.sessions.count() == 0
 
 
-def test_a_due_touch_is_the_one_write_of_a_read_only_request(
-    site: Site, browser: Browser, clock: FakeClock
-) -> None:
+def test_a_due_touch_is_the_one_write_of_a_read_only_request(site: Site, browser: Browser, clock: FakeClock) -> None:
     browser.do(put(a=1))
     clock.advance(DAY)
     site.forget()

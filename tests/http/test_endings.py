@@ -319,9 +319,16 @@ def join_in_atomic(session: Session) -> None:
 
 
 MARKS = [
-    mark_pending, update_pending, default_pending, mark_and_save, default_and_save,
-    mark_in_atomic, update_in_atomic, default_in_atomic, join_in_atomic,
-]  # fmt: skip
+    mark_pending,
+    update_pending,
+    default_pending,
+    mark_and_save,
+    default_and_save,
+    mark_in_atomic,
+    update_in_atomic,
+    default_in_atomic,
+    join_in_atomic,
+]
 
 
 @pytest.mark.needs(SERVER)

@@ -118,9 +118,7 @@ def test_expires_is_what_it_will_be_after_this_request(site: Site, browser: Brow
     assert seen == [timedelta(days=30), timedelta(days=31), timedelta(days=31)]
 
 
-def test_expires_is_told_under_the_current_settings(
-    browser: Browser, make_site: MakeSite, clock: FakeClock
-) -> None:
+def test_expires_is_told_under_the_current_settings(browser: Browser, make_site: MakeSite, clock: FakeClock) -> None:
     browser.do(put(a=1))
     start = datetime.fromtimestamp(clock(), timezone.utc)
     shorter = visit_with(make_site(idle_timeout=5 * DAY, touch_interval=DAY), browser)
@@ -456,8 +454,9 @@ def test_clocks_of_two_machines_may_differ_by_a_minute(make_site: MakeSite, skew
 @pytest.mark.needs(SERVER)
 def test_a_clock_that_is_behind_moves_nothing_back(make_site: MakeSite, clock: FakeClock) -> None:
     behind = FakeClock()
-    site, late = make_site(idle_timeout=900, touch_interval=1), make_site(
-        idle_timeout=900, touch_interval=1, clock=behind
+    site, late = (
+        make_site(idle_timeout=900, touch_interval=1),
+        make_site(idle_timeout=900, touch_interval=1, clock=behind),
     )
     browser = site.browser()
     browser.do(put(a=1))

@@ -62,7 +62,7 @@ def visitor(browser: Browser) -> Browser:
         (lambda session: session.rotate(), put(b=2), {"a": 1, "cart": ["bun"], "b": 2}),
         (log_in(ANN), put(b=2), {"a": 1, "cart": ["bun"], "b": 2, "user": ANN}),
     ],
-)  # fmt: skip
+)
 def test_two_overlapping_requests_lose_nothing_of_each_others(
     visitor: Browser, first: Change, second: Change, then: dict[str, Any]
 ) -> None:
@@ -104,7 +104,7 @@ def change_and_change_back(session: Session) -> None:
         (default_equal, lambda session: session.pop("a"), {"a": 1, "cart": ["bun"], "b": 2}),
         (default_equal, put(a=2), {"a": 2, "cart": ["bun"], "b": 2}),
     ],
-)  # fmt: skip
+)
 def test_an_equal_assignment_is_part_of_what_a_request_saves(
     visitor: Browser, first: Change, second: Change, then: dict[str, Any]
 ) -> None:
@@ -438,9 +438,7 @@ def test_atomic_after_destroy_starts_a_fresh_session(visitor: Browser) -> None:
     assert visitor.do(read).result == {"count": 1}
 
 
-def test_a_login_that_is_pending_belongs_to_the_commit_and_atomic_leaves_it_there(
-    site: Site, visitor: Browser
-) -> None:
+def test_a_login_that_is_pending_belongs_to_the_commit_and_atomic_leaves_it_there(site: Site, visitor: Browser) -> None:
     def change(session: Session) -> Any:
         log_in(ANN)(session)
         session.atomic(lambda data: data.update(b=2, seen=data["user"]["name"]))
@@ -600,9 +598,7 @@ def test_atomic_keeps_flash_messages_and_the_owner(site: Site, visitor: Browser)
     assert site.middleware.sessions.revoke_all(ANN) == 1
 
 
-def test_atomic_on_a_corrupt_record_raises_session_gone_and_leaves_it(
-    make_site: MakeSite, visitor: Browser
-) -> None:
+def test_atomic_on_a_corrupt_record_raises_session_gone_and_leaves_it(make_site: MakeSite, visitor: Browser) -> None:
     damage(visitor, value=b"\xc1")
 
     def change(session: Session) -> None:

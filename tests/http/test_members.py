@@ -27,13 +27,31 @@ def test_it_is_always_there_and_always_a_mutable_mapping(browser: Browser) -> No
 
 
 VALUES: dict[str, Any] = {
-    "str": "naïve \N{SNOWMAN}\x00", "int": 5, "big": 2**200, "negative": -(2**100), "float": 0.1, "inf": float("inf"),
-    "true": True, "none": None, "bytes": b"\x00\xff", "list": [1, "a", [None]], "tuple": (1, (2,)), "empty": (),
-    "dict": {"a": {1: True, b"k": 2, None: 3}}, "set": {1, "a", (1,)}, "frozenset": frozenset({b"x"}),
-    "naive": datetime(2026, 3, 4, 5, 6, 7, 8), "aware": datetime(2026, 3, 4, tzinfo=timezone(timedelta(hours=5.5))),
-    "date": date(2026, 3, 4), "time": time(1, 2, 3, 4), "timedelta": timedelta(-1, 2, 3), "uuid": UUID(int=1),
-    "decimal": Decimal("1.10"), "sNaN": Decimal("-0"), "nested": [{"set": {1, 2}, "when": (date(2026, 1, 1),)}],
-}  # fmt: skip
+    "str": "naïve \N{SNOWMAN}\x00",
+    "int": 5,
+    "big": 2**200,
+    "negative": -(2**100),
+    "float": 0.1,
+    "inf": float("inf"),
+    "true": True,
+    "none": None,
+    "bytes": b"\x00\xff",
+    "list": [1, "a", [None]],
+    "tuple": (1, (2,)),
+    "empty": (),
+    "dict": {"a": {1: True, b"k": 2, None: 3}},
+    "set": {1, "a", (1,)},
+    "frozenset": frozenset({b"x"}),
+    "naive": datetime(2026, 3, 4, 5, 6, 7, 8),
+    "aware": datetime(2026, 3, 4, tzinfo=timezone(timedelta(hours=5.5))),
+    "date": date(2026, 3, 4),
+    "time": time(1, 2, 3, 4),
+    "timedelta": timedelta(-1, 2, 3),
+    "uuid": UUID(int=1),
+    "decimal": Decimal("1.10"),
+    "sNaN": Decimal("-0"),
+    "nested": [{"set": {1, 2}, "when": (date(2026, 1, 1),)}],
+}
 
 
 def test_each_value_comes_back_as_the_type_it_went_in(browser: Browser) -> None:
@@ -192,8 +210,11 @@ def test_flash_messages_of_one_category_leave_the_others(browser: Browser) -> No
 def test_flash_messages_are_outside_the_mapping(browser: Browser) -> None:
     browser.do(lambda session: session.flash("hidden"))
     assert browser.do(lambda session: (session.copy(), len(session), list(session), session == {})).result == (
-        {}, 0, [], True,
-    )  # fmt: skip
+        {},
+        0,
+        [],
+        True,
+    )
 
 
 def test_a_flash_message_survives_a_login_and_a_redirect(browser: Browser) -> None:

@@ -222,9 +222,7 @@ def test_one_request_asks_a_store_that_is_away_once(site: Site, ann: Browser) ->
     assert site.calls.counts() == {"load": 1}
 
 
-def test_an_outage_is_one_event_and_one_error_line(
-    site: Site, ann: Browser, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_outage_is_one_event_and_one_error_line(site: Site, ann: Browser, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         ann.do(read)
     assert len(site.happened("unavailable")) == 1
@@ -297,10 +295,18 @@ def lenient(make_site: MakeSite) -> Browser:
 def test_anonymous_reads_see_an_empty_session(lenient: Browser) -> None:
     def look(session: Session) -> Any:
         return (
-            session.state, session.copy(), len(session), session.get("user"), session.is_new, session.handle,
-            session.owner, session.created, session.expires, session.flashes(),
+            session.state,
+            session.copy(),
+            len(session),
+            session.get("user"),
+            session.is_new,
+            session.handle,
+            session.owner,
+            session.created,
+            session.expires,
+            session.flashes(),
             user_email_or_none({"session": session}),
-        )  # fmt: skip
+        )
 
     answer = lenient.do(look)
     assert answer.result == ("unavailable", {}, 0, None, True, None, None, None, None, [], None)

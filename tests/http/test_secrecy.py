@@ -151,9 +151,7 @@ def test_no_module_of_the_package_can_unpickle_evaluate_or_import_by_name() -> N
     assert found == []
 
 
-def test_nothing_of_ours_decodes_a_badly_signed_cookie(
-    browser: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_of_ours_decodes_a_badly_signed_cookie(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: object, **named: object) -> None:
         raise AssertionError("decoded before it was authenticated")
 

@@ -18,32 +18,48 @@ WANTED: dict[str, tuple[dict[str, Any], dict[str, Any], str, dict[str, Any]]] = 
     "http": ({}, {}, "sid", {"path": "/", "httponly": True, "samesite": "Lax"}),
     "https": ({}, HTTPS, "__Host-sid", {"path": "/", "httponly": True, "samesite": "Lax", "secure": True}),
     "https, a path": (
-        {"cookie_path": "/app"}, HTTPS, "__Secure-sid",
+        {"cookie_path": "/app"},
+        HTTPS,
+        "__Secure-sid",
         {"path": "/app", "httponly": True, "samesite": "Lax", "secure": True},
     ),
     "https, a domain": (
-        {"cookie_domain": "example.com"}, HTTPS, "__Secure-sid",
+        {"cookie_domain": "example.com"},
+        HTTPS,
+        "__Secure-sid",
         {"domain": "example.com", "path": "/", "httponly": True, "samesite": "Lax", "secure": True},
     ),
     "always secure, behind a proxy": (
-        {"cookie_secure": True}, {}, "__Host-sid", {"path": "/", "httponly": True, "samesite": "Lax", "secure": True},
+        {"cookie_secure": True},
+        {},
+        "__Host-sid",
+        {"path": "/", "httponly": True, "samesite": "Lax", "secure": True},
     ),
     "never secure": (
-        {"cookie_secure": False}, HTTPS, "sid", {"path": "/", "httponly": True, "samesite": "Lax"},
+        {"cookie_secure": False},
+        HTTPS,
+        "sid",
+        {"path": "/", "httponly": True, "samesite": "Lax"},
     ),
     "strict, with a name": (
-        {"cookie_samesite": "Strict", "cookie_name": "shop"}, HTTPS, "__Host-shop",
+        {"cookie_samesite": "Strict", "cookie_name": "shop"},
+        HTTPS,
+        "__Host-shop",
         {"path": "/", "httponly": True, "samesite": "Strict", "secure": True},
     ),
     "in other sites' frames": (
-        {"cookie_samesite": "None", "cookie_secure": True, "cookie_partitioned": True}, HTTPS, "__Host-sid",
+        {"cookie_samesite": "None", "cookie_secure": True, "cookie_partitioned": True},
+        HTTPS,
+        "__Host-sid",
         {"path": "/", "httponly": True, "samesite": "None", "secure": True, "partitioned": True},
     ),
     "a prefix spelt out": (
-        {"cookie_name": "__Secure-own", "cookie_secure": True}, HTTPS, "__Secure-own",
+        {"cookie_name": "__Secure-own", "cookie_secure": True},
+        HTTPS,
+        "__Secure-own",
         {"path": "/", "httponly": True, "samesite": "Lax", "secure": True},
     ),
-}  # fmt: skip
+}
 
 
 def sent(browser: Browser, function: Any) -> Cookie:

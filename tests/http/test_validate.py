@@ -72,9 +72,7 @@ def test_it_is_asked_about_a_user_put_there_by_hand(judged: Site, judge: Judge) 
 
 
 @pytest.mark.needs(SERVER)
-def test_false_ends_the_session_for_everybody_and_removes_the_cookie(
-    judged: Site, ann: Browser, judge: Judge
-) -> None:
+def test_false_ends_the_session_for_everybody_and_removes_the_cookie(judged: Site, ann: Browser, judge: Judge) -> None:
     held = ann.copy()
     judge.verdict = False
     answer = ann.do(lambda session: (session.state, session.copy(), session.owner, session.handle))

@@ -30,18 +30,46 @@ CONTRACT = {
     "the session": {"Session"},
     "the administrator's view": {"SessionInfo"},
     "helpers": {
-        "get_session", "user_or_none", "user_email_or_none", "redirect_if_anonymous", "login", "logout", "next_url",
-        "check_csrf", "require_login", "session_info",
+        "get_session",
+        "user_or_none",
+        "user_email_or_none",
+        "redirect_if_anonymous",
+        "login",
+        "logout",
+        "next_url",
+        "check_csrf",
+        "require_login",
+        "session_info",
     },
     "errors": {
-        "SessionError", "ConfigError", "SessionMissing", "SessionGone", "StoreUnavailable", "SessionTooLarge",
-        "UnsupportedValue", "HeadersAlreadySent", "Unsupported", "KeyExists",
+        "SessionError",
+        "ConfigError",
+        "SessionMissing",
+        "SessionGone",
+        "StoreUnavailable",
+        "SessionTooLarge",
+        "UnsupportedValue",
+        "HeadersAlreadySent",
+        "Unsupported",
+        "KeyExists",
     },
-}  # fmt: skip
+}
 SESSION_MEMBERS = {
-    "is_new", "state", "created", "expires", "handle", "owner", "rotate", "destroy", "atomic", "flash", "flashes",
-    "csrf_token", "no_touch", "copy",
-}  # fmt: skip
+    "is_new",
+    "state",
+    "created",
+    "expires",
+    "handle",
+    "owner",
+    "rotate",
+    "destroy",
+    "atomic",
+    "flash",
+    "flashes",
+    "csrf_token",
+    "no_touch",
+    "copy",
+}
 MIDDLEWARE_MEMBERS = {"from_config", "from_environ", "close"}
 # What stores may offer: documented on the protocols.
 OPTIONAL = {"sweep", "of_owner", "count"}
@@ -127,9 +155,19 @@ def test_every_module_says_what_it_is_for() -> None:
 # What there is not.
 
 DANGEROUS_MODULES = {
-    "pickle", "_pickle", "marshal", "shelve", "dbm", "dill", "cloudpickle", "jsonpickle", "yaml", "runpy", "code",
+    "pickle",
+    "_pickle",
+    "marshal",
+    "shelve",
+    "dbm",
+    "dill",
+    "cloudpickle",
+    "jsonpickle",
+    "yaml",
+    "runpy",
+    "code",
     "http.cookies",
-}  # fmt: skip
+}
 
 
 def test_nothing_is_unpickled_evaluated_or_imported_by_a_name_from_data() -> None:
@@ -214,9 +252,21 @@ def run_in_a_fresh_interpreter(program: str) -> str:
 @pytest.mark.parametrize("module", ["wsgi_session", "wsgi_session.stores", "wsgi_session.middleware"])
 def test_importing_it_brings_in_no_extra(module: str) -> None:
     extras = {
-        "click", "redis", "hiredis", "sqlalchemy", "psycopg", "pymysql", "cryptography", "flask", "django", "pyramid",
-        "pytest", "hypothesis", "waitress", "jinja2",
-    }  # fmt: skip
+        "click",
+        "redis",
+        "hiredis",
+        "sqlalchemy",
+        "psycopg",
+        "pymysql",
+        "cryptography",
+        "flask",
+        "django",
+        "pyramid",
+        "pytest",
+        "hypothesis",
+        "waitress",
+        "jinja2",
+    }
     loaded = run_in_a_fresh_interpreter(f"import sys, {module}; print(*sys.modules)").split()
     assert extras.isdisjoint(name.partition(".")[0] for name in loaded)
 

@@ -1,6 +1,6 @@
 """Crowds at full size: ``python -m tests.security.crowds`` prints what they cost. The tests run smaller ones.
 
-    python -m tests.security.crowds --visitors 100000 --tokens 1000000
+python -m tests.security.crowds --visitors 100000 --tokens 1000000
 """
 
 from __future__ import annotations

@@ -21,21 +21,43 @@ from wsgi_session.testing.clock import FakeClock
 #: What `{}` stands for is a cookie's value; each line with what a visitor who sends it must find.
 NAMELESS = {"=__Host-sid={a}; __Host-sid={b}": "b", "=__Host-sid={a}": "", "; =__Host-sid={a};=": ""}
 OTHER_NAMES = [
-    "%5F%5FHost-sid={a}", '"__Host-sid"={a}', "..Host-sid={a}", " [_Host-sid={a}", "__host-sid={a}", "__HOST-SID={a}",
-    "__Host-sid%20={a}", "__Host-sid ={a}", "__Host_sid={a}", "__Host.sid={a}", "\\__Host-sid={a}", "__Host-sid[]={a}",
-    "__Host-s%69d={a}", "$__Host-sid={a}", "__Secure-sid={a}", "sid={a}",
-]  # fmt: skip
+    "%5F%5FHost-sid={a}",
+    '"__Host-sid"={a}',
+    "..Host-sid={a}",
+    " [_Host-sid={a}",
+    "__host-sid={a}",
+    "__HOST-SID={a}",
+    "__Host-sid%20={a}",
+    "__Host-sid ={a}",
+    "__Host_sid={a}",
+    "__Host.sid={a}",
+    "\\__Host-sid={a}",
+    "__Host-sid[]={a}",
+    "__Host-s%69d={a}",
+    "$__Host-sid={a}",
+    "__Secure-sid={a}",
+    "sid={a}",
+]
 SWALLOWED = {
-    'a="x; __Host-sid={a}; b=y': "a", 'a="x\\"; __Host-sid={a}': "a", "a=]__Host-sid={b}; __Host-sid={a}": "a",
-    "a=1,__Host-sid={b}; __Host-sid={a}": "a", "a=1,__Host-sid={b}": "", "a=1 __Host-sid={b}": "",
-    '__Host-sid="{b}"; __Host-sid={a}': "a", "a=\\073__Host-sid={b}; __Host-sid={a}": "a",
-}  # fmt: skip
+    'a="x; __Host-sid={a}; b=y': "a",
+    'a="x\\"; __Host-sid={a}': "a",
+    "a=]__Host-sid={b}; __Host-sid={a}": "a",
+    "a=1,__Host-sid={b}; __Host-sid={a}": "a",
+    "a=1,__Host-sid={b}": "",
+    "a=1 __Host-sid={b}": "",
+    '__Host-sid="{b}"; __Host-sid={a}': "a",
+    "a=\\073__Host-sid={b}; __Host-sid={a}": "a",
+}
 JUNK = ["null", '{"a":1}', "", ";;", "x y=1", "ü=\xe9", "=", "a=", "=b", "a=b=c", '"', "$Version=1", "a[0]=1", "@", ","]
-NEIGHBOURS = {line: "a" for junk in JUNK for line in (
-    f"{junk}; __Host-sid={{a}}".replace('{"a":1}', '{{"a":1}}'),
-    f"__Host-sid={{a}}; {junk}".replace('{"a":1}', '{{"a":1}}'),
-    f"{junk};__Host-sid={{a}};{junk}".replace('{"a":1}', '{{"a":1}}'),
-)}  # fmt: skip
+NEIGHBOURS = {
+    line: "a"
+    for junk in JUNK
+    for line in (
+        f"{junk}; __Host-sid={{a}}".replace('{"a":1}', '{{"a":1}}'),
+        f"__Host-sid={{a}}; {junk}".replace('{"a":1}', '{{"a":1}}'),
+        f"{junk};__Host-sid={{a}};{junk}".replace('{"a":1}', '{{"a":1}}'),
+    )
+}
 
 
 def check(site: Site, headers: dict[str, str]) -> None:
@@ -172,9 +194,13 @@ def test_no_option_can_inject_an_attribute_or_a_header(bad: str) -> None:
     """
     host = {"cookie_name": "__Host-own", "cookie_secure": True}
     for options in (
-        {"cookie_name": bad}, {"cookie_path": "/" + bad}, {"cookie_domain": bad}, {"cookie_samesite": bad},
-        {**host, "cookie_domain": "example.com"}, {**host, "cookie_path": "/app"},
-    ):  # fmt: skip
+        {"cookie_name": bad},
+        {"cookie_path": "/" + bad},
+        {"cookie_domain": bad},
+        {"cookie_samesite": bad},
+        {**host, "cookie_domain": "example.com"},
+        {**host, "cookie_path": "/app"},
+    ):
         with pytest.raises(ConfigError) as caught:
             SessionMiddleware(lambda environ, start_response: [], secret=SECRET, store=MemoryStore(), **options)
         assert isinstance(caught.value, ValueError)

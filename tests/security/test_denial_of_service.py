@@ -105,11 +105,14 @@ HELPERS: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
     "redirect, query": (redirect_if_anonymous, "QUERY_STRING", "&next=%25%32%66"),
     "door": (lambda environ: require_login(lambda e, s: [])(environ, lambda s, h: None), "PATH_INFO", "/login%2f"),  # type: ignore[arg-type,return-value]
     "next": (next_url, "QUERY_STRING", "&nex%74=/%252f"),
-    "next, one": (lambda environ: next_url({**environ, "QUERY_STRING": "next=" + environ["QUERY_STRING"]}),
-                  "QUERY_STRING", "/%252e%252e"),
+    "next, one": (
+        lambda environ: next_url({**environ, "QUERY_STRING": "next=" + environ["QUERY_STRING"]}),
+        "QUERY_STRING",
+        "/%252e%252e",
+    ),
     "kind of form": (lambda environ: read_field(environ, "a"), "CONTENT_TYPE", '; a="\\"'),
     "length of form": (lambda environ: read_field(environ, "a"), "CONTENT_LENGTH", "9"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("helper", HELPERS)
@@ -152,13 +155,12 @@ def test_headers_that_are_compared_cost_nothing_however_long(in_memory: Site, br
 BODIES = {
     "fields": ("application/x-www-form-urlencoded", "a{0}=1&"),
     "the same field": ("application/x-www-form-urlencoded", "a=%41&"),
-    "parts": ("multipart/form-data; boundary=XyZ",
-              '--XyZ\r\nContent-Disposition: form-data; name="a{0}"\r\n\r\n1\r\n'),
+    "parts": ("multipart/form-data; boundary=XyZ", '--XyZ\r\nContent-Disposition: form-data; name="a{0}"\r\n\r\n1\r\n'),
     "boundaries": ("multipart/form-data; boundary=XyZ", "--XyZ\r\n"),
     "percent signs": ("application/x-www-form-urlencoded", "%&"),
     "almost boundaries": ("multipart/form-data; boundary=XyZ", "\r\n--XyY"),
     "parameters": ("multipart/form-data; boundary=XyZ", '\r\n--XyZ\r\ncontent-disposition:x;{0}="\\"'),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -405,9 +407,16 @@ def set_defaults(session: Any) -> None:
 
 
 ONE_BY_ONE = [
-    set_defaults, pop_all, assign_and_count, delete_all, delete_the_first, flash_for_each,
-    lambda session: session.flashes(), lambda session: session.copy() | session, lambda session: session == {},
-]  # fmt: skip
+    set_defaults,
+    pop_all,
+    assign_and_count,
+    delete_all,
+    delete_the_first,
+    flash_for_each,
+    lambda session: session.flashes(),
+    lambda session: session.copy() | session,
+    lambda session: session == {},
+]
 
 
 @pytest.mark.parametrize("use", ONE_BY_ONE, ids=lambda use: use.__name__)

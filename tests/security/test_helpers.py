@@ -26,12 +26,27 @@ from wsgi_session import (
 
 #: Besides those of the helpers' own tests.
 EVIL = [
-    "//evil.example", "///evil.example", "/\\evil.example", "\\\\\\evil.example", "/\t/evil.example",
-    "/\r\n/evil.example", "https:evil.example", "https://evil.example", "javascript:alert(1)",
-    "/%2f%2fevil.example", "/%09/evil.example",
-    "/%5cevil.example", "/.//evil.example", "/..//evil.example", "/x/..//evil.example", *PAYLOADS,
-    "/.//..;@evil.example/", "/x/..//..;@evil.example/", "/.//..%3b@evil.example/", "/%2e//%2E%2e;a@evil.example/",
-]  # fmt: skip
+    "//evil.example",
+    "///evil.example",
+    "/\\evil.example",
+    "\\\\\\evil.example",
+    "/\t/evil.example",
+    "/\r\n/evil.example",
+    "https:evil.example",
+    "https://evil.example",
+    "javascript:alert(1)",
+    "/%2f%2fevil.example",
+    "/%09/evil.example",
+    "/%5cevil.example",
+    "/.//evil.example",
+    "/..//evil.example",
+    "/x/..//evil.example",
+    *PAYLOADS,
+    "/.//..;@evil.example/",
+    "/x/..//..;@evil.example/",
+    "/.//..%3b@evil.example/",
+    "/%2e//%2E%2e;a@evil.example/",
+]
 
 
 def bytes_of(text: str) -> str:
@@ -91,13 +106,20 @@ def test_no_redirect_leads_off_the_site() -> None:
 
 @case(55)
 def test_no_redirect_leads_off_the_site_over_the_wire(wire: Wire) -> None:
-    """Through real servers, the redirect is a path with one slash, whatever the request line and the headers contain.
-    """
+    """Through real servers, the redirect is a path with one slash, whatever request line and headers contain."""
     for target in (
-        b"//evil.example", b"///evil.example/x", b"/%2f%2fevil.example", b"/%5cevil.example", b"/%09/evil.example",
-        b"/\\evil.example", b"/%0d%0aSet-Cookie:%20a=b", b"/x/..//evil.example", b"/.//evil.example",
-        b"/shop?next=//evil", b"http://evil.example//evil.example/x",
-    ):  # fmt: skip
+        b"//evil.example",
+        b"///evil.example/x",
+        b"/%2f%2fevil.example",
+        b"/%5cevil.example",
+        b"/%09/evil.example",
+        b"/\\evil.example",
+        b"/%0d%0aSet-Cookie:%20a=b",
+        b"/x/..//evil.example",
+        b"/.//evil.example",
+        b"/shop?next=//evil",
+        b"http://evil.example//evil.example/x",
+    ):
         reply = wire.get(target, b"X-Forwarded-Host: evil.example", b"Referer: https://evil.example/")
         assert reply.status in (302, 400), (target, reply)
         if reply.status == 302:

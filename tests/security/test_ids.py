@@ -157,9 +157,7 @@ ROTATIONS: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
 @case(6)
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("rotation", ROTATIONS)
-def test_the_token_from_before_a_login_opens_nothing_after_it(
-    site: Site, browser: Browser, rotation: str
-) -> None:
+def test_the_token_from_before_a_login_opens_nothing_after_it(site: Site, browser: Browser, rotation: str) -> None:
     """A login (like ``rotate()``) gives the session a new token, invalidates the old one, and keeps the visitor's data.
 
     Case 6: CVE-2022-38054 and CVE-2022-3269 (Airflow, rdiffweb), CVE-2018-11385 and CVE-2023-46733 (Symfony),

@@ -67,6 +67,7 @@ def test_nobody_sees_anothers_session_while_requests_fail_all_around(store: Stor
         browser, chance, served = site.browser(), random.Random(number), 0
         barrier.wait(timeout=60)
         for turn in range(20):
+
             def visit(session: Session, turn: int = turn) -> Any:
                 seen = session.get("me"), session.get("turn")
                 session.update(me=number, turn=turn)
@@ -168,11 +169,29 @@ def test_an_environ_that_is_used_again_has_a_session_of_its_own(site: Site) -> N
 
 
 HOSTILE_IDS = [
-    "../../x", "..%2f", "a/b", "/etc/passwd", "\x00", "a\x00b", "x" * 10_000, "é" * 43, "sid:*", "*", "a\nb",
+    "../../x",
+    "..%2f",
+    "a/b",
+    "/etc/passwd",
+    "\x00",
+    "a\x00b",
+    "x" * 10_000,
+    "é" * 43,
+    "sid:*",
+    "*",
+    "a\nb",
     "a\r\nDEL *",
-    "' OR 1=1 --", '"; DROP TABLE sessions; --', "\\x00", "{session}", "[a-z]", "CON", "a.b.c", "." * 87, "A" * 87,
+    "' OR 1=1 --",
+    '"; DROP TABLE sessions; --',
+    "\\x00",
+    "{session}",
+    "[a-z]",
+    "CON",
+    "a.b.c",
+    "." * 87,
+    "A" * 87,
     "../" * 14 + "x." + "A" * 43,
-]  # fmt: skip
+]
 
 
 @case(50)
@@ -246,9 +265,7 @@ def test_no_log_event_repr_or_exception_tells_a_token(
 
 
 @case(52)
-def test_no_log_event_repr_or_exception_tells_a_sealed_cookie(
-    sealed: Site, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_no_log_event_repr_or_exception_tells_a_sealed_cookie(sealed: Site, caplog: pytest.LogCaptureFixture) -> None:
     """No encrypted cookie is in a log line, an event, a ``repr`` or the message of an exception."""
     _check_that_nothing_is_told(sealed, sealed.browser(), caplog)
 

@@ -269,8 +269,10 @@ def test_every_cookie_is_set_and_removed_with_the_same_attributes(
         clock.advance(2 * DAY)
     assert sent[-1].removes
     assert browser.jar == {}
-    own = [{name: text for name, text in cookie.attributes.items() if name not in ("max-age", "expires")}
-           for cookie in sent]  # fmt: skip
+    own = [
+        {name: text for name, text in cookie.attributes.items() if name not in ("max-age", "expires")}
+        for cookie in sent
+    ]
     assert [attributes for attributes in own if attributes != own[0]] == []
     assert len({cookie.name for cookie in sent}) == 1
     if sent[-1].name.startswith("__Host-"):
@@ -296,8 +298,11 @@ def test_a_changed_password_can_end_every_other_session(site: Site) -> None:
     later = site.browser()
     later.do(log_in(ANN))
     assert [browser.do(read).result for browser in (here, there, later, bob)] == [
-        {"user": ANN}, {}, {"user": ANN}, {"user": BOB},
-    ]  # fmt: skip
+        {"user": ANN},
+        {},
+        {"user": ANN},
+        {"user": BOB},
+    ]
 
 
 @case(18)
@@ -306,8 +311,10 @@ def test_what_cannot_be_revoked_says_so(sealed: Site) -> None:
     sealed.browser().do(log_in(ANN))
     sessions = sealed.middleware.sessions
     asked: list[Callable[[], object]] = [
-        lambda: sessions.revoke_all(ANN), lambda: sessions.revoke(ANN, "handle"), lambda: sessions.of(ANN),
-    ]  # fmt: skip
+        lambda: sessions.revoke_all(ANN),
+        lambda: sessions.revoke(ANN, "handle"),
+        lambda: sessions.of(ANN),
+    ]
     for ask in asked:
         with pytest.raises(Unsupported):
             ask()

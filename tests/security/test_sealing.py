@@ -128,8 +128,9 @@ def test_a_signature_is_compared_by_compare_digest_alone(monkeypatch: pytest.Mon
     def outcomes() -> list[bool]:
         return [
             *(keyring.verify(text) is not None for text in (genuine, old, wrong)),
-            tokens.csrf_matches(token, form), tokens.csrf_matches(token, "A" * 86),
-        ]  # fmt: skip
+            tokens.csrf_matches(token, form),
+            tokens.csrf_matches(token, "A" * 86),
+        ]
 
     asked: list[bytes] = []
 
@@ -158,8 +159,11 @@ def test_no_module_compares_a_secret_with_an_equals_sign() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Compare) and any(isinstance(one, (ast.Eq, ast.NotEq)) for one in node.ops):
                 sides = [side for side in (node.left, *node.comparators) if not _is_a_length(side)]
-                found += [f"{path.name}:{node.lineno} {ast.unparse(node)}" for side in sides
-                          if secret.search(ast.unparse(side)) and len(sides) > 1]  # fmt: skip
+                found += [
+                    f"{path.name}:{node.lineno} {ast.unparse(node)}"
+                    for side in sides
+                    if secret.search(ast.unparse(side)) and len(sides) > 1
+                ]
     assert found == []
 
 

@@ -303,8 +303,11 @@ def test_a_load_and_a_save_are_one_command_each_over_one_connection(server: Valk
         assert store.replace(NEW, changed(kept), kept.version, NOW) is Outcome.SAVED
         seen = commands()
     assert {name: seen.get(name) for name in ("get", "evalsha", "eval", "ping")} == {
-        "get": 1, "evalsha": 1, "eval": None, "ping": None
-    }  # fmt: skip
+        "get": 1,
+        "evalsha": 1,
+        "eval": None,
+        "ping": None,
+    }
 
 
 def test_ping_warns_once_where_the_server_may_evict_live_sessions(
@@ -403,10 +406,27 @@ def test_tls_is_spoken_with_a_server_that_the_authority_vouches_for_and_no_other
 ) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-         "-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-keyout",
+            key,
+            "-out",
+            certificate,
+        ],
+        check=True,
+        capture_output=True,
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     with Proxy(server.port, context) as proxy:

@@ -196,8 +196,9 @@ def test_a_look_for_the_tables_that_was_called_off_is_an_outage_and_not_a_want_o
         assert store.load(KEY, NOW) is not None
 
 
-@pytest.mark.parametrize("attempt", ["create", "replace", "rotate", "delete", "delete of a version", "delete_many",
-                                     "revoke_all"])  # fmt: skip
+@pytest.mark.parametrize(
+    "attempt", ["create", "replace", "rotate", "delete", "delete of a version", "delete_many", "revoke_all"]
+)
 def test_what_is_done_already_counts_when_the_synchronous_standby_has_it(
     servers: tuple[DatabaseServer, DatabaseServer], attempt: str
 ) -> None:

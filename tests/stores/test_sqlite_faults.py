@@ -371,9 +371,12 @@ def test_a_connection_that_opens_the_new_file_does_not_hide_that_the_others_have
 def test_a_time_that_is_none_is_a_corrupt_record(path: Path, column: str) -> None:
     events: list[str] = []
     middleware = SessionMiddleware(
-        lambda environ, start_response: [], secret="f" * 40, store=f"sqlite:///{path}", clock=FakeClock(),
+        lambda environ, start_response: [],
+        secret="f" * 40,
+        store=f"sqlite:///{path}",
+        clock=FakeClock(),
         on_event=lambda name, data: events.append(name),
-    )  # fmt: skip
+    )
     with middleware:
         cookie = plant(middleware, {"a": 1})
         meddle(path, column)

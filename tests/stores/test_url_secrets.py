@@ -26,9 +26,21 @@ from wsgi_session.stores.urls.parts import redact_passwords, redact_urls
 FIRST, SECOND = "q8Zw3Rk9Lm2TqXbVn5Yc1Hd6Jg4Ps0Fa7UeW", "tB5oKx0Ry8Nd3Qe6Cz1Mv9Ah2Gj4Lf7PsWiU"
 USER = "ann-of-the-site"
 SCHEMES = (
-    "memory", "sqlite", "cookie", "redis", "rediss", "unix", "redis+cluster", "redis+sentinel",
-    "postgresql", "postgres", "mysql", "mariadb", "sqlite+pysqlite", "nosuch",
-)  # fmt: skip
+    "memory",
+    "sqlite",
+    "cookie",
+    "redis",
+    "rediss",
+    "unix",
+    "redis+cluster",
+    "redis+sentinel",
+    "postgresql",
+    "postgres",
+    "mysql",
+    "mariadb",
+    "sqlite+pysqlite",
+    "nosuch",
+)
 SPECIAL = "/?#[]@:%&= \u2100"
 
 

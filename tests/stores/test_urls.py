@@ -146,8 +146,12 @@ def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
 
 def test_options_come_back_as_what_they_are() -> None:
     parsers: dict[str, Callable[[str], object]] = {
-        "a": parse_seconds, "b": parse_count, "c": parse_switch, "d": choice_parser("x", "y"), "e": str
-    }  # fmt: skip
+        "a": parse_seconds,
+        "b": parse_count,
+        "c": parse_switch,
+        "d": choice_parser("x", "y"),
+        "e": str,
+    }
     seen = parse_query_options("some://where?a=1.5&b=12&c=on&d=y&e=%26", parsers)
     assert seen == {"a": 1.5, "b": 12, "c": True, "d": "y", "e": "&"}
 

@@ -35,6 +35,7 @@ def wall_clock() -> float:
 
 
 def check_clock(clock: Any) -> Callable[[], float]:
+    """Return the clock to use, or raise ``ConfigError`` if it cannot be called."""
     check_callable("clock", clock, "a function that returns seconds since the epoch")
     return wall_clock if clock is time.time else clock
 
@@ -90,6 +91,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def check_touch_interval(touch_interval: object, idle_timeout: object) -> float:
+    """Return the seconds between two recorded activities, or raise ``ConfigError``."""
     idle = seconds("idle_timeout", idle_timeout)
     if touch_interval is None:
         return idle / 30
@@ -104,30 +106,35 @@ def check_touch_interval(touch_interval: object, idle_timeout: object) -> float:
 
 
 def check_environ_key(value: object) -> str:
+    """Return the environ key, or raise ``ConfigError`` if it is not a non-empty text."""
     if not isinstance(value, str) or not value:
         raise ConfigError(f"environ_key={value!r}: give a non-empty str, such as 'session'.")
     return value
 
 
 def check_max_size(value: object) -> int:
+    """Return the bytes that a session may take, or raise ``ConfigError``."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         raise ConfigError(f"max_size={value!r}: give a positive number of bytes, such as 1_048_576.")
     return value
 
 
 def check_flag(option: str, value: object) -> bool:
+    """Return a flag, or raise ``ConfigError`` if it is not True or False."""
     if not isinstance(value, bool):
         raise ConfigError(f"{option}={value!r}: give True or False.")
     return value
 
 
 def check_on_store_error(value: object) -> bool:
+    """Return whether an outage gives an empty session, or raise ``ConfigError``."""
     if value not in ("fail", "anonymous"):
         raise ConfigError(f"on_store_error={value!r}: give 'fail' (the client gets 503) or 'anonymous'.")
     return value == "anonymous"
 
 
 def check_callable(option: str, value: object, allowed: str) -> None:
+    """Raise ``ConfigError`` if ``value`` cannot be called."""
     if not callable(value):
         raise ConfigError(f"{option}={value!r} cannot be called: give {allowed}.")
 

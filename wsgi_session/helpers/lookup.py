@@ -70,8 +70,7 @@ _REMEDIES = {
         "session itself is request.session; use django.contrib.auth to log in and out."
     ),
     "flask": (
-        'Add the integration: FlaskSessions(app, store="sqlite:///sessions.db"), from '
-        "wsgi_session.integrations.flask."
+        'Add the integration: FlaskSessions(app, store="sqlite:///sessions.db"), from wsgi_session.integrations.flask.'
     ),
     "pyramid": 'Include the integration: config.include("wsgi_session.integrations.pyramid").',
     "": (

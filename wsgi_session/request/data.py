@@ -22,12 +22,21 @@ _NO_CHANGES: dict[str | bytes, bytes | None] = {}
 class Data:
     """The packed values of one record, as one request sees them. Keys of ``bytes`` are internal to this package."""
 
-    # fmt: off
     __slots__ = (
-        "_app_keys", "_base", "_current", "_defaults", "_objects", "_written", "changed", "cleared", "cleared_internal",
-        "internal_edits", "limit", "maybe_dirty", "stored",
+        "_app_keys",
+        "_base",
+        "_current",
+        "_defaults",
+        "_objects",
+        "_written",
+        "changed",
+        "cleared",
+        "cleared_internal",
+        "internal_edits",
+        "limit",
+        "maybe_dirty",
+        "stored",
     )
-    # fmt: on
 
     def __init__(self, stored: Packed, limit: int = sys.maxsize) -> None:
         #: The maximum size of all values in bytes: a value that is sure to be larger is not packed.

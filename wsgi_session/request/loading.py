@@ -20,8 +20,15 @@ NO_ENVIRON: Mapping[str, Any] = {}
 
 # What a request may set after its session was loaded, and the next load does not set.
 _SET_LATER = (
-    "ended", "ended_handle", "login_keys", "remember", "create_if_empty", "outside_path", "unread", "refused",
-)  # fmt: skip
+    "ended",
+    "ended_handle",
+    "login_keys",
+    "remember",
+    "create_if_empty",
+    "outside_path",
+    "unread",
+    "refused",
+)
 
 
 def load(work: Work) -> Data:

@@ -160,7 +160,7 @@ class WorkMapping(MutableMapping[str, Any]):
 
     def _keys(self) -> list[str]:
         """Return the keys. Decodes every value first, so that no key of a corrupt record is returned."""
-        values = (self._work.data or self._work.load())
+        values = self._work.data or self._work.load()
         for key in values.unread():
             if key not in self:
                 break

@@ -49,9 +49,7 @@ class Ending(Protocol):
 class Body:
     """A response body that runs our code at its end. It yields the application's chunks unchanged."""
 
-    def __init__(
-        self, body: Iterable[bytes], chunks: Iterable[bytes], exchange: Ending, sweep: Sweep | None
-    ) -> None:
+    def __init__(self, body: Iterable[bytes], chunks: Iterable[bytes], exchange: Ending, sweep: Sweep | None) -> None:
         self._body = body
         self._chunks = chunks
         self._exchange = exchange

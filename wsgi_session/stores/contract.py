@@ -296,4 +296,3 @@ class Scans(Protocol):
         A session that is created or ended during the scan may or may not be yielded. Deleting a yielded session does
         not make the scan skip others.
         """
-

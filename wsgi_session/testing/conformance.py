@@ -115,9 +115,14 @@ class StoreConformance(RotationPromises, DeletePromises, AdminPromises, RaceProm
     def test_a_record_with_corrupt_times_makes_no_method_raise(self) -> None:
         now = self.clock()
         damages: tuple[dict[str, object], ...] = (
-            {"created": math.nan}, {"touched": math.inf}, {"created": -math.inf}, {"expires": math.inf},
-            {"idle": math.nan}, {"idle": math.inf}, {"touched": 1e300},
-        )  # fmt: skip
+            {"created": math.nan},
+            {"touched": math.inf},
+            {"created": -math.inf},
+            {"expires": math.inf},
+            {"idle": math.nan},
+            {"idle": math.inf},
+            {"touched": 1e300},
+        )
         for damage in damages:
             key, record = new_key(), self.record(owner=OWNER)._replace(**damage)  # type: ignore[arg-type]
             try:

@@ -24,10 +24,18 @@ class MariaDB(Server):
         super().__init__()
         self._data = self.folder / "data"
         subprocess.run(
-            [install, "--no-defaults", f"--datadir={self._data}", "--auth-root-authentication-method=normal",
-             "--skip-test-db", *self._as()],
-            check=True, capture_output=True, cwd=self.folder,
-        )  # fmt: skip
+            [
+                install,
+                "--no-defaults",
+                f"--datadir={self._data}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                *self._as(),
+            ],
+            check=True,
+            capture_output=True,
+            cwd=self.folder,
+        )
 
     @property
     def url(self) -> str:
@@ -35,12 +43,20 @@ class MariaDB(Server):
 
     def command(self) -> Sequence[str]:
         return [
-            self._program, "--no-defaults", f"--datadir={self._data}", f"--socket={self.folder / 'socket'}",
-            f"--pid-file={self.folder / 'pid'}", "--bind-address=127.0.0.1", f"--port={self.port}",
-            "--max-connections=500", "--innodb-buffer-pool-size=64M",
+            self._program,
+            "--no-defaults",
+            f"--datadir={self._data}",
+            f"--socket={self.folder / 'socket'}",
+            f"--pid-file={self.folder / 'pid'}",
+            "--bind-address=127.0.0.1",
+            f"--port={self.port}",
+            "--max-connections=500",
+            "--innodb-buffer-pool-size=64M",
             # What survives a crash of the process needs no flush to the disk.
-            "--innodb-flush-log-at-trx-commit=2", *self._settings, *self._as(),
-        ]  # fmt: skip
+            "--innodb-flush-log-at-trx-commit=2",
+            *self._settings,
+            *self._as(),
+        ]
 
     def answers(self) -> bool:
         import pymysql

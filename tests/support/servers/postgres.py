@@ -37,10 +37,24 @@ class Postgres(Server):
         self._programs = _programs(self.folder)
         self._data = self.folder / "data"
         subprocess.run(
-            [self._programs / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8",
-             "--locale=C", "--no-sync"],
-            check=True, capture_output=True, user=self.user(), cwd=self.folder,
-        )  # fmt: skip
+            [
+                self._programs / "initdb",
+                "-D",
+                self._data,
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+            ],
+            check=True,
+            capture_output=True,
+            user=self.user(),
+            cwd=self.folder,
+        )
 
     @property
     def url(self) -> str:

@@ -71,9 +71,14 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             # A session of its own: Ctrl-C is for the tests, which then end it.
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, user=self.user(),
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                user=self.user(),
                 preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-            )  # fmt: skip
+            )
 
     def user(self) -> str | None:
         return None

@@ -52,9 +52,21 @@ class Valkey(Server):
 
     def command(self) -> Sequence[str]:
         return [
-            self._program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder),
-            "--unixsocket", str(self.socket), "--save", "", "--repl-diskless-sync-delay", "0", *self._settings,
-        ]  # fmt: skip
+            self._program,
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(self.folder),
+            "--unixsocket",
+            str(self.socket),
+            "--save",
+            "",
+            "--repl-diskless-sync-delay",
+            "0",
+            *self._settings,
+        ]
 
     def answers(self) -> bool:
         return self.execute("PING") == "PONG"
@@ -87,11 +99,18 @@ class ValkeyCluster:
     def __init__(self, *settings: str, timeout: int = 1000) -> None:
         self.nodes = [
             Valkey(
-                "--cluster-enabled", "yes", "--cluster-node-timeout", str(timeout), "--cluster-port", str(free_port()),
-                "--cluster-require-full-coverage", "no", *settings,
+                "--cluster-enabled",
+                "yes",
+                "--cluster-node-timeout",
+                str(timeout),
+                "--cluster-port",
+                str(free_port()),
+                "--cluster-require-full-coverage",
+                "no",
+                *settings,
             )
             for _ in range(2 * self.PRIMARIES)
-        ]  # fmt: skip
+        ]
 
     @property
     def url(self) -> str:

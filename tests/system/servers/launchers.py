@@ -119,8 +119,7 @@ class Waitress(Launcher):
     ends_heads = False
 
     def arguments(self) -> Sequence[str]:
-        return [sys.executable, "-m", "waitress", f"--listen=127.0.0.1:{self.port}", *self.options,
-                self.application]
+        return [sys.executable, "-m", "waitress", f"--listen=127.0.0.1:{self.port}", *self.options, self.application]
 
 
 class Gunicorn(Launcher):
@@ -140,9 +139,20 @@ class Gunicorn(Launcher):
 
     def arguments(self) -> Sequence[str]:
         return [
-            *self.python, "gunicorn", "--workers", "2", "--preload", "--worker-class", *self.worker, "--bind",
-            f"127.0.0.1:{self.port}", "--worker-tmp-dir", str(self.folder), *self.options, self.application,
-        ]  # fmt: skip
+            *self.python,
+            "gunicorn",
+            "--workers",
+            "2",
+            "--preload",
+            "--worker-class",
+            *self.worker,
+            "--bind",
+            f"127.0.0.1:{self.port}",
+            "--worker-tmp-dir",
+            str(self.folder),
+            *self.options,
+            self.application,
+        ]
 
     def restart(self) -> None:
         self.hang_up()
@@ -185,13 +195,28 @@ class UWSGI(Launcher):
 
     def arguments(self) -> Sequence[str]:
         return [
-            script("uwsgi"), "--master", "--die-on-term", "--processes", "2", "--threads", "2", "--need-app",
-            "--http", f"127.0.0.1:{self.port}", "--http-keepalive", "--http-auto-chunked",
-            "--virtualenv", sys.prefix, "--py-call-osafterfork",
+            script("uwsgi"),
+            "--master",
+            "--die-on-term",
+            "--processes",
+            "2",
+            "--threads",
+            "2",
+            "--need-app",
+            "--http",
+            f"127.0.0.1:{self.port}",
+            "--http-keepalive",
+            "--http-auto-chunked",
+            "--virtualenv",
+            sys.prefix,
+            "--py-call-osafterfork",
             # A worker with threads that is told to end now and then never does: by itself uWSGI waits 60 s.
-            "--worker-reload-mercy", "10",
-            *self.options, "--module", self.application,
-        ]  # fmt: skip
+            "--worker-reload-mercy",
+            "10",
+            *self.options,
+            "--module",
+            self.application,
+        ]
 
 
 class ModWSGI(Launcher):
@@ -212,11 +237,29 @@ class ModWSGI(Launcher):
     def arguments(self) -> Sequence[str]:
         module, _, name = self.application.partition(":")
         return [
-            *as_nobody_who_reads_all(), script("mod_wsgi-express"), "start-server", "--server-root",
-            str(self.folder / "apache"), "--host", "127.0.0.1", "--port", str(self.port), "--processes", "2",
-            "--threads", "2", "--enable-sendfile", "--working-directory", str(self.folder), *self.options,
-            "--application-type", "module", "--callable-object", name, module,
-        ]  # fmt: skip
+            *as_nobody_who_reads_all(),
+            script("mod_wsgi-express"),
+            "start-server",
+            "--server-root",
+            str(self.folder / "apache"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--processes",
+            "2",
+            "--threads",
+            "2",
+            "--enable-sendfile",
+            "--working-directory",
+            str(self.folder),
+            *self.options,
+            "--application-type",
+            "module",
+            "--callable-object",
+            name,
+            module,
+        ]
 
     def restart(self) -> None:
         os.utime(self.folder / "apache" / "handler.wsgi")
@@ -248,11 +291,27 @@ class Granian(Launcher):
 
     def arguments(self) -> Sequence[str]:
         return [
-            sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", "2", "--blocking-threads", "2",
+            sys.executable,
+            "-m",
+            "granian",
+            "--interface",
+            "wsgi",
+            "--workers",
+            "2",
+            "--blocking-threads",
+            "2",
             # Between one new process and the next: the first has to answer before the second old one goes.
-            "--respawn-interval", "0.5", "--workers-kill-timeout", "5", "--host", "127.0.0.1", "--port",
-            str(self.port), *self.options, self.application,
-        ]  # fmt: skip
+            "--respawn-interval",
+            "0.5",
+            "--workers-kill-timeout",
+            "5",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            *self.options,
+            self.application,
+        ]
 
     def answers(self) -> bool:
         return super().answers() and all_started(self.log())
@@ -280,8 +339,16 @@ class Wsgiref(Launcher):
 
 
 LAUNCHERS: Sequence[type[Launcher]] = [
-    Waitress, Gunicorn, GunicornThreads, GunicornGevent, UWSGI, ModWSGI, Cheroot, Granian, Wsgiref,
-]  # fmt: skip
+    Waitress,
+    Gunicorn,
+    GunicornThreads,
+    GunicornGevent,
+    UWSGI,
+    ModWSGI,
+    Cheroot,
+    Granian,
+    Wsgiref,
+]
 
 
 def script(name: str) -> str:
@@ -299,7 +366,13 @@ def as_nobody_who_reads_all() -> Sequence[str]:
     if as_nobody() is None:
         return []
     return [
-        "setpriv", f"--reuid={NOBODY}", "--regid=nogroup", "--clear-groups", "--inh-caps=+dac_override",
+        "setpriv",
+        f"--reuid={NOBODY}",
+        "--regid=nogroup",
+        "--clear-groups",
+        "--inh-caps=+dac_override",
         # (Or access() would say no, of what open() opens.)
-        "--ambient-caps=+dac_override", "--securebits=+no_setuid_fixup", "--pdeathsig=KILL",
-    ]  # fmt: skip
+        "--ambient-caps=+dac_override",
+        "--securebits=+no_setuid_fixup",
+        "--pdeathsig=KILL",
+    ]

@@ -126,11 +126,29 @@ class WithTLS(Deployed):
         super().__init__(*arguments, **settings)
         self.certificate, self.key = self.folder / "shop.pem", self.folder / "shop.key"
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-             "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=shop.example", "-addext",
-             "subjectAltName=DNS:shop.example,IP:127.0.0.1", "-out", self.certificate, "-keyout", self.key],
-            check=True, capture_output=True,
-        )  # fmt: skip
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-nodes",
+                "-days",
+                "2",
+                "-subj",
+                "/CN=shop.example",
+                "-addext",
+                "subjectAltName=DNS:shop.example,IP:127.0.0.1",
+                "-out",
+                self.certificate,
+                "-keyout",
+                self.key,
+            ],
+            check=True,
+            capture_output=True,
+        )
 
     def visitor(self) -> Client:
         return Client(self.port, tls=ssl.create_default_context(cafile=self.certificate))

@@ -12,5 +12,3 @@ def test_requests_in_parallel_lose_no_key(server: Launcher, visitor: Client) -> 
     served = write_in_parallel(visitor)
     assert visitor.get("/get").seen["data"] == {"user": {"id": "ann"}, **WRITTEN}
     assert 1 <= len(served) <= server.processes
-
-

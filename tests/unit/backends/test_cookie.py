@@ -53,12 +53,16 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "frames": ({"cookie_samesite": "None", "cookie_secure": True, "cookie_partitioned": True}, HTTPS),
     "all": (
         {
-            "cookie_name": "a-session-with-a-name", "cookie_domain": "shop.example.com", "cookie_path": "/shop",
-            "cookie_samesite": "None", "cookie_secure": True, "cookie_partitioned": True,
+            "cookie_name": "a-session-with-a-name",
+            "cookie_domain": "shop.example.com",
+            "cookie_path": "/shop",
+            "cookie_samesite": "None",
+            "cookie_secure": True,
+            "cookie_partitioned": True,
         },
         {**HTTPS, "SCRIPT_NAME": "/shop", "PATH_INFO": "/"},
     ),
-}  # fmt: skip
+}
 
 
 def make(clock: FakeClock | None = None, **options: Any) -> Site:
@@ -115,8 +119,9 @@ def contents(site: Site, browser: Browser) -> list[Any]:
 def test_what_is_written_is_there_in_the_next_request(browser: Browser) -> None:
     browser.do(put(cart=[{"sku": "tea", "seen": {datetime(2026, 1, 1, tzinfo=timezone.utc)}}], name="Ann ☃"))
     assert browser.do(read).result == {
-        "cart": [{"sku": "tea", "seen": {datetime(2026, 1, 1, tzinfo=timezone.utc)}}], "name": "Ann ☃",
-    }  # fmt: skip
+        "cart": [{"sku": "tea", "seen": {datetime(2026, 1, 1, tzinfo=timezone.utc)}}],
+        "name": "Ann ☃",
+    }
     browser.do(lambda session: session["cart"].append("milk"))
     assert browser.do(lambda session: session["cart"][1]).result == "milk"
 
@@ -225,8 +230,10 @@ def test_a_cookie_that_does_not_work_is_replaced_only_by_a_write(site: Site) -> 
     assert browser.do(read).cookies == []
     answer = browser.do(put(a=1))
     assert [(cookie.name, cookie.removes) for cookie in answer.cookies] == [
-        ("sid", False), ("sid.1", True), ("sid.2", True),
-    ]  # fmt: skip
+        ("sid", False),
+        ("sid.1", True),
+        ("sid.2", True),
+    ]
 
 
 class Bomb:
@@ -253,13 +260,25 @@ def test_nothing_but_a_seal_of_ours_is_decoded(tmp_path: Path, site: Site) -> No
 @pytest.mark.parametrize(
     "plain",
     [
-        b"", b"\xc1", packb(None), packb(5), packb("text"), packb([]), packb({"a": 1}), packb([1] * 8), packb([1] * 10),
-        packb([None] * 9), json.dumps({"user": "Ann"}).encode(), pickle.dumps({"user": "Ann"}), GENUINE[:-1],
-        GENUINE + b"\x00", packb((b"t" * 43, b"no record", "handle", 2e9, 2e9, 3e9, None, True, None)),
+        b"",
+        b"\xc1",
+        packb(None),
+        packb(5),
+        packb("text"),
+        packb([]),
+        packb({"a": 1}),
+        packb([1] * 8),
+        packb([1] * 10),
+        packb([None] * 9),
+        json.dumps({"user": "Ann"}).encode(),
+        pickle.dumps({"user": "Ann"}),
+        GENUINE[:-1],
+        GENUINE + b"\x00",
+        packb((b"t" * 43, b"no record", "handle", 2e9, 2e9, 3e9, None, True, None)),
         packb((b"t" * 43, packb([1]), "handle", 2e9, 2e9, 3e9, None, True, None)),
         packb((b"t" * 43, None, "handle", 2e9, 2e9, 3e9, None, True, None)),
     ],
-)  # fmt: skip
+)
 def test_what_is_genuine_and_no_session_is_an_empty_one(site: Site, plain: bytes) -> None:
     """Starlette: a value that was signed all right, and was a number, raised."""
     browser = sealed_as(site, plain)
@@ -273,10 +292,21 @@ def test_what_is_genuine_and_no_session_is_an_empty_one(site: Site, plain: bytes
 @pytest.mark.parametrize(
     ("place", "other"),
     [
-        (0, None), (1, "text"), (2, 5), (3, math.nan), (3, -1.0), (4, math.inf), (4, None), (5, math.nan), (5, "text"),
-        (6, "text"), (7, 0), (8, math.nan), (8, b"bytes"),
+        (0, None),
+        (1, "text"),
+        (2, 5),
+        (3, math.nan),
+        (3, -1.0),
+        (4, math.inf),
+        (4, None),
+        (5, math.nan),
+        (5, "text"),
+        (6, "text"),
+        (7, 0),
+        (8, math.nan),
+        (8, b"bytes"),
     ],
-)  # fmt: skip
+)
 def test_no_field_of_a_genuine_one_is_taken_for_what_it_is_not(site: Site, place: int, other: Any) -> None:
     """A time that is no number is never found dead, and no cookie can be made with it; a form token needs a token."""
     fields = unpackb(GENUINE)
@@ -294,8 +324,10 @@ def test_a_value_that_cannot_be_read_makes_the_session_unknown(site: Site) -> No
     fields = unpackb(GENUINE)
     browser = sealed_as(site, packb([fields[0], packb({"a": b"\xc1", "b": packb(2)}), *fields[2:]]))
     assert browser.do(lambda session: (session.get("a"), session.get("b"), session.state)).result == (
-        None, None, "unknown",
-    )  # fmt: skip
+        None,
+        None,
+        "unknown",
+    )
     assert site.happened("corrupt") == [{"handle": "handle"}]
 
 
@@ -305,11 +337,15 @@ def test_a_value_that_cannot_be_read_makes_the_session_unknown(site: Site) -> No
 @pytest.mark.parametrize(
     "options",
     [
-        {"cookie_name": "other"}, {"environ_key": "admin.session"}, {"secret": OLD}, {"cookie_path": "/admin"},
-        {"cookie_domain": "example.com"}, {"cookie_secure": True, "cookie_partitioned": True},
+        {"cookie_name": "other"},
+        {"environ_key": "admin.session"},
+        {"secret": OLD},
+        {"cookie_path": "/admin"},
+        {"cookie_domain": "example.com"},
+        {"cookie_secure": True, "cookie_partitioned": True},
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_a_cookie_of_another_middleware_opens_nothing(browser: Browser, options: dict[str, Any]) -> None:
     """CVE-2021-41263. One from another path or domain could not be removed at a logout, so it opens nothing either."""
     browser.do(log_in(ANN))
@@ -550,8 +586,10 @@ def test_growing_shrinking_and_ending_leaves_nothing_behind(options: dict[str, A
         seen += answer.cookies
     seen += browser.do(log_out).cookies
     assert browser.jar == {}
-    rest = [{name: value for name, value in cookie.attributes.items() if name not in ("max-age", "expires")}
-            for cookie in seen]  # fmt: skip
+    rest = [
+        {name: value for name, value in cookie.attributes.items() if name not in ("max-age", "expires")}
+        for cookie in seen
+    ]
     assert all(attributes == rest[0] for attributes in rest), rest
     assert {cookie.name for cookie in seen if cookie.removes} == {cookie.name for cookie in seen}
 
@@ -587,8 +625,12 @@ def test_a_crowd_of_foreign_pieces_changes_nothing_and_costs_no_headers(site: Si
         assert browser.do(lambda session: len(session["data"]), HTTP_COOKIE=header).result == 5_000
         answer = browser.copy().do(put(a=1), HTTP_COOKIE=header)
         assert [(cookie.name, cookie.removes) for cookie in answer.cookies] == [
-            ("sid.1", False), ("sid", False), ("sid.2", True), ("sid.3", True), ("sid.4", True),
-        ]  # fmt: skip
+            ("sid.1", False),
+            ("sid", False),
+            ("sid.2", True),
+            ("sid.3", True),
+            ("sid.4", True),
+        ]
         assert len(browser.copy().do(log_out, HTTP_COOKIE=header).cookies) == 5
 
 
@@ -612,10 +654,16 @@ def late(function: Any) -> Any:
 @pytest.mark.parametrize(
     "change",
     [
-        put(a=2), log_in(ANN), log_out, lambda session: session.rotate(), lambda session: session.flash("hello"),
-        lambda session: session.pop("nested"), lambda session: session.clear(), lambda session: session.destroy(),
+        put(a=2),
+        log_in(ANN),
+        log_out,
+        lambda session: session.rotate(),
+        lambda session: session.flash("hello"),
+        lambda session: session.pop("nested"),
+        lambda session: session.clear(),
+        lambda session: session.destroy(),
     ],
-)  # fmt: skip
+)
 def test_a_change_after_the_headers_is_refused(browser: Browser, change: Any) -> None:
     browser.do(put(a=1, nested=[]))
     with pytest.raises(HeadersAlreadySent):

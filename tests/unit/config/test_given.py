@@ -79,12 +79,18 @@ def decorated(request: Werkzeug) -> Response:
 @pytest.mark.parametrize(
     "app",
     [
-        application, Application(), Application().method, PerRequest, partial(application), Unreadable(),
-        lambda *request: application(*request), decorated,
+        application,
+        Application(),
+        Application().method,
+        PerRequest,
+        partial(application),
+        Unreadable(),
+        lambda *request: application(*request),
+        decorated,
         SessionMiddleware(application, secret=SECRET, store="memory://", environ_key="inner", cookie_name="i"),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_whatever_can_be_called_as_a_wsgi_application_is_taken(app: Any) -> None:
     with SessionMiddleware(app, secret=SECRET, store="memory://") as middleware:
         assert Request.blank("/").get_response(middleware).text == "page"

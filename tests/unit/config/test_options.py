@@ -118,10 +118,27 @@ def test_a_duration_is_a_timedelta_or_seconds(value: Any, expected: float) -> No
 
 @pytest.mark.parametrize(
     "value",
-    [0, 0.0, -1, math.nan, math.inf, -math.inf, True, "15m", "900", None, 1j, [1], timedelta(0), timedelta(-1),
-     timedelta.max, 10**400, config.MAX_SECONDS + 1],
+    [
+        0,
+        0.0,
+        -1,
+        math.nan,
+        math.inf,
+        -math.inf,
+        True,
+        "15m",
+        "900",
+        None,
+        1j,
+        [1],
+        timedelta(0),
+        timedelta(-1),
+        timedelta.max,
+        10**400,
+        config.MAX_SECONDS + 1,
+    ],
     ids=lambda value: repr(value)[:30],
-)  # fmt: skip
+)
 def test_a_duration_that_no_clock_could_count_is_refused(value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         seconds("idle_timeout", value)

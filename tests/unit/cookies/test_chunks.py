@@ -84,8 +84,11 @@ def test_what_fits_into_one_cookie_is_in_one() -> None:
 def test_the_head_comes_after_its_pieces_and_before_what_is_removed() -> None:
     values = PIECES.write(SID, text_of(2 * PIECES.chunk_size), 60, "sid.1=a; sid.2=b; sid.3=c")
     assert [(cookie.name, cookie.removes) for cookie in map(parse_cookie, values)] == [
-        ("sid.1", False), ("sid", False), ("sid.2", True), ("sid.3", True),
-    ]  # fmt: skip
+        ("sid.1", False),
+        ("sid", False),
+        ("sid.2", True),
+        ("sid.3", True),
+    ]
 
 
 @pytest.mark.parametrize("count", range(2, MAX_CHUNKS + 1))

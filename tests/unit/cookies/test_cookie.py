@@ -247,8 +247,13 @@ def test_a_scheme_that_changes_nothing_is_not_told() -> None:
 # Options.
 
 GOOD: dict[str, Any] = {
-    "name": "sid", "path": "/", "domain": None, "secure": True, "samesite": "Lax", "partitioned": False,
-}  # fmt: skip
+    "name": "sid",
+    "path": "/",
+    "domain": None,
+    "secure": True,
+    "samesite": "Lax",
+    "partitioned": False,
+}
 
 
 @pytest.mark.parametrize(

@@ -76,9 +76,12 @@ class Schema:
             Index(self.by_owner, owner, key, postgresql_where=owned, sqlite_where=owned),
         ]
         self.versions = Table(
-            f"{table}_schema", metadata, Column("version", Integer(), primary_key=True, autoincrement=False),
-            mysql_engine="InnoDB", mariadb_engine="InnoDB",
-        )  # fmt: skip
+            f"{table}_schema",
+            metadata,
+            Column("version", Integer(), primary_key=True, autoincrement=False),
+            mysql_engine="InnoDB",
+            mariadb_engine="InnoDB",
+        )
 
     def statements(self, dialect: Dialect) -> list[str]:
         """Return the statements that create everything. The last one inserts the version: if it exists, so does all."""

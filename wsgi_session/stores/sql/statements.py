@@ -97,15 +97,18 @@ class Statements:
         #: every field of Record, key
         self.create = compiled(
             table.insert().values({name.name: _parameter(table, name.name) for name in [*fields, column.key]}),
-            *Record._fields, "key",
-        )  # fmt: skip
+            *Record._fields,
+            "key",
+        )
         #: every field of Record, key, now
         self.create_over_dead = compiled(
             table.update()
             .where(key_matches, column.expires <= _now_parameter(table))
             .values({name.name: _parameter(table, name.name) for name in fields}),
-            *Record._fields, "key", "now",
-        )  # fmt: skip
+            *Record._fields,
+            "key",
+            "now",
+        )
         #: data, version, touched, expires, key, the version that was loaded, now
         self.replace = compiled(
             table.update()
@@ -116,8 +119,14 @@ class Statements:
                 touched=_greatest(table, "touched"),
                 expires=_greatest(table, "expires"),
             ),
-            "data", "version", "touched", "expires", "key", "loaded_version", "now",
-        )  # fmt: skip
+            "data",
+            "version",
+            "touched",
+            "expires",
+            "key",
+            "loaded_version",
+            "now",
+        )
         # One UPDATE of the key, so that a concurrent revocation sees the record before or after the rotation. With an
         # INSERT and a DELETE it could see neither record.
         move = (
@@ -148,8 +157,10 @@ class Statements:
             select(column.key, column.version, column.handle).where(
                 or_(key_matches, column.key == _parameter(table, "key", "other_key")), alive
             ),
-            "key", "other_key", "now",
-        )  # fmt: skip
+            "key",
+            "other_key",
+            "now",
+        )
         #: key, now
         dead = column.expires <= _now_parameter(table)
         self.delete_dead = compiled(table.delete().where(key_matches, dead), "key", "now")
@@ -158,8 +169,11 @@ class Statements:
             table.update()
             .where(key_matches, alive, not_tombstone)
             .values(touched=_greatest(table, "touched"), expires=_greatest(table, "expires")),
-            "touched", "expires", "key", "now",
-        )  # fmt: skip
+            "touched",
+            "expires",
+            "key",
+            "now",
+        )
         #: key
         self.delete = compiled(table.delete().where(key_matches, not_tombstone), "key")
         #: key, version
@@ -190,8 +204,10 @@ class Statements:
             .where(column.key > _parameter(table, "key"), alive, not_tombstone)
             .order_by(column.key)
             .limit(_limit_parameter()),
-            "key", "now", "limit",
-        )  # fmt: skip
+            "key",
+            "now",
+            "limit",
+        )
         #: the time before which a swept record has expired, how many
         self.sweep = compiled(_sweep(table, dialect), "horizon", "limit")
         # Matches no row, but is a write, which a read-only server rejects.
