@@ -5,32 +5,22 @@ from html import escape
 
 from bottle import HTTPResponse, abort, default_app, get, hook, post, request, route, run
 from wsgi_session import (
-    SessionMiddleware,
-    check_csrf,
-    login,
-    logout,
-    next_url,
-    redirect_if_anonymous,
-    user_email_or_none,
-    user_or_none,
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
-
 
 @hook("before_request")
 def protect():
     if not check_csrf(request):
         abort(403, "This form is no longer valid: go back and try again.")
 
-
 @get("/")
 def home():
     user = user_or_none(request) or {"name": "stranger"}
     cart = ", ".join(f"{item} x {count}" for item, count in Counter(request.environ["session"].get("cart", [])).items())
     return f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>"
-
 
 @route("/login", ["GET", "POST"])
 def log_in():
@@ -39,13 +29,11 @@ def log_in():
     login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
     return HTTPResponse(status=303, location=next_url(request))  # redirect() would use the client's Host header
 
-
 @get("/profile")
 def profile():
     if response := redirect_if_anonymous(request):
         return HTTPResponse(response.body, response.status_int, response.headerlist)
     return f"<p>Your email is {escape(user_email_or_none(request))}</p>"
-
 
 @post("/cart")
 def add_to_cart():
@@ -53,12 +41,10 @@ def add_to_cart():
     request.environ["session"].atomic(lambda data: data.setdefault("cart", []).append(request.forms.item))
     return HTTPResponse(status=303, location="/")
 
-
 @post("/logout")
 def log_out():
     logout(request)
     return HTTPResponse(status=303, location="/")
-
 
 SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
 application = SessionMiddleware(default_app(), secret=SECRET, store=STORE, cookie_name="bottle_shop")

@@ -6,22 +6,13 @@ from html import escape
 from cheroot.wsgi import Server
 from cherrypy import HTTPError, HTTPRedirect, expose, request, tools, tree
 from wsgi_session import (
-    SessionMiddleware,
-    check_csrf,
-    login,
-    logout,
-    next_url,
-    redirect_if_anonymous,
-    user_email_or_none,
-    user_or_none,
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
-
 
 @tools.register("before_handler")
 def csrf():
     if not check_csrf(request):
         raise HTTPError(403, "This form is no longer valid: go back and try again.")
-
 
 class Shop:
     @expose
@@ -56,7 +47,6 @@ class Shop:
     def logout(self, csrf_token=""):
         logout(request)
         raise HTTPRedirect("/", 303)
-
 
 app = tree.mount(Shop(), config={"/": {"tools.csrf.on": True}})
 app.relative_urls = "server"  # otherwise HTTPRedirect uses the client's Host header

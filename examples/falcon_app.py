@@ -6,25 +6,16 @@ from html import escape
 import falcon
 from waitress import serve
 from wsgi_session import (
-    SessionMiddleware,
-    check_csrf,
-    login,
-    logout,
-    next_url,
-    redirect_if_anonymous,
-    user_email_or_none,
-    user_or_none,
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
 
-
 class CSRF:
     def process_request(self, req, resp):
         if not check_csrf(req):
             raise falcon.HTTPForbidden(description="This form is no longer valid: go back and try again.")
-
 
 class Shop:
     def on_get(self, req, resp):
@@ -54,7 +45,6 @@ class Shop:
     def on_post_logout(self, req, resp):
         logout(req)
         raise falcon.HTTPSeeOther("/")
-
 
 app = falcon.App(media_type=falcon.MEDIA_HTML, middleware=[CSRF()])
 for page in ("", "login", "profile", "cart", "logout"):

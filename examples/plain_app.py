@@ -6,19 +6,11 @@ from urllib.parse import parse_qs
 
 from waitress import serve
 from wsgi_session import (
-    SessionMiddleware,
-    check_csrf,
-    login,
-    logout,
-    next_url,
-    redirect_if_anonymous,
-    user_email_or_none,
-    user_or_none,
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
-
 
 def shop(environ, start_response):
     def answer(html, status="200 OK", *headers):
@@ -53,7 +45,6 @@ def shop(environ, start_response):
             logout(environ)
             return answer("", "303 See Other", ("Location", "/"))
     return answer("Not found", "404 Not Found")
-
 
 SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
 application = SessionMiddleware(shop, secret=SECRET, store=STORE, cookie_name="plain_shop")

@@ -13,12 +13,10 @@ from wsgi_session import login, logout, next_url, redirect_if_anonymous, user_em
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
 
-
 def home(request):
     user = user_or_none(request) or {"name": "stranger"}
     cart = ", ".join(f"{item} x {count}" for item, count in Counter(request.session.get("cart", [])).items())
     return Response(f"<p>Hello, {escape(user['name'])}</p><p>Cart: {escape(cart or 'empty')}</p>")
-
 
 def log_in(request):
     if (request.POST.get("name"), request.POST.get("password")) != ("ann", "ann"):  # replace this: compare a hash
@@ -26,20 +24,16 @@ def log_in(request):
     login(request, {"id": 1, "name": "Ann", "email": "ann@example.com"})
     return HTTPSeeOther(next_url(request))
 
-
 def profile(request):
     return redirect_if_anonymous(request) or Response(f"<p>Your email is {escape(user_email_or_none(request))}</p>")
-
 
 def add_to_cart(request):
     request.session.atomic(lambda data: data.setdefault("cart", []).append(request.POST["item"]))  # every click counts
     return HTTPSeeOther("/")
 
-
 def log_out(request):
     logout(request)
     return HTTPSeeOther("/")
-
 
 SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
 SETTINGS = {"wsgi_session.secret": SECRET, "wsgi_session.store": STORE, "wsgi_session.cookie_name": "pyramid_shop"}

@@ -8,27 +8,17 @@ from webob import Response
 from webob.dec import wsgify
 from webob.exc import HTTPForbidden, HTTPNotFound
 from wsgi_session import (
-    SessionMiddleware,
-    check_csrf,
-    login,
-    logout,
-    next_url,
-    redirect_if_anonymous,
-    user_email_or_none,
-    user_or_none,
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
 
-
 def see_other(path):
     def answer(environ, start_response):  # HTTPSeeOther would use the client's Host header
         start_response("303 See Other", [("Location", path), ("Content-Type", "text/plain")])
         return [b""]
-
     return answer
-
 
 @wsgify
 def shop(request):
@@ -58,7 +48,6 @@ def shop(request):
             logout(request)
             return see_other("/")
     return HTTPNotFound()
-
 
 SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
 application = SessionMiddleware(shop, secret=SECRET, store=STORE, cookie_name="webob_shop")

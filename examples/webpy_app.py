@@ -4,16 +4,8 @@ from collections import Counter
 
 import web
 from wsgi_session import (
-    SessionMiddleware,
-    check_csrf,
-    login,
-    logout,
-    next_url,
-    redirect_if_anonymous,
-    user_email_or_none,
-    user_or_none,
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
-
 
 class Home:
     def GET(self):
@@ -25,7 +17,6 @@ class Home:
         # With atomic, every click counts.
         web.ctx.env["session"].atomic(lambda data: data.setdefault("cart", []).append(web.input().item))
         raise web.HTTPError("303 See Other", {"Location": "/"})
-
 
 class Login:
     def GET(self):
@@ -40,7 +31,6 @@ class Login:
         # web.seeother would use the client's Host header.
         raise web.HTTPError("303 See Other", {"Location": next_url(web.ctx)})
 
-
 class Account:
     def GET(self):
         if response := redirect_if_anonymous(web.ctx):
@@ -51,12 +41,10 @@ class Account:
         logout(web.ctx)
         raise web.HTTPError("303 See Other", {"Location": "/"})
 
-
 def begin():
     web.header("Content-Type", "text/html; charset=utf-8")
     if not check_csrf(web.ctx):
         raise web.forbidden("This form is no longer valid: go back and try again.")
-
 
 app = web.application(("/", Home, "/cart", Home, "/login", Login, "/profile", Account, "/logout", Account))
 app.add_processor(web.loadhook(begin))

@@ -9,28 +9,15 @@ from werkzeug.exceptions import Forbidden
 from werkzeug.routing import Map, Rule
 from werkzeug.utils import redirect
 from wsgi_session import (
-    SessionMiddleware,
-    check_csrf,
-    login,
-    logout,
-    next_url,
-    redirect_if_anonymous,
-    user_email_or_none,
-    user_or_none,
+    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
 
 FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 <input name=name><input name=password><button>Log in</button></form>"""
-URLS = Map(
-    [
-        Rule("/", endpoint="home"),
-        Rule("/login", endpoint="login"),
-        Rule("/profile", endpoint="profile"),
-        Rule("/cart", endpoint="cart", methods=["POST"]),
-        Rule("/logout", endpoint="logout", methods=["POST"]),
-    ]
-)
-
+URLS = Map([
+    Rule("/", endpoint="home"), Rule("/login", endpoint="login"), Rule("/profile", endpoint="profile"),
+    Rule("/cart", endpoint="cart", methods=["POST"]), Rule("/logout", endpoint="logout", methods=["POST"]),
+])  # fmt: skip
 
 class Shop:
     @Request.application
@@ -62,7 +49,6 @@ class Shop:
     def on_logout(self, request, session):
         logout(request)
         return redirect("/", 303)
-
 
 SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
 application = SessionMiddleware(Shop(), secret=SECRET, store=STORE, cookie_name="werkzeug_shop")
