@@ -44,7 +44,7 @@ def options_for(app: Flask, given: dict[str, Any]) -> dict[str, Any]:
             "Make one with: python -m wsgi_session keygen."
         )
     if "store" not in options:
-        hint = next((f" ({name} is for Flask-Session only.)" for name in _FLASK_SESSION if name in app.config), "")
+        hint = next((f" ({name} is Flask-Session's.)" for name in _FLASK_SESSION if name in app.config), "")
         raise ConfigError(
             f'store is missing: give store="sqlite:///sessions.db", or set app.config["WSGI_SESSION_STORE"].{hint}'
         )
@@ -55,8 +55,8 @@ def _flask_options(app: Flask) -> dict[str, Any]:
     """Return the options that Flask's own settings provide."""
     if not app.config["SESSION_COOKIE_HTTPONLY"]:
         raise ConfigError(
-            "SESSION_COOKIE_HTTPONLY=False: scripts must not read this cookie. Remove the setting; a script can get the "
-            "user's data from session_info()."
+            "SESSION_COOKIE_HTTPONLY=False: scripts must not read this cookie. Remove the setting; a script can get "
+            "the user's data from session_info()."
         )
     lifetime = app.permanent_session_lifetime
     options = {

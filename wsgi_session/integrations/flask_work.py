@@ -53,4 +53,7 @@ class EventWork(FlaskWork):
                 "This change needs a cookie, but an event of Flask-SocketIO has no response that could set it. Make it "
                 "in an HTTP request, and let the client connect again."
             )
+        # Flask-Login may have ended the session since it was loaded.
+        self.open()
+        self.forbid_new_session()
         return super().writable()
