@@ -30,7 +30,7 @@ __all__ = ["store"]
         ({"WSGI_SESSION_STORE": "cookie://"}, "cookie://"),
         ({"SECRET_KEY": "too short"}, "SECRET_KEY"),
         ({"WSGI_SESSION_OPTIONS": {"idle_timeout": 60, "cookie_path": "/"}}, "cookie_path, idle_timeout"),
-        ({"WSGI_SESSION_OPTIONS": {"absolut_timeout": 60}}, "absolut_timeout. Give only .* Did you mean absolute_timeout"),
+        ({"WSGI_SESSION_OPTIONS": {"absolut_timeout": 60}}, "absolut_timeout. Give .* Did you mean absolute_timeout"),
         ({"WSGI_SESSION_OPTIONS": {"absolute_timeout": -1}}, "absolute_timeout"),
     ],
     ids=str,
