@@ -17,7 +17,7 @@ FORM = """<form method=post><input type=hidden name=csrf_token value={}>
 URLS = Map([
     Rule("/", endpoint="home"), Rule("/login", endpoint="login"), Rule("/profile", endpoint="profile"),
     Rule("/cart", endpoint="cart", methods=["POST"]), Rule("/logout", endpoint="logout", methods=["POST"]),
-])  # fmt: skip
+])
 
 class Shop:
     @Request.application

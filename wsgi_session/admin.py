@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from operator import itemgetter
 from typing import Any
 
-from wsgi_session.backends.revocation import end_sessions, follow, in_batches, owned_sessions
+from wsgi_session.backends.revocation import end_sessions, follow_tombstones, in_batches, owned_sessions
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import CorruptData, split, unpack
 from wsgi_session.cookies import tokens
@@ -150,7 +150,7 @@ class Sessions:
         return SessionInfo(session.handle, _utc(session.created), _utc(session.touched), _utc(end), data)
 
     def _data(self, session: OwnedSession) -> dict[str, Any]:
-        found = follow(self._store, session.key, session.handle, self._settings.clock())
+        found = follow_tombstones(self._store, session.key, session.handle, self._settings.clock())
         if found is None:
             return {}
         try:

@@ -48,7 +48,7 @@ class SessionGone(SessionError):
 
 
 class StoreUnavailable(SessionError):
-    """The store's engine failed: a connection, a time-out, a full disk. The cause is chained.
+    """The store's engine failed: a connection, a timeout, a full disk. The cause is chained.
 
     An outage is not a logout: the visitor keeps the cookie, and the middleware answers 503 with ``Retry-After``.
     """

@@ -17,7 +17,7 @@ from wsgi_session.request.commit import drop, refresh, save
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SENT, SET
 from wsgi_session.request.times import refresh_due
 from wsgi_session.request.work import Work
-from wsgi_session.responses.body import Body, Sweep, SweepingList, close_body, close_in_outage, first
+from wsgi_session.responses.body import Body, Sweep, SweepingList, close_body, close_in_outage, first_item
 from wsgi_session.responses.outage import outage_answer, with_outage_headers
 
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -58,7 +58,7 @@ class Exchange:
             if status is None:
                 # A generator calls start_response only when its first item is requested.
                 iterator = iter(body)
-                chunks = chain(list(first(iterator)), iterator)
+                chunks = chain(list(first_item(iterator)), iterator)
             if work.phase is OPEN:
                 self.commit()
             if chunks is body and type(body) is list and not self._cookies and not self._wrote:

@@ -78,7 +78,7 @@ def end_sessions(store: Store, owner: bytes, now: float, should_end: ShouldEnd) 
     raise StoreUnavailable(f"After {MAX_PASSES} passes, some sessions still exist; {ended} were ended. Try again.")
 
 
-def follow(store: Store, key: bytes, handle: str | None, now: float) -> tuple[bytes, Record] | None:
+def follow_tombstones(store: Store, key: bytes, handle: str | None, now: float) -> tuple[bytes, Record] | None:
     """Return key and record of the session ``handle``, which was once under ``key``; tombstones lead to its new key.
 
     ``handle=None`` accepts any session. Return ``None`` if the session has ended, or if a login has replaced it. Raise

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded
-from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow
+from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow_tombstones
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import CorruptData, split
 from wsgi_session.cookies import tokens
@@ -158,7 +158,7 @@ class StoreBackend:
 
     def end(self, credential: Credential, now: float) -> Record | None:
         """End the session of ``credential``, also if it was rotated without a login; return its record, or ``None``."""
-        moved = follow(self.store, credential.key, None, now)
+        moved = follow_tombstones(self.store, credential.key, None, now)
         if moved is None:
             self.store.await_replicas()
             return None
@@ -172,7 +172,7 @@ class StoreBackend:
                 return
             # It was not under this key: another request has ended or rotated it. It may have expired by this machine's
             # clock and still be live by another's, so look for it an hour in the past.
-            moved = follow(self.store, key, record.handle, now - SWEEP_GRACE)
+            moved = follow_tombstones(self.store, key, record.handle, now - SWEEP_GRACE)
             if moved is None:
                 break
             key, _ = moved

@@ -1,1 +1,1 @@
-"""The session's cookie: reading and writing it, its tokens, its seal, and what caches are told."""
+"""The session cookie: reading and setting it, its tokens, its seal, and the cache headers."""

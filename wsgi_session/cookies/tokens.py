@@ -42,11 +42,11 @@ class TokenSigner:
         """Return the token and whether the newest secret signed it; ``None`` if the signature is not valid."""
         if len(signed) != SIGNED_LENGTH or not signed.isascii():
             return None
-        token, _, given = signed.encode().partition(b".")
-        if compare_digest(self._newest(token), given):
+        token, _, signature = signed.encode().partition(b".")
+        if compare_digest(self._newest(token), signature):
             return token, True
         for sign in self._older:
-            if compare_digest(sign(token), given):
+            if compare_digest(sign(token), signature):
                 return token, False
         return None
 

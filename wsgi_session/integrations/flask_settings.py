@@ -44,7 +44,7 @@ def options_for(app: Flask, given: dict[str, Any]) -> dict[str, Any]:
             "Make one with: python -m wsgi_session keygen."
         )
     if "store" not in options:
-        hint = next((f" ({name} is for Flask-Session only.)" for name in _FLASK_SESSION if name in app.config), "")
+        hint = next((f" ({name} is Flask-Session's.)" for name in _FLASK_SESSION if name in app.config), "")
         raise ConfigError(
             f'store is missing: give store="sqlite:///sessions.db", or set app.config["WSGI_SESSION_STORE"].{hint}'
         )

@@ -93,7 +93,7 @@ class SweepingList(list[bytes]):
         self._sweep.run()
 
 
-def first(iterator: Iterator[bytes]) -> Iterator[bytes]:
+def first_item(iterator: Iterator[bytes]) -> Iterator[bytes]:
     """Yield only the first item."""
     for item in iterator:
         yield item

@@ -13,7 +13,7 @@ import pytest
 from tests.support.records import make_record
 from wsgi_session import SessionMiddleware
 from wsgi_session.backends import revocation
-from wsgi_session.backends.revocation import MAX_MOVES, follow
+from wsgi_session.backends.revocation import MAX_MOVES, follow_tombstones
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import DELETE_BATCH, MemoryStore, Outcome, OwnedSession, Record, SQLiteStore
@@ -114,7 +114,7 @@ def rotated(times: int) -> tuple[MemoryStore, bytes, bytes]:
 @pytest.mark.parametrize("handle", ["handle", None])
 def test_a_session_is_found_after_as_many_rotations_as_a_visitor_makes(handle: str | None) -> None:
     store, first, last = rotated(MAX_MOVES)
-    found = follow(store, first, handle, NOW)
+    found = follow_tombstones(store, first, handle, NOW)
     assert found is not None
     assert found[0] == last
 
@@ -127,5 +127,5 @@ def test_a_session_that_was_rotated_without_end_costs_a_bounded_number_of_loads_
     load = MemoryStore.load
     monkeypatch.setattr(MemoryStore, "load", lambda self, *args: (loads.append(1), load(self, *args))[1])
     with pytest.raises(StoreUnavailable, match=f"rotated more than {MAX_MOVES} times"):
-        follow(store, first, None, NOW)
+        follow_tombstones(store, first, None, NOW)
     assert len(loads) == MAX_MOVES + 1
