@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import itertools
+import mmap
 import os
 import queue
 import signal
@@ -27,6 +28,7 @@ from tests.support.servers.process import wait_until
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import MemoryStore, SQLiteStore, forks
 from wsgi_session.stores import pool as pool_module
+from wsgi_session.stores.forks import ProcessIdMark, new_fork_mark
 from wsgi_session.stores.memory import store as memory
 from wsgi_session.stores.pool import Pool, Slot
 from wsgi_session.stores.sqlite import log
@@ -48,11 +50,11 @@ def make() -> Iterator[Callable[..., Pool]]:
 
 
 def take(pool: Pool, patience: float = 60.0) -> Slot:
-    """Do what an operation does: take a place, and open a connection if it has none."""
-    place = pool.acquire(patience)
-    if place.connection is None:
-        place.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    return place
+    """Do what an operation does: take a slot, and open a connection if it has none."""
+    slot = pool.acquire(patience)
+    if slot.connection is None:
+        slot.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    return slot
 
 
 def is_closed(connection: sqlite3.Connection | None) -> bool:
@@ -66,7 +68,7 @@ def is_closed(connection: sqlite3.Connection | None) -> bool:
 
 
 def waiter(pool: Pool) -> tuple[threading.Thread, queue.SimpleQueue[Slot]]:
-    """Start a thread that takes a place; return when it stands in line."""
+    """Start a thread that takes a slot; return when it stands in line."""
     got: queue.SimpleQueue[Slot] = queue.SimpleQueue()
     before = len(pool._waiters)
     thread = threading.Thread(target=lambda: got.put(take(pool)))
@@ -75,7 +77,7 @@ def waiter(pool: Pool) -> tuple[threading.Thread, queue.SimpleQueue[Slot]]:
     return thread, got
 
 
-def test_the_last_place_given_back_is_the_first_one_taken(make: Callable[..., Pool]) -> None:
+def test_the_last_slot_given_back_is_the_first_one_taken(make: Callable[..., Pool]) -> None:
     pool = make(3)
     first, second = take(pool), take(pool)
     pool.release(first)
@@ -84,37 +86,37 @@ def test_the_last_place_given_back_is_the_first_one_taken(make: Callable[..., Po
     assert pool.acquire() is first
 
 
-def test_no_more_places_are_taken_than_the_bound_says(make: Callable[..., Pool]) -> None:
+def test_no_more_slots_are_taken_than_the_bound_says(make: Callable[..., Pool]) -> None:
     pool = make(2, 0.01)
     taken = [take(pool), take(pool)]
     with pytest.raises(StoreUnavailable, match=r"^all 2 connections to .* busy for 0\.01 s: raise pool_size$"):
         pool.acquire()
-    for place in taken:
-        pool.release(place)
+    for slot in taken:
+        pool.release(slot)
     assert pool.acquire() in taken
 
 
 def test_those_who_wait_are_served_in_the_order_they_came(make: Callable[..., Pool]) -> None:
     pool = make(1)
-    place = take(pool)
+    slot = take(pool)
     line = [waiter(pool) for _ in range(3)]
     for number, (thread, got) in enumerate(line):
-        pool.release(place)
+        pool.release(slot)
         thread.join(60)
-        assert got.get_nowait() is place
+        assert got.get_nowait() is slot
         assert [later.empty() for _, later in line[number + 1 :]] == [True] * (2 - number)
         with pytest.raises(StoreUnavailable):
             take(pool, 0.01)
-    pool.release(place)
+    pool.release(slot)
 
 
 def test_a_newcomer_does_not_pass_those_who_wait(make: Callable[..., Pool]) -> None:
     pool = make(1)
-    place = take(pool)
+    slot = take(pool)
     thread, got = waiter(pool)
     # Given back, and not told of: as where that was interrupted in between.
-    pool.idle.append(place)
-    del place
+    pool.idle.append(slot)
+    del slot
     second = threading.Thread(target=lambda: pool.release(pool.acquire()))
     second.start()
     thread.join(60)
@@ -136,28 +138,28 @@ def test_a_connection_that_raised_is_closed_and_the_first_in_line_opens_another(
     pool.release(fresh)
 
 
-def test_a_place_that_was_dropped_is_free_and_its_connection_closed(make: Callable[..., Pool]) -> None:
+def test_a_slot_that_was_dropped_is_free_and_its_connection_closed(make: Callable[..., Pool]) -> None:
     pool = make(2, 0.01)
     connections = []
     for _ in range(5):
-        places = [take(pool), take(pool)]
-        connections += [place.connection for place in places]
-        del places
+        slots = [take(pool), take(pool)]
+        connections += [slot.connection for slot in slots]
+        del slots
     assert all(map(is_closed, connections))
-    places = [take(pool), take(pool)]
+    slots = [take(pool), take(pool)]
     thread, _ = waiter(pool)
     # Nobody rings for it.
-    places.pop()
+    slots.pop()
     thread.join(60)
     assert not thread.is_alive()
 
 
-def test_a_place_that_a_fork_inherited_leaves_the_connection_to_its_parent(make: Callable[..., Pool]) -> None:
-    place = take(make())
-    connection = place.connection
+def test_a_slot_that_a_fork_inherited_leaves_the_connection_to_its_parent(make: Callable[..., Pool]) -> None:
+    slot = take(make())
+    connection = slot.connection
     assert connection is not None
-    place._pid += 1  # as a child sees it
-    del place
+    slot._pid += 1  # as a child sees it
+    del slot
     assert not is_closed(connection)
     connection.close()
 
@@ -168,19 +170,19 @@ def test_waits_end_in_a_test_that_has_stopped_the_clock(
 ) -> None:
     monkeypatch.setattr(pool_module, "FORK_CHECKS", 10)
     pool = make(1, 0.01)
-    place = take(pool)
+    slot = take(pool)
     with frozen(library, MOMENTS[0]):
         with pytest.raises(StoreUnavailable, match="busy"):
             pool.acquire()
         pool.freeze()
         pool.thaw()
-    pool.release(place)
-    assert pool.acquire() is place
+    pool.release(slot)
+    assert pool.acquire() is slot
 
 
 def test_those_who_leave_the_line_do_not_make_the_first_wait_longer(make: Callable[..., Pool]) -> None:
     pool = make(1, 0.2)
-    place = take(pool)
+    slot = take(pool)
     refused = threading.Event()
 
     def first() -> None:
@@ -198,7 +200,7 @@ def test_those_who_leave_the_line_do_not_make_the_first_wait_longer(make: Callab
             pool.acquire(0.001)
     assert refused.is_set()
     thread.join(60)
-    pool.release(place)
+    pool.release(slot)
 
 
 def test_what_is_given_back_after_close_is_closed_and_nobody_waits_for_it(make: Callable[..., Pool]) -> None:
@@ -235,14 +237,14 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
     def work() -> None:
         nonlocal most
         for _ in range(300):
-            place = take(pool)
-            if id(place.connection) in in_use:
+            slot = take(pool)
+            if id(slot.connection) in in_use:
                 errors.append("taken twice")
-            in_use.add(id(place.connection))
+            in_use.add(id(slot.connection))
             most = max(most, len(in_use))
-            place.connection.execute("SELECT 1").fetchone()
-            in_use.discard(id(place.connection))
-            pool.release(place)
+            slot.connection.execute("SELECT 1").fetchone()
+            in_use.discard(id(slot.connection))
+            pool.release(slot)
 
     threads = [threading.Thread(target=work) for _ in range(10)]
     for thread in threads:
@@ -276,7 +278,7 @@ def leaves_connections(test: Callable[..., None]) -> Callable[..., None]:
 
 @leaves_connections
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
-def test_an_interruption_at_any_moment_of_a_call_costs_no_place(tmp_path: Path, idle: bool) -> None:
+def test_an_interruption_at_any_moment_of_a_call_costs_no_slot(tmp_path: Path, idle: bool) -> None:
     with SQLiteStore(tmp_path / "sessions.db", pool_size=2) as store:
         kept = make_record()
         store.create(b"key", kept, NOW)
@@ -324,28 +326,28 @@ def test_a_time_limit_of_a_signal_handler_is_no_outage_and_is_never_swallowed(tm
 
 def test_an_interruption_at_any_moment_of_a_wait_leaves_the_line_as_it_was(make: Callable[..., Pool]) -> None:
     pool = make(1)
-    place = take(pool)
+    slot = take(pool)
     number = 0
     while interrupted(FILES, number, lambda: pool.acquire(0.001), StoreUnavailable):
         number += 1
         gc.collect(1)
     assert number > 10
     thread, got = waiter(pool)
-    pool.release(place)
+    pool.release(slot)
     thread.join(60)
-    assert got.get_nowait() is place
+    assert got.get_nowait() is slot
 
 
-def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_who_wait(
+def test_a_slot_given_back_at_any_moment_of_an_interruption_is_there_for_those_who_wait(
     make: Callable[..., Pool],
 ) -> None:
     for back in (Pool.release, Pool.discard):
         number = 0
         while True:
             pool = make(1)
-            places = [take(pool)]
+            slots = [take(pool)]
             thread, got = waiter(pool)
-            came = interrupted(FILES, number, lambda: back(pool, places.pop()))  # noqa: B023
+            came = interrupted(FILES, number, lambda: back(pool, slots.pop()))  # noqa: B023
             thread.join(60)
             assert not got.empty(), f"interruption {number}"
             if not came:
@@ -389,14 +391,48 @@ def c_fork() -> int:
     return int(ctypes.PyDLL(None).fork())
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[SQLiteStore]:
+@pytest.fixture(params=["page", "process id"])
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SQLiteStore]:
+    """A store that knows a fork by the best means there is, and by those that every system has."""
+    if request.param == "process id":
+        monkeypatch.setattr(pool_module, "new_fork_mark", ProcessIdMark)
     with SQLiteStore(tmp_path / "sessions.db") as store:
         yield store
 
 
 def healthy(store: SQLiteStore) -> bool:
     return store._run("PRAGMA integrity_check", (), sqlite3.Cursor.fetchall) == [("ok",)]
+
+
+@needs_fork
+@pytest.mark.parametrize("system_call", [None, c_fork], ids=["Python forks", "C forks"])
+@pytest.mark.parametrize("make", [new_fork_mark, ProcessIdMark])
+def test_a_mark_holds_in_this_process_and_in_no_child(
+    make: Callable[[], forks.ForkMark], system_call: Callable[[], int] | None
+) -> None:
+    mark = make()
+    assert mark[0]
+
+    def child() -> bool:
+        own = make()
+        return not mark[0] and bool(own[0]) and fork(lambda: not mark[0] and not own[0], system_call) == 0
+
+    assert fork(child, system_call) == 0
+    assert mark[0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="platform: no pages that are wiped on fork")
+def test_the_process_id_stands_in_where_the_kernel_wipes_no_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not isinstance(new_fork_mark(), ProcessIdMark)
+    with monkeypatch.context() as old_kernel:
+        old_kernel.setattr(forks, "MADV_WIPEONFORK", forks.UNKNOWN_ADVICE)
+        assert isinstance(new_fork_mark(), ProcessIdMark)
+    with monkeypatch.context() as emulator:
+        emulator.setattr(forks, "UNKNOWN_ADVICE", mmap.MADV_NORMAL)
+        assert isinstance(new_fork_mark(), ProcessIdMark)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(sys, "platform", "darwin")
+        assert isinstance(new_fork_mark(), ProcessIdMark)
 
 
 @needs_fork
@@ -443,7 +479,7 @@ def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_prep
 
         def fork_once() -> None:
             # In the child nothing that is interrupted is called.
-            statuses.append(fork(lambda: all(place() is None for place in pool._slots)))  # noqa: B023
+            statuses.append(fork(lambda: all(slot() is None for slot in pool._slots)))  # noqa: B023
 
         came = interrupted(("/stores/pool.py", "/stores/memory/store.py", "/stores/forks.py"), number, fork_once)
         assert statuses == [0], f"interruption {number}"
@@ -536,16 +572,16 @@ def test_a_fork_that_python_does_not_know_of_is_noticed(store: SQLiteStore) -> N
     """As servers written in C fork: no hook of Python's runs."""
     store.create(b"before", make_record(), NOW)
     inherited = store._pool
-    (place,) = inherited.idle
-    connection = place.connection
+    (slot,) = inherited.idle
+    connection = slot.connection
 
     def child() -> bool:
         works = store.load(b"before", NOW) is not None
         grandchild = fork(lambda: store.load(b"before", NOW) is not None)
-        return works and grandchild == 0 and inherited.idle == [place] and not is_closed(connection)
+        return works and grandchild == 0 and inherited.idle == [slot] and not is_closed(connection)
 
     assert fork(child, c_fork) == 0
-    assert inherited.idle == [place]
+    assert inherited.idle == [slot]
     assert store.load(b"before", NOW) is not None
 
 
@@ -572,12 +608,12 @@ def test_a_fork_leaves_the_pool_of_another_process_alone(store: SQLiteStore) -> 
     """A child that forks has its parent's pools too."""
     store.create(b"before", make_record(), NOW)
     inherited = store._pool
-    (place,) = inherited.idle
-    connection, inherited.pid = place.connection, 0
+    (slot,) = inherited.idle
+    connection, inherited.fork_mark = slot.connection, b"\0"
     with inherited._lock:  # As a thread of the parent may have it, which is not here.
         inherited.freeze()
         inherited.thaw()
-    assert inherited.idle == [place]
+    assert inherited.idle == [slot]
     assert not is_closed(connection)
     connection.close()
 
@@ -586,12 +622,12 @@ def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(
     """What a child does, without the fork that would close them first."""
     store.create(b"before", make_record(), NOW)
     inherited = store._pool
-    (place,) = inherited.idle
-    connection = place.connection
-    inherited.pid = 0
+    (slot,) = inherited.idle
+    connection = slot.connection
+    inherited.fork_mark = b"\0"
     assert store.load(b"before", NOW) is not None
     assert store._pool is not inherited
     assert store._pool._inherited is inherited
-    assert inherited.idle == [place]
+    assert inherited.idle == [slot]
     assert not is_closed(connection)
     connection.close()

@@ -768,7 +768,7 @@ def test_a_child_makes_a_pool_and_asks_for_the_slots_by_itself(server: Valkey) -
         store.create(KEY, make_record(), NOW)
         node: Any = store._client  # type: ignore[attr-defined]
         inherited = node._pool
-        inherited.pid = 0
+        inherited.fork_mark = (0,)
         assert store.load(KEY, NOW) is not None
         assert node._pool is not inherited
         assert store.delete(KEY)

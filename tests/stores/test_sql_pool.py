@@ -38,20 +38,20 @@ def take_all(pool: Pool, number: int) -> list[Slot]:
     return [pool.acquire(None, soon()) for _ in range(number)]
 
 
-def test_there_are_no_more_places_than_the_size_says() -> None:
+def test_there_are_no_more_slots_than_the_size_says() -> None:
     pool = Pool(3)
-    places = take_all(pool, 3)
+    slots = take_all(pool, 3)
     with pytest.raises(Busy):
         pool.acquire(None, soon())
-    pool.discard(places.pop())
-    pool.release(places.pop())
+    pool.discard(slots.pop())
+    pool.release(slots.pop())
     again = take_all(pool, 2)
     with pytest.raises(Busy):
         pool.acquire(None, soon())
-    assert len({id(place) for place in (*places, *again)}) == 3
+    assert len({id(slot) for slot in (*slots, *again)}) == 3
 
 
-def test_a_place_that_was_dropped_is_free_again() -> None:
+def test_a_slot_that_was_dropped_is_free_again() -> None:
     pool = Pool(2)
     for _ in range(5):
         take_all(pool, 2)
@@ -64,7 +64,7 @@ def in_line(pool: Pool, number: int) -> None:
 
 def test_those_who_wait_are_served_in_the_order_in_which_they_came() -> None:
     pool = Pool(1)
-    (place,) = take_all(pool, 1)
+    (slot,) = take_all(pool, 1)
     served: list[int] = []
 
     def wait(number: int) -> None:
@@ -79,7 +79,7 @@ def test_those_who_wait_are_served_in_the_order_in_which_they_came() -> None:
             in_line(pool, number + 1)
         with pytest.raises(Busy):  # Somebody who comes late takes nothing from them.
             pool.acquire(None, soon())
-        pool.release(place)
+        pool.release(slot)
         for future in waiting:
             future.result(LONG)
     assert served == list(range(5))
@@ -109,10 +109,10 @@ def test_with_one_connection_everybody_takes_turns() -> None:
 def test_what_was_given_up_stays_taken_until_the_server_has_ended_it() -> None:
     pool = Pool(2)
     ended = False
-    place = pool.acquire(ANN, soon())
-    place.has_ended = lambda: ended
-    pool.give_up(place)
-    del place
+    slot = pool.acquire(ANN, soon())
+    slot.has_ended = lambda: ended
+    pool.give_up(slot)
+    del slot
     with pytest.raises(Busy):  # of her share
         pool.acquire(ANN, soon())
     other = pool.acquire(BOB, soon())
@@ -138,15 +138,15 @@ def test_a_pool_that_is_emptied_closes_what_is_idle_now_and_the_rest_when_it_com
     assert closed == ["idle"]
     pool.release(busy)
     assert closed == ["idle", "busy"]
-    assert all(place.connection is None for place in take_all(pool, 2))
+    assert all(slot.connection is None for slot in take_all(pool, 2))
 
 
-def test_a_place_that_a_fork_inherited_leaves_the_connection_to_its_parent() -> None:
+def test_a_slot_that_a_fork_inherited_leaves_the_connection_to_its_parent() -> None:
     closed: list[str] = []
-    (place,) = take_all(Pool(1), 1)
-    place.connection = _Connection(closed, "the parent's")
-    place.pid += 1  # as a child sees it
-    del place
+    (slot,) = take_all(Pool(1), 1)
+    slot.connection = _Connection(closed, "the parent's")
+    slot.pid += 1  # as a child sees it
+    del slot
     assert closed == []
 
 
@@ -185,7 +185,7 @@ def taken(store: SQLStore) -> int:
 # From Python 3.13 on, sqlite3 complains of a connection that was interrupted before anybody had it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
-def test_an_interruption_at_any_moment_of_a_call_costs_no_place(store: SQLStore, idle: bool) -> None:
+def test_an_interruption_at_any_moment_of_a_call_costs_no_slot(store: SQLStore, idle: bool) -> None:
     stored = make_record()
     store.create(ANN, stored, NOW)
     interruptions = 0
@@ -203,7 +203,7 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_place(store: SQLStore,
 
 def test_an_interruption_at_any_moment_of_a_wait_leaves_the_line_as_it_was() -> None:
     pool = Pool(1)
-    (place,) = take_all(pool, 1)
+    (slot,) = take_all(pool, 1)
     number = 0
     while interrupted(number, lambda: pool.acquire(None, soon())):
         number += 1
@@ -212,19 +212,19 @@ def test_an_interruption_at_any_moment_of_a_wait_leaves_the_line_as_it_was() -> 
     with ThreadPoolExecutor(1) as threads:
         waiting = threads.submit(pool.acquire, None, late())
         wait_until(lambda: pool._waiters, "it stands in line")
-        pool.release(place)
-        assert waiting.result(LONG) is place
+        pool.release(slot)
+        assert waiting.result(LONG) is slot
 
 
 @pytest.mark.parametrize("back", [Pool.release, Pool.discard])
-def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_who_wait(
+def test_a_slot_given_back_at_any_moment_of_an_interruption_is_there_for_those_who_wait(
     back: Callable[[Pool, Slot], None],
 ) -> None:
     number = 0
     came = True
     while came:
         pool = Pool(1)
-        places = take_all(pool, 1)
+        slots = take_all(pool, 1)
         done = threading.Event()
 
         def wait(pool: Pool = pool, done: threading.Event = done) -> None:
@@ -234,7 +234,7 @@ def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_
         thread = threading.Thread(target=wait, daemon=True)
         thread.start()
         in_line(pool, 1)
-        came = interrupted(number, lambda: back(pool, places.pop()))  # noqa: B023
+        came = interrupted(number, lambda: back(pool, slots.pop()))  # noqa: B023
         assert done.wait(LONG), f"interruption {number}"
         thread.join()
         number += 1
@@ -244,14 +244,14 @@ def test_a_place_given_back_at_any_moment_of_an_interruption_is_there_for_those_
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_nobody_waits_for_ever_where_a_test_lets_time_stand_still(library: str) -> None:
     pool = Pool(1)
-    place = pool.acquire(None, soon())
+    slot = pool.acquire(None, soon())
     with frozen(library, MOMENTS[0]):
         with pytest.raises(Busy):
             pool.acquire(None, time.monotonic() + 0.1)
         begin = time.perf_counter_ns()
         pool.freeze()
         pool.thaw()
-    pool.discard(place)
+    pool.discard(slot)
     assert time.perf_counter_ns() - begin < LONG * 1e9
 
 
@@ -287,15 +287,15 @@ def test_what_a_signal_handler_raises_while_a_connection_is_closed_is_not_swallo
     handler.connection = None
 
 
-def test_what_hangs_takes_no_place_but_no_more_than_the_size_of_the_pool_is_left_behind() -> None:
+def test_what_hangs_takes_no_slot_but_no_more_than_the_size_of_the_pool_is_left_behind() -> None:
     """The server may hang, and another one be there. Or it is alive, and was not told to end what it does."""
     pool = Pool(2)
     ended: list[Slot] = []
     for _ in range(2):
-        for place in take_all(pool, 2):
-            place.has_ended = lambda place=place: place in ended  # type: ignore[misc]
-            place.hangs = lambda: True
-            pool.give_up(place)
+        for slot in take_all(pool, 2):
+            slot.has_ended = lambda slot=slot: slot in ended  # type: ignore[misc]
+            slot.hangs = lambda: True
+            pool.give_up(slot)
     with pytest.raises(Busy):
         pool.acquire(None, soon())
     ended += pool._abandoned[:1]

@@ -1,18 +1,36 @@
-"""What a store does around ``fork``: release its locks, and close what must not be open in two processes."""
+"""Forks: detect that this process was forked, and release locks and close connections around a fork.
+
+Every store operation checks whether the process was forked. ``os.getpid()`` would detect it too, but a load from
+SQLite then takes 5.0 µs instead of 4.8 (4.4 % more, on a machine where the system call takes 0.15 µs).
+"""
 
 from __future__ import annotations
 
+import mmap
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
+from wsgi_session.stores.time_limits import raise_time_limit
+
+#: An advice of madvise(2) since Linux 4.14, for which the mmap module has no name.
+MADV_WIPEONFORK = 18
+#: An advice that no kernel supports. A system that accepts it (an emulator) accepts any advice and ignores it.
+UNKNOWN_ADVICE = -1
 #: How often each hook is called at a fork.
 HOOKS = 3
 #: Seconds that a fork waits, at most, for another thread's fork to end.
 FORK_TIMEOUT = 10.0
+
+
+class ForkMark(Protocol):
+    """Item 0 is true in the process that created the mark, and false in every process forked from it."""
+
+    def __getitem__(self, index: int, /) -> int: ...
 
 
 class ReentrantLock(Protocol):
@@ -20,6 +38,38 @@ class ReentrantLock(Protocol):
 
     def release(self) -> None:
         """Raises ``RuntimeError`` if this thread does not have the lock."""
+
+
+class ProcessIdMark:
+    """A mark that compares process ids, for systems without ``MADV_WIPEONFORK``."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+
+    def __getitem__(self, index: int, /) -> bool:
+        return self._pid == os.getpid()
+
+
+def new_fork_mark() -> ForkMark:
+    """Return a mark: on Linux a page of memory that the kernel clears in a forked child.
+
+    This also works if C code forks without running Python's fork hooks. BoringSSL uses the same technique to keep the
+    random numbers of parent and child apart.
+    """
+    if sys.platform == "linux":
+        try:
+            page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            page.madvise(MADV_WIPEONFORK)
+        except OSError as error:
+            raise_time_limit(error)
+            return ProcessIdMark()
+        try:
+            page.madvise(UNKNOWN_ADVICE)
+        except OSError as error:
+            raise_time_limit(error)
+            page[0] = 1
+            return page
+    return ProcessIdMark()
 
 
 def call_at_forks(

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.forks import FORK_TIMEOUT
+from wsgi_session.stores.forks import FORK_TIMEOUT, new_fork_mark
 
 #: If at least this part of an operation's timeout is left, the timeout of the connection itself ends it soon enough.
 NEARLY_ALL = 0.9
@@ -84,6 +84,8 @@ class Pool:
         inherited: Pool | None = None,
     ) -> None:
         self.pid = os.getpid()
+        #: Item 0 is false in a child that inherited this pool.
+        self.fork_mark = new_fork_mark()
         self.per_process: dict[int, Pool] = {}
         #: Used without the lock, because ``pop`` and ``append`` of a list are atomic.
         self.idle: list[Slot] = []
@@ -185,7 +187,7 @@ class Pool:
         An inherited pool is left alone: its connections belong to the parent. If nothing calls ``thaw``, the pool thaws
         after ``FORK_TIMEOUT`` seconds.
         """
-        if self.pid != os.getpid():
+        if not self.fork_mark[0]:
             return
         self._frozen_until = time.monotonic() + FORK_TIMEOUT
         self.rebalance()
@@ -197,7 +199,7 @@ class Pool:
 
     def thaw(self, *, in_child: bool = False) -> None:
         """Let connections be opened again. Does nothing in a child, where a missing thread may hold the lock."""
-        if self.pid == os.getpid() and not in_child:
+        if self.fork_mark[0] and not in_child:
             self._frozen_until = 0.0
             self.rebalance()
 

@@ -239,7 +239,7 @@ class Node:
         Inherited connections are closed when they are no longer referenced; redis-py sends nothing to the server then.
         """
         pool = self._pool
-        if pool.pid != os.getpid():
+        if not pool.fork_mark[0]:
             pool = self._pool = pool.per_process.setdefault(os.getpid(), self._new_pool())
         return pool
 

@@ -223,8 +223,8 @@ class SQLiteStore(Store):
         wait: Wait | None = None
         while True:
             pool = self._pool
-            if pool.pid != os.getpid():
-                # Asked at every operation (0.15 of 5.2 µs), because a server that forks in C runs no hook of Python's.
+            if not pool.fork_mark[0]:
+                # This is a forked child. A server that forks in C has not run Python's fork hooks.
                 pool = self._replace_pool(pool, inherited=pool)
             while pool.per_process:
                 # A thread that noticed its failed connection late has put an older, closed pool back.
