@@ -57,6 +57,4 @@ class EventWork(FlaskWork):
                 "This change needs a cookie, but an event of Flask-SocketIO has no response that could set it. Make it "
                 "in an HTTP request, and let the client connect again."
             )
-        # Flask-Login may have ended the session since it was loaded.
-        self.open()
         return super().writable()
