@@ -157,7 +157,7 @@ def test_a_missing_store_is_an_error_that_says_what_to_write() -> None:
 
 def test_a_setting_of_flask_sessions_that_named_the_store_is_told_of() -> None:
     app = new_app(SESSION_TYPE="redis")
-    with pytest.raises(ConfigError, match=r"store is missing: .*\(SESSION_TYPE is for Flask-Session only\.\)"):
+    with pytest.raises(ConfigError, match=r"store is missing: .*\(SESSION_TYPE is Flask-Session's\.\)"):
         FlaskSessions(app)
 
 

@@ -89,7 +89,7 @@ def test_the_last_slot_given_back_is_the_first_one_taken(make: Callable[..., Poo
 def test_no_more_slots_are_taken_than_the_bound_says(make: Callable[..., Pool]) -> None:
     pool = make(2, 0.01)
     taken = [take(pool), take(pool)]
-    with pytest.raises(StoreUnavailable, match=r"^all 2 connections to .* busy for 0\.01 s: raise pool_size$"):
+    with pytest.raises(StoreUnavailable, match=r"^All 2 connections to .* busy for 0\.01 s\. Increase pool_size\.$"):
         pool.acquire()
     for slot in taken:
         pool.release(slot)
@@ -219,7 +219,7 @@ def test_what_is_given_back_after_close_is_closed_and_nobody_waits_for_it(make: 
     wait_until(lambda: pool._waiters, "a thread stands in line")
     pool.close()
     thread.join(60)
-    assert [str(error) for error in refused] == ["The store is closed"]
+    assert [str(error) for error in refused] == ["The store is closed."]
     pool.release(idle)
     pool.release(busy)
     assert is_closed(idle.connection)

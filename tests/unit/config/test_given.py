@@ -183,7 +183,10 @@ def test_what_is_no_application_is_named_with_what_to_give(app: Any, said: str) 
         (SQLiteStore, "store is the class SQLiteStore: give SQLiteStore(...), an instance of it."),
         (dict, 'store is the class dict: give a URL such as "sqlite:///sessions.db", or a Store.'),
         (sqlite3, 'store is the module sqlite3: give a URL such as "sqlite:///sessions.db", or a Store.'),
-        ("sessions.db", "store='sessions.db' is not a URL, it has no '://': write sqlite:///sessions.db, or memory://"),
+        (
+            "sessions.db",
+            "store='sessions.db' is not a URL: it has no '://'. Write sqlite:///sessions.db, or memory://.",
+        ),
     ],
 )
 def test_what_is_no_store_is_named_with_what_to_give(store: Any, said: str) -> None:
