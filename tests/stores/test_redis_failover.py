@@ -308,7 +308,7 @@ def test_nodes_that_send_us_round_in_a_circle_are_an_outage(cluster: ValkeyClust
     second = (first + 1) % len(names)
     serving[first].execute("CLUSTER", "SETSLOT", slot, "NODE", names[second])
     try:
-        with pytest.raises(StoreUnavailable, match="still on its way after 8 redirections"):
+        with pytest.raises(StoreUnavailable, match="still being moved after 8 redirections"):
             store.load(key, NOW)
     finally:
         serving[first].execute("CLUSTER", "SETSLOT", slot, "NODE", owner)

@@ -213,7 +213,7 @@ def test_an_entry_of_a_cluster_that_was_not_told_of_a_renewal_outlives_its_end()
         store.create(KEY, make_record(expires=NOW + HOUR), NOW)
         index: Any = store._index  # type: ignore[attr-defined]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(index, "extend", lambda *arguments: None)
+            patch.setattr(index, "renew", lambda *arguments: None)
             assert store.touch(KEY, NOW, NOW + 9 * HOUR, NOW)
         store.create(OTHER, make_record(expires=NOW + 9 * HOUR), NOW + 3 * HOUR)
         assert {session.key for session in store.of_owner(OWNER, NOW + 3 * HOUR)} == {KEY, OTHER}
@@ -323,7 +323,7 @@ def test_ping_warns_once_where_the_server_may_evict_live_sessions(
         server.execute("CONFIG", "SET", "maxmemory-policy", "noeviction")
     (line,) = caplog.records
     assert (line.levelno, line.name) == (logging.WARNING, "wsgi_session")
-    assert "maxmemory-policy is allkeys-lru; set it to noeviction" in line.getMessage()
+    assert "maxmemory-policy is allkeys-lru. Set it to noeviction" in line.getMessage()
 
 
 def test_ping_is_content_with_a_server_that_tells_nothing_of_itself(server: Valkey) -> None:
@@ -578,7 +578,7 @@ def test_a_node_of_a_cluster_that_is_taken_for_a_server_is_told_from_one() -> No
 
     address = valkey_cluster().removeprefix("redis+cluster://").split(",")[0]
     with open_url(f"redis://{address}") as store:
-        with pytest.raises(StoreUnavailable, match=r"part of a cluster: write redis\+cluster://"):
+        with pytest.raises(StoreUnavailable, match=r"part of a cluster: use redis\+cluster://"):
             load_many(store)
         assert len(store._client._pool.idle) == 1, "a refusal costs no connection"  # type: ignore[attr-defined]
 
@@ -637,7 +637,7 @@ def test_who_gets_no_connection_in_time_is_told_how_to_have_more(server: Valkey)
         store.ping()
         pool = store._client._pool  # type: ignore[attr-defined]
         taken = pool.acquire()
-        with pytest.raises(StoreUnavailable, match=r"all 1 connections to Redis were busy for 0\.3 s: raise \?pool="):
+        with pytest.raises(StoreUnavailable, match=r"All 1 connections to Redis were busy for 0\.3 s\. Increase \?pool="):
             store.load(KEY, NOW)
         done: list[object] = []
         waiting = threading.Thread(target=lambda: done.append(store.load(KEY, NOW)))

@@ -177,7 +177,7 @@ def test_a_driver_that_we_know_nothing_about_gets_the_query_as_it_is(tmp_path: P
 
 
 def test_a_url_that_the_driver_does_not_take_is_refused_without_its_password() -> None:
-    with pytest.raises(ConfigError, match="the driver takes no such URL") as caught:
+    with pytest.raises(ConfigError, match="the driver does not accept this URL") as caught:
         SQLStore.from_url("sqlite+pysqlite://ann:tea@host/x.db")
     assert "tea" not in str(caught.value)
     assert caught.value.__cause__ is None
@@ -190,7 +190,7 @@ def test_a_connection_that_cannot_be_made_ours_is_closed(store: SQLStore, monkey
         made.append(connection)
         raise store._source.dialect.loaded_dbapi.OperationalError("no")
 
-    monkeypatch.setattr(store._source.driver, "adopt", adopt)
+    monkeypatch.setattr(store._source.driver, "configure", adopt)
     with pytest.raises(StoreUnavailable, match="no"):
         store.load(KEY, NOW)
     with pytest.raises(store._source.dialect.loaded_dbapi.ProgrammingError, match="closed"):

@@ -273,7 +273,7 @@ def test_a_sweep_passes_over_what_somebody_holds(server: DatabaseServer, store: 
 
 
 def test_a_sweep_removes_more_than_one_batch(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wsgi_session.stores.sql.store.BATCH", 3)
+    monkeypatch.setattr("wsgi_session.stores.sql.store.SWEEP_BATCH", 3)
     for _ in range(8):
         store.create(os.urandom(32), make_record(), NOW)
     assert store.sweep(7, NOW + 1001 + SWEEP_GRACE) == 7

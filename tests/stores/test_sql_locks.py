@@ -178,7 +178,7 @@ def test_so_it_is_where_the_server_cannot_be_told_to_stop(
         calls = [partial(touch, store, key) for key in (ANN, BOB)]
         wait_until(lambda: all(map(fails, calls)) and len(pool.given_up()) == POOL, "all of the pool waits")
         error, _ = fails(lambda: store.load(BOB, NOW))
-        assert f"{POOL} of them wait for statements that were given up" in str(error)
+        assert f"{POOL} of them for statements that were given up" in str(error)
     wait_until(lambda: loads(store), "it heals", 10)
     assert pool.given_up() == []
 

@@ -43,7 +43,7 @@ def sites(server: Postgres) -> str:
 def test_no_command_makes_tables_that_the_site_could_not_use(server: Postgres, command: str) -> None:
     result = CliRunner().invoke(cli, [command, server.url])
     assert result.exit_code == 1
-    assert "make them with python -m wsgi_session init URL" in result.stderr
+    assert "Create them with python -m wsgi_session init URL" in result.stderr
     assert server.execute(TABLES) == [(0,)]
     with SQLStore(sites(server)) as store:
         store.ping()

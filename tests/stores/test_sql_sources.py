@@ -367,9 +367,9 @@ def test_init_sql_prints_what_a_migration_needs_and_connects_to_nothing(scheme: 
 def test_init_of_a_store_without_tables_has_nothing_to_do_and_no_sql_to_print(tmp_path: Path) -> None:
     init = ["init", f"sqlite:///{tmp_path / 'sessions.db'}"]
     done = CliRunner().invoke(cli, init)
-    assert (done.exit_code, done.output) == (0, "ok, no tables are to be made for SQLiteStore\n")
+    assert (done.exit_code, done.output) == (0, "ok, no tables are needed for SQLiteStore\n")
     done = CliRunner().invoke(cli, [*init, "--sql"])
-    assert (done.exit_code, done.output) == (1, "Error: SQLiteStore has no tables to be made.\n")
+    assert (done.exit_code, done.output) == (1, "Error: SQLiteStore needs no tables.\n")
 
 
 def test_init_where_nobody_answers_is_one_line() -> None:
