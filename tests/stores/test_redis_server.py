@@ -637,7 +637,9 @@ def test_who_gets_no_connection_in_time_is_told_how_to_have_more(server: Valkey)
         store.ping()
         pool = store._client._pool  # type: ignore[attr-defined]
         taken = pool.acquire()
-        with pytest.raises(StoreUnavailable, match=r"All 1 connections to Redis were busy for 0\.3 s\. Increase \?pool="):
+        with pytest.raises(
+            StoreUnavailable, match=r"All 1 connections to Redis were busy for 0\.3 s\. Increase \?pool="
+        ):
             store.load(KEY, NOW)
         done: list[object] = []
         waiting = threading.Thread(target=lambda: done.append(store.load(KEY, NOW)))
