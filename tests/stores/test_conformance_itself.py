@@ -491,7 +491,7 @@ def force(store: MemoryStore, key: bytes, **fields: object) -> None:
 BROKEN = {
     UpsertingReplace: "replace_of_a_deleted_expired_or_unknown",
     BlindReplace: "replace_of_another_version_is_a_conflict",
-    CheckThenSet: "no_update_is_lost",
+    CheckThenSet: "saves_lose_no_update",
     ForgetfulReplace: "replace_whose_answer_was_lost",
     EagerReplace: "replace_keeps_the_fields_that_only_create_and_rotate_set",
     BackwardReplace: "replace_moves_neither_time_back",
