@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from http.client import HTTPConnection
 from types import MappingProxyType
 from typing import Any
@@ -217,7 +218,13 @@ def test_a_redirect_behind_what_wraps_the_body_keeps_the_connection() -> None:
         yield from response(environ, start_response)
 
     server = waitress.create_server(app, host="127.0.0.1", port=0)
-    thread = threading.Thread(target=server.run)
+
+    def serve() -> None:
+        # The server is closed by another thread, which its loop may notice as a bad file descriptor.
+        with suppress(OSError):
+            server.run()
+
+    thread = threading.Thread(target=serve)
     thread.start()
     connection = HTTPConnection("127.0.0.1", server.effective_port, timeout=20)
     try:
