@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.client import Application
 from tests.support.damage import damage
-from tests.support.site import ANN, Browser, Site, log_in, log_out, page, put, read
+from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, page, put, read
 from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import HeadersAlreadySent, Session, StoreUnavailable, UnsupportedValue
 
@@ -216,6 +216,25 @@ def test_late_changes_meet_those_of_other_requests(visitor: Browser) -> None:
 
     visitor.visit(streaming(late))
     assert visitor.do(read).result == {"a": 1, "cart": [], "other": 1, "late": 2}
+
+
+def test_a_late_change_meets_those_of_others_also_after_the_request_renewed_a_session_that_they_kept_alive(
+    make_site: MakeSite,
+) -> None:
+    """The stream is over an hour past the end that it loaded, so that it loads the session again to record activity."""
+    site = make_site(idle_timeout=4000.0, touch_interval=1.0)
+    visitor = site.browser()
+    visitor.do(put(before=1))
+    other = visitor.copy()
+
+    def stay(session: Session) -> None:
+        read(session)
+        site.clock.advance(3999.0)
+        other.do(put(other=1))
+        site.clock.advance(3700.0)
+
+    visitor.visit(streaming(put(late=1), early=stay))
+    assert visitor.do(read).result == {"before": 1, "other": 1, "late": 1}
 
 
 def refused(change: Change) -> tuple[Change, list[type[BaseException]]]:
