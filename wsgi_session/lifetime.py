@@ -56,9 +56,7 @@ class Lifetime:
         timeout: a store that sweeps keeps the record that long. (Redis keeps it for five minutes.) The absolute timeout
         allows no such grace.
         """
-        end = self.end(record.touched, record.created, record.idle)
-        if record.expires < end:
-            end = record.expires
+        end = self.end_of(record)
         if now < end:
             return now
         if now >= end + SWEEP_GRACE or (self.absolute is not None and now >= record.created + self.absolute):

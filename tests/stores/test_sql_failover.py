@@ -202,7 +202,7 @@ def test_a_look_for_the_tables_that_was_called_off_is_an_outage_and_not_a_want_o
 def test_what_is_done_already_counts_when_the_synchronous_standby_has_it(
     servers: tuple[DatabaseServer, DatabaseServer], attempt: str
 ) -> None:
-    """Whoever did it may have been told that the standby does not have it, and changing nothing waits for nobody."""
+    """A retry finds nothing to change, but must still wait until the standby has the first attempt's write."""
     server, _ = servers
     if not isinstance(server, Postgres):
         pytest.skip("platform: PostgreSQL alone can be asked to wait for a transaction that changes nothing")

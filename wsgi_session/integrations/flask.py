@@ -53,6 +53,7 @@ class FlaskSessionInterface(SessionInterface):
 
     def __init__(self, middleware: FlaskMiddleware) -> None:
         self._middleware = middleware
+        self._environ_key = internals_of(middleware).backend.settings.environ_key
 
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
         """Return the request's session, without loading it.
@@ -61,7 +62,7 @@ class FlaskSessionInterface(SessionInterface):
         is a new session object, which the helpers find in the environ too; so it is in an event of Flask-SocketIO, and
         in a request that has ended.
         """
-        environ, key = request.environ, internals_of(self._middleware).backend.settings.environ_key
+        environ, key = request.environ, self._environ_key
         existing = environ.get(key)
         event = is_event(app, environ)
         if isinstance(existing, FlaskSession):

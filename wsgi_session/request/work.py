@@ -266,9 +266,7 @@ class Work:
 
     def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
         """Take over the record and the values that were stored under the same token."""
-        self.record = record
-        if cookie is SET:
-            self.cookie = SET
+        self.adopt_times(record, cookie)
         (self.data or self.load()).adopt(packed)
 
     def adopt_new(self, credential: Credential, record: Record, packed: Packed) -> None:
