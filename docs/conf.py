@@ -7,6 +7,9 @@ from importlib.metadata import version as installed_version
 
 from sphinx.application import Sphinx
 
+# The reference shows the docstrings of the integration for Django, which needs settings to be imported.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "django.conf.global_settings")
+
 project = "wsgi-session"
 author = copyright = "wsgi-session contributors"
 version = release = installed_version("wsgi-session")
@@ -26,7 +29,7 @@ myst_enable_extensions = ["attrs_inline", "colon_fence", "deflist"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
-maximum_signature_line_length = 70
+autodoc_type_aliases = {"Application": "Application"}  # Its definition is longer than the rest of a signature.
 
 html_theme = "furo"
 html_title = "wsgi-session"
@@ -35,6 +38,7 @@ html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_favicon = html_logo = "_static/logo.svg"
 html_show_sphinx = False
+html_domain_indices = False
 html_copy_source = html_show_sourcelink = False
 # Both are dark and light enough for WCAG AA on their grounds; Furo's own comments are not.
 pygments_style = "a11y-high-contrast-light"

@@ -58,6 +58,8 @@ class LoginRedirect(Response, Exception):
 def redirect_if_anonymous(request: object, login_url: str = "/login", key: str = "session") -> LoginRedirect | None:
     """Return ``None`` if a user is logged in, else a redirect to ``login_url`` as a WSGI application.
 
+    ::
+
         if response := redirect_if_anonymous(environ):
             return response(environ, start_response)
 
