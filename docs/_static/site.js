@@ -2,7 +2,7 @@
 "use strict";
 
 const reachable = () => {
-  for (const box of document.querySelectorAll("pre, .table-wrapper, .diagram")) {
+  for (const box of document.querySelectorAll("pre, .table-wrapper")) {
     if (box.scrollWidth > box.clientWidth) {
       box.tabIndex = 0;
     } else {

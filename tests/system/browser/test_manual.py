@@ -74,7 +74,7 @@ def too_wide(page: Page) -> list[str]:
             """() => [document.documentElement, ...document.querySelectorAll("article *")]
                 .filter((element) => element.getBoundingClientRect().right > innerWidth + 1
                     || element === document.documentElement && element.scrollWidth > innerWidth)
-                .filter((element) => !element.closest("pre, .table-wrapper, .diagram"))
+                .filter((element) => !element.closest("pre, .table-wrapper"))
                 .map((element) => element.outerHTML.slice(0, 160))"""
         )
     )
