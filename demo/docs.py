@@ -16,7 +16,7 @@ _FOLDER = Path(__file__).parents[1] / "docs"
 _FILES = {
     f"/docs/{splitext(file.relative_to(_FOLDER).as_posix())[0]}": file
     for file in sorted(_FOLDER.rglob("*.md"))
-    if file.name != "index.md" and file.parent.name != "reference"
+    if file != _FOLDER / "index.md" and file.parent.name != "reference"
 }
 #: The path of each page, and its title, which is the page's first line.
 PAGES = {
@@ -27,11 +27,12 @@ CHAPTERS = {
     f"/docs/{name}": title
     for name, title in (
         ("start/quickstart", "Quick start"),
-        ("manual", "The manual"),
+        ("howto/index", "How to"),
         ("frameworks", "In your framework"),
         ("deploy", "Deploy"),
         ("security", "Security"),
         ("reliability", "Durability and failures"),
+        ("stores", "Stores"),
         ("stores-redis", "Redis or Valkey"),
         ("stores-sql", "SQL databases"),
         ("stores-cookie", "In the cookie"),

@@ -19,7 +19,7 @@ extensions = [
     "sphinx_click",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_templates"]
 
 # Markdown. Headings get GitHub's anchors, so that a link works in the repository and on the site.
 myst_heading_anchors = 3
@@ -34,6 +34,7 @@ autodoc_type_aliases = {"Application": "Application"}  # Its definition is longe
 html_theme = "furo"
 html_title = "wsgi-session"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_favicon = html_logo = "_static/logo.svg"

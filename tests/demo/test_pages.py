@@ -13,7 +13,7 @@ from tests.support.curl import Curl
 
 Visitor = Callable[..., Curl]
 
-PAGES = ["/", "/cart", "/login", "/profile", "/devices", "/how", "/live", "/nowhere", "/logout", "/docs/manual"]
+PAGES = ["/", "/cart", "/login", "/profile", "/devices", "/how", "/live", "/nowhere", "/logout", "/docs/howto/session"]
 KNOWN = {"/", "/cart", "/profile", "/devices", "/live", "/how", "/login", "/session.json", *docs.PAGES}
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 

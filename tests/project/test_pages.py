@@ -12,26 +12,30 @@ from webob import Request
 
 from tests.support import ROOT
 from tests.support.pages import python_of
-from wsgi_session import Session, SessionMiddleware
+from wsgi_session import Session, SessionMiddleware, login
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.stores import Store
 from wsgi_session.testing import plant
 
 DOCS = ROOT / "docs"
 #: Folders whose pages are read one by one: what a page uses and does not define is in ``given`` below.
-FOLDERS = ("start", "explanation")
-PAGES = sorted([DOCS / "faq.md", *(page for folder in FOLDERS for page in (DOCS / folder).glob("*.md"))])
+FOLDERS = ("start", "howto", "explanation")
+PAGES = sorted(
+    [DOCS / "faq.md", DOCS / "stores.md", *(page for each in FOLDERS for page in (DOCS / each).glob("*.md"))]
+)
 
 
 def run(page: Path) -> dict[str, Any]:
     """Run a page's Python within one request, as its examples do, and return what they leave behind.
 
-    Given are ``environ`` and ``session``, as in any request; ``SECRET``; ``site``, an application; and ``middleware``.
+    Given are ``environ`` and ``session``, as in a request of Ann's; ``SECRET``; ``site``, an application; and
+    ``middleware``.
     """
     names: dict[str, Any] = {"__name__": page.stem, "SECRET": new_secret()}
 
     def site(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
         if "environ" not in names:
+            login(environ, {"id": 5, "name": "Ann", "email": "ann@example.com"})
             names.update(environ=environ, session=environ["session"], site=site)
             exec(compile(python_of(page.read_text("utf-8")), str(page), "exec"), names)
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -80,3 +84,30 @@ def test_the_page_for_people_from_nextjs_redirects_shows_the_email_and_tells_the
         cookie = plant(app, {"user": {"name": "Ann", "email": "ann@example.com"}})
         assert ask(app, "/profile", cookie) == ("200 OK", "Your email is ann@example.com.")
         assert '"name": "Ann"' in ask(app, "/api/session", cookie)[1]
+
+
+def test_the_page_on_the_session_takes_one_from_the_stock_and_shows_its_message() -> None:
+    names = run(DOCS / "howto" / "session.md")
+    assert names["left"] == 9
+    assert names["shown"] == [("success", "Saved.")]
+
+
+def test_the_page_on_protecting_pages_lets_ann_in_and_sends_her_where_she_wanted() -> None:
+    names = run(DOCS / "howto" / "protect.md")
+    assert names["response"] is None
+    assert names["after_login"] == "/cart"
+
+
+def test_the_page_on_forms_allows_what_is_safe() -> None:
+    assert run(DOCS / "howto" / "forms.md")["allowed"] is True
+
+
+def test_the_page_on_tests_gets_its_answer() -> None:
+    assert run(DOCS / "howto" / "testing.md")["answer"].status_int == 200
+
+
+def test_every_how_to_is_listed() -> None:
+    index = (DOCS / "howto" / "index.md").read_text("utf-8")
+    assert [page.name for page in PAGES if page.parent.name == "howto" and f"({page.name})" not in index] == [
+        "index.md"
+    ]
