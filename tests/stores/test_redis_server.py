@@ -502,13 +502,13 @@ def test_of_the_clients_that_several_threads_make_at_first_use_one_is_kept_and_t
 
 
 def test_a_cluster_is_asked_as_its_url_says_and_redis_py_sends_nothing_again_by_itself() -> None:
-    with open_url(valkey_cluster() + "?timeout=2&connect_timeout=3&pool=4") as store:
+    with open_url(valkey_cluster() + "?timeout=30&connect_timeout=45&pool=4") as store:
         store.ping()
         link: Any = store._client  # type: ignore[attr-defined]
         assert link._map.client(0.0).retry.get_retries() == 0
         for node in link._nodes.values():
             found = node._pool.idle[0].connection
-            assert (found.socket_timeout, found.socket_connect_timeout) == (2.0, 2.0), "connecting is a part of it"
+            assert (found.socket_timeout, found.socket_connect_timeout) == (30.0, 30.0), "connecting is a part of it"
             assert (found.retry.get_retries(), node._pool._size) == (0, 4)
 
 

@@ -62,6 +62,11 @@ class Primary:
             return False
         return _address(connection) != self._announced.address
 
+    def close(self) -> None:
+        """Close the idle connections that redis-py keeps to the Sentinels; it opens new ones if it needs them again."""
+        for sentinel in self._source.sentinel_manager.sentinels:
+            sentinel.connection_pool.disconnect(inuse_connections=False)
+
     def _ask(self, connection: Any, timeout: float) -> None:
         sentinels = self._source.sentinel_manager.sentinels
         named = None
