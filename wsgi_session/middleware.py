@@ -70,7 +70,7 @@ class SessionMiddleware:
         idle_timeout: timedelta | float = timedelta(days=30),
         # Maximum age of a session or a login, however active the visitor is. None: no maximum.
         absolute_timeout: timedelta | float | None = timedelta(days=90),
-        # Minimum time between two records of a session's activity. None: 1/30 of the idle timeout.
+        # A session's activity is recorded at most once in this time. None: 1/30 of the idle timeout.
         touch_interval: timedelta | float | None = None,
         # Maximum size of one session's stored data, in bytes.
         max_size: int = 1_048_576,
@@ -180,7 +180,7 @@ class SessionMiddleware:
             return exchange.run(self.app)
         finally:
             if isinstance(outer, Session) and work_of(outer).phase is not CLOSED:
-                # This was a sub-request in the environ of an unfinished request: give that one its session back.
+                # This was a sub-request in the environ of an unfinished request: restore that request's session.
                 environ[self._environ_key] = outer
 
     def _validator(self, validate: Callable[[Session], bool]) -> Callable[[Work], bool]:
@@ -202,7 +202,7 @@ class SessionMiddleware:
     def _check_outer_session(self, outer: object) -> None:
         """Raise ``ConfigError`` if ``outer`` is another middleware's session.
 
-        This middleware's own session is allowed: the present request is then a sub-request of the one that has it.
+        A session of this middleware is allowed: this is then a sub-request of the request that the session belongs to.
         """
         if isinstance(outer, Session) and work_of(outer).backend is not self._backend:
             theirs, ours = work_of(outer).backend.settings.namespace, self._settings.namespace
