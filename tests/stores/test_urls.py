@@ -63,7 +63,7 @@ def test_sqlite_takes_its_options(tmp_path: Path) -> None:
         ("sessions.db", r"'sessions\.db' is not a URL: it has no '://'. Write sqlite:///sessions\.db"),
         ("sqlite:/sessions.db", r"'sqlite…' is not a URL: it has no '://'"),
         ("", r"'' is not a URL"),
-        ("nosuch://host/1", r"No store is known for nosuch://. Known are: .*memory://.*sqlite://"),
+        ("nosuch://host/1", r"No store is known for nosuch://. The known schemes are: .*memory://.*sqlite://"),
         (
             "memory://?max_session=5",
             r"'max_session' .did you mean max_sessions.*. The options are: max_sessions, sweep",
@@ -186,7 +186,7 @@ def test_a_published_store_is_opened_by_its_scheme_with_the_whole_url(publish: C
     with open_store(url) as store:
         assert repr(store) == "MemoryStore(max_sessions=3)"
     assert opened == [url]
-    with pytest.raises(ConfigError, match=r"Known are: .*mine\+tls://"):
+    with pytest.raises(ConfigError, match=r"The known schemes are: .*mine\+tls://"):
         open_store("nosuch://")
 
 
@@ -206,7 +206,7 @@ def test_what_a_published_store_returns_is_a_store(publish: Callable[[str, str],
     ("scheme", "meant"), [("sqllite", "sqlite"), ("postgressql", "postgresql"), ("memory+x", "memory")]
 )
 def test_a_misspelt_scheme_is_told_the_nearest(scheme: str, meant: str) -> None:
-    with pytest.raises(ConfigError, match=rf"for {re.escape(scheme)}:// \(did you mean {meant}://\?\). Known are: "):
+    with pytest.raises(ConfigError, match=rf"for {re.escape(scheme)}:// \(did you mean {meant}://\?\). The known "):
         open_store(f"{scheme}://host")
 
 
