@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.client import Answer
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import Session, SessionGone, SessionMiddleware
@@ -50,7 +51,9 @@ ENDINGS: dict[str, Callable[[Site, Browser], object]] = {
     "login": lambda site, other: other.do(log_in(ANN)),
     "expiry": lambda site, other: site.clock.advance(31 * DAY),
 }
-# In each of them a request still holds the session when it ends.
+#: These end only the token: the session goes on under a new one.
+MOVES = ("rotate", "login")
+#: What a slow request does, in the end, with the session that it loaded.
 SLOW: dict[str, Change] = {
     "a read": read,
     "a write": put(late=1),
@@ -59,41 +62,63 @@ SLOW: dict[str, Change] = {
     "a rotation": lambda session: session.rotate(),
     "a flash message": lambda session: session.flash("late"),
     "a clear": lambda session: session.pop("cart"),
-    "a destroy": lambda session: session.destroy(),
 }
 
 
-@pytest.mark.needs(SERVER)
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("slow", SLOW)
-@pytest.mark.parametrize("touching", [False, True], ids=["", "touch due"])
-def test_a_slow_request_does_not_bring_back_a_session_that_has_ended(
-    site: Site, ann: Browser, clock: FakeClock, ending: str, slow: str, touching: bool
-) -> None:
+def end_during(slow: Change, site: Site, ann: Browser, ending: str, wait: float) -> Answer:
+    """Let a request of Ann's load the session, end that session elsewhere, then let the request call ``slow``."""
     held = ann.copy()
-    if touching:
-        clock.advance(2 * DAY)
+    site.clock.advance(wait)
 
     def late(session: Session) -> None:
         session.get("user")
         session.get("cart")
         ENDINGS[ending](site, ann)
-        SLOW[slow](session)
+        slow(session)
 
     answer = held.do(late)
     assert answer.code == 200
-    if slow != "a destroy":
-        assert answer.cookie is None, "a cookie for a session that has ended"
-    still_there = {"rotate", "login"}
-    alive = ending in still_there and slow != "a destroy"
-    assert ann.copy().do(state).result in (("live",) if alive else ("unknown", "new", "live")), site.events
-    fresh = site.browser()
-    fresh.jar = {"sid": held.token} if held.jar else {}
-    assert fresh.do(state).result in ("rotated", "unknown", "new")
-    count = site.middleware.sessions.count()
-    assert count == (1 if alive or (ending == "login" and slow == "a destroy") else 0), site.calls.log
-    if alive:
-        assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
+    assert held.do(state).result in ("rotated", "unknown", "new")
+    return answer
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending not in MOVES])
+@pytest.mark.parametrize("slow", SLOW)
+@pytest.mark.parametrize("wait", [0, 2 * DAY], ids=["", "touch due"])
+def test_a_slow_request_does_not_bring_back_a_session_that_has_ended(
+    site: Site, ann: Browser, ending: str, slow: str, wait: float
+) -> None:
+    answer = end_during(SLOW[slow], site, ann, ending, wait)
+    assert answer.cookie is None, "a cookie for a session that has ended"
+    assert ann.do(state).result in ("unknown", "new")
+    assert site.middleware.sessions.count() == 0, site.calls.log
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("ending", MOVES)
+@pytest.mark.parametrize("slow", SLOW)
+@pytest.mark.parametrize("wait", [0, 2 * DAY], ids=["", "touch due"])
+def test_a_slow_request_changes_nothing_in_a_session_that_has_a_new_token(
+    site: Site, ann: Browser, ending: str, slow: str, wait: float
+) -> None:
+    answer = end_during(SLOW[slow], site, ann, ending, wait)
+    assert answer.cookie is None, "a cookie for a token that has ended"
+    assert ann.do(state).result == "live", site.events
+    assert site.middleware.sessions.count() == 1, site.calls.log
+    assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize(
+    ("ending", "sessions"), [(ending, 1 if ending == "login" else 0) for ending in ENDINGS], ids=ENDINGS
+)
+@pytest.mark.parametrize("wait", [0, 2 * DAY], ids=["", "touch due"])
+def test_a_slow_destroy_ends_the_session_under_its_new_token_too_and_leaves_a_login(
+    site: Site, ann: Browser, ending: str, sessions: int, wait: float
+) -> None:
+    end_during(lambda session: session.destroy(), site, ann, ending, wait)
+    assert site.middleware.sessions.count() == sessions, site.calls.log
 
 
 @pytest.mark.needs(SERVER)

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, put, read
-from tests.support.stores import SERVER
+from tests.support.stores import PROCESSES, SERVER
 from wsgi_session import ConfigError, Session, SessionMiddleware
+from wsgi_session.stores import MemoryStore, MigratingStore
+from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -245,12 +247,19 @@ def test_a_forked_child_serves_what_is_in_the_store(site: Site, browser: Browser
     assert browser.do(read).result == {"a": 1}
 
 
-def test_memory_refuses_to_serve_several_processes(site: Site, browser: Browser) -> None:
-    if site.middleware.store.multiprocess:
-        assert browser.do(put(a=1), **{"wsgi.multiprocess": True}).code == 200
-        return
-    with pytest.raises(ConfigError, match="sqlite:///"):
-        browser.do(put(a=1), **{"wsgi.multiprocess": True})
+@pytest.mark.needs(PROCESSES)
+def test_a_store_that_several_processes_see_serves_them(browser: Browser) -> None:
+    assert browser.do(put(a=1), **{"wsgi.multiprocess": True}).code == 200
+
+
+def test_sessions_in_the_cookie_are_served_by_several_processes() -> None:
+    assert Site(CookieStore()).browser().do(put(a=1), **{"wsgi.multiprocess": True}).code == 200
+
+
+def test_memory_refuses_to_serve_several_processes() -> None:
+    for store in (MemoryStore(), MigratingStore(MemoryStore(), MemoryStore())):
+        with pytest.raises(ConfigError, match="sqlite:///"):
+            Site(store).browser().do(put(a=1), **{"wsgi.multiprocess": True})
 
 
 # Rule 18.

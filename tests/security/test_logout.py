@@ -275,10 +275,6 @@ def test_every_cookie_is_set_and_removed_with_the_same_attributes(
     ]
     assert [attributes for attributes in own if attributes != own[0]] == []
     assert len({cookie.name for cookie in sent}) == 1
-    if sent[-1].name.startswith("__Host-"):
-        assert own[-1]["secure"] is True
-        assert own[-1]["path"] == "/"
-        assert "domain" not in own[-1]
 
 
 @case(18)

@@ -137,10 +137,23 @@ def test_what_was_acknowledged_survives_the_death_of_a_server_that_flushes(serve
         assert store.load(KEY, NOW) == kept
 
 
-WRITES: dict[str, tuple[Callable[[Store, Record, Record], object], object]] = {
-    "create": (lambda store, kept, write: store.create(NEW, write, NOW), None),
-    "rotate": (lambda store, kept, write: store.rotate(KEY, NEW, write, kept.version, NOW), Outcome.SAVED),
-    "touch": (lambda store, kept, write: store.touch(KEY, NOW, NOW + 9999, NOW), True),
+#: A call that writes; its result; the key that it writes under; and the record that is then there.
+WRITES: dict[
+    str, tuple[Callable[[Store, Record, Record], object], object, bytes, Callable[[Record, Record], Record]]
+] = {
+    "create": (lambda store, kept, write: store.create(NEW, write, NOW), None, NEW, lambda kept, write: write),
+    "rotate": (
+        lambda store, kept, write: store.rotate(KEY, NEW, write, kept.version, NOW),
+        Outcome.SAVED,
+        NEW,
+        lambda kept, write: write,
+    ),
+    "touch": (
+        lambda store, kept, write: store.touch(KEY, NOW, NOW + 9999, NOW),
+        True,
+        KEY,
+        lambda kept, write: kept._replace(expires=NOW + 9999),
+    ),
 }
 
 
@@ -151,12 +164,11 @@ def test_a_write_whose_answer_was_lost_on_an_idle_connection_is_known_again(
 ) -> None:
     kept = prepared(store)
     write = changed(kept)
-    call, answer = WRITES[name]
+    call, answer, key, stored = WRITES[name]
     proxy.lose_answer(b"EVALSHA", let)
     assert call(store, kept, write) == answer
     assert proxy.pending == 0
-    if name != "touch":
-        assert store.load(NEW, NOW) == write
+    assert store.load(key, NOW) == stored(kept, write)
 
 
 def test_a_replace_whose_answer_was_lost_is_saved_once(proxy: Proxy, store: Store) -> None:

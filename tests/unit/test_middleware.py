@@ -82,7 +82,7 @@ def test_every_option_has_its_wrong_values() -> None:
     [(option, value) for option, values in WRONG.items() for value in values],
     ids=lambda value: repr(value)[:24],
 )
-def test_a_wrong_option_is_named_at_construction_with_what_was_given_and_what_to_give(option: str, value: Any) -> None:
+def test_a_wrong_option_is_named_at_construction_with_what_to_give_instead(option: str, value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         wrap(**{option: value})
     said = str(caught.value)
@@ -91,9 +91,17 @@ def test_a_wrong_option_is_named_at_construction_with_what_was_given_and_what_to
     assert option in said, said
     assert TELLTALE not in said
     assert TELLTALE not in repr(caught.value.__cause__)
-    if option not in ("secret", "store"):
-        assert repr(value) in said, said
     assert re.search(r"[Gg]ive|[Ww]rite|Make|The options are|Add cookie_secure=True", said), said
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [(option, value) for option, values in WRONG.items() if option not in ("secret", "store") for value in values],
+    ids=lambda value: repr(value)[:24],
+)
+def test_the_value_of_a_wrong_option_is_shown_unless_it_is_secret(option: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=re.escape(repr(value))):
+        wrap(**{option: value})
 
 
 @pytest.mark.parametrize("app", [None, "app", b"", 5, [application]], ids=repr)

@@ -9,7 +9,7 @@ from base64 import urlsafe_b64decode
 from itertools import pairwise
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from itsdangerous import BadSignature, Signer
 
@@ -105,8 +105,8 @@ def test_a_signature_made_for_another_purpose_opens_nothing() -> None:
 def test_no_changed_character_is_overlooked(place: int, character: str) -> None:
     signed = SIGNED.sign(TOKEN)
     changed = signed[:place] + character + signed[place + 1 :]
-    if changed != signed:
-        assert SIGNED.verify(changed) is None
+    assume(changed != signed)
+    assert SIGNED.verify(changed) is None
 
 
 @given(st.text() | st.text(URL_SAFE + ".", min_size=85, max_size=88) | st.text(min_size=87, max_size=87))
@@ -191,8 +191,8 @@ def test_a_csrf_token_is_one_sessions_own() -> None:
 def test_no_changed_character_of_a_csrf_token_is_overlooked(place: int, character: str) -> None:
     text = tokens.csrf_token(TOKEN)
     changed = text[:place] + character + text[place + 1 :]
-    if changed != text:
-        assert not tokens.csrf_matches(TOKEN, changed)
+    assume(changed != text)
+    assert not tokens.csrf_matches(TOKEN, changed)
 
 
 @given(st.text() | st.text(URL_SAFE + "+/=!", min_size=85, max_size=87) | st.text(min_size=86, max_size=86))
