@@ -1,4 +1,4 @@
-"""The times of one request: when its session expires, and what it records as activity."""
+"""Apply the rules of ``lifetime.py`` to one request: when its session expires, and what it records as activity."""
 
 from __future__ import annotations
 
