@@ -179,7 +179,7 @@ def test_a_planted_session_is_a_visitors_like_any_other(site: Site) -> None:
     assert read_planted(site.middleware, cookie) == {"user": ANN, "cart": [1]}
 
 
-# A user who was put there without login().
+# A user who was put into the session without login().
 
 
 def test_a_user_put_into_the_session_by_hand_is_told_of_as_revoking_does_not_find_the_session(site: Site) -> None:
@@ -223,7 +223,7 @@ def test_what_is_no_logged_in_user_is_not_told_of(site: Site, value: Any) -> Non
 
 
 def ahead_of(make_site: MakeSite, clock: FakeClock) -> Site:
-    """Return the site as a machine has it whose clock is 60 s ahead."""
+    """Return the same site on another machine, whose clock is 60 s ahead."""
     return make_site(idle_timeout=900, touch_interval=1, clock=lambda: clock() + 60)
 
 

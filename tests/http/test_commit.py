@@ -17,7 +17,7 @@ PLAIN = [("Content-Type", "text/plain")]
 
 
 class Chunks:
-    """A body that says whether it was closed."""
+    """A body that records whether it was closed."""
 
     def __init__(self, *chunks: bytes) -> None:
         self.chunks = iter(chunks)
@@ -34,7 +34,7 @@ class Failure(Exception):
     pass
 
 
-# An application in each of the forms that PEP 3333 allows; `change` is called at the last moment that still counts.
+# An application in each of the forms that PEP 3333 allows; `change` is called at the last moment before the commit.
 
 
 def change_after_start_response(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -186,7 +186,7 @@ def test_headers_of_a_replaced_start_response_do_not_go_out(browser: Browser) ->
 
 
 class Replayed:
-    """A server that has not sent its headers yet when the application replaces them."""
+    """A server that has not yet sent its headers when the application replaces them."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[tuple[str, str]], bool]] = []
@@ -412,7 +412,7 @@ def test_a_login_followed_by_a_500_leaves_the_visitor_as_he_was(browser: Browser
     )
 
 
-# A save that meets a session which has ended.
+# A save to a session that has ended.
 
 
 @pytest.mark.needs(SERVER)

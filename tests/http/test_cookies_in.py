@@ -23,12 +23,12 @@ def state(session: Session) -> str:
 
 
 def forged(number: int = 0) -> str:
-    """Return what looks like a cookie of ours, and is none."""
+    """Return a value that looks like one of our cookies, but has a wrong signature."""
     return f"{number:043d}.{'A' * 43}"
 
 
 def issued_to_nobody() -> str:
-    """Return a cookie that is signed well and opens nothing."""
+    """Return a cookie with a valid signature that belongs to no session."""
     keyring = TokenSigner([SECRET.encode()], "sid")
     return keyring.sign(b"n" * 43)
 

@@ -1,4 +1,4 @@
-"""Rules 1 and 2: untouched is free; at most one load and one write a request."""
+"""Rules 1 and 2: an unused session costs nothing; a request makes at most one load and one write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DAY = 86_400.0
 
 
 class Unreadable(str):
-    """A Cookie header that fails the test when somebody looks into it."""
+    """A Cookie header that fails the test if it is read."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Rules 5 and 7: what has ended stays ended; logging in changes the token, logging out kills it everywhere."""
+"""Rules 5 and 7: an ended session stays ended; a login changes the token; a logout ends it in every browser."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_what_a_rotated_request_writes_is_dropped_and_it_sends_no_cookie(
     browser.do(log_in(ANN))
     site.forget()
     answer = poll.do(change)
-    # A logout looks where the session is now, and finds that a login came between.
+    # A logout follows the tombstone, and finds that a login has replaced the session.
     loads = 2 if change in (destroy, log_out) else 1
     assert (answer.code, answer.cookie, site.calls.counts()) == (200, None, {"load": loads})
     assert browser.do(read).result == {"cart": ["bun"], "user": ANN}
@@ -363,7 +363,7 @@ MARKS = [
 def test_a_mark_on_a_fresh_login_is_in_both_of_two_logins_at_once(
     browser: Browser, mark: Callable[[Session], Any], order: str, who: str
 ) -> None:
-    """Else whoever has the password skips the second factor by logging in twice at once."""
+    """Otherwise someone with the password could skip the second factor by logging in twice at once."""
     if who == "ann":
         browser.do(log_in(ANN))
     browser.do(mark)
@@ -387,7 +387,7 @@ def test_a_mark_on_a_fresh_login_is_in_both_of_two_logins_at_once(
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("order", ["log in, other, atomic", "log in, atomic, other", "atomic, other, log in"])
 def test_what_atomic_saved_is_in_both_of_two_logins_at_once(browser: Browser, order: str) -> None:
-    """It is what this request wrote, as much as a mark that is saved with the login."""
+    """The request has written it, like a value that is saved with the login."""
     browser.do(put(mfa_pending=True, cart=["bun"]))
 
     def slow(session: Session) -> None:
@@ -425,7 +425,7 @@ def test_what_clear_dropped_after_atomic_is_not_in_the_second_of_two_logins_at_o
 def test_a_request_whose_atomic_prolonged_the_session_sends_no_cookie_after_its_end(
     browser: Browser, clock: FakeClock, ending: Callable[[Session], Any]
 ) -> None:
-    """It would replace the login's cookie, and log the visitor out."""
+    """Its cookie would replace the login's, and log the visitor out."""
     browser.do(put(a=1))
     clock.advance(2 * 24 * 3600)
 
@@ -450,7 +450,7 @@ def test_a_request_whose_atomic_prolonged_the_session_prolongs_the_cookie(browse
 def test_a_mark_that_was_made_before_the_other_login_is_in_both_of_two_logins_at_once(
     browser: Browser, mark: Callable[[Session], Any], order: str, before: dict[str, Any]
 ) -> None:
-    """``atomic`` has saved it by then, under the token that the other login changes."""
+    """By then ``atomic`` has saved the value, under the token that the other login replaces."""
     browser.do(put(cart=["bun"], **before))
     steps = [mark, log_in(ANN)] if order == "mark, log in" else [log_in(ANN), mark]
 
@@ -476,7 +476,7 @@ def test_a_mark_that_was_made_before_the_other_login_is_in_both_of_two_logins_at
 def test_no_other_request_takes_a_mark_out_of_a_login_that_is_not_stored_yet(
     browser: Browser, mark: Callable[[Session], Any], taking: Callable[[Session], Any], before: dict[str, Any]
 ) -> None:
-    """A page that cancels the login, say, asked for while the login is under way."""
+    """For example, a page that cancels the login, requested during the login."""
     browser.do(put(cart=["bun"], **before))
     other = browser.copy()
 
@@ -521,7 +521,7 @@ def test_what_atomic_saved_of_another_user_is_not_in_a_login_that_is_built_anew(
 
 @pytest.mark.needs(SERVER)
 def test_two_logins_at_once_of_a_user_who_is_logged_in_both_leave_him_logged_in(site: Site, ann: Browser) -> None:
-    """The second login writes what is stored already, and has to put it into a session without anything stored."""
+    """The second login assigns only values that are stored already, but its new session must contain them too."""
     second = ann.copy()
 
     def slow(session: Session) -> None:
@@ -536,7 +536,7 @@ def test_two_logins_at_once_of_a_user_who_is_logged_in_both_leave_him_logged_in(
 
 @pytest.mark.needs(SERVER)
 def test_who_ends_all_his_sessions_and_logs_in_again_is_logged_in(site: Site, ann: Browser) -> None:
-    """As after a change of the password."""
+    """This is what an application does after a change of the password."""
 
     def change_password(session: Session) -> None:
         assert session["user"] == ANN
@@ -738,7 +738,7 @@ def test_a_logout_with_a_token_that_was_rotated_away_finds_nothing_after_another
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("rotations", [1, 3])
 def test_a_logout_of_what_nobody_owns_finds_it_where_it_is_now(site: Site, browser: Browser, rotations: int) -> None:
-    browser.do(put(user={"name": "Ann"}))  # by hand: filed under nobody
+    browser.do(put(user={"name": "Ann"}))  # without login(): the session has no owner
     held = browser.copy()
 
     def slow(session: Session) -> None:
@@ -763,7 +763,7 @@ def test_a_logout_of_what_nobody_owns_that_meets_a_second_rotation_goes_after_it
     def slow(session: Session) -> None:
         session.get("a")
         rotate()
-        # Between the look at where the first one led to, and the delete there, which is the second.
+        # The second rotation comes between following the first tombstone and the second delete.
         delete, deletes = site.calls.inner.delete, iter([lambda: None, rotate])
 
         def overtaken(key: bytes, version: bytes | None = None) -> bool:

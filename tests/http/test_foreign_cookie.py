@@ -1,4 +1,4 @@
-"""Two applications on one host that share a cookie name: whoever meets the other's cookie says so, once."""
+"""Two applications on one host with the same cookie name: each reports the other's cookie, once."""
 
 from __future__ import annotations
 

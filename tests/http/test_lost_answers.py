@@ -1,4 +1,4 @@
-"""A write whose answer was lost counts once; a token that is taken is never taken over."""
+"""A write whose reply was lost counts once; a token that is in use is never used for another session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.stores import SERVER
 from wsgi_session import KeyExists, Session
 
 pytestmark = pytest.mark.needs(SERVER)
-#: What each write of a store is made by, and what the session then holds.
+#: By method of the store: a change that calls it, and the session's data afterwards.
 WRITES: dict[str, tuple[Any, dict[str, Any]]] = {
     "create": (put(a=1), {"a": 1}),
     "replace": (put(b=2), {"a": 1, "b": 2}),

@@ -1,4 +1,4 @@
-"""``validate``: asked once about a logged-in session; False ends it."""
+"""``validate`` is called once per request for a logged-in session; False ends the session."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsgi_session import Session, SessionGone
 
 
 class Judge:
-    """A ``validate`` that says what it is told to, and notes whom it was asked about."""
+    """A ``validate`` that returns what a test sets, and records the users of its calls."""
 
     def __init__(self) -> None:
         self.verdict: Any = True
