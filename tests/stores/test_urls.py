@@ -1,4 +1,4 @@
-"""open_store: which store a URL names, and what it says of one that names none."""
+"""``open_store``: the store that a URL names, and the messages for a URL that names none."""
 
 from __future__ import annotations
 
@@ -127,10 +127,10 @@ def test_brackets_in_a_password_are_to_be_percent_encoded() -> None:
         ("redis://ann:secret@host:6379/0?password=secret", "redis://***@host:6379/0"),
         ("redis://:se@cret@host/0", "redis://***@host/0"),
         ("redis://:se/cret@host/0", "redis://***@host/0"),
-        # Whether the password ends there, or goes on in the query, nobody can tell.
+        # It is not known whether the password ends there or continues in the query.
         ("redis://:se/cr?et@host/0#f", "redis://***"),
         ("postgresql://host/db?password=se@cret", "postgresql://***"),
-        # Nor what stands where a port should, where there is no @.
+        # Without an @, the text in the place of a port may be a password.
         ("redis://ann:secret", "redis://ann:***"),
         ("redis://[::1]:6379,b:70/0", "redis://[::1]:6379,b:70/0"),
         ("//ann:secret@host", "***"),
@@ -237,7 +237,7 @@ OURS = [entry for entry in PUBLISHED if entry.module.removeprefix("wsgi_session.
 def test_a_store_of_ours_whose_library_is_missing_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, entry: EntryPoint
 ) -> None:
-    monkeypatch.setitem(sys.modules, entry.module, None)  # Its import fails.
+    monkeypatch.setitem(sys.modules, entry.module, None)  # so that its import fails
     extra = EXTRAS[entry.module.removeprefix("wsgi_session.stores.")]
     with pytest.raises(ConfigError, match=rf"pip install 'wsgi-session\[{extra}\]'"):
         open_store(f"{entry.name}://host")
