@@ -1,4 +1,4 @@
-"""What happened, for logs and metrics."""
+"""Events for logs and metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_an_event_that_is_not_in_the_table_is_a_mistake_of_ours() -> None:
 
 
 def test_a_log_line_shows_names_and_data_and_no_line_break_of_a_client(caplog: pytest.LogCaptureFixture) -> None:
-    """CVE-2025-25184: a value with a line break wrote log lines of its own."""
+    """CVE-2025-25184: a value with a line break forged log lines."""
     caplog.set_level(logging.WARNING, "wsgi_session")
     Events(None)("dropped", handle="h\n2026-01-01 CRITICAL all is lost", keys=["a\r\n"])
     (record,) = caplog.records

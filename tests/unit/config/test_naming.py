@@ -1,4 +1,4 @@
-"""A missing or misspelt option, and one of another library's, is a ConfigError that says what to write."""
+"""A missing or misspelt option, or one of another library, raises a ConfigError that says what to write."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
 
 
 def refusal(*arguments: Any, **options: Any) -> str:
-    """Return what is said of these arguments, given as options and in a mapping of text; it is the same."""
+    """Return the message for these arguments; check that it is the same for options as text."""
     with pytest.raises(ConfigError) as caught:
         SessionMiddleware(*arguments, **options)
     said = str(caught.value)

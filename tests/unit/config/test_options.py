@@ -33,7 +33,7 @@ HOUR = 3600.0
     ids=ascii,
 )
 def test_secrets_come_as_bytes_newest_first(given_secret: Any, expected: Any) -> None:
-    """Text from the environment may hold bytes that are no UTF-8: they are those bytes again."""
+    """Text from the environment may contain bytes that are not UTF-8: they become the same bytes again."""
     assert check_secrets(given_secret) == (expected if isinstance(expected, list) else [expected])
 
 
@@ -82,7 +82,7 @@ def test_of_several_secrets_the_error_says_which() -> None:
     ids=lambda value: ascii(value)[:24],
 )
 def test_a_missing_short_or_well_known_secret_is_refused_unprinted_with_how_to_make_one(secret: Any) -> None:
-    """CVE-2023-27524, CVE-2020-17526: sites that ran on the secret of the documentation."""
+    """CVE-2023-27524, CVE-2020-17526: sites used the secret of the documentation."""
     with pytest.raises(ConfigError) as caught:
         check_secrets(secret)
     error = caught.value

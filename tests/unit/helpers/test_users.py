@@ -1,4 +1,4 @@
-"""Who the visitor is; logging in and out."""
+"""``get_session``, ``user_or_none``, ``login`` and ``logout``."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_any_mapping_will_do_as_a_session(mapping: Any) -> None:
 
 
 class Text(str):
-    """No exact ``str``."""
+    """A subclass of ``str``."""
 
 
 NO_USERS: list[Any] = [None, {}, [], "ann@example.com", 5, 0, "", b"ann", ["email"], True]
