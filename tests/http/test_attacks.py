@@ -24,7 +24,7 @@ OLDER = "0f2d5c1e9b7a4a66b1c3d8e2f4a59607"
 # Replies of the store that come late, or never.
 
 
-def test_a_create_that_lands_between_the_look_for_it_and_its_repetition_counts_once(site: Site) -> None:
+def test_a_create_that_is_applied_just_before_it_is_repeated_counts_once(site: Site) -> None:
     browser = site.browser()
     late: list[tuple[bytes, Record]] = []
     create, load = site.calls.inner.create, site.calls.inner.load
@@ -43,7 +43,7 @@ def test_a_create_that_lands_between_the_look_for_it_and_its_repetition_counts_o
     assert browser.do(read).result == {"a": 1}
 
 
-def test_a_create_that_meets_somebody_elses_session_does_not_take_it_over(site: Site) -> None:
+def test_a_create_does_not_overwrite_another_visitors_session(site: Site) -> None:
     browser, other = site.browser(), Record(b"\x80", b"o" * 16, "other", 0.0, 0.0, 4e9)
     keys: list[bytes] = []
     create = site.calls.inner.create
@@ -88,7 +88,7 @@ def test_a_logout_after_a_value_that_cannot_be_read_ends_the_session_too(site: S
     assert site.middleware.sessions.of(ANN) == []
 
 
-def test_a_logout_forgets_the_session_that_a_csrf_token_asked_for(site: Site, browser: Browser) -> None:
+def test_a_logout_also_ends_a_session_that_only_a_csrf_token_needed(site: Site, browser: Browser) -> None:
     """Each logout from Django left an empty record (CVE-2015-5963)."""
 
     def leave(session: Session) -> None:
@@ -215,7 +215,7 @@ def test_late_changes_of_a_body_that_the_client_did_not_wait_for_are_saved(site:
 
 
 @pytest.mark.parametrize("method", ["load", "replace"])
-def test_a_body_whose_close_raises_too_is_a_503_all_the_same(site: Site, browser: Browser, method: str) -> None:
+def test_a_body_whose_close_raises_too_still_gives_a_503(site: Site, browser: Browser, method: str) -> None:
     browser.do(put(a=1))
     site.calls.fail(method)
 

@@ -112,7 +112,7 @@ def test_a_generator_is_read_up_to_its_first_item_and_no_further(site: Site, bro
     assert b"".join(body) == b"xxx"
 
 
-def test_a_body_without_close_is_none_of_our_business(site: Site, browser: Browser) -> None:
+def test_a_body_without_close_is_passed_on(site: Site, browser: Browser) -> None:
     result = returned(site, browser, iter([b"page"]))
     assert list(result) == [b"page"]
     result.close()

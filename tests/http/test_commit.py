@@ -395,7 +395,7 @@ def test_an_atomic_stays_done_with_a_5xx_and_its_cookie_goes_out(browser: Browse
     assert browser.do(read).result == {"a": 1}
 
 
-def test_a_login_followed_by_a_500_leaves_the_visitor_as_he_was(browser: Browser) -> None:
+def test_a_login_followed_by_a_500_changes_nothing_for_the_visitor(browser: Browser) -> None:
     browser.do(put(cart=[1]))
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -446,7 +446,7 @@ def test_the_event_names_the_keys_that_were_dropped(site: Site, browser: Browser
 
 
 @pytest.mark.needs(SERVER)
-def test_a_store_that_is_away_at_the_commit_costs_nobody_the_cookie(site: Site, browser: Browser) -> None:
+def test_an_outage_at_the_commit_leaves_the_cookie(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     site.calls.fail("replace")
     answer = browser.do(put(a=2))

@@ -81,7 +81,7 @@ def test_a_request_outside_of_the_path_that_only_reads_is_no_warning(shop: Site)
     assert shop.happened("outside_path") == []
 
 
-def test_a_session_that_was_sent_all_the_same_is_read_and_written(shop: Site) -> None:
+def test_a_session_whose_cookie_was_sent_outside_of_the_path_works(shop: Site) -> None:
     browser = shop.browser(SCRIPT_NAME="", PATH_INFO="/shop/cart")
     browser.do(put(a=1))
     browser.do(put(b=2), SCRIPT_NAME="", PATH_INFO="/elsewhere")

@@ -60,7 +60,7 @@ def test_a_cookie_that_does_not_work_is_an_empty_session_and_is_not_removed(site
 
 
 @pytest.mark.parametrize("value", [forged(), issued_to_nobody()])
-def test_who_writes_with_a_cookie_that_does_not_work_gets_a_new_token(site: Site, value: str) -> None:
+def test_a_write_with_an_invalid_cookie_gets_a_new_token(site: Site, value: str) -> None:
     browser = site.browser()
     browser.jar = {"sid": value}
     browser.do(put(a=1))

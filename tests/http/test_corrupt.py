@@ -142,7 +142,7 @@ def test_a_record_that_cannot_be_read_is_left_as_it_is(visitor: Browser, bad: st
 
 @pytest.mark.parametrize("column", ["created", "touched", "expires", "idle"])
 @pytest.mark.parametrize("time", [math.nan, math.inf, 1e300])
-def test_a_record_with_a_time_that_is_no_time_is_corrupt(kind: Kind, site: Site, column: str, time: float) -> None:
+def test_a_record_with_an_invalid_time_is_corrupt(kind: Kind, site: Site, column: str, time: float) -> None:
     if "redis" in kind.name and column == "expires" and math.isnan(time):
         return  # Redis removes such a record immediately.
     visitor = site.browser()

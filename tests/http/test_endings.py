@@ -520,7 +520,7 @@ def test_what_atomic_saved_of_another_user_is_not_in_a_login_that_is_built_anew(
 
 
 @pytest.mark.needs(SERVER)
-def test_two_logins_at_once_of_a_user_who_is_logged_in_both_leave_him_logged_in(site: Site, ann: Browser) -> None:
+def test_two_logins_at_once_of_a_logged_in_user_both_succeed(site: Site, ann: Browser) -> None:
     """The second login assigns only values that are stored already, but its new session must contain them too."""
     second = ann.copy()
 
@@ -535,7 +535,7 @@ def test_two_logins_at_once_of_a_user_who_is_logged_in_both_leave_him_logged_in(
 
 
 @pytest.mark.needs(SERVER)
-def test_who_ends_all_his_sessions_and_logs_in_again_is_logged_in(site: Site, ann: Browser) -> None:
+def test_a_user_can_end_all_sessions_and_log_in_again_in_one_request(site: Site, ann: Browser) -> None:
     """This is what an application does after a change of the password."""
 
     def change_password(session: Session) -> None:
@@ -548,7 +548,7 @@ def test_who_ends_all_his_sessions_and_logs_in_again_is_logged_in(site: Site, an
 
 
 @pytest.mark.needs(SERVER)
-def test_a_login_is_not_undone_by_who_removed_the_user_meanwhile(site: Site, ann: Browser) -> None:
+def test_a_login_is_not_undone_by_a_request_that_removed_the_user_meanwhile(site: Site, ann: Browser) -> None:
     held = ann.copy()
     site.calls.before["rotate"] = lambda: held.do(lambda session: session.pop("user"))
     ann.do(log_in(ANN))
@@ -605,7 +605,7 @@ def test_logging_another_user_in_drops_the_first_ones_data_and_messages(site: Si
     assert site.middleware.sessions.of(ANN) == []
 
 
-def test_logging_in_over_a_user_put_there_by_hand_drops_his_data(browser: Browser) -> None:
+def test_a_login_deletes_the_data_of_another_user_who_was_put_there_without_login(browser: Browser) -> None:
     browser.do(put(user=ANN, secret="ann's"))
     browser.do(log_in(BOB))
     assert browser.do(read).result == {"user": BOB}
@@ -737,7 +737,9 @@ def test_a_logout_with_a_token_that_was_rotated_away_finds_nothing_after_another
 
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("rotations", [1, 3])
-def test_a_logout_of_what_nobody_owns_finds_it_where_it_is_now(site: Site, browser: Browser, rotations: int) -> None:
+def test_a_logout_of_a_rotated_session_without_an_owner_follows_its_tombstones(
+    site: Site, browser: Browser, rotations: int
+) -> None:
     browser.do(put(user={"name": "Ann"}))  # without login(): the session has no owner
     held = browser.copy()
 
@@ -753,7 +755,7 @@ def test_a_logout_of_what_nobody_owns_finds_it_where_it_is_now(site: Site, brows
 
 
 @pytest.mark.needs(SERVER)
-def test_a_logout_of_what_nobody_owns_that_meets_a_second_rotation_goes_after_it(site: Site, browser: Browser) -> None:
+def test_a_logout_of_a_session_without_an_owner_follows_a_second_rotation_too(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     held = browser.copy()
 
@@ -779,7 +781,7 @@ def test_a_logout_of_what_nobody_owns_that_meets_a_second_rotation_goes_after_it
 
 
 @pytest.mark.needs(SERVER)
-def test_a_mark_that_leads_in_a_circle_ends_the_search(site: Site, browser: Browser) -> None:
+def test_tombstones_that_form_a_circle_end_the_search(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     key, other = tokens.store_key(browser.token.partition(".")[0].encode()), b"o" * 32
 
@@ -794,7 +796,7 @@ def test_a_mark_that_leads_in_a_circle_ends_the_search(site: Site, browser: Brow
     assert browser.do(slow).code == 200
 
 
-def test_a_mark_that_somebody_meddled_with_leads_nowhere() -> None:
+def test_a_tombstone_that_was_edited_by_hand_leads_nowhere() -> None:
     with MemoryStore() as store:
         middleware = SessionMiddleware(lambda environ, start_response: [], secret="0" * 40, store=store)
         backend, kept = middleware._backend, Record(b"\x80", b"v" * 16, "handle", 0.0, 0.0, 9.0)

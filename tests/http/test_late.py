@@ -97,7 +97,7 @@ def test_a_late_change_is_saved_at_close_if_the_session_has_a_record(
     assert visitor.do(read).result == then
 
 
-def test_a_late_change_is_no_save_before_the_close(site: Site, visitor: Browser) -> None:
+def test_a_late_change_is_not_saved_before_the_close(site: Site, visitor: Browser) -> None:
     site.forget()
     visitor.visit(streaming(lambda session: [session.update({str(number): number}) for number in range(9)]))
     assert site.calls.log == ["load", "answer", "replace"]
@@ -297,9 +297,7 @@ def test_writing_after_a_late_destroy_is_refused(site: Site, visitor: Browser) -
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_late_change_to_a_session_that_somebody_else_ended_is_dropped_with_an_event(
-    site: Site, visitor: Browser, form: Any
-) -> None:
+def test_a_late_change_to_an_ended_session_is_dropped_with_an_event(site: Site, visitor: Browser, form: Any) -> None:
     def late(session: Session) -> None:
         session["late"] = 1
         visitor.copy().do(lambda session: session.destroy())

@@ -144,7 +144,7 @@ def test_the_handle_stays_for_the_sessions_life(browser: Browser, clock: FakeClo
         ({"email": "Ann@Example.com"}, "email:Ann@Example.com"),
     ],
 )
-def test_owner_is_whose_it_is_while_somebody_is_logged_in(browser: Browser, user: dict[str, Any], owner: str) -> None:
+def test_owner_is_the_logged_in_user(browser: Browser, user: dict[str, Any], owner: str) -> None:
     assert browser.do(lambda session: (log_in(user)(session), session.owner)).result[1] == owner
     assert browser.do(lambda session: session.owner).result == owner
     assert browser.do(lambda session: (session.pop("user"), session.owner)).result[1] is None
@@ -152,7 +152,7 @@ def test_owner_is_whose_it_is_while_somebody_is_logged_in(browser: Browser, user
 
 
 @pytest.mark.needs(SERVER)
-def test_a_user_put_there_by_hand_is_filed_under_nobody(site: Site, browser: Browser) -> None:
+def test_a_user_who_was_put_there_without_login_is_not_the_owner(site: Site, browser: Browser) -> None:
     browser.do(put(user=ANN))
     assert browser.do(lambda session: session.owner).result is None
     assert site.middleware.sessions.of(ANN) == []

@@ -181,7 +181,7 @@ def test_no_session_comes_back_from_a_race_with_its_end(make_site: MakeSite, end
         assert len(left) == sessions, f"{ending}: {left}"
 
 
-def test_nobody_gets_anothers_session_in_a_crowd(site: Site) -> None:
+def test_no_visitor_gets_the_session_of_another_in_a_crowd(site: Site) -> None:
     def visitor(number: int) -> Callable[[], None]:
         browser = site.browser()
 

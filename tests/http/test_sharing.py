@@ -266,9 +266,7 @@ def test_memory_refuses_to_serve_several_processes() -> None:
 
 
 @pytest.mark.parametrize("year", [1971, 2027, 2999])
-def test_time_comes_from_the_clock_that_was_given_and_from_nowhere_else(
-    make_site: MakeSite, year: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_time_comes_only_from_the_given_clock(make_site: MakeSite, year: int, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock((year - 1970) * 365.2425 * 86_400)
     browser = make_site(clock=clock).browser()
     for name in ("time", "time_ns", "sleep", "localtime", "gmtime"):
@@ -295,7 +293,7 @@ def _never_to_us(clock: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.mark.needs(SERVER)
-def test_the_systems_clock_is_the_one_where_none_is_given(store: Any) -> None:
+def test_the_default_clock_is_the_systems(store: Any) -> None:
     created: list[Any] = []
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

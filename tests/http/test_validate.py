@@ -52,7 +52,7 @@ def test_it_is_asked_once_a_request(ann: Browser, judge: Judge) -> None:
     assert (answer.result[2], judge.asked) == ("live", [{"user": ANN}])
 
 
-def test_it_is_not_asked_where_nobody_looks(ann: Browser, judge: Judge) -> None:
+def test_it_is_not_called_if_the_session_is_not_used(ann: Browser, judge: Judge) -> None:
     ann.visit(page())
     assert judge.asked == []
 
@@ -72,7 +72,9 @@ def test_it_is_asked_about_a_user_put_there_by_hand(judged: Site, judge: Judge) 
 
 
 @pytest.mark.needs(SERVER)
-def test_false_ends_the_session_for_everybody_and_removes_the_cookie(judged: Site, ann: Browser, judge: Judge) -> None:
+def test_false_ends_the_session_in_every_browser_and_removes_the_cookie(
+    judged: Site, ann: Browser, judge: Judge
+) -> None:
     held = ann.copy()
     judge.verdict = False
     answer = ann.do(lambda session: (session.state, session.copy(), session.owner, session.handle))

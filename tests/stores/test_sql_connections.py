@@ -260,7 +260,7 @@ def test_a_create_over_a_dead_record_that_is_swept_at_that_moment_is_carried_out
         assert store.load(KEY, NOW) == kept
 
 
-def test_one_that_loses_every_race_for_a_key_is_told_to_draw_another_and_has_changed_nothing(
+def test_a_create_that_loses_every_race_for_its_key_raises_and_changes_nothing(
     store: SQLStore, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = make_record()

@@ -426,7 +426,7 @@ def test_a_database_that_takes_no_writes_still_answers_reads(
         assert reader.load(KEY, NOW) == kept
 
 
-def test_what_is_interrupted_leaves_no_connection_behind_that_is_in_the_middle_of_something(
+def test_an_interruption_leaves_no_connection_with_an_unfinished_statement(
     store: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = make_record()

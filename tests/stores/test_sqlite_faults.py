@@ -246,7 +246,7 @@ def test_a_corrupt_file_is_an_outage_until_it_is_restored(path: Path) -> None:
         is_well(store)
 
 
-def test_a_text_that_is_none_locks_nobody_out_and_keeps_nobody_in(path: Path) -> None:
+def test_invalid_utf_8_in_a_text_leaves_the_session_usable_and_revocable(path: Path) -> None:
     """A flipped bit on the disk can turn a handle into invalid UTF-8."""
     with SQLiteStore(path) as store:
         kept = make_record()._replace(owner=b"ann")
@@ -368,7 +368,7 @@ def test_a_connection_that_opens_the_new_file_does_not_hide_that_the_others_have
 
 
 @pytest.mark.parametrize("column", ["created", "touched", "expires", "idle"])
-def test_a_time_that_is_none_is_a_corrupt_record(path: Path, column: str) -> None:
+def test_a_record_with_an_invalid_time_is_corrupt(path: Path, column: str) -> None:
     events: list[str] = []
     middleware = SessionMiddleware(
         lambda environ, start_response: [],

@@ -80,7 +80,7 @@ def test_a_users_sessions_are_listed_newest_login_first(middleware: SessionMiddl
     assert len({info.handle for info in listed}) == 3
 
 
-def test_a_session_is_told_in_aware_utc(middleware: SessionMiddleware, clock: FakeClock) -> None:
+def test_the_times_of_a_session_are_aware_utc(middleware: SessionMiddleware, clock: FakeClock) -> None:
     browser = Site(middleware.store, clock=clock).browser()
     browser.call(lambda environ: login(environ, ANN))
     clock.advance(timedelta(days=5))
@@ -196,7 +196,7 @@ def test_revoke_ends_that_session_at_once_and_no_other(middleware: SessionMiddle
     assert len(heard.of("revoked")) == 1
 
 
-def test_revoke_ends_nobody_elses_session(middleware: SessionMiddleware) -> None:
+def test_revoke_ends_no_session_of_another_user(middleware: SessionMiddleware) -> None:
     """CVE-2017-18878: a user ended the sessions of others by their handles."""
     cookie = plant(middleware, {"user": BOB})
     (info,) = middleware.sessions.of(BOB)
@@ -392,7 +392,7 @@ def test_an_owner_that_is_no_text_has_no_sessions() -> None:
 @pytest.mark.parametrize(
     "damage", ["handle = ''", "key = 'text'", "key = cast(x'ff41' AS text)", "key = 9223372036854775807", "key = 0.5"]
 )
-def test_a_row_that_somebody_meddled_with_keeps_nobody_from_listing_and_revoking(
+def test_a_row_that_was_edited_by_hand_does_not_prevent_listing_and_revoking(
     clock: FakeClock, tmp_path: Path, damage: str
 ) -> None:
     path = tmp_path / "sessions.db"
@@ -408,7 +408,7 @@ def test_a_row_that_somebody_meddled_with_keeps_nobody_from_listing_and_revoking
         assert live(site, *cookies) == [False] * 3
 
 
-def test_a_handle_that_is_no_text_keeps_nobody_from_listing_and_revoking_on_sql(
+def test_a_handle_that_is_not_text_does_not_prevent_listing_and_revoking_on_sql(
     clock: FakeClock, tmp_path: Path
 ) -> None:
     path = tmp_path / "sessions.db"

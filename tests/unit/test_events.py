@@ -50,7 +50,7 @@ def test_what_the_log_does_not_want_is_not_written_and_on_event_gets_it_all_the_
     assert seen == [("created", {"handle": "h"})]
 
 
-def test_an_observers_mistake_is_logged_and_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_in_on_event_is_logged_and_does_not_fail_the_request(caplog: pytest.LogCaptureFixture) -> None:
     def observe(name: str, data: Mapping[str, Any]) -> None:
         raise LookupError("no such counter")
 
@@ -61,7 +61,7 @@ def test_an_observers_mistake_is_logged_and_goes_no_further(caplog: pytest.LogCa
     assert "no such counter" in str(record.exc_info[1])
 
 
-def test_an_observer_who_ends_the_program_does() -> None:
+def test_on_event_may_end_the_program() -> None:
     def observe(name: str, data: Mapping[str, Any]) -> None:
         raise SystemExit(3)
 

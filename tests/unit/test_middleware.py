@@ -416,7 +416,7 @@ def test_an_environ_that_is_used_again_gets_a_fresh_session() -> None:
     assert seen[0] is not seen[1]
 
 
-def test_something_elses_at_the_key_gives_way() -> None:
+def test_another_object_at_the_key_is_replaced() -> None:
     """For example another library's session, or a test's dict."""
     browser = Site().browser()
     assert browser.call(lambda environ: session_in(environ).state, make_environ(session={"stale": 1})) == "new"

@@ -127,10 +127,10 @@ def test_what_is_written_is_there_in_the_next_request(browser: Browser) -> None:
 
 
 def test_nothing_of_it_can_be_read_in_the_browser(browser: Browser) -> None:
-    browser.do(log_in(ANN))
+    browser.do(log_in({**ANN, "name": "Annabella"}))  # Long enough that no seal contains it by chance.
     handle, owner = browser.do(lambda session: (session.handle, session.owner)).result
     text = browser.token
-    for word in ("Ann", "ann@example.com", handle, owner):
+    for word in ("Annabella", "ann@example.com", handle, owner):
         for spelled in (word, word.encode().hex()):
             assert spelled not in text
 
@@ -190,7 +190,7 @@ def test_the_next_user_sees_nothing_of_the_last_ones(browser: Browser) -> None:
 # Cookies that we did not make.
 
 
-def test_every_changed_character_of_a_cookie_makes_its_bearer_anonymous(site: Site, browser: Browser) -> None:
+def test_a_cookie_with_any_changed_character_is_an_anonymous_visitors(site: Site, browser: Browser) -> None:
     browser.do(log_in(ANN))
     genuine = browser.token
     other = site.browser()

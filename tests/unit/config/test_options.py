@@ -44,7 +44,7 @@ def test_what_keygen_makes_is_taken() -> None:
 TELLTALE = "tell-tale"
 
 
-def test_of_several_secrets_the_error_says_which() -> None:
+def test_the_error_says_which_of_several_secrets_is_wrong() -> None:
     for secret, named in [("short", "secret has"), (["short"], "secret has"), ([GOOD, "short"], "secret 2 has")]:
         with pytest.raises(ConfigError, match=f"^{named} 5 bytes"):
             check_secrets(secret)

@@ -177,7 +177,7 @@ def test_a_csrf_token_is_another_text_each_time_and_always_matches() -> None:
     assert len({text[43:] for text in given_out}) == 100, "the mask is not on the secret"
 
 
-def test_a_steady_csrf_token_is_the_same_text_each_time_and_matches_too() -> None:
+def test_an_unmasked_csrf_token_is_the_same_text_each_time_and_matches_too() -> None:
     (steady,) = {tokens.unmasked_csrf_token(tokens.csrf_token(TOKEN)) for _ in range(100)}
     assert tokens.csrf_matches(TOKEN, steady)
     assert not tokens.csrf_matches(tokens.new_token(), steady)
