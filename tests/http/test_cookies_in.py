@@ -23,12 +23,12 @@ def state(session: Session) -> str:
 
 
 def forged(number: int = 0) -> str:
-    """Return what looks like a cookie of ours, and is none."""
+    """Return a value that looks like one of our cookies, but has a wrong signature."""
     return f"{number:043d}.{'A' * 43}"
 
 
 def issued_to_nobody() -> str:
-    """Return a cookie that is signed well and opens nothing."""
+    """Return a cookie with a valid signature that belongs to no session."""
     keyring = TokenSigner([SECRET.encode()], "sid")
     return keyring.sign(b"n" * 43)
 
@@ -60,7 +60,7 @@ def test_a_cookie_that_does_not_work_is_an_empty_session_and_is_not_removed(site
 
 
 @pytest.mark.parametrize("value", [forged(), issued_to_nobody()])
-def test_who_writes_with_a_cookie_that_does_not_work_gets_a_new_token(site: Site, value: str) -> None:
+def test_a_write_with_an_invalid_cookie_gets_a_new_token(site: Site, value: str) -> None:
     browser = site.browser()
     browser.jar = {"sid": value}
     browser.do(put(a=1))
