@@ -1,4 +1,4 @@
-"""Redis URLs: where each leads, with which settings, and what is said of one that leads nowhere."""
+"""Redis URLs: the server and settings of each, and the messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PASSWORD = "hunter2"
 
 
 def settings(url: str) -> dict[str, Any]:
-    """Return what the connections of the store for ``url`` are made with."""
+    """Return the settings of the connections of the store for ``url``."""
     with open_url(url) as store:
         link: Any = store._client
         found: dict[str, Any] = link._source.connection_kwargs
@@ -82,7 +82,7 @@ def test_sentinels_are_asked_with_their_own_login() -> None:
 
 
 def test_sentinels_that_name_nobody_are_told_of_without_their_password() -> None:
-    """redis-py 6.3 to 7.3 quotes each Sentinel with its password, in its message and so in a traceback."""
+    """redis-py 6.3 to 7.3 puts each Sentinel's password into its message, and so into tracebacks."""
     url = f"redis+sentinel://ann@127.0.0.1:1/mine?sentinel_password={PASSWORD}"
     with open_url(url) as store, pytest.raises(StoreUnavailable, match=r"No Sentinel names a primary\.$") as caught:
         store.ping()

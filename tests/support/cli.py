@@ -1,4 +1,4 @@
-"""The command line in this process, and stores for it to look at."""
+"""The command line in this process, and stores for its commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose session it is."""
+"""The owner of a session."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SOME_UUID = UUID("12345678-1234-5678-1234-567812345678")
 
 
 class Text(str):
-    """No exact type: what its text is, its class decides."""
+    """A subclass of ``str``, which could return any text."""
 
 
 @pytest.mark.parametrize(

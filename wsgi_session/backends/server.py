@@ -25,8 +25,8 @@ from wsgi_session.stores.contract import (
 
 #: The maximum number of validly signed cookies to look up. A browser sends more only if an attacker has set them.
 MAX_CREDENTIALS = 3
-#: The maximum number of tokens to try. One that is already in use has a chance of 2**-128: several mean that the random
-#: generator is broken.
+#: The maximum number of tokens to try. The chance that a new token is already in use is 2**-128: if several are, the
+#: random generator is broken.
 MAX_TOKENS = 5
 # If no cookie leads to a live session, the state with the highest rank counts. A session that was just rotated ranks
 # first, because replacing its cookie would log the visitor out.
@@ -239,7 +239,7 @@ def _retry_write(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outco
         raise error
     outcome = write()
     if outcome is not Outcome.SAVED:
-        # The write was applied and then overwritten, or never applied. Neither is known, so do not report success.
+        # The write was applied and then overwritten, or never applied. This is not known, so do not report success.
         raise error
     return outcome
 

@@ -121,7 +121,7 @@ def unpack(packed: bytes) -> Any:
 
 
 def join(packed: Mapping[str | bytes, bytes]) -> bytes:
-    """Join packed values to a record's data."""
+    """Return a record's data, made of packed values."""
     data: bytes = Packer(buf_size=4096).pack(packed)
     return data
 

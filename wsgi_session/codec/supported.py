@@ -18,8 +18,8 @@ MAX_DEPTH = 64
 #: Types whose values the application cannot change in place.
 IMMUTABLE = frozenset({str, int, float, bool, type(None), bytes, *DATES, time, timedelta, UUID, Decimal})
 CONTAINERS = frozenset({dict, list, tuple, set, frozenset})
-#: A container with at most this number of parts is packed without estimating its size: it cannot be too deep, and its
-#: packed size is at most this number of times that of its largest part.
+#: A container with at most this number of parts is packed without an estimate of its size. It cannot be nested too
+#: deeply, and its packed size is limited: it is at most this number of times the size of its largest part.
 FEW = MAX_DEPTH - 1
 #: The maximum number of characters of a path in a message.
 LONGEST_PATH = 1000
@@ -31,7 +31,7 @@ _SUPPORTED = (
 
 
 def fits(value: Any, limit: int) -> bool:
-    """Return whether a container has supported types only, and is not sure to take more than ``limit`` bytes packed.
+    """Return whether a container can be packed: False for an unsupported type, or if it must exceed ``limit`` bytes.
 
     A part that is contained several times is packed several times: a few lines of YAML, whose aliases share parts, can
     become gigabytes. So call this before packing; it stops as soon as the limit is reached.
@@ -42,8 +42,8 @@ def fits(value: Any, limit: int) -> bool:
 def is_small(value: Any) -> bool:
     """Return whether a container has few items, which are all scalars, dicts of scalars, or tuples.
 
-    The garbage collector does not track these, and tracks all other containers. It also stops tracking tuples that
-    contain only untracked values; these may share parts, so :func:`fits` has to check them before they are packed.
+    To be fast, this asks whether the garbage collector tracks the items: it tracks all other containers. It may not
+    track a tuple of any size, so :func:`fits` still has to check the container before it is packed.
     """
     return len(value) <= FEW and (
         not is_tracked(value) or not any(map(is_tracked, value.values() if type(value) is dict else value))
@@ -73,7 +73,7 @@ def parts_left(value: Any, left: int) -> int:
 
 
 def _room_after(value: Any, room: int, depth: int = 1) -> int:
-    """Return how many of ``room`` bytes a packed container leaves at most; negative if it cannot be stored."""
+    """Return at most how many of ``room`` bytes a packed container leaves; negative if it cannot be stored."""
     kind = type(value)
     if kind not in CONTAINERS:
         return room if isinstance(value, DATES) else -1

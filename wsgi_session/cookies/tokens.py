@@ -22,7 +22,7 @@ from itsdangerous import Signer
 SIGNED_LENGTH = 87
 _SIGNED = re.compile(r"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{43}", re.ASCII)
 _CSRF_PURPOSE = b"wsgi-session csrf token"
-# 64 bytes. Checked before decoding, because decoders skip invalid characters, and Python 3.15 warns of "+" and "/".
+# 64 bytes as text. It is checked before decoding: decoders skip invalid characters, and Python 3.15 warns of + and /.
 _CSRF_FORM = re.compile(r"[A-Za-z0-9_-]{86}")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _STANDARD = str.maketrans("-_", "+/")
@@ -141,7 +141,7 @@ def csrf_token(token: bytes) -> str:
 
 
 def unmasked_csrf_token(masked: str) -> str:
-    """Return a CSRF token with a mask of zeros, so that the text is always the same, for frameworks that promise it."""
+    """Return a CSRF token with a mask of zeros, for frameworks whose interface promises the same text each time."""
     raw = _decode_csrf_token(masked)
     return _base64url(bytes(32) + _xor(raw[:32], raw[32:])).decode()
 

@@ -97,7 +97,8 @@ class SessionStore(AsynchronousSession):
         """
         work = self._loaded
         if self._failed:
-            # In an outage the session is unknown, and the application may have caught the error and sent its own page.
+            # In an outage it is not known whether there is a session. The application may have caught the error and
+            # sent its own page.
             return neither_remove_nor_save()
         if work is None or work.state not in ("unknown", "tampered", "rotated"):
             return super().is_empty()
@@ -156,7 +157,8 @@ class SessionStore(AsynchronousSession):
     def log_in(self) -> None:
         """Give the session a new key and handle after a login with ``django.contrib.auth``.
 
-        So each of two logins at once gets its own session, although the first one has moved the session of both.
+        If two requests log in at once, each gets its own session, although the first login has moved the session that
+        both had loaded.
         """
         work = self._work
         log_in_as(work, self[USER_ID], USER_ID)

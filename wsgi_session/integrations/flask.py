@@ -24,7 +24,7 @@ from flask.sessions import SessionInterface, SessionMixin
 from flask.wrappers import Request, Response
 from werkzeug.datastructures import Headers
 
-from wsgi_session.config.options import hide_secret
+from wsgi_session.config.secrets import hide_secret
 from wsgi_session.errors import ConfigError
 from wsgi_session.integrations.flask_events import EventSession, is_event
 from wsgi_session.integrations.flask_logins import follow_flask_login
@@ -58,9 +58,9 @@ class FlaskSessionInterface(SessionInterface):
     def open_session(self, app: Flask, request: Request) -> FlaskSession:
         """Return the request's session, without loading it.
 
-        Outside of the middleware (in ``test_request_context``, and in ``session_transaction`` of the test client), it
-        is a new session object, which the helpers find in the environ too; so it is in an event of Flask-SocketIO, and
-        in a request that has ended.
+        In these cases it is a new session object, which the helpers find in the environ too: outside of the middleware
+        (in ``test_request_context``, and in ``session_transaction`` of the test client), in an event of Flask-SocketIO,
+        and in a request that has ended.
         """
         environ, key = request.environ, self._environ_key
         existing = environ.get(key)

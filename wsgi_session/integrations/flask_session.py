@@ -92,8 +92,8 @@ class FlaskSession(Session, SessionMixin):
 
     def __contains__(self, key: object) -> bool:
         if key == _REMEMBER and self._work.data is None:
-            # Flask-Login asks after each request whether this one logged in or out, which it did not if the session was
-            # never used. To load it now could raise an outage, and replace the application's own page for it.
+            # Flask-Login asks this after each request. A request that never used the session has not logged in or out.
+            # Loading the session now could raise an outage, which would replace the application's own response.
             return False
         return bool(self._messages()) if key == _FLASHES else super().__contains__(key)
 

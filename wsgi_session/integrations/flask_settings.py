@@ -19,8 +19,8 @@ from typing import Any
 
 from flask import Flask
 
-from wsgi_session.config.options import check_names, hide_secret, parse_options
-from wsgi_session.config.secrets import hide
+from wsgi_session.config.secrets import hide, hide_secret
+from wsgi_session.config.text import check_names, parse_options
 from wsgi_session.errors import ConfigError
 
 PREFIX = "WSGI_SESSION_"

@@ -24,7 +24,7 @@ def log_in_as(work: Work, user_id: object, *login_keys: str) -> None:
 
 
 def end_login(work: Work) -> None:
-    """End the session, and put the data that the framework leaves in it into a new session.
+    """End the session, and move the data that the framework has left in it to a new session.
 
     After the headers were sent, no cookie can be set for a new session, so this data is lost.
     """

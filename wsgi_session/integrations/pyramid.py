@@ -7,7 +7,7 @@
 
 The settings are the options of SessionMiddleware with ``wsgi_session.`` in front, as text (see
 ``SessionMiddleware.from_config``) or as objects; ``validate``, ``on_event``, ``clock`` and ``outage_page`` may be
-dotted names. The middleware, for its administrator's view, is ``request.registry["wsgi_session"]``.
+dotted names. The middleware is ``request.registry["wsgi_session"]``; its ``sessions`` is the administrator's view.
 
 If Pyramid's ``remember`` and ``forget`` use the session, they are a login and a logout: see
 :mod:`wsgi_session.integrations.pyramid_logins`.
@@ -104,11 +104,11 @@ class _PyramidApp:
 
 
 def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
-    """Return the session in the request's environ, or a session of its own for a request outside of the middleware.
+    """Return the session in the request's environ; for a request outside of the middleware, make one.
 
-    That is a subrequest made with ``Request.blank``. Pyramid treats it like a client's request, with the session of its
-    own Cookie header, which is saved with the subrequest's response, and this gets the cookie. A subrequest made with
-    ``request.copy()`` shares the session of the original request.
+    Such a request is a subrequest made with ``Request.blank``. Pyramid treats it like a client's request: its session
+    is that of its own Cookie header, and is saved when its response is ready, which gets the cookie. A subrequest made
+    with ``request.copy()`` shares the session of the original request.
     """
     key = _environ_key(middleware)
     existing = request.environ.get(key)
@@ -200,7 +200,7 @@ class PyramidSession(WorkMapping):
         return unmasked_csrf_token(self._session.csrf_token)
 
     def new_csrf_token(self) -> str:
-        """Return a new CSRF token. It is derived from the session's token, so that one changes too."""
+        """Return a new CSRF token. It is derived from the session's token, so the session gets a new token too."""
         self._work.writable(needs_cookie=True)
         self._work.renew()
         return self.get_csrf_token()
@@ -231,7 +231,7 @@ class PyramidSession(WorkMapping):
 
 @implementer(ICSRFStoragePolicy)
 class CSRFStoragePolicy:
-    """Gives Pyramid's forms and checks the CSRF tokens of ``check_csrf``, so that each accepts the other's tokens."""
+    """Lets Pyramid use the same CSRF tokens as ``check_csrf``, so that each accepts the other's tokens."""
 
     def __init__(self, middleware: SessionMiddleware) -> None:
         self._middleware = middleware

@@ -23,7 +23,7 @@ Changes = dict[str | bytes, bytes | None]
 def apply(work: Work, data: Data, function: Function[T]) -> T:
     """Apply ``function`` to the newest data and save the result; ``SessionGone`` if the session has ended.
 
-    A rotation or a login that waits for the commit still waits for it, and does not happen if the request fails.
+    A rotation or a login that this request intends still happens at the commit, and not at all if the request fails.
     """
     if not work.backend.compares:
         raise Unsupported(
@@ -96,7 +96,7 @@ def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
 
 
 def _apply_to_login(work: Work, function: Function[T]) -> T:
-    """Apply ``function`` to a session that is stored only with its login: no other request can change it."""
+    """Apply ``function`` to the session of a login, which is not stored yet, so that no other request changes it."""
     data = work.data or work.load()
     before = data.apply_to(data.stored)
     after, assigned, result = _call(function, before, data.limit)

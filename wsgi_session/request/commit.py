@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wsgi_session.request.work import Work
 
 #: If another request wrote first, a save merges and tries again, up to this number of times or of seconds. A rotation
-#: may try more often, because it takes three steps in a Redis cluster, and so meets more other writes.
+#: may try more often: in a Redis cluster it takes three steps, so that other writes interfere more often.
 MAX_TRIES, MAX_ROTATIONS = 100, 1000
 MAX_SECONDS = 5.0
 
@@ -73,7 +73,7 @@ def _save(work: Work, data: Data) -> bool:
         return True
     rotating = work.next_credential is not None
     # clear() also deletes keys that other requests stored since this one loaded, so it is saved even if it changed
-    # nothing here. In the cookie, no other request can have stored any.
+    # nothing here. If the session is in the cookie, no other request can have stored keys.
     if not (changed or rotating or (data.cleared and work.backend.compares)):
         return False
     base = (credential, record, data.stored)
@@ -81,7 +81,7 @@ def _save(work: Work, data: Data) -> bool:
         return True
     work.note_end()
     if work.login is not None:
-        # Two requests logged in at once from one token: the second one gets a session with its own changes only.
+        # Two requests with the same token logged in at once: the second one's session has only its own changes.
         create(work, data.apply_to(data.stored), now)
     elif changed:
         drop(work, data)
@@ -225,7 +225,7 @@ def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packe
 
 
 def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:
-    """Return the base and the time at which to judge it, or ``None`` if the session has ended.
+    """Return the base and the ``now`` to pass to the store for it; ``None`` if the session has ended.
 
     If the base has expired, it is reloaded: another request may have extended the session.
     """

@@ -71,7 +71,7 @@ class WorkMapping(MutableMapping[str, Any]):
 
     def __contains__(self, key: object) -> bool:
         data = self._work.data or self._work.load()
-        # Decode the value: a key that is reported as present must be readable, even if the record is corrupt.
+        # Decode the value, so that a key whose value is corrupt is not reported as present.
         return isinstance(key, str) and key in data and self.get(key, _MISSING) is not _MISSING
 
     def keys(self) -> KeysView[str]:

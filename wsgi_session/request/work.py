@@ -29,9 +29,9 @@ class Work:
 
     #: The scheme of the request when the session was loaded: a rewritten environ does not change the cookie's name.
     scheme: str | None = None
-    #: The outage in which loading the session, or a call that acts immediately, failed.
+    #: The outage in which loading the session, ``destroy`` or ``atomic`` failed.
     outage: StoreUnavailable | None = None
-    #: Whether it was raised in the application.
+    #: Whether this outage was raised in the application.
     outage_raised = False
 
     # What was loaded.
@@ -139,7 +139,7 @@ class Work:
         return copy
 
     def note_outage(self, error: StoreUnavailable) -> None:
-        """Remember an outage that a call which acts immediately raises in the application."""
+        """Remember an outage that ``destroy`` or ``atomic`` raises in the application."""
         self.outage, self.outage_raised = error, True
 
     # The session as it will be after this request is saved.
@@ -190,14 +190,14 @@ class Work:
             return default
 
     def user(self) -> Mapping[str, Any] | None:
-        """Return the user whom the session has as logged in, for reading only: see :meth:`peek`."""
+        """Return the user who is logged in according to the session, for reading only: see :meth:`peek`."""
         return user_mapping_or_none(self.peek("user"))
 
     def current_user(self) -> Mapping[str, Any] | None:
         """Return the logged-in user if the framework agrees that they are logged in, for reading only."""
         return self.user()
 
-    # Intentions, but for one change that is made immediately.
+    # What the request intends. Only destroy() acts immediately.
 
     #: End the session in the store, and forget what was to be saved.
     destroy = destroy
@@ -248,7 +248,7 @@ class Work:
         (self.data or self.load()).rebase({})
 
     def reset(self, environ: Mapping[str, Any]) -> None:
-        """Forget what was loaded and intended. What acted immediately (``destroy``, ``atomic``) stays done."""
+        """Forget what was loaded and intended. What ``destroy`` and ``atomic`` did immediately is not undone."""
         unload(self)
         self.outage, self.outage_raised, self.environ = None, False, environ
 

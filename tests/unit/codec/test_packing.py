@@ -1,4 +1,4 @@
-"""Values to bytes and back."""
+"""Packing values into bytes, and unpacking them."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_the_ends_of_every_type_come_back(value: Any) -> None:
 
 @pytest.mark.parametrize("microseconds", [1, -1, 999_999, -999_999, 1_000_001, -60_000_001])
 def test_offsets_of_less_than_a_second_come_back_too(microseconds: int) -> None:
-    """``fromisoformat`` alone makes UTC of them."""
+    """``fromisoformat`` alone turns them into UTC."""
     zone = timezone(timedelta(microseconds=microseconds))
     for moment in (datetime(2026, 1, 1, 1, 2, 3, 4, tzinfo=zone), time(1, tzinfo=zone), time(1, tzinfo=zone, fold=1)):
         assert shape(unpack(pack(moment, "key"))) == shape(moment)
@@ -159,7 +159,7 @@ def test_sets_pack_equally_in_every_process() -> None:
     assert len(printed) == 1, printed
 
 
-# What is refused, and where it stands.
+# Refused values, and the paths to them.
 
 
 class Money:
@@ -249,7 +249,7 @@ def test_a_cycle_is_refused() -> None:
 
 
 def test_tuples_at_full_depth_fit_on_a_small_stack() -> None:
-    """A server's threads may have little. Naively decoded, a tuple takes 40 KB of it, and overflow ends the process."""
+    """Threads may have small stacks. ``unpackb`` takes 40 KB for each tuple, and an overflow ends the process."""
     program = (
         "import threading\n"
         "from wsgi_session.codec.packing import CorruptData, pack, unpack\n"
@@ -290,7 +290,7 @@ def test_a_lone_surrogate_is_refused_with_the_path_to_it(value: Any, path: str) 
 
 
 def test_a_path_through_the_longest_int_is_short() -> None:
-    """Python raises ValueError rather than spell it out."""
+    """Python raises ValueError if such an int is converted to text."""
     error = refusal({10**5000: [Money()]})
     assert error.path == "cart[an int of 16610 bits][0]"
     assert unpack(pack({10**5000: [1]}, "key")) == {10**5000: [1]}
@@ -308,7 +308,7 @@ def test_a_key_that_is_no_str_is_refused(key: Any) -> None:
 
 
 class Timestamp(datetime):
-    """As pandas writes it."""
+    """Like that of pandas, which writes nanoseconds."""
 
     def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
         return super().isoformat(sep, "microseconds") + "001"
@@ -319,7 +319,7 @@ def test_a_moment_that_is_written_in_another_way_comes_back() -> None:
 
 
 def test_of_a_place_that_takes_long_to_say_the_beginning_is_said() -> None:
-    """A client may have chosen the keys: to spell them out for each part of a large value would take hours."""
+    """A client may have chosen the keys: building the full path to each part of a large value would take hours."""
     for value in ({"k" * 10_000: [Money()]}, {"k" * 600: {"k" * 600: [Money()]}}):
         assert len(refusal(value).path) <= 1000
     assert len(refusal(Money(), "k" * 10_000).path) <= 1000
@@ -364,7 +364,7 @@ def test_an_error_of_the_applications_own_objects_is_its_own() -> None:
         pack(datetime(2026, 1, 1, tzinfo=Broken()), "key")
 
 
-# What nobody packed.
+# Bytes that this package did not pack.
 
 
 def unpacked_or_corrupt(data: bytes) -> Any:
@@ -378,7 +378,7 @@ def unpacked_or_corrupt(data: bytes) -> Any:
 def test_any_bytes_are_a_value_or_corrupt(data: bytes) -> None:
     value = unpacked_or_corrupt(data)
     if isinstance(value, (list, tuple, dict, set, frozenset)):
-        # Else it would look like a change that the application made.
+        # Otherwise it would look like a change by the application.
         assert new_packer()(value) == data
 
 
@@ -445,7 +445,7 @@ def test_what_no_value_packs_to_is_corrupt(data: bytes) -> None:
 )
 @pytest.mark.parametrize("around", [b"", b"\x91", b"\x81\x05"], ids=bytes.hex)
 def test_a_dict_key_that_no_session_can_have_is_corrupt(key: bytes, around: bytes) -> None:
-    """Else the value would be shown, and refused as soon as the application changed something in it."""
+    """Otherwise the value could be read, but not saved after a change inside it."""
     in_a_tuple = b"\x91" + around + b"\x81" + key + b"\x01"
     for data in (around + b"\x81" + key + b"\x01", b"\xc7" + bytes([len(in_a_tuple), 1]) + in_a_tuple):
         with pytest.raises(CorruptData):

@@ -23,7 +23,7 @@ ASK_EVERY = 1.0
 ANSWER_TIMEOUT = 0.25
 #: Seconds until the next question if no Sentinel has answered.
 ASK_LATER = 10.0
-#: Seconds after a change of the primary in which connections to other addresses are replaced. At their end the old
+#: Connections to other addresses are replaced for this many seconds after a change of the primary. By then the old
 #: primary has closed its connections.
 CHANGE_PERIOD = 15.0
 
