@@ -16,7 +16,8 @@ from tests.support import ROOT
 from tests.support.pages import python_of
 from wsgi_session import SessionMiddleware
 from wsgi_session.config.keygen import new_secret
-from wsgi_session.config.options import parse_options, wall_clock
+from wsgi_session.config.options import wall_clock
+from wsgi_session.config.text import parse_options
 from wsgi_session.events import _LEVELS
 
 REFERENCE = ROOT / "docs" / "reference"
