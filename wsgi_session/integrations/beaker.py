@@ -1,0 +1,96 @@
+"""Beaker: the same ``SessionMiddleware``, over the stores of this package. Change one import::
+
+    from wsgi_session.integrations.beaker import SessionMiddleware  # was: from beaker.middleware import …
+
+    app = SessionMiddleware(app, {"session.type": "file", "session.data_dir": "/var/lib/app", "session.secret": SECRET})
+
+The configuration is Beaker's: see :mod:`wsgi_session.integrations.beaker_options`. ``environ["beaker.session"]`` has
+Beaker's methods and keeps its rule that only ``save()`` saves, unless ``auto`` is on. Overlapping requests keep each
+other's keys, which Beaker's lose. For the helpers, name the key: ``user_or_none(environ, key="beaker.session")``.
+
+How this differs from Beaker: a secret of 32 bytes is required, a request that fails (5xx) saves nothing, ``delete()``
+and ``invalidate()`` delete the record, and values are of the types that a session keeps, without pickle. Beaker's
+``CacheMiddleware`` has no counterpart: keep Beaker's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from wsgi_session import middleware
+from wsgi_session.exchange import Application, StartResponse
+from wsgi_session.integrations.beaker_options import Given, translate
+from wsgi_session.integrations.beaker_session import (
+    BeakerSession,
+    BeakerSettings,
+    BeakerWork,
+    DetachedSession,
+    DetachedWork,
+)
+from wsgi_session.middleware import internals_of
+
+# Where WebTest wants to find objects of the request.
+_TEST_VARIABLES = "paste.testing_variables"
+
+
+class SessionMiddleware(middleware.SessionMiddleware):
+    """A :class:`wsgi_session.SessionMiddleware` with Beaker's configuration and interface.
+
+    ``config`` is a mapping whose keys start with ``session.`` or ``beaker.session.``; other keys are ignored. Keyword
+    arguments are options too, with or without a prefix, and take precedence. Raises ``ConfigError`` for an option that
+    is unknown, invalid, or has no meaning here.
+    """
+
+    _session_type = BeakerSession
+
+    def __init__(
+        self,
+        wrap_app: Application,
+        config: Mapping[str, Any] | None = None,
+        environ_key: str = "beaker.session",
+        **kwargs: Any,
+    ) -> None:
+        given = Given(config or {}, kwargs)
+        # Delete the variables, because a traceback may show them, and the secret in them.
+        del config, kwargs
+        options, autosave, test_variable, owns_store = translate(given)
+        self._beaker = settings = BeakerSettings(autosave, options["cookie_domain"], options["cookie_path"])
+
+        class ConfiguredWork(BeakerWork):
+            beaker = settings
+
+        self._work_type = ConfiguredWork
+        super().__init__(wrap_app, environ_key=environ_key, **options)
+        self._owns_store = owns_store
+        #: The application, under Beaker's name.
+        self.wrap_app = wrap_app
+        if test_variable is not None:
+            self.app = _with_test_variable(wrap_app, environ_key, test_variable)
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        environ["beaker.get_session"] = self._get_session
+        return super().__call__(environ, start_response)
+
+    def _get_session(self) -> BeakerSession:
+        """Return a new session without a cookie. After its ``save()``, ``get_by_id`` finds it."""
+        return DetachedSession(DetachedWork(internals_of(self).backend, self._beaker, None))
+
+
+def session_filter_factory(global_conf: Mapping[str, str], **kwargs: str) -> Callable[[Application], SessionMiddleware]:
+    """Return a function that wraps an application, for PasteDeploy's ``filter_factory``."""
+    return lambda app: SessionMiddleware(app, global_conf, **kwargs)
+
+
+def session_filter_app_factory(app: Application, global_conf: Mapping[str, str], **kwargs: str) -> SessionMiddleware:
+    """Make a middleware for PasteDeploy: ``use = egg:wsgi-session#beaker_session``."""
+    return SessionMiddleware(app, global_conf, **kwargs)
+
+
+def _with_test_variable(app: Application, environ_key: str, name: str) -> Application:
+    def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if _TEST_VARIABLES in environ:
+            environ[_TEST_VARIABLES][name] = environ[environ_key]
+        return app(environ, start_response)
+
+    return application
