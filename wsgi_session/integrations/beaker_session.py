@@ -95,7 +95,7 @@ class BeakerSession(Session):
         return super().__contains__(key) or (isinstance(key, str) and key in _COMPUTED)
 
     def __delitem__(self, key: str) -> None:
-        if key not in _COMPUTED or key in self.keys():
+        if key not in _COMPUTED or super().__contains__(key):
             super().__delitem__(key)
 
     def has_key(self, name: str) -> bool:
