@@ -549,12 +549,108 @@ def test_domain_and_path_are_those_of_the_configuration(make_site: MakeSite) -> 
 
     def page(session: Any) -> tuple[Any, ...]:
         session.domain, session.path = "example.com", "/shop"
-        for name in ("domain", "path"):
-            with pytest.raises(ConfigError, match=f"session.cookie_{name}"):
-                setattr(session, name, "other")
         return session.domain, session.path, session["_domain"], session["_path"]
 
     assert visitor.do(page, path="/shop") == ("example.com", "/shop") * 2
+    assert visitor.answer.cookies == []
+
+
+@pytest.mark.parametrize("kind", ["memory", "cookie"])
+def test_the_domain_that_a_request_sets_stays_with_the_session_until_the_logout(make_site: MakeSite, kind: str) -> None:
+    visitor = make_site(type=kind).visitor()
+
+    def page(session: Any) -> None:
+        session["user"] = "ann"
+        session.domain = ".example.com"
+        session.save()
+
+    visitor.do(page)
+    sent = [visitor.answer.cookie]
+    assert visitor.do(lambda session: (session.domain, session["_domain"], session.path)) == (
+        *[".example.com"] * 2,
+        "/",
+    )
+    visitor.do(lambda session: (session.update(user="bob"), session.regenerate_id(), session.save()))
+    sent.append(visitor.answer.cookie)
+    visitor.do(lambda session: session.delete())
+    sent.append(visitor.answer.cookie)
+    assert [cookie and (cookie.attributes["domain"], cookie.removes) for cookie in sent] == [
+        (".example.com", False),
+        (".example.com", False),
+        (".example.com", True),
+    ]
+
+
+def test_a_session_that_is_moved_gets_its_cookie_there_at_once(make_site: MakeSite) -> None:
+    visitor = make_site(cookie_domain="a.example", secure=True, cookie_path="/shop").visitor("https")
+    visitor.do(put(cart=["tea"]), path="/shop")
+
+    def page(session: Any) -> None:
+        session.path = "/"
+        session.domain = "b.example"
+
+    answer = visitor.visit(lambda environ: page(environ["beaker.session"]), "/shop")
+    assert answer.cookie is not None
+    assert answer.cookie.attributes == {
+        "domain": "b.example",
+        "path": "/",
+        "httponly": True,
+        "samesite": "Lax",
+        "secure": True,
+    }
+
+
+def test_a_session_that_is_moved_while_another_request_ends_it_gets_no_cookie(site: BeakerSite) -> None:
+    visitor = site.visitor()
+    visitor.do(put(cart=["tea"]))
+
+    def page(session: Any) -> None:
+        session.domain = "b.example"
+        session.get_by_id(session.id).delete()
+
+    visitor.do(page)
+    assert visitor.answer.cookies == []
+
+
+def test_a_session_without_a_request_can_be_moved_too(site: BeakerSite, visitor: Visitor) -> None:
+    visitor.do(put(cart=["tea"]))
+    anns = visitor.do(lambda session: session.id)
+
+    def move(session: Any) -> None:
+        found = session.get_by_id(anns)
+        found.domain = "b.example"
+        found.save()
+
+    site.visitor().do(move)
+    assert visitor.do(lambda session: session.domain) == "b.example"
+
+
+def test_other_cookies_of_the_response_keep_their_domain(make_site: MakeSite) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        environ["beaker.session"].domain = "b.example"
+        environ["beaker.session"].save()
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Set-Cookie", "lang=en; Path=/shop")])
+        return [b"page"]
+
+    with SessionMiddleware(app, {"session.secret": SECRET}) as middleware:
+        lang, session = Visitor(middleware, "http").open("/").cookies
+    assert lang.attributes == {"path": "/shop"}
+    assert session.attributes["domain"] == "b.example"
+
+
+def test_over_https_a_cookie_of_one_host_cannot_be_moved(make_site: MakeSite) -> None:
+    def page(session: Any) -> None:
+        with pytest.raises(ConfigError, match=r"__Host-.*session\.cookie_domain"):
+            session.domain = "b.example"
+
+    make_site().visitor("https").do(page)
+    make_site(secure=True).visitor().do(page)
+
+
+@pytest.mark.parametrize(("name", "value"), [("domain", "b.example; Path=/"), ("path", "shop"), ("domain", 7)])
+def test_an_invalid_domain_or_path_is_refused(visitor: Visitor, name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"cookie_{name}"):
+        visitor.do(lambda session: setattr(session, name, value))
 
 
 @pytest.mark.parametrize("name", ["lock", "unlock"])

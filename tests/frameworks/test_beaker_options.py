@@ -184,7 +184,7 @@ def test_without_a_timeout_a_session_lasts_400_days() -> None:
 
 
 def test_the_longest_of_beakers_secrets_signs() -> None:
-    config = {"session.secret": "short", "session.encrypt_key": SECRET, "session.validate_key": True}
+    config = {"session.type": "cookie", "session.encrypt_key": SECRET, "session.validate_key": True}
     with SessionMiddleware(app, config) as middleware:
         assert repr(middleware).startswith("<SessionMiddleware")
 
@@ -358,6 +358,7 @@ def test_what_makes_no_difference_is_accepted() -> None:
         ({"data_serializer": SimpleNamespace(loads=1, dumps=1)}, r"session\.data_serializer"),
         ({"namespace_class": object}, r"session\.namespace_class.*store"),
         ({"session_class": object}, r"session_class"),
+        ({"encrypt_key": SECRET, "type": "file"}, r"session\.encrypt_key: .*not encrypted"),
         ({"id": "42"}, r"session\.id: only the server"),
         ({"cookie_expires": datetime(2038, 1, 1)}, r"session\.cookie_expires=.*timedelta"),
         ({"cookie_expires": "tomorrow"}, r"session\.cookie_expires='tomorrow'"),

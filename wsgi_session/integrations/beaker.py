@@ -19,16 +19,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from wsgi_session import middleware
+from wsgi_session.cookies.caching import Headers
 from wsgi_session.exchange import Application, StartResponse
+from wsgi_session.integrations.beaker_cookie import Place, name_pattern, with_place
 from wsgi_session.integrations.beaker_options import Given, translate
-from wsgi_session.integrations.beaker_session import (
-    BeakerSession,
-    BeakerSettings,
-    BeakerWork,
-    DetachedSession,
-    DetachedWork,
-)
+from wsgi_session.integrations.beaker_session import BeakerSession, DetachedSession
+from wsgi_session.integrations.beaker_work import BeakerSettings, BeakerWork, DetachedWork
 from wsgi_session.middleware import internals_of
+from wsgi_session.session import work_of
 
 # Where WebTest wants to find objects of the request.
 _TEST_VARIABLES = "paste.testing_variables"
@@ -55,7 +53,8 @@ class SessionMiddleware(middleware.SessionMiddleware):
         # Delete the variables, because a traceback may show them, and the secret in them.
         del config, kwargs
         options, autosave, test_variable, owns_store = translate(given)
-        self._beaker = settings = BeakerSettings(autosave, options["cookie_domain"], options["cookie_path"])
+        place = Place(options["cookie_domain"], options["cookie_path"])
+        self._beaker = settings = BeakerSettings(autosave, place, options["cookie_secure"])
 
         class ConfiguredWork(BeakerWork):
             beaker = settings
@@ -63,6 +62,7 @@ class SessionMiddleware(middleware.SessionMiddleware):
         self._work_type = ConfiguredWork
         super().__init__(wrap_app, environ_key=environ_key, **options)
         self._owns_store = owns_store
+        self._cookie_names = name_pattern(options["cookie_name"])
         #: The application, under Beaker's name.
         self.wrap_app = wrap_app
         if test_variable is not None:
@@ -70,7 +70,15 @@ class SessionMiddleware(middleware.SessionMiddleware):
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         environ["beaker.get_session"] = self._get_session
-        return super().__call__(environ, start_response)
+
+        def start(status: str, headers: Headers, *exc_info: Any) -> Callable[[bytes], object]:
+            session = environ.get(self._environ_key)
+            work = work_of(session) if isinstance(session, BeakerSession) else None
+            if isinstance(work, BeakerWork) and work.data is not None and work.place != self._beaker.place:
+                headers = with_place(headers, self._cookie_names, work.place)
+            return start_response(status, headers, *exc_info)
+
+        return super().__call__(environ, start)
 
     def _get_session(self) -> BeakerSession:
         """Return a new session without a cookie. After its ``save()``, ``get_by_id`` finds it."""

@@ -5,8 +5,8 @@ Beaker's option                         what it becomes
 ======================================= ================================================================================
 ``type``, ``url``, ``data_dir`` …       ``store``: see :mod:`wsgi_session.integrations.beaker_stores`
 ``key``                                 ``cookie_name``
-``secret``, ``encrypt_key``,            ``secret``: the longest of those that are given
-``validate_key``
+``secret``, ``validate_key``,           ``secret``: the longest of those that are given
+``encrypt_key``
 ``timeout``                             ``idle_timeout``. Without it, 400 days: browsers keep no cookie longer
 ``cookie_expires``                      ``True``: the cookie ends with the browser. ``False``: it stays. Seconds or a
                                         timedelta: it stays, and that is also the ``absolute_timeout``
@@ -16,7 +16,8 @@ Beaker's option                         what it becomes
 ======================================= ================================================================================
 
 Options without an effect here are accepted: ``lock_dir``, ``crypto_type``, ``data_serializer="json"``. Options that ask
-for something else raise ``ConfigError``: ``httponly=False``, ``namespace_class``. Each option of this package's
+for something else raise ``ConfigError``: ``httponly=False``, ``namespace_class``, ``encrypt_key`` for any type but
+``cookie``. Each option of this package's
 ``SessionMiddleware`` is accepted too, and takes precedence.
 """
 
@@ -89,6 +90,10 @@ class Given:
         """Return the option's name as it was written, for messages."""
         return self._names.get(option, f"session.{option}")
 
+    def get(self, option: str) -> Any:
+        """Return a value; ``None`` if it was not given."""
+        return self._values.get(option)
+
     def take(self, option: str, default: Any = None) -> Any:
         """Remove and return a value; ``default`` if it was not given."""
         return self._values.pop(option, default)
@@ -158,6 +163,11 @@ def _check_unsupported(given: Given) -> None:
             raise ConfigError(f"{given.name(option)}: {reason}.")
     for option in _WITHOUT_EFFECT:
         given.take(option)
+    if "encrypt_key" in given and given.get("type") != "cookie":
+        raise ConfigError(
+            f"{given.name('encrypt_key')}: sessions in a store are not encrypted there. Leave it out, and write "
+            "session.secret; or write session.type = cookie."
+        )
     if not given.take_flag("httponly", default=True):
         raise ConfigError(
             f"{given.name('httponly')}=False: scripts must not read this cookie. Leave it out; a script can get the "

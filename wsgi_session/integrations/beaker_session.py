@@ -3,66 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
-from wsgi_session.backends.base import Backend, Credential
+from wsgi_session.backends.base import Credential
 from wsgi_session.cookies.tokens import store_key
-from wsgi_session.errors import ConfigError, StoreUnavailable, Unsupported
+from wsgi_session.errors import StoreUnavailable, Unsupported
+from wsgi_session.integrations.beaker_cookie import Place, set_place
+from wsgi_session.integrations.beaker_work import BeakerWork, DetachedWork
 from wsgi_session.request.commit import save
 from wsgi_session.request.data import Data
-from wsgi_session.request.login import Login
 from wsgi_session.request.states import OPEN, SET
-from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 
 _KEY_SIZE = 32
-# What load() needs of a request's environ.
-_OF_REQUEST = ("HTTP_COOKIE", "wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO")
-
-
-class BeakerSettings(NamedTuple):
-    """What the sessions of one middleware have in common."""
-
-    autosave: bool = False
-    domain: str | None = None
-    path: str = "/"
-
-
-class BeakerWork(Work):
-    """A unit of work whose changes are saved only if the application asks for it, as with Beaker."""
-
-    beaker = BeakerSettings()
-    #: Whether the application has called ``save()``.
-    dirty = False
-    #: The parts of the environ that are needed to load the session again.
-    request: Mapping[str, Any] = {}
-
-    def load(self) -> Data:
-        if self.environ:
-            self.request = {name: self.environ[name] for name in _OF_REQUEST if name in self.environ}
-        return super().load()
-
-    def intend_login(self, login: Login, keys: tuple[str | bytes, ...]) -> None:
-        super().intend_login(login, keys)
-        self.dirty = True
-
-    def data_to_save(self, data: Data) -> Data:
-        return data if self.dirty or self.beaker.autosave else Data(data.stored, data.limit)
-
-
-class DetachedWork(BeakerWork):
-    """A unit of work outside of any request, for a session that was found by its id, or a new one."""
-
-    def __init__(self, backend: Backend, beaker: BeakerSettings, credential: Credential | None) -> None:
-        super().__init__(backend, {})
-        self.beaker = beaker
-        self.credential = credential
-
-    def load(self) -> Data:
-        if self.credential is None:
-            return super().load()
-        now = self.backend.settings.clock()
-        return self.start(self.backend.look_up(self.credential, now), now)
 
 
 class BeakerSession(Session):
@@ -134,21 +87,26 @@ class BeakerSession(Session):
 
     @property
     def domain(self) -> str | None:
-        """The cookie's domain."""
-        return self._work.beaker.domain
+        """The cookie's domain. Setting it sends this session's cookie there; it is stored with the session.
+
+        Over https, this needs a configured ``cookie_domain`` or ``cookie_path``: else it raises ``ConfigError``.
+        """
+        self._work.open()
+        return self._work.place.domain
 
     @domain.setter
     def domain(self, value: str | None) -> None:
-        _refuse_other("domain", value, self.domain)
+        set_place(self._work, Place(value, self.path))
 
     @property
     def path(self) -> str:
-        """The cookie's path."""
-        return self._work.beaker.path
+        """The cookie's path. It can be set like :attr:`domain`."""
+        self._work.open()
+        return self._work.place.path
 
     @path.setter
     def path(self, value: str) -> None:
-        _refuse_other("path", value, self.path)
+        set_place(self._work, Place(self.domain, value))
 
     @property
     def csrf_token(self) -> str:
@@ -279,14 +237,6 @@ class DetachedSession(BeakerSession):
     def save(self, accessed_only: bool = False) -> None:
         super().save(accessed_only)
         self.persist()
-
-
-def _refuse_other(name: str, value: object, configured: object) -> None:
-    if value != configured:
-        raise ConfigError(
-            f"session.{name}={value!r}: each request looks for the cookie that the configuration names, which has "
-            f"{name}={configured!r}. Set session.cookie_{name} in the configuration."
-        )
 
 
 _COMPUTED: dict[str, Callable[[BeakerSession], Any]] = {
