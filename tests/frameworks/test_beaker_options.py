@@ -337,6 +337,7 @@ def test_what_makes_no_difference_is_accepted() -> None:
     given = {
         "lock_dir": "/var/lock",
         "log_file": "/var/log/sessions",
+        "enabled": "false",
         "crypto_type": "cryptography",
         "encrypt_nonce_bits": "48",
         "invalidate_corrupt": "false",

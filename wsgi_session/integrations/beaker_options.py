@@ -42,8 +42,8 @@ _FALSE = ("false", "no", "off", "n", "f", "0")
 
 _SECRETS = ("secret", "encrypt_key", "validate_key")
 _HIDDEN = (*_SECRETS, "store", "url", "urls", "sa.url")
-# These make no difference: there are no locks, no pickles and no choice of a cipher.
-_WITHOUT_EFFECT = ("lock_dir", "log_file", "crypto_type", "encrypt_nonce_bits", "invalidate_corrupt")
+# These make no difference: there are no locks, no pickles and no choice of a cipher. ("enabled" is TurboGears's.)
+_WITHOUT_EFFECT = ("lock_dir", "log_file", "crypto_type", "encrypt_nonce_bits", "invalidate_corrupt", "enabled")
 _REFUSED = {
     "namespace_class": "sessions are kept in a store of this package. Write store with a URL, or a Store of yours",
     "session_class": "the session is of this package's class. Leave it out",
