@@ -315,6 +315,18 @@ def test_a_slow_save_does_not_bring_back_a_session_that_was_ended(site: BeakerSi
     assert visitor.jar == {}
 
 
+def test_a_save_after_delete_creates_no_empty_session(site: BeakerSite, visitor: Visitor) -> None:
+    visitor.do(put(user="ann"))
+    visitor.do(lambda session: (session.delete(), session.save()))
+    assert (visitor.jar, site.middleware.sessions.count()) == ({}, 0)
+
+
+def test_data_that_is_saved_after_delete_is_in_a_new_session(visitor: Visitor) -> None:
+    visitor.do(put(user="ann"))
+    visitor.do(lambda session: (session.delete(), put(notice="bye")(session)))
+    assert visitor.do(content) == {"notice": "bye"}
+
+
 def test_what_is_saved_after_invalidate_is_a_new_session_with_another_id(visitor: Visitor) -> None:
     visitor.do(put(user="ann"))
     before = visitor.do(lambda session: session.id)

@@ -12,7 +12,9 @@ import pytest
 from paste.deploy import loadfilter
 
 from tests.frameworks.beaker_site import SECRET, BeakerSite, Visitor
+from tests.support import ROOT
 from tests.support.client import Answer
+from tests.support.pages import python_of, section
 from wsgi_session import ConfigError
 from wsgi_session.integrations.beaker import SessionMiddleware
 from wsgi_session.middleware import internals_of
@@ -415,3 +417,14 @@ def test_the_factory_of_a_filter_wraps_an_application() -> None:
 
     with session_filter_factory({"session.secret": SECRET}, **{"session.key": "shop"})(app) as middleware:
         assert middleware.app is app
+
+
+def test_the_example_of_the_page_counts_its_visits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"SECRET": SECRET}
+    page = ROOT / "docs" / "frameworks.md"
+    exec(compile(python_of(section(page.read_text("utf-8"), "Beaker")), str(page), "exec"), names)
+    with names["app"] as middleware:
+        visitor = Visitor(middleware, "http")
+        assert [visitor.open("/").text for _ in range(3)] == ["Visit 1", "Visit 2", "Visit 3"]
+    assert (tmp_path / "data" / "sessions.db").exists()

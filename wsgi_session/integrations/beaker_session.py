@@ -122,15 +122,16 @@ class BeakerSession(Session):
     def save(self, accessed_only: bool = False) -> None:
         """Let the end of the request save every change, including changes that follow.
 
-        A new session is created even if it is empty. ``accessed_only=True`` does nothing: activity is recorded anyway.
-        Raises ``StoreUnavailable`` in an outage, and ``HeadersAlreadySent`` if a new session needs a cookie too late.
+        A new session is created even if it is empty, except after :meth:`delete`. ``accessed_only=True`` does nothing,
+        because activity is recorded anyway. Raises ``StoreUnavailable`` in an outage, and ``HeadersAlreadySent`` if a
+        new session needs a cookie too late.
         """
         if accessed_only:
             return
         work = self._work
         work.writable()
         work.dirty = True
-        if work.record is None:
+        if work.record is None and not work.deleted:
             work.next_credential = work.next_credential or work.backend.new_credential()
             work.create_if_empty = True
 
@@ -151,8 +152,9 @@ class BeakerSession(Session):
         return self._work.accessed
 
     def delete(self) -> None:
-        """End the session immediately, and remove its cookie; the same as ``destroy()``."""
+        """End the session immediately, and remove its cookie, as ``destroy()`` does."""
         self.destroy()
+        self._work.deleted = True
 
     def invalidate(self) -> None:
         """End the session immediately. What is saved afterwards is a new session, with another id."""
@@ -179,7 +181,7 @@ class BeakerSession(Session):
         """Give the session a new token and a new id, and keep its data; the same as ``rotate()``."""
         work = self._work
         self.rotate()
-        if work.record is None:
+        if work.record is None and not work.deleted:
             work.next_credential = work.backend.new_credential()
 
     def get_by_id(self, id: str) -> BeakerSession | None:

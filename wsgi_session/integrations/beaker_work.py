@@ -30,6 +30,8 @@ class BeakerWork(Work):
     beaker = BeakerSettings()
     #: Whether the application has called ``save()``.
     dirty = False
+    #: Whether the application has called ``delete()``: then an empty session is not stored.
+    deleted = False
     #: The cookie's domain and path for this session.
     place: Place
     #: The parts of the environ that are needed to load the session again.
