@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -88,9 +89,14 @@ def test_the_session_is_at_the_given_environ_key_and_its_maker_at_beakers() -> N
         seen.append((environ["shop.session"].accessed(), callable(environ["beaker.get_session"])))
         return app(environ, start_response)
 
-    with SessionMiddleware(page, {"session.secret": SECRET}, "shop.session") as middleware:
-        Visitor(middleware, "http").open("/")
-    assert seen == [(False, True)]
+    config = {"session.secret": SECRET}
+    for middleware in (
+        SessionMiddleware(page, config, "shop.session"),
+        SessionMiddleware(page, {**config, "session.environ_key": "shop.session"}),
+    ):
+        with middleware:
+            Visitor(middleware, "http").open("/")
+    assert seen == [(False, True)] * 2
 
 
 def test_webtest_gets_the_session_of_the_request() -> None:
@@ -206,6 +212,27 @@ def test_a_short_secret_is_refused_without_being_shown() -> None:
     with pytest.raises(ConfigError, match="at least 32") as raised:
         SessionMiddleware(app, {"session.validate_key": "hoobermas"})
     assert "hoobermas" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"validate_key": SECRET, "tiemout": 1},
+        {"secret": SECRET, "type": "ext:redis", "url": f"redis://:{SECRET}@localhost/0?nonsense=1"},
+        {
+            "secret": SECRET[::-1],
+            "type": "ext:database",
+            "sa_opts": {"sa.url": f"nothing://ann:{SECRET}@localhost/app"},
+        },
+    ],
+)
+def test_no_secret_and_no_password_is_in_a_traceback_that_shows_local_variables(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        SessionMiddleware(app, **given)
+    frames = [frame for frame, _ in traceback.walk_tb(raised.value.__traceback__)]
+    ours = [frame for frame in frames if "integrations" in frame.f_code.co_filename]
+    assert ours
+    assert SECRET not in str(raised.value) + "".join(repr(frame.f_locals) for frame in ours)
 
 
 # Where the sessions are.

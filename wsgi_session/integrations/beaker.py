@@ -60,7 +60,8 @@ class SessionMiddleware(middleware.SessionMiddleware):
             beaker = settings
 
         self._work_type = ConfiguredWork
-        super().__init__(wrap_app, environ_key=environ_key, **options)
+        environ_key = options.setdefault("environ_key", environ_key)
+        super().__init__(wrap_app, **options)
         self._owns_store = owns_store
         self._cookie_names = name_pattern(options["cookie_name"])
         #: The application, under Beaker's name.

@@ -78,9 +78,7 @@ class Given:
         written.update(arguments)
         self._names = {option: name for name, option in names.items()}
         self._values = {
-            option: hide(written[name]) if option in _HIDDEN else written[name]
-            for option, name in self._names.items()
-            if written[name] is not None
+            option: _hidden(option, written[name]) for option, name in self._names.items() if written[name] is not None
         }
 
     def __contains__(self, option: str) -> bool:
@@ -148,6 +146,12 @@ def _option_of(name: str) -> str | None:
         warnings.warn(f"Write session.{option} in place of {name}.", DeprecationWarning, stacklevel=2)
         return option
     return None
+
+
+def _hidden(option: str, value: Any) -> Any:
+    if option == "sa_opts":
+        return {name: _hidden(name, one) for name, one in value.items()}
+    return hide(value) if option in _HIDDEN else value
 
 
 def _as_flag(value: object) -> bool | None:
