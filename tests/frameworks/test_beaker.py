@@ -147,6 +147,13 @@ def test_with_auto_a_session_whose_id_was_read_keeps_that_id(make_site: MakeSite
     assert visitor.do(lambda session: session["_id"]) == first
 
 
+def test_with_auto_persist_creates_an_empty_session(make_site: MakeSite) -> None:
+    visitor = make_site(auto=True).visitor()
+    visitor.do(lambda session: session.persist())
+    assert visitor.answer.cookie is not None
+    assert not visitor.do(lambda session: session.is_new)
+
+
 def test_without_auto_a_read_id_stores_nothing(site: BeakerSite, visitor: Visitor) -> None:
     visitor.do(lambda session: session.id)
     assert site.middleware.sessions.count() == 0

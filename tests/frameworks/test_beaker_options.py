@@ -18,9 +18,12 @@ from tests.support.client import Answer
 from tests.support.pages import python_of, section
 from wsgi_session import ConfigError
 from wsgi_session.integrations.beaker import SessionMiddleware
+from wsgi_session.integrations.beaker_options import Given
+from wsgi_session.integrations.beaker_secret import secret_option
 from wsgi_session.middleware import internals_of
 from wsgi_session.stores import MemoryStore, SQLiteStore
 from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.testing.harness import run_concurrently
 
 DAY = 86_400
 
@@ -28,6 +31,14 @@ DAY = 86_400
 def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"page"]
+
+
+def _saving(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    session = environ["beaker.session"]
+    session["count"] = session.get("count", 0) + 1
+    session.save()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(session["count"]).encode()]
 
 
 def made(**options: Any) -> SessionMiddleware:
@@ -202,16 +213,70 @@ def test_a_secret_with_spaces_is_one_secret_and_a_list_is_several() -> None:
         made(**{"session.secret": secret})
 
 
-@pytest.mark.parametrize("given", [{}, {"session.validate_key": True}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"type": "cookie"},
+        {"type": "cookie", "validate_key": True},
+        {"type": "ext:redis", "url": "redis://localhost"},
+        {"store": "memory://"},
+    ],
+)
 def test_a_missing_secret_is_named_with_the_command_that_makes_one(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=r"session\.secret is missing.*keygen"):
-        SessionMiddleware(app, given)
+        SessionMiddleware(app, **given)
 
 
 def test_a_short_secret_is_refused_without_being_shown() -> None:
     with pytest.raises(ConfigError, match="at least 32") as raised:
-        SessionMiddleware(app, {"session.validate_key": "hoobermas"})
+        SessionMiddleware(app, {"session.type": "cookie", "session.validate_key": "hoobermas"})
     assert "hoobermas" not in str(raised.value)
+
+
+@pytest.mark.parametrize("given", [{}, {"secret": "blah"}, {"validate_key": True}])
+def test_a_file_store_without_a_secret_makes_one_that_only_its_owner_can_read(
+    tmp_path: Path, given: dict[str, Any]
+) -> None:
+    options = {"data_dir": str(tmp_path / "data"), **given}
+    first, second = SessionMiddleware(_saving, **options), SessionMiddleware(_saving, **options)
+    with first, second:
+        visitor, other = Visitor(first, "http"), Visitor(second, "http")
+        assert visitor.open("/").text == "1"
+        other.jar = visitor.jar
+        assert other.open("/").text == "2"
+    file = tmp_path / "data" / "session_secret"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert len(file.read_text("ascii")) == 64
+    assert sorted(path.name for path in file.parent.glob("session_secret*")) == ["session_secret"]
+
+
+def test_processes_that_start_at_once_have_the_same_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def secret() -> str:
+        return str(secret_option(Given({}, {"data_dir": str(tmp_path)}))["secret"][0])
+
+    found = set(run_concurrently([secret] * 8))
+    # As seen by a process that looked for the file just before another one created it.
+    monkeypatch.setattr("os.path.exists", lambda path: False)
+    assert {secret()} == found
+
+
+def test_a_secret_that_cannot_be_stored_is_refused_with_what_to_write(tmp_path: Path) -> None:
+    (tmp_path / "session_secret").mkdir()
+    with pytest.raises(ConfigError, match=r"session_secret .*Write session\.secret"):
+        SessionMiddleware(app, data_dir=str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_created_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for secret in (None, SECRET):
+        with pytest.raises(ConfigError, match=r"session\.data_dir='.*/file/data' cannot be created"):
+            SessionMiddleware(app, data_dir=str(tmp_path / "file" / "data"), secret=secret)
+
+
+def test_a_memory_store_needs_no_secret() -> None:
+    with SessionMiddleware(_saving) as middleware:
+        visitor = Visitor(middleware, "http")
+        assert [visitor.open("/").text for _ in range(2)] == ["1", "2"]
 
 
 @pytest.mark.parametrize(
@@ -264,8 +329,9 @@ def test_redis_is_reached_by_its_url_or_client() -> None:
     redis = pytest.importorskip("redis", reason="pip install redis")
     from wsgi_session.stores.redis import RedisStore
 
-    for given in ("redis://localhost:6399/3", redis.Redis(port=6399)):
+    for given in ("redis://localhost:6399/3", "localhost:6399", redis.Redis(port=6399)):
         assert isinstance(made(**{"session.type": "ext:redis", "session.url": given}).store, RedisStore)
+    assert isinstance(made(**{"session.type": "redis", "session.url": "localhost:6399"}).store, RedisStore)
     given = "redis://node-1:7001, redis://node-2:7002/"
     for name in ("urls", "url"):
         assert isinstance(made(**{"session.type": "ext:rediscluster", f"session.{name}": given}).store, RedisStore)
@@ -339,7 +405,7 @@ def test_a_missing_client_library_is_named_with_what_to_install(monkeypatch: pyt
         ({"type": "ext:rediscluster", "urls": "redis://u:p@node-1:7001"}, r"redis\+cluster://"),
         ({"type": "ext:database"}, "url is missing"),
         ({"type": "ext:sqla"}, "bind is missing"),
-        ({"type": "ext:memcached", "url": "127.0.0.1:11211"}, r"session\.type='ext:memcached'.*ext:redis.*redis://"),
+        ({"type": "ext:memcached", "url": "127.0.0.1:11211"}, r"session\.type='ext:memcached'.*redis.*redis://"),
         ({"type": "ext:mongodb", "url": "mongodb://localhost"}, "ext:mongodb"),
         ({"type": "ext:google"}, "ext:google"),
         ({"type": 7}, "session.type=7"),

@@ -5,8 +5,8 @@ Beaker's option                         what it becomes
 ======================================= ================================================================================
 ``type``, ``url``, ``data_dir`` …       ``store``: see :mod:`wsgi_session.integrations.beaker_stores`
 ``key``                                 ``cookie_name``
-``secret``, ``validate_key``,           ``secret``: the longest of those that are given
-``encrypt_key``
+``secret``, ``validate_key``,           ``secret``: the longest of those that are given. See
+``encrypt_key``                         :mod:`wsgi_session.integrations.beaker_secret`
 ``timeout``                             ``idle_timeout``. Without it, 400 days: browsers keep no cookie longer
 ``cookie_expires``                      ``True``: the cookie ends with the browser. ``False``: it stays. Seconds or a
                                         timedelta: it stays, and that is also the ``absolute_timeout``
@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 from wsgi_session.config.options import parse_options
 from wsgi_session.config.secrets import hide
 from wsgi_session.errors import ConfigError
+from wsgi_session.integrations.beaker_secret import SECRETS, secret_option
 from wsgi_session.integrations.beaker_stores import STORE_OPTIONS, store_of
 
 _PREFIXES = ("beaker.session.", "session.")
@@ -40,8 +41,7 @@ _FOREVER = timedelta(days=400)
 _TRUE = ("true", "yes", "on", "y", "t", "1")
 _FALSE = ("false", "no", "off", "n", "f", "0")
 
-_SECRETS = ("secret", "encrypt_key", "validate_key")
-_HIDDEN = (*_SECRETS, "store", "url", "urls", "sa.url")
+_HIDDEN = (*SECRETS, "store", "url", "urls", "sa.url")
 # These make no difference: there are no locks, no pickles and no choice of a cipher. ("enabled" is TurboGears's.)
 _WITHOUT_EFFECT = ("lock_dir", "log_file", "crypto_type", "encrypt_nonce_bits", "invalidate_corrupt", "enabled")
 _REFUSED = {
@@ -53,7 +53,7 @@ _TRANSLATED = (
     *("auto", "cookie_domain", "cookie_expires", "cookie_path", "data_serializer", "httponly", "key", "samesite"),
     *("save_accessed_time", "secure", "timeout", "use_cookies", "webtest_varname"),
 )
-_KNOWN = {*_SECRETS, *STORE_OPTIONS, *_WITHOUT_EFFECT, *_REFUSED, *_TRANSLATED}
+_KNOWN = {*SECRETS, *STORE_OPTIONS, *_WITHOUT_EFFECT, *_REFUSED, *_TRANSLATED}
 
 
 class Translated(NamedTuple):
@@ -124,7 +124,7 @@ def translate(given: Given) -> Translated:
         "cookie_samesite": str(given.take("samesite", "Lax")).title(),
         "cookie_secure": given.take_flag("secure", default=False) or "auto",
         **_times(given),
-        **_secret(given),
+        **secret_option(given),
     }
     autosave = given.take_flag("auto", default=False)
     test_variable = given.take("webtest_varname")
@@ -209,13 +209,3 @@ def _times(given: Given) -> dict[str, Any]:
             "maximum age in seconds or as a timedelta."
         )
     return {"idle_timeout": timeout, "cookie_persistent": True, "absolute_timeout": expires}
-
-
-def _secret(given: Given) -> dict[str, Any]:
-    """Return the longest of the secrets that are given. A sequence under ``secret`` is newest first, and all verify."""
-    values = [given.take(option) for option in _SECRETS]
-    if isinstance(values[0], (list, tuple)):
-        return {"secret": values[0]}
-    secrets = [value for value in values if isinstance(value, (str, bytes))]
-    # In a list, because text alone could be several secrets, separated by spaces.
-    return {"secret": [max(secrets, key=len)]} if secrets else {}

@@ -126,21 +126,18 @@ class BeakerSession(Session):
         because activity is recorded anyway. Raises ``StoreUnavailable`` in an outage, and ``HeadersAlreadySent`` if a
         new session needs a cookie too late.
         """
-        if accessed_only:
-            return
-        work = self._work
-        work.writable()
-        work.dirty = True
-        if work.record is None and not work.deleted:
-            work.next_credential = work.next_credential or work.backend.new_credential()
-            work.create_if_empty = True
+        if not accessed_only:
+            self._work.mark_to_save()
 
     def persist(self) -> None:
         """Save immediately what the end of the request would save: nothing without :meth:`save` or ``auto``.
 
-        What was persisted stays saved if the request fails afterwards. Raises as :meth:`save` does.
+        With ``auto``, this creates a new session even if it is empty. What was persisted stays saved if the request
+        fails afterwards. Raises as :meth:`save` does.
         """
-        if self._work.dirty or self._work.beaker.autosave:
+        if self._work.beaker.autosave:
+            self._work.mark_to_save()
+        if self._work.dirty:
             self._store()
 
     def dirty(self) -> bool:

@@ -14,7 +14,7 @@ and a ``data_dir``
 ``cookie``                     in the cookie, encrypted
 ============================== =========================================================================================
 
-Beaker's own files, tables and keys stay as they are.
+The prefix ``ext:`` may be missing. Beaker's own files, tables and keys stay as they are.
 """
 
 from __future__ import annotations
@@ -52,15 +52,31 @@ def store_of(given: Given) -> str | Store:
     if "store" in given:
         store: str | Store = given.take("store")
         return store
-    kind = options["type"] or ("file" if options["data_dir"] else "memory")
-    place = _PLACES.get(kind) if isinstance(kind, str) else None
-    if place is None:
-        known = ", ".join(sorted(_PLACES))
+    kind = kind_of(options["type"], options["data_dir"])
+    if kind not in _PLACES:
         raise ConfigError(
-            f"{given.name('type')}={kind!r} has no store here. Write one of {known}, or write session.store with a URL "
-            'of this package, such as "redis://localhost:6379/0".'
+            f"{given.name('type')}={options['type']!r} has no store: write one of {', '.join(sorted(_PLACES))}, or "
+            "write session.store with a URL, such as redis://localhost:6379/0."
         )
-    return place(options)
+    return _PLACES[kind](options)
+
+
+def kind_of(given_type: object, folder: object) -> str:
+    """Return the type without its prefix ``ext:``; the default is Beaker's."""
+    if not given_type:
+        return "file" if folder else "memory"
+    return str(given_type).removeprefix("ext:")
+
+
+def make_folder(folder: object) -> str:
+    """Return the absolute path of ``data_dir``, which is created if it is missing. Raises ``ConfigError``."""
+    if not isinstance(folder, str) or not folder:
+        raise ConfigError("session.data_dir is missing: give the folder for the file with the sessions.")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"session.data_dir={folder!r} cannot be created ({error.strerror}).") from error
+    return os.path.abspath(folder)
 
 
 def _memory(options: dict[str, Any]) -> str | Store:
@@ -68,11 +84,7 @@ def _memory(options: dict[str, Any]) -> str | Store:
 
 
 def _file(options: dict[str, Any]) -> str | Store:
-    folder = options["data_dir"]
-    if not folder:
-        raise ConfigError("session.data_dir is missing: give the folder for the file with the sessions.")
-    os.makedirs(folder, exist_ok=True)
-    return "sqlite:///" + quote(os.path.join(os.path.abspath(folder), FILE))
+    return "sqlite:///" + quote(os.path.join(make_folder(options["data_dir"]), FILE))
 
 
 def _cookie(options: dict[str, Any]) -> str | Store:
@@ -82,7 +94,8 @@ def _cookie(options: dict[str, Any]) -> str | Store:
 def _redis(options: dict[str, Any]) -> str | Store:
     client = options["url"]
     if isinstance(client, str):
-        return client
+        # With host and port alone, as beaker_extensions has them.
+        return client if "://" in client else HiddenText(f"redis://{client}")
     if client is None:
         raise ConfigError("session.url is missing: give the server's URL, such as redis://localhost:6379/0.")
     return _redis_store(client)
@@ -153,9 +166,9 @@ _PLACES: dict[str, Callable[[dict[str, Any]], str | Store]] = {
     "memory": _memory,
     "file": _file,
     "dbm": _file,
-    "ext:redis": _redis,
-    "ext:rediscluster": _cluster,
-    "ext:database": _database,
-    "ext:sqla": _sqla,
+    "redis": _redis,
+    "rediscluster": _cluster,
+    "database": _database,
+    "sqla": _sqla,
     "cookie": _cookie,
 }

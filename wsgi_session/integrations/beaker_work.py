@@ -48,6 +48,14 @@ class BeakerWork(Work):
         super().intend_login(login, keys)
         self.dirty = True
 
+    def mark_to_save(self) -> None:
+        """Let the commit save every change, and create a new session even if it is empty."""
+        self.writable()
+        self.dirty = True
+        if self.record is None and not self.deleted:
+            self.next_credential = self.next_credential or self.backend.new_credential()
+            self.create_if_empty = True
+
     def data_to_save(self, data: Data) -> Data:
         return data if self.dirty or self.beaker.autosave else Data(data.stored, data.limit)
 
