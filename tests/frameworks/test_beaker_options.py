@@ -282,7 +282,7 @@ def test_a_memory_store_needs_no_secret() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {"validate_key": SECRET, "tiemout": 1},
+        {"validate_key": SECRET, "nonsense": 1},
         {"secret": SECRET, "type": "ext:redis", "url": f"redis://:{SECRET}@localhost/0?nonsense=1"},
         {
             "secret": SECRET[::-1],
@@ -461,7 +461,7 @@ def test_what_makes_no_difference_is_accepted() -> None:
         ({"secure": "maybe"}, r"session\.secure='maybe': give true or false"),
         ({"auto": 1}, r"session\.auto=1: give true or false"),
         ({"timeout": 0}, "idle_timeout=0"),
-        ({"tiemout": 60}, "tiemout"),
+        ({"nonsense": 60}, "nonsense"),
         ({"cookie_secure": True, "samesite": "none", "key": ""}, "cookie_name"),
     ],
 )
