@@ -51,6 +51,7 @@ def save(work: Work, data: Data) -> bool:
 
 
 def _save(work: Work, data: Data) -> bool:
+    data = work.data_to_save(data)
     changed = data.find_changes()
     if work.late and work.backend.change_needs_cookie:
         # The session is in the cookie, and the headers were sent: nothing can be saved any more.

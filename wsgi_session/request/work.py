@@ -264,6 +264,10 @@ class Work:
 
     # Called by the commit.
 
+    def data_to_save(self, data: Data) -> Data:
+        """Return the data whose changes are saved: ``data``, unless an integration saves only on request."""
+        return data
+
     def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
         """Take over the record and the values that were stored under the same token."""
         self.adopt_times(record, cookie)
