@@ -19,7 +19,7 @@ from wsgi_session.errors import (
     UnsupportedValue,
 )
 from wsgi_session.helpers.apps import require_login, session_info
-from wsgi_session.helpers.csrf import check_csrf
+from wsgi_session.helpers.csrf import check_csrf, protect_from_csrf
 from wsgi_session.helpers.redirects import next_url, redirect_if_anonymous
 from wsgi_session.helpers.users import get_session, login, logout, user_email_or_none, user_or_none
 from wsgi_session.middleware import SessionMiddleware
@@ -52,6 +52,7 @@ __all__ = [
     "login",
     "logout",
     "next_url",
+    "protect_from_csrf",
     "redirect_if_anonymous",
     "require_login",
     "session_info",

@@ -38,6 +38,7 @@ CONTRACT = {
         "logout",
         "next_url",
         "check_csrf",
+        "protect_from_csrf",
         "require_login",
         "session_info",
     },
