@@ -10,6 +10,7 @@ from wsgi_session.backends.base import State
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.request import atomic, times
+from wsgi_session.request.confirmation import Confirmation, last_confirmation
 from wsgi_session.request.flash import Flash, find_flashes, put_flash
 from wsgi_session.request.login import OWNER
 from wsgi_session.request.mapping import WorkMapping
@@ -80,6 +81,15 @@ class Session(WorkMapping):
             return None
         owner: str | None = self._work.peek(OWNER)
         return owner
+
+    @property
+    def confirmed(self) -> Confirmation | None:
+        """When (``at``, aware, UTC) and how (``method``) the logged-in user last proved who they are.
+
+        That is the last ``confirm()``, or the login, without a method; ``None`` if no user is logged in with
+        ``login()``, or if only a cookie that remembers the user has logged them in.
+        """
+        return None if self._work.user() is None else last_confirmation(self._work)
 
     # Methods.
 

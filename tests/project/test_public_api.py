@@ -27,7 +27,7 @@ TREES = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text("utf-8")
 # The contract: section by section.
 CONTRACT = {
     "the middleware": {"SessionMiddleware"},
-    "the session": {"Session"},
+    "the session": {"Session", "Confirmation"},
     "the administrator's view": {"SessionInfo"},
     "helpers": {
         "get_session",
@@ -39,6 +39,8 @@ CONTRACT = {
         "next_url",
         "check_csrf",
         "protect_from_csrf",
+        "confirm",
+        "redirect_unless_fresh",
         "require_login",
         "session_info",
     },
@@ -62,6 +64,7 @@ SESSION_MEMBERS = {
     "expires",
     "handle",
     "owner",
+    "confirmed",
     "rotate",
     "destroy",
     "atomic",

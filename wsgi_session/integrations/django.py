@@ -44,7 +44,7 @@ from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.cookies import tokens
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
-from wsgi_session.integrations.django_async import AsynchronousSession
+from wsgi_session.integrations.django_confirm import ConfirmableSession
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.integrations.django_site import sessions as sessions
@@ -57,7 +57,7 @@ from wsgi_session.stores.contract import Sweeps
 _SWEEP_BATCH = 1000
 
 
-class SessionStore(AsynchronousSession):
+class SessionStore(ConfirmableSession):
     """``request.session``. A subclass may override ``get_session_cookie_age()``, as with Django's engines."""
 
     # Set on first access. The name is Django's.

@@ -73,6 +73,16 @@ class _UserSession:
         email = getattr(user, user.get_email_field_name(), None)
         return {"id": user.pk, "name": name or user.get_username(), "email": email}
 
+    @property
+    def confirm(self) -> Any:
+        """The method of ``request.session``; ``None`` if that is another engine's."""
+        return getattr(self._request.session, "confirm", None)
+
+    @property
+    def is_fresh(self) -> Any:
+        """The method of ``request.session``; ``None`` if that is another engine's."""
+        return getattr(self._request.session, "is_fresh", None)
+
 
 def _middleware() -> SessionMiddleware:
     if not _middlewares:
