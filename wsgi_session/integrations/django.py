@@ -4,7 +4,7 @@
 
     SESSION_ENGINE = "wsgi_session.integrations.django"
     WSGI_SESSION_STORE = "sqlite:///sessions.db"
-    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional: also max_size, on_event, clock
+    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional, as are the others
 
 Keep Django's own ``SessionMiddleware``: it decides when to save, and sets the cookie by Django's SESSION_COOKIE_*
 settings. SECRET_KEY signs the cookie's value; values signed with one of SECRET_KEY_FALLBACKS are accepted too.
@@ -102,6 +102,12 @@ class SessionStore(ConfirmableSession):
         if work is None or work.state not in ("unknown", "tampered", "rotated"):
             return super().is_empty()
         return False if self._session_cache else neither_remove_nor_save()
+
+    def get_expiry_age(self, **kwargs: Any) -> int:
+        """Return the seconds that the cookie is kept; at most the anonymous timeout if no user is logged in."""
+        age = super().get_expiry_age(**kwargs)
+        anonymous = self._backend.settings.lifetime.anonymous
+        return age if anonymous is None or USER_ID in self else min(age, int(anonymous))
 
     # Methods that use the store.
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from wsgi_session import ConfigError, SessionMiddleware
 from wsgi_session.config import options as config
 from wsgi_session.config.keygen import new_secret
-from wsgi_session.config.options import check_secrets, parse_options, seconds
+from wsgi_session.config.options import check_anonymous_timeout, check_secrets, parse_options, seconds
 
 GOOD = "q7" * 16
 HOUR = 3600.0
@@ -145,6 +145,16 @@ def test_a_duration_that_no_clock_could_count_is_refused(value: Any) -> None:
     assert str(caught.value).startswith(f"idle_timeout={value!r}: give a timedelta or a number of seconds")
 
 
+def test_an_anonymous_timeout_is_at_most_the_idle_timeout() -> None:
+    assert check_anonymous_timeout(None, 900) is None
+    assert check_anonymous_timeout(timedelta(minutes=15), 900) == 900.0
+    with pytest.raises(ConfigError, match=r"^anonymous_timeout=901 is longer than idle_timeout=900: give"):
+        check_anonymous_timeout(901, 900)
+    for value in (0, -1, float("nan"), "1h", True):
+        with pytest.raises(ConfigError, match=r"^anonymous_timeout="):
+            check_anonymous_timeout(value, 900)
+
+
 # From text.
 
 REQUIRED = {"session.secret": GOOD, "session.store": "memory://"}
@@ -184,6 +194,8 @@ def parsed(**more: Any) -> dict[str, Any]:
         ("idle_timeout", "2w", 1_209_600.0),
         ("absolute_timeout", "none", None),
         ("absolute_timeout", "90d", 7_776_000.0),
+        ("anonymous_timeout", "none", None),
+        ("anonymous_timeout", "2h", 7200.0),
         ("touch_interval", "None", None),
         ("touch_interval", "1d", 86_400.0),
         ("max_size", "4096", 4096),
