@@ -140,7 +140,7 @@ class SessionMiddleware:
         # Whether a first request has shown that no middleware around this one has the same cookie name.
         self._cookie_name_checked = False
         #: The administrator's view.
-        self.sessions = Sessions(self.store, settings)
+        self.sessions = Sessions(self.store, self._settings, self._backend)
 
     @classmethod
     def from_config(cls, app: Application, mapping: Mapping[str, Any], prefix: str = "session.") -> SessionMiddleware:

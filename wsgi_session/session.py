@@ -12,6 +12,7 @@ from wsgi_session.errors import StoreUnavailable
 from wsgi_session.request import atomic, times
 from wsgi_session.request.confirmation import Confirmation, last_confirmation
 from wsgi_session.request.flash import Flash, find_flashes, put_flash
+from wsgi_session.request.loading import reload
 from wsgi_session.request.login import OWNER
 from wsgi_session.request.mapping import WorkMapping
 from wsgi_session.request.work import Work
@@ -109,6 +110,16 @@ class Session(WorkMapping):
         just rotated is ended under its new token.
         """
         self._work.destroy()
+
+    def reload(self) -> bool:
+        """Load the newest stored data; return whether the session is still live. For streams that live long.
+
+        Unsaved changes of this request are kept, and ``session[key]`` is a new object for each other key. ``validate``
+        is called again. False if the session has ended, has expired, or has a new token (a login, ``rotate``) that the
+        client has not used here: end the stream, so that the client comes again with its new cookie. With ``cookie://``,
+        where no newer data can be loaded, this does nothing. Raises ``StoreUnavailable`` if the store is down.
+        """
+        return reload(self._work)
 
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Apply ``function`` to the newest data and save the result immediately; return what ``function`` returned.
