@@ -39,6 +39,7 @@ CONTRACT = {
         "next_url",
         "check_csrf",
         "protect_from_csrf",
+        "typed",
         "confirm",
         "redirect_unless_fresh",
         "require_login",
