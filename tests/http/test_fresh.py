@@ -260,6 +260,8 @@ def test_a_confirmation_that_another_machine_made_a_minute_ahead_counts(make_sit
     confirm_it(browser)
     browser.site.clock.advance(-50)
     assert is_fresh(browser, method="password", within=30)
+    browser.site.clock.advance(-11)
+    assert not is_fresh(browser, method="password", within=30), "no clock that the rules allow is so far ahead"
 
 
 @pytest.mark.needs(SERVER)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from wsgi_session.codec.packing import pack
 from wsgi_session.errors import ConfigError
+from wsgi_session.stores.contract import CLOCK_SKEW
 
 if TYPE_CHECKING:
     from wsgi_session.request.work import Work
@@ -74,8 +75,8 @@ def is_fresh(work: Work, within: float, method: str | None) -> bool:
     """Return whether the user was confirmed by ``method`` (``None``: any, or the login) in the last seconds."""
     times = confirmations(work)
     at = max(times.values(), default=None) if method is None else times.get(method)
-    # Because clocks of machines differ, the time may be in the future.
-    return at is not None and work.backend.settings.clock() - at < within
+    # Clocks of machines differ, so the time may be in the future; but not by more, or the login would stay fresh.
+    return at is not None and -CLOCK_SKEW <= work.backend.settings.clock() - at < within
 
 
 def last_confirmation(work: Work) -> Confirmation | None:
