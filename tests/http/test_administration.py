@@ -394,6 +394,15 @@ def test_update_finds_no_session_of_another_user_nor_one_that_has_ended(site: Si
         site.middleware.sessions.update("ann", name, lambda data: None)
 
 
+def test_update_goes_by_the_current_timeouts(make_site: MakeSite, clock: FakeClock) -> None:
+    ann = logged_in(make_site(), ANN)
+    name = handle(ann)
+    clock.advance(3600)
+    with pytest.raises(SessionGone):
+        make_site(idle_timeout=3600).middleware.sessions.update(ANN, name, lambda data: data.update(a=1))
+    assert make_site().middleware.sessions.update(ANN, name, lambda data: len(data)) == 1
+
+
 def test_update_does_not_lose_what_a_request_writes_at_the_same_time(site: Site) -> None:
     ann = logged_in(site, ANN)
     name = handle(ann)
