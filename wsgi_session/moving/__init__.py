@@ -1,0 +1,16 @@
+"""Adopt the sessions of other libraries, so that nobody is logged out when a site moves to this package.
+
+::
+
+    from wsgi_session.moving import FlaskCookie
+
+    app = SessionMiddleware(app, secret=SECRET, store="sqlite:///sessions.db", adopt=FlaskCookie(OLD_SECRET_KEY))
+
+See ``docs/moving.md`` for the rules, and :mod:`wsgi_session.moving.reader` for readers of your own.
+"""
+
+from wsgi_session.moving.adopt import Adopt
+from wsgi_session.moving.flask_cookie import FlaskCookie
+from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
+
+__all__ = ["Adopt", "FlaskCookie", "Foreign", "NotAdopted", "Reader"]

@@ -1,0 +1,138 @@
+"""The steps of an adoption in the store. Their order, and the reason for it, is described in ``markers.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from wsgi_session.backends.settings import Settings
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.moving.adopt import Adopt
+from wsgi_session.moving.markers import NOWHERE, create_once, key_of_session, make_marker, marker_key, new_lead
+from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
+from wsgi_session.moving.records import Prepared, prepare
+from wsgi_session.stores.contract import Outcome, Record, Store
+
+#: Seconds for which a session that the other library never ends is remembered, unless ``until`` comes first.
+NEVER = 10 * 365 * 86_400.0
+
+
+class Adopter:
+    """Adopts foreign sessions into one store, for one namespace."""
+
+    def __init__(self, store: Store, settings: Settings, adopt: Adopt) -> None:
+        self._store = store
+        self._settings = settings
+        self._adopt = adopt
+
+    def find_marker(self, session_id: str, now: float) -> Record | None:
+        """Return the marker of a foreign session that was adopted, or that ended; ``None`` if there is none."""
+        return self._store.load(marker_key(self._settings.namespace, session_id), now)
+
+    def adopt(self, reader: Reader, session_id: str, now: float) -> tuple[Record, bool]:
+        """Return the marker of a foreign session, and whether this call has adopted it.
+
+        Raises ``NotAdopted``; ``StoreUnavailable`` if one of the two stores does not answer.
+        """
+        marker = self.find_marker(session_id, now)
+        if marker is not None:
+            return marker, False
+        try:
+            foreign = self.read(reader, session_id, now)
+        except NotAdopted:
+            # Another request may have adopted it, and deleted the record, since the marker was looked for.
+            marker = self.find_marker(session_id, now)
+            if marker is None:
+                raise
+            return marker, False
+        return self.claim(reader, session_id, foreign, None, now)
+
+    def claim(
+        self, reader: Reader, session_id: str, foreign: Foreign, before: Record | None, now: float
+    ) -> tuple[Record, bool]:
+        """Store the session and its marker, in place of the marker ``before``.
+
+        Return the marker, and whether it is this one: another request may have been faster. Then its session counts.
+        """
+        settings, store = self._settings, self._store
+        prepared: Prepared = guard(prepare, foreign, self._adopt, settings, now)
+        marker = make_marker(new_lead(), now, self._end(prepared.ends, now), settings.namespace)
+        key, its_key = marker_key(settings.namespace, session_id), key_of_session(session_id, marker)
+        create_once(store, its_key, prepared.record, now)
+        try:
+            won = self._put(key, marker, before, now)
+        except StoreUnavailable:
+            with suppress(StoreUnavailable):
+                store.delete(its_key)
+            raise
+        if won:
+            handle = prepared.record.handle
+            settings.events("adopted", handle=handle, source=reader.name)
+            if prepared.dropped:
+                settings.events("keys_dropped", handle=handle, source=reader.name, keys=prepared.dropped)
+            return marker, True
+        # Nobody knows the token of this session.
+        store.delete(its_key)
+        theirs = store.load(key, now)
+        if theirs is None:
+            raise NotAdopted("ended")
+        return theirs, False
+
+    def bury(self, reader: Reader, session_id: str, now: float) -> Record | None:
+        """Remember that a foreign session must not be adopted any more; return the marker if it was adopted before."""
+        marker = self.find_marker(session_id, now)
+        if marker is not None:
+            return marker
+        try:
+            ends = self.read(reader, session_id, now).expires
+        except NotAdopted:
+            return None  # There is nothing to adopt.
+        except StoreUnavailable:
+            ends = None
+        key = marker_key(self._settings.namespace, session_id)
+        grave = make_marker(NOWHERE, now, self._end(ends, now), self._settings.namespace)
+        return None if create_once(self._store, key, grave, now) else self.find_marker(session_id, now)
+
+    def remove_old(self, reader: Reader, session_id: str) -> None:
+        """Delete the foreign record. In an outage it stays: its marker keeps it from being adopted again."""
+        try:
+            guard(reader.delete, session_id)
+        except StoreUnavailable as error:
+            self._settings.events("old_kept", source=reader.name, error=str(error))
+        except NotAdopted as error:
+            self._settings.events("old_kept", source=reader.name, error=error.detail)
+
+    def read(self, reader: Reader, session_id: str, now: float) -> Foreign:
+        """Return the foreign session, or raise ``NotAdopted`` or ``StoreUnavailable``."""
+        foreign: Foreign | None = guard(reader.load, session_id, now)
+        if foreign is None:
+            raise NotAdopted("unknown")
+        return foreign
+
+    def _put(self, key: bytes, marker: Record, before: Record | None, now: float) -> bool:
+        if before is None:
+            return create_once(self._store, key, marker, now)
+        try:
+            outcome = self._store.replace(key, marker, before.version, now)
+        except StoreUnavailable as error:
+            if not error.answer_lost:
+                raise
+            outcome = self._store.replace(key, marker, before.version, now)
+        return outcome is Outcome.SAVED
+
+    def _end(self, ends: float | None, now: float) -> float:
+        """Return until when to remember a session that would have ended at ``ends``."""
+        end = now + NEVER if ends is None else max(ends, now + 1.0)
+        return end if self._adopt.until is None else max(now + 1.0, min(end, self._adopt.until))
+
+
+def guard(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a reader. Whatever it raises because of what a client sent, the request must not fail."""
+    try:
+        return call(*arguments)
+    except (NotAdopted, StoreUnavailable):
+        raise
+    except Exception as error:
+        # The text of the error may contain a part of the session.
+        raise NotAdopted("corrupt", type(error).__name__) from None
