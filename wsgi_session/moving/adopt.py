@@ -57,7 +57,7 @@ def make_adopt(given: object) -> Adopt:
     readers = tuple(given) if isinstance(given, (list, tuple)) else (given,)
     if not readers or not all(isinstance(reader, Reader) for reader in readers):
         raise ConfigError(
-            f"adopt={given!r}: give a reader of wsgi_session.moving, such as FlaskCookie(KEY), a list of readers, or an "
+            f"adopt={given!r}: give a reader of wsgi_session.moving, such as FlaskCookie(KEY), a list of readers, or "
             "Adopt(...)."
         )
     return Adopt(*readers)

@@ -16,6 +16,17 @@ class Opaque:
         self.name = name
 
 
+class Pending(Opaque):
+    """Stands for an object that is complete only later: pickle creates some objects first and fills them then."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        #: The complete object; this one itself if it never was completed.
+        self.value: Any = self
+
+
 _CYCLE = Opaque("a value that contains itself")
 
 
@@ -32,6 +43,8 @@ def plain(value: Any, seen: dict[int, Any] | None = None, depth: int = 0) -> Any
         if isinstance(value, base):
             # Not base(value), which would call methods of the subclass.
             return base.__new__(base, value)
+    if isinstance(value, Pending):
+        return value.value
     if not isinstance(value, (dict, list, tuple, set, frozenset)) or depth > MAX_DEPTH:
         return value  # Packing refuses it, unless it is a date.
     seen = {} if seen is None else seen
