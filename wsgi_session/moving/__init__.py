@@ -11,6 +11,7 @@ See ``docs/moving.md`` for the rules, and :mod:`wsgi_session.moving.reader` for 
 
 from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.flask_cookie import FlaskCookie
+from wsgi_session.moving.flask_session import FlaskSessionStore
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
 
-__all__ = ["Adopt", "FlaskCookie", "Foreign", "NotAdopted", "Reader"]
+__all__ = ["Adopt", "FlaskCookie", "FlaskSessionStore", "Foreign", "NotAdopted", "Reader"]
