@@ -25,21 +25,22 @@ class FilePlace(Place):
         """Return the names that the file of ``key`` may have, relative to the folder."""
 
     @abstractmethod
-    def parse(self, content: bytes, now: float) -> Found | None:
-        """Return the record in a file; ``None`` if it has expired."""
+    def parse(self, content: bytes, now: float, changed: float) -> Found | None:
+        """Return the record in a file that was last changed at ``changed``; ``None`` if it has expired."""
 
     def get(self, key: str, now: float) -> Found | None:
         for name in self.names(key):
             try:
                 with open(os.path.join(self.folder, name), "rb") as file:
                     content = file.read(MAX_SIZE + 1)
+                    changed = os.fstat(file.fileno()).st_mtime
             except FileNotFoundError:
                 continue
             except OSError as error:
                 raise outage(self.folder, error) from None
             if len(content) > MAX_SIZE:
                 raise NotAdopted("too_large", f"a file of more than {MAX_SIZE:,} bytes")
-            return self.parse(content, now)
+            return self.parse(content, now, changed)
         return None
 
     def delete(self, key: str) -> None:

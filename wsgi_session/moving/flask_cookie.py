@@ -78,13 +78,19 @@ def make_signer(
     digest_method: Callable[..., Any] = hashlib.sha1,
 ) -> Signer:
     """Return itsdangerous' signer for the secrets of the other library, newest first."""
-    given: Any = hide(secret_keys)
+    keys = check_keys(secret_keys)
     del secret_keys  # A traceback may show local variables.
-    keys: Any = [given] if isinstance(given, (str, bytes)) else list(given or ())
+    return Signer(keys, salt=salt, key_derivation=key_derivation, digest_method=digest_method)
+
+
+def check_keys(secret_keys: Any) -> Any:
+    """Return the secrets of the other library as itsdangerous wants them: oldest first."""
+    given = hide(secret_keys)
+    del secret_keys
+    keys: Any = [given] if isinstance(given, (str, bytes)) else list(given or ())  # type: ignore[call-overload]
     if not keys or not all(isinstance(key, (str, bytes)) and key for key in keys):
         raise ConfigError("secret_keys: give the other application's SECRET_KEY, or several, newest first.")
-    # itsdangerous wants them oldest first.
-    return Signer(keys[::-1], salt=salt, key_derivation=key_derivation, digest_method=digest_method)
+    return keys[::-1]
 
 
 def unsign(signer: Signer, value: str) -> str:

@@ -88,7 +88,7 @@ class _CacheFolder(FilePlace):
         name = key.encode()
         return [hashlib.sha256(name).hexdigest(), hashlib.md5(name, usedforsecurity=False).hexdigest()]
 
-    def parse(self, content: bytes, now: float) -> Found | None:
+    def parse(self, content: bytes, now: float, changed: float) -> Found | None:
         if len(content) < 4:
             raise NotAdopted("corrupt", "a file that is too short")
         (expires,) = struct.unpack("I", content[:4])

@@ -16,6 +16,8 @@ class Found(NamedTuple):
     data: bytes
     #: When it expires, in seconds since the epoch; ``None``: the engine does not know, or never.
     expires: float | None = None
+    #: When it was last written; ``None``: unknown.
+    changed: float | None = None
 
 
 class Place(ABC):
