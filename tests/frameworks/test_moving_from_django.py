@@ -54,13 +54,14 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def reader(engine: str, folder: Path, **options: Any) -> DjangoSessions:
     database = f"sqlite:///{settings.DATABASES['default']['NAME']}"
-    given: dict[str, Any] = {
+    places: dict[str, dict[str, Any]] = {
         "db": {"store": database},
         "cached_db": {"store": database, "cache": valkey() if engine == "cached_db" else None},
         "cache": {"store": valkey() if engine == "cache" else None},
         "file": {"store": folder},
         "signed_cookies": {},
-    }[engine]
+    }
+    given = places[engine]
     prefix = {"cache_prefix": "shop:1:"}
     return DjangoSessions(engine, SECRET, **given, **prefix, **options)  # type: ignore[arg-type]
 
@@ -73,7 +74,7 @@ def log_in_there() -> DjangoClient:
     session["cart"] = ["bun"]
     session.save()
     if settings.SESSION_ENGINE.endswith("signed_cookies"):
-        client.cookies["sessionid"] = session.session_key
+        client.cookies["sessionid"] = session.session_key or ""
     return client
 
 
@@ -115,7 +116,7 @@ def test_djangos_own_expiry_counts(engine: str, tmp_path: Path) -> None:
     session.save()
     cookie = session.session_key if engine == "signed_cookies" else old.cookies["sessionid"].value
     source = reader(engine, tmp_path)
-    session_id = source.identify(cookie, time.time())
+    session_id = source.identify(str(cookie), time.time())
     foreign = source.load(session_id, time.time())
     assert foreign is not None
     assert foreign.touched == pytest.approx(time.time(), abs=5)
@@ -134,7 +135,7 @@ def test_a_session_that_ends_with_the_browser_does_so_here(tmp_path: Path) -> No
         session = old.session
         session.set_expiry(0)
         session.save()
-        _, browser = move(reader("db", tmp_path), session.session_key)
+        _, browser = move(reader("db", tmp_path), str(session.session_key))
         (cookie,) = [cookie for cookie in browser.do(read).cookies if cookie.name == "sid"]
         assert "max-age" not in cookie.attributes
 
@@ -147,7 +148,7 @@ def signed(
     from django.core import signing
 
     moment = time.time() if at is None else at
-    with patch.object(signing.time, "time", lambda: moment):
+    with patch("django.core.signing.time.time", lambda: moment):
         return signing.dumps(
             data, key=key, salt=salt or "django.contrib.sessions.backends.signed_cookies", compress=compress
         )

@@ -10,9 +10,19 @@ See ``docs/moving.md`` for the rules, and :mod:`wsgi_session.moving.reader` for 
 """
 
 from wsgi_session.moving.adopt import Adopt
+from wsgi_session.moving.beaker import BeakerStore
 from wsgi_session.moving.django_sessions import DjangoSessions
 from wsgi_session.moving.flask_cookie import FlaskCookie
 from wsgi_session.moving.flask_session import FlaskSessionStore
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
 
-__all__ = ["Adopt", "DjangoSessions", "FlaskCookie", "FlaskSessionStore", "Foreign", "NotAdopted", "Reader"]
+__all__ = [
+    "Adopt",
+    "BeakerStore",
+    "DjangoSessions",
+    "FlaskCookie",
+    "FlaskSessionStore",
+    "Foreign",
+    "NotAdopted",
+    "Reader",
+]
