@@ -14,6 +14,7 @@ from wsgi_session.moving.beaker import BeakerStore
 from wsgi_session.moving.django_sessions import DjangoSessions
 from wsgi_session.moving.flask_cookie import FlaskCookie
 from wsgi_session.moving.flask_session import FlaskSessionStore
+from wsgi_session.moving.pyramid import PyramidCookie, PyramidSessionRedis
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
 
 __all__ = [
@@ -24,5 +25,7 @@ __all__ = [
     "FlaskSessionStore",
     "Foreign",
     "NotAdopted",
+    "PyramidCookie",
+    "PyramidSessionRedis",
     "Reader",
 ]

@@ -40,14 +40,15 @@ def open_place(
                 "its files as file:///path or as a Path."
             )
         if store.startswith(_REDIS):
-            return _redis_place(store)
+            return redis_place(store)
         return _sql_place(store, table, columns, expires_at, schema)
     if type(store).__module__.partition(".")[0] == "sqlalchemy":
         return _sql_place(store, table, columns, expires_at, schema)
-    return _redis_place(store)
+    return redis_place(store)
 
 
-def _redis_place(server: Any) -> Place:
+def redis_place(server: Any) -> Place:
+    """Return the place for a Redis URL or client. Raises ``ConfigError`` if redis-py is not installed."""
     try:
         from wsgi_session.moving.redis_place import RedisPlace
     except ImportError as error:
