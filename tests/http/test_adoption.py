@@ -531,7 +531,7 @@ def test_a_reader_that_fails_is_an_empty_session_and_its_error_is_not_shown(
 def test_a_damaged_marker_opens_nothing(site: Site, ann: Browser, clock: FakeClock) -> None:
     from wsgi_session.moving.markers import make_marker, marker_key
 
-    for data in (b"", b"1", b"2" + bytes(32)):
+    for data in (b"", b"1", b"2", b"3" + bytes(32)):
         site.calls.inner.delete(marker_key("sid", "ann"))
         site.calls.inner.create(marker_key("sid", "ann"), make_marker(data, clock(), clock() + 60, "sid"), clock())
         assert ann.do(read).result == {}

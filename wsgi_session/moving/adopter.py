@@ -9,7 +9,15 @@ from typing import Any
 from wsgi_session.backends.settings import Settings
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.moving.adopt import Adopt
-from wsgi_session.moving.markers import NOWHERE, create_once, key_of_session, make_marker, marker_key, new_lead
+from wsgi_session.moving.markers import (
+    NOWHERE,
+    create_once,
+    key_of_session,
+    make_marker,
+    marker_key,
+    new_lead,
+    was_in_advance,
+)
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
 from wsgi_session.moving.records import Prepared, prepare
 from wsgi_session.stores.contract import Outcome, Record, Store
@@ -37,7 +45,7 @@ class Adopter:
         """
         marker = self.find_marker(session_id, now)
         if marker is not None:
-            return marker, False
+            return self._renew(reader, session_id, marker, now) if was_in_advance(marker) else (marker, False)
         try:
             foreign = self.read(reader, session_id, now)
         except NotAdopted:
@@ -48,8 +56,34 @@ class Adopter:
             return marker, False
         return self.claim(reader, session_id, foreign, None, now)
 
+    def _renew(self, reader: Reader, session_id: str, marker: Record, now: float) -> tuple[Record, bool]:
+        """Adopt a session anew at the first visit after it was adopted in advance.
+
+        If it has ended in the other library since, it ends here. If the old store is away, the copy counts.
+        """
+        try:
+            foreign = self.read(reader, session_id, now)
+            renewed = self.claim(reader, session_id, foreign, marker, now)
+        except StoreUnavailable:
+            return marker, False
+        except NotAdopted:
+            newest = self.find_marker(session_id, now)
+            if newest is not None and newest.version != marker.version:
+                return newest, False  # Another request was faster, and has deleted the old record.
+            self._store.delete(key_of_session(session_id, marker))
+            raise
+        self._store.delete(key_of_session(session_id, marker))
+        return renewed
+
     def claim(
-        self, reader: Reader, session_id: str, foreign: Foreign, before: Record | None, now: float
+        self,
+        reader: Reader,
+        session_id: str,
+        foreign: Foreign,
+        before: Record | None,
+        now: float,
+        *,
+        advance: bool = False,
     ) -> tuple[Record, bool]:
         """Store the session and its marker, in place of the marker ``before``.
 
@@ -57,7 +91,7 @@ class Adopter:
         """
         settings, store = self._settings, self._store
         prepared: Prepared = guard(prepare, foreign, self._adopt, settings, now)
-        marker = make_marker(new_lead(), now, self._end(prepared.ends, now), settings.namespace)
+        marker = make_marker(new_lead(advance=advance), now, self._end(prepared.ends, now), settings.namespace)
         key, its_key = marker_key(settings.namespace, session_id), key_of_session(session_id, marker)
         create_once(store, its_key, prepared.record, now)
         try:

@@ -88,10 +88,17 @@ class AdoptingBackend(StoreBackend):
 
         Raises ``NotAdopted`` if it cannot be adopted, or has ended; ``StoreUnavailable`` if a store does not answer.
         """
-        marker, _ = self.adopter.adopt(reader, session_id, now)
+        marker, is_new = self.adopter.adopt(reader, session_id, now)
         found = self._follow(session_id, marker, now)
-        if found[0] == "live" and not self._adopt.keep_old:
+        if found[0] != "live":
+            return found
+        if not self._adopt.keep_old:
             self.adopter.remove_old(reader, session_id)
+        elif not is_new and ADOPTED in found[3]:
+            # A process of the old kind may have ended the session since it was adopted.
+            found = self._load_bound(found, False, [(reader, session_id)], now)
+            if found[0] == "unknown":
+                raise NotAdopted("ended")
         return found
 
     def _adopt_first(self, loaded: Loaded, named: Named, now: float) -> Loaded:

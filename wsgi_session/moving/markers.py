@@ -30,8 +30,9 @@ from wsgi_session.stores.contract import Record, Store
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _MARKER = b"wsgi-session adopted session\0"
 _TOKEN = b"wsgi-session token of an adopted session\0"
-# What the data of a marker starts with, if it leads to a session, and the number of random bytes that follow.
-_LEADS, _RANDOM = b"1", 32
+# What the data of a marker starts with, if it leads to a session (adopted at a visit, or in advance), and the number of
+# random bytes that follow.
+_LEADS, _IN_ADVANCE, _RANDOM = b"1", b"2", 32
 #: The data of a marker that leads nowhere: the visitor has logged out before the session was adopted.
 NOWHERE = b"0"
 
@@ -47,14 +48,19 @@ def marker_key(namespace: str, session_id: str) -> bytes:
     return hashlib.sha256(_MARKER + b"%d:%b:" % (len(scope), scope) + _encode(session_id)).digest()
 
 
-def new_lead() -> bytes:
-    """Return the data of a new marker that leads to a session."""
-    return _LEADS + os.urandom(_RANDOM)
+def new_lead(*, advance: bool = False) -> bytes:
+    """Return the data of a new marker that leads to a session; ``advance``: one that was adopted before the visit."""
+    return (_IN_ADVANCE if advance else _LEADS) + os.urandom(_RANDOM)
+
+
+def was_in_advance(marker: Record) -> bool:
+    """Return whether the session was adopted in advance, and the visitor has not come since."""
+    return _is_lead(marker.data) and marker.data[:1] == _IN_ADVANCE
 
 
 def credential_of(session_id: str, marker: Record) -> Credential | None:
     """Return the credential of the session to which a marker leads; ``None`` if it leads nowhere."""
-    if type(marker.data) is not bytes or len(marker.data) != 1 + _RANDOM or marker.data[:1] != _LEADS:
+    if not _is_lead(marker.data):
         return None
     # Only the credential knows the token: a local variable could be shown by an error reporter.
     digest = hmac.digest(_encode(session_id), _TOKEN + marker.data[1:], "sha256")
@@ -88,6 +94,11 @@ def create_once(store: Store, key: bytes, record: Record, now: float) -> bool:
     except KeyExists:
         return False
     return True
+
+
+def _is_lead(data: object) -> bool:
+    # SQLite stores any type in any column.
+    return type(data) is bytes and len(data) == 1 + _RANDOM and data[:1] in (_LEADS, _IN_ADVANCE)
 
 
 def _encode(session_id: str) -> bytes:
