@@ -6,16 +6,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from wsgi_session.backends.base import Credential
 from wsgi_session.backends.settings import Settings
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.markers import (
     NOWHERE,
     create_once,
-    key_of_session,
     make_marker,
     marker_key,
     new_lead,
+    seed_of,
     was_in_advance,
 )
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
@@ -29,10 +30,12 @@ NEVER = 10 * 365 * 86_400.0
 class Adopter:
     """Adopts foreign sessions into one store, for one namespace."""
 
-    def __init__(self, store: Store, settings: Settings, adopt: Adopt) -> None:
+    def __init__(self, store: Store, settings: Settings, adopt: Adopt, derive: Callable[[bytes], Credential]) -> None:
         self._store = store
         self._settings = settings
         self._adopt = adopt
+        # Returns the credential whose token is derived from secret bytes.
+        self._derive = derive
 
     def find_marker(self, session_id: str, now: float) -> Record | None:
         """Return the marker of a foreign session that was adopted, or that ended; ``None`` if there is none."""
@@ -70,9 +73,9 @@ class Adopter:
             newest = self.find_marker(session_id, now)
             if newest is not None and newest.version != marker.version:
                 return newest, False  # Another request was faster, and has deleted the old record.
-            self._store.delete(key_of_session(session_id, marker))
+            self._store.delete(self._key_of_session(session_id, marker))
             raise
-        self._store.delete(key_of_session(session_id, marker))
+        self._store.delete(self._key_of_session(session_id, marker))
         return renewed
 
     def claim(
@@ -92,7 +95,7 @@ class Adopter:
         settings, store = self._settings, self._store
         prepared: Prepared = guard(prepare, foreign, self._adopt, settings, now)
         marker = make_marker(new_lead(advance=advance), now, self._end(prepared.ends, now), settings.namespace)
-        key, its_key = marker_key(settings.namespace, session_id), key_of_session(session_id, marker)
+        key, its_key = marker_key(settings.namespace, session_id), self._key_of_session(session_id, marker)
         create_once(store, its_key, prepared.record, now)
         try:
             won = self._put(key, marker, before, now)
@@ -143,6 +146,12 @@ class Adopter:
         if foreign is None:
             raise NotAdopted("unknown")
         return foreign
+
+    def _key_of_session(self, session_id: str, marker: Record) -> bytes:
+        """Return the store's key for the session to which a marker leads."""
+        seed = seed_of(session_id, marker)
+        assert seed is not None
+        return self._derive(seed).key
 
     def _put(self, key: bytes, marker: Record, before: Record | None, now: float) -> bool:
         if before is None:

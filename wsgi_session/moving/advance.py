@@ -10,6 +10,7 @@ import importlib
 import time
 from collections.abc import Iterator
 
+from wsgi_session.backends.server import token_credential
 from wsgi_session.backends.settings import Settings
 from wsgi_session.config.options import MAX_SECONDS, parse_options, wall_clock
 from wsgi_session.config.secrets import HiddenText
@@ -65,7 +66,7 @@ def adopt_all(adopt: Adopt, store: Store, settings: Settings, *, dry_run: bool) 
     ``dry_run``: write nothing. Raises ``StoreUnavailable`` if a store does not answer, and ``Unsupported`` if a reader
     cannot list its sessions. It is safe to interrupt, and to run again.
     """
-    adopter = Adopter(store, settings, adopt)
+    adopter = Adopter(store, settings, adopt, token_credential)
     for reader in adopt.readers:
         for listed in reader.session_ids():
             session_id = HiddenText(listed)

@@ -20,14 +20,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from binascii import b2a_base64
 
-from wsgi_session.backends.base import Credential
+from wsgi_session.config.secrets import HiddenBytes
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import KeyExists, StoreUnavailable
 from wsgi_session.stores.contract import Record, Store
 
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _MARKER = b"wsgi-session adopted session\0"
 _TOKEN = b"wsgi-session token of an adopted session\0"
 # What the data of a marker starts with, if it leads to a session (adopted at a visit, or in advance), and the number of
@@ -58,22 +56,11 @@ def was_in_advance(marker: Record) -> bool:
     return _is_lead(marker.data) and marker.data[:1] == _IN_ADVANCE
 
 
-def credential_of(session_id: str, marker: Record) -> Credential | None:
-    """Return the credential of the session to which a marker leads; ``None`` if it leads nowhere."""
+def seed_of(session_id: str, marker: Record) -> bytes | None:
+    """Return the secret bytes from which the session's token is derived; ``None`` if the marker leads nowhere."""
     if not _is_lead(marker.data):
         return None
-    # Only the credential knows the token: a local variable could be shown by an error reporter.
-    digest = hmac.digest(_encode(session_id), _TOKEN + marker.data[1:], "sha256")
-    credential = Credential(b2a_base64(digest, newline=False).translate(_URL_SAFE, b"="), False)
-    credential.key = tokens.store_key(credential.token)
-    return credential
-
-
-def key_of_session(session_id: str, marker: Record) -> bytes:
-    """Return the store's key for the session to which a new marker leads."""
-    credential = credential_of(session_id, marker)
-    assert credential is not None
-    return credential.key
+    return HiddenBytes(hmac.digest(_encode(session_id), _TOKEN + marker.data[1:], "sha256"))
 
 
 def make_marker(data: bytes, now: float, expires: float, namespace: str) -> Record:
