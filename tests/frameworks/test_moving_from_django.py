@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.test import Client as DjangoClient
 from django.test import override_settings
 
@@ -19,7 +20,7 @@ from tests.frameworks.django_site import SECRET, set_up
 from tests.support.servers.shared import valkey
 from tests.support.site import Browser, Site, log_out, read
 from wsgi_session import ConfigError, StoreUnavailable, Unsupported
-from wsgi_session.moving import DjangoSessions
+from wsgi_session.moving import Adopt, DjangoSessions
 from wsgi_session.request.login import OWNER
 from wsgi_session.session import work_of
 
@@ -233,3 +234,101 @@ def test_options_are_checked(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigError):
             make()
+
+
+# Within Django: the session engine changes, and the site stays.
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """The settings of the site with our engine, which adopts Django's sessions in the database."""
+    yield {
+        "SESSION_ENGINE": "wsgi_session.integrations.django",
+        "WSGI_SESSION_STORE": f"sqlite:///{tmp_path}/sessions.db",
+        "WSGI_SESSION_OPTIONS": {"adopt": reader("db", tmp_path)},
+    }
+    from wsgi_session.integrations import django_site
+
+    while django_site._middlewares:
+        django_site._middlewares.pop().close()
+
+
+def log_in_with_the_old_engine() -> str:
+    with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.db"):
+        old = DjangoClient()
+        assert old.get("/login", {"name": "ann"}).status_code == 200
+        assert old.get("/put", {"key": "cart", "value": "bun"}).status_code == 200
+        return old.cookies["sessionid"].value
+
+
+def shown(client: DjangoClient) -> tuple[str, dict[str, Any]]:
+    found = client.get("/").json()
+    return found["user"], found["session"]
+
+
+def test_a_site_of_django_changes_its_engine_and_nobody_is_logged_out(ours: dict[str, Any]) -> None:
+    cookie = log_in_with_the_old_engine()
+    with override_settings(**ours):
+        client, thief = DjangoClient(), DjangoClient()
+        client.cookies["sessionid"] = thief.cookies["sessionid"] = cookie
+        assert shown(client) == ("ann", {"cart": "bun"})
+        assert client.cookies["sessionid"].value != cookie
+        assert shown(client) == ("ann", {"cart": "bun"})
+        client.get("/put", {"key": "cart", "value": "pie"})
+        assert shown(client) == ("ann", {"cart": "pie"})
+        client.get("/logout")
+        assert shown(client) == ("", {})
+        assert shown(thief) == ("", {})
+    with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.db"):
+        assert not DjangoClient().session.exists(cookie)
+
+
+def test_an_unknown_old_key_gives_an_empty_session(ours: dict[str, Any]) -> None:
+    with override_settings(**ours):
+        client = DjangoClient()
+        client.cookies["sessionid"] = "abcdefghijklmnopqrstuvwxyz012345"
+        assert shown(client) == ("", {})
+        assert client.get("/login", {"name": "bob"}).status_code == 200
+        assert shown(client)[0] == "bob"
+
+
+@pytest.mark.parametrize("keep_old", [True, False])
+def test_an_old_cookie_of_another_name_is_read_and_removed_by_the_middleware(
+    ours: dict[str, Any], keep_old: bool, tmp_path: Path
+) -> None:
+    cookie = log_in_with_the_old_engine()
+    adopt = Adopt(reader("db", tmp_path), keep_old=keep_old)
+    middleware = list(settings.MIDDLEWARE)
+    middleware.insert(1, "wsgi_session.integrations.django.AdoptMiddleware")
+    changed = {**ours, "WSGI_SESSION_OPTIONS": {"adopt": adopt}, "MIDDLEWARE": middleware, "SESSION_COOKIE_NAME": "sid"}
+    with override_settings(**changed):
+        client = DjangoClient()
+        client.cookies["sessionid"] = cookie
+        assert client.get("/nothing").status_code == 200
+        assert client.cookies["sessionid"].value == cookie
+        assert shown(client) == ("ann", {"cart": "bun"})
+        assert client.cookies["sessionid"].value == (cookie if keep_old else "")
+        assert shown(client) == ("ann", {"cart": "bun"})
+        client.get("/logout")
+        assert client.cookies["sessionid"].value == ""
+        assert client.cookies["sid"].value == ""
+    with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.db"):
+        assert not DjangoClient().session.exists(cookie)
+
+
+def test_the_middleware_does_nothing_without_the_option(ours: dict[str, Any]) -> None:
+    middleware = list(settings.MIDDLEWARE)
+    middleware.insert(1, "wsgi_session.integrations.django.AdoptMiddleware")
+    with override_settings(**{**ours, "WSGI_SESSION_OPTIONS": {}, "MIDDLEWARE": middleware}):
+        client = DjangoClient()
+        assert client.get("/login", {"name": "bob"}).status_code == 200
+        assert shown(client)[0] == "bob"
+
+
+def test_the_first_phase_needs_another_cookie_name(ours: dict[str, Any], tmp_path: Path) -> None:
+    adopt = Adopt(reader("db", tmp_path), keep_old=True)
+    with (
+        override_settings(**{**ours, "WSGI_SESSION_OPTIONS": {"adopt": adopt}}),
+        pytest.raises(ImproperlyConfigured, match="cookie_name"),
+    ):
+        DjangoClient().get("/login", {"name": "bob"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -100,7 +101,7 @@ def test_two_first_visits_at_once_get_one_session(module: str, store: SQLiteStor
         session_id = "live1" if when is old.before else "live2"
         site, browser = visit(store, old, session_id)
         other = browser.copy()
-        when["load"] = lambda other=other: other.do(read)
+        when["load"] = partial(other.do, read)
         assert browser.do(read).result == {**DATA, "n": int(session_id[-1])}
         assert browser.jar == other.jar
         assert len(list(site.middleware.sessions.of({"id": session_id[-1]}))) == 1

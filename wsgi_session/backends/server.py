@@ -39,6 +39,8 @@ class StoreBackend:
     compares = True
     change_needs_cookie = False
     sweep_missed = False
+    #: The adoption of another library's sessions, if the middleware has the option.
+    adoption: Any = None
 
     def __init__(self, store: Store, signer: tokens.TokenSigner, cookies: SchemeCookies, settings: Settings) -> None:
         self.store = store

@@ -32,14 +32,14 @@ class Adopter:
 
     def __init__(self, store: Store, settings: Settings, adopt: Adopt, derive: Callable[[bytes], Credential]) -> None:
         self._store = store
-        self._settings = settings
+        self.settings = settings
         self._adopt = adopt
         # Returns the credential whose token is derived from secret bytes.
         self._derive = derive
 
     def find_marker(self, session_id: str, now: float) -> Record | None:
         """Return the marker of a foreign session that was adopted, or that ended; ``None`` if there is none."""
-        return self._store.load(marker_key(self._settings.namespace, session_id), now)
+        return self._store.load(marker_key(self.settings.namespace, session_id), now)
 
     def adopt(self, reader: Reader, session_id: str, now: float) -> tuple[Record, bool]:
         """Return the marker of a foreign session, and whether this call has adopted it.
@@ -92,7 +92,7 @@ class Adopter:
 
         Return the marker, and whether it is this one: another request may have been faster. Then its session counts.
         """
-        settings, store = self._settings, self._store
+        settings, store = self.settings, self._store
         prepared: Prepared = guard(prepare, foreign, self._adopt, settings, now)
         marker = make_marker(new_lead(advance=advance), now, self._end(prepared.ends, now), settings.namespace)
         key, its_key = marker_key(settings.namespace, session_id), self._key_of_session(session_id, marker)
@@ -127,8 +127,8 @@ class Adopter:
             return None  # There is nothing to adopt.
         except StoreUnavailable:
             ends = None
-        key = marker_key(self._settings.namespace, session_id)
-        grave = make_marker(NOWHERE, now, self._end(ends, now), self._settings.namespace)
+        key = marker_key(self.settings.namespace, session_id)
+        grave = make_marker(NOWHERE, now, self._end(ends, now), self.settings.namespace)
         return None if create_once(self._store, key, grave, now) else self.find_marker(session_id, now)
 
     def remove_old(self, reader: Reader, session_id: str) -> None:
@@ -136,9 +136,9 @@ class Adopter:
         try:
             guard(reader.delete, session_id)
         except StoreUnavailable as error:
-            self._settings.events("old_kept", source=reader.name, error=str(error))
+            self.settings.events("old_kept", source=reader.name, error=str(error))
         except NotAdopted as error:
-            self._settings.events("old_kept", source=reader.name, error=error.detail)
+            self.settings.events("old_kept", source=reader.name, error=error.detail)
 
     def read(self, reader: Reader, session_id: str, now: float) -> Foreign:
         """Return the foreign session, or raise ``NotAdopted`` or ``StoreUnavailable``."""

@@ -7,6 +7,7 @@ as before; only if it does not, and the Cookie header has the name of a foreign 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 from wsgi_session.backends.base import Credential, Loaded
@@ -70,6 +71,11 @@ class Adoption:
         self.same_name = same_name
         #: Whether the first phase leaves the foreign cookies where they are.
         self.keeps_old = adopt.keep_old
+
+    def limit_first_idle(self, idle: float) -> None:
+        """Let an adopted session end after ``idle`` seconds if its first request does not save it."""
+        lifetime = replace(self._settings.lifetime, idle=idle)
+        self._adopter.settings = replace(self._settings, lifetime=lifetime)
 
     # Loading.
 
@@ -201,13 +207,17 @@ class Adoption:
     # Cookies.
 
     def removals(self, environ: Mapping[str, Any], ours: str) -> list[str]:
-        """Return the Set-Cookie values that remove the request's foreign cookies, but not one with the name ``ours``."""
+        """Return the Set-Cookie values that remove the request's foreign cookies; ``ours``: the name of our cookie."""
+        header = environ.get("HTTP_COOKIE", "")
+        return [removal for reader in self.readers_of(environ, ours) for removal in reader.removals(header)]
+
+    def readers_of(self, environ: Mapping[str, Any], ours: str) -> list[Reader]:
+        """Return the readers of the request's foreign cookies, except of one with the name ``ours``."""
         if not self._mentions(environ.get("HTTP_COOKIE", "")) or self._is_over(self._settings.clock()):
             return []
         named = self._named(environ, self._settings.clock(), quiet=True)
         # A cookie that is not a reader's may be that of another application on this host.
-        readers = dict.fromkeys(reader for reader, _ in named if reader.cookie_name != ours)
-        return [removal for reader in readers for removal in reader.removals(environ.get("HTTP_COOKIE", ""))]
+        return list(dict.fromkeys(reader for reader, _ in named if reader.cookie_name != ours))
 
     # Reading.
 

@@ -23,44 +23,45 @@ class AdoptingBackend(StoreBackend):
         self, store: Store, signer: tokens.TokenSigner, cookies: SchemeCookies, settings: Settings, adopt: Adopt
     ) -> None:
         super().__init__(store, signer, cookies, settings)
-        names = (cookies.http.name, cookies.https.name)
+        # Django sets its cookie itself, under the name without a prefix.
+        names = (cookies.http.name, cookies.https.name, settings.namespace)
         same_name = any(reader.cookie_name in names for reader in adopt.readers)
         if same_name and adopt.keep_old:
             raise ConfigError(
                 "adopt: with keep_old=True, processes of both kinds set their cookies. Give this middleware another "
                 f"cookie_name than {settings.namespace!r}."
             )
-        self._adoption = Adoption(self, adopt, same_name=same_name)
+        self.adoption: Adoption = Adoption(self, adopt, same_name=same_name)
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the request's live session, or the one that it adopts."""
-        return self._adoption.apply(super().load(environ, now), environ, now)
+        return self.adoption.apply(super().load(environ, now), environ, now)
 
     def report_tampered(self, look_signed: Iterable[bool], cookies: int = 1) -> None:
         """Report a cookie that none of our secrets signed, unless a foreign cookie has our cookie's name."""
-        if not self._adoption.same_name:
+        if not self.adoption.same_name:
             super().report_tampered(look_signed, cookies)
 
     def delete(self, credential: Credential, record: Record, now: float) -> None:
         super().delete(credential, record, now)
-        self._adoption.end_named(credential, now)
+        self.adoption.end_named(credential, now)
 
     def end(self, credential: Credential, now: float) -> Record | None:
         record = super().end(credential, now) if credential.key else None
-        self._adoption.end_named(credential, now)
+        self.adoption.end_named(credential, now)
         return record
 
     def forget(self, credential: Credential) -> None:
         if credential.key:
             super().forget(credential)
-        self._adoption.end_named(credential, self.settings.clock())
+        self.adoption.end_named(credential, self.settings.clock())
 
     def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
         cookies = super().set_cookies(environ, credential, max_age)
-        return cookies if self._adoption.keeps_old else cookies + self._removals(environ)
+        return cookies if self.adoption.keeps_old else cookies + self._removals(environ)
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
         return super().remove_cookies(environ) + self._removals(environ)
 
     def _removals(self, environ: Mapping[str, Any]) -> list[str]:
-        return self._adoption.removals(environ, self._cookies.of(environ).name)
+        return self.adoption.removals(environ, self._cookies.of(environ).name)

@@ -73,7 +73,9 @@ class Reader(ABC):
         self.cookie_name = cookie_name
         # Browsers accept a cookie of this prefix, also one that removes it, only if it is Secure.
         secure = cookie_name.startswith(("__Host-", "__Secure-"))
-        self.cookie_path = as_in_environ(cookie_path)
+        #: As given, and as a WSGI environ has it.
+        self.path, self.cookie_path = cookie_path, as_in_environ(cookie_path)
+        self.domain = cookie_domain
         self._cookie = SessionCookie(cookie_name, path=cookie_path, domain=cookie_domain, secure=secure)
 
     def cookie_values(self, header: str) -> list[str]:
