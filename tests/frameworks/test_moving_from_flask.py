@@ -14,9 +14,9 @@ from uuid import UUID
 import pytest
 from flask import Flask, flash, get_flashed_messages, session
 from flask.testing import FlaskClient
-from flask_login import LoginManager, UserMixin, current_user, login_user, logout_user
 from markupsafe import Markup
 
+from tests.frameworks.moving_shop import KEY, make_app
 from tests.support.servers.shared import valkey
 from wsgi_session import ConfigError
 from wsgi_session.integrations.flask import FlaskSessions
@@ -24,43 +24,6 @@ from wsgi_session.moving import Adopt, FlaskCookie, FlaskSessionStore, Reader
 from wsgi_session.stores import MemoryStore
 
 flask_session = pytest.importorskip("flask_session", reason="pip install Flask-Session cachelib Flask-SQLAlchemy")
-
-KEY = "a key that is long enough for both, 0123456789abcdef"
-
-
-class User(UserMixin):  # type: ignore[misc]
-    def __init__(self, id: str) -> None:
-        self.id = id
-
-
-def make_app(**config: Any) -> Flask:
-    """Return a shop with logins, as an application of Flask has it."""
-    app = Flask("shop")
-    app.config.update(SECRET_KEY=KEY, **config)
-    manager = LoginManager(app)
-    manager.user_loader(User)
-
-    @app.get("/login")
-    def log_in() -> str:
-        session.permanent = True
-        session["cart"] = ["bun", {"price": 1.5}]
-        flash("Welcome")
-        flash("<b>back</b>", "html")
-        login_user(User("7"))
-        return "in"
-
-    @app.get("/")
-    def home() -> dict[str, Any]:
-        user = current_user.get_id() if current_user.is_authenticated else None
-        return {"user": user, "cart": session.get("cart"), "flashes": get_flashed_messages(with_categories=True)}
-
-    @app.get("/logout")
-    def log_out() -> str:
-        logout_user()
-        return "out"
-
-    return app
-
 
 BEFORE = {"user": "7", "cart": ["bun", {"price": 1.5}], "flashes": [["message", "Welcome"], ["html", "<b>back</b>"]]}
 NOBODY: dict[str, Any] = {"user": None, "cart": None, "flashes": []}

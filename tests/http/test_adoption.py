@@ -327,6 +327,67 @@ def test_markers_are_no_sessions(site: Site, ann: Browser) -> None:
     assert site.middleware.sessions.count() == 1
 
 
+# Sessions in the cookie of which nobody is logged in.
+
+
+@pytest.fixture
+def in_cookie(make_site: MakeSite) -> Site:
+    return make_site(adopt=FlaskCookie(KEY))
+
+
+def test_anonymous_visitors_with_the_same_cookie_do_not_share_a_session(in_cookie: Site, clock: FakeClock) -> None:
+    # Flask's cookie has nothing of the visitor: the same data, signed in the same second, is the same cookie.
+    first, second = in_cookie.browser(), in_cookie.browser()
+    first.header = second.header = f"session={flask_cookie({'lang': 'en'}, clock())}"
+    first.do(put(address="Ann's"))
+    assert second.do(read).result == {"lang": "en"}
+    assert first.jar != second.jar
+    assert first.do(read).result == {"lang": "en", "address": "Ann's"}
+
+
+def test_two_requests_at_once_of_one_user_adopt_one_session_from_a_cookie(in_cookie: Site, clock: FakeClock) -> None:
+    first, second = in_cookie.browser(), in_cookie.browser()
+    first.header = second.header = f"session={flask_cookie({'_user_id': '1'}, clock())}"
+    in_cookie.calls.before["create"] = lambda: second.do(put(other=1))
+    first.do(put(first=1))
+    assert first.jar == second.jar
+    assert first.do(read).result == {"_user_id": "1", "other": 1, "first": 1}
+
+
+def test_a_session_without_a_known_user_that_ends_is_not_adopted_again(in_cookie: Site, clock: FakeClock) -> None:
+    # The application may have a user under a key that only it knows.
+    header = f"session={flask_cookie({'account': 5}, clock())}"
+    browser = in_cookie.browser()
+    browser.header = header
+    browser.do(read)
+    browser.do(log_out)
+    browser.header = header
+    assert browser.do(read).result == {}
+
+
+def test_after_a_login_and_a_logout_the_anonymous_cookie_may_be_adopted_again(
+    in_cookie: Site, clock: FakeClock
+) -> None:
+    header = f"session={flask_cookie({'lang': 'en'}, clock())}"
+    browser = in_cookie.browser()
+    browser.header = header
+    browser.do(read)
+    browser.do(log_in(ANN))
+    browser.do(log_out)
+    browser.header = header
+    assert browser.do(read).result == {"lang": "en"}
+
+
+def test_an_anonymous_cookie_beside_a_session_of_ours_ends_nobody_elses(in_cookie: Site, clock: FakeClock) -> None:
+    cookie = flask_cookie({"lang": "en"}, clock())
+    own, other = in_cookie.browser(), in_cookie.browser()
+    own.do(put(a=1))
+    own.jar["session"] = other.jar["session"] = cookie
+    assert own.do(read).result == {"a": 1}
+    assert list(own.jar) == ["sid"]
+    assert other.do(read).result == {"lang": "en"}
+
+
 # Crashes, and outages.
 
 

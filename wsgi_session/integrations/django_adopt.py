@@ -38,7 +38,7 @@ class AdoptMiddleware(MiddlewareMixin):
         if adoption is None or loaded is None:
             return response
         work = work_of(loaded)
-        if work.state == "destroyed" or (work.record is not None and not adoption.keeps_old):
+        if work.state == "destroyed" or (work.record is not None and adoption.must_remove(request.META)):
             for reader in adoption.readers_of(request.META, settings.SESSION_COOKIE_NAME):
                 response.delete_cookie(reader.cookie_name, reader.path, reader.domain)
         return response

@@ -20,7 +20,7 @@ from wsgi_session.moving.markers import (
     was_in_advance,
 )
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
-from wsgi_session.moving.records import Prepared, prepare
+from wsgi_session.moving.records import Prepared, owner_text, prepare
 from wsgi_session.stores.contract import Outcome, Record, Store
 
 #: Seconds for which a session that the other library never ends is remembered, unless ``until`` comes first.
@@ -93,12 +93,16 @@ class Adopter:
         Return the marker, and whether it is this one: another request may have been faster. Then its session counts.
         """
         settings, store = self.settings, self._store
-        prepared: Prepared = guard(prepare, foreign, self._adopt, settings, now)
+        key = marker_key(settings.namespace, session_id)
+        prepared: Prepared = guard(prepare, foreign, self._adopt, settings, now, key if reader.in_cookie else None)
         marker = make_marker(new_lead(advance=advance), now, self._end(prepared.ends, now), settings.namespace)
-        key, its_key = marker_key(settings.namespace, session_id), self._key_of_session(session_id, marker)
+        its_key = self._key_of_session(session_id, marker)
         create_once(store, its_key, prepared.record, now)
         try:
-            won = self._put(key, marker, before, now)
+            # Two anonymous visitors can have the same cookie: the same data, signed in the same second. They must not
+            # share a session, so each gets a copy, and a marker is left only by a logout.
+            is_copy = reader.in_cookie and not prepared.has_owner
+            won = is_copy or self._put(key, marker, before, now)
         except StoreUnavailable:
             with suppress(StoreUnavailable):
                 store.delete(its_key)
@@ -116,20 +120,30 @@ class Adopter:
             raise NotAdopted("ended")
         return theirs, False
 
-    def bury(self, reader: Reader, session_id: str, now: float) -> Record | None:
-        """Remember that a foreign session must not be adopted any more; return the marker if it was adopted before."""
+    def bury(self, reader: Reader, session_id: str, now: float, *, logout: bool) -> Record | None:
+        """Remember that a foreign session must not be adopted any more; return the marker if it was adopted before.
+
+        ``logout``: also if nobody is logged in and the session is in the cookie, which others may have, too.
+        """
         marker = self.find_marker(session_id, now)
         if marker is not None:
             return marker
         try:
-            ends = self.read(reader, session_id, now).expires
+            foreign = self.read(reader, session_id, now)
+            if not logout and reader.in_cookie and guard(owner_text, foreign, self._adopt) is None:
+                return None
+            ends = foreign.expires
         except NotAdopted:
             return None  # There is nothing to adopt.
         except StoreUnavailable:
             ends = None
         key = marker_key(self.settings.namespace, session_id)
+        return None if self.leave_grave(key, ends, now) else self.find_marker(session_id, now)
+
+    def leave_grave(self, key: bytes, ends: float | None, now: float) -> bool:
+        """Create a marker that leads nowhere; return False if there is a marker already."""
         grave = make_marker(NOWHERE, now, self._end(ends, now), self.settings.namespace)
-        return None if create_once(self._store, key, grave, now) else self.find_marker(session_id, now)
+        return create_once(self._store, key, grave, now)
 
     def remove_old(self, reader: Reader, session_id: str) -> None:
         """Delete the foreign record. In an outage it stays: its marker keeps it from being adopted again."""

@@ -6,14 +6,15 @@ as before; only if it does not, and the Cookie header has the name of a foreign 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.server import MAX_CREDENTIALS
 from wsgi_session.backends.settings import Settings
-from wsgi_session.codec.packing import CorruptData, Packed, unpack
+from wsgi_session.codec.packing import split, unpack
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import path_covers
@@ -25,8 +26,18 @@ from wsgi_session.moving.reader import MAX_ID, NotAdopted, Reader
 from wsgi_session.moving.records import ADOPTED, owner_text
 from wsgi_session.stores.contract import Record, Store
 
-#: The foreign sessions that a request names: reader and id.
-Named = list[tuple[Reader, str]]
+#: Where the environ has the foreign sessions of the request.
+ENVIRON_KEY = "wsgi_session.foreign"
+
+
+class Named(list[tuple[Reader, str]]):
+    """The foreign sessions that a request names: reader and id."""
+
+    #: Whether this request has ended them, so that their cookies have to go, in the first phase too.
+    ended = False
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} foreign sessions>"
 
 
 class ForeignCredential(Credential):
@@ -69,8 +80,10 @@ class Adoption:
         self._settings = sessions.settings
         self._adopter = Adopter(sessions.store, sessions.settings, adopt, sessions.derived_credential)
         self.same_name = same_name
-        #: Whether the first phase leaves the foreign cookies where they are.
-        self.keeps_old = adopt.keep_old
+        # Finds the name of a foreign cookie in a header: the only cost of a request that has none.
+        self._mentions = re.compile("|".join(re.escape(reader.cookie_name) for reader in adopt.readers)).search
+        #: Whether :meth:`apply` has to be called for a request with this Cookie header.
+        self.concerns: Callable[[str], object] = bool if adopt.keep_old else self._mentions
 
     def limit_first_idle(self, idle: float) -> None:
         """Let an adopted session end after ``idle`` seconds if its first request does not save it."""
@@ -83,12 +96,15 @@ class Adoption:
         """Return the session of a request: the one that was loaded if it is live, or the one that is adopted now."""
         state, _, _, packed = loaded
         bound = self._adopt.keep_old and ADOPTED in packed
-        if state == "rotated" or not (bound or self._mentions(environ.get("HTTP_COOKIE", ""))) or self._is_over(now):
+        mentioned = self._mentions(environ.get("HTTP_COOKIE", ""))
+        if state == "rotated" or not (bound or mentioned) or self._is_over(now):
             return loaded
         if self._settings.cookie_path != "/" and not path_covers(self._settings.cookie_path, environ):
             # The browser would not send our cookie back.
             return loaded
-        named = self._named(environ, now, quiet=state == "live")
+        named = Named(self._find_named(environ, now, quiet=state == "live"))
+        if isinstance(environ, dict):
+            environ[ENVIRON_KEY] = named
         if bound:
             return self._load_bound(loaded, self._may_be_missing(environ), named, now)
         if not named:
@@ -108,7 +124,7 @@ class Adoption:
             self._adopter.remove_old(reader, session_id)
         elif not is_new and ADOPTED in found[3]:
             # A process of the old kind may have ended the session since it was adopted.
-            found = self._load_bound(found, False, [(reader, session_id)], now)
+            found = self._load_bound(found, False, Named([(reader, session_id)]), now)
             if found[0] == "unknown":
                 raise NotAdopted("ended")
         return found
@@ -135,7 +151,7 @@ class Adoption:
         if not self._adopt.keep_old:
             # The cookie is left from the first phase, or from an answer that did not arrive: take it away.
             for reader, session_id in named:
-                self._adopter.bury(reader, session_id, now)
+                self._adopter.bury(reader, session_id, now, logout=False)
                 self._adopter.remove_old(reader, session_id)
             current = current and self.same_name
         return state, ForeignCredential(credential, current=current, named=named), record, packed
@@ -145,7 +161,7 @@ class Adoption:
         state, credential, record, packed = loaded
         assert credential is not None and record is not None
         ours = ForeignCredential(credential, current=credential.current, named=named)
-        owner = _bound_owner(packed)
+        owner, _, _ = _adopted_value(record)
         key = None if owner is None else tokens.owner_key(self._settings.namespace, owner)
         if record.owner != key or (may_be_missing and not named):
             # A login of ours since then has made it a session of our own.
@@ -183,15 +199,22 @@ class Adoption:
 
     # Ending: a session that ends here must not be adopted again, nor stay open in the other library.
 
+    def end_adopted(self, record: Record, now: float) -> None:
+        """Leave a marker for a session that was adopted from a cookie, and that ends without a login of ours."""
+        _, key, ends = _adopted_value(record)
+        if key is not None and record.owner is None:
+            self._adopter.leave_grave(key, ends, now)
+
     def end_named(self, credential: Credential, now: float) -> None:
         """End the foreign sessions that the request of this credential named."""
         if isinstance(credential, ForeignCredential):
+            credential.named.ended = True
             for reader, session_id in credential.named:
                 self._end_foreign(reader, session_id, now)
 
     def _end_foreign(self, reader: Reader, session_id: str, now: float) -> None:
         """End a foreign session, and the session as which it was adopted."""
-        marker = self._adopter.bury(reader, session_id, now)
+        marker = self._adopter.bury(reader, session_id, now, logout=True)
         adopted = None if marker is None else self._credential(session_id, marker)
         if adopted is not None:
             self._sessions.end(adopted, now)
@@ -206,6 +229,10 @@ class Adoption:
 
     # Cookies.
 
+    def must_remove(self, environ: Mapping[str, Any]) -> bool:
+        """Return whether a response that sets our cookie has to remove the foreign ones."""
+        return not self._adopt.keep_old or getattr(environ.get(ENVIRON_KEY), "ended", False)
+
     def removals(self, environ: Mapping[str, Any], ours: str) -> list[str]:
         """Return the Set-Cookie values that remove the request's foreign cookies; ``ours``: the name of our cookie."""
         header = environ.get("HTTP_COOKIE", "")
@@ -215,17 +242,11 @@ class Adoption:
         """Return the readers of the request's foreign cookies, except of one with the name ``ours``."""
         if not self._mentions(environ.get("HTTP_COOKIE", "")) or self._is_over(self._settings.clock()):
             return []
-        named = self._named(environ, self._settings.clock(), quiet=True)
+        named = self._find_named(environ, self._settings.clock(), quiet=True)
         # A cookie that is not a reader's may be that of another application on this host.
         return list(dict.fromkeys(reader for reader, _ in named if reader.cookie_name != ours))
 
     # Reading.
-
-    def _mentions(self, header: str) -> bool:
-        for reader in self._adopt.readers:  # noqa: SIM110  (any() of a generator takes longer at every request)
-            if reader.cookie_name in header:
-                return True
-        return False
 
     def _is_over(self, now: float) -> bool:
         if self._adopt.until is None or now < self._adopt.until:
@@ -237,9 +258,9 @@ class Adoption:
         """Return whether browsers send no foreign cookie with a request for this path."""
         return not any(path_covers(reader.cookie_path, environ) for reader in self._adopt.readers)
 
-    def _named(self, environ: Mapping[str, Any], now: float, *, quiet: bool) -> Named:
+    def _find_named(self, environ: Mapping[str, Any], now: float, *, quiet: bool) -> list[tuple[Reader, str]]:
         """Return the foreign sessions that the request names; report forged cookies unless ``quiet``."""
-        named: Named = []
+        named: list[tuple[Reader, str]] = []
         for reader in self._adopt.readers:
             for value in reader.cookie_values(environ.get("HTTP_COOKIE", ""))[:MAX_CREDENTIALS]:
                 if len(value) > MAX_ID or (self.same_name and tokens.looks_signed(value)):
@@ -261,10 +282,11 @@ class Adoption:
         self._settings.events("not_adopted", source=reader.name, reason=reason, detail=detail)
 
 
-def _bound_owner(packed: Packed) -> str | None:
-    """Return whose session it was when it was adopted."""
+def _adopted_value(record: Record) -> tuple[str | None, bytes | None, float | None]:
+    """Return what the record of an adopted session says about the adoption; nothing for any other record."""
     try:
-        owner: str | None = unpack(packed[ADOPTED])
-    except CorruptData:
-        return None
-    return owner
+        packed = split(record.data)
+        owner, key, ends = unpack(packed[ADOPTED]) if ADOPTED in packed else (None, None, None)
+    except (ValueError, TypeError):
+        return None, None, None
+    return owner, key, ends

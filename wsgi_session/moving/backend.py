@@ -35,7 +35,9 @@ class AdoptingBackend(StoreBackend):
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the request's live session, or the one that it adopts."""
-        return self.adoption.apply(super().load(environ, now), environ, now)
+        loaded = StoreBackend.load(self, environ, now)
+        header = environ.get("HTTP_COOKIE")
+        return self.adoption.apply(loaded, environ, now) if header and self.adoption.concerns(header) else loaded
 
     def report_tampered(self, look_signed: Iterable[bool], cookies: int = 1) -> None:
         """Report a cookie that none of our secrets signed, unless a foreign cookie has our cookie's name."""
@@ -44,10 +46,13 @@ class AdoptingBackend(StoreBackend):
 
     def delete(self, credential: Credential, record: Record, now: float) -> None:
         super().delete(credential, record, now)
+        self.adoption.end_adopted(record, now)
         self.adoption.end_named(credential, now)
 
     def end(self, credential: Credential, now: float) -> Record | None:
         record = super().end(credential, now) if credential.key else None
+        if record is not None:
+            self.adoption.end_adopted(record, now)
         self.adoption.end_named(credential, now)
         return record
 
@@ -58,7 +63,7 @@ class AdoptingBackend(StoreBackend):
 
     def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
         cookies = super().set_cookies(environ, credential, max_age)
-        return cookies if self.adoption.keeps_old else cookies + self._removals(environ)
+        return cookies + self._removals(environ) if self.adoption.must_remove(environ) else cookies
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
         return super().remove_cookies(environ) + self._removals(environ)

@@ -21,7 +21,8 @@ from wsgi_session.request.flash import put_message
 from wsgi_session.request.login import OWNER
 from wsgi_session.stores.contract import CLOCK_SKEW, LAST_TIME, Record
 
-#: The internal key that marks an adopted session; its value is the owner at the adoption, or ``None``.
+#: The internal key that marks an adopted session. Its value: the owner at the adoption, or ``None``; the key under
+#: which a logout leaves a marker, or ``None``; and until when that marker is needed.
 ADOPTED = b"adopted"
 #: A session with more keys is not adopted.
 MAX_KEYS = 10_000
@@ -34,12 +35,17 @@ class Prepared:
     record: Record
     #: When the foreign session would have ended; ``None``: never.
     ends: float | None
+    #: Whether somebody is logged in.
+    has_owner: bool = False
     #: The keys that were dropped, each with what it contained.
     dropped: dict[str, str] = field(default_factory=dict)
 
 
-def prepare(foreign: Foreign, adopt: Adopt, settings: Settings, now: float) -> Prepared:
-    """Return the record for a foreign session, or raise ``NotAdopted``."""
+def prepare(foreign: Foreign, adopt: Adopt, settings: Settings, now: float, marker: bytes | None = None) -> Prepared:
+    """Return the record for a foreign session, or raise ``NotAdopted``.
+
+    ``marker``: the key of the marker that a logout leaves, if nobody is logged in.
+    """
     created, touched, ends = _times(foreign, now)
     if ends is not None and now >= ends:
         raise NotAdopted("expired")
@@ -60,13 +66,15 @@ def prepare(foreign: Foreign, adopt: Adopt, settings: Settings, now: float) -> P
         _keep(data, key, value, prepared, adopt)
     for category, message in foreign.flashes:
         _keep_flash(data, category, message, prepared, adopt, now)
-    data.put(ADOPTED, owner, pack(owner, "adopted"))
+    adopted = [owner, None if owner is not None else marker, ends]
+    data.put(ADOPTED, adopted, pack(adopted, "adopted"))
     if owner is not None:
         data.put(OWNER, owner, pack(owner, "user"))
     packed = join(data.apply_to({}))
     if len(packed) > settings.max_size:
         raise NotAdopted("too_large", f"{len(packed):,} bytes, but max_size is {settings.max_size:,}")
     handle, version = tokens.new_handle_and_version()
+    prepared.has_owner = owner is not None
     prepared.record = Record(
         data=packed,
         version=version,
