@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime, timezone
+from functools import partial
+from threading import Barrier
 from typing import Any
 
 import pytest
 
 from tests.support.foreign import KEY, OldLibrary, flask_cookie
+from tests.support.interruptions import interrupted
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import ConfigError, SessionMiddleware
@@ -843,3 +848,89 @@ def test_a_reader_that_lists_nothing_says_so() -> None:
 
 def test_a_refusal_says_why() -> None:
     assert NotAdopted("corrupt", "why").detail == "why"
+
+
+# At every moment, and in real threads.
+
+
+class Stop(BaseException):
+    """As a signal handler raises it, anywhere."""
+
+
+FILES = tuple(f"moving/{name}.py" for name in ("adopter", "adoption", "backend", "markers", "records", "reader"))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="platform: the moments are found in newer bytecode")
+@pytest.mark.parametrize("keep_old", [False, True])
+def test_an_interruption_at_any_moment_of_an_adoption_logs_nobody_out(clock: FakeClock, keep_old: bool) -> None:
+    number, more = 0, True
+    while more:
+        old = OldLibrary()
+        old.records["ann"] = Foreign({"_user_id": "1", **CART}, user_id="1")
+        site = Site(clock=clock, adopt=Adopt(old, keep_old=keep_old))
+        ann = site.browser()
+        ann.header = "old=ann"
+        more = interrupted(FILES, number, partial(ann.do, read), limit=Stop)  # type: ignore[arg-type]
+        assert ann.do(read).result == {"_user_id": "1", **CART}, number
+        assert ("ann" in old.records) is keep_old, number
+        number += 3
+    assert number > 50
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="platform: the moments are found in newer bytecode")
+def test_an_interruption_at_any_moment_of_a_logout_leaves_no_way_back_after_the_next(clock: FakeClock) -> None:
+    number, more = 0, True
+    while more:
+        old = OldLibrary()
+        old.records["ann"] = record = Foreign({"_user_id": "1", **CART}, user_id="1")
+        site = Site(clock=clock, adopt=old)
+        ann = site.browser()
+        ann.header = "old=ann"
+        more = interrupted(FILES, number, partial(ann.do, log_out), limit=Stop)  # type: ignore[arg-type]
+        ann.do(log_out)
+        old.records["ann"] = record
+        ann.header = "old=ann"
+        assert ann.do(read).result == {}, number
+        number += 3
+    assert number > 50
+
+
+def at_once(*works: Callable[[], object]) -> None:
+    """Run ``works`` in a thread each, let go together; whatever one raises is raised here."""
+    barrier = Barrier(len(works))
+
+    def run(work: Callable[[], object]) -> None:
+        barrier.wait(timeout=60)
+        work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        for future in [pool.submit(run, work) for work in works]:
+            future.result()
+
+
+def test_six_requests_at_once_adopt_one_session_and_lose_nothing(site: Site, old: OldLibrary) -> None:
+    for turn in range(5):
+        old.records["ann"] = Foreign(CART, user_id=str(turn))
+        browsers = [site.browser() for _ in range(6)]
+        for browser in browsers:
+            browser.header = f"old=ann{turn}"
+        old.records[f"ann{turn}"] = old.records.pop("ann")
+        at_once(*[partial(browser.do, put(**{f"n{number}": 1})) for number, browser in enumerate(browsers)])
+        assert len({browser.header for browser in browsers}) == 1
+        assert browsers[0].do(read).result == {**CART, **{f"n{number}": 1 for number in range(6)}}
+        assert len(list(site.middleware.sessions.of({"id": str(turn)}))) == 1
+
+
+def test_a_logout_among_requests_at_once_ends_the_session_for_good(site: Site, old: OldLibrary) -> None:
+    for turn in range(10):
+        name = f"ann{turn}"
+        old.records[name] = record = Foreign(CART, user_id=name)
+        browsers = [site.browser() for _ in range(4)]
+        for browser in browsers:
+            browser.header = f"old={name}"
+        at_once(*[partial(browser.do, read) for browser in browsers[1:]], partial(browsers[0].do, log_out))
+        assert list(site.middleware.sessions.of({"id": name})) == []
+        old.records[name] = record
+        for browser in browsers:
+            browser.jar["old"] = name
+            assert browser.do(read).result == {}

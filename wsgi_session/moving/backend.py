@@ -36,8 +36,10 @@ class AdoptingBackend(StoreBackend):
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the request's live session, or the one that it adopts."""
         loaded = StoreBackend.load(self, environ, now)
-        header = environ.get("HTTP_COOKIE")
-        return self.adoption.apply(loaded, environ, now) if header and self.adoption.concerns(header) else loaded
+        # Without a local variable for the header, which error reporters would show.
+        if not self.adoption.concerns(environ.get("HTTP_COOKIE", "")):
+            return loaded
+        return self.adoption.apply(loaded, environ, now)
 
     def report_tampered(self, look_signed: Iterable[bool], cookies: int = 1) -> None:
         """Report a cookie that none of our secrets signed, unless a foreign cookie has our cookie's name."""
