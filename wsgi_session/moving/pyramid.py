@@ -18,7 +18,7 @@ from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
 
 #: Where Pyramid's ``remember`` keeps the user's id, unless its helper has another prefix.
 USER_ID = "auth.userid"
-_CSRF, _FLASH = "_csrft_", "_f_"
+_FORMS_KEY, _FLASH = "_csrft_", "_f_"
 _DECODERS: dict[str, Callable[[bytes], Any]] = {"json": json.loads, "pickle": load_pickle}
 
 
@@ -155,6 +155,6 @@ def _foreign(state: Any, created: float, touched: float | None, expires: float |
     for key, value in state.items():
         if isinstance(key, str) and key.startswith(_FLASH):
             flashes += [(key[len(_FLASH) :], message) for message in value]
-        elif key != _CSRF:
+        elif key != _FORMS_KEY:
             kept[key] = value
     return Foreign(kept, created, touched, expires, None if user_key is None else state.get(user_key), None, flashes)
