@@ -89,6 +89,11 @@ def new_token() -> bytes:
     return b2a_base64(os.urandom(32), newline=False).translate(_URL_SAFE, b"=")
 
 
+def token_of(seed: bytes) -> bytes:
+    """Return the token that is made of 32 secret bytes."""
+    return _base64url(seed)
+
+
 def store_key(token: bytes) -> bytes:
     """Return the store's key for the session of ``token``."""
     return hashlib.sha256(token).digest()

@@ -43,6 +43,8 @@ from django.http import HttpRequest
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.cookies import tokens
+from wsgi_session.integrations.django_adopt import AdoptMiddleware as AdoptMiddleware
+from wsgi_session.integrations.django_adopt import adopted_work
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
 from wsgi_session.integrations.django_confirm import ConfirmableSession
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
@@ -114,7 +116,7 @@ class SessionStore(ConfirmableSession):
 
     def load(self) -> Session:  # type: ignore[override]  # a mapping, but not a dict
         """Load the stored session, without this request's changes. A key that is not accepted is discarded."""
-        work = self._look_up(self._backend.credential_of(self.session_key))
+        work = adopted_work(self, self._look_up(self._backend.credential_of(self.session_key)))
         if work.state == "new" and self.session_key is not None:
             work.state = "tampered"
             self._backend.report_tampered(map(tokens.looks_signed, [self.session_key]))

@@ -20,7 +20,7 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.middleware import SessionMiddleware, internals_of
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
-_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "on_event", "clock")
+_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "on_event", "adopt", "clock")
 _SETTINGS = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
 
 # The site's only middleware, if it was made. It is never called: the site uses its checks, store, tokens and view.
@@ -118,11 +118,15 @@ def _make_middleware() -> SessionMiddleware:
         raise ImproperlyConfigured(
             f"{error} (The store is set by WSGI_SESSION_STORE, the secret by SECRET_KEY and SECRET_KEY_FALLBACKS.)"
         ) from error
-    if not internals_of(middleware).backend.compares:
+    backend_of = internals_of(middleware).backend
+    if not isinstance(backend_of, StoreBackend):
         raise ImproperlyConfigured(
             "WSGI_SESSION_STORE is cookie://, but Django's cookie can contain only a key. Give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'
         )
+    adoption = backend_of.adoption
+    if adoption is not None:
+        adoption.limit_first_idle(settings.SESSION_COOKIE_AGE)
     return middleware
 
 
