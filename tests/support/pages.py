@@ -1,8 +1,16 @@
-"""Extract the Python code of a documentation page, to run it."""
+"""Extract the Python code of a documentation page, and run it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from wsgiref.util import setup_testing_defaults
+
+from wsgi_session import SessionMiddleware, login
+from wsgi_session.config.keygen import new_secret
+from wsgi_session.stores import Store
 
 
 def python_of(text: str) -> str:
@@ -20,3 +28,30 @@ def section(text: str, heading: str) -> str:
     before, found, after = text.partition(f"\n## {heading}\n")
     assert found, f"no section {heading}"
     return "\n" * (before.count("\n") + 2) + re.split(r"\n## ", after)[0]
+
+
+def run_page(page: Path) -> dict[str, Any]:
+    """Run a page's Python within one request, as its examples do, and return what they leave behind.
+
+    Given are ``environ`` and ``session``, as in a request of Ann's; ``SECRET``; ``site``, an application; and
+    ``middleware``.
+    """
+    names: dict[str, Any] = {"__name__": page.stem, "SECRET": new_secret()}
+
+    def site(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        if "environ" not in names:
+            login(environ, {"id": 5, "name": "Ann", "email": "ann@example.com"})
+            names.update(environ=environ, session=environ["session"], site=site)
+            exec(compile(python_of(page.read_text("utf-8")), str(page), "exec"), names)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"site"]
+
+    environ: dict[str, Any] = {"QUERY_STRING": "next=/cart"}
+    setup_testing_defaults(environ)
+    with SessionMiddleware(site, secret=names["SECRET"], store="sqlite:///given.db") as middleware:
+        names["middleware"] = middleware
+        list(middleware(environ, lambda status, headers: lambda data: None))
+    for thing in names.values():
+        if isinstance(thing, (SessionMiddleware, Store)):
+            thing.close()
+    return names
