@@ -42,7 +42,8 @@ def folder(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.importorskip(module, reason="pip install -e '.[all,test]'")
     for name, code in re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S):
         (tmp_path / name).write_text(code, "utf-8")
-    monkeypatch.setenv("SESSION_SECRET", new_secret())
+    for name in ("SESSION_SECRET", "SECRET_KEY", "OLD_SECRET"):
+        monkeypatch.setenv(name, new_secret())
     return tmp_path
 
 

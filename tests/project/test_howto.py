@@ -44,6 +44,8 @@ def plain(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in ("SESSION_SECRET", "OLD_SECRET", "NEW_SECRET"):
+        monkeypatch.setenv(name, new_secret())
 
 
 def build(name: str) -> dict[str, Any]:
@@ -280,7 +282,7 @@ def file_of(name: str) -> str:
 
 def check_environment(environment: dict[str, str]) -> None:
     """The middleware accepts these settings."""
-    given = {"WSGI_SESSION_SECRET": new_secret(), **environment}
+    given = {**environment, "WSGI_SESSION_SECRET": new_secret()}
     options = parse_options({key.lower(): value for key, value in given.items()}, "wsgi_session_")
     assert options["cookie_secure"] is True
     assert options["store"].startswith(("sqlite:////", "redis://"))
@@ -298,7 +300,7 @@ def test_the_unit_of_systemd_serves_the_application_and_may_write_its_store() ->
 
 def test_the_dockerfile_has_a_volume_for_its_store_and_no_secret() -> None:
     lines = [line.split(" ", 1) for line in file_of("Dockerfile").splitlines()]
-    given = dict(map(tuple, lines))  # type: ignore[arg-type]
+    given = {line[0]: line[1] for line in lines}
     assert json.loads(given["CMD"])[-1] == "shop:app"
     assert "SECRET" not in file_of("Dockerfile")
     environment = dict(pair.split("=", 1) for pair in given["ENV"].split())

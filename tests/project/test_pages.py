@@ -28,7 +28,8 @@ PAGES = sorted(
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty current folder, and a secret in the environment, as the pages say."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("SESSION_SECRET", new_secret())
+    for name in ("SESSION_SECRET", "OLD_SECRET", "NEW_SECRET"):
+        monkeypatch.setenv(name, new_secret())
 
 
 def ask(app: Any, path: str = "/", cookie: str = "") -> tuple[str, str]:
