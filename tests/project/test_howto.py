@@ -327,3 +327,28 @@ def test_the_deployment_of_kubernetes_gives_each_pod_the_same_store_and_secret()
     variables = {variable["name"]: variable for variable in container["env"]}
     assert "secretKeyRef" in variables.pop("WSGI_SESSION_SECRET")["valueFrom"]
     check_environment({name: variable["value"] for name, variable in variables.items()})
+
+
+def test_the_password_is_asked_for_again_after_a_quarter_of_an_hour() -> None:
+    clock = FakeClock()
+    with serve(build("step-up")["account"], clock=clock) as app:
+        ann = Client(app)
+        ann.header = plant(app, {"user": {"id": 5}})
+        clock.advance(16 * 60)
+        asked = ann.open("/password")
+        assert (asked.code, asked.header("Location")) == (302, "/confirm?next=/password")
+        assert ann.open("/confirm?next=/password", POST={"password": "wrong"}).code == 200
+        assert ann.open("/password").code == 302
+        confirmed = ann.open("/confirm?next=/password", POST={"password": "wonderland"})
+        assert (confirmed.code, confirmed.header("Location")) == (303, "/password")
+        assert ann.open("/password").text == "Choose a new password."
+
+
+def test_a_site_below_a_path_has_its_sessions_there() -> None:
+    names = build("cookies")
+    with serve(names["visits"], cookie_path="/shop") as names["shop"]:
+        first = Request.blank("/shop/").get_response(names["host"])
+        assert "Path=/shop" in first.headers["Set-Cookie"]
+        cookie = first.headers["Set-Cookie"].partition(";")[0]
+        assert Request.blank("/shop/", headers={"Cookie": cookie}).get_response(names["host"]).text == "2"
+        assert Request.blank("/shopping", headers={"Cookie": cookie}).get_response(names["host"]).status_int == 404
