@@ -29,6 +29,8 @@ from joserfc.jwk import RSAKey
 
 CLIENT = "shop"
 
+pytestmark = pytest.mark.full
+
 
 class Provider:
     """An OpenID provider whose only user is Ann, who always agrees."""
