@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dbm.dumb
 import pickle
+import sys
 import time
 import zlib
 from base64 import b64encode
@@ -206,6 +207,18 @@ def test_a_damaged_dbm_file_or_one_that_cannot_be_deleted_is_an_outage(tmp_path:
     with pytest.raises(StoreUnavailable):
         reader.delete("0123456789abcdef")
     assert reader.load("fedcba9876543210", 0) is None
+
+
+def test_encryption_without_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
+    with pytest.raises(ConfigError, match="pip install"):
+        BeakerStore("cookie", **ENCRYPTED)  # type: ignore[arg-type]
+
+
+def test_other_files_in_the_folder_are_no_sessions(tmp_path: Path) -> None:
+    write_file(tmp_path, {}, "with.dots.in.it")
+    (tmp_path / "container_file" / "readme.txt").write_text("")
+    assert list(BeakerStore("file", tmp_path).session_ids()) == []
 
 
 def test_cookies_cannot_be_listed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -210,6 +211,19 @@ def test_an_empty_or_old_session_file_is_no_session(tmp_path: Path) -> None:
     site, browser = move(source, "abcdefgh")
     assert browser.do(read).result == {}
     assert [data["reason"] for data in site.happened("not_adopted")] == ["expired"]
+
+
+@pytest.mark.full
+def test_a_session_in_a_cache_without_expiry_is_adopted() -> None:
+    redis = pytest.importorskip("redis", reason="pip install redis")
+    client = redis.Redis.from_url(valkey())
+    client.flushdb()
+    for name in ("abcdefgh", "NOT A KEY"):
+        client.set(f":1:django.contrib.sessions.cache{name}", pickle.dumps({"a": 1}))
+    source = DjangoSessions("cache", store=client)
+    assert list(source.session_ids()) == ["abcdefgh"]
+    _, browser = move(source, "abcdefgh")
+    assert browser.do(read).result == {"a": 1}
 
 
 def test_a_folder_that_is_missing_is_no_session_and_cannot_be_listed(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from wsgi_session.moving.beaker_data import BeakerCodec, foreign_of_beaker
 from wsgi_session.moving.beaker_files import BeakerDBM, BeakerFiles
 from wsgi_session.moving.opening import open_place
 from wsgi_session.moving.pickles import load_pickle
-from wsgi_session.moving.places import Place
+from wsgi_session.moving.places import Place, seconds_of_date
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
 
 _TYPES = ("file", "dbm", "ext:redis", "ext:database", "ext:sqla", "cookie")
@@ -72,7 +72,7 @@ class BeakerStore(Reader):
         if not self.in_cookie:
             folder = BeakerDBM if type == "dbm" else BeakerFiles
             columns = ("namespace", "data", None)
-            self._place = open_place(store, folder, table_name, columns, _never, schema_name)
+            self._place = open_place(store, folder, table_name, columns, seconds_of_date, schema_name)
 
     def identify(self, value: str, now: float) -> str:
         value = HiddenText(value).strip('"')
@@ -115,7 +115,3 @@ class BeakerStore(Reader):
 
     def _key(self, session_id: str) -> str:
         return HiddenText(f"beaker_cache:{session_id}:session") if self._is_redis else session_id
-
-
-def _never(date: Any) -> float | None:
-    return None

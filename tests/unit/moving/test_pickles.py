@@ -218,6 +218,8 @@ def test_nothing_that_a_pickle_names_is_called(protocol: int, tmp_path: Any) -> 
         b"(S'touch /tmp/made'\nios\nsystem\n.",
         b"(cos\nsystem\nS'touch /tmp/made'\no.",
         b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x01a\x85R.",
+        b"cbuiltins\ngetattr\n(NNtR.",
+        b"cdatetime\ntime\n(S'\\x01\\x01\\x01\\x00\\x00\\x00'\nS'UTC'\ntR.",
         b"cbuiltins\ngetattr\n(cos\nsystem\nS'__class__'\ntR(tR.",
         b"ccopy_reg\n_reconstructor\n(cos\nsystem\nc__builtin__\nobject\nNtR}b.",
         b"ccopyreg\n__newobj__\n(cos\nsystem\ntR.",
@@ -243,6 +245,7 @@ def test_pickles_by_hand_give_stand_ins(data: bytes) -> None:
         (b"NNa.", "corrupt"),
         (b"}(Nu.", "corrupt"),
         (b"N(N\x90.", "corrupt"),
+        (b"](NNu.", "corrupt"),
         (b"\x80\x04\x8f(]\x90.", "corrupt"),
         (b"h\x05.", "corrupt"),
         (b"\x86.", "corrupt"),
@@ -362,6 +365,17 @@ def test_what_python_2_wrote_comes_back() -> None:
     }
     assert load(b"\x80\x02}(U\x01aU\x01bT\x01\x00\x00\x00cK\x05u.") == {"a": "b", "c": 5}
     assert load(b"cdatetime\ndate\n(S'\\x07\\xee\\x02\\x1c'\ntR.") == date(2030, 2, 28)
+
+
+def test_what_is_added_to_a_stand_in_is_dropped() -> None:
+    for code in (b"(Nu", b"(NNu", b"(N\x90", b"(Ne", b"Na", b"NNs", b"Nb"):
+        found = load_pickle(b"cshop\nCart\n" + code + b".")
+        assert class_in(found) == "shop.Cart"
+
+
+def test_a_state_that_is_not_a_number_makes_no_uuid() -> None:
+    for state in (b"N", b"}", b"}S'int'\nNs", b"}S'int'\nI-1\ns"):
+        assert isinstance(load(b"\x80\x02cuuid\nUUID\n)\x81" + state + b"b."), Opaque)
 
 
 def test_a_name_shows_the_class() -> None:
