@@ -38,7 +38,7 @@ def load(data: bytes) -> Any:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @given(value=values)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_a_session_can_store_comes_back_as_it_was(protocol: int, value: Any) -> None:
     for dumped in (
         pickle.dumps(value, protocol),
@@ -308,7 +308,7 @@ def test_elements_with_equal_hashes_cannot_slow_a_set_down() -> None:
 
 
 @given(data=st.binary(max_size=200))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_random_bytes_are_refused_or_a_value(data: bytes) -> None:
     for tried in (data, data + b".", b"\x80\x04" + data + b"."):
         try:
@@ -322,7 +322,7 @@ def test_random_bytes_are_refused_or_a_value(data: bytes) -> None:
     protocol=st.sampled_from(PROTOCOLS),
     changes=st.lists(st.tuples(st.integers(0), st.integers(0, 255)), max_size=6),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_damaged_pickle_is_refused_or_a_value(value: Any, protocol: int, changes: list[tuple[int, int]]) -> None:
     data = bytearray(pickle.dumps(value, protocol))
     for place, byte in changes:
@@ -340,7 +340,7 @@ MAKERS += ["copyreg\n_reconstructor", "copyreg\n__newobj__", "pytz\n_UTC", "buil
 
 
 @given(maker=st.sampled_from(MAKERS), arguments=st.lists(values, max_size=3), code=st.sampled_from([b"R", b"\x81"]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_arguments_give_a_value_or_a_stand_in(maker: str, arguments: list[Any], code: bytes) -> None:
     packed = pickle.dumps(tuple(arguments), 4)[2:-1]
     try:
