@@ -7,7 +7,7 @@ as before; only if it does not, and the Cookie header has the name of a foreign 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,10 +36,8 @@ class Adoption:
         self._settings = sessions.settings
         self._adopter = Adopter(sessions.store, sessions.settings, adopt, sessions.derived_credential)
         self.same_name = same_name
-        # Finds the name of a foreign cookie in a header: the only cost of a request that has none.
+        # Finds the name of a foreign cookie in a header.
         self._mentions = re.compile("|".join(re.escape(reader.cookie_name) for reader in adopt.readers)).search
-        #: Whether :meth:`apply` has to be called for a request with this Cookie header.
-        self.concerns: Callable[[str], object] = bool if adopt.keep_old else self._mentions
 
     def limit_first_idle(self, idle: float) -> None:
         """Let an adopted session end after ``idle`` seconds if its first request does not save it."""

@@ -31,13 +31,16 @@ class AdoptingBackend(StoreBackend):
                 "adopt: with keep_old=True, processes of both kinds set their cookies. Give this middleware another "
                 f"cookie_name than {settings.namespace!r}."
             )
+        # What the Cookie header of a request that is to be looked at contains; with several readers, and in the first
+        # phase, every request is looked at. A search for one name costs the least.
+        self._name = adopt.readers[0].cookie_name if len(adopt.readers) == 1 and not adopt.keep_old else ""
         self.adoption: Adoption = Adoption(self, adopt, same_name=same_name)
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the request's live session, or the one that it adopts."""
         loaded = StoreBackend.load(self, environ, now)
         # Without a local variable for the header, which error reporters would show.
-        if not self.adoption.concerns(environ.get("HTTP_COOKIE", "")):
+        if self._name not in environ.get("HTTP_COOKIE", ""):
             return loaded
         return self.adoption.apply(loaded, environ, now)
 
