@@ -69,13 +69,13 @@ class Adoption:
 
         Raises ``NotAdopted`` if it cannot be adopted, or has ended; ``StoreUnavailable`` if a store does not answer.
         """
-        marker, is_new = self._adopter.adopt(reader, session_id, now)
-        found = self._follow(session_id, marker, now)
+        marker, new = self._adopter.adopt(reader, session_id, now)
+        found = self._follow(session_id, marker, now, new)
         if found[0] != "live":
             return found
         if not self._adopt.keep_old:
             self._adopter.remove_old(reader, session_id)
-        elif not is_new and ADOPTED in found[3]:
+        elif new is None and ADOPTED in found[3]:
             # A process of the old kind may have ended the session since it was adopted.
             found = self._load_bound(found, False, Named([(reader, session_id)]), now)
             if found[0] == "unknown":
@@ -156,9 +156,11 @@ class Adoption:
     def _owner_key(self, owner: str | None) -> bytes | None:
         return None if owner is None else tokens.owner_key(self._settings.namespace, owner)
 
-    def _follow(self, session_id: str, marker: Record, now: float) -> Loaded:
-        """Return the session to which a marker leads, or raise ``NotAdopted``."""
+    def _follow(self, session_id: str, marker: Record, now: float, new: Record | None = None) -> Loaded:
+        """Return the session to which a marker leads, or raise ``NotAdopted``; ``new``: its record, if known."""
         credential = self._credential(session_id, marker)
+        if new is not None:
+            return "live", credential, new, split(new.data)
         found = None if credential is None else self._sessions.look_up(credential, now)
         if found is None or found[0] == "unknown":
             raise NotAdopted("ended")
