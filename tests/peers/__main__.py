@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import strftime
 
-from tests.peers import allauth, django
+from tests.peers import allauth, django, flask, pyramid
 from tests.peers.page import updated
 from tests.peers.run import PeerError, Result, run_peer
 from tests.support import ROOT
 
 #: In the order of the table.
-PEERS = (django.PEER, allauth.PEER)
+PEERS = (django.PEER, allauth.PEER, *flask.PEERS, pyramid.PEER)
 PAGE = ROOT / "docs" / "compatibility.md"
 
 

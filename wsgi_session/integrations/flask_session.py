@@ -70,10 +70,10 @@ class FlaskSession(Session, SessionMixin):
     @property
     def modified(self) -> bool:
         """Whether this request has changed something so far, including nested values. You never need to set it."""
-        data = self._work.data
-        if data is None:
+        work = self._work
+        if work.data is None:
             return False
-        return data.find_changes() or self._work.next_credential is not None or self._work.state == "destroyed"
+        return work.saved or work.data.find_changes() or work.next_credential is not None or work.state == "destroyed"
 
     @modified.setter
     def modified(self, value: bool) -> None:
