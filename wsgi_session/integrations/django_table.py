@@ -61,4 +61,4 @@ def _uses_this_engine() -> bool:
 def _called_by_an_engine_of_django() -> bool:
     """Return whether Django's own engine reads its table: an application may use it itself, to move its sessions."""
     caller = sys._getframe(2).f_globals.get("__name__", "")  # noqa: SLF001  (a name of Python's)
-    return caller.startswith("django.contrib.sessions.")
+    return str(caller).startswith("django.contrib.sessions.")
