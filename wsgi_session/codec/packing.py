@@ -20,6 +20,7 @@ from uuid import UUID
 
 from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 
+from wsgi_session.codec.plain import plain_text, to_plain
 from wsgi_session.codec.supported import (
     CONTAINERS,
     DATES,
@@ -28,7 +29,6 @@ from wsgi_session.codec.supported import (
     children,
     fits,
     printable,
-    refusal,
     step,
     step_to,
 )
@@ -53,10 +53,11 @@ class NotFlat(Exception):
 def pack(value: Any, key: str, limit: int = sys.maxsize) -> bytes:
     """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to the part that is not supported.
 
-    A container that is sure to take more than ``limit`` bytes raises ``SessionTooLarge`` before anything is packed.
+    An instance of a subclass is packed as its base type: see ``plain.py``. A container that is sure to take more than
+    ``limit`` bytes raises ``SessionTooLarge`` before anything is packed.
     """
     if type(value) not in IMMUTABLE and not fits(value, limit):
-        raise refusal(value, key, limit)
+        value = to_plain(value, key, limit)
     try:
         return new_packer()(value)
     except UnicodeEncodeError as error:
@@ -69,7 +70,8 @@ def pack(value: Any, key: str, limit: int = sys.maxsize) -> bytes:
 
 
 def check_key(key: object) -> str:
-    """Return ``key`` if it is a valid session key, else raise ``UnsupportedValue``."""
+    """Return ``key`` as plain text if it is a valid session key, else raise ``UnsupportedValue``."""
+    key = plain_text(key)
     if type(key) is not str:
         path = step(key)[:200]
         raise UnsupportedValue(f"{path}: a key of type {type(key).__name__}. Session keys must be str.", path=path)
@@ -149,7 +151,7 @@ def _surrogate_path(value: Any, path: str) -> str:
             try:
                 _pack(item)
             except UnicodeEncodeError:
-                return _surrogate_path(item, path + step_to(value, place))
+                return _surrogate_path(item, path + step_to(type(value), place))
     return path
 
 
@@ -188,9 +190,8 @@ def _unpack_int(data: bytes) -> int:
     return int.from_bytes(data, "big", signed=True)
 
 
-def _pack_moment(kind: Any, value: Any) -> bytes:
-    # Not value.isoformat(), because a subclass may write more: pandas' has nanoseconds.
-    text: str = kind.isoformat(value)
+def _pack_moment(value: Any) -> bytes:
+    text: str = value.isoformat()
     return text.encode() + (b"f" if value.fold else b"")
 
 
@@ -208,14 +209,9 @@ def _unpack_moment(kind: type[Moment], data: bytes) -> Moment:
 
 # Stored records contain these numbers, so never change or reuse one.
 _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
-    (4, DATES[0], partial(_pack_moment, DATES[0]), partial(_unpack_moment, DATES[0])),
-    (
-        5,
-        DATES[1],
-        lambda value: DATES[1].isoformat(value).encode(),
-        lambda data: DATES[1].fromisoformat(str(data, "ascii")),
-    ),
-    (6, time, partial(_pack_moment, time), partial(_unpack_moment, time)),
+    (4, DATES[0], _pack_moment, partial(_unpack_moment, DATES[0])),
+    (5, DATES[1], lambda value: value.isoformat().encode(), lambda data: DATES[1].fromisoformat(str(data, "ascii"))),
+    (6, time, _pack_moment, partial(_unpack_moment, time)),
     (
         7,
         timedelta,
@@ -236,7 +232,7 @@ _UNPACK = {code: unpacker for code, _, _, unpacker in _TABLE}
 
 def _extend(value: Any) -> ExtType:
     """Encode a value that MessagePack has no type for (a tuple, an int over 64 bits …). msgpack calls this."""
-    found = _PACK.get(type(value)) or next((_PACK[kind] for kind in DATES if isinstance(value, kind)), None)
+    found = _PACK.get(type(value))
     if found is None:
         raise TypeError(type(value).__name__)
     code, packer = found

@@ -12,11 +12,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from wsgi_session.codec.packing import NotFlat, Packed, check_key, new_packer, pack, unpack
+from wsgi_session.codec.plain import plain_text
 from wsgi_session.codec.supported import FEW, IMMUTABLE, fits, is_small, parts_left
 
 # Always replaced, never changed.
 _NOTHING: Packed = {}
 _NO_CHANGES: dict[str | bytes, bytes | None] = {}
+_TEXT = frozenset({str})
 
 
 class Data:
@@ -109,12 +111,14 @@ class Data:
     def assign(self, key: str, value: Any) -> None:
         """Put ``value`` under ``key``, or raise ``UnsupportedValue`` or ``SessionTooLarge``."""
         if type(key) is not str or not key.isascii():
-            check_key(key)
+            key = check_key(key)
         self._write(key, pack(value, key, self.limit))
         self._objects[key] = value
 
     def update(self, items: dict[str, Any]) -> None:
         """Put each value under its key. Stops and raises at a value that :meth:`assign` would refuse."""
+        if not _TEXT.issuperset(map(type, items)):
+            items = {plain_text(key): value for key, value in items.items()}
         # One packer for all values, and one update of each dict: this takes half the time of a call per key.
         packer = new_packer()
         packed: Packed = {}
@@ -128,7 +132,7 @@ class Data:
                         continue
                     except UnicodeEncodeError:
                         pass
-                packed[key] = pack(value, key, self.limit)  # Raises, with the path to the refused part.
+                packed[key] = pack(value, key, self.limit)  # Stores an instance of a subclass, or raises.
         finally:
             self.maybe_dirty = True
             if self._app_keys is not None:
@@ -216,15 +220,17 @@ class Data:
             except (TypeError, ValueError, OverflowError, RecursionError):
                 unchanged = False
             if not unchanged:
-                # Pack it again, this time checking every type in it.
-                self._write(key, pack(value, str(key), self.limit))
-                current = self._current
+                # Pack it again, this time checking every type in it. With a subclass in it, it may have the same bytes.
+                packed = pack(value, str(key), self.limit)
+                if packed != before:
+                    self._write(key, packed)
+                    current = self._current
         # Clearing an empty session is not a change.
         if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):
             return True
         base = self._base
-        for key, packed in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
-            if base.get(key) != packed:
+        for key, change in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
+            if base.get(key) != change:
                 return True
         return False
 

@@ -9,7 +9,6 @@ import random
 import subprocess
 import sys
 import threading
-from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from datetime import datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -174,29 +173,21 @@ class Markup(str):
     pass
 
 
-Point = namedtuple("Point", "x y")
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         ([0, 1, 2, {"price": Money()}], "cart[3].price: Money"),
         (Money(), "cart: Money"),
         (Money, "cart: type"),
-        (Colour.RED, "cart: Colour"),
-        (Markup("<b>"), "cart: Markup"),
-        ([Point(1, 2)], "cart[0]: Point"),
-        (OrderedDict(a=1), "cart: OrderedDict"),
         (bytearray(b"a"), "cart: bytearray"),
         (memoryview(b"a"), "cart: memoryview"),
-        (msgpack.ExtType(1, b"\x90"), "cart: ExtType"),
         ([msgpack.Timestamp(1)], "cart[0]: Timestamp"),
         (1j, "cart: complex"),
         (range(3), "cart: range"),
         ({1: {b"x": (0, {5: len})}}, "cart[1][b'x'][1][5]: builtin_function_or_method"),
         ({"a": {None: object()}}, "cart.a[None]: object"),
         ({Money}, "cart{}: type"),
-        ((frozenset({(Colour.RED,)}),), "cart[0]{}[0]: Colour"),
+        ((frozenset({(1j,)}),), "cart[0]{}[0]: complex"),
     ],
     ids=str,
 )
@@ -207,7 +198,7 @@ def test_another_type_is_refused_with_the_path_to_it(value: Any, message: str) -
     assert isinstance(error, TypeError)
 
 
-@pytest.mark.parametrize("key", [1.5, (1,), frozenset(), Markup("a"), Colour.RED, UUID(int=0)], ids=repr)
+@pytest.mark.parametrize("key", [1.5, (1,), frozenset(), UUID(int=0)], ids=repr)
 def test_a_dict_key_of_another_type_is_refused(key: Any) -> None:
     error = refusal({"ok": 1, "lines": [{key: 1}]})
     assert error.path == "cart.lines[0]"
@@ -296,9 +287,7 @@ def test_a_path_through_the_longest_int_is_short() -> None:
     assert unpack(pack({10**5000: [1]}, "key")) == {10**5000: [1]}
 
 
-@pytest.mark.parametrize(
-    "key", [5, None, b"flash", ("a",), 1.5, Markup("a"), 10**5000], ids=lambda key: type(key).__name__
-)
+@pytest.mark.parametrize("key", [5, None, b"flash", ("a",), 1.5, 10**5000], ids=lambda key: type(key).__name__)
 def test_a_key_that_is_no_str_is_refused(key: Any) -> None:
     with pytest.raises(
         UnsupportedValue, match=rf"a key of type {type(key).__name__}. Session keys must be str"
