@@ -28,6 +28,7 @@ PEER = Peer(
         "pytest-django>=4.11,<4.13",
         "Pillow",
         "PyYAML",
+        "psycopg2-binary",
         "djangorestframework",
         "django-ninja",
     ],

@@ -65,4 +65,5 @@ class Peer:
 def pytest_command(*arguments: str, plugins: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Command:
     """Return the command for a suite that runs with pytest; ``plugins`` are modules of the folder ``inside``."""
     loaded = [part for plugin in ("report_pytest", *plugins) for part in ("-p", plugin)]
-    return Command(["-m", "pytest", "-q", "-p", "no:cacheprovider", *loaded, *arguments], environ or {})
+    always = ["-q", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    return Command(["-m", "pytest", *always, *loaded, *arguments], environ or {})
