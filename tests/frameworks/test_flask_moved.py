@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
+import sys
 from collections.abc import Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -121,6 +124,11 @@ def test_flasks_own_classes_count_it_as_one_of_theirs(visitor: Visitor) -> None:
     base = pytest.importorskip("flask_session.base", reason="pip install Flask-Session")
     kinds = (SessionMixin, SecureCookieSession, base.ServerSideSession, Session)
     assert visitor.do(lambda: [isinstance(session, kind) for kind in (*kinds, NullSession)]) == [True] * 4 + [False]
+
+
+def test_flask_session_need_not_be_installed(monkeypatch: pytest.MonkeyPatch, make_app: MakeApp) -> None:
+    monkeypatch.setitem(sys.modules, "flask_session.base", None)
+    assert Visitor(make_app()).do(lambda: isinstance(session, SecureCookieSession))
 
 
 def test_attributes_of_what_wsgi_app_was_are_still_reached() -> None:
@@ -313,14 +321,52 @@ def test_the_folder_of_flask_session_keeps_the_sessions_in_a_folder_of_its_own(
     moved: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    cachelib = pytest.importorskip("cachelib", reason="pip install Flask-Session")
     given = {"SESSION_TYPE": "filesystem", "SESSION_FILE_DIR": str(tmp_path / "given"), "SESSION_KEY_PREFIX": "shop:"}
-    for settings, folder in [(given, "given"), ({"SESSION_TYPE": "cachelib"}, "flask_session")]:
+    cache = cachelib.FileSystemCache("cached", threshold=1)
+    cases = [
+        (given, "given"),
+        ({"SESSION_TYPE": "filesystem"}, "flask_session"),
+        ({"SESSION_TYPE": "cachelib"}, "flask_session"),
+        ({"SESSION_TYPE": "cachelib", "SESSION_CACHELIB": cache}, "cached"),
+    ]
+    for settings, folder in cases:
         visitor = moved(**settings)
         visitor.do(put)
         assert visitor.do(everything) == {"a": 1}
         assert (tmp_path / folder / "wsgi_session" / "sessions.db").exists()
         assert stat.S_IMODE((tmp_path / folder / "wsgi_session").stat().st_mode) == 0o700
         assert visitor.do(lambda: get_session(request).state) == "live"
+    for number in range(3):
+        # An older process still has its sessions there, and makes room for new ones.
+        cache.set(str(number), {})
+    assert visitor.do(everything) == {"a": 1}
+
+
+def test_flask_session_cleanup_removes_expired_sessions(tmp_path: Path, clock: FakeClock) -> None:
+    def rows() -> int:
+        with closing(sqlite3.connect(tmp_path / "wsgi_session" / "sessions.db")) as database:
+            found: tuple[int] = database.execute("SELECT count(*) FROM sessions").fetchone()
+        return found[0]
+
+    def clean_up() -> int:
+        return site.test_cli_runner().invoke(args=["session_cleanup"]).exit_code
+
+    site = new_app(SESSION_TYPE="filesystem", SESSION_FILE_DIR=str(tmp_path))
+    FlaskSessions(site, clock=clock)
+    with site.extensions["wsgi_session"]:
+        Visitor(site).do(put)
+        clock.advance(30 * 86_400)
+        Visitor(site).do(put)
+        assert (clean_up(), rows()) == (0, 2)
+        clock.advance(2 * 86_400)
+        assert (clean_up(), rows()) == (0, 1)
+
+
+def test_flask_session_cleanup_has_nothing_to_do_in_redis(moved: Any) -> None:
+    pytest.importorskip("redis", reason="pip install redis")
+    app = moved(SESSION_TYPE="redis").app
+    assert app.test_cli_runner().invoke(args=["session_cleanup"]).exit_code == 0
 
 
 def test_the_cookie_is_permanent_as_with_flask_session_unless_the_settings_say_otherwise(

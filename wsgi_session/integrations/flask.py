@@ -28,6 +28,7 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.integrations.flask_events import EventSession, is_event
 from wsgi_session.integrations.flask_logins import follow_flask_login
 from wsgi_session.integrations.flask_session import FlaskSession, register_with_flask_session
+from wsgi_session.integrations.flask_session_settings import add_cleanup_command, uses_flask_session
 from wsgi_session.integrations.flask_settings import options_for
 from wsgi_session.integrations.flask_standalone import make_standalone_session
 from wsgi_session.integrations.flask_templates import prefer_keys_in_templates
@@ -146,6 +147,8 @@ class FlaskSessions:
         app.wsgi_app = middleware  # type: ignore[method-assign]  # Flask's documented way
         app.session_interface = FlaskSessionInterface(middleware)
         app.extensions[EXTENSION] = middleware
+        if uses_flask_session(app.config):
+            add_cleanup_command(app, middleware.sessions)
         follow_flask_login(app)
         prefer_keys_in_templates(app)
         register_with_flask_session()

@@ -7,25 +7,29 @@
                                ``SESSION_KEY_PREFIX``
 ``sqlalchemy``                 the database of ``SESSION_SQLALCHEMY`` and ``SESSION_SQLALCHEMY_BIND_KEY``, in a table of
                                this package; for SQLite, a file of its own beside the application's
-``filesystem``, ``cachelib``   ``SESSION_FILE_DIR`` (default: ``flask_session``), with ``wsgi_session/sessions.db``
+``filesystem``                 ``wsgi_session/sessions.db`` in ``SESSION_FILE_DIR`` (default: ``flask_session``)
+``cachelib``                   the same in the folder of ``SESSION_CACHELIB``, a ``FileSystemCache``
 anything else                  ``ConfigError``, which says what to write
 ============================== ========================================================================================
 
-``SESSION_PERMANENT`` (default: True) is ``cookie_persistent``. Flask-Session's other settings have no meaning here.
+``SESSION_PERMANENT`` (default: True) is ``cookie_persistent``. Flask-Session's other settings have no meaning here. Its
+command ``flask session_cleanup`` removes expired sessions.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from flask import Flask
 
-from wsgi_session.errors import ConfigError
-from wsgi_session.stores.contract import Store
+from wsgi_session.admin import Sessions
+from wsgi_session.errors import ConfigError, Unsupported
+from wsgi_session.stores.contract import SWEEP_LIMIT, Store
 from wsgi_session.stores.sqlite.store import SQLiteStore
 from wsgi_session.stores.urls.opening import open_store
 
@@ -47,8 +51,14 @@ def store_of_flask_session(app: Flask) -> Store:
         return _redis(app.config)
     if kind == "sqlalchemy":
         return _sqlalchemy(app)
-    if kind == "filesystem" or (kind == "cachelib" and app.config.get("SESSION_CACHELIB") is None):
-        return _file(app.config)
+    if kind == "filesystem":
+        return _file(app.config.get("SESSION_FILE_DIR"))
+    if kind == "cachelib":
+        cache = app.config.get("SESSION_CACHELIB")
+        # A FileSystemCache has no public name for its folder; other caches have none.
+        folder = getattr(cache, "_path", None)
+        if cache is None or isinstance(folder, str):
+            return _file(folder)
     raise ConfigError(f"SESSION_TYPE={kind!r}: such a store does not exist here. {_ADVICE}")
 
 
@@ -87,8 +97,19 @@ def _sqlalchemy(app: Flask) -> Store:
     return SQLiteStore(f"{Path(database).with_suffix('')}-sessions.db")
 
 
-def _file(config: Mapping[str, Any]) -> Store:
-    # A folder of its own: cachelib deletes files beside its own that it does not know.
-    folder = Path(config.get("SESSION_FILE_DIR") or "flask_session").absolute() / "wsgi_session"
+def _file(given: str | None) -> Store:
+    # A folder of its own: cachelib would take the first bytes of another file for its expiry, and delete it.
+    folder = Path(given or "flask_session").absolute() / "wsgi_session"
     os.makedirs(folder, mode=0o700, exist_ok=True)
     return SQLiteStore(str(folder / "sessions.db"))
+
+
+def add_cleanup_command(app: Flask, sessions: Sessions) -> None:
+    """Add the command ``flask session_cleanup``, which cron jobs of Flask-Session's applications call."""
+
+    @app.cli.command("session_cleanup")
+    def session_cleanup() -> None:
+        """Remove expired sessions from the store, if it does not do so itself."""
+        with suppress(Unsupported):
+            while sessions.sweep(SWEEP_LIMIT):
+                pass
