@@ -28,13 +28,22 @@ WTF_REASONS = {
         "network can set"
     ),
 }
+_PRIVATE = "looks for Cache-Control without `private`, which every response that sets our cookie has"
+SECURITY_REASONS = {
+    "*::test_override_cache_control": _PRIVATE,
+    "*::test_no_cache_control": _PRIVATE,
+}
 
 
 def _peer(
-    distribution: str, requirements: Sequence[str], reasons: Mapping[str, str] | None = None, *options: str
+    distribution: str,
+    requirements: Sequence[str],
+    reasons: Mapping[str, str] | None = None,
+    plugins: Sequence[str] = (),
+    options: Sequence[str] = (),
 ) -> Peer:
     def command(ours: bool) -> Command:
-        return pytest_command(*options, "tests", plugins=["flask_ours"] if ours else [])
+        return pytest_command(*options, "tests", plugins=["flask_ours", *plugins] if ours else [])
 
     suite = Suite(distribution, command, reasons or {})
     return Peer(distribution.lower(), distribution, [suite], requirements)
@@ -63,11 +72,9 @@ PEERS = (
             "sqlalchemy-utils",
             "zxcvbn",
         ],
-        None,
-        # Its own options need the plugin that the tool switches off, and turn warnings of its dependencies into errors.
-        "-o",
-        "addopts=",
-        "-W",
-        "ignore",
+        SECURITY_REASONS,
+        ["flask_security_ours"],
+        # Its own options need a plugin that the tool switches off, and turn warnings of its dependencies into errors.
+        ["-o", "addopts=", "-W", "ignore"],
     ),
 )

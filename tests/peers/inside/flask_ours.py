@@ -12,7 +12,11 @@ from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
 from wsgi_session.integrations.flask import EXTENSION, FlaskSessions
+from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.stores import MemoryStore
+
+#: The middleware of the application that was set up last.
+middlewares: list[SessionMiddleware] = []
 
 
 def _set_up(app: Flask) -> None:
@@ -26,6 +30,7 @@ def _set_up(app: Flask) -> None:
     key = app.secret_key if isinstance(app.secret_key, bytes) else app.secret_key.encode()
     # The secrets of tests are shorter than ours may be.
     FlaskSessions(app, secret=hashlib.sha256(key).hexdigest(), store=MemoryStore())
+    middlewares[:] = [app.extensions[EXTENSION]]
 
 
 def _after_set_up(name: str) -> None:
