@@ -60,6 +60,7 @@ def test_djangos_own_engine_finds_its_table_so_that_its_sessions_can_be_moved(ta
     # The model's other ways, and what only looks at the model, are as they were.
     call_command("dumpdata", "sessions.session", verbosity=0)
     assert "objects" in dict(inspect.getmembers(table))
+    assert inspect.unwrap(table.objects) is not None
     theirs = DatabaseSession()
     theirs["a"] = 1
     theirs.save()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from tests.peers.peer import Command, Peer, Suite, pytest_command
+from tests.peers.peer import FEWER_QUERIES, Command, Peer, Suite, pytest_command
 
 PROJECTS = ("regular", "headless_only", "account_only", "login_required_mw")
-REASONS: dict[str, str] = {}
+REASONS = {
+    "*::test_access_token_query_counts[[]*": FEWER_QUERIES,
+    "*::test_authentication_query_counts[[]*": FEWER_QUERIES,
+}
 
 
 def _suite(project: str) -> Suite:

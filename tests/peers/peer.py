@@ -13,6 +13,10 @@ from pathlib import Path
 INSIDE = Path(__file__).parent / "inside"
 
 
+#: A reason that several of Django's applications share.
+FEWER_QUERIES = "counts queries: a session makes none on Django's connection"
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the suites of one peer run."""
