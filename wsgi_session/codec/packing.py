@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgpack
 from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 
 from wsgi_session.codec.plain import plain_text, to_plain
@@ -37,6 +38,9 @@ from wsgi_session.errors import UnsupportedValue
 # Types that are packed again after unpacking, to check that the bytes are the same; and types that need no check.
 _PACKED_AGAIN = CONTAINERS | {float}
 _UNCHECKED = IMMUTABLE - _PACKED_AGAIN
+
+# A packer allocates a megabyte at once, unless it is told to begin with less, which msgpack 1.0 cannot be.
+_BUFFER, _SMALL_BUFFER = ({"buf_size": 4096}, {"buf_size": 1024}) if msgpack.version >= (1, 1) else ({}, {})
 
 Packed = dict["str | bytes", bytes]
 Moment = TypeVar("Moment", datetime, time)
@@ -97,7 +101,7 @@ def new_packer(*, flat: bool = False) -> Callable[[Any], bytes]:
     Threads must not share the function: its ``default`` hook runs Python code, so one packer could mix their bytes.
     """
     default = _extend_scalar if flat else _extend
-    pack: Callable[[Any], bytes] = Packer(default=default, strict_types=True, buf_size=1024).pack
+    pack: Callable[[Any], bytes] = Packer(default=default, strict_types=True, **_SMALL_BUFFER).pack
     return pack
 
 
@@ -124,7 +128,7 @@ def unpack(packed: bytes) -> Any:
 
 def join(packed: Mapping[str | bytes, bytes]) -> bytes:
     """Join packed values to a record's data."""
-    data: bytes = Packer(buf_size=4096).pack(packed)
+    data: bytes = Packer(**_BUFFER).pack(packed)
     return data
 
 
@@ -178,7 +182,7 @@ def _unpack_items(data: bytes, depth: int, strict: bool) -> Any:
 def _pack_set(items: Iterable[Any]) -> bytes:
     # Sort the items by their bytes. A set has no order, so without sorting, reading one could look like a change.
     packed = sorted(map(_pack, items))
-    header: bytes = Packer(buf_size=16).pack_array_header(len(packed))
+    header: bytes = Packer(**_SMALL_BUFFER).pack_array_header(len(packed))
     return header + b"".join(packed)
 
 
