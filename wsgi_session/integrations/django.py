@@ -287,7 +287,7 @@ class SessionStore(AsynchronousSession):
             log_in_as(work, user, USER_ID)
 
 
-guard_table()
+guard_table(SessionStore)
 
 
 @receiver(user_logged_in)
