@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.peers.__main__ import PAGE, PEERS
 from tests.peers.page import BEGIN, END, updated
 from tests.peers.peer import INSIDE, Command, Suite
 from tests.peers.run import compare
@@ -54,6 +55,14 @@ def test_a_run_of_one_suite_keeps_the_lines_of_the_others_in_the_order_of_the_pe
     ]
     assert (page.startswith("before\n"), page.endswith("\nafter\n")) == (True, True)
     assert "Peer: one" not in updated(page, [], ["Peer: two"]), "a suite that is gone has no line"
+
+
+def test_the_page_lacks_no_suite_and_no_reason() -> None:
+    table = PAGE.read_text("utf-8").partition(BEGIN)[2].partition(END)[0]
+    for peer in PEERS:
+        for listed in peer.suites:
+            assert f"| {listed.name} |" in table, f"python -m tests.peers --only {peer.name}"
+    assert "unexplained" not in table
 
 
 THEIR_TESTS = """

@@ -153,7 +153,7 @@ class SessionStore(AsynchronousSession):
             raise UpdateError
         if login is not None:
             self._saved_login = login.owner
-        self._session_key = self._backend.cookie_value(work.credential)
+        self._session_key = self._backend.session_key_of(work.credential)
         if self._backend.sweep_due:
             self._backend.sweep(now)
 
@@ -255,7 +255,7 @@ class SessionStore(AsynchronousSession):
 
     def _take_key(self, credential: Credential) -> None:
         """Show the session's next key as its key."""
-        self._session_key = self._backend.cookie_value(credential)
+        self._session_key = self._backend.session_key_of(credential)
         remember(self, self._work.credential, credential)
 
     def _look_up(self, credential: Credential | None) -> Work:
@@ -287,7 +287,7 @@ class SessionStore(AsynchronousSession):
             log_in_as(work, user, USER_ID)
 
 
-guard_table()
+guard_table(SessionStore)
 
 
 @receiver(user_logged_in)

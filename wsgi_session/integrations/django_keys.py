@@ -34,7 +34,7 @@ class KeyBackend(StoreBackend):
             return None
         return self._credential(session_key.encode())
 
-    def cookie_value(self, credential: Credential) -> str:
+    def session_key_of(self, credential: Credential) -> str:
         """Return the session key."""
         return credential.token.decode()
 

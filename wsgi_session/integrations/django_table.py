@@ -6,22 +6,22 @@ An empty result would look as if nobody was logged in to whoever wants to log us
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import Any, NoReturn
 
 from django.apps import apps
 from django.conf import settings
+from django.utils.module_loading import import_string
 
 from wsgi_session.errors import Unsupported
 
 
-def guard_table() -> None:
-    """Let ``Session.objects`` refuse, as soon as the model is loaded. A site without the application has no model."""
-    apps.lazy_model_operation(_guard, ("sessions", "session"))
+def guard_table(engine: type) -> None:
+    """Let ``Session.objects`` refuse while the site uses ``engine``, as soon as the model is loaded, if it ever is."""
 
+    def guard(model: Any) -> None:
+        model.objects = _Objects(vars(model)["objects"], engine)
 
-def _guard(model: Any) -> None:
-    model.objects = _Objects(vars(model)["objects"])
+    apps.lazy_model_operation(guard, ("sessions", "session"))
 
 
 class _Refusal:
@@ -43,19 +43,15 @@ class _Refusal:
 class _Objects:
     """The attribute ``objects`` of the model: the model's own manager, unless the site uses this package's engine."""
 
-    def __init__(self, manager: Any) -> None:
+    def __init__(self, manager: Any, engine: type) -> None:
         self._manager = manager
+        self._engine = engine
 
     def __get__(self, instance: object, model: type) -> Any:
-        if _uses_this_engine() and not _called_by_an_engine_of_django():
+        used = import_string(f"{settings.SESSION_ENGINE}.SessionStore")
+        if issubclass(used, self._engine) and not _called_by_an_engine_of_django():
             return _Refusal()
         return self._manager.__get__(instance, model)
-
-
-def _uses_this_engine() -> bool:
-    from wsgi_session.integrations.django import SessionStore
-
-    return issubclass(import_module(settings.SESSION_ENGINE).SessionStore, SessionStore)
 
 
 def _called_by_an_engine_of_django() -> bool:
