@@ -8,8 +8,11 @@ from datetime import datetime, timezone
 
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
+from django.db import models
 from django.test import Client
+from django.utils.datastructures import MultiValueDict
 from django.utils.functional import lazystr
+from django.utils.safestring import mark_safe
 
 from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import again, client, log_in, page, seen_by, stored
@@ -172,6 +175,19 @@ def test_another_session_ends_by_its_key(store: CountingStore) -> None:
 def test_values_come_back_as_what_they_were(store: CountingStore) -> None:
     values = {"tuple": (1, 2), "date": datetime(2026, 11, 23, tzinfo=timezone.utc), "bytes": b"\0", "map": {1: {2, 3}}}
     assert dict(again(stored(**values)).items()) == values
+
+
+class Size(models.TextChoices):
+    LARGE = "L"
+
+
+def test_values_of_djangos_own_types_come_back_as_with_its_json(store: CountingStore) -> None:
+    post = MultiValueDict({"a": ["1", "2"]})
+    session = stored(post=post, safe=mark_safe("<b>"), size=Size.LARGE)
+    assert session["post"] is post
+    values = dict(again(session).items())
+    assert values == {"post": {"a": "2"}, "safe": "<b>", "size": "L"}
+    assert [type(value) for value in values.values()] == [dict, str, str]
 
 
 @pytest.mark.parametrize("value", [lazystr("later"), object()], ids=["lazy", "object"])

@@ -12,13 +12,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from wsgi_session.codec.packing import NotFlat, Packed, check_key, new_packer, pack, unpack
-from wsgi_session.codec.plain import plain_text
 from wsgi_session.codec.supported import FEW, IMMUTABLE, fits, is_small, parts_left
 
 # Always replaced, never changed.
 _NOTHING: Packed = {}
 _NO_CHANGES: dict[str | bytes, bytes | None] = {}
-_TEXT = frozenset({str})
 
 
 class Data:
@@ -117,8 +115,6 @@ class Data:
 
     def update(self, items: dict[str, Any]) -> None:
         """Put each value under its key. Stops and raises at a value that :meth:`assign` would refuse."""
-        if not _TEXT.issuperset(map(type, items)):
-            items = {plain_text(key): value for key, value in items.items()}
         # One packer for all values, and one update of each dict: this takes half the time of a call per key.
         packer = new_packer()
         packed: Packed = {}
@@ -219,12 +215,10 @@ class Data:
                     unchanged = fits(value, max(self.limit, len(before))) and packer(value) == before
             except (TypeError, ValueError, OverflowError, RecursionError):
                 unchanged = False
-            if not unchanged:
-                # Pack it again, this time checking every type in it. With a subclass in it, it may have the same bytes.
-                packed = pack(value, str(key), self.limit)
-                if packed != before:
-                    self._write(key, packed)
-                    current = self._current
+            # Pack it again, this time checking every type in it. With a subclass in it, it may have the same bytes.
+            if not unchanged and (packed := pack(value, str(key), self.limit)) != before:
+                self._write(key, packed)
+                current = self._current
         # Clearing an empty session is not a change.
         if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):
             return True
