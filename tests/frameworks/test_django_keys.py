@@ -63,7 +63,7 @@ def test_other_code_of_the_request_sees_the_new_key_before_the_save_and_not_the_
     assert dict(again(session).items()) == {"a": 1, "b": 2, "c": 3, "d": 4}
 
 
-def test_who_ends_the_old_key_in_the_same_request_does_not_end_the_session(store: CountingStore) -> None:
+def test_ending_the_old_key_in_the_same_request_does_not_end_the_session(store: CountingStore) -> None:
     """As an application does that allows each user one session, and ends the user's other ones at a login."""
     session = stored(a=1)
     old = session.session_key
@@ -73,7 +73,7 @@ def test_who_ends_the_old_key_in_the_same_request_does_not_end_the_session(store
     assert dict(again(session).items()) == {"a": 1}
 
 
-def test_who_ends_the_new_key_in_the_same_request_ends_the_session(store: CountingStore) -> None:
+def test_ending_the_new_key_in_the_same_request_ends_the_session(store: CountingStore) -> None:
     session = stored(a=1)
     session.cycle_key()
     SessionStore().delete(session.session_key)
