@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import Context
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.contrib.auth import user_logged_in
 from django.contrib.sessions.backends.base import UpdateError
@@ -63,7 +64,19 @@ def test_other_code_of_the_request_sees_the_new_key_before_the_save_and_not_the_
     assert dict(again(session).items()) == {"a": 1, "b": 2, "c": 3, "d": 4}
 
 
-def test_who_ends_the_old_key_in_the_same_request_does_not_end_the_session(store: CountingStore) -> None:
+def test_asynchronous_code_of_the_request_sees_the_new_key_before_the_save_too(store: CountingStore) -> None:
+    session = stored(a=1)
+    old = session.session_key
+
+    async def look() -> tuple[bool, bool, int | None]:
+        await session.acycle_key()
+        second = SessionStore(session.session_key)
+        return await second.aexists(str(old)), await second.aexists(str(session.session_key)), await second.aget("a")
+
+    assert async_to_sync(look)() == (False, True, 1)
+
+
+def test_ending_the_old_key_in_the_same_request_does_not_end_the_session(store: CountingStore) -> None:
     """As an application does that allows each user one session, and ends the user's other ones at a login."""
     session = stored(a=1)
     old = session.session_key
@@ -73,7 +86,7 @@ def test_who_ends_the_old_key_in_the_same_request_does_not_end_the_session(store
     assert dict(again(session).items()) == {"a": 1}
 
 
-def test_who_ends_the_new_key_in_the_same_request_ends_the_session(store: CountingStore) -> None:
+def test_ending_the_new_key_in_the_same_request_ends_the_session(store: CountingStore) -> None:
     session = stored(a=1)
     session.cycle_key()
     SessionStore().delete(session.session_key)

@@ -200,7 +200,7 @@ class SessionStore(AsynchronousSession):
         self.modified = True
 
     def save_new_key(self) -> None:
-        """Save the session if its key is still to be changed, because somebody asks for one of the keys."""
+        """Save the session if its key is still to be changed, because other code asks for one of the keys."""
         loaded = self._loaded
         if loaded is None or loaded.next_credential is None:
             return

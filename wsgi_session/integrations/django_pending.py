@@ -27,7 +27,7 @@ class Pending(Protocol):
 
 
 _NOTHING: Mapping[bytes, ref[Pending]] = MappingProxyType({})
-# A new key is known to nobody but its own request, so it needs no context.
+# Only its own request knows a new key, so no context is needed.
 _by_new_key: WeakValueDictionary[bytes, Pending] = WeakValueDictionary()
 # The old key belongs to parallel requests too, for which it stays valid until the save.
 _by_old_key: ContextVar[Mapping[bytes, ref[Pending]]] = ContextVar("_by_old_key", default=_NOTHING)

@@ -1,6 +1,7 @@
 """``Session.objects``: with this package's engine, the table of ``django.contrib.sessions`` has no sessions.
 
-An empty result would look as if nobody was logged in to whoever wants to log users out, so each use raises an error.
+An empty result would tell an administrator who wants to log users out that nobody is logged in. So each use raises an
+error.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from wsgi_session.errors import Unsupported
 
 
 def guard_table(engine: type) -> None:
-    """Let ``Session.objects`` refuse while the site uses ``engine``, as soon as the model is loaded, if it ever is."""
+    """Let ``Session.objects`` refuse while the site uses ``engine``. A site without the application has no table."""
 
     def guard(model: Any) -> None:
         model.objects = _Objects(vars(model)["objects"], engine)
