@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.values import hashables, keepable, shape, values
+from wsgi_session.codec import packing
 from wsgi_session.codec.packing import CorruptData, check_key, join, new_packer, pack, split, unpack
 from wsgi_session.codec.supported import MAX_DEPTH
 from wsgi_session.errors import UnsupportedValue
@@ -495,6 +496,17 @@ def test_a_records_value_that_is_no_bytes_is_found_when_it_is_read(value: Any) -
     assert unpack(packed["b"]) == 5
     with pytest.raises(CorruptData):
         unpack(packed["a"])
+
+
+def test_msgpack_with_and_without_a_size_for_its_buffer_writes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """msgpack 1.0 has no ``buf_size``. A newer version writes the same without it."""
+
+    def write() -> bytes:
+        return join({"a": pack([{1, ("x", 2**70)}], "a"), b"own": pack("b", "b")})
+
+    written = write()
+    monkeypatch.setattr(packing, "_SIZED", False)
+    assert write() == written
 
 
 def test_splitting_decodes_no_value() -> None:
