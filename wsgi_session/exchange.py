@@ -75,7 +75,7 @@ class Exchange:
         return self._body_for_server(body, chunks)
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
-        """Record the response until the commit, where a later call replaces an earlier one (PEP 3333)."""
+        """Record the response. Until the commit, a later call replaces an earlier one (PEP 3333)."""
         if self._work.phase is OPEN:
             self._status = status
             self._headers = headers

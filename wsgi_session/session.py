@@ -84,10 +84,10 @@ class Session(WorkMapping):
     # Methods.
 
     def rotate(self) -> None:
-        """Replace the token when this request is saved. Data, handle and ``created`` stay; the old token ends.
+        """Replace the token when this request is saved. Data, handle and ``created`` stay the same.
 
-        OWASP advises to renew the token after any change of the visitor's rights. ``login()`` does it by itself. Raises
-        ``HeadersAlreadySent`` after the headers were sent.
+        From then on the old token is invalid. OWASP advises to renew the token after any change of the visitor's
+        rights. ``login()`` does it by itself. Raises ``HeadersAlreadySent`` after the headers were sent.
         """
         self._work.writable(needs_cookie=True)
         self._work.rotate()

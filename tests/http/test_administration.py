@@ -73,7 +73,7 @@ def test_revoke_ends_one_session_of_that_user_at_once(site: Site) -> None:
     assert site.middleware.sessions.revoke(ANN, "no such handle") is False
 
 
-def test_revoke_ends_nobody_elses_session(site: Site) -> None:
+def test_revoke_ends_no_session_of_another_user(site: Site) -> None:
     logged_in(site, ANN)
     bob = logged_in(site, BOB)
     assert site.middleware.sessions.revoke(ANN, handle(bob)) is False
@@ -132,7 +132,7 @@ def test_a_logged_out_session_is_not_listed(site: Site) -> None:
     assert site.middleware.sessions.of(ANN) == []
 
 
-def test_a_login_of_another_user_is_filed_under_him_alone(site: Site) -> None:
+def test_a_login_of_another_user_is_listed_for_that_user_only(site: Site) -> None:
     browser = logged_in(site, ANN)
     browser.do(log_in(BOB))
     assert (len(site.middleware.sessions.of(ANN)), len(site.middleware.sessions.of(BOB))) == (0, 1)
@@ -179,10 +179,10 @@ def test_a_planted_session_is_a_visitors_like_any_other(site: Site) -> None:
     assert read_planted(site.middleware, cookie) == {"user": ANN, "cart": [1]}
 
 
-# A user who was put there without login().
+# A user who was put into the session without login().
 
 
-def test_a_user_put_into_the_session_by_hand_is_told_of_as_revoking_does_not_find_the_session(site: Site) -> None:
+def test_a_user_who_was_put_into_the_session_without_login_is_reported(site: Site) -> None:
     browser = site.browser()
     browser.do(put(user=ANN))
     (told,) = site.happened("unfiled_user")
@@ -198,7 +198,7 @@ def test_a_user_put_into_the_session_by_hand_is_told_of_as_revoking_does_not_fin
         put(user={"name": "no id"}),
     ],
 )
-def test_it_is_told_whichever_way_the_user_came_there_and_once(site: Site, assign: Any) -> None:
+def test_each_way_of_putting_a_user_into_the_session_is_reported_once(site: Site, assign: Any) -> None:
     browser = site.browser()
     browser.do(put(a=1))
     for _ in range(2):
@@ -207,7 +207,7 @@ def test_it_is_told_whichever_way_the_user_came_there_and_once(site: Site, assig
     assert len(site.happened("unfiled_user")) == 1
 
 
-def test_another_user_put_over_one_who_logged_in_is_told_of_and_a_change_of_the_same_user_is_not(site: Site) -> None:
+def test_replacing_the_logged_in_user_is_reported_and_changing_that_user_is_not(site: Site) -> None:
     ann = logged_in(site, ANN)
     ann.do(put(user=ANN | {"name": "Anna"}))
     ann.do(lambda session: session["user"].update(name="Anne"))
@@ -217,13 +217,13 @@ def test_another_user_put_over_one_who_logged_in_is_told_of_and_a_change_of_the_
 
 
 @pytest.mark.parametrize("value", [None, {}, "ann", 5])
-def test_what_is_no_logged_in_user_is_not_told_of(site: Site, value: Any) -> None:
+def test_a_value_that_is_not_a_user_is_not_reported(site: Site, value: Any) -> None:
     site.browser().do(put(user=value))
     assert site.happened("unfiled_user") == []
 
 
 def ahead_of(make_site: MakeSite, clock: FakeClock) -> Site:
-    """Return the site as a machine has it whose clock is 60 s ahead."""
+    """Return the same site on another machine, whose clock is 60 s ahead."""
     return make_site(idle_timeout=900, touch_interval=1, clock=lambda: clock() + 60)
 
 
@@ -332,14 +332,14 @@ def test_the_data_of_a_session_that_has_ended_meanwhile_is_empty_and_of_one_that
     assert listed[name].data["device"] == "phone", "it was loaded once"
 
 
-def test_revoking_says_so_where_no_session_is_filed_under_the_user(site: Site) -> None:
+def test_revoking_reports_a_user_without_sessions(site: Site) -> None:
     site.browser().do(put(user=ANN))
     assert site.middleware.sessions.revoke_all(ANN) == 0
     assert site.middleware.sessions.revoke(ANN, "a handle") is False
     assert [told["handle"] for told in site.happened("nothing_revoked")] == [None, "a handle"]
 
 
-def test_revoking_all_but_the_only_session_is_no_such_case(site: Site) -> None:
+def test_revoking_all_but_the_only_session_is_not_reported(site: Site) -> None:
     ann = logged_in(site, ANN)
     assert site.middleware.sessions.revoke_all(ANN, keep=handle(ann)) == 0
     assert site.middleware.sessions.revoke(ANN, "of nobody") is False

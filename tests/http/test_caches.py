@@ -1,4 +1,4 @@
-"""Rule 11: shared caches stay out."""
+"""Rule 11: no shared cache stores a response that belongs to one visitor."""
 
 from __future__ import annotations
 

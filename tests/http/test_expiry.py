@@ -1,4 +1,4 @@
-"""Rule 10: expiry is the server's, under the current settings, with no sweeper running."""
+"""Rule 10: the server decides when a session expires, by the current settings, even if nothing is swept."""
 
 from __future__ import annotations
 
@@ -198,7 +198,7 @@ def test_no_touch_lets_a_write_through_and_extends_nothing(browser: Browser, clo
 def test_a_write_that_takes_longer_than_the_idle_timeout_is_kept_where_others_kept_the_session_alive(
     make_site: MakeSite, clock: FakeClock
 ) -> None:
-    """An upload of ten minutes, say, under a login that ends after five idle ones."""
+    """For example, an upload of ten minutes, in a login with an idle timeout of five."""
     site = make_site(touch_interval=10)
     browser = site.browser()
     browser.do(log_in(ANN, idle_timeout=300))
@@ -214,7 +214,7 @@ def test_a_write_that_takes_longer_than_the_idle_timeout_is_kept_where_others_ke
     assert browser.do(read).result == {"user": ANN, "a": 1, "b": 2}
 
 
-# A session that was live when the request looked is live for that request.
+# A session that was live when the request loaded it stays live for that request.
 
 QUARTER = 15 * 60
 
@@ -255,7 +255,7 @@ SLOW: dict[str, tuple[Callable[[Session], Any], dict[str, Any]]] = {
 def test_a_request_that_outlasts_the_idle_timeout_keeps_the_session_and_what_it_wrote(
     brief: Site, visitor: Browser, clock: FakeClock, slow: str, after: float
 ) -> None:
-    """An upload, say, or a visitor who comes back ten seconds before the end."""
+    """For example, an upload, or a visitor who returns ten seconds before the timeout."""
     change, then = SLOW[slow]
     clock.advance(QUARTER - 10)
     visitor.do(lambda session: session.no_touch())
@@ -352,7 +352,7 @@ def test_the_absolute_limit_ends_a_session_also_within_a_request(
         assert browser.do(state).result == "unknown"
 
 
-#: What ends a session that is over already: of a site, by a visitor, by its handle. And how many sessions it leaves.
+#: Functions of (site, visitor, handle) that end a session after its timeout, and how many sessions are left then.
 LATE_ENDINGS: dict[str, tuple[Callable[[Site, Browser, str], object], int]] = {
     "logout": (lambda site, visitor, handle: visitor.do(log_out), 0),
     "login": (lambda site, visitor, handle: visitor.do(log_in(ANN)), 1),
@@ -367,7 +367,7 @@ LATE_ENDINGS: dict[str, tuple[Callable[[Site, Browser, str], object], int]] = {
 def test_a_session_ended_after_its_idle_timeout_is_not_brought_back_by_a_request_that_looked_before(
     brief: Site, visitor: Browser, clock: FakeClock, slow: str, ending: str
 ) -> None:
-    """The ending request finds the session over already, and has to end it all the same for the slow one."""
+    """The session has expired for the request that ends it, but must be ended anyway, because of the slow request."""
     other = visitor.copy()
     handle = visitor.do(lambda session: session.handle).result
     end, left = LATE_ENDINGS[ending]
@@ -389,7 +389,7 @@ def test_a_session_ended_after_its_idle_timeout_is_not_brought_back_by_a_request
 def test_a_slow_rotation_leaves_a_tombstone_that_lives_from_the_save_on(
     brief: Site, visitor: Browser, clock: FakeClock
 ) -> None:
-    """Else a request with the old cookie makes a session, and its cookie replaces the one of the rotation."""
+    """Otherwise a request with the old cookie creates a session, whose cookie replaces the rotated one."""
     held = visitor.copy()
 
     def slowly(session: Session) -> None:
@@ -473,11 +473,11 @@ def test_dead_sessions_are_not_counted_listed_or_revoked(site: Site, browser: Br
     clock.advance(30 * DAY)
     sessions = site.middleware.sessions
     assert (sessions.count(), sessions.of(ANN)) == (0, [])
-    clock.advance(CLOCK_SKEW)  # By another machine's clock it was alive until now.
+    clock.advance(CLOCK_SKEW)  # By the clock of another machine it was live until now.
     assert sessions.revoke_all(ANN) == 0
 
 
-# When Set-Cookie goes out.
+# When Set-Cookie is sent.
 
 
 def cookies_of(browser: Browser, *functions: Any) -> list[bool]:

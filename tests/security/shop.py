@@ -15,7 +15,7 @@ def open_shop() -> Shop:
 
 
 class Visitor:
-    """Somebody with a browser of their own."""
+    """A person with their own browser."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
@@ -27,7 +27,7 @@ class Visitor:
         return self.client.answer.code
 
     def get(self, path: str, **environ: str) -> str:
-        """Return a page, with its headers but for the cookie."""
+        """Return a page with its headers, except the cookie."""
         return self._shown(path, environ=environ)
 
     def post(self, path: str, **form: str) -> str:
@@ -51,7 +51,7 @@ class Visitor:
         return found[1]
 
     def _shown(self, path: str, **request: object) -> str:
-        # wsgiref's validator wants a Content-Type of a redirect, which has no body.
+        # Without wsgiref's validator, which requires a Content-Type even for a redirect without a body.
         answer = self.client.open(path, lint=False, **request)
         headers = [header for header in answer.headers if header[0] != "Set-Cookie"]
         return f"{answer.status} {headers} {answer.text}"

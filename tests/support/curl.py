@@ -36,7 +36,7 @@ class Answer(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What a reader sees of the page, all white space as one space."""
+        """The visible text of the page, with each white space as one space."""
         return " ".join(unescape(re.sub(r"<[^>]*>", " ", re.sub(r"</?bdi[^>]*>", "", self.html))).split())
 
     @property
@@ -85,7 +85,7 @@ class Curl:
         assert done.returncode == 0, done.stderr.decode()
         answer = parsed(done.stdout)
         while "--location" in options and answer.status in (302, 303):
-            answer = parsed(answer.body)  # Of a redirect that it follows, curl shows the head only.
+            answer = parsed(answer.body)  # For a redirect that it follows, curl prints only the headers.
         return answer
 
     def post(self, path: str, *options: str, **fields: str) -> Answer:
@@ -93,7 +93,7 @@ class Curl:
         return self.get(path, *options, *(form or ["--data", ""]))
 
     def submit(self, page: str, path: str, **fields: str) -> Answer:
-        """Open ``page`` and send one of its forms to ``path``, with its token; the answer must lead on to a page."""
+        """Open ``page``, and send its form for ``path``, with its token; the response must redirect to a page."""
         answer = self.post(path, csrf_token=self.get(page).token, **fields)
         assert answer.status == 303, f"{answer.status}: {answer.words}"
         return answer
@@ -103,6 +103,6 @@ class Curl:
 
     @property
     def cookie(self) -> str | None:
-        """The session's cookie as it is in the jar."""
+        """The session's cookie in the jar."""
         found = re.search(rf"\t{COOKIE}\t(\S+)$", self.jar.read_text(), re.MULTILINE) if self.jar.exists() else None
         return found[1] if found else None

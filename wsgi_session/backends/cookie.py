@@ -145,7 +145,7 @@ class CookieBackend:
 
     def _is_expired(self, record: Record, now: float) -> bool:
         if max(record.created, record.touched) > now + MAX_SKEW:
-            # A server's clock was ahead when the cookie was sealed. It would live too long, so it is refused.
+            # A server's clock was ahead when it sealed the cookie. The session would live too long, so it is refused.
             return True
         return now >= self.settings.lifetime.end_of(record)
 

@@ -45,9 +45,9 @@ def check_csrf(request: object, token: str | None = None, key: str = "session") 
 
 
 def csrf_matches(work: Work, token: object) -> bool:
-    """Return whether ``token`` is a CSRF token of the session with which the request came.
+    """Return whether ``token`` is a CSRF token of the session whose cookie the request sent.
 
-    So a form that was opened before the login works for the request that logs in.
+    This is also the case in the request that logs in: its form was opened before the login.
     """
     credential = work.open().credential
     return credential is not None and tokens.csrf_matches(credential.token, token)

@@ -9,7 +9,7 @@ from django.contrib.sessions.backends.base import SessionBase
 
 
 class AsynchronousSession(SessionBase):
-    """Runs the synchronous methods in a thread, where Django's own asynchronous methods would not call them."""
+    """Runs the synchronous methods in a thread. Django's own asynchronous methods would not call them."""
 
     async def aflush(self) -> None:
         await sync_to_async(self.flush)()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # The key under which Flask-Login stores the user's id.
 _USER_ID = "_user_id"
-# Its keys for: whether the user has just given a password, an id of the browser, what to do with the remember cookie.
+# Its other keys: whether the user has just given a password, an id of the browser, and two for the remember cookie.
 _OF_LOGIN = ("_fresh", "_id", "_remember", "_remember_seconds")
 
 

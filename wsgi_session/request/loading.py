@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 #: Replaces a unit of work's environ once that is not needed any more.
 NO_ENVIRON: Mapping[str, Any] = {}
 
-# What a request may set after its session was loaded, and the next load does not set.
+# Attributes that a request may set after its session was loaded, and that the next load would not reset.
 _SET_LATER = (
     "ended",
     "ended_handle",
     "login_keys",
     "remember",
+    "planned_handle",
     "create_if_empty",
     "outside_path",
     "unread",
@@ -61,7 +62,7 @@ def load(work: Work) -> Data:
 
 
 def unload(work: Work) -> None:
-    """Forget what was loaded and intended, the cookie included. What acted immediately (``destroy``) stays done."""
+    """Forget what was loaded and intended, including the cookie. An immediate ``destroy`` is not undone."""
     for name in _SET_LATER:
         vars(work).pop(name, None)
     work.data, work.cookie = None, KEEP
@@ -85,7 +86,8 @@ def _validate(work: Work) -> Data:
         if work.user() is not None and not validate(work):
             end(work, "invalid")
     except BaseException:
-        # An application that catches this error must not go on as if the session were valid: load it again then.
+        # If the application catches this error, it must not go on as if the session were valid: the next access loads
+        # the session again.
         unload(work)
         raise
     return work.data or work.load()

@@ -1,4 +1,4 @@
-"""The door, and what a front end asks for."""
+"""``require_login`` and ``session_info``."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from wsgi_session import (
 )
 from wsgi_session.testing import FakeClock
 
-#: With a dot: the standard's own checker wants one in the key of whatever is not text.
+#: With a dot, because wsgiref's validator requires one in each key whose value is not text.
 KEY = "test.session"
 
 
 class Answer:
-    """What an application answered, under the standard's own checker."""
+    """The response of an application under wsgiref's validator."""
 
     def __init__(self, app: Any, environ: dict[str, Any]) -> None:
         body: Any = validator(app)(environ, self._start)
@@ -208,7 +208,7 @@ def test_what_is_nested_too_deep_for_json_is_left_out() -> None:
     deep: list[Any] = []
     for _ in range(100_000):
         deep = [deep]
-    # Without the checker, which prints the environ.
+    # Without the validator, which prints the environ.
     environ = make_environ(session={"user": {"id": deep, "name": "Ann"}})
     (body,) = session_info()(environ, lambda status, headers, exc_info=None: lambda data: None)
     assert json.loads(body)["user"] == {"name": "Ann"}
@@ -251,7 +251,7 @@ def test_asking_for_it_does_not_keep_a_session_alive() -> None:
 
 
 def test_a_request_that_only_asks_whether_somebody_is_there_keeps_it_alive() -> None:
-    """Or the test above would hold for another reason."""
+    """Shows that the test above passes for the right reason."""
     browser = Site(environ_key=KEY, idle_timeout=3600).browser()
     browser.call(lambda environ: login(environ, ANN, key=KEY))
     for _ in range(6):
