@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -212,6 +213,19 @@ def test_an_empty_or_old_session_file_is_no_session(tmp_path: Path) -> None:
     assert [data["reason"] for data in site.happened("not_adopted")] == ["expired"]
 
 
+@pytest.mark.full
+def test_a_session_in_a_cache_without_expiry_is_adopted() -> None:
+    redis = pytest.importorskip("redis", reason="pip install redis")
+    client = redis.Redis.from_url(valkey())
+    client.flushdb()
+    for name in ("abcdefgh", "NOT A KEY"):
+        client.set(f":1:django.contrib.sessions.cache{name}", pickle.dumps({"a": 1}))
+    source = DjangoSessions("cache", store=client)
+    assert list(source.session_ids()) == ["abcdefgh"]
+    _, browser = move(source, "abcdefgh")
+    assert browser.do(read).result == {"a": 1}
+
+
 def test_a_folder_that_is_missing_is_no_session_and_cannot_be_listed(tmp_path: Path) -> None:
     source = DjangoSessions("file", SECRET, tmp_path / "missing")
     assert source.load("abcdefgh", time.time()) is None
@@ -240,17 +254,13 @@ def test_options_are_checked(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Iterator[dict[str, Any]]:
+def ours(tmp_path: Path) -> dict[str, Any]:
     """The settings of the site with our engine, which adopts Django's sessions in the database."""
-    yield {
+    return {
         "SESSION_ENGINE": "wsgi_session.integrations.django",
         "WSGI_SESSION_STORE": f"sqlite:///{tmp_path}/sessions.db",
         "WSGI_SESSION_OPTIONS": {"adopt": reader("db", tmp_path)},
     }
-    from wsgi_session.integrations import django_site
-
-    while django_site._middlewares:
-        django_site._middlewares.pop().close()
 
 
 def log_in_with_the_old_engine() -> str:

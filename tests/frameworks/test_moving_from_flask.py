@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+import sys
 import warnings
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -12,13 +13,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import sqlalchemy
 from flask import Flask, flash, get_flashed_messages, session
 from flask.testing import FlaskClient
 from markupsafe import Markup
 
 from tests.frameworks.moving_shop import KEY, make_app
 from tests.support.servers.shared import valkey
-from wsgi_session import ConfigError
+from wsgi_session import ConfigError, StoreUnavailable, Unsupported
 from wsgi_session.integrations.flask import FlaskSessions
 from wsgi_session.moving import Adopt, FlaskCookie, FlaskSessionStore, Reader
 from wsgi_session.stores import MemoryStore
@@ -186,7 +188,8 @@ def test_flask_session_in_redis_as_older_releases_have_pickled_it(protocol: int)
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    "value", [b"", b"\xc1", b"\x80\x04.", b"5", b"null", b"[1]", b'{"a":', b"\x81\xa1a\xc7\x01\x05x"]
+    "value",
+    [b"", b"\xc1", b"\x80\x04.", b"5", b"null", b"[1]", pickle.dumps(None), b'{"a":', b"\x81\xa1a\xc7\x01\x05x"],
 )
 def test_a_value_in_redis_that_is_no_session_gives_an_empty_one(value: bytes) -> None:
     _, client = with_redis()
@@ -200,7 +203,12 @@ def test_a_value_in_redis_that_is_no_session_gives_an_empty_one(value: bytes) ->
 
 @pytest.mark.full
 def test_a_redis_that_is_away_is_a_503() -> None:
-    new, _ = move(FlaskSessionStore("redis://127.0.0.1:1/0"), MemoryStore())
+    reader = FlaskSessionStore("redis://127.0.0.1:1/0")
+    with pytest.raises(StoreUnavailable):
+        reader.delete("any")
+    with pytest.raises(StoreUnavailable):
+        next(reader.session_ids())
+    new, _ = move(reader, MemoryStore())
     browser = browse(new)
     browser.set_cookie("session", "any")
     assert browser.get("/").status_code == 503
@@ -252,8 +260,6 @@ def test_a_folder_that_cannot_be_read_is_a_503(tmp_path: Path) -> None:
     browser = browse(new)
     browser.set_cookie("session", "a")
     assert browser.get("/").status_code == 503
-    from wsgi_session import StoreUnavailable, Unsupported
-
     with pytest.raises(StoreUnavailable):
         reader.delete("a")
     with pytest.raises(Unsupported):
@@ -261,10 +267,10 @@ def test_a_folder_that_cannot_be_read_is_a_503(tmp_path: Path) -> None:
 
 
 def test_flask_session_in_a_database(tmp_path: Path) -> None:
-    sqlalchemy = pytest.importorskip("flask_sqlalchemy", reason="pip install Flask-SQLAlchemy")
+    extension = pytest.importorskip("flask_sqlalchemy", reason="pip install Flask-SQLAlchemy")
     url = f"sqlite:///{tmp_path / 'old.db'}"
     old = make_app(SQLALCHEMY_DATABASE_URI=url, SESSION_TYPE="sqlalchemy")
-    old.config["SESSION_SQLALCHEMY"] = sqlalchemy.SQLAlchemy(old)
+    old.config["SESSION_SQLALCHEMY"] = extension.SQLAlchemy(old)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         flask_session.Session(old)
@@ -288,8 +294,6 @@ def test_a_row_that_has_expired_or_has_no_date_is_not_adopted(tmp_path: Path) ->
     browser = browse(new)
     browser.set_cookie("session", "a")
     assert browser.get("/").status_code == 503  # There is no table.
-    from wsgi_session import StoreUnavailable
-
     with pytest.raises(StoreUnavailable):
         reader.delete("a")
     with pytest.raises(StoreUnavailable):
@@ -309,11 +313,29 @@ def test_a_row_that_has_expired_or_has_no_date_is_not_adopted(tmp_path: Path) ->
         lambda: FlaskSessionStore("nosuch://host"),
         lambda: FlaskSessionStore(5),
         lambda: FlaskSessionStore(None),
+        lambda: FlaskSessionStore(sqlalchemy.MetaData()),
     ],
 )
 def test_a_wrong_store_is_named(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigError):
         make()
+
+
+@pytest.mark.parametrize(("package", "store"), [("redis", "redis://host"), ("sqlalchemy", "sqlite:///a.db")])
+def test_a_missing_package_is_named(package: str, store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("wsgi_session.moving.") and name.endswith("_place")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match="pip install"):
+        FlaskSessionStore(store)
+
+
+def test_an_engine_without_rows_and_data_as_text() -> None:
+    from wsgi_session.moving.places import seconds_of_date
+
+    assert seconds_of_date("2033-05-18 03:33:20") == 2_000_000_000.0
+    assert seconds_of_date("2033-05-18T05:33:20+02:00") == 2_000_000_000.0
+    assert seconds_of_date("never") == seconds_of_date(None) == 0.0
 
 
 def test_a_client_that_decodes_is_refused() -> None:

@@ -185,6 +185,13 @@ def test_a_bad_cookie_gives_an_empty_session(cookie: str, reason: str) -> None:
     assert [event["reason"] for event in site.happened("not_adopted")] == [reason]
 
 
+def test_old_cookies_are_only_read() -> None:
+    from wsgi_session.moving.pyramid import _Raw
+
+    with pytest.raises(TypeError):
+        _Raw().dumps({})
+
+
 def test_another_spelling_of_the_same_base64_does_not_open_the_session_again() -> None:
     cookie = signed([NOW, NOW, {"a": 1}])
     _, browser = move(PyramidCookie(SECRET, user_key=None), cookie)

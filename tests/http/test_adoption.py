@@ -18,6 +18,10 @@ from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, pu
 from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import ConfigError, SessionMiddleware
 from wsgi_session.moving import Adopt, FlaskCookie, Foreign, NotAdopted
+from wsgi_session.moving.markers import make_marker, marker_key
+from wsgi_session.moving.records import ADOPTED
+from wsgi_session.request.login import OWNER
+from wsgi_session.session import work_of
 from wsgi_session.testing.clock import FakeClock
 
 pytestmark = pytest.mark.needs(SERVER)
@@ -54,9 +58,6 @@ def owner(session: Any) -> str | None:
 
 
 def work_owner(session: Any) -> str | None:
-    from wsgi_session.request.login import OWNER
-    from wsgi_session.session import work_of
-
     value: str | None = work_of(session).peek(OWNER)
     return value
 
@@ -495,6 +496,49 @@ def test_an_outage_of_our_store_while_the_marker_is_made_leaves_no_session(
     assert ann.do(read).result == {"_user_id": "1", **CART}
 
 
+def test_a_marker_that_vanishes_during_a_race_gives_an_empty_session(site: Site, ann: Browser, old: OldLibrary) -> None:
+    other, marker = ann.copy(), marker_key("sid", "ann")
+
+    def overtake() -> None:
+        other.do(read)
+        site.calls.before["delete"] = lambda: site.calls.inner.delete(marker)
+
+    old.after["load"] = overtake
+    assert ann.do(read).result == {}
+    assert refusals(site) == ["ended"]
+
+
+def test_an_old_record_that_cannot_be_deleted_does_not_matter(site: Site, ann: Browser, old: OldLibrary) -> None:
+    def fail() -> None:
+        raise ValueError
+
+    old.before["delete"] = fail
+    assert ann.do(read).result == {"_user_id": "1", **CART}
+    assert site.happened("old_kept") == [{"source": "old", "error": "ValueError"}]
+
+
+def test_a_request_that_is_overtaken_by_a_login_sees_a_rotated_session(site: Site, ann: Browser) -> None:
+    slow = ann.copy()
+    ann.do(read)
+    ann.do(log_in(ANN))
+    answer = slow.do(lambda s: (s.state, s.copy()))
+    assert answer.result == ("rotated", {})
+    assert answer.cookies == []
+
+
+def test_a_forged_cookie_of_ours_is_reported_as_before(site: Site) -> None:
+    assert site.browser(HTTP_COOKIE="sid=forged").do(read).result == {}
+    assert [name for name, _ in site.events] == ["tampered"]
+
+
+def test_a_logout_ends_the_sessions_of_all_cookies_as_before(site: Site) -> None:
+    first, second = site.browser(), site.browser()
+    first.do(put(a=1))
+    second.do(put(b=1))
+    site.browser(HTTP_COOKIE=f"{first.header}; {second.header}; old=none").do(log_out)
+    assert first.do(read).result == second.do(read).result == {}
+
+
 # Bad input.
 
 
@@ -570,7 +614,9 @@ def test_an_overlong_id_is_not_looked_up(site: Site, old: OldLibrary) -> None:
         Foreign(dict.fromkeys(map(str, range(20_000)))),
         Foreign({"a": "x" * 2_000_000}),
         Foreign({"a": ["x" * 2_000_000]}),
+        Foreign({"a": ["x" * 30_000] * 100}),
         Foreign({}, flashes=[("info", ["x" * 2_000_000])]),
+        Foreign({}, flashes=[("info", ["x" * 30_000] * 100)]),
         Foreign({}, flashes=["no pair"]),  # type: ignore[list-item]
         Foreign({}, expires=FakeClock.START),
     ],
@@ -594,9 +640,15 @@ def test_a_reader_that_fails_is_an_empty_session_and_its_error_is_not_shown(
     assert site.happened("not_adopted") == [{"source": "old", "reason": "corrupt", "detail": "KeyError"}]
 
 
-def test_a_damaged_marker_opens_nothing(site: Site, ann: Browser, clock: FakeClock) -> None:
-    from wsgi_session.moving.markers import make_marker, marker_key
+def test_a_value_nested_too_deeply_is_dropped(ann: Browser, old: OldLibrary) -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    old.records["ann"] = Foreign({"a": 1, "deep": deep})
+    assert ann.do(read).result == {"a": 1}
 
+
+def test_a_damaged_marker_opens_nothing(site: Site, ann: Browser, clock: FakeClock) -> None:
     for data in (b"", b"1", b"2", b"3" + bytes(32)):
         site.calls.inner.delete(marker_key("sid", "ann"))
         site.calls.inner.create(marker_key("sid", "ann"), make_marker(data, clock(), clock() + 60, "sid"), clock())
@@ -709,6 +761,87 @@ def test_in_the_first_phase_an_outage_of_the_old_store_fails_a_logout(
     assert old.records == {}
 
 
+def test_in_the_first_phase_a_stolen_old_cookie_opens_nothing_after_a_logout_there(
+    both: Browser, old: OldLibrary
+) -> None:
+    thief = both.copy()
+    del thief.jar["sid"]
+    del old.records["ann"]
+    assert thief.do(read).result == {}
+    assert both.do(read).result == {}
+
+
+def test_in_the_first_phase_a_record_that_cannot_be_deleted_does_not_fail_a_logout(
+    first: Site, both: Browser, old: OldLibrary
+) -> None:
+    def fail() -> None:
+        raise ValueError
+
+    old.before["delete"] = fail
+    assert both.do(log_out).code == 200
+    assert refusals(first) == ["corrupt"]
+
+
+@pytest.mark.parametrize(("applied", "lost", "code"), [(True, True, 200), (False, True, 200), (False, False, 503)])
+def test_in_the_first_phase_a_lost_answer_does_not_lose_a_login_there(
+    first: Site, both: Browser, old: OldLibrary, applied: bool, lost: bool, code: int
+) -> None:
+    old.records["ann"] = Foreign({"_user_id": "2"}, user_id="2")
+    first.calls.fail("replace", applied=applied, lost=lost, times=1)
+    assert both.do(read).code == code
+    assert both.do(owner).result == "id:2"
+
+
+def test_in_the_first_phase_a_crash_during_a_change_of_users_is_made_up_for(
+    first: Site, both: Browser, old: OldLibrary
+) -> None:
+    def crash() -> None:
+        raise Crash
+
+    old.records["ann"] = Foreign({"_user_id": "2"}, user_id="2")
+    first.calls.before["delete"] = crash
+    with pytest.raises(Crash):
+        both.do(read)
+    assert both.do(owner).result == "id:2"
+    assert len(list(first.middleware.sessions.of({"id": 2}))) == 1
+    assert list(first.middleware.sessions.of({"id": 1})) == []
+
+
+def test_in_the_first_phase_a_session_that_was_logged_out_does_not_come_back_beside_another(
+    first: Site, both: Browser, old: OldLibrary
+) -> None:
+    record = old.records["ann"]
+    both.do(log_out)
+    old.records["ann"] = record  # As a cookie that nobody can revoke.
+    old.records["thief"] = Foreign({"_user_id": "2"}, user_id="2")
+    thief = first.browser()
+    thief.header = "old=thief"
+    assert thief.do(owner).result == "id:2"
+    thief.jar["old"] = "ann"
+    assert thief.do(lambda s: (owner(s), s.copy())).result == (None, {})
+
+
+def test_in_the_first_phase_a_session_that_another_browser_adopted_is_not_taken_for_a_new_user(
+    first: Site, both: Browser, old: OldLibrary
+) -> None:
+    old.records["shared"] = Foreign({"_user_id": "2"}, user_id="2")
+    other = first.browser()
+    other.header = "old=shared"
+    assert other.do(owner).result == "id:2"
+    old.records["shared"] = Foreign({"_user_id": "3"}, user_id="3")
+    both.jar["old"] = "shared"
+    assert both.do(owner).result is None
+
+
+def test_in_the_first_phase_a_damaged_note_makes_the_session_one_of_our_own(both: Browser, old: OldLibrary) -> None:
+    def damage(session: Any) -> None:
+        (work_of(session).data or work_of(session).load()).put_packed(ADOPTED, b"\xc1")
+
+    both.do(damage)
+    old.records.clear()
+    assert both.do(read).result == {"_user_id": "1", **CART}
+
+
 def test_the_second_phase_takes_the_old_record_and_cookie_away(
     make_site: MakeSite, both: Browser, old: OldLibrary
 ) -> None:
@@ -741,8 +874,6 @@ def test_a_marker_is_remembered_no_longer_than_sessions_are_adopted(
     browser = site.browser()
     browser.header = "old=ann"
     browser.do(read)
-    from wsgi_session.moving.markers import marker_key
-
     marker = site.calls.inner.load(marker_key("sid", "ann"), clock())
     assert marker is not None
     assert marker.expires == clock() + 60
@@ -795,7 +926,7 @@ def test_an_adoption_costs_one_load_there_and_a_look_and_two_creates_here(
 ) -> None:
     ann.do(read)
     assert old.calls == ["load", "delete"]
-    assert site.calls.counts() == {"load": 2, "create": 2, "touch": 1}
+    assert site.calls.counts() == {"load": 1, "create": 2, "touch": 1}
 
 
 # Options.

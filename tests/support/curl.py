@@ -89,7 +89,7 @@ class Curl:
         return self.get(path, *options, *(form or ["--data", ""]))
 
     def submit(self, page: str, path: str, **fields: str) -> Answer:
-        """Open ``page`` and send one of its forms to ``path``; the answer must lead on to a page."""
+        """Open ``page``, and send one of its forms to ``path``; the response must redirect to a page."""
         assert f'action="{path}"' in self.get(page, "--location").html
         answer = self.post(path, **fields)
         assert answer.status == 303, f"{answer.status}: {answer.words}"

@@ -7,13 +7,12 @@ as before; only if it does not, and the Cookie header has the name of a foreign 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.server import MAX_CREDENTIALS
-from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import split, unpack
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.cookies import tokens
@@ -21,54 +20,11 @@ from wsgi_session.cookies.cookie import path_covers
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.adopter import Adopter, guard
+from wsgi_session.moving.foreign import ENVIRON_KEY, ForeignCredential, Named, Sessions
 from wsgi_session.moving.markers import seed_of
-from wsgi_session.moving.reader import MAX_ID, NotAdopted, Reader
+from wsgi_session.moving.reader import MAX_ID, Foreign, NotAdopted, Reader
 from wsgi_session.moving.records import ADOPTED, owner_text
-from wsgi_session.stores.contract import Record, Store
-
-#: Where the environ has the foreign sessions of the request.
-ENVIRON_KEY = "wsgi_session.foreign"
-
-
-class Named(list[tuple[Reader, str]]):
-    """The foreign sessions that a request names: reader and id."""
-
-    #: Whether this request has ended them, so that their cookies have to go, in the first phase too.
-    ended = False
-
-    def __repr__(self) -> str:
-        return f"<{len(self)} foreign sessions>"
-
-
-class ForeignCredential(Credential):
-    """The credential of a request that has a foreign cookie, too. A logout ends the foreign sessions as well."""
-
-    __slots__ = ("named",)
-
-    def __init__(self, before: Credential | None, *, current: bool, named: Named) -> None:
-        token, key = (b"", b"") if before is None else (before.token, before.key)
-        super().__init__(token, current, key)
-        self.others = getattr(before, "others", [])
-        self.named = named
-
-
-class Sessions(Protocol):
-    """What an adoption needs of a backend."""
-
-    store: Store
-    settings: Settings
-
-    def look_up(self, credential: Credential, now: float) -> Loaded:
-        """See ``Backend.look_up``."""
-
-    def derived_credential(self, seed: bytes) -> Credential:
-        """Return the credential whose token is derived from 32 secret bytes."""
-
-    def delete(self, credential: Credential, record: Record, now: float) -> None:
-        """See ``Backend.delete``."""
-
-    def end(self, credential: Credential, now: float) -> Record | None:
-        """See ``Backend.end``."""
+from wsgi_session.stores.contract import Record
 
 
 class Adoption:
@@ -80,10 +36,8 @@ class Adoption:
         self._settings = sessions.settings
         self._adopter = Adopter(sessions.store, sessions.settings, adopt, sessions.derived_credential)
         self.same_name = same_name
-        # Finds the name of a foreign cookie in a header: the only cost of a request that has none.
+        # Finds the name of a foreign cookie in a header.
         self._mentions = re.compile("|".join(re.escape(reader.cookie_name) for reader in adopt.readers)).search
-        #: Whether :meth:`apply` has to be called for a request with this Cookie header.
-        self.concerns: Callable[[str], object] = bool if adopt.keep_old else self._mentions
 
     def limit_first_idle(self, idle: float) -> None:
         """Let an adopted session end after ``idle`` seconds if its first request does not save it."""
@@ -103,8 +57,7 @@ class Adoption:
             # The browser would not send our cookie back.
             return loaded
         named = Named(self._find_named(environ, now, quiet=state == "live"))
-        if isinstance(environ, dict):
-            environ[ENVIRON_KEY] = named
+        environ[ENVIRON_KEY] = named  # type: ignore[index]  # PEP 3333: it is a dict
         if bound:
             return self._load_bound(loaded, self._may_be_missing(environ), named, now)
         if not named:
@@ -116,13 +69,13 @@ class Adoption:
 
         Raises ``NotAdopted`` if it cannot be adopted, or has ended; ``StoreUnavailable`` if a store does not answer.
         """
-        marker, is_new = self._adopter.adopt(reader, session_id, now)
-        found = self._follow(session_id, marker, now)
+        marker, new = self._adopter.adopt(reader, session_id, now)
+        found = self._follow(session_id, marker, now, new)
         if found[0] != "live":
             return found
         if not self._adopt.keep_old:
             self._adopter.remove_old(reader, session_id)
-        elif not is_new and ADOPTED in found[3]:
+        elif new is None and ADOPTED in found[3]:
             # A process of the old kind may have ended the session since it was adopted.
             found = self._load_bound(found, False, Named([(reader, session_id)]), now)
             if found[0] == "unknown":
@@ -162,8 +115,7 @@ class Adoption:
         assert credential is not None and record is not None
         ours = ForeignCredential(credential, current=credential.current, named=named)
         owner, _, _ = _adopted_value(record)
-        key = None if owner is None else tokens.owner_key(self._settings.namespace, owner)
-        if record.owner != key or (may_be_missing and not named):
+        if record.owner != self._owner_key(owner) or (may_be_missing and not named):
             # A login of ours since then has made it a session of our own.
             return state, ours, record, packed
         changed = None
@@ -175,23 +127,40 @@ class Adoption:
                 changed = changed or (reader, session_id, foreign)
             except NotAdopted:
                 pass
-        # A process of the old kind has logged the visitor out, or somebody else in.
+        # A process of the old kind has logged the visitor out, or somebody else in. Then the new session comes
+        # first: if that fails, the next request tries again.
+        after: Loaded = "unknown", ours, None, {}
+        if changed is not None:
+            try:
+                state, found, new_record, packed = self._replace_bound(credential, *changed, now)
+                after = state, ForeignCredential(found, current=False, named=named), new_record, packed
+            except NotAdopted as refusal:
+                self._report(changed[0], refusal)
         self._sessions.delete(credential, record, now)
         self._settings.events("destroyed", handle=record.handle)
-        if changed is not None:
-            reader, session_id, foreign = changed
-            try:
-                before = self._adopter.find_marker(session_id, now)
-                marker, _ = self._adopter.claim(reader, session_id, foreign, before, now)
-                found = self._follow(session_id, marker, now)
-                return found[0], ForeignCredential(found[1], current=False, named=named), found[2], found[3]
-            except NotAdopted as refusal:
-                self._report(reader, refusal)
-        return "unknown", ours, None, {}
+        return after
 
-    def _follow(self, session_id: str, marker: Record, now: float) -> Loaded:
-        """Return the session to which a marker leads, or raise ``NotAdopted``."""
+    def _replace_bound(
+        self, credential: Credential, reader: Reader, session_id: str, foreign: Foreign, now: float
+    ) -> Loaded:
+        """Adopt what a foreign session has become, in place of the session of ``credential``."""
+        marker = self._adopter.find_marker(session_id, now)
+        lead = None if marker is None else self._credential(session_id, marker)
+        if marker is None or (lead is not None and lead.key == credential.key):
+            marker, _ = self._adopter.claim(reader, session_id, foreign, marker, now)
+        found = self._follow(session_id, marker, now)
+        if found[2] is None or found[2].owner != self._owner_key(guard(owner_text, foreign, self._adopt)):
+            raise NotAdopted("ended")
+        return found
+
+    def _owner_key(self, owner: str | None) -> bytes | None:
+        return None if owner is None else tokens.owner_key(self._settings.namespace, owner)
+
+    def _follow(self, session_id: str, marker: Record, now: float, new: Record | None = None) -> Loaded:
+        """Return the session to which a marker leads, or raise ``NotAdopted``; ``new``: its record, if known."""
         credential = self._credential(session_id, marker)
+        if new is not None:
+            return "live", credential, new, split(new.data)
         found = None if credential is None else self._sessions.look_up(credential, now)
         if found is None or found[0] == "unknown":
             raise NotAdopted("ended")

@@ -16,7 +16,7 @@ from wsgi_session.moving.beaker_data import BeakerCodec, foreign_of_beaker
 from wsgi_session.moving.beaker_files import BeakerDBM, BeakerFiles
 from wsgi_session.moving.opening import open_place
 from wsgi_session.moving.pickles import load_pickle
-from wsgi_session.moving.places import Place
+from wsgi_session.moving.places import Place, seconds_of_date
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
 
 _TYPES = ("file", "dbm", "ext:redis", "ext:database", "ext:sqla", "cookie")
@@ -72,7 +72,7 @@ class BeakerStore(Reader):
         if not self.in_cookie:
             folder = BeakerDBM if type == "dbm" else BeakerFiles
             columns = ("namespace", "data", None)
-            self._place = open_place(store, folder, table_name, columns, _never, schema_name)
+            self._place = open_place(store, folder, table_name, columns, seconds_of_date, schema_name)
 
     def identify(self, value: str, now: float) -> str:
         value = HiddenText(value).strip('"')
@@ -104,18 +104,11 @@ class BeakerStore(Reader):
             self._place.delete(self._key(session_id))
 
     def session_ids(self) -> Iterator[str]:
-        if self._place is None:
-            yield from super().session_ids()
-            return
         before, after = ("beaker_cache:", ":session") if self._is_redis else ("", "")
-        for key in self._place.keys(before):
+        for key in super().session_ids() if self._place is None else self._place.keys(before):
             session_id = key.removeprefix(before).removesuffix(after)
             if key.endswith(after) and _ID.fullmatch(session_id):
                 yield session_id
 
     def _key(self, session_id: str) -> str:
         return HiddenText(f"beaker_cache:{session_id}:session") if self._is_redis else session_id
-
-
-def _never(date: Any) -> float | None:
-    return None

@@ -6,7 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 
-from wsgi_session.errors import ConfigError, Unsupported
+from wsgi_session.errors import Unsupported
 from wsgi_session.moving.pickles import MAX_SIZE
 from wsgi_session.moving.places import Found, Place, outage
 from wsgi_session.moving.reader import NotAdopted
@@ -15,9 +15,7 @@ from wsgi_session.moving.reader import NotAdopted
 class FilePlace(Place):
     """A folder of files. A subclass knows the names of the files and their form."""
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        if not isinstance(folder, (str, os.PathLike)):
-            raise ConfigError(f"The old store is of type {type(folder).__name__}: give the path of its folder.")
+    def __init__(self, folder: str) -> None:
         self.folder = os.path.abspath(folder)
 
     @abstractmethod
