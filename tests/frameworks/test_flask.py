@@ -626,7 +626,7 @@ def test_the_session_can_be_read_after_the_request_and_not_changed(visitor: Visi
     with visitor.client:
         visitor.do(put(a=1))
         assert session["a"] == 1
-        assert not session.modified
+        assert session.modified, "it was, in this request"
         with pytest.raises(HeadersAlreadySent):
             session["b"] = 2
         visitor.do(lambda: None)

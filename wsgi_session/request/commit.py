@@ -192,7 +192,7 @@ def create(work: Work, packed: Packed, now: float) -> None:
     data = join_checked(packed, settings.max_size)
     handle, version = tokens.new_handle_and_version()
     if work.login is None:
-        record = first_record(handle, data, version, now, settings)
+        record = first_record(work.planned_handle or handle, data, version, now, settings)
     else:
         record = login_record(work.login, data, version, now, settings)
         forget_refused(work)

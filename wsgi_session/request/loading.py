@@ -24,6 +24,7 @@ _SET_LATER = (
     "ended_handle",
     "login_keys",
     "remember",
+    "planned_handle",
     "create_if_empty",
     "outside_path",
     "unread",

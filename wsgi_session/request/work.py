@@ -51,6 +51,8 @@ class Work:
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
     #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
+    #: The handle that a new session will get, because the application has asked for it already.
+    planned_handle: str | None = None
     #: Whether to store the session even if it is empty: the visitor has a CSRF token for it.
     create_if_empty = False
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
@@ -230,7 +232,7 @@ class Work:
 
     def forget(self) -> None:
         """Discard the session and its unsaved changes: this request has ended it."""
-        self.record = self.credential = self.next_credential = self.login = None
+        self.record = self.credential = self.next_credential = self.login = self.planned_handle = None
         self.unread = (None, None)
         self.create_if_empty = False
         self.data = Data({}, self.backend.settings.max_size)
