@@ -23,6 +23,11 @@ event                  when                                                     
 ``behind_proxy``       the proxy uses https, this server http: see ``cookie_secure`` warning
 ``outside_path``       a request outside of ``cookie_path`` cannot store a session             warning
 ``unfiled_user``       a user was put into the session without ``login()``          warning
+``adopted``            a session of another library was taken over                        info
+``not_adopted``        a session of another library was not taken over; ``reason``        info
+``keys_dropped``       an adopted session had values that cannot be stored                warning
+``old_kept``           the record of an adopted session could not be deleted              warning
+``adoption_over``      the date ``until`` of ``adopt`` has passed; reported once          warning
 =====================  =================================================================  ========
 """
 
@@ -47,6 +52,11 @@ _LEVELS = {
     "invalid": logging.INFO,
     "revoked": logging.INFO,
     "nothing_revoked": logging.INFO,
+    "adopted": logging.INFO,
+    "not_adopted": logging.INFO,
+    "keys_dropped": logging.WARNING,
+    "old_kept": logging.WARNING,
+    "adoption_over": logging.WARNING,
     "dropped": logging.WARNING,
     "touch_failed": logging.WARNING,
     "cache_overridden": logging.WARNING,

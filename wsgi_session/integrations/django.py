@@ -4,12 +4,11 @@
 
     SESSION_ENGINE = "wsgi_session.integrations.django"
     WSGI_SESSION_STORE = "sqlite:///sessions.db"
-    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional: also max_size, on_event, clock
+    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional: also max_size, on_event, adopt
 
 Keep Django's own ``SessionMiddleware``: it decides when to save, and sets the cookie by Django's SESSION_COOKIE_*
 settings. SESSION_COOKIE_NAME is the namespace: give two sites that share a store different names. SECRET_KEY has no
-effect on session keys; ``django.contrib.auth`` logs users out when it changes, unless SECRET_KEY_FALLBACKS has the old
-one.
+effect on session keys; if it changes, ``django.contrib.auth`` logs users out unless SECRET_KEY_FALLBACKS has the old.
 
 How this differs from Django's own engines:
 
@@ -44,6 +43,8 @@ from django.http import HttpRequest
 
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.cookies import tokens
+from wsgi_session.integrations.django_adopt import AdoptMiddleware as AdoptMiddleware
+from wsgi_session.integrations.django_adopt import adopted_work
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
 from wsgi_session.integrations.django_async import AsynchronousSession
 from wsgi_session.integrations.django_pending import remember, save_pending
@@ -113,7 +114,7 @@ class SessionStore(AsynchronousSession):
 
     def load(self) -> Session:  # type: ignore[override]  # a mapping, but not a dict
         """Load the stored session, without this request's changes. A key that is not accepted is discarded."""
-        work = self._look_up(self._backend.credential_of(self.session_key))
+        work = adopted_work(self, self._look_up(self._backend.credential_of(self.session_key)))
         if work.state == "new" and self.session_key is not None:
             work.state = "tampered"
             self._backend.settings.events("tampered", cookies=1)

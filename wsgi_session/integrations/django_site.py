@@ -22,7 +22,7 @@ from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.stores import Store, open_store
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
-_OPTIONS = ("absolute_timeout", "max_size", "on_event", "clock")
+_OPTIONS = ("absolute_timeout", "max_size", "on_event", "adopt", "clock")
 # The settings from which the site's objects are made.
 _SETTINGS = ("SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
 
@@ -123,7 +123,13 @@ def _make_site() -> _Site:
             "WSGI_SESSION_STORE is cookie://, but Django's cookie can contain only a key. Give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'
         )
-    return _Site(middleware.sessions, KeyBackend(middleware.store, backend.settings))
+    if "adopt" not in options:
+        return _Site(middleware.sessions, KeyBackend(middleware.store, backend.settings))
+    # Imported here, because few sites have sessions of another library.
+    from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
+
+    adopting = AdoptingKeyBackend(middleware.store, backend.settings, options["adopt"], settings.SESSION_COOKIE_AGE)
+    return _Site(middleware.sessions, adopting)
 
 
 def _open_store() -> Any:
