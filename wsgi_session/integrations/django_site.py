@@ -22,7 +22,7 @@ from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.stores import Store, open_store
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
-_OPTIONS = ("absolute_timeout", "max_size", "on_event", "adopt", "clock")
+_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "on_event", "adopt", "clock")
 # The settings from which the site's objects are made.
 _SETTINGS = ("SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
 
@@ -81,6 +81,16 @@ class _UserSession:
         name = user.get_full_name() if hasattr(user, "get_full_name") else ""
         email = getattr(user, user.get_email_field_name(), None)
         return {"id": user.pk, "name": name or user.get_username(), "email": email}
+
+    @property
+    def confirm(self) -> Any:
+        """The method of ``request.session``; ``None`` if that is another engine's."""
+        return getattr(self._request.session, "confirm", None)
+
+    @property
+    def is_fresh(self) -> Any:
+        """The method of ``request.session``; ``None`` if that is another engine's."""
+        return getattr(self._request.session, "is_fresh", None)
 
 
 def _site() -> _Site:
