@@ -1,8 +1,10 @@
-"""What the README shows is what happens: its programs run, its headers are the real ones, its links lead somewhere."""
+"""What the README and the quick start show is what happens: their programs run, the headers are the real ones.
+
+The links of all pages lead somewhere.
+"""
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import runpy
@@ -26,12 +28,13 @@ from wsgi_session import SessionMiddleware
 from wsgi_session.config.keygen import new_secret
 
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
+QUICK_START = (ROOT / "docs" / "start" / "quickstart.md").read_text("utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def program(name: str) -> str:
-    """The README's program that begins with ``# name``."""
-    (found,) = re.findall(rf"^```python\n(# {re.escape(name)}\n.*?)^```$", README, re.M | re.S)
+    """The program that begins with ``# name``, of the README or the quick start."""
+    (found,) = re.findall(rf"^```python\n(# {re.escape(name)}\n.*?)^```$", README + QUICK_START, re.M | re.S)
     return str(found)
 
 
@@ -227,32 +230,10 @@ def test_the_login_example_sends_nobody_to_the_host_that_the_client_names(folder
 
 def test_the_secret_is_made_by_the_command_shown() -> None:
     command = "python -m wsgi_session keygen"
-    assert f"export SESSION_SECRET=$({command})" in README
+    for text in (README, QUICK_START):
+        assert f"export SESSION_SECRET=$({command})" in text
     made = subprocess.run([sys.executable, *command.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=True)
     SessionMiddleware(lambda environ, start_response: [], secret=made.stdout.strip(), store="memory://").close()
-
-
-def test_the_table_of_options_has_every_option_with_its_default() -> None:
-    table = README.partition("## Options")[2].partition("##")[0]
-    rows = re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", table, re.M)
-    shown = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
-    parameters = inspect.signature(SessionMiddleware).parameters
-    assert list(shown) == [name for name in parameters if name != "app"]
-    for name, default in shown.items():
-        assert spelled(parameters[name].default) in default, name
-
-
-def spelled(default: Any) -> str:
-    """How the table writes a default."""
-    if default is inspect.Parameter.empty:
-        return "required"
-    if hasattr(default, "days"):
-        return f"{default.days} days"
-    if callable(default):
-        return "time.time"
-    if isinstance(default, str):
-        return f'"{default}"'
-    return f"{default:,}" if type(default) is int else str(default)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -266,11 +247,18 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_the_readme_stands_by_itself() -> None:
+    """The package index shows it without the repository, where a relative link or picture leads nowhere."""
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", README) == []
+
+
 def test_every_test_that_is_named_is_there() -> None:
-    named = re.findall(r"\[(test_\w+)\]\(([^)]+)\)", README)
+    page = (ROOT / "docs" / "explanation" / "comparison.md").read_text("utf-8")
+    files = [(ROOT / path).read_text("utf-8") for path in re.findall(r"`(tests/[\w/]+\.py)`", page)]
+    named = re.findall(r"`(test_\w+)`", page)
     assert len(named) >= 3
-    for name, path in named:
-        assert f"\ndef {name}(" in (ROOT / path).read_text("utf-8"), f"{path} has no {name}"
+    for name in named:
+        assert any(f"\ndef {name}(" in file for file in files), name
 
 
 def anchors(page: Path) -> set[str]:
@@ -283,6 +271,7 @@ def test_the_two_commands_are_lines_to_paste() -> None:
     for module, extras in (("demo", "demo"), ("pytest", "all,test")):
         line = f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extras}]' && .venv/bin/python -m {module}"
         assert f"```sh\n{line}\n```" in README
+    assert f"```sh\n{line.replace('all,test', 'demo').replace('pytest', 'demo')}\n```" in QUICK_START
 
 
 def test_the_documentation_prints_no_secret_that_would_work() -> None:

@@ -66,6 +66,8 @@ def redirect_if_anonymous(
 ) -> LoginRedirect | None:
     """Return ``None`` if a user is logged in, else a redirect to ``login_url`` as a WSGI application.
 
+    ::
+
         if response := redirect_if_anonymous(environ):
             return response(environ, start_response)
 
