@@ -331,7 +331,7 @@ def test_the_deployment_of_kubernetes_gives_each_pod_the_same_store_and_secret()
 
 def test_the_password_is_asked_for_again_after_a_quarter_of_an_hour() -> None:
     clock = FakeClock()
-    with serve(build("step-up")["account"], clock=clock) as app:
+    with serve(build("confirm")["account"], clock=clock) as app:
         ann = Client(app)
         ann.header = plant(app, {"user": {"id": 5}})
         clock.advance(16 * 60)
