@@ -57,6 +57,7 @@ class Work:
     create_if_empty = False
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
     outside_path = False
+
     #: The value of the header ``Clear-Site-Data``, if the response shall have one.
     clear_site_data = ""
     #: Whether a login was saved: no cache may store the response.
@@ -249,8 +250,10 @@ class Work:
         unload(self)
         self.outage, self.outage_raised, self.environ = None, False, environ
 
+    # Called by the exchange.
+
     def close_unused(self, headers: Headers) -> None:
-        """Let the exchange close the response of a request that did not use its session, and release the environ."""
+        """Close the response of a request that did not use its session, and release the environ."""
         self.phase = CLOSED
         self.sent_headers = headers
         environ = self.environ
