@@ -34,7 +34,6 @@ from copy import copy
 from datetime import datetime, timezone
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY as USER_ID
 from django.contrib.auth import user_logged_in
 from django.contrib.sessions.backends.base import UpdateError
@@ -235,11 +234,6 @@ class SessionStore(ConfirmableSession):
         store, clock = backend().store, backend().settings.clock
         while isinstance(store, Sweeps) and store.sweep(_SWEEP_BATCH, clock()):
             pass
-
-    async def _aget_session(self, no_load: bool = False) -> Session:
-        if self._loaded is None:
-            await sync_to_async(self._get_session)()
-        return self._get_session()
 
     # Loading on first access, and saving.
 
