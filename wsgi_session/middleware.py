@@ -29,6 +29,7 @@ from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Store
 from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.stores.timed import TimedStore
 from wsgi_session.stores.urls.opening import open_store
 
 
@@ -84,6 +85,8 @@ class SessionMiddleware:
         validate: Callable[[Session], bool] | None = None,
         # Called with each event's name and data; see the events page of the documentation.
         on_event: OnEvent | None = None,
+        # Whether the event ``store_call`` reports each call of the store, with the time that it took.
+        report_store_calls: bool = False,
         # Seconds since the epoch. Tests pass a FakeClock.
         clock: Callable[[], float] = config.wall_clock,
     ) -> None:
@@ -130,7 +133,10 @@ class SessionMiddleware:
             samesite=cookie_samesite,
             partitioned=cookie_partitioned,
         )
-        self._backend = _make_backend(self.store, secrets, cookies, settings)
+        used = self.store
+        if config.check_flag("report_store_calls", report_store_calls) and not isinstance(used, CookieStore):
+            used = TimedStore(used, settings.events)
+        self._backend = _make_backend(used, secrets, cookies, settings)
         self._settings = self._backend.settings
         self._internals = Internals(self._backend, self._work_type, self._session_type)
         self._environ_key = settings.environ_key
@@ -138,7 +144,7 @@ class SessionMiddleware:
         # Whether a first request has shown that no middleware around this one has the same cookie name.
         self._cookie_name_checked = False
         #: The administrator's view.
-        self.sessions = Sessions(self.store, settings)
+        self.sessions = Sessions(used, settings)
 
     @classmethod
     def from_config(cls, app: Application, mapping: Mapping[str, Any], prefix: str = "session.") -> SessionMiddleware:

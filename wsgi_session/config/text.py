@@ -110,5 +110,6 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "outage_page": _not_text,
     "validate": _not_text,
     "on_event": _not_text,
+    "report_store_calls": _flag,
     "clock": _not_text,
 }

@@ -22,6 +22,7 @@ NO_ENVIRON: Mapping[str, Any] = {}
 _SET_LATER = (
     "ended",
     "ended_handle",
+    "ended_owner",
     "login_keys",
     "remember",
     "create_if_empty",

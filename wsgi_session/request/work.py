@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wsgi_session.backends.base import Backend, Credential, Loaded, State
+from wsgi_session.backends.stored_owner import OWNER, names_of
 from wsgi_session.codec.packing import CorruptData, Packed
 from wsgi_session.cookies.caching import Headers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
@@ -13,7 +14,7 @@ from wsgi_session.owner import user_mapping_or_none
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import closed_error, destroy
 from wsgi_session.request.loading import NO_ENVIRON, load, unload
-from wsgi_session.request.login import OWNER, Login
+from wsgi_session.request.login import Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
 from wsgi_session.stores.contract import Record
 
@@ -42,8 +43,9 @@ class Work:
     record: Record | None
     #: Whether another request ended the session: changes are dropped, and only a login creates a new session.
     ended = False
-    #: The handle of the session that ended.
+    #: The handle and the owner of the session that ended.
     ended_handle: str | None = None
+    ended_owner: str | None = None
 
     # What the request intends.
 
@@ -288,7 +290,7 @@ class Work:
 
     def note_end(self) -> None:
         """Record that another request ended the session: changes are dropped, unless this request logs in."""
-        self.ended_handle = None if self.record is None else self.record.handle
+        self.ended_handle, self.ended_owner = names_of(self.record)
         self.state = "unknown"
         self.record = self.credential = None
         data = self.data or self.load()

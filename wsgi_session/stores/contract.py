@@ -161,6 +161,8 @@ class Store(ABC):
     #: When many sessions are ended, the caller pauses after each batch of :meth:`delete_many` for this many times as
     #: long as the batch took, so that other requests can use the engine.
     delete_pause = 4.0
+    #: The name of the engine in metrics and traces, as the values of OpenTelemetry's ``db.system.name`` spell it.
+    system = "other"
 
     @abstractmethod
     def load(self, key: bytes, now: float) -> Record | None:
