@@ -34,7 +34,7 @@ class Backend:
 
     def points(self, name: str) -> dict[tuple[tuple[str, Any], ...], Any]:
         """Return the points of a metric by their attributes."""
-        data = self._reader.get_metrics_data()
+        data: Any = self._reader.get_metrics_data()
         metrics = [metric for each in data.resource_metrics for scope in each.scope_metrics for metric in scope.metrics]
         (found,) = [metric for metric in metrics if metric.name == name]
         return {tuple(sorted(point.attributes.items())): point for point in found.data.data_points}
@@ -76,7 +76,7 @@ def test_the_stores_calls_have_the_names_of_the_semantic_conventions(backend: Ba
     assert [(point.count, 0 <= point.sum < 60) for point in points.values()] == [(1, True), (1, True)]
     created_span, failed_span = backend.spans()
     assert (created_span.name, failed_span.name) == ("session create", "session load")
-    assert dict(failed_span.attributes) == dict(failed)
+    assert failed_span.attributes == dict(failed)
     assert {created_span.kind, failed_span.kind} == {SpanKind.CLIENT}
     assert created_span.status.status_code is StatusCode.UNSET
     assert (failed_span.status.status_code, failed_span.status.description) == (StatusCode.ERROR, None)

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from time import strftime
 
-from tests.peers import allauth, beaker, django
+from tests.peers import allauth, beaker, django, flask, pyramid
 from tests.peers.page import updated
 from tests.peers.run import PeerError, Result, run_peer
 from tests.support import ROOT
 
 #: In the order of the table.
-PEERS = (django.PEER, allauth.PEER, beaker.PEER)
+PEERS = (django.PEER, allauth.PEER, *flask.PEERS, pyramid.PEER, beaker.PEER)
 PAGE = ROOT / "docs" / "compatibility.md"
 
 
@@ -46,13 +46,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not suites or (options.only and peer.name not in options.only):
                 continue
             try:
-                results += run_peer(peer, suites, (options.keep or Path(temporary)) / peer.name, _say)
+                found = run_peer(peer, suites, (options.keep or Path(temporary)) / peer.name, _say)
             except PeerError as error:
                 failed = True
-                print(f"{peer.name}: {error}")
-    PAGE.write_text(updated(PAGE.read_text("utf-8"), results, order), "utf-8")
-    for result in results:
-        _show(result)
+                print(f"{peer.name}: {error}", flush=True)
+                continue
+            # After each peer, so that an interruption loses only the one that is running.
+            PAGE.write_text(updated(PAGE.read_text("utf-8"), found, order), "utf-8")
+            for result in found:
+                _show(result)
+            results += found
     return int(failed or any(result.unexplained for result in results))
 
 

@@ -6,7 +6,6 @@ import platform
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
 
 from tests.peers.run import Result
 
@@ -14,18 +13,20 @@ BEGIN, END = "<!-- peers:begin -->\n", "<!-- peers:end -->"
 _HEAD = (
     "suite",
     "version",
+    "Python",
     "tests run",
     "failing with its own sessions",
     "failing only with this package",
     "why",
 )
-_NUMBERS = range(2, 5)
+_NUMBERS = range(3, 6)
 
 
 def line(result: Result) -> str:
     """Return the line of the table for ``result``."""
     counts = (f"{number:,}" for number in (result.run, len(result.failing), len(result.only_ours)))
-    return _row([result.suite, result.version, *counts, _why(result)])
+    python = ".".join(platform.python_version_tuple()[:2])
+    return _row([result.suite, result.version, python, *counts, _why(result)])
 
 
 def updated(page: str, results: Iterable[Result], order: Sequence[str]) -> str:
@@ -41,9 +42,7 @@ def updated(page: str, results: Iterable[Result], order: Sequence[str]) -> str:
     lines.update({result.suite: line(result) for result in results})
     rule = _row(["---:" if place in _NUMBERS else "---" for place in range(len(_HEAD))])
     table = [_row(_HEAD), rule, *(lines[suite] for suite in order if suite in lines)]
-    python = f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}"
-    last = f"Last run: {python}, {datetime.now(timezone.utc).date()}."
-    return "".join((before, BEGIN, "\n".join([*table, "", last, ""]), END, after))
+    return "".join((before, BEGIN, "\n".join([*table, ""]), END, after))
 
 
 def _why(result: Result) -> str:

@@ -13,6 +13,10 @@ from pathlib import Path
 INSIDE = Path(__file__).parent / "inside"
 
 
+#: A reason that several of Django's applications share.
+FEWER_QUERIES = "counts queries: a session makes none on Django's connection"
+
+
 @dataclass(frozen=True)
 class Place:
     """Where the suites of one peer run."""
@@ -65,4 +69,5 @@ class Peer:
 def pytest_command(*arguments: str, plugins: Sequence[str] = (), environ: Mapping[str, str] | None = None) -> Command:
     """Return the command for a suite that runs with pytest; ``plugins`` are modules of the folder ``inside``."""
     loaded = [part for plugin in ("report_pytest", *plugins) for part in ("-p", plugin)]
-    return Command(["-m", "pytest", "-q", "-p", "no:cacheprovider", *loaded, *arguments], environ or {})
+    always = ["-q", "-p", "no:cacheprovider", "--continue-on-collection-errors"]
+    return Command(["-m", "pytest", *always, *loaded, *arguments], environ or {})

@@ -133,20 +133,23 @@ def _run(command: Command, place: Place, report: Path) -> Outcomes:
     }
     arguments = [str(place.python), *command.arguments]
     folder = place.source / command.folder
-    shown = subprocess.run(
-        arguments,
-        cwd=folder,
-        env=environ,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-        text=True,
-        errors="replace",
-        timeout=LIMIT,
-        check=False,
-    ).stdout
-    # Kept, for whoever wants to see why a test fails.
-    report.with_suffix(".log").write_text(shown, "utf-8")
+    # Kept with --keep, to see why a test fails.
+    log = report.with_suffix(".log")
+    with log.open("wb") as file:
+        try:
+            subprocess.run(
+                arguments,
+                cwd=folder,
+                env=environ,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                timeout=LIMIT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise PeerError(f"{error}: {log}") from error
+    shown = log.read_text("utf-8", errors="replace")
     if not report.exists():
         raise PeerError(f"{' '.join(arguments)} wrote no report:\n{shown[-SHOWN:]}")
     outcomes: Outcomes = json.loads(report.read_text("utf-8"))

@@ -13,10 +13,14 @@ from wsgi_session.config.keygen import new_secret
 from wsgi_session.events import Events
 from wsgi_session.stores import Counts, ListsOwners, MemoryStore, OwnedSession, Record, SQLiteStore, Store, Sweeps
 from wsgi_session.stores.timed import TimedStore
-from wsgi_session.testing import StoreConformance
+from wsgi_session.testing import StoreConformance, plant, read
 
 OWNER = b"o" * 32
 SECRET = new_secret()
+
+
+def no_site(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    return []
 
 
 class TestTimedStore(StoreConformance):
@@ -118,18 +122,21 @@ def test_it_offers_what_the_inner_store_offers() -> None:
 
 
 def test_what_the_store_does_not_support_is_told_by_the_stores_own_name() -> None:
-    middleware = SessionMiddleware(print, secret=SECRET, store=NoExtras(), report_store_calls=True)
+    middleware = SessionMiddleware(no_site, secret=SECRET, store=NoExtras(), report_store_calls=True)
     with pytest.raises(Unsupported, match="NoExtras does not support of"):
         middleware.sessions.of({"id": 1})
 
 
 def test_the_middlewares_store_is_the_one_that_was_given(tmp_path: Any) -> None:
     store = SQLiteStore(tmp_path / "sessions.db")
-    with store, SessionMiddleware(print, secret=SECRET, store=store, report_store_calls=True) as middleware:
+    with store, SessionMiddleware(no_site, secret=SECRET, store=store, report_store_calls=True) as middleware:
         assert middleware.store is store
         assert store.system == "sqlite"
 
 
-def test_cookies_are_no_store_that_can_be_called() -> None:
+def test_cookies_are_no_store_whose_calls_take_time() -> None:
     pytest.importorskip("cryptography", reason="pip install 'wsgi-session[crypto]'")
-    assert SessionMiddleware(print, secret=SECRET, store="cookie://", report_store_calls=True).sessions
+    heard = Heard()
+    app = SessionMiddleware(no_site, secret=SECRET, store="cookie://", on_event=heard, report_store_calls=True)
+    assert read(app, plant(app, {"a": 1})) == {"a": 1}
+    assert heard == []

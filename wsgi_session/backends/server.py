@@ -75,18 +75,6 @@ class StoreBackend:
         self.settings.events("tampered", cookies=cookies)
         self._cookies.warn_of_foreign(look_signed)
 
-    def credential_of(self, cookie_value: str | None) -> Credential | None:
-        """Return the credential in a cookie's value; ``None`` if none of our secrets signed it."""
-        verified = None if cookie_value is None else self._signer.verify(cookie_value)
-        if verified is None:
-            return None
-        token, current = verified
-        return Credential(token, current, tokens.store_key(token))
-
-    def cookie_value(self, credential: Credential) -> str:
-        """Return the cookie's value for ``credential``."""
-        return self._signer.sign(credential.token)
-
     def look_up(self, credential: Credential, now: float) -> Loaded:
         """Load the session of ``credential``, and apply the current timeouts to it."""
         # The timeouts are applied here. An hour in the past, the store also returns a session that has expired since.

@@ -28,8 +28,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from wsgi_session.config.options import parse_options
 from wsgi_session.config.secrets import hide
+from wsgi_session.config.text import parse_options
 from wsgi_session.errors import ConfigError
 from wsgi_session.integrations.beaker_secret import SECRETS, secret_option
 from wsgi_session.integrations.beaker_stores import STORE_OPTIONS, store_of

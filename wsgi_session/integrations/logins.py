@@ -6,6 +6,7 @@ from typing import Any
 
 from wsgi_session.backends.stored_owner import OWNER
 from wsgi_session.codec.packing import CorruptData, pack
+from wsgi_session.codec.plain import to_scalar
 from wsgi_session.request.login import plan_login
 from wsgi_session.request.states import OPEN
 from wsgi_session.request.work import Work
@@ -13,7 +14,7 @@ from wsgi_session.request.work import Work
 
 def owner_with_id(user_id: object) -> str:
     """Return the owner of the user ``{"id": user_id}``, as ``owner_of()`` does."""
-    return f"id:{user_id}"
+    return f"id:{to_scalar(user_id)}"
 
 
 def log_in_as(work: Work, user_id: object, *login_keys: str) -> None:

@@ -8,8 +8,8 @@
   ``revoked``, the sessions are counted.
 * ``db.client.operation.duration``: a histogram of the calls of the store in seconds, as the semantic conventions for
   databases describe it, by ``db.system.name``, ``db.operation.name`` and ``error.type``.
-* a span of the kind ``CLIENT`` for each call of the store, such as ``session load`` and ``session replace``, with the same
-  attributes, below the span of the request.
+* a span of the kind ``CLIENT`` for each call of the store, such as ``session load`` and ``session replace``, with the
+  same attributes, below the span of the request.
 
 The last two need ``report_store_calls=True``. Each attribute has a few fixed values: none contains a handle, an owner,
 or anything that a client sent. Needs the extra ``opentelemetry``, and an SDK that your application sets up.

@@ -9,8 +9,8 @@
 * ``wsgi_session_store_call_duration_seconds``: a histogram of the calls of the store, by ``operation`` and ``outcome``,
   if the middleware has ``report_store_calls=True``.
 
-Each label has a few fixed values: no metric contains a handle, an owner, or anything that a client sent. Every event has
-its series from the start, with 0, so that an alert on the first outage works. Needs the extra ``prometheus``.
+Each label has a few fixed values: no metric contains a handle, an owner, or anything that a client sent. Every event
+has its series from the start, with 0, so that an alert on the first outage works. Needs the extra ``prometheus``.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def _save(work: Work, data: Data) -> bool:
     if work.late and work.backend.change_needs_cookie:
         # The session is in the cookie, and the headers were sent: nothing can be saved any more.
         if changed:
-            work.ended_handle, work.ended_owner = names_of(work.record)
+            work.ended_record = work.record
             drop(work, data)
         return changed
     now = work.backend.settings.clock()
@@ -122,9 +122,8 @@ def drop(work: Work, data: Data) -> None:
         events.once("outside_path", advice=OUTSIDE)
     else:
         keys = sorted(key for key in data.changed if isinstance(key, str))
-        ended = work.ended_handle, work.ended_owner
         # The session is still there if a save failed after the headers.
-        handle, owner = names_of(work.record) if ended[0] is None else ended
+        handle, owner = names_of(work.ended_record or work.record)
         events("dropped", handle=handle, owner=owner, keys=keys)
     data.changed = {}
 
@@ -196,7 +195,7 @@ def create(work: Work, packed: Packed, now: float) -> None:
     data = join_checked(packed, settings.max_size)
     handle, version = tokens.new_handle_and_version()
     if work.login is None:
-        record = first_record(handle, data, version, now, settings)
+        record = first_record(work.planned_handle or handle, data, version, now, settings)
     else:
         record = login_record(work.login, data, version, now, settings)
         forget_refused(work)

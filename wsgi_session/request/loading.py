@@ -21,10 +21,10 @@ NO_ENVIRON: Mapping[str, Any] = {}
 # Attributes that a request may set after its session was loaded, and that the next load would not reset.
 _SET_LATER = (
     "ended",
-    "ended_handle",
-    "ended_owner",
+    "ended_record",
     "login_keys",
     "remember",
+    "planned_handle",
     "create_if_empty",
     "outside_path",
     "unread",

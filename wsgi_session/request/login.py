@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsgi_session.backends.stored_owner import OWNER, stored_owner
+from wsgi_session.backends.stored_owner import OWNER as OWNER
+from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from wsgi_session.backends.base import Backend, Credential, Loaded, State
-from wsgi_session.backends.stored_owner import OWNER, names_of
 from wsgi_session.codec.packing import CorruptData, Packed
 from wsgi_session.cookies.caching import Headers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
@@ -14,7 +13,7 @@ from wsgi_session.owner import user_mapping_or_none
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import closed_error, destroy
 from wsgi_session.request.loading import NO_ENVIRON, load, unload
-from wsgi_session.request.login import Login
+from wsgi_session.request.login import OWNER, Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
 from wsgi_session.stores.contract import Record
 
@@ -43,9 +42,8 @@ class Work:
     record: Record | None
     #: Whether another request ended the session: changes are dropped, and only a login creates a new session.
     ended = False
-    #: The handle and the owner of the session that ended.
-    ended_handle: str | None = None
-    ended_owner: str | None = None
+    #: The session that ended.
+    ended_record: Record | None = None
 
     # What the request intends.
 
@@ -53,6 +51,8 @@ class Work:
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
     #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
+    #: The handle that a new session will get, because the application has asked for it already.
+    planned_handle: str | None = None
     #: Whether to store the session even if it is empty: the visitor has a CSRF token for it.
     create_if_empty = False
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
@@ -232,7 +232,7 @@ class Work:
 
     def forget(self) -> None:
         """Discard the session and its unsaved changes: this request has ended it."""
-        self.record = self.credential = self.next_credential = self.login = None
+        self.record = self.credential = self.next_credential = self.login = self.planned_handle = None
         self.unread = (None, None)
         self.create_if_empty = False
         self.data = Data({}, self.backend.settings.max_size)
@@ -244,7 +244,7 @@ class Work:
             self.backend.settings.events("corrupt", handle=self.record.handle)
             if self.late:
                 # The headers were sent, so no cookie can be set for a new session.
-                self.ended_handle, self.ended = self.record.handle, True
+                self.ended_record, self.ended = self.record, True
         self.state = "unknown"
         self.record = self.credential = None
         (self.data or self.load()).rebase({})
@@ -290,7 +290,7 @@ class Work:
 
     def note_end(self) -> None:
         """Record that another request ended the session: changes are dropped, unless this request logs in."""
-        self.ended_handle, self.ended_owner = names_of(self.record)
+        self.ended_record = self.record
         self.state = "unknown"
         self.record = self.credential = None
         data = self.data or self.load()
