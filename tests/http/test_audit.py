@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from msgpack import packb
 
 from tests.support.site import ANN, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
@@ -133,6 +134,24 @@ def test_a_token_that_was_rotated_away_is_no_expired_session(site: Site, clock: 
     assert site.happened("expired") == []
 
 
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("data", [b"\xc1", b"", packb([1]), packb({b"owner": b"\xc1"}), packb({b"owner": packb(5)})])
+def test_an_expired_session_that_cannot_be_read_either_has_no_owner_in_the_event(
+    make_site: MakeSite, clock: FakeClock, data: bytes
+) -> None:
+    site = make_site(idle_timeout=QUARTER)
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    (created,) = site.happened("created")
+    (key,) = {argument for argument in site.calls.seen if isinstance(argument, bytes) and len(argument) == 32}
+    record = site.middleware.store.load(key, clock())
+    assert record is not None
+    site.calls.inner.replace(key, record._replace(data=data, version=b"v" * 16), record.version, clock())
+    clock.advance(QUARTER)
+    assert browser.do(lambda session: session.state).result == "unknown"
+    assert site.happened("expired") == [{**created, "owner": None, "reason": "idle"}]
+
+
 # CSRF.
 
 
@@ -154,6 +173,17 @@ def test_a_failed_csrf_check_names_the_session_its_owner_and_the_reason(site: Si
 def test_a_failed_csrf_check_of_a_visitor_without_a_session_says_so(site: Site) -> None:
     assert site.browser().call(check_csrf, {**POST, "HTTP_X_CSRF_TOKEN": "made-up"}) is False
     assert site.happened("csrf_failed") == [{"handle": None, "owner": None, "reason": "no_session"}]
+
+
+def test_a_form_that_comes_after_the_session_has_ended_fails_for_want_of_a_session(
+    make_site: MakeSite, clock: FakeClock
+) -> None:
+    site = make_site(idle_timeout=QUARTER)
+    browser = site.browser()
+    token = browser.do(lambda session: session.csrf_token).result
+    clock.advance(QUARTER)
+    assert browser.call(check_csrf, {**POST, "HTTP_X_CSRF_TOKEN": token}) is False
+    assert [event["reason"] for event in site.happened("csrf_failed")] == ["no_session"]
 
 
 def test_a_csrf_check_that_succeeds_is_no_event(site: Site) -> None:

@@ -121,6 +121,15 @@ def test_it_offers_what_the_inner_store_offers() -> None:
             assert isinstance(store, protocol) is isinstance(inner, protocol), protocol
 
 
+def test_a_sweep_that_is_due_is_due_for_both() -> None:
+    inner = MemoryStore()
+    store, _ = timed(inner)
+    inner.sweep_due = True
+    assert store.sweep_due is True
+    store.sweep_due = False
+    assert inner.sweep_due is False
+
+
 def test_what_the_store_does_not_support_is_told_by_the_stores_own_name() -> None:
     middleware = SessionMiddleware(no_site, secret=SECRET, store=NoExtras(), report_store_calls=True)
     with pytest.raises(Unsupported, match="NoExtras does not support of"):
