@@ -10,20 +10,23 @@ import os
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import click
 
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.errors import ConfigError, SessionError, StoreUnavailable, Unsupported
+from wsgi_session.moving.advance import ADOPTED, adopt_all, load_adopt, settings_of
 from wsgi_session.stores.contract import Counts, Scans, Store, Sweeps
 from wsgi_session.stores.migrating.moving import move_all
 from wsgi_session.stores.migrating.store import MigratingStore
 from wsgi_session.stores.migrating.urls import inner_urls
 from wsgi_session.stores.sqlite.store import SQLiteStore
+from wsgi_session.stores.tables import HasTables
 from wsgi_session.stores.unsupported import unsupported
 from wsgi_session.stores.urls.opening import open_store
 from wsgi_session.stores.urls.parts import redact_urls
@@ -40,20 +43,6 @@ def hide_url(context: click.Context, parameter: click.Parameter, url: Any) -> Hi
 # If no URL is given, it is read from the variable that SessionMiddleware.from_environ uses too. Every user of the
 # machine can see a command line, including a password in it.
 store_url = click.argument("url", envvar="WSGI_SESSION_STORE", callback=hide_url)
-
-
-@runtime_checkable
-class HasTables(Protocol):
-    """A store whose engine needs tables before the first session."""
-
-    def init(self) -> None:
-        """Create the tables, unless they exist."""
-
-    def ddl(self) -> str:
-        """Return the SQL that creates the tables."""
-
-    def make_no_tables(self) -> None:
-        """Let only :meth:`init` create the tables, and not the first use of the store."""
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -196,6 +185,35 @@ def copy(old: str, new: str) -> None:
             click.echo(f"Failed after {moved} sessions were moved. Run it again to continue.", err=True)
             raise
         click.echo(f"sessions moved: {moved}")
+
+
+@cli.command()
+@click.option("--from", "source", required=True, metavar="MODULE:NAME", help="What the site gives to adopt=.")
+@click.option("--to", "url", required=True, envvar="WSGI_SESSION_STORE", callback=hide_url, help="The site's store.")
+@click.option("--namespace", default="sid", show_default=True, metavar="NAME", help="The site's cookie_name.")
+@click.option("--idle-timeout", default="30d", show_default=True, metavar="TIME", help="That of the site.")
+@click.option("--absolute-timeout", default="90d", show_default=True, metavar="TIME", help="That of the site, or none.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; only say how many sessions would be adopted.")
+def adopt(source: str, url: str, namespace: str, idle_timeout: str, absolute_timeout: str, dry_run: bool) -> None:
+    """Adopt every session of another library's store in advance.
+
+    Run it just before the switch, with the site's own reader: --from shop.app:ADOPT. Old records stay until the
+    visitor comes. It is safe to interrupt, and to run again.
+    """
+    counts: Counter[str] = Counter()
+    with opened(url, may_be_new=True) as store:
+        settings = settings_of(namespace, idle_timeout, absolute_timeout)
+        try:
+            for number, words in enumerate(adopt_all(load_adopt(source), store, settings, dry_run=dry_run), 1):
+                counts.update(words)
+                if number % BATCH == 0:
+                    show_progress(f"{number} read, {counts[ADOPTED]} adopted ...")
+        finally:
+            show_progress("")
+            for word, count in counts.items():
+                click.echo(f"{'would be ' if dry_run and word == ADOPTED else ''}{word}: {count}")
+        if not counts:
+            click.echo("no sessions found")
 
 
 def sweep_batches(store: Sweeps, limit: int | None) -> Iterator[int]:

@@ -29,6 +29,7 @@ class Event(NamedTuple):
 
 _DEBUG, _INFO, _WARNING, _ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 _SESSION = ("handle", "owner")
+_REFUSALS = ("corrupt", "ended", "expired", "forged", "too_large", "unknown", "unsupported")
 
 EVENTS: dict[str, Event] = {
     # A session was stored for the first time.
@@ -77,6 +78,17 @@ EVENTS: dict[str, Event] = {
     "outside_path": Event(_WARNING, ("advice",)),
     # A user was put into the session without ``login()``.
     "unfiled_user": Event(_WARNING, ("handle", "advice")),
+    # ``check_csrf`` refused a request of another site.
+    "cross_origin": Event(_INFO, ("origin", "host")),
+    # A session of another library was taken over, or was not.
+    "adopted": Event(_INFO, ("handle", "source")),
+    "not_adopted": Event(_INFO, ("source", "reason", "detail"), _REFUSALS),
+    # An adopted session had values that cannot be stored.
+    "keys_dropped": Event(_WARNING, ("handle", "source", "keys")),
+    # The record of an adopted session could not be deleted.
+    "old_kept": Event(_WARNING, ("source", "error")),
+    # The date ``until`` of ``adopt`` has passed; reported once.
+    "adoption_over": Event(_WARNING, ("advice",)),
     # One call of the store has ended; only with ``report_store_calls=True``.
     "store_call": Event(_DEBUG, ("operation", "system", "seconds", "outcome")),
 }

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wsgi_session.admin import Sessions
 from wsgi_session.backends.base import Backend
@@ -29,8 +29,12 @@ from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Store
 from wsgi_session.stores.cookie import CookieStore
-from wsgi_session.stores.timed import TimedStore
+from wsgi_session.stores.timed import timed
 from wsgi_session.stores.urls.opening import open_store
+
+if TYPE_CHECKING:
+    from wsgi_session.moving.adopt import Adopt
+    from wsgi_session.moving.reader import Reader
 
 
 class SessionMiddleware:
@@ -73,6 +77,9 @@ class SessionMiddleware:
         idle_timeout: timedelta | float = timedelta(days=30),
         # Maximum age of a session or a login, however active the visitor is. None: no maximum.
         absolute_timeout: timedelta | float | None = timedelta(days=90),
+        # The idle timeout of visitors who are not logged in, because robots leave a session for each page that starts
+        # one. None: the same as idle_timeout.
+        anonymous_timeout: timedelta | float | None = None,
         # A session's activity is recorded at most once in this time. None: 1/30 of the idle timeout.
         touch_interval: timedelta | float | None = None,
         # Maximum size of one session's stored data, in bytes.
@@ -83,9 +90,10 @@ class SessionMiddleware:
         outage_page: OutagePage | None = None,
         # Called once per request, when a session with a logged-in user is loaded. Return False to end the session.
         validate: Callable[[Session], bool] | None = None,
-        # Called with each event's name and data; see the events page of the documentation.
+        # Takes over the sessions of another library: a reader of wsgi_session.moving, several of them, or an Adopt.
+        adopt: Adopt | Reader | Sequence[Reader] | None = None,
+        # Called with each event's name and data; see the events page. Each store call is one if the second is True.
         on_event: OnEvent | None = None,
-        # Whether the event ``store_call`` reports each call of the store, with the time that it took.
         report_store_calls: bool = False,
         # Seconds since the epoch. Tests pass a FakeClock.
         clock: Callable[[], float] = config.wall_clock,
@@ -96,6 +104,7 @@ class SessionMiddleware:
             config.check_callable("validate", validate, "a function of the session, or None")
         if outage_page is not None:
             config.check_callable("outage_page", outage_page, "a WSGI application, or None")
+        adoption = None if adopt is None else _check_adopt(adopt)
         if on_event is not None:
             config.check_callable("on_event", on_event, "a function of an event's name and its data, or None")
         secrets = config.check_secrets(secret)
@@ -111,6 +120,7 @@ class SessionMiddleware:
                 idle=config.seconds("idle_timeout", idle_timeout),
                 absolute=None if absolute_timeout is None else config.seconds("absolute_timeout", absolute_timeout),
                 touch_interval=config.check_touch_interval(touch_interval, idle_timeout),
+                anonymous=config.check_anonymous_timeout(anonymous_timeout, idle_timeout),
             ),
             max_size=config.check_max_size(max_size),
             anonymous_in_outage=config.check_on_store_error(on_store_error),
@@ -133,18 +143,15 @@ class SessionMiddleware:
             samesite=cookie_samesite,
             partitioned=cookie_partitioned,
         )
-        used = self.store
-        if config.check_flag("report_store_calls", report_store_calls) and not isinstance(used, CookieStore):
-            used = TimedStore(used, settings.events)
-        self._backend = _make_backend(used, secrets, cookies, settings)
+        used = timed(self.store, settings.events, report_store_calls)
+        self._backend = _make_backend(used, secrets, cookies, settings, adoption)
         self._settings = self._backend.settings
         self._internals = Internals(self._backend, self._work_type, self._session_type)
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
         # Whether a first request has shown that no middleware around this one has the same cookie name.
         self._cookie_name_checked = False
-        #: The administrator's view.
-        self.sessions = Sessions(used, settings)
+        self.sessions = Sessions(used, self._settings, self._backend)  #: The administrator's view.
 
     @classmethod
     def from_config(cls, app: Application, mapping: Mapping[str, Any], prefix: str = "session.") -> SessionMiddleware:
@@ -259,9 +266,28 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
     return SessionMiddleware.from_config(app, options, prefix="")
 
 
-def _make_backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: Settings) -> Backend:
+def _check_adopt(given: object) -> Adopt:
+    # Imported here, because few sites have sessions of another library.
+    from wsgi_session.moving.adopt import make_adopt
+
+    return make_adopt(given)
+
+
+def _make_backend(
+    store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: Settings, adopt: Adopt | None
+) -> Backend:
     if not isinstance(store, CookieStore):
-        return StoreBackend(store, TokenSigner(secrets, settings.namespace), cookies, settings)
+        signer = TokenSigner(secrets, settings.namespace)
+        if adopt is None:
+            return StoreBackend(store, signer, cookies, settings)
+        from wsgi_session.moving.backend import AdoptingBackend
+
+        return AdoptingBackend(store, signer, cookies, settings, adopt)
+    if adopt is not None:
+        raise ConfigError(
+            "adopt: cookie:// has nowhere to remember which sessions were adopted, so a logged-out visitor could come "
+            "back with the old cookie. Give a store that keeps sessions, such as sqlite:///sessions.db."
+        )
     # Imported here, because it needs the extra ``crypto``, which no other store needs.
     from wsgi_session.backends.cookie import CookieBackend
 

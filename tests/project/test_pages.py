@@ -111,6 +111,7 @@ def test_the_page_on_protecting_pages_lets_ann_in_and_sends_her_where_she_wanted
     names = run(DOCS / "howto" / "protect.md")
     assert names["response"] is None
     assert names["after_login"] == "/cart"
+    assert names["refusal"] == {"error": "login_required", "login_url": "/login"}
 
 
 def test_the_page_on_forms_allows_what_is_safe() -> None:

@@ -76,8 +76,8 @@ class Browser:
         self.cookie = ""
         self.body = ""
 
-    def request(self, method: str, path: str, body: str = "") -> HTTPResponse:
-        headers = {"Host": self.host}
+    def request(self, method: str, path: str, body: str = "", site: str = "same-origin") -> HTTPResponse:
+        headers = {"Host": self.host, "Sec-Fetch-Site": site}
         if body:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         if self.cookie:
@@ -92,11 +92,6 @@ class Browser:
         if cookie := response.getheader("Set-Cookie"):
             self.cookie = cookie.split(";")[0]
         return response
-
-    def csrf_token(self) -> str:
-        found = re.search(r"name=csrf_token value=([^>]+)>", self.body)
-        assert found, self.body
-        return found[1]
 
 
 def test_the_complete_program_is_complete_and_short_and_counts(folder: Path) -> None:
@@ -193,7 +188,7 @@ def test_the_login_example_starts_no_session_for_a_forged_login(folder: Path) ->
     """A POST of another site comes without the cookie: a new one would take its place, and log the visitor out."""
     with serving(folder, "welcome.py") as browser:
         for form in ("email=ann%40example.com&password=wonderland", "csrf_token=AAAA&email=&password="):
-            answer = browser.request("POST", "/login", form)
+            answer = browser.request("POST", "/login", form, site="cross-site")
             assert (answer.status, answer.getheader("Set-Cookie")) == (403, None)
 
 
@@ -203,16 +198,18 @@ def test_the_login_example_logs_in_greets_and_logs_out(folder: Path) -> None:
         assert (answer.status, answer.getheader("Location")) == (302, "/login?next=/profile")
 
         browser.request("GET", "/login?next=/profile")
-        form = f"csrf_token={browser.csrf_token()}&email=ann%40example.com&password="
+        assert browser.cookie == ""
+        form = "email=ann%40example.com&password="
         assert browser.request("POST", "/login?next=/profile", form + "wrong").status == 200
         answer = browser.request("POST", "/login?next=/profile", form + "wonderland")
         assert (answer.status, answer.getheader("Location")) == (303, "/profile")
 
         browser.request("GET", "/profile")
         assert "Welcome, Ann! Your email is ann@example.com." in browser.body
-        logged_in, token = browser.cookie, browser.csrf_token()
-        assert browser.request("POST", "/logout").status == 403
-        assert browser.request("POST", "/logout", f"csrf_token={token}").status == 303
+        logged_in = browser.cookie
+        assert browser.request("POST", "/logout", site="cross-site").status == 403
+        assert browser.request("GET", "/logout").status == 405
+        assert browser.request("POST", "/logout").status == 303
 
         browser.cookie = logged_in
         assert browser.request("GET", "/profile").status == 302
@@ -224,10 +221,10 @@ def test_the_login_example_sends_nobody_to_the_host_that_the_client_names(folder
         browser.host = "evil.example"
         assert browser.request("GET", "/profile").getheader("Location") == "/login?next=/profile"
         browser.request("GET", "/login?next=/profile")
-        form = f"csrf_token={browser.csrf_token()}&email=ann%40example.com&password=wonderland"
+        form = "email=ann%40example.com&password=wonderland"
         assert browser.request("POST", "/login?next=/profile", form).getheader("Location") == "/profile"
         browser.request("GET", "/profile")
-        answer = browser.request("POST", "/logout", f"csrf_token={browser.csrf_token()}")
+        answer = browser.request("POST", "/logout")
         assert answer.getheader("Location") == "/login"
 
 

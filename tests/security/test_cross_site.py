@@ -45,9 +45,10 @@ def test_no_other_site_logs_a_visitor_in_as_somebody_else(ann: Visitor) -> None:
 
 def test_the_attackers_own_token_is_of_no_use_in_the_visitors_browser(ann: Visitor) -> None:
     attacker = Visitor(ann.shop)
-    tokens = [attacker.token_on("/login")]
+    attacker.send("/cart", "/cart/add", sku="oat")
+    tokens = [attacker.token()]
     attacker.log_in()
-    for token in [*tokens, attacker.token_on("/profile"), attacker.token_on("/cart")]:
+    for token in [*tokens, attacker.token(), attacker.token()]:
         ann.post("/logout", csrf_token=token)
         assert ann.status == 403, token
     assert ann.is_logged_in()
@@ -55,9 +56,10 @@ def test_the_attackers_own_token_is_of_no_use_in_the_visitors_browser(ann: Visit
 
 def test_a_login_or_a_logout_ends_every_form_token_there_was(ann: Visitor) -> None:
     visitor = Visitor(ann.shop)
-    before = visitor.token_on("/login")
+    visitor.send("/cart", "/cart/add", sku="oat")
+    before = visitor.token()
     visitor.log_in()
-    during = visitor.token_on("/profile")
+    during = visitor.token()
     visitor.post("/cart/empty", csrf_token=before)
     assert visitor.status == 403
     visitor.post("/logout", csrf_token=during)
@@ -71,7 +73,7 @@ def test_a_session_that_an_attacker_planted_is_not_the_one_that_is_logged_in(ann
     """Login fixation with everything of the attacker's: the cookie, the form token and the cart."""
     attacker, victim = Visitor(ann.shop), Visitor(ann.shop)
     attacker.send("/cart", "/cart/add", sku="oat")
-    planted, token = attacker.client.header, attacker.token_on("/cart")
+    planted, token = attacker.client.header, attacker.token()
     victim.client.header = planted
     victim.log_in()
     assert victim.client.header != planted

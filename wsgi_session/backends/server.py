@@ -40,6 +40,8 @@ class StoreBackend:
     compares = True
     change_needs_cookie = False
     sweep_missed = False
+    #: The adoption of another library's sessions, if the middleware has the option.
+    adoption: Any = None
 
     def __init__(self, store: Store, signer: tokens.TokenSigner, cookies: SchemeCookies, settings: Settings) -> None:
         self.store = store
@@ -82,14 +84,19 @@ class StoreBackend:
         if record is None:
             return "unknown", credential, None, {}
         # Unpacked, because reading one field by its name takes as long as unpacking all of them.
-        data, _, handle, created, touched, expires, _, _, idle, _ = record
+        data, _, handle, created, touched, expires, owner, _, idle, _ = record
         try:
             if not handle:
                 return ("rotated" if now < expires else "unknown"), credential, None, {}
             # The check of has_sound_times(), inlined because every request runs it.
             if not 0.0 <= created + touched + expires < LAST_TIME or (idle is not None and not 0.0 < idle < LAST_TIME):
                 raise CorruptData
-            if now >= expires or now >= self.settings.lifetime.end(touched, created, idle):
+            lifetime = self.settings.lifetime
+            if owner is None and idle != lifetime.anonymous:
+                # It was stored under another anonymous_timeout; the current one counts.
+                idle = lifetime.anonymous
+                record = record._replace(idle=idle)
+            if now >= expires or now >= lifetime.end(touched, created, idle):
                 self._report_expired(record)
                 return "unknown", credential, None, {}
             return "live", credential, record, split(data)
@@ -105,6 +112,10 @@ class StoreBackend:
         """Return a new, unused credential."""
         token = tokens.new_token()
         return Credential(token, True, tokens.store_key(token))
+
+    def derived_credential(self, seed: bytes) -> Credential:
+        """Return the credential whose token is made of 32 secret bytes, for a session that is adopted."""
+        return token_credential(seed)
 
     def create(self, credential: Credential, record: Record, now: float) -> Credential:
         """Store a new session; return its credential, which is another one if the given one was already in use."""
@@ -238,6 +249,13 @@ class StoreBackend:
             # The write was applied and then overwritten, or never applied. This is not known, so do not report success.
             raise error
         return outcome
+
+
+def token_credential(seed: bytes) -> Credential:
+    """Return the credential whose token is made of 32 secret bytes. It counts as signed by an older secret."""
+    credential = Credential(tokens.token_of(seed), False)
+    credential.key = tokens.store_key(credential.token)
+    return credential
 
 
 def _no_free_token_error() -> StoreUnavailable:

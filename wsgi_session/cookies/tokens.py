@@ -90,6 +90,11 @@ def new_token() -> bytes:
     return b2a_base64(os.urandom(32), newline=False).translate(_URL_SAFE, b"=")
 
 
+def token_of(seed: bytes) -> bytes:
+    """Return the token that is made of 32 secret bytes."""
+    return _base64url(seed)
+
+
 def new_short_token() -> bytes:
     """Return a new token of 40 characters, for a cookie without a signature: 200 random bits as lowercase base32.
 

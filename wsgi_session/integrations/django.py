@@ -4,12 +4,11 @@
 
     SESSION_ENGINE = "wsgi_session.integrations.django"
     WSGI_SESSION_STORE = "sqlite:///sessions.db"
-    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional: also max_size, on_event, clock
+    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional, as are the others
 
 Keep Django's own ``SessionMiddleware``: it decides when to save, and sets the cookie by Django's SESSION_COOKIE_*
 settings. SESSION_COOKIE_NAME is the namespace: give two sites that share a store different names. SECRET_KEY has no
-effect on session keys; ``django.contrib.auth`` logs users out when it changes, unless SECRET_KEY_FALLBACKS has the old
-one.
+effect on session keys; if it changes, ``django.contrib.auth`` logs users out unless SECRET_KEY_FALLBACKS has the old.
 
 How this differs from Django's own engines:
 
@@ -35,7 +34,6 @@ from copy import copy
 from datetime import datetime, timezone
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.contrib.auth import SESSION_KEY as USER_ID
 from django.contrib.auth import user_logged_in
 from django.contrib.sessions.backends.base import UpdateError
@@ -44,8 +42,10 @@ from django.http import HttpRequest
 
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.cookies import tokens
+from wsgi_session.integrations.django_adopt import AdoptMiddleware as AdoptMiddleware
+from wsgi_session.integrations.django_adopt import adopted_work
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
-from wsgi_session.integrations.django_async import AsynchronousSession
+from wsgi_session.integrations.django_confirm import ConfirmableSession
 from wsgi_session.integrations.django_pending import remember, save_pending
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
@@ -61,7 +61,7 @@ from wsgi_session.stores.contract import Sweeps
 _SWEEP_BATCH = 1000
 
 
-class SessionStore(AsynchronousSession):
+class SessionStore(ConfirmableSession):
     """``request.session``. A subclass may override ``get_session_cookie_age()``, as with Django's engines."""
 
     # Set on first access. The name is Django's.
@@ -109,11 +109,17 @@ class SessionStore(AsynchronousSession):
             return super().is_empty()
         return False if self._session_cache else neither_remove_nor_save()
 
+    def get_expiry_age(self, **kwargs: Any) -> int:
+        """Return the seconds that the cookie is kept; at most the anonymous timeout if no user is logged in."""
+        age = super().get_expiry_age(**kwargs)
+        anonymous = self._backend.settings.lifetime.anonymous
+        return age if anonymous is None or USER_ID in self else min(age, int(anonymous))
+
     # Methods that use the store.
 
     def load(self) -> Session:  # type: ignore[override]  # a mapping, but not a dict
         """Load the stored session, without this request's changes. A key that is not accepted is discarded."""
-        work = self._look_up(self._backend.credential_of(self.session_key))
+        work = adopted_work(self, self._look_up(self._backend.credential_of(self.session_key)))
         if work.state == "new" and self.session_key is not None:
             work.state = "tampered"
             self._backend.settings.events("tampered", cookies=1)
@@ -228,11 +234,6 @@ class SessionStore(AsynchronousSession):
         store, clock = backend().store, backend().settings.clock
         while isinstance(store, Sweeps) and store.sweep(_SWEEP_BATCH, clock()):
             pass
-
-    async def _aget_session(self, no_load: bool = False) -> Session:
-        if self._loaded is None:
-            await sync_to_async(self._get_session)()
-        return self._get_session()
 
     # Loading on first access, and saving.
 

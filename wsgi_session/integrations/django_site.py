@@ -23,7 +23,7 @@ from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.stores import Store, open_store
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
-_OPTIONS = ("absolute_timeout", "max_size", "on_event", "report_store_calls", "clock")
+_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "on_event", "report_store_calls", "adopt", "clock")
 # The settings from which the site's objects are made.
 _SETTINGS = ("SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
 
@@ -83,6 +83,16 @@ class _UserSession:
         email = getattr(user, user.get_email_field_name(), None)
         return {"id": user.pk, "name": name or user.get_username(), "email": email}
 
+    @property
+    def confirm(self) -> Any:
+        """The method of ``request.session``; ``None`` if that is another engine's."""
+        return getattr(self._request.session, "confirm", None)
+
+    @property
+    def is_fresh(self) -> Any:
+        """The method of ``request.session``; ``None`` if that is another engine's."""
+        return getattr(self._request.session, "is_fresh", None)
+
 
 def _site() -> _Site:
     if not _sites:
@@ -124,7 +134,13 @@ def _make_site() -> _Site:
             "WSGI_SESSION_STORE is cookie://, but Django's cookie can contain only a key. Give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'
         )
-    return _Site(middleware.sessions, KeyBackend(backend.store, backend.settings))
+    if "adopt" not in options:
+        return _Site(middleware.sessions, KeyBackend(backend.store, backend.settings))
+    # Imported here, because few sites have sessions of another library.
+    from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
+
+    adopting = AdoptingKeyBackend(backend.store, backend.settings, options["adopt"], settings.SESSION_COOKIE_AGE)
+    return _Site(middleware.sessions, adopting)
 
 
 def _open_store() -> Any:

@@ -6,8 +6,9 @@
     config.include("wsgi_session.integrations.pyramid")
 
 The settings are the options of SessionMiddleware with ``wsgi_session.`` in front, as text (see
-``SessionMiddleware.from_config``) or as objects; ``validate``, ``on_event``, ``clock`` and ``outage_page`` may be
-dotted names. The middleware is ``request.registry["wsgi_session"]``; its ``sessions`` is the administrator's view.
+``SessionMiddleware.from_config``) or as objects; ``validate``, ``adopt``, ``on_event``, ``clock`` and ``outage_page``
+may be dotted names. The middleware is ``request.registry["wsgi_session"]``; its ``sessions`` is the administrator's
+view.
 
 If Pyramid's ``remember`` and ``forget`` use the session, they are a login and a logout: see
 :mod:`wsgi_session.integrations.pyramid_logins`.
@@ -31,6 +32,7 @@ from zope.interface import implementer
 from wsgi_session.config.secrets import hide
 from wsgi_session.exchange import StartResponse
 from wsgi_session.helpers.csrf import note_csrf, why_csrf_refused
+from wsgi_session.helpers.origin import is_same_origin
 from wsgi_session.helpers.redirects import LoginRedirect
 from wsgi_session.integrations.pyramid_logins import USERID_KEY, make_middleware_type
 from wsgi_session.integrations.pyramid_session import PyramidSession
@@ -48,7 +50,7 @@ PREFIX = "wsgi_session."
 REGISTRY_KEY = "wsgi_session"
 _ROUTER = "wsgi_session.router"
 # Options that are Python objects; in an ini file, give their dotted names.
-_OBJECTS = ("validate", "on_event", "clock", "outage_page")
+_OBJECTS = ("validate", "adopt", "on_event", "clock", "outage_page")
 
 
 def includeme(config: Any) -> None:
@@ -156,10 +158,14 @@ class CSRFStoragePolicy:
         return str(request.session.new_csrf_token())
 
     def check_csrf_token(self, request: Any, supplied_token: object) -> bool:
-        """Return whether the token belongs to this session. A token that is not text (a file) is wrong.
+        """Return whether a page of this site has sent the request, or the token belongs to this session.
 
-        A visitor without a session has no token, and this check does not create a session.
+        The browser says the former in ``Sec-Fetch-Site`` or ``Origin``, as for ``check_csrf``. Another site's request
+        needs the token here, because Pyramid's own check of the origin has its own list of trusted ones. A token that
+        is not text (a file) is wrong. A visitor without a session has no token, and this check does not create one.
         """
+        if is_same_origin(request.environ, frozenset()):
+            return True
         given = hide(supplied_token) if isinstance(supplied_token, str) else None
         # In an outage, loading the session raises, and error reporters show the local variables.
         del supplied_token

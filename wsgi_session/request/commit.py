@@ -224,6 +224,7 @@ def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packe
     events = work.backend.settings.events
     owner = stored_owner(record)
     if work.login is not None:
+        work.logged_in = True
         events("logged_in", handle=record.handle, owner=owner)
     work.adopt_new(credential, record, packed)
     events(event, handle=record.handle, owner=owner)

@@ -61,6 +61,42 @@ def load(work: Work) -> Data:
     return data
 
 
+def reload(work: Work) -> bool:
+    """Load the newest stored data, and keep this request's changes; return whether the session is still live."""
+    work.open()
+    record, credential, settings = work.record, work.credential, work.backend.settings
+    if record is None or credential is None or not work.backend.compares:
+        return record is not None
+    now = settings.clock()
+    try:
+        _, _, record, packed = work.backend.look_up(credential, now)
+        if record is None:
+            work.note_end()
+            (work.data or work.load()).rebase({})
+            return False
+        work.record, work.loaded_at = record, now
+        (work.data or work.load()).rebase(packed)
+        if settings.validate is not None:
+            _validate(work)
+    except StoreUnavailable as error:
+        work.note_outage(error)
+        raise
+    return work.record is not None
+
+
+def mark_corrupt(work: Work) -> None:
+    """Treat a session with an unreadable value as unknown: this request's changes go into a new session."""
+    if work.record is not None:
+        work.unread = work.credential, work.record
+        work.backend.settings.events("corrupt", handle=work.record.handle)
+        if work.late:
+            # The headers were sent, so no cookie can be set for a new session.
+            work.ended_record, work.ended = work.record, True
+    work.state = "unknown"
+    work.record = work.credential = None
+    (work.data or work.load()).rebase({})
+
+
 def unload(work: Work) -> None:
     """Forget what was loaded and intended, including the cookie. An immediate ``destroy`` is not undone."""
     for name in _SET_LATER:

@@ -7,9 +7,11 @@ from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
+from wsgi_session.config.options import check_flag
 from wsgi_session.errors import KeyExists, StoreUnavailable
 from wsgi_session.events import Events
 from wsgi_session.stores.contract import Counts, ListsOwners, Outcome, OwnedSession, Record, Store, Sweeps
+from wsgi_session.stores.cookie import CookieStore
 
 T = TypeVar("T")
 
@@ -103,6 +105,13 @@ class TimedStore(Store):
 
     def _report(self, operation: str, seconds: float, outcome: str) -> None:
         self._events("store_call", operation=operation, system=self.inner.system, seconds=seconds, outcome=outcome)
+
+
+def timed(store: Store, events: Events, report_store_calls: bool) -> Store:
+    """Return a store that reports the calls of ``store``, if that is wanted and the store is one that is called."""
+    if not check_flag("report_store_calls", report_store_calls) or isinstance(store, CookieStore):
+        return store
+    return TimedStore(store, events)
 
 
 def _outcome_of(error: BaseException) -> str:
