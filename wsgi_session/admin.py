@@ -79,8 +79,8 @@ class Sessions:
         The handle of another user's session ends nothing (CVE-2017-18878).
         """
         store = self._owner_store("revoke")
-        owner = self._key(user)
-        ended = end_sessions(store, owner, self._settings.clock(), lambda record: record.handle == handle)
+        owner = self._owner(user)
+        ended = end_sessions(store, self._key(owner), self._settings.clock(), lambda record: record.handle == handle)
         self._report(owner, handle, ended)
         return ended > 0
 
@@ -92,17 +92,18 @@ class Sessions:
         requests run.
         """
         store = self._owner_store("revoke_all")
-        owner = self._key(user)
+        owner = self._owner(user)
+        key = self._key(owner)
         # Any other value is a Session, or an integration's wrapper around one, such as Pyramid's.
         kept = {keep} if keep is None or isinstance(keep, str) else work_of(keep).open().handles
         called = self._settings.clock()
         # A machine whose clock is ahead may have given an existing session a later ``created``: go by its handle.
         existing: set[str] = set()
-        for batch in in_batches(owned_sessions(store, owner, called)):
+        for batch in in_batches(owned_sessions(store, key, called)):
             existing.update(other.handle for other in batch if _began_after(called, other))
         ended = end_sessions(
             store,
-            owner,
+            key,
             called,
             lambda other: other.handle not in kept and (other.handle in existing or not _began_after(called, other)),
         )
@@ -149,23 +150,26 @@ class Sessions:
             raise self._unsupported("count")
         return self._store.count(self._settings.clock(), self._settings.namespace)
 
-    def _report(self, owner: bytes, handle: str | None, ended: int) -> None:
+    def _report(self, owner: str, handle: str | None, ended: int) -> None:
         """Report what was ended, or that the user has no session: perhaps they were logged in without ``login()``."""
         if ended:
-            self._settings.events("revoked", handle=handle, count=ended)
-        elif next(owned_sessions(self._store, owner, self._settings.clock()), None) is None:
+            self._settings.events("revoked", handle=handle, owner=owner, reason="revoked", count=ended)
+        elif next(owned_sessions(self._store, self._key(owner), self._settings.clock()), None) is None:
             advice = "this user has no session; a user who was put into a session without login() is not found"
-            self._settings.events("nothing_revoked", handle=handle, advice=advice)
+            self._settings.events("nothing_revoked", handle=handle, owner=owner, advice=advice)
 
     def _key(self, user: Mapping[str, Any] | str) -> bytes:
+        return tokens.owner_key(self._settings.namespace, self._owner(user))
+
+    def _owner(self, user: Mapping[str, Any] | str) -> str:
         if not isinstance(user, str):
-            return tokens.owner_key(self._settings.namespace, owner_of(user))
+            return owner_of(user)
         if not user.startswith(("id:", "email:")):
             raise ConfigError(
                 f"user={user!r} is not an owner. Give the user mapping, or an owner such as 'id:5' or "
                 "'email:ann@example.com'."
             )
-        return tokens.owner_key(self._settings.namespace, user)
+        return user
 
     def _owner_store(self, operation: str) -> Any:
         if not isinstance(self._store, ListsOwners):

@@ -1,75 +1,96 @@
-"""Events for logs and metrics. No event and no log line contains a token, a secret or a session value.
+"""Events for logs, metrics and audits. No event and no log line contains a token, a secret or a session value.
 
-=====================  =================================================================  ========
-event                  when                                                         level
-=====================  =================================================================  ========
-``created``            a session was stored for the first time                      debug
-``rotated``            a session got a new token (``login`` included)               debug
-``logged_in``          ``login()`` was saved                                        info
-``destroyed``          the application ended a session                              info
-``invalid``            ``validate`` ended a session                                 info
-``revoked``            ``middleware.sessions`` ended sessions                       info
-``nothing_revoked``    ``middleware.sessions`` found no session of that user            info
-``tampered``           a session cookie had no valid signature                      debug
-``foreign_cookie``     another secret signed a session cookie; reported once              warning
-``corrupt``            a stored record could not be read; it was left unchanged     error
-``dropped``            changes were dropped: another request ended the session      warning
-``conflict``           another request wrote first; the changes were merged         debug
-``unavailable``        the store failed                                             error
-``touch_failed``       activity could not be recorded; the response is unaffected   warning
-``unsaved``            an unsupported value, or too much data: the request failed         error
-``cache_overridden``   a response that sets a cookie allowed shared caching         warning
-``late_access``        the first access to the session came after the headers       warning
-``behind_proxy``       the proxy uses https, this server http: see ``cookie_secure`` warning
-``outside_path``       a request outside of ``cookie_path`` cannot store a session             warning
-``cross_origin``       ``check_csrf`` refused a request of another site                info
-``unfiled_user``       a user was put into the session without ``login()``          warning
-``adopted``            a session of another library was taken over                        info
-``not_adopted``        a session of another library was not taken over; ``reason``        info
-``keys_dropped``       an adopted session had values that cannot be stored                warning
-``old_kept``           the record of an adopted session could not be deleted              warning
-``adoption_over``      the date ``until`` of ``adopt`` has passed; reported once          warning
-=====================  =================================================================  ========
+The one exception is ``owner``, the user for whom ``login()`` filed the session: ``id:5`` or ``email:ann@example.com``.
+``EVENTS`` lists each event; the page of events in the documentation has the same facts, and a test compares them.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-#: Called with the event's name and its data (``handle``, ``keys`` ...), in the request's thread.
+#: Called with the event's name and its data (``handle``, ``owner`` ...), in the request's thread.
 OnEvent = Callable[[str, Mapping[str, Any]], object]
 
 logger = logging.getLogger("wsgi_session")
 
-_LEVELS = {
-    "created": logging.DEBUG,
-    "rotated": logging.DEBUG,
-    "tampered": logging.DEBUG,
-    "conflict": logging.DEBUG,
-    "logged_in": logging.INFO,
-    "destroyed": logging.INFO,
-    "invalid": logging.INFO,
-    "revoked": logging.INFO,
-    "nothing_revoked": logging.INFO,
-    "adopted": logging.INFO,
-    "not_adopted": logging.INFO,
-    "keys_dropped": logging.WARNING,
-    "old_kept": logging.WARNING,
-    "adoption_over": logging.WARNING,
-    "cross_origin": logging.INFO,
-    "dropped": logging.WARNING,
-    "touch_failed": logging.WARNING,
-    "cache_overridden": logging.WARNING,
-    "late_access": logging.WARNING,
-    "behind_proxy": logging.WARNING,
-    "outside_path": logging.WARNING,
-    "unfiled_user": logging.WARNING,
-    "foreign_cookie": logging.WARNING,
-    "corrupt": logging.ERROR,
-    "unavailable": logging.ERROR,
-    "unsaved": logging.ERROR,
+
+class Event(NamedTuple):
+    """What is known of an event before it happens."""
+
+    #: The level of its line in the log.
+    level: int
+    #: The keys of its data, always all of them. ``handle`` and ``owner`` are ``None`` if there is none.
+    keys: tuple[str, ...]
+    #: The possible values of the key ``reason``, if there is one.
+    reasons: tuple[str, ...] = ()
+
+
+_DEBUG, _INFO, _WARNING, _ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+_SESSION = ("handle", "owner")
+_REFUSALS = ("corrupt", "ended", "expired", "forged", "too_large", "unknown", "unsupported")
+
+EVENTS: dict[str, Event] = {
+    # A session was stored for the first time.
+    "created": Event(_DEBUG, _SESSION),
+    # A session got a new token (``login`` included).
+    "rotated": Event(_DEBUG, _SESSION),
+    # ``login()`` was saved.
+    "logged_in": Event(_INFO, _SESSION),
+    # The application ended a session.
+    "destroyed": Event(_INFO, (*_SESSION, "reason"), ("application",)),
+    # ``validate`` ended a session.
+    "invalid": Event(_INFO, (*_SESSION, "reason"), ("validate",)),
+    # ``middleware.sessions`` ended sessions.
+    "revoked": Event(_INFO, (*_SESSION, "reason", "count"), ("revoked",)),
+    # A request came with the cookie of a session that has expired.
+    "expired": Event(_DEBUG, (*_SESSION, "reason"), ("idle", "absolute")),
+    # ``middleware.sessions`` found no session of that user.
+    "nothing_revoked": Event(_INFO, (*_SESSION, "advice")),
+    # A request that changes something came without a valid CSRF token.
+    "csrf_failed": Event(_INFO, (*_SESSION, "reason"), ("no_session", "no_token", "wrong_token")),
+    # A session cookie had no valid signature.
+    "tampered": Event(_DEBUG, ("cookies",)),
+    # Another secret signed a session cookie; reported once.
+    "foreign_cookie": Event(_WARNING, ("cookie_name", "advice")),
+    # A stored record could not be read; it was left unchanged.
+    "corrupt": Event(_ERROR, ("handle",)),
+    # Changes were dropped: another request ended the session.
+    "dropped": Event(_WARNING, (*_SESSION, "keys")),
+    # Another request wrote first; the changes were merged.
+    "conflict": Event(_DEBUG, _SESSION),
+    # A write was repeated, because the answer to the first attempt was lost.
+    "retried": Event(_WARNING, ("operation", "error")),
+    # The store failed.
+    "unavailable": Event(_ERROR, ("error",)),
+    # Activity could not be recorded; the response is unaffected.
+    "touch_failed": Event(_WARNING, (*_SESSION, "error")),
+    # An unsupported value, or too much data: the request failed.
+    "unsaved": Event(_ERROR, (*_SESSION, "error")),
+    # A response that sets a cookie allowed shared caching.
+    "cache_overridden": Event(_WARNING, ("dropped",)),
+    # The first access to the session came after the headers.
+    "late_access": Event(_WARNING, ()),
+    # The proxy uses https, this server http: see ``cookie_secure``.
+    "behind_proxy": Event(_WARNING, ("advice",)),
+    # A request outside of ``cookie_path`` cannot store a session.
+    "outside_path": Event(_WARNING, ("advice",)),
+    # A user was put into the session without ``login()``.
+    "unfiled_user": Event(_WARNING, ("handle", "advice")),
+    # ``check_csrf`` refused a request of another site.
+    "cross_origin": Event(_INFO, ("origin", "host")),
+    # A session of another library was taken over, or was not.
+    "adopted": Event(_INFO, ("handle", "source")),
+    "not_adopted": Event(_INFO, ("source", "reason", "detail"), _REFUSALS),
+    # An adopted session had values that cannot be stored.
+    "keys_dropped": Event(_WARNING, ("handle", "source", "keys")),
+    # The record of an adopted session could not be deleted.
+    "old_kept": Event(_WARNING, ("source", "error")),
+    # The date ``until`` of ``adopt`` has passed; reported once.
+    "adoption_over": Event(_WARNING, ("advice",)),
+    # One call of the store has ended; only with ``report_store_calls=True``.
+    "store_call": Event(_DEBUG, ("operation", "system", "seconds", "outcome")),
 }
 
 
@@ -91,7 +112,7 @@ class Events:
         return name in self._reported
 
     def __call__(self, name: str, /, **data: Any) -> None:
-        level = _LEVELS[name]
+        level = EVENTS[name].level
         if logger.isEnabledFor(level):
             # repr() escapes line breaks, so that a client cannot forge log lines (CVE-2025-25184).
             logger.log(level, "%s %s", name, " ".join(f"{key}={value!r}" for key, value in data.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from wsgi_session.stores.contract import SWEEP_GRACE, OwnedSession, Record
 
@@ -31,6 +32,11 @@ class Lifetime:
         """Return when the session of ``record`` expires: at its stored time, or earlier by the current timeouts."""
         end = self.end(record.touched, record.created, record.idle)
         return end if end < record.expires else record.expires  # noqa: FURB136  (min() is a call)
+
+    def reason(self, record: Record) -> Literal["idle", "absolute"]:
+        """Return which of the current timeouts ended the session of ``record``: the one that passed first."""
+        idle_end = record.touched + (self.idle if record.idle is None else min(record.idle, self.idle))
+        return "absolute" if self.absolute is not None and record.created + self.absolute <= idle_end else "idle"
 
     def interval(self, idle: float | None) -> float:
         """Return the minimum seconds between two touches; ``idle`` is the session's own timeout."""

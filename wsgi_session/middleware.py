@@ -29,6 +29,7 @@ from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Store
 from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.stores.timed import timed
 from wsgi_session.stores.urls.opening import open_store
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ class SessionMiddleware:
         validate: Callable[[Session], bool] | None = None,
         # Takes over the sessions of another library: a reader of wsgi_session.moving, several of them, or an Adopt.
         adopt: Adopt | Reader | Sequence[Reader] | None = None,
-        # Called with each event's name and data; see the events page of the documentation.
+        # Called with each event's name and data; see the events page. Each store call is one if the second is True.
         on_event: OnEvent | None = None,
+        report_store_calls: bool = False,
         # Seconds since the epoch. Tests pass a FakeClock.
         clock: Callable[[], float] = config.wall_clock,
     ) -> None:
@@ -141,15 +143,15 @@ class SessionMiddleware:
             samesite=cookie_samesite,
             partitioned=cookie_partitioned,
         )
-        self._backend = _make_backend(self.store, secrets, cookies, settings, adoption)
+        used = timed(self.store, settings.events, report_store_calls)
+        self._backend = _make_backend(used, secrets, cookies, settings, adoption)
         self._settings = self._backend.settings
         self._internals = Internals(self._backend, self._work_type, self._session_type)
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
         # Whether a first request has shown that no middleware around this one has the same cookie name.
         self._cookie_name_checked = False
-        #: The administrator's view.
-        self.sessions = Sessions(self.store, self._settings, self._backend)
+        self.sessions = Sessions(used, self._settings, self._backend)  #: The administrator's view.
 
     @classmethod
     def from_config(cls, app: Application, mapping: Mapping[str, Any], prefix: str = "session.") -> SessionMiddleware:

@@ -7,13 +7,13 @@ from datetime import datetime, timezone
 from typing import Any, NoReturn, TypeVar
 
 from wsgi_session.backends.base import State
+from wsgi_session.backends.stored_owner import OWNER
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.request import atomic, times
 from wsgi_session.request.confirmation import Confirmation, last_confirmation
 from wsgi_session.request.flash import Flash, find_flashes, put_flash
 from wsgi_session.request.loading import reload
-from wsgi_session.request.login import OWNER
 from wsgi_session.request.mapping import WorkMapping
 from wsgi_session.request.work import Work
 

@@ -156,6 +156,17 @@ def test_what_happens_is_told(store: CountingStore) -> None:
     assert told == ["tampered", "created", "logged_in", "rotated", "destroyed"]
 
 
+def test_an_event_names_the_user_and_the_stores_calls_are_told_on_request(store: CountingStore) -> None:
+    told: list[tuple[str, Any]] = []
+    options = {"on_event": lambda name, data: told.append((name, dict(data))), "report_store_calls": True}
+    with override_settings(WSGI_SESSION_OPTIONS=options):
+        client = visitor()
+        client.get("/login", {"name": "ann"})
+    (login,) = [data for name, data in told if name == "logged_in"]
+    assert login["owner"] == f"id:{get_user_model().objects.get(username='ann').pk}"
+    assert "create" in [data["operation"] for name, data in told if name == "store_call"]
+
+
 # The helpers.
 
 

@@ -464,6 +464,14 @@ def test_nothing_of_two_logins_in_one_request_is_stored_by_atomic_before_they_ar
     assert visitor.do(lambda: (keys(), user_or_none(request), who())) == ({"cart", "count"}, None, None)
 
 
+def test_an_event_names_the_user_and_the_stores_calls_are_told_on_request(make_app: MakeApp) -> None:
+    told: list[tuple[str, Any]] = []
+    options = {"on_event": lambda name, data: told.append((name, dict(data))), "WSGI_SESSION_REPORT_STORE_CALLS": "on"}
+    Visitor(with_logins(make_app(**options))).do(log_in)
+    assert [data["owner"] for name, data in told if name == "logged_in"] == ["id:ann"]
+    assert [data["operation"] for name, data in told if name == "store_call"] == ["create"]
+
+
 def test_a_user_put_beside_a_login_is_not_told_of_before_the_login_is_stored(make_app: MakeApp) -> None:
     told: list[str] = []
     visitor = Visitor(with_logins(make_app(on_event=lambda name, data: told.append(name))))

@@ -364,6 +364,18 @@ def test_nobody_elses_token_is_taken_nor_none_nor_a_hostile_one() -> None:
         assert browser.see("/check_page", POST={"csrf_token": given}) == "False", given
 
 
+def test_a_token_that_pyramid_refuses_is_told_with_the_reason() -> None:
+    told: list[Any] = []
+    options: dict[str, Any] = {"on_event": lambda name, data: told.append((name, data.get("reason")))}
+    browser = Site(token_page, check_page, **options).browser()
+    assert browser.see("/check_page", POST={"csrf_token": "x"}) == "False"
+    token_of(browser)
+    for given in ("", "x"):
+        assert browser.see("/check_page", POST={"csrf_token": given}) == "False"
+    reasons = [reason for name, reason in told if name == "csrf_failed"]
+    assert reasons == ["no_session", "no_token", "wrong_token"]
+
+
 def test_a_form_of_this_site_needs_no_token_in_pyramids_own_check() -> None:
     browser = Site(token_page, check_page).browser()
     for site, allowed in (("same-origin", "True"), ("same-site", "False"), ("cross-site", "False"), ("none", "False")):

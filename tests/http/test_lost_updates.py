@@ -140,7 +140,7 @@ def test_a_change_counts_whether_the_other_request_came_before_or_after_it(visit
 def test_the_second_writer_is_told_of_the_merge_in_an_event(site: Site, visitor: Browser) -> None:
     overlap(visitor, put(b=2), put(c=3))
     (conflict,) = site.happened("conflict")
-    assert conflict == {"handle": visitor.do(lambda session: session.handle).result}
+    assert conflict == {"handle": visitor.do(lambda session: session.handle).result, "owner": None}
 
 
 def test_a_request_that_only_reads_meets_no_conflict(site: Site, visitor: Browser) -> None:

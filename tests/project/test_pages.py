@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +14,7 @@ from webob import Request
 
 from tests.support import ROOT
 from tests.support.pages import run_page
-from wsgi_session import Session, SessionMiddleware
+from wsgi_session import Session, SessionMiddleware, login, logout
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.testing import plant
 
@@ -22,6 +26,17 @@ PAGES = sorted(
     | {page for folder in ("start", "howto", "explanation") for page in (DOCS / folder).glob("*.md")}
     - {DOCS / "start" / "tutorial.md", DOCS / "howto" / "testing-tools.md", DOCS / "howto" / "openid.md"}
 )
+
+
+@pytest.fixture(autouse=True)
+def registry() -> Iterator[None]:
+    """The default registry of Prometheus, in which a page's metrics stay for one test only."""
+    prometheus_client = pytest.importorskip("prometheus_client", reason="pip install prometheus-client")
+    registered = prometheus_client.REGISTRY._collector_to_names
+    before = set(registered)
+    yield
+    for collector in set(registered) - before:
+        prometheus_client.REGISTRY.unregister(collector)
 
 
 @pytest.fixture(autouse=True)
@@ -78,6 +93,30 @@ def test_the_page_on_forms_allows_what_is_safe() -> None:
 
 def test_the_page_on_tests_gets_its_answer() -> None:
     assert run_page(DOCS / "howto" / "testing.md")["answer"].status_int == 200
+
+
+def test_the_page_on_monitoring_writes_the_lines_that_it_shows(caplog: pytest.LogCaptureFixture) -> None:
+    page = DOCS / "howto" / "monitor.md"
+    names = run_page(page)
+    caplog.set_level(logging.INFO, "audit")
+    environ: dict[str, Any] = {}
+
+    def site(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        if "login" in environ:
+            login(environ, {"id": 5})
+        else:
+            logout(environ)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return []
+
+    with SessionMiddleware(site, secret=new_secret(), store="memory://", on_event=names["audit_events"]) as app:
+        environ = Request.blank("/").environ
+        answer = Request({**environ, "login": ""}).get_response(app)
+        Request({**environ, "HTTP_COOKIE": answer.headers["Set-Cookie"].partition(";")[0]}).get_response(app)
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", page.read_text("utf-8"), re.M | re.S)
+    without_handles = [re.sub(r'"handle": "[^"]{16}"', "", text) for text in (shown, caplog.text)]
+    assert [json.loads(line)["event"] for line in shown.splitlines()] == ["logged_in", "destroyed"]
+    assert all(line in without_handles[1] for line in without_handles[0].splitlines())
 
 
 def test_every_how_to_is_listed() -> None:

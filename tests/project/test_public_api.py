@@ -274,6 +274,8 @@ def test_importing_it_brings_in_no_extra(module: str) -> None:
         "psycopg",
         "pymysql",
         "cryptography",
+        "prometheus_client",
+        "opentelemetry",
         "flask",
         "django",
         "pyramid",

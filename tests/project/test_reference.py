@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import re
 import time
 from datetime import timedelta
@@ -18,11 +19,11 @@ from wsgi_session import SessionMiddleware
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.config.options import wall_clock
 from wsgi_session.config.text import parse_options
-from wsgi_session.events import _LEVELS
+from wsgi_session.events import EVENTS
 
 REFERENCE = ROOT / "docs" / "reference"
 OPTIONS = (REFERENCE / "options.md").read_text("utf-8")
-EVENTS = (REFERENCE / "events.md").read_text("utf-8")
+EVENTS_PAGE = (REFERENCE / "events.md").read_text("utf-8")
 ERRORS = (REFERENCE / "errors.md").read_text("utf-8")
 
 PARAMETERS = {
@@ -77,11 +78,21 @@ def test_an_option_that_text_cannot_hold_says_so(name: str) -> None:
         parse_options({f"session.{name}": "text"}, "session.")
 
 
-def test_every_event_has_its_section_and_its_level() -> None:
-    sections = dict(re.findall(r"^```\{event\} (\w+)\n(.*?)^```$", EVENTS, re.M | re.S))
-    levels = {name: re.findall(r"^\* level: (\w+)$", section, re.M) for name, section in sections.items()}
-    names = {10: "debug", 20: "info", 30: "warning", 40: "error"}
-    assert levels == {name: [names[level]] for name, level in _LEVELS.items()}
+def test_every_event_has_its_section_with_its_level_its_keys_and_its_reasons() -> None:
+    sections = dict(re.findall(r"^```\{event\} (\w+)\n(.*?)^```$", EVENTS_PAGE, re.M | re.S))
+    assert set(sections) == set(EVENTS)
+    for name, event in EVENTS.items():
+        shown = dict(re.findall(r"^\* (level|data|reason): (.*)$", sections[name], re.M))
+        assert shown["level"] == logging.getLevelName(event.level).lower(), name
+        assert tuple(re.findall(r"`(\w+)`", shown["data"])) == event.keys, name
+        assert tuple(re.findall(r"`(\w+)`", shown.get("reason", ""))) == event.reasons, name
+
+
+def test_the_table_of_events_has_every_event_and_its_keys() -> None:
+    rows = re.findall(r"^\| \{event\}`(\w+)` \| (\w+) \| (.*) \|$", EVENTS_PAGE, re.M)
+    assert [(name, level, tuple(re.findall(r"`(\w+)`", data))) for name, level, data in rows] == [
+        (name, logging.getLevelName(event.level).lower(), event.keys) for name, event in EVENTS.items()
+    ]
 
 
 def test_every_error_has_its_causes_and_its_cure() -> None:

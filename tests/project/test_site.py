@@ -14,7 +14,7 @@ import wsgi_session.stores
 import wsgi_session.testing
 from tests.support.manual import ADDRESS, build_site
 from wsgi_session.cli import cli
-from wsgi_session.events import _LEVELS
+from wsgi_session.events import EVENTS
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def members(owner: type) -> set[str]:
 def test_every_option_and_every_event_is_in_the_reference(inventory: set[str]) -> None:
     options = {name for name in inspect.signature(wsgi_session.SessionMiddleware).parameters if name != "app"}
     assert {f"std:confval {name}" for name in options} <= inventory
-    assert {f"std:event {name}" for name in _LEVELS} <= inventory
+    assert {f"std:event {name}" for name in EVENTS} <= inventory
 
 
 def test_every_command_is_in_the_reference(site: Path) -> None:
@@ -90,5 +90,5 @@ def test_the_search_finds_every_public_name_option_event_and_error(site: Path) -
     index = json.loads((site / "searchindex.js").read_text("utf-8").removeprefix("Search.setIndex(").removesuffix(")"))
     found = {entry[4] for objects in index["objects"].values() for entry in objects}
     wanted = {name for name in inspect.signature(wsgi_session.SessionMiddleware).parameters if name != "app"}
-    wanted |= {*wsgi_session.__all__, *_LEVELS}
+    wanted |= {*wsgi_session.__all__, *EVENTS}
     assert sorted(wanted - found) == []

@@ -92,7 +92,7 @@ def test_a_write_to_a_session_that_has_ended_is_dropped_and_told(site: Site, ann
     handle = ann.do(lambda session: session.handle).result
     answer = slow(ann, lambda: ann.do(log_out), put(late=1, more=2))
     assert (answer.code, answer.body, answer.cookies) == (200, b"page", [])
-    assert site.happened("dropped") == [{"handle": handle, "keys": ["late", "more"]}]
+    assert site.happened("dropped") == [{"handle": handle, "owner": "id:1", "keys": ["late", "more"]}]
     assert site.happened("unavailable") == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -11,6 +11,7 @@ from wsgiref.validate import validator
 from tests.support.client import Answer, Application, Client, StartResponse
 from tests.support.stores import CountingStore, counting
 from wsgi_session import Session, SessionMiddleware, login, logout
+from wsgi_session.events import EVENTS
 from wsgi_session.stores import MemoryStore, Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock
@@ -33,7 +34,7 @@ class Site:
         given: dict[str, Any] = {
             "secret": SECRET,
             "clock": self.clock,
-            "on_event": lambda name, data: self.events.append((name, dict(data))),
+            "on_event": self._hear,
             **options,
         }
         self.cookie_path: str = options.get("cookie_path", "/")
@@ -43,6 +44,14 @@ class Site:
 
     def browser(self, **environ: Any) -> Browser:
         return Browser(self, **environ)
+
+    def _hear(self, name: str, data: Mapping[str, Any]) -> None:
+        """Remember an event, and complain about data other than the table of events promises."""
+        self.events.append((name, dict(data)))
+        told, promised = tuple(data), EVENTS[name].keys
+        if told != promised or data.get("reason", None) not in (EVENTS[name].reasons or (None,)):
+            # The middleware catches exceptions of a listener, but not this one.
+            raise SystemExit(f"The event {name!r} has {dict(data)}, but the table promises {EVENTS[name]}.")
 
     def happened(self, name: str) -> list[dict[str, Any]]:
         """Return the data of each event called ``name``."""

@@ -191,7 +191,7 @@ def test_revoke_ends_that_session_at_once_and_no_other(middleware: SessionMiddle
     (target,) = [info.handle for info in middleware.sessions.of(ANN) if info.data["n"] == 1]
     assert middleware.sessions.revoke(ANN, target) is True
     assert live(middleware, *cookies) == [True, False, True]
-    assert heard.of("revoked") == [{"handle": target, "count": 1}]
+    assert heard.of("revoked") == [{"handle": target, "owner": "id:1", "reason": "revoked", "count": 1}]
     assert middleware.sessions.revoke(ANN, target) is False
     assert len(heard.of("revoked")) == 1
 
@@ -212,7 +212,7 @@ def test_revoke_all_ends_every_session_of_the_user_and_says_how_many(
     bobs = plant(middleware, {"user": BOB})
     assert middleware.sessions.revoke_all(ANN) == 3
     assert live(middleware, *anns, bobs) == [False, False, False, True]
-    assert heard.of("revoked") == [{"handle": None, "count": 3}]
+    assert heard.of("revoked") == [{"handle": None, "owner": "id:1", "reason": "revoked", "count": 3}]
     assert middleware.sessions.revoke_all(ANN) == 0
     assert len(heard.of("revoked")) == 1
 

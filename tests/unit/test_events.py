@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
-from wsgi_session import events
-from wsgi_session.events import Events
-
-TABLE = dict(re.findall(r"^``(\w+)``.*\b(debug|info|warning|error)$", events.__doc__ or "", re.MULTILINE))
+from wsgi_session.events import EVENTS, Events
 
 
-def test_the_table_lists_every_event_with_its_level(caplog: pytest.LogCaptureFixture) -> None:
+def test_every_event_is_logged_at_its_level(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "wsgi_session")
     tell = Events(None)
-    for name in TABLE:
-        tell(name, handle="h")
-    assert {record.getMessage().split()[0]: record.levelname.lower() for record in caplog.records} == TABLE
-    assert set(events._LEVELS) == set(TABLE)
+    for name, event in EVENTS.items():
+        tell(name, **dict.fromkeys(event.keys))
+    logged = {record.getMessage().split()[0]: record.levelno for record in caplog.records}
+    assert logged == {name: event.level for name, event in EVENTS.items()}
+
+
+def test_an_event_has_reasons_if_and_only_if_it_has_the_key_for_them() -> None:
+    assert {name for name, event in EVENTS.items() if event.reasons} == {
+        name for name, event in EVENTS.items() if "reason" in event.keys
+    }
 
 
 def test_an_event_that_is_not_in_the_table_is_a_mistake_of_ours() -> None:

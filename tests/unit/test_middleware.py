@@ -70,6 +70,7 @@ WRONG: dict[str, list[Any]] = {
     "adopt": ["flask", 5, False, []],
     "outage_page": ["<h1>Later</h1>", 5, False],
     "on_event": ["mine:count", 5, False],
+    "report_store_calls": ["yes", None, 1],
     "clock": [None, 5, "time.time"],
 }
 

@@ -15,6 +15,7 @@ from msgpack import packb, unpackb
 
 from wsgi_session.backends.base import Credential, Loaded, State
 from wsgi_session.backends.settings import Settings
+from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import split
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.chunks import MAX_CHUNKS, CookieChunks
@@ -55,9 +56,12 @@ class CookieBackend:
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the first live session among the request's cookies."""
-        loaded, cookies, corrupt_count = self._read(environ, now)
+        loaded, cookies, corrupt_count, expired = self._read(environ, now)
         for _ in range(corrupt_count):
             self.settings.events("corrupt", handle=None)
+        for record in expired:
+            reason = self.settings.lifetime.reason(record)
+            self.settings.events("expired", handle=record.handle, owner=stored_owner(record), reason=reason)
         if loaded[0] == "tampered":
             self.settings.events("tampered", cookies=cookies)
             self._cookies.warn_of_foreign(
@@ -119,8 +123,8 @@ class CookieBackend:
         """Return the Set-Cookie values that remove the request's session cookies; an empty list if it sent none."""
         return self._chunks.remove(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
 
-    def _read(self, environ: Mapping[str, Any], now: float) -> tuple[Loaded, int, int]:
-        """Return the session, the number of session cookies, and the number of authentic but unreadable ones.
+    def _read(self, environ: Mapping[str, Any], now: float) -> tuple[Loaded, int, int, list[Record]]:
+        """Return the session, the numbers of session cookies and of authentic unreadable ones, and the expired records.
 
         A separate method, so that no frame that calls the log or the application has a token in a local variable, which
         error reporters show.
@@ -128,6 +132,7 @@ class CookieBackend:
         values = self._chunks.read(self._cookies.of(environ), environ.get("HTTP_COOKIE", ""))
         state: State = "tampered" if values else "new"
         corrupt_count = 0
+        expired: list[Record] = []
         for value in values:
             opened = self._sealer.open(value)
             if opened is None:
@@ -138,10 +143,11 @@ class CookieBackend:
                 token, record = self._unpack(plain)
                 if not self._is_expired(record, now):
                     credential = Credential(token, current, record=record)
-                    return ("live", credential, record, split(record.data)), len(values), corrupt_count
+                    return ("live", credential, record, split(record.data)), len(values), corrupt_count, expired
+                expired.append(record)
             except (ValueError, TypeError):
                 corrupt_count += 1
-        return (state, None, None, {}), len(values), corrupt_count
+        return (state, None, None, {}), len(values), corrupt_count, expired
 
     def _is_expired(self, record: Record, now: float) -> bool:
         if max(record.created, record.touched) > now + MAX_SKEW:

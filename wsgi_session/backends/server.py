@@ -8,6 +8,7 @@ from typing import Any
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow_tombstones
 from wsgi_session.backends.settings import Settings
+from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData, split
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import SchemeCookies
@@ -78,14 +79,15 @@ class StoreBackend:
 
     def look_up(self, credential: Credential, now: float) -> Loaded:
         """Load the session of ``credential``, and apply the current timeouts to it."""
-        record = self.store.load(credential.key, now)
+        # The timeouts are applied here. An hour in the past, the store also returns a session that has expired since.
+        record = self.store.load(credential.key, now - SWEEP_GRACE)
         if record is None:
             return "unknown", credential, None, {}
         # Unpacked, because reading one field by its name takes as long as unpacking all of them.
         data, _, handle, created, touched, expires, owner, _, idle, _ = record
-        if not handle:
-            return "rotated", credential, None, {}
         try:
+            if not handle:
+                return ("rotated" if now < expires else "unknown"), credential, None, {}
             # The check of has_sound_times(), inlined because every request runs it.
             if not 0.0 <= created + touched + expires < LAST_TIME or (idle is not None and not 0.0 < idle < LAST_TIME):
                 raise CorruptData
@@ -95,11 +97,16 @@ class StoreBackend:
                 idle = lifetime.anonymous
                 record = record._replace(idle=idle)
             if now >= expires or now >= lifetime.end(touched, created, idle):
+                self._report_expired(record)
                 return "unknown", credential, None, {}
             return "live", credential, record, split(data)
         except (CorruptData, TypeError):  # TypeError if a time is a text: SQLite stores any type in any column.
             self.settings.events("corrupt", handle=handle)
             return "unknown", credential, None, {}
+
+    def _report_expired(self, record: Record) -> None:
+        reason = self.settings.lifetime.reason(record)
+        self.settings.events("expired", handle=record.handle, owner=stored_owner(record), reason=reason)
 
     def new_credential(self) -> Credential:
         """Return a new, unused credential."""
@@ -119,6 +126,7 @@ class StoreBackend:
                 except StoreUnavailable as error:
                     if not error.answer_lost:
                         raise
+                    self.settings.events("retried", operation="create", error=str(error))
                     # If the first write was applied, the store recognises its version, and this one succeeds too.
                     self.store.create(credential.key, record, now)
             except KeyExists:
@@ -132,7 +140,7 @@ class StoreBackend:
         try:
             return self.store.replace(credential.key, record, version, now)
         except StoreUnavailable as error:
-            return _retry_write(error, lambda: self.store.replace(credential.key, record, version, now))
+            return self._retry("replace", error, lambda: self.store.replace(credential.key, record, version, now))
 
     def rotate(
         self, old: Credential, new: Credential, record: Record, version: bytes, now: float
@@ -229,7 +237,18 @@ class StoreBackend:
         try:
             return self.store.rotate(old.key, new.key, record, version, now)
         except StoreUnavailable as error:
-            return _retry_write(error, lambda: self.store.rotate(old.key, new.key, record, version, now))
+            return self._retry("rotate", error, lambda: self.store.rotate(old.key, new.key, record, version, now))
+
+    def _retry(self, operation: str, error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:
+        """Repeat a write whose answer was lost. If it was applied, the store knows its version and returns SAVED."""
+        if not error.answer_lost:
+            raise error
+        self.settings.events("retried", operation=operation, error=str(error))
+        outcome = write()
+        if outcome is not Outcome.SAVED:
+            # The write was applied and then overwritten, or never applied. This is not known, so do not report success.
+            raise error
+        return outcome
 
 
 def token_credential(seed: bytes) -> Credential:
@@ -237,17 +256,6 @@ def token_credential(seed: bytes) -> Credential:
     credential = Credential(tokens.token_of(seed), False)
     credential.key = tokens.store_key(credential.token)
     return credential
-
-
-def _retry_write(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:
-    """Repeat a write whose reply was lost. If it was applied, the store recognises its version and returns SAVED."""
-    if not error.answer_lost:
-        raise error
-    outcome = write()
-    if outcome is not Outcome.SAVED:
-        # The write was applied and then overwritten, or never applied. This is not known, so do not report success.
-        raise error
-    return outcome
 
 
 def _no_free_token_error() -> StoreUnavailable:

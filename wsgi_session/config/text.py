@@ -112,5 +112,6 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "validate": _not_text,
     "adopt": _not_text,
     "on_event": _not_text,
+    "report_store_calls": _flag,
     "clock": _not_text,
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.cookies import tokens
@@ -12,6 +12,7 @@ from wsgi_session.helpers.lookup import environ_of, session_of
 from wsgi_session.helpers.navigation import is_navigation
 from wsgi_session.helpers.origin import check_trusted_origins, host_of, is_same_origin
 from wsgi_session.helpers.users import get_session
+from wsgi_session.request.login import owner_text
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 
@@ -93,17 +94,38 @@ def _check(request: object, token: str | None, key: str, trusted: frozenset[str]
         return same_origin
     session = get_session(request, key)
     # Load the session before reading the token: if loading fails, no local variable in the traceback has the token.
-    if session.state == "new":
-        return False
+    work = work_of(session)
+    # Without a session every token is wrong, so the body is not read.
+    reason = "no_session" if session.state == "new" else _why_refused(request, environ, work, token)
+    return note_csrf(work, reason)
+
+
+def _why_refused(request: object, environ: Mapping[str, Any], work: Work, token: str | None) -> str | None:
+    """Return why the token of the request is refused, or ``None``.
+
+    A separate function, so that no frame that calls the log or the application has the token in a local variable, which
+    error reporters show.
+    """
     if token is None:
         token = environ.get("HTTP_X_CSRF_TOKEN") or read_field(request, "csrf_token")
-    return csrf_matches(work_of(session), token)
+    return why_csrf_refused(work, token)
 
 
-def csrf_matches(work: Work, token: object) -> bool:
-    """Return whether ``token`` is a CSRF token of the session whose cookie the request sent.
+def why_csrf_refused(work: Work, token: object) -> str | None:
+    """Return ``None`` if ``token`` is a CSRF token of the session whose cookie the request sent; else the reason.
 
-    This is also the case in the request that logs in: its form was opened before the login.
+    In the request that logs in, a token of the session before the login is right: its form was opened then.
     """
     credential = work.open().credential
-    return credential is not None and tokens.csrf_matches(credential.token, token)
+    if credential is None:
+        return "no_session"
+    if not token:
+        return "no_token"
+    return None if tokens.csrf_matches(credential.token, token) else "wrong_token"
+
+
+def note_csrf(work: Work, reason: str | None) -> bool:
+    """Return whether a CSRF check succeeded (``reason=None``), and report one that failed."""
+    if reason is not None:
+        work.backend.settings.events("csrf_failed", handle=work.handle, owner=owner_text(work), reason=reason)
+    return reason is None

@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 
 from wsgi_session.admin import Sessions
+from wsgi_session.backends.server import StoreBackend
 from wsgi_session.config.naming import nearest
 from wsgi_session.config.options import MAX_SECONDS
 from wsgi_session.errors import ConfigError
@@ -22,7 +23,7 @@ from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.stores import Store, open_store
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
-_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "on_event", "adopt", "clock")
+_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "on_event", "report_store_calls", "adopt", "clock")
 # The settings from which the site's objects are made.
 _SETTINGS = ("SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
 
@@ -128,17 +129,17 @@ def _make_site() -> _Site:
     except ConfigError as error:
         raise ImproperlyConfigured(f"{error} (The store is set by WSGI_SESSION_STORE.)") from error
     backend = internals_of(middleware).backend
-    if not backend.compares:
+    if not isinstance(backend, StoreBackend):
         raise ImproperlyConfigured(
             "WSGI_SESSION_STORE is cookie://, but Django's cookie can contain only a key. Give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'
         )
     if "adopt" not in options:
-        return _Site(middleware.sessions, KeyBackend(middleware.store, backend.settings))
+        return _Site(middleware.sessions, KeyBackend(backend.store, backend.settings))
     # Imported here, because few sites have sessions of another library.
     from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
 
-    adopting = AdoptingKeyBackend(middleware.store, backend.settings, options["adopt"], settings.SESSION_COOKIE_AGE)
+    adopting = AdoptingKeyBackend(backend.store, backend.settings, options["adopt"], settings.SESSION_COOKIE_AGE)
     return _Site(middleware.sessions, adopting)
 
 

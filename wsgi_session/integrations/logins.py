@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from wsgi_session.backends.stored_owner import OWNER
 from wsgi_session.codec.packing import CorruptData, pack
 from wsgi_session.codec.plain import to_scalar
 from wsgi_session.request.confirmation import CONFIRMED
-from wsgi_session.request.login import OWNER, plan_login
+from wsgi_session.request.login import plan_login
 from wsgi_session.request.states import OPEN
 from wsgi_session.request.work import Work
 

@@ -31,7 +31,7 @@ from zope.interface import implementer
 
 from wsgi_session.config.secrets import hide
 from wsgi_session.exchange import StartResponse
-from wsgi_session.helpers.csrf import csrf_matches
+from wsgi_session.helpers.csrf import note_csrf, why_csrf_refused
 from wsgi_session.helpers.origin import is_same_origin
 from wsgi_session.helpers.redirects import LoginRedirect
 from wsgi_session.integrations.pyramid_logins import USERID_KEY, make_middleware_type
@@ -169,4 +169,5 @@ class CSRFStoragePolicy:
         given = hide(supplied_token) if isinstance(supplied_token, str) else None
         # In an outage, loading the session raises, and error reporters show the local variables.
         del supplied_token
-        return csrf_matches(work_of(_session_of(request, self._middleware)), given)
+        work = work_of(_session_of(request, self._middleware))
+        return note_csrf(work, why_csrf_refused(work, given))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from wsgi_session.backends.stored_owner import names_of
 from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
 from wsgi_session.codec.plain import plain_text
 from wsgi_session.errors import SessionGone, Unsupported
@@ -120,4 +121,4 @@ def _call(function: Function[T], packed: Packed, limit: int) -> tuple[Packed, se
 def _gone_error(work: Work) -> SessionGone:
     if work.outside_path:
         return SessionGone("This request is outside of cookie_path, so no session can be stored for it.")
-    return SessionGone("The session has ended, so nothing was saved.", handle=work.ended_handle)
+    return SessionGone("The session has ended, so nothing was saved.", handle=names_of(work.ended_record)[0])

@@ -12,13 +12,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from wsgi_session.backends.base import Credential
+from wsgi_session.backends.stored_owner import names_of, stored_owner
 from wsgi_session.codec.packing import Packed
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import OUTSIDE
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import forget_refused
-from wsgi_session.request.login import report_unfiled_user
+from wsgi_session.request.login import owner_text, report_unfiled_user
 from wsgi_session.request.records import changed_record, first_record, join_checked, login_record
 from wsgi_session.request.states import KEEP, SET, Cookie
 from wsgi_session.request.times import active_at
@@ -46,7 +47,7 @@ def save(work: Work, data: Data) -> bool:
         work.backend.settings.events("unavailable", error=str(error))
         raise
     except (SessionTooLarge, UnsupportedValue) as error:
-        work.backend.settings.events("unsaved", handle=work.handle, error=str(error))
+        work.backend.settings.events("unsaved", handle=work.handle, owner=owner_text(work), error=str(error))
         raise
 
 
@@ -56,7 +57,7 @@ def _save(work: Work, data: Data) -> bool:
     if work.late and work.backend.change_needs_cookie:
         # The session is in the cookie, and the headers were sent: nothing can be saved any more.
         if changed:
-            work.ended_handle = work.handle
+            work.ended_record = work.record
             drop(work, data)
         return changed
     now = work.backend.settings.clock()
@@ -103,7 +104,7 @@ def refresh(work: Work, data: Data) -> None:
             # Needed even if no time changes and only the signature is old, because the session may have ended.
             alive = work.backend.touch(credential, touched, expires, moment)
     except StoreUnavailable as error:
-        settings.events("touch_failed", handle=work.handle, error=str(error))
+        settings.events("touch_failed", handle=work.handle, owner=stored_owner(record), error=str(error))
         return
     if not alive:
         # Another request has removed or replaced the cookie: setting it now would undo that.
@@ -121,7 +122,9 @@ def drop(work: Work, data: Data) -> None:
         events.once("outside_path", advice=OUTSIDE)
     else:
         keys = sorted(key for key in data.changed if isinstance(key, str))
-        events("dropped", handle=work.ended_handle, keys=keys)
+        # The session is still there if a save failed after the headers.
+        handle, owner = names_of(work.ended_record or work.record)
+        events("dropped", handle=handle, owner=owner, keys=keys)
     data.changed = {}
 
 
@@ -219,11 +222,12 @@ def _cookie_after(work: Work, credential: Credential, before: Record, record: Re
 
 def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packed, event: str) -> None:
     events = work.backend.settings.events
+    owner = stored_owner(record)
     if work.login is not None:
         work.logged_in = True
-        events("logged_in", handle=record.handle)
+        events("logged_in", handle=record.handle, owner=owner)
     work.adopt_new(credential, record, packed)
-    events(event, handle=record.handle)
+    events(event, handle=record.handle, owner=owner)
 
 
 def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:
@@ -237,8 +241,15 @@ def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:
     if moment is not None:
         return base, moment
     reloaded = _reload(work, credential, work.loaded_at)
-    moment = None if reloaded is None else lifetime.judged_at(reloaded[1], now, work.loaded_at)
-    return None if reloaded is None or moment is None else (reloaded, moment)
+    if reloaded is None:
+        return None
+    record = reloaded[1]
+    moment = lifetime.judged_at(record, now, work.loaded_at)
+    if moment is None:
+        (handle, owner), reason = names_of(record), lifetime.reason(record)
+        work.backend.settings.events("expired", handle=handle, owner=owner, reason=reason)
+        return None
+    return reloaded, moment
 
 
 def _reload(work: Work, credential: Credential, now: float) -> Base | None:
@@ -246,5 +257,5 @@ def _reload(work: Work, credential: Credential, now: float) -> Base | None:
     _, _, record, packed = work.backend.look_up(credential, now)
     if record is None:
         return None
-    work.backend.settings.events("conflict", handle=record.handle)
+    work.backend.settings.events("conflict", handle=record.handle, owner=stored_owner(record))
     return credential, record, packed

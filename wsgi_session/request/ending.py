@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wsgi_session.backends.base import Backend
+from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
+from wsgi_session.events import EVENTS
 from wsgi_session.request.states import CLOSED, REMOVE
+from wsgi_session.stores.contract import Record
 
 if TYPE_CHECKING:
     from wsgi_session.request.work import Work
@@ -41,7 +45,12 @@ def _end_all(work: Work) -> None:
     for credential in (rotated, *others):
         record = None if credential is None else backend.end(credential, backend.settings.clock())
         if record is not None:
-            backend.settings.events("destroyed", handle=record.handle)
+            _report(backend, record, "destroyed")
+
+
+def _report(backend: Backend, record: Record, event: str) -> None:
+    (reason,) = EVENTS[event].reasons
+    backend.settings.events(event, handle=record.handle, owner=stored_owner(record), reason=reason)
 
 
 def end(work: Work, event: str = "destroyed") -> None:
@@ -50,7 +59,7 @@ def end(work: Work, event: str = "destroyed") -> None:
     for credential, record in (work.unread, (work.credential, work.record)):
         if record is not None and credential is not None:
             backend.delete(credential, record, backend.settings.clock())
-            backend.settings.events(event, handle=record.handle)
+            _report(backend, record, event)
     forget_refused(work)
     work.forget()
     # If another request ended it, the browser may already have a new cookie: removing that would log the visitor out.

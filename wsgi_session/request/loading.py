@@ -21,7 +21,7 @@ NO_ENVIRON: Mapping[str, Any] = {}
 # Attributes that a request may set after its session was loaded, and that the next load would not reset.
 _SET_LATER = (
     "ended",
-    "ended_handle",
+    "ended_record",
     "login_keys",
     "remember",
     "planned_handle",
@@ -91,7 +91,7 @@ def mark_corrupt(work: Work) -> None:
         work.backend.settings.events("corrupt", handle=work.record.handle)
         if work.late:
             # The headers were sent, so no cookie can be set for a new session.
-            work.ended_handle, work.ended = work.record.handle, True
+            work.ended_record, work.ended = work.record, True
     work.state = "unknown"
     work.record = work.credential = None
     (work.data or work.load()).rebase({})

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wsgi_session.backends.stored_owner import OWNER as OWNER
+from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError
@@ -12,9 +14,6 @@ from wsgi_session.stores.contract import Record
 
 if TYPE_CHECKING:
     from wsgi_session.request.work import Work
-
-#: The internal key of the owner as text; the store's index contains only a hash of it.
-OWNER = b"owner"
 
 
 class Login(NamedTuple):
@@ -55,6 +54,13 @@ def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, *ke
     data.put(OWNER, owner, pack(owner, "user"))
     now = work.backend.settings.clock()
     work.intend_login(Login(owner, tokens.new_handle_and_version()[0], now, persistent, idle), (*keys, OWNER))
+
+
+def owner_text(work: Work) -> str | None:
+    """Return the owner of the session as it will be after this request is saved, for an event."""
+    if work.login is not None:
+        return work.login.owner
+    return None if work.record is None else stored_owner(work.record)
 
 
 def _belongs_to_another(work: Work, owner: str) -> bool:

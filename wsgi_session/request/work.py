@@ -42,8 +42,8 @@ class Work:
     record: Record | None
     #: Whether another request ended the session: changes are dropped, and only a login creates a new session.
     ended = False
-    #: The handle of the session that ended.
-    ended_handle: str | None = None
+    #: The session that ended.
+    ended_record: Record | None = None
 
     # What the request intends.
 
@@ -286,7 +286,7 @@ class Work:
 
     def note_end(self) -> None:
         """Record that another request ended the session: changes are dropped, unless this request logs in."""
-        self.ended_handle = None if self.record is None else self.record.handle
+        self.ended_record = self.record
         self.state = "unknown"
         self.record = self.credential = None
         data = self.data or self.load()

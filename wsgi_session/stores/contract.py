@@ -15,8 +15,8 @@ To add a store:
 Every method keeps these rules:
 
 * A *key* is 32 bytes (SHA-256 of a token that the store never receives). Compare keys as bytes.
-* ``now`` is the time in seconds since the epoch. A store never reads a clock itself. The engine's own expiry may remove
-  dead records, but only ``expires`` decides whether a record is alive.
+* ``now`` is a time in seconds since the epoch, up to an hour ago. A store never reads a clock itself. The engine's own
+  expiry may remove dead records, but only ``expires`` decides whether a record is alive.
 * A record is *alive* while ``now < record.expires``. Treat a *dead* record as absent, whether or not it has been swept.
 * A *tombstone* is a record with an empty handle, which a rotation leaves under the old key; see :func:`tombstone_of`.
   ``load`` returns a live tombstone like any other record.
@@ -161,6 +161,8 @@ class Store(ABC):
     #: When many sessions are ended, the caller pauses after each batch of :meth:`delete_many` for this many times as
     #: long as the batch took, so that other requests can use the engine.
     delete_pause = 4.0
+    #: The name of the engine in metrics and traces, as the values of OpenTelemetry's ``db.system.name`` spell it.
+    system = "other"
 
     @abstractmethod
     def load(self, key: bytes, now: float) -> Record | None:

@@ -675,7 +675,7 @@ def test_a_change_inside_a_value_after_the_headers_is_dropped_and_told(site: Sit
     browser.do(put(nested=[]))
     handle = browser.do(lambda session: session.handle).result
     browser.visit(late(lambda session: session["nested"].append(1)))
-    assert site.happened("dropped") == [{"handle": handle, "keys": ["nested"]}]
+    assert site.happened("dropped") == [{"handle": handle, "owner": None, "keys": ["nested"]}]
     assert browser.do(read).result == {"nested": []}
 
 

@@ -50,11 +50,11 @@ class MemoryStore(Store):
 
     Tombstones evict no session: up to a tenth of ``max_sessions`` of them are stored separately, and the oldest are
     evicted first. ``sweep=False``: dead sessions stay until they are evicted, or until you call :meth:`sweep`.
-
     Raises ``ConfigError`` if ``max_sessions`` is not a whole number of 1 or more.
     """
 
     multiprocess = False
+    system = "memory"
 
     def __init__(self, max_sessions: int = 100_000, sweep: bool = True) -> None:
         if type(max_sessions) is not int or max_sessions < 1:

@@ -65,6 +65,7 @@ class MigratingStore(Store):
         self._first, self._second = (new, old) if phase == "move" else (old, new)
         self._locate = move if phase == "move" else locate
         self.multiprocess = new.multiprocess and old.multiprocess
+        self.system = self._first.system
 
     @property
     def sweep_due(self) -> bool:

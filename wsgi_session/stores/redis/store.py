@@ -62,6 +62,8 @@ class RedisStore(Store):
     ``expires``. Raises ``ConfigError`` for an invalid argument.
     """
 
+    system = "redis"
+
     def __init__(
         self,
         client: Redis | RedisCluster | Callable[[], RedisCluster],

@@ -37,6 +37,9 @@ _NOTHING = (b"", "")
 #: How often a write that loses a race for a key checks which record has it now.
 RACE_ATTEMPTS = 5
 
+# SQLAlchemy's names of databases that OpenTelemetry calls otherwise.
+_SYSTEMS = {"oracle": "oracle.db", "mssql": "microsoft.sql_server"}
+
 
 class SQLStore(Store):
     """Keep sessions in the table ``table``, over connections of its own, with one statement per operation.
@@ -74,6 +77,7 @@ class SQLStore(Store):
         self._database = Database(self._source, self._schema, self._statements, create=create, pool_size=pool_size)
         # The columns for text are binary on MySQL, so text is converted to bytes.
         self._stores_text_as_bytes = self._source.dialect.name in ("mysql", "mariadb")
+        self.system = _SYSTEMS.get(self._source.dialect.name, self._source.dialect.name)
         self._auto_sweep = sweep
         self._creates = itertools.count(1)  # Without the GIL, `+= 1` in two threads at once would lose one.
 

@@ -73,6 +73,7 @@ class SQLiteStore(Store):
     # Deletes go through the log into the file, and other requests wait while it is flushed to disk. With this pause at
     # most 1 request in 100 has to wait.
     delete_pause = 30.0
+    system = "sqlite"
 
     def __init__(
         self,
