@@ -21,7 +21,7 @@ from wsgi_session.moving.markers import (
 )
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
 from wsgi_session.moving.records import Prepared, owner_text, prepare
-from wsgi_session.stores.contract import Outcome, Record, Store
+from wsgi_session.stores.contract import CLOCK_SKEW, Outcome, Record, Store
 
 #: Seconds for which a session that the other library never ends is remembered, unless ``until`` comes first.
 NEVER = 10 * 365 * 86_400.0
@@ -37,23 +37,23 @@ class Adopter:
         # Returns the credential whose token is derived from secret bytes.
         self._derive = derive
 
-    def find_marker(self, session_id: str, now: float) -> Record | None:
+    def find_marker(self, reader: Reader, session_id: str, now: float) -> Record | None:
         """Return the marker of a foreign session that was adopted, or that ended; ``None`` if there is none."""
-        return self._store.load(marker_key(self.settings.namespace, session_id), now)
+        return self._store.load(marker_key(self.settings.namespace, reader.scope, session_id), now)
 
     def adopt(self, reader: Reader, session_id: str, now: float) -> tuple[Record, bool]:
         """Return the marker of a foreign session, and whether this call has adopted it.
 
         Raises ``NotAdopted``; ``StoreUnavailable`` if one of the two stores does not answer.
         """
-        marker = self.find_marker(session_id, now)
+        marker = self.find_marker(reader, session_id, now)
         if marker is not None:
             return self._renew(reader, session_id, marker, now) if was_in_advance(marker) else (marker, False)
         try:
             foreign = self.read(reader, session_id, now)
         except NotAdopted:
             # Another request may have adopted it, and deleted the record, since the marker was looked for.
-            marker = self.find_marker(session_id, now)
+            marker = self.find_marker(reader, session_id, now)
             if marker is None:
                 raise
             return marker, False
@@ -70,7 +70,7 @@ class Adopter:
         except StoreUnavailable:
             return marker, False
         except NotAdopted:
-            newest = self.find_marker(session_id, now)
+            newest = self.find_marker(reader, session_id, now)
             if newest is not None and newest.version != marker.version:
                 return newest, False  # Another request was faster, and has deleted the old record.
             self._store.delete(self._key_of_session(session_id, marker))
@@ -93,7 +93,7 @@ class Adopter:
         Return the marker, and whether it is this one: another request may have been faster. Then its session counts.
         """
         settings, store = self.settings, self._store
-        key = marker_key(settings.namespace, session_id)
+        key = marker_key(settings.namespace, reader.scope, session_id)
         prepared: Prepared = guard(prepare, foreign, self._adopt, settings, now, key if reader.in_cookie else None)
         marker = make_marker(new_lead(advance=advance), now, self._end(prepared.ends, now), settings.namespace)
         its_key = self._key_of_session(session_id, marker)
@@ -125,7 +125,7 @@ class Adopter:
 
         ``logout``: also if nobody is logged in and the session is in the cookie, which others may have, too.
         """
-        marker = self.find_marker(session_id, now)
+        marker = self.find_marker(reader, session_id, now)
         if marker is not None:
             return marker
         try:
@@ -137,8 +137,8 @@ class Adopter:
             return None  # There is nothing to adopt.
         except StoreUnavailable:
             ends = None
-        key = marker_key(self.settings.namespace, session_id)
-        return None if self.leave_grave(key, ends, now) else self.find_marker(session_id, now)
+        key = marker_key(self.settings.namespace, reader.scope, session_id)
+        return None if self.leave_grave(key, ends, now) else self.find_marker(reader, session_id, now)
 
     def leave_grave(self, key: bytes, ends: float | None, now: float) -> bool:
         """Create a marker that leads nowhere; return False if there is a marker already."""
@@ -179,9 +179,12 @@ class Adopter:
         return outcome is Outcome.SAVED
 
     def _end(self, ends: float | None, now: float) -> float:
-        """Return until when to remember a session that would have ended at ``ends``."""
-        end = now + NEVER if ends is None else max(ends, now + 1.0)
-        return end if self._adopt.until is None else max(now + 1.0, min(end, self._adopt.until))
+        """Return until when to remember a session that would have ended at ``ends``.
+
+        Another machine's clock may be slow: by it, the session can be adopted for ``CLOCK_SKEW`` longer.
+        """
+        end = now + NEVER if ends is None else max(ends, now)
+        return (end if self._adopt.until is None else max(now, min(end, self._adopt.until))) + CLOCK_SKEW
 
 
 def guard(call: Callable[..., Any], *arguments: Any) -> Any:
