@@ -148,7 +148,8 @@ def _times(foreign: Foreign, now: float) -> tuple[float, float, float | None]:
 
 
 def _keep(data: Data, key: Any, value: Any, prepared: Prepared, adopt: Adopt) -> None:
-    kept, kind = plain(value), class_in(value)
+    kept = plain(value)
+    kind: str | None = class_in(value)
     try:
         name = check_key(plain(key))
         kind = opaque_in(kept)
@@ -163,7 +164,8 @@ def _keep(data: Data, key: Any, value: Any, prepared: Prepared, adopt: Adopt) ->
 
 
 def _keep_flash(data: Data, category: Any, message: Any, prepared: Prepared, adopt: Adopt, now: float) -> None:
-    kept, kind = plain(message), None
+    kept = plain(message)
+    kind: str | None = None
     try:
         kind = opaque_in(kept)
         if kind is None:
