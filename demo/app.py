@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from webob import Request, Response
 
@@ -22,11 +22,13 @@ from wsgi_session import (
     SessionGone,
     SessionMiddleware,
     check_csrf,
+    confirm,
     get_session,
     login,
     logout,
     next_url,
     redirect_if_anonymous,
+    redirect_unless_fresh,
     session_info,
     user_email_or_none,
     user_or_none,
@@ -57,6 +59,7 @@ class Site:
             "/cart/empty": {"POST": self.cart_empty},
             "/login": {"GET": self.login_form, "POST": self.login},
             "/logout": {"POST": self.logout},
+            "/confirm": {"GET": self.confirm_form, "POST": self.confirm},
             "/profile": {"GET": self.profile},
             "/devices": {"GET": self.devices},
             "/devices/sign-out": {"POST": self.sign_out_one},
@@ -83,7 +86,10 @@ class Site:
         return self.app(environ, start_response)
 
     def dispatch(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Find and call the handler. The CSRF token is checked here, so that no handler can forget it."""
+        """Find and call the handler. A form of another site is refused here, so that no handler can forget it.
+
+        The forms contain no tokens: the browser says which page has sent them. So a page with a form starts no session.
+        """
         request = Request(environ)
         methods = self.routes.get(environ["PATH_INFO"])
         method = "GET" if request.method == "HEAD" else request.method
@@ -100,11 +106,11 @@ class Site:
                 elif check_csrf(request):
                     answer = methods[method](request)
                 else:
-                    answer = stale(request)
+                    answer = refused(request)
             except UnicodeDecodeError:  # A form or a query that is not UTF-8.
                 answer = page(request, "error.html", status=400)
             except SessionGone:  # Another request has ended the session during this one.
-                answer = stale(request)
+                answer = refused(request)
         return answer(environ, start_response)
 
     # Pages for everybody
@@ -190,6 +196,23 @@ class Site:
         get_session(request).flash("You are logged out.")
         return see_other("/")
 
+    # Before something that a stolen session must not do, the password is asked for again.
+
+    def confirm_form(self, request: Request) -> WSGIApplication:
+        if response := redirect_if_anonymous(request):
+            return response
+        return page(request, "confirm.html", next=next_url(request, "/devices"), wrong=False)
+
+    def confirm(self, request: Request) -> WSGIApplication:
+        if response := redirect_if_anonymous(request):
+            return response
+        back = next_url(request, "/devices")
+        if users.check(user_email_or_none(request) or "", text(request, "password")) is None:
+            return page(request, "confirm.html", status=422, next=back, wrong=True)
+        confirm(request, method="password")  # changes the token, and notes the time
+        get_session(request).flash("Thank you. Now go on.", "success")
+        return see_other(back)
+
     # Pages that require a login
 
     def profile(self, request: Request) -> WSGIApplication:
@@ -206,7 +229,7 @@ class Site:
         return page(request, "devices.html", devices=devices)
 
     def sign_out_one(self, request: Request) -> WSGIApplication:
-        if response := redirect_if_anonymous(request):
+        if response := redirect_unless_fresh(request):
             return response
         session = get_session(request)
         # revoke() ends only this user's own sessions: the handle of another user's session has no effect.
@@ -216,7 +239,7 @@ class Site:
         return see_other("/devices")
 
     def sign_out_others(self, request: Request) -> WSGIApplication:
-        if response := redirect_if_anonymous(request):
+        if response := redirect_unless_fresh(request):
             return response
         session = get_session(request)
         gone = self.sessions.revoke_all(session["user"], keep=session)
@@ -239,25 +262,19 @@ def login_page(request: Request, *, email: str, remember: bool, picked: str = ""
     )
 
 
-def stale(request: Request) -> WSGIApplication:
-    """Refuse a form whose CSRF token is no longer valid, and link back to its page.
+def refused(request: Request) -> WSGIApplication:
+    """Refuse a form that another site has sent, or whose session has just ended, and link back to its page.
 
-    The link to the login contains the text that was typed there, except the password. The page has no form itself: a
-    form needs a session, and a POST from another site arrives without the cookie, so a new session would replace the
+    The page starts no session: a POST from another site arrives without the cookie, so a new session would replace the
     visitor's own.
     """
     path = request.environ["PATH_INFO"]
-    if path == "/logout" and user_or_none(request) is None:
-        return see_other("/")  # The visitor is logged out already, from another device.
-    if path == "/login":
-        typed = {"email": text(request, "email"), "next": next_url(request)}
-        if "remember" in request.POST:
-            typed["remember"] = "on"
-        back = (f"/login?{urlencode(typed)}", "Back to the login")
-    elif path.startswith("/devices/"):
+    if path.startswith("/devices/"):
         back = ("/devices", "Back to your devices")
     elif path.startswith("/cart/"):
         back = ("/cart", "Back to the cart")
+    elif path == "/login":
+        back = ("/login", "Back to the login")
     else:
         back = ("/", "Home")
     return page(request, "error.html", status=403, back=back)

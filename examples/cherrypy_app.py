@@ -4,15 +4,11 @@ from collections import Counter
 from html import escape
 
 from cheroot.wsgi import Server
-from cherrypy import HTTPError, HTTPRedirect, expose, request, tools, tree
+from cherrypy import HTTPRedirect, expose, request, response, tools, tree
 from wsgi_session import (
-    SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
+    SessionMiddleware, login, logout, next_url, protect_from_csrf, redirect_if_anonymous, user_email_or_none,
+    user_or_none,
 )
-
-@tools.register("before_handler")
-def csrf():
-    if not check_csrf(request):
-        raise HTTPError(403, "This form is no longer valid: go back and try again.")
 
 class Shop:
     @expose
@@ -32,8 +28,10 @@ class Shop:
 
     @expose
     def profile(self):
-        if response := redirect_if_anonymous(request):
-            raise HTTPRedirect(response.location, response.status_int)
+        if anonymous := redirect_if_anonymous(request):
+            response.status = anonymous.status
+            response.headers.update(anonymous.headers)
+            return anonymous.body
         return f"<p>Your email is {escape(user_email_or_none(request))}</p>"
 
     @expose
@@ -48,10 +46,10 @@ class Shop:
         logout(request)
         raise HTTPRedirect("/", 303)
 
-app = tree.mount(Shop(), config={"/": {"tools.csrf.on": True}})
+app = tree.mount(Shop())
 app.relative_urls = "server"  # otherwise HTTPRedirect uses the client's Host header
 SECRET, STORE = os.environ.get("SECRET") or os.urandom(32), os.environ.get("STORE", "sqlite:///sessions.db")
-application = SessionMiddleware(app, secret=SECRET, store=STORE, cookie_name="cherrypy_shop")
+application = SessionMiddleware(protect_from_csrf(app), secret=SECRET, store=STORE, cookie_name="cherrypy_shop")
 
 if __name__ == "__main__":
     port = int(os.environ.get("PORT", "8000"))

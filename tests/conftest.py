@@ -36,6 +36,7 @@ FULL_ONLY = frozenset(
         "security/test_denial_of_service.py",
         "demo/test_pages.py",
         "project/test_conftest.py",
+        "project/test_site.py",
         "stores/test_conformance_itself.py",
         "stores/test_deadlines.py",
         "stores/test_migrating.py",

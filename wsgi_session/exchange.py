@@ -75,7 +75,7 @@ class Exchange:
         return self._body_for_server(body, chunks)
 
     def start_response(self, status: str, headers: Headers, exc_info: Any = None) -> Callable[[bytes], object]:
-        """Record the response until the commit, where a later call replaces an earlier one (PEP 3333)."""
+        """Record the response. Until the commit, a later call replaces an earlier one (PEP 3333)."""
         if self._work.phase is OPEN:
             self._status = status
             self._headers = headers
@@ -149,10 +149,12 @@ class Exchange:
             return given
         headers = list(given)
         if self._cookies:
-            if dropped := make_private(headers):
+            if dropped := make_private(headers, no_store=work.logged_in):
                 work.backend.settings.events("cache_overridden", dropped=dropped)
             for cookie in self._cookies:
                 headers.append(("Set-Cookie", cookie))  # noqa: PERF401  (a list of one, mostly)
+        if work.clear_site_data:
+            headers.append(("Clear-Site-Data", work.clear_site_data))
         add_vary_cookie(headers)
         return headers
 

@@ -16,6 +16,8 @@ class Lifetime:
     absolute: float | None
     #: Activity is recorded at most this often.
     touch_interval: float
+    #: The idle timeout of sessions without an owner, at most ``idle``. ``None``: the same as ``idle``.
+    anonymous: float | None = None
 
     def end(self, touched: float, created: float, idle: float | None) -> float:
         """Return when a session expires by these timeouts; ``idle`` is the session's own, which can only shorten it."""
@@ -31,7 +33,7 @@ class Lifetime:
         return end if end < record.expires else record.expires  # noqa: FURB136  (min() is a call)
 
     def interval(self, idle: float | None) -> float:
-        """Return the seconds between two records of activity; ``idle`` is the session's own timeout."""
+        """Return the minimum seconds between two touches; ``idle`` is the session's own timeout."""
         if idle is None or idle >= self.idle:
             return self.touch_interval
         # A login's own timeout may be shorter than the interval, and must not pass between two touches.
@@ -50,7 +52,7 @@ class Lifetime:
         return now, max(record.expires, self.end(now, record.created, record.idle))
 
     def judged_at(self, record: Record, now: float, loaded_at: float) -> float | None:
-        """Return the time at which the store shall judge whether the session is alive; ``None`` if it has expired.
+        """Return the ``now`` to pass to the store when this request saves; ``None`` if the session has expired.
 
         A session that was live when the request loaded it stays live for that request, up to an hour after the idle
         timeout: a store that sweeps keeps the record that long. (Redis keeps it for five minutes.) The absolute timeout

@@ -15,6 +15,8 @@ from wsgi_session.backends.settings import Settings
 from wsgi_session.config import options as config
 from wsgi_session.config.given import check_app, check_store
 from wsgi_session.config.naming import named_options
+from wsgi_session.config.secrets import hide_secret
+from wsgi_session.config.text import parse_options
 from wsgi_session.cookies.cookie import SchemeCookies, SessionCookie, as_in_environ, check_cookie_options
 from wsgi_session.cookies.tokens import TokenSigner
 from wsgi_session.errors import ConfigError
@@ -74,7 +76,10 @@ class SessionMiddleware:
         idle_timeout: timedelta | float = timedelta(days=30),
         # Maximum age of a session or a login, however active the visitor is. None: no maximum.
         absolute_timeout: timedelta | float | None = timedelta(days=90),
-        # Minimum time between two records of a session's activity. None: 1/30 of the idle timeout.
+        # The idle timeout of visitors who are not logged in, because robots leave a session for each page that starts
+        # one. None: the same as idle_timeout.
+        anonymous_timeout: timedelta | float | None = None,
+        # A session's activity is recorded at most once in this time. None: 1/30 of the idle timeout.
         touch_interval: timedelta | float | None = None,
         # Maximum size of one session's stored data, in bytes.
         max_size: int = 1_048_576,
@@ -113,6 +118,7 @@ class SessionMiddleware:
                 idle=config.seconds("idle_timeout", idle_timeout),
                 absolute=None if absolute_timeout is None else config.seconds("absolute_timeout", absolute_timeout),
                 touch_interval=config.check_touch_interval(touch_interval, idle_timeout),
+                anonymous=config.check_anonymous_timeout(anonymous_timeout, idle_timeout),
             ),
             max_size=config.check_max_size(max_size),
             anonymous_in_outage=config.check_on_store_error(on_store_error),
@@ -143,7 +149,7 @@ class SessionMiddleware:
         # Whether a first request has shown that no middleware around this one has the same cookie name.
         self._cookie_name_checked = False
         #: The administrator's view.
-        self.sessions = Sessions(self.store, settings)
+        self.sessions = Sessions(self.store, self._settings, self._backend)
 
     @classmethod
     def from_config(cls, app: Application, mapping: Mapping[str, Any], prefix: str = "session.") -> SessionMiddleware:
@@ -153,8 +159,8 @@ class SessionMiddleware:
         ``true`` or ``false``; several secrets are separated by spaces. Keys without the prefix are ignored. An unknown
         option raises ``ConfigError``.
         """
-        mapping = config.hide_secret(mapping, prefix)
-        return cls(app, **config.parse_options(mapping, prefix))
+        mapping = hide_secret(mapping, prefix)
+        return cls(app, **parse_options(mapping, prefix))
 
     @classmethod
     def from_environ(cls, app: Application, prefix: str = "WSGI_SESSION_") -> SessionMiddleware:
@@ -164,8 +170,8 @@ class SessionMiddleware:
         """
         start = len(prefix)
         given = {prefix + name[start:].lower(): name for name in os.environ if name.startswith(prefix)}
-        mapping = config.hide_secret({option: os.environ[name] for option, name in given.items()}, prefix)
-        return cls(app, **config.parse_options(mapping, prefix, spell=str.upper))
+        mapping = hide_secret({option: os.environ[name] for option, name in given.items()}, prefix)
+        return cls(app, **parse_options(mapping, prefix, spell=str.upper))
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         if self._one_process and environ.get("wsgi.multiprocess"):
@@ -187,7 +193,7 @@ class SessionMiddleware:
             return exchange.run(self.app)
         finally:
             if isinstance(outer, Session) and work_of(outer).phase is not CLOSED:
-                # This was a sub-request in the environ of an unfinished request: give that one its session back.
+                # This was a sub-request in the environ of an unfinished request: restore that request's session.
                 environ[self._environ_key] = outer
 
     def _validator(self, validate: Callable[[Session], bool]) -> Callable[[Work], bool]:
@@ -209,7 +215,7 @@ class SessionMiddleware:
     def _check_outer_session(self, outer: object) -> None:
         """Raise ``ConfigError`` if ``outer`` is another middleware's session.
 
-        This middleware's own session is allowed: the present request is then a sub-request of the one that has it.
+        A session of this middleware is allowed: this is then a sub-request of the request that the session belongs to.
         """
         if isinstance(outer, Session) and work_of(outer).backend is not self._backend:
             theirs, ours = work_of(outer).backend.settings.namespace, self._settings.namespace
@@ -253,7 +259,7 @@ def internals_of(middleware: SessionMiddleware) -> Internals:
 
 def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local_conf: str) -> SessionMiddleware:
     """Make a middleware for PasteDeploy's ``[filter:session]`` with ``use = egg:wsgi-session``."""
-    options = config.hide_secret(local_conf, prefix="")
+    options = hide_secret(local_conf, prefix="")
     del local_conf
     return SessionMiddleware.from_config(app, options, prefix="")
 

@@ -69,4 +69,4 @@ _templates = Environment(
     loader=PackageLoader("demo.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
 _templates.filters.update(ago=ago, initial=initial, money=money, moment=moment)
-_templates.globals.update(cost=cost.PLACEHOLDER, docs=docs.PAGES)
+_templates.globals.update(cost=cost.PLACEHOLDER, docs=docs.CHAPTERS)

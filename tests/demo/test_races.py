@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
 from webob import Request, Response
 
 from demo.app import Site
@@ -41,15 +42,21 @@ class Shelf:
 
     def __init__(self, store: MemoryStore) -> None:
         self.site: Any = Site(secret=new_secret(), store=store)
-        page = Request.blank("/cart").get_response(self.site)
-        self.cookie = page.headers["Set-Cookie"].partition(";")[0]
-        token = re.search('name="csrf_token" value="([^"]+)"', page.text)
-        assert token
-        self.token = token[1]
+        self.cookie = ""
+        # A session to begin with.
+        self.keep(self.send("/cart/empty"))
+
+    def send(self, path: str, **form: str) -> Response:
+        """Send a form, as a browser does from a page of this site."""
+        headers = {"Cookie": self.cookie, "Sec-Fetch-Site": "same-origin"}
+        return Request.blank(path, headers=headers, POST=form).get_response(self.site)
+
+    def keep(self, answer: Response) -> None:
+        """Keep the cookie."""
+        self.cookie = answer.headers["Set-Cookie"].partition(";")[0]
 
     def add(self, sku: str) -> Response:
-        form = {"csrf_token": self.token, "sku": sku}
-        return Request.blank("/cart/add", headers={"Cookie": self.cookie}, POST=form).get_response(self.site)
+        return self.send("/cart/add", sku=sku)
 
     def look(self) -> str:
         page = Request.blank("/cart", headers={"Cookie": self.cookie}).get_response(self.site)
@@ -59,17 +66,21 @@ class Shelf:
 class LongAgo(MemoryStore):
     """Every login was 80 of its 90 days ago."""
 
+    ago = 80 * 86_400
+
     def load(self, key: bytes, now: float) -> Record | None:
         record = super().load(key, now)
-        return record and record._replace(created=record.created - 80 * 86_400)
+        return record and record._replace(created=record.created - self.ago)
+
+
+class AnHourAgo(LongAgo):
+    ago = 3600
 
 
 def test_the_profile_does_not_promise_that_coming_back_helps_where_it_does_not() -> None:
     with LongAgo() as store:
         shelf = Shelf(store)
-        form = {"csrf_token": shelf.token, "email": "ann@example.com", "password": "shortbread"}
-        request = Request.blank("/login", headers={"Cookie": shelf.cookie}, POST=form)
-        shelf.cookie = request.get_response(shelf.site).headers["Set-Cookie"].partition(";")[0]
+        shelf.keep(shelf.send("/login", email="ann@example.com", password="shortbread"))
         profile = Request.blank("/profile", headers={"Cookie": shelf.cookie}).get_response(shelf.site).text
         assert "Ends in any case" in profile
         assert "unless you return" not in profile
@@ -91,6 +102,18 @@ def test_a_click_that_meets_a_logout_gets_a_page_and_brings_nothing_back() -> No
     with LoggedOutJustBefore() as store:
         answer = Shelf(store).add("jam")
         assert answer.status_int == 403
-        assert "its session has ended" in answer.text
+        assert "its session has just ended" in answer.text
         assert "Set-Cookie" not in answer.headers
         assert store.count(0) == 0
+
+
+@pytest.mark.parametrize("path", ["/devices/sign-out", "/devices/sign-out-others"])
+def test_a_login_of_long_ago_signs_no_device_out_until_the_password_is_given_again(path: str) -> None:
+    with AnHourAgo() as store:
+        shelf = Shelf(store)
+        shelf.keep(shelf.send("/login", email="ann@example.com", password="shortbread"))
+        answer = shelf.send(path, handle="x")
+        assert (answer.status_int, answer.location) == (303, "/confirm")
+        shelf.keep(shelf.send("/confirm", password="shortbread"))
+        answer = shelf.send(path, handle="x")
+        assert (answer.status_int, answer.location) == (303, "/devices")

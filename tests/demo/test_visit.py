@@ -88,9 +88,7 @@ def test_the_profile_sends_to_the_login_and_the_login_comes_back(visitor: Visito
     assert "You must be logged in to see that page." in page.words
     wanted = re.search(r'name="next" value="([^"]+)"', page.html)
     assert wanted
-    there = ann.post(
-        "/login", csrf_token=page.token, next="/profile?tab=1&x=%C3%A5", email="ann@example.com", password="shortbread"
-    )
+    there = ann.post("/login", next="/profile?tab=1&x=%C3%A5", email="ann@example.com", password="shortbread")
     assert (there.status, there.header("Location")) == (303, "/profile?tab=1&x=%C3%A5")
     assert wanted[1].replace("&amp;", "&") == "/profile?tab=1&x=%C3%A5"
 
@@ -131,7 +129,7 @@ def test_every_login_that_the_login_page_shows_works(visitor: Visitor) -> None:
 )
 def test_a_wrong_password_gets_a_message_and_logs_nobody_in(visitor: Visitor, email: str, password: str) -> None:
     ann = visitor()
-    answer = ann.post("/login", csrf_token=ann.get("/login").token, email=email, password=password)
+    answer = ann.post("/login", email=email, password=password)
     assert answer.status == 422
     assert "or the password is wrong" in answer.words
     assert ann.get("/profile").status == 302
@@ -139,23 +137,22 @@ def test_a_wrong_password_gets_a_message_and_logs_nobody_in(visitor: Visitor, em
 
 def test_after_a_wrong_password_the_right_one_still_comes_back_to_where_the_visitor_wanted(visitor: Visitor) -> None:
     ann = visitor()
-    page = ann.get("/login?next=/devices")
-    again = ann.post("/login", csrf_token=page.token, next="/devices", email="ann@example.com", password="wrong")
+    ann.get("/login?next=/devices")
+    again = ann.post("/login", next="/devices", email="ann@example.com", password="wrong")
     assert 'name="next" value="/devices"' in again.html
     assert 'value="ann@example.com"' in again.html
 
 
 def test_after_a_wrong_password_remember_me_is_still_ticked(visitor: Visitor) -> None:
     ann = visitor()
-    token = ann.get("/login").token
     for ticked in ({}, {"remember": "on"}):
-        again = ann.post("/login", csrf_token=token, email="ann@example.com", password="wrong", **ticked)
+        again = ann.post("/login", email="ann@example.com", password="wrong", **ticked)
         assert ('name="remember" checked' in again.html) is bool(ticked)
 
 
 def test_the_login_changes_the_token_and_the_old_one_opens_nothing(visitor: Visitor) -> None:
     ann, thief = visitor(), visitor()
-    ann.get("/login")
+    ann.submit("/cart", "/cart/add", sku="chip")
     before = ann.cookie
     ann.log_in()
     assert before
@@ -207,12 +204,9 @@ def test_somebody_who_is_logged_in_is_not_asked_again(visitor: Visitor) -> None:
 
 def test_another_user_on_the_same_browser_does_not_see_the_cart_of_the_first(visitor: Visitor) -> None:
     ann = visitor()
-    login_page = ann.get("/login")
     ann.log_in()
     ann.submit("/cart", "/cart/add", sku="lemon")
-    assert login_page.token
-    token = ann.get("/cart").token
-    assert ann.post("/login", csrf_token=token, email="chloe@example.com", password="jam-ring").status == 303
+    assert ann.post("/login", email="chloe@example.com", password="jam-ring").status == 303
     assert "Nothing yet." in ann.get("/cart").words
 
 
@@ -223,3 +217,33 @@ def test_session_json_tells_a_front_end_who_is_there(visitor: Visitor) -> None:
     answer = ann.get("/session.json")
     assert json.loads(answer.body)["user"] == {"id": 1, "name": "Ann Archer", "email": "ann@example.com"}
     assert answer.header("Cache-Control") == "private, no-store"
+
+
+def test_reading_the_pages_with_forms_leaves_no_session(visitor: Visitor) -> None:
+    robot = visitor()
+    for path in ("/login", "/cart", "/"):
+        assert robot.get(path).header("Set-Cookie") is None
+    assert robot.cookie is None
+
+
+def test_the_password_can_be_asked_for_again(visitor: Visitor) -> None:
+    ann = visitor()
+    sent = ann.get("/confirm")
+    assert (sent.status, sent.header("Location")) == (302, "/login?next=/confirm")
+    assert ann.post("/confirm", password="shortbread").header("Location") == "/login"
+    ann.log_in()
+    assert 'name="next" value="/profile"' in ann.get("/confirm?next=/profile").html
+    before = ann.cookie
+    wrong = ann.post("/confirm", password="jam-ring", next="/profile")
+    assert (wrong.status, ann.cookie) == (422, before)
+    assert "The password is wrong." in wrong.words
+    right = ann.post("/confirm", password="shortbread", next="/profile")
+    assert (right.status, right.header("Location")) == (303, "/profile")
+    assert ann.cookie != before
+    assert "Thank you. Now go on." in ann.get("/profile").words
+
+
+def test_a_script_is_told_where_the_login_is_and_a_page_is_sent_there(visitor: Visitor) -> None:
+    answer = visitor().get("/profile", "-H", "Sec-Fetch-Mode: cors")
+    assert (answer.status, answer.body) == (401, b'{"error": "login_required", "login_url": "/login"}\n')
+    assert visitor().get("/profile", "-H", "Sec-Fetch-Mode: navigate").status == 302

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -64,9 +65,15 @@ class Visitor:
         self.field = "csrf_token"
         self.token = ""
 
-    def visit(self, path: str, form: dict[str, str] | None = None, cookie: bytes | None = None) -> Answer:
-        """GET, or POST ``form``, with this visitor's cookies, or with a Cookie header as given."""
-        headers: dict[str, str | bytes] = {"Host": self.host}
+    def visit(
+        self,
+        path: str,
+        form: dict[str, str] | None = None,
+        cookie: bytes | None = None,
+        more: dict[str, str] | None = None,
+    ) -> Answer:
+        """GET, or POST ``form``, with this visitor's cookies, or with a Cookie header as given; ``more``: headers."""
+        headers: dict[str, str | bytes] = {"Host": self.host, **(more or {})}
         if given := cookie or "; ".join(f"{name}={value}" for name, value in self.cookies.items()):
             headers["Cookie"] = given
         body = None
@@ -237,6 +244,20 @@ def test_the_whole_visit(visitor: Visitor) -> None:
     assert visitor.home() == "Hello, stranger Cart: empty"
     assert visitor.home(cookie=logged_in) == "Hello, stranger Cart: empty"
     assert visitor.visit("/profile", cookie=logged_in).location == "/login?next=/profile"
+
+
+def test_a_script_is_refused_with_the_address_of_the_login(visitor: Visitor) -> None:
+    answer = visitor.visit("/profile", more={"Sec-Fetch-Mode": "cors"})
+    assert (answer.status, json.loads(answer.text)) == (401, {"error": "login_required", "login_url": "/login"})
+
+
+def test_a_form_of_another_site_is_refused_even_with_the_token(example: Example, visitor: Visitor) -> None:
+    visitor.visit("/login")
+    # Django and Pyramid have checks of their own, by the token alone over http.
+    foreign = "wrong" if example.name in ("django_app", "pyramid_app") else visitor.token
+    for site, token, statuses in (("cross-site", foreign, (400, 403)), ("same-origin", visitor.token, (302, 303))):
+        answer = visitor.visit("/cart", {visitor.field: token, "item": "pear"}, more={"Sec-Fetch-Site": site})
+        assert answer.status in statuses
 
 
 def test_clicks_at_the_same_moment_all_count(example: Example, visitor: Visitor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -22,8 +23,9 @@ from flask import (
 )
 from flask.sessions import SessionMixin
 from markupsafe import Markup
+from werkzeug.datastructures import ImmutableMultiDict, MultiDict
 
-from tests.frameworks.flask_site import ANN, MakeApp, Visitor, app, clock, make_app, store, visitor
+from tests.frameworks.flask_site import ANN, SECRET, MakeApp, Visitor, app, clock, make_app, store, visitor
 from tests.support.stores import CountingStore
 from tests.support.work import calls_of
 from wsgi_session import (
@@ -36,11 +38,13 @@ from wsgi_session import (
     login,
     logout,
     next_url,
+    protect_from_csrf,
     redirect_if_anonymous,
     user_email_or_none,
     user_or_none,
 )
 from wsgi_session.codec.packing import join, split
+from wsgi_session.integrations.flask import FlaskSessions
 from wsgi_session.testing import FakeClock, plant, read
 
 __all__ = ["app", "clock", "make_app", "store", "visitor"]
@@ -104,12 +108,12 @@ def test_two_overlapping_requests_keep_each_others_keys(visitor: Visitor) -> Non
 
 
 def test_a_value_that_cannot_be_kept_is_refused_with_its_path(visitor: Visitor) -> None:
-    def put_markup() -> str:
+    def put_object() -> str:
         with pytest.raises(UnsupportedValue, match=r"cart\['note'\]|cart\.note") as refused:
-            session["cart"] = {"note": Markup("<b>")}
+            session["cart"] = {"note": object()}
         return refused.value.path
 
-    assert "note" in visitor.do(put_markup)
+    assert "note" in visitor.do(put_object)
 
 
 def test_a_request_that_only_names_the_session_costs_nothing(visitor: Visitor, store: CountingStore) -> None:
@@ -403,6 +407,26 @@ def test_flashed_markup_stays_markup_and_text_is_escaped(visitor: Visitor) -> No
     assert visitor.visit(lambda: render_template_string(page)).text == "<b>bold</b> &lt;i&gt; "
 
 
+def test_a_flashed_dict_of_another_type_comes_back_as_a_dict_whatever_its_keys(visitor: Visitor) -> None:
+    """A client chooses the keys of a form, and must not get its text shown as markup."""
+    form = MultiDict([("a", "1"), (" m", "<script>")])
+    visitor.do(lambda: (flash(form), flash(OrderedDict(a=1))))  # type: ignore[arg-type]
+    messages = visitor.do(lambda: get_flashed_messages())
+    assert messages == [{"a": "1", " m": "<script>"}, {"a": 1}]
+    assert [type(message) for message in messages] == [dict, dict]
+
+
+def test_a_form_is_kept_as_flask_keeps_it(visitor: Visitor) -> None:
+    form = ImmutableMultiDict([("a", "1"), ("a", "2")])
+
+    def store() -> None:
+        session["form"] = form
+        assert session["form"] is form
+
+    visitor.do(store)
+    assert visitor.do(everything) == {"form": {"a": "1"}}
+
+
 def test_any_value_can_be_flashed(visitor: Visitor) -> None:
     given: list[Any] = [{"title": "T", "lines": [1]}, ("a", 2), 7, None]
     visitor.do(lambda: [flash(message) for message in given])
@@ -604,7 +628,7 @@ def test_the_session_can_be_read_after_the_request_and_not_changed(visitor: Visi
     with visitor.client:
         visitor.do(put(a=1))
         assert session["a"] == 1
-        assert not session.modified
+        assert session.modified, "it was, in this request"
         with pytest.raises(HeadersAlreadySent):
             session["b"] = 2
         visitor.do(lambda: None)
@@ -789,6 +813,19 @@ def test_a_view_returns_the_redirect_as_it_is(visitor: Visitor) -> None:
 def test_before_request_can_return_the_redirect_too(visitor: Visitor) -> None:
     visitor.app.before_request(lambda: redirect_if_anonymous(request))
     assert visitor.visit(lambda: "secret", "/profile").location == "/login?next=/profile"
+
+
+def test_forms_need_no_token_in_flask_and_the_wrapper_goes_inside_of_the_middleware() -> None:
+    app = Flask(__name__)
+    app.config["SECRET_KEY"] = SECRET
+    app.wsgi_app = protect_from_csrf(app.wsgi_app)  # type: ignore[method-assign,assignment]
+    FlaskSessions(app, store="memory://")
+    app.add_url_rule("/", view_func=lambda: str(check_csrf(request)) + request.form["a"], methods=["POST"])
+    client = app.test_client()
+    answer = client.post("/", data={"a": "1"}, headers={"Sec-Fetch-Site": "same-origin"})
+    assert (answer.text, answer.headers.getlist("Set-Cookie")) == ("True1", [])
+    assert client.post("/", data={"a": "1"}, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert client.post("/", data={"a": "1"}).status_code == 403
 
 
 def test_login_changes_the_token_and_keeps_the_cart_and_logout_kills_it(visitor: Visitor) -> None:

@@ -87,6 +87,16 @@ def test_over_https_the_cookie_is_secure_with_no_setting_also_behind_a_proxy(app
     assert (behind.cookie.name, behind.cookie.attributes) == ("__Host-session", secure)
 
 
+def test_a_visitor_who_is_not_logged_in_may_have_a_shorter_life(make_app: MakeApp, clock: FakeClock) -> None:
+    visitor = Visitor(make_app(WSGI_SESSION_ANONYMOUS_TIMEOUT="1h"))
+    visitor.do(lambda: session.update(cart=["tea"]))
+    clock.advance(3600)
+    assert visitor.do(lambda: dict(session)) == {}
+    visitor.do(lambda: login(request, ANN))
+    clock.advance(3600)
+    assert visitor.do(lambda: session["user"]) == ANN
+
+
 def test_a_lifetime_over_90_days_is_not_cut_short(make_app: MakeApp, clock: FakeClock) -> None:
     year = Visitor(make_app(PERMANENT_SESSION_LIFETIME=timedelta(days=365)))
     month = Visitor(make_app(SESSION_COOKIE_NAME="month"))
@@ -153,12 +163,6 @@ def test_a_mistake_in_the_settings_is_an_error_at_the_start(
 def test_a_missing_store_is_an_error_that_says_what_to_write() -> None:
     with pytest.raises(ConfigError, match=r'store="sqlite:///sessions.db".*WSGI_SESSION_STORE'):
         FlaskSessions(new_app())
-
-
-def test_a_setting_of_flask_sessions_that_named_the_store_is_told_of() -> None:
-    app = new_app(SESSION_TYPE="redis")
-    with pytest.raises(ConfigError, match=r"store is missing: .*\(SESSION_TYPE is Flask-Session's\.\)"):
-        FlaskSessions(app)
 
 
 def test_an_application_gets_its_sessions_once(app: Flask) -> None:

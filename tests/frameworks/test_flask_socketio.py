@@ -38,7 +38,8 @@ class Site:
         self.clock = FakeClock()
         self.app = app = new_app()
         self.visitor = Visitor(app)
-        self.socketio = SocketIO(async_mode="threading", manage_session=manage_session)
+        # A client that polls can leave only when its poll ends, which the next ping does.
+        self.socketio = SocketIO(async_mode="threading", manage_session=manage_session, ping_interval=1)
         options = {"store": MemoryStore(), "clock": self.clock, "on_event": self._tell, **options}
         steps: list[Callable[[], object]] = [
             lambda: FlaskSessions(app, **options),

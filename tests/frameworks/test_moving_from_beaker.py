@@ -18,11 +18,13 @@ from tests.support.client import Client
 from tests.support.servers.shared import valkey
 from tests.support.site import Browser, Site, log_out, read
 from wsgi_session import ConfigError, StoreUnavailable, Unsupported
+from wsgi_session.integrations.beaker import SessionMiddleware as DropIn
 from wsgi_session.moving import BeakerStore, NotAdopted
 
 beaker = pytest.importorskip("beaker.middleware", reason="pip install Beaker")
 
 SECRET = "the secret of Beaker"
+OURS = "51c9e07d6a4b4f0c9d2f8e7a1b3c5d6e"
 SESSION = {"auth.userid": "7", "cart": ["bun", {"price": 1.5}]}
 ENCRYPTED = {"encrypt_key": "an encrypt key", "validate_key": "a validate key"}
 
@@ -96,6 +98,27 @@ def test_each_type_of_beaker(tmp_path: Path, type: str, serializer: str, crypto:
     browser.do(log_out)
     browser.jar["beaker.session.id"] = cookie
     assert browser.do(read).result == {}
+
+
+def test_the_drop_in_for_beaker_adopts_too(tmp_path: Path) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        session = environ["beaker.session"]
+        body = repr(session.get("cart")).encode()
+        if environ["PATH_INFO"] == "/logout":
+            session.delete()
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [body]
+
+    cookie = visit_beaker(beaker_site(tmp_path, type="file", secret=OURS))
+    reader = BeakerStore("file", tmp_path, secret=OURS)
+    new = DropIn(app, {"session.url": "memory://", "session.secret": OURS, "session.adopt": reader})
+    browser, thief = Client(new), Client(new)
+    browser.jar = {"beaker.session.id": cookie}
+    thief.jar = {"beaker.session.id": cookie}
+    for _ in range(2):
+        assert browser.open("/", lint=False).body == repr(SESSION["cart"]).encode()
+    browser.open("/logout", lint=False)
+    assert browser.open("/", lint=False).body == thief.open("/", lint=False).body == b"None"
 
 
 def make_table(url: str, session_id: str, data: bytes) -> None:

@@ -254,17 +254,13 @@ def test_options_are_checked(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Iterator[dict[str, Any]]:
+def ours(tmp_path: Path) -> dict[str, Any]:
     """The settings of the site with our engine, which adopts Django's sessions in the database."""
-    yield {
+    return {
         "SESSION_ENGINE": "wsgi_session.integrations.django",
         "WSGI_SESSION_STORE": f"sqlite:///{tmp_path}/sessions.db",
         "WSGI_SESSION_OPTIONS": {"adopt": reader("db", tmp_path)},
     }
-    from wsgi_session.integrations import django_site
-
-    while django_site._middlewares:
-        django_site._middlewares.pop().close()
 
 
 def log_in_with_the_old_engine() -> str:

@@ -48,6 +48,7 @@ from wsgi_session import (
 )
 from wsgi_session.integrations import pyramid as integration
 from wsgi_session.integrations.pyramid import _session_of
+from wsgi_session.integrations.pyramid_session import PyramidSession
 from wsgi_session.session import work_of
 from wsgi_session.testing import plant, read
 
@@ -64,7 +65,7 @@ def test_a_session_is_an_isession() -> None:
     def page(request: Any) -> bool:
         return bool(verifyObject(ISession, request.session) and verifyObject(ISession, request.session))
 
-    assert verifyClass(ISession, integration.PyramidSession)
+    assert verifyClass(ISession, PyramidSession)
     assert visiting(page).see() == "True"
 
 
@@ -361,6 +362,16 @@ def test_nobody_elses_token_is_taken_nor_none_nor_a_hostile_one() -> None:
     assert token != token_of(other)
     for given in (token_of(other), "", "x", "é" * 86, token[:-1], "A" * 86):
         assert browser.see("/check_page", POST={"csrf_token": given}) == "False", given
+
+
+def test_a_form_of_this_site_needs_no_token_in_pyramids_own_check() -> None:
+    browser = Site(token_page, check_page).browser()
+    for site, allowed in (("same-origin", "True"), ("same-site", "False"), ("cross-site", "False"), ("none", "False")):
+        assert browser.see("/check_page", POST={}, headers={"Sec-Fetch-Site": site}) == allowed
+    assert browser.cookies == {}
+    token = token_of(browser)
+    # Pyramid has its own list of trusted origins.
+    assert browser.see("/check_page", POST={"csrf_token": token}, headers={"Sec-Fetch-Site": "cross-site"}) == "True"
 
 
 def test_a_token_that_is_not_text_is_a_wrong_token() -> None:

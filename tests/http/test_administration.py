@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
-from wsgi_session import Session
+from wsgi_session import ConfigError, Session, SessionGone, StoreUnavailable, UnsupportedValue
 from wsgi_session.cookies import tokens
 from wsgi_session.testing import plant
 from wsgi_session.testing import read as read_planted
@@ -73,7 +73,7 @@ def test_revoke_ends_one_session_of_that_user_at_once(site: Site) -> None:
     assert site.middleware.sessions.revoke(ANN, "no such handle") is False
 
 
-def test_revoke_ends_nobody_elses_session(site: Site) -> None:
+def test_revoke_ends_no_session_of_another_user(site: Site) -> None:
     logged_in(site, ANN)
     bob = logged_in(site, BOB)
     assert site.middleware.sessions.revoke(ANN, handle(bob)) is False
@@ -132,7 +132,7 @@ def test_a_logged_out_session_is_not_listed(site: Site) -> None:
     assert site.middleware.sessions.of(ANN) == []
 
 
-def test_a_login_of_another_user_is_filed_under_him_alone(site: Site) -> None:
+def test_a_login_of_another_user_is_listed_for_that_user_only(site: Site) -> None:
     browser = logged_in(site, ANN)
     browser.do(log_in(BOB))
     assert (len(site.middleware.sessions.of(ANN)), len(site.middleware.sessions.of(BOB))) == (0, 1)
@@ -179,10 +179,10 @@ def test_a_planted_session_is_a_visitors_like_any_other(site: Site) -> None:
     assert read_planted(site.middleware, cookie) == {"user": ANN, "cart": [1]}
 
 
-# A user who was put there without login().
+# A user who was put into the session without login().
 
 
-def test_a_user_put_into_the_session_by_hand_is_told_of_as_revoking_does_not_find_the_session(site: Site) -> None:
+def test_a_user_who_was_put_into_the_session_without_login_is_reported(site: Site) -> None:
     browser = site.browser()
     browser.do(put(user=ANN))
     (told,) = site.happened("unfiled_user")
@@ -198,7 +198,7 @@ def test_a_user_put_into_the_session_by_hand_is_told_of_as_revoking_does_not_fin
         put(user={"name": "no id"}),
     ],
 )
-def test_it_is_told_whichever_way_the_user_came_there_and_once(site: Site, assign: Any) -> None:
+def test_each_way_of_putting_a_user_into_the_session_is_reported_once(site: Site, assign: Any) -> None:
     browser = site.browser()
     browser.do(put(a=1))
     for _ in range(2):
@@ -207,7 +207,7 @@ def test_it_is_told_whichever_way_the_user_came_there_and_once(site: Site, assig
     assert len(site.happened("unfiled_user")) == 1
 
 
-def test_another_user_put_over_one_who_logged_in_is_told_of_and_a_change_of_the_same_user_is_not(site: Site) -> None:
+def test_replacing_the_logged_in_user_is_reported_and_changing_that_user_is_not(site: Site) -> None:
     ann = logged_in(site, ANN)
     ann.do(put(user=ANN | {"name": "Anna"}))
     ann.do(lambda session: session["user"].update(name="Anne"))
@@ -217,13 +217,13 @@ def test_another_user_put_over_one_who_logged_in_is_told_of_and_a_change_of_the_
 
 
 @pytest.mark.parametrize("value", [None, {}, "ann", 5])
-def test_what_is_no_logged_in_user_is_not_told_of(site: Site, value: Any) -> None:
+def test_a_value_that_is_not_a_user_is_not_reported(site: Site, value: Any) -> None:
     site.browser().do(put(user=value))
     assert site.happened("unfiled_user") == []
 
 
 def ahead_of(make_site: MakeSite, clock: FakeClock) -> Site:
-    """Return the site as a machine has it whose clock is 60 s ahead."""
+    """Return the same site on another machine, whose clock is 60 s ahead."""
     return make_site(idle_timeout=900, touch_interval=1, clock=lambda: clock() + 60)
 
 
@@ -332,15 +332,132 @@ def test_the_data_of_a_session_that_has_ended_meanwhile_is_empty_and_of_one_that
     assert listed[name].data["device"] == "phone", "it was loaded once"
 
 
-def test_revoking_says_so_where_no_session_is_filed_under_the_user(site: Site) -> None:
+def test_revoking_reports_a_user_without_sessions(site: Site) -> None:
     site.browser().do(put(user=ANN))
     assert site.middleware.sessions.revoke_all(ANN) == 0
     assert site.middleware.sessions.revoke(ANN, "a handle") is False
     assert [told["handle"] for told in site.happened("nothing_revoked")] == [None, "a handle"]
 
 
-def test_revoking_all_but_the_only_session_is_no_such_case(site: Site) -> None:
+def test_revoking_all_but_the_only_session_is_not_reported(site: Site) -> None:
     ann = logged_in(site, ANN)
     assert site.middleware.sessions.revoke_all(ANN, keep=handle(ann)) == 0
     assert site.middleware.sessions.revoke(ANN, "of nobody") is False
     assert site.happened("nothing_revoked") == []
+
+
+# Writing from outside of a request.
+
+
+def test_update_changes_a_session_outside_of_a_request(site: Site) -> None:
+    ann = logged_in(site, ANN, count=1)
+
+    def add(data: dict[str, Any]) -> int:
+        data["count"] += 1
+        data["user"]["plan"] = "pro"
+        return int(data["count"])
+
+    before = ann.do(lambda session: (session.expires, session.created)).result
+    assert site.middleware.sessions.update(ANN, handle(ann), add) == 2
+    assert site.middleware.sessions.update("id:1", handle(ann), add) == 3
+    assert ann.do(read).result == {"user": {**ANN, "plan": "pro"}, "count": 3}
+    assert ann.do(lambda session: (session.expires, session.created)).result == before
+
+
+def test_update_is_no_activity(site: Site, clock: FakeClock) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+    clock.advance(20 * DAY)
+    site.middleware.sessions.update(ANN, name, lambda data: data.update(a=1))
+    clock.advance(10 * DAY)
+    assert ann.do(state).result == "unknown"
+
+
+def test_update_finds_no_session_of_another_user_nor_one_that_has_ended(site: Site, clock: FakeClock) -> None:
+    ann, bob = logged_in(site, ANN), logged_in(site, BOB)
+    name = handle(bob)
+
+    def refused(user: Any, handle: str) -> None:
+        with pytest.raises(SessionGone, match="no live session with this handle") as caught:
+            site.middleware.sessions.update(user, handle, lambda data: data.update(a=1))
+        assert caught.value.handle == handle
+
+    refused(ANN, name)
+    refused(ANN, "")
+    refused({"id": 3}, name)
+    bob.do(log_out)
+    refused(BOB, name)
+    name = handle(ann)
+    clock.advance(30 * DAY)
+    refused(ANN, name)
+    with pytest.raises(ConfigError, match="is not an owner"):
+        site.middleware.sessions.update("ann", name, lambda data: None)
+
+
+def test_update_goes_by_the_current_timeouts(make_site: MakeSite, clock: FakeClock) -> None:
+    ann = logged_in(make_site(), ANN)
+    name = handle(ann)
+    clock.advance(3600)
+    with pytest.raises(SessionGone):
+        make_site(idle_timeout=3600).middleware.sessions.update(ANN, name, lambda data: data.update(a=1))
+    assert make_site().middleware.sessions.update(ANN, name, lambda data: len(data)) == 1
+
+
+def test_update_does_not_lose_what_a_request_writes_at_the_same_time(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+    calls: list[int] = []
+
+    def add(data: dict[str, Any]) -> None:
+        if not calls:
+            ann.do(put(count=10))
+        calls.append(1)
+        data["count"] = data.get("count", 0) + 1
+
+    site.middleware.sessions.update(ANN, name, add)
+    assert (ann.do(read).result["count"], len(calls)) == (11, 2)
+
+
+def test_update_follows_a_session_that_gets_a_new_token_meanwhile(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+    calls: list[int] = []
+
+    def add(data: dict[str, Any]) -> None:
+        if not calls:
+            ann.do(lambda session: session.rotate())
+        calls.append(1)
+        data["a"] = 1
+
+    site.middleware.sessions.update(ANN, name, add)
+    assert (ann.do(read).result["a"], len(calls)) == (1, 2)
+
+
+@pytest.mark.parametrize("end", [log_out, log_in(BOB)], ids=["logout", "login of another"])
+def test_update_brings_back_no_session_that_ends_meanwhile(site: Site, end: Any) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+
+    def write(data: dict[str, Any]) -> None:
+        ann.do(end)
+        data["a"] = 1
+
+    with pytest.raises(SessionGone):
+        site.middleware.sessions.update(ANN, name, write)
+    assert site.middleware.sessions.of(ANN) == []
+    assert "a" not in ann.do(read).result
+
+
+def test_what_update_cannot_store_is_refused(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    with pytest.raises(UnsupportedValue):
+        site.middleware.sessions.update(ANN, handle(ann), lambda data: data.update(a=object()))
+    assert "a" not in ann.do(read).result
+
+
+def test_an_outage_is_no_end_for_update(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+    site.calls.fail("replace")
+    with pytest.raises(StoreUnavailable):
+        site.middleware.sessions.update(ANN, name, lambda data: data.update(a=1))

@@ -834,6 +834,18 @@ def test_in_the_first_phase_a_session_that_was_logged_out_does_not_come_back_bes
     assert thief.do(lambda s: (owner(s), s.copy())).result == (None, {})
 
 
+def test_in_the_first_phase_a_session_that_another_browser_adopted_is_not_taken_for_a_new_user(
+    first: Site, both: Browser, old: OldLibrary
+) -> None:
+    old.records["shared"] = Foreign({"_user_id": "2"}, user_id="2")
+    other = first.browser()
+    other.header = "old=shared"
+    assert other.do(owner).result == "id:2"
+    old.records["shared"] = Foreign({"_user_id": "3"}, user_id="3")
+    both.jar["old"] = "shared"
+    assert both.do(owner).result is None
+
+
 def test_in_the_first_phase_a_damaged_note_makes_the_session_one_of_our_own(both: Browser, old: OldLibrary) -> None:
     def damage(session: Any) -> None:
         (work_of(session).data or work_of(session).load()).put_packed(ADOPTED, b"\xc1")
@@ -1046,7 +1058,7 @@ def test_an_adoption_costs_one_load_there_and_a_look_and_two_creates_here(
 ) -> None:
     ann.do(read)
     assert old.calls == ["load", "delete"]
-    assert site.calls.counts() == {"load": 2, "create": 2, "touch": 1}
+    assert site.calls.counts() == {"load": 1, "create": 2, "touch": 1}
 
 
 # Options.

@@ -1,4 +1,4 @@
-"""Sequences that an attacker, a bad moment or a careless application could bring about, and what must come of them."""
+"""Sequences that an attacker, bad timing or a careless application may cause, and their required results."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MINUTE = 60.0
 OLDER = "0f2d5c1e9b7a4a66b1c3d8e2f4a59607"
 
 
-# Answers of the store that come late, or never.
+# Replies of the store that come late, or never.
 
 
-def test_a_create_that_lands_between_the_look_for_it_and_its_repetition_counts_once(site: Site) -> None:
+def test_a_create_that_is_applied_just_before_it_is_repeated_counts_once(site: Site) -> None:
     browser = site.browser()
     late: list[tuple[bytes, Record]] = []
     create, load = site.calls.inner.create, site.calls.inner.load
@@ -43,7 +43,7 @@ def test_a_create_that_lands_between_the_look_for_it_and_its_repetition_counts_o
     assert browser.do(read).result == {"a": 1}
 
 
-def test_a_create_that_meets_somebody_elses_session_does_not_take_it_over(site: Site) -> None:
+def test_a_create_does_not_overwrite_another_visitors_session(site: Site) -> None:
     browser, other = site.browser(), Record(b"\x80", b"o" * 16, "other", 0.0, 0.0, 4e9)
     keys: list[bytes] = []
     create = site.calls.inner.create
@@ -88,8 +88,8 @@ def test_a_logout_after_a_value_that_cannot_be_read_ends_the_session_too(site: S
     assert site.middleware.sessions.of(ANN) == []
 
 
-def test_a_logout_forgets_the_session_that_a_csrf_token_asked_for(site: Site, browser: Browser) -> None:
-    """Django's logouts left an empty record each (CVE-2015-5963)."""
+def test_a_logout_also_ends_a_session_that_only_a_csrf_token_needed(site: Site, browser: Browser) -> None:
+    """Each logout from Django left an empty record (CVE-2015-5963)."""
 
     def leave(session: Session) -> None:
         assert session.csrf_token
@@ -153,7 +153,7 @@ def test_a_slow_request_does_not_revive_what_the_current_settings_ended(
 
     def slowly(session: Session) -> None:
         change(session)
-        clock.advance(10 * MINUTE + 60 * MINUTE)  # The end, and the hour that a request may last past it.
+        clock.advance(10 * MINUTE + 60 * MINUTE)  # Its timeout, and the hour for which a slow request may still save.
 
     assert slow.do(slowly).cookies == []
     assert slow.do(read).result == {}
@@ -208,19 +208,19 @@ def test_late_changes_of_a_body_that_the_client_did_not_wait_for_are_saved(site:
     body: Any = site.middleware(browser.request(app), lambda status, headers: lambda data: None)
     chunks = iter(body)
     assert [next(chunks), next(chunks)] == [b"pa", b"ge"]
-    # As it goes where a server lets go of the iterator before it closes the body.
+    # Some servers drop the iterator before they close the body.
     chunks.close()
     body.close()
     assert browser.do(read).result == {"a": 2}
 
 
 @pytest.mark.parametrize("method", ["load", "replace"])
-def test_a_body_whose_close_raises_too_is_a_503_all_the_same(site: Site, browser: Browser, method: str) -> None:
+def test_a_body_whose_close_raises_too_still_gives_a_503(site: Site, browser: Browser, method: str) -> None:
     browser.do(put(a=1))
     site.calls.fail(method)
 
     class Body:
-        """What calls ``start_response`` at its first chunk, and fails at its end over the same outage."""
+        """A body that calls ``start_response`` at its first chunk, and whose ``close`` fails in the same outage."""
 
         def __init__(self, session: Session, start_response: Any) -> None:
             self.session = session
@@ -238,7 +238,7 @@ def test_a_body_whose_close_raises_too_is_a_503_all_the_same(site: Site, browser
     assert (answer.code, answer.header("Retry-After")) == (503, "7")
 
 
-# Whose data it is.
+# Which user the data belongs to.
 
 
 def test_data_of_a_user_put_there_by_hand_over_a_login_is_dropped_at_the_next_login(browser: Browser) -> None:
@@ -360,7 +360,7 @@ def test_a_second_rotation_in_one_request_leaves_the_csrf_token_of_the_page_work
     assert browser.do(lambda session: check_csrf({"session": session, "REQUEST_METHOD": "POST"}, token)).result is True
 
 
-# What caches are told.
+# Caches.
 
 
 @pytest.mark.parametrize("body", [list, iter], ids=["a list", "an iterator"])
@@ -410,7 +410,7 @@ def test_activity_is_noted_under_answers_that_keep_a_cdn_out(
     assert browser.do(read).result == {"a": 1}
 
 
-# Sequences at the edge.
+# Rare sequences.
 
 
 def test_what_atomic_made_and_somebody_ended_sends_no_cookie(site: Site, browser: Browser) -> None:

@@ -1,4 +1,4 @@
-"""Rule 15: the application's own objects are its own."""
+"""Rule 15: the application's body and headers reach the server unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOOKS = {"untouched": lambda session: None, "read": read, "new": put(a=1), "dest
 
 
 def returned(site: Site, browser: Browser, body: object, look: Any = read, **environ: Any) -> Any:
-    """Return what the server gets where the application returns ``body``."""
+    """Return what the server gets if the application returns ``body``."""
 
     def app(environ: dict[str, Any], start_response: Any) -> Any:
         look(environ["session"])
@@ -47,7 +47,7 @@ def test_a_file_passes_through_as_it_is_where_the_servers_file_wrapper_is_a_func
     (tmp_path / "page").write_bytes(b"page")
     with (tmp_path / "page").open("rb") as file:
         assert returned(site, browser, file, **{"wsgi.file_wrapper": lambda file, size: file}) is file
-        # Without a wrapper nobody sends files in another way: this is a body like any other.
+        # Without a wrapper the server does not treat files specially: this is a body like any other.
         assert returned(site, browser, file) is not file
 
 
@@ -57,7 +57,7 @@ def test_a_stream_is_no_file_where_the_servers_file_wrapper_is_a_function(site: 
 
 
 class Tracked:
-    """A body that notes what is done with it."""
+    """A body that records the calls of its methods."""
 
     def __init__(self, *chunks: bytes) -> None:
         self.chunks = chunks
@@ -112,7 +112,7 @@ def test_a_generator_is_read_up_to_its_first_item_and_no_further(site: Site, bro
     assert b"".join(body) == b"xxx"
 
 
-def test_a_body_without_close_is_none_of_our_business(site: Site, browser: Browser) -> None:
+def test_a_body_without_close_is_passed_on(site: Site, browser: Browser) -> None:
     result = returned(site, browser, iter([b"page"]))
     assert list(result) == [b"page"]
     result.close()
@@ -181,7 +181,7 @@ def test_a_failing_sweep_harms_nothing(site: Site, browser: Browser) -> None:
 def test_a_list_keeps_its_length_where_the_store_is_swept_at_its_end(site: Site, browser: Browser) -> None:
     site.calls.inner.sweep_due = True
     body = returned(site, browser, [b"pa", b"ge"], put(a=1))
-    # Servers go by the length: of a list of one they know the Content-Length.
+    # Servers use the length: for a list of one item they can set Content-Length.
     assert (body, len(body), isinstance(body, list)) == ([b"pa", b"ge"], 2, True)
 
 

@@ -17,7 +17,7 @@ PLAIN = [("Content-Type", "text/plain")]
 
 
 class Chunks:
-    """A body that says whether it was closed."""
+    """A body that records whether it was closed."""
 
     def __init__(self, *chunks: bytes) -> None:
         self.chunks = iter(chunks)
@@ -34,7 +34,7 @@ class Failure(Exception):
     pass
 
 
-# An application in each of the forms that PEP 3333 allows; `change` is called at the last moment that still counts.
+# An application in each of the forms that PEP 3333 allows; `change` is called at the last moment before the commit.
 
 
 def change_after_start_response(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -186,7 +186,7 @@ def test_headers_of_a_replaced_start_response_do_not_go_out(browser: Browser) ->
 
 
 class Replayed:
-    """A server that has not sent its headers yet when the application replaces them."""
+    """A server that has not yet sent its headers when the application replaces them."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[tuple[str, str]], bool]] = []
@@ -395,7 +395,7 @@ def test_an_atomic_stays_done_with_a_5xx_and_its_cookie_goes_out(browser: Browse
     assert browser.do(read).result == {"a": 1}
 
 
-def test_a_login_followed_by_a_500_leaves_the_visitor_as_he_was(browser: Browser) -> None:
+def test_a_login_followed_by_a_500_changes_nothing_for_the_visitor(browser: Browser) -> None:
     browser.do(put(cart=[1]))
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -412,7 +412,7 @@ def test_a_login_followed_by_a_500_leaves_the_visitor_as_he_was(browser: Browser
     )
 
 
-# A save that meets a session which has ended.
+# A save to a session that has ended.
 
 
 @pytest.mark.needs(SERVER)
@@ -446,7 +446,7 @@ def test_the_event_names_the_keys_that_were_dropped(site: Site, browser: Browser
 
 
 @pytest.mark.needs(SERVER)
-def test_a_store_that_is_away_at_the_commit_costs_nobody_the_cookie(site: Site, browser: Browser) -> None:
+def test_an_outage_at_the_commit_leaves_the_cookie(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     site.calls.fail("replace")
     answer = browser.do(put(a=2))

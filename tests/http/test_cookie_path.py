@@ -1,4 +1,4 @@
-"""With ``cookie_path``, a request outside of it gets no session: its cookie would not come back with the next one."""
+"""A request outside of ``cookie_path`` gets no new session, because the browser would not send its cookie back."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_request_inside_of_the_path_gets_a_session(shop: Site, script_name: st
 
 
 def test_a_cookie_path_with_percent_signs_is_that_of_the_decoded_path(make_site: MakeSite) -> None:
-    """A server decodes the path, and a browser compares it as it was sent."""
+    """A server decodes the path; a browser compares the encoded one."""
     site = make_site(cookie_path="/caf%C3%A9")
     browser = site.browser(SCRIPT_NAME="", PATH_INFO="/caf\xc3\xa9/menu")
     answer = browser.do(put(a=1))
@@ -81,7 +81,7 @@ def test_a_request_outside_of_the_path_that_only_reads_is_no_warning(shop: Site)
     assert shop.happened("outside_path") == []
 
 
-def test_a_session_that_was_sent_all_the_same_is_read_and_written(shop: Site) -> None:
+def test_a_session_whose_cookie_was_sent_outside_of_the_path_works(shop: Site) -> None:
     browser = shop.browser(SCRIPT_NAME="", PATH_INFO="/shop/cart")
     browser.do(put(a=1))
     browser.do(put(b=2), SCRIPT_NAME="", PATH_INFO="/elsewhere")

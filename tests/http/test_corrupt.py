@@ -23,7 +23,7 @@ from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores import Record, has_sound_times
 
 pytestmark = pytest.mark.needs(SERVER)
-#: Every kind of value that a session keeps.
+#: A value of every supported type.
 RICH: dict[str, Any] = {
     "text": "ä",
     "int": -5,
@@ -69,7 +69,7 @@ def pops(session: Session) -> dict[str, Any]:
     return dict(session.popitem() for _ in range(len(list(session))))
 
 
-#: Each way in which an application may read all that is there.
+#: Each way in which an application may read all values.
 READERS: dict[str, Callable[[Session], Any]] = {
     "copy": lambda session: session.copy(),
     "dict": dict,
@@ -142,9 +142,9 @@ def test_a_record_that_cannot_be_read_is_left_as_it_is(visitor: Browser, bad: st
 
 @pytest.mark.parametrize("column", ["created", "touched", "expires", "idle"])
 @pytest.mark.parametrize("time", [math.nan, math.inf, 1e300])
-def test_a_record_with_a_time_that_is_no_time_is_corrupt(kind: Kind, site: Site, column: str, time: float) -> None:
+def test_a_record_with_an_invalid_time_is_corrupt(kind: Kind, site: Site, column: str, time: float) -> None:
     if "redis" in kind.name and column == "expires" and math.isnan(time):
-        return  # Redis forgets at once what has no end.
+        return  # Redis removes such a record immediately.
     visitor = site.browser()
     visitor.do(log_in(ANN))
     store, record = site.calls.inner, record_of(visitor)
@@ -152,11 +152,11 @@ def test_a_record_with_a_time_that_is_no_time_is_corrupt(kind: Kind, site: Site,
     try:
         store.create(key_of(visitor), record._replace(**{column: time}), site.clock())  # type: ignore[arg-type]
     except StoreUnavailable:
-        return  # This engine keeps no such number.
+        return  # This engine cannot store such a number.
     stored = store.load(key_of(visitor), site.clock())
     assert stored is not None
     if has_sound_times(stored):
-        return  # This engine keeps NULL for NaN.
+        return  # This engine stores NULL in place of NaN.
     site.forget()
     answer = visitor.do(lambda session: (session.state, session.copy(), session.created, session.expires))
     assert (answer.code, answer.result, answer.cookie) == (200, ("unknown", {}, None, None), None)
@@ -263,7 +263,7 @@ FUZZ = settings(max_examples=200, suppress_health_check=[HealthCheck.function_sc
 
 
 def everything(session: Session) -> Any:
-    """Read all that there is, in every way, and change what can be changed."""
+    """Read all values in every way."""
     first = [READERS[name](session) for name in ("if there", "each", "items", "dict", "copy", "reversed")]
     flashes = session.flashes()
     rest = (session.owner, session.csrf_token, session.state, session.handle, session.expires, len(session))

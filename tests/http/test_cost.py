@@ -1,4 +1,4 @@
-"""Rules 1 and 2: untouched is free; at most one load and one write a request."""
+"""Rules 1 and 2: an unused session costs nothing; a request makes at most one load and one write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DAY = 86_400.0
 
 
 class Unreadable(str):
-    """A Cookie header that fails the test when somebody looks into it."""
+    """A Cookie header that fails the test if it is read."""
 
     __slots__ = ()
 
@@ -27,7 +27,7 @@ class Unreadable(str):
         raise AssertionError("the Cookie header was parsed")
 
 
-def test_a_session_that_nobody_looks_at_costs_no_store_call_and_no_header(site: Site, browser: Browser) -> None:
+def test_an_unused_session_costs_no_store_call_and_no_header(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     site.forget()
     answer = browser.visit(page())
@@ -35,7 +35,7 @@ def test_a_session_that_nobody_looks_at_costs_no_store_call_and_no_header(site: 
     assert answer.headers == [("Content-Type", "text/plain")]
 
 
-def test_no_cookie_is_parsed_until_somebody_looks(site: Site, browser: Browser) -> None:
+def test_no_cookie_is_parsed_before_the_session_is_used(site: Site, browser: Browser) -> None:
     answer = browser.visit(page(), HTTP_COOKIE=Unreadable("sid=x"), lint=False)
     assert answer.code == 200
     with pytest.raises(AssertionError, match="Cookie header"):
@@ -167,7 +167,7 @@ def test_a_login_is_one_load_and_one_rotation(site: Site, browser: Browser) -> N
     assert site.calls.counts() == {"load": 1, "rotate": 1}
 
 
-def test_a_cookie_that_opens_nothing_is_not_written_back(site: Site, browser: Browser) -> None:
+def test_an_invalid_cookie_is_not_sent_back(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     stranger = site.browser()
     stranger.jar = {"sid": "x" * 43 + "." + "y" * 43}

@@ -1,4 +1,4 @@
-"""Rules 5 and 7: what has ended stays ended; logging in changes the token, logging out kills it everywhere."""
+"""Rules 5 and 7: an ended session stays ended; a login changes the token; a logout ends it in every browser."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.client import Answer
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
-from wsgi_session import Session, SessionGone, SessionMiddleware
+from wsgi_session import ConfigError, Session, SessionGone, SessionMiddleware, logout
 from wsgi_session.cookies import tokens
 from wsgi_session.stores import TOMBSTONE_LIFE, MemoryStore, Record
 from wsgi_session.testing.clock import FakeClock
@@ -50,7 +51,9 @@ ENDINGS: dict[str, Callable[[Site, Browser], object]] = {
     "login": lambda site, other: other.do(log_in(ANN)),
     "expiry": lambda site, other: site.clock.advance(31 * DAY),
 }
-# In each of them a request still holds the session when it ends.
+#: These end only the token: the session goes on under a new one.
+MOVES = ("rotate", "login")
+#: What a slow request does, in the end, with the session that it loaded.
 SLOW: dict[str, Change] = {
     "a read": read,
     "a write": put(late=1),
@@ -59,41 +62,63 @@ SLOW: dict[str, Change] = {
     "a rotation": lambda session: session.rotate(),
     "a flash message": lambda session: session.flash("late"),
     "a clear": lambda session: session.pop("cart"),
-    "a destroy": lambda session: session.destroy(),
 }
 
 
-@pytest.mark.needs(SERVER)
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("slow", SLOW)
-@pytest.mark.parametrize("touching", [False, True], ids=["", "touch due"])
-def test_a_slow_request_does_not_bring_back_a_session_that_has_ended(
-    site: Site, ann: Browser, clock: FakeClock, ending: str, slow: str, touching: bool
-) -> None:
+def end_during(slow: Change, site: Site, ann: Browser, ending: str, wait: float) -> Answer:
+    """Let a request of Ann's load the session, end that session elsewhere, then let the request call ``slow``."""
     held = ann.copy()
-    if touching:
-        clock.advance(2 * DAY)
+    site.clock.advance(wait)
 
     def late(session: Session) -> None:
         session.get("user")
         session.get("cart")
         ENDINGS[ending](site, ann)
-        SLOW[slow](session)
+        slow(session)
 
     answer = held.do(late)
     assert answer.code == 200
-    if slow != "a destroy":
-        assert answer.cookie is None, "a cookie for a session that has ended"
-    still_there = {"rotate", "login"}
-    alive = ending in still_there and slow != "a destroy"
-    assert ann.copy().do(state).result in (("live",) if alive else ("unknown", "new", "live")), site.events
-    fresh = site.browser()
-    fresh.jar = {"sid": held.token} if held.jar else {}
-    assert fresh.do(state).result in ("rotated", "unknown", "new")
-    count = site.middleware.sessions.count()
-    assert count == (1 if alive or (ending == "login" and slow == "a destroy") else 0), site.calls.log
-    if alive:
-        assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
+    assert held.do(state).result in ("rotated", "unknown", "new")
+    return answer
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("ending", [ending for ending in ENDINGS if ending not in MOVES])
+@pytest.mark.parametrize("slow", SLOW)
+@pytest.mark.parametrize("wait", [0, 2 * DAY], ids=["", "touch due"])
+def test_a_slow_request_does_not_bring_back_a_session_that_has_ended(
+    site: Site, ann: Browser, ending: str, slow: str, wait: float
+) -> None:
+    answer = end_during(SLOW[slow], site, ann, ending, wait)
+    assert answer.cookie is None, "a cookie for a session that has ended"
+    assert ann.do(state).result in ("unknown", "new")
+    assert site.middleware.sessions.count() == 0, site.calls.log
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("ending", MOVES)
+@pytest.mark.parametrize("slow", SLOW)
+@pytest.mark.parametrize("wait", [0, 2 * DAY], ids=["", "touch due"])
+def test_a_slow_request_changes_nothing_in_a_session_that_has_a_new_token(
+    site: Site, ann: Browser, ending: str, slow: str, wait: float
+) -> None:
+    answer = end_during(SLOW[slow], site, ann, ending, wait)
+    assert answer.cookie is None, "a cookie for a token that has ended"
+    assert ann.do(state).result == "live", site.events
+    assert site.middleware.sessions.count() == 1, site.calls.log
+    assert ann.do(read).result == {"cart": ["bun"], "user": ANN}
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize(
+    ("ending", "sessions"), [(ending, 1 if ending == "login" else 0) for ending in ENDINGS], ids=ENDINGS
+)
+@pytest.mark.parametrize("wait", [0, 2 * DAY], ids=["", "touch due"])
+def test_a_slow_destroy_ends_the_session_under_its_new_token_too_and_leaves_a_login(
+    site: Site, ann: Browser, ending: str, sessions: int, wait: float
+) -> None:
+    end_during(lambda session: session.destroy(), site, ann, ending, wait)
+    assert site.middleware.sessions.count() == sessions, site.calls.log
 
 
 @pytest.mark.needs(SERVER)
@@ -179,7 +204,7 @@ def test_what_a_rotated_request_writes_is_dropped_and_it_sends_no_cookie(
     browser.do(log_in(ANN))
     site.forget()
     answer = poll.do(change)
-    # A logout looks where the session is now, and finds that a login came between.
+    # A logout follows the tombstone, and finds that a login has replaced the session.
     loads = 2 if change in (destroy, log_out) else 1
     assert (answer.code, answer.cookie, site.calls.counts()) == (200, None, {"load": loads})
     assert browser.do(read).result == {"cart": ["bun"], "user": ANN}
@@ -338,7 +363,7 @@ MARKS = [
 def test_a_mark_on_a_fresh_login_is_in_both_of_two_logins_at_once(
     browser: Browser, mark: Callable[[Session], Any], order: str, who: str
 ) -> None:
-    """Else whoever has the password skips the second factor by logging in twice at once."""
+    """Otherwise someone with the password could skip the second factor by logging in twice at once."""
     if who == "ann":
         browser.do(log_in(ANN))
     browser.do(mark)
@@ -362,7 +387,7 @@ def test_a_mark_on_a_fresh_login_is_in_both_of_two_logins_at_once(
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("order", ["log in, other, atomic", "log in, atomic, other", "atomic, other, log in"])
 def test_what_atomic_saved_is_in_both_of_two_logins_at_once(browser: Browser, order: str) -> None:
-    """It is what this request wrote, as much as a mark that is saved with the login."""
+    """The request has written it, like a value that is saved with the login."""
     browser.do(put(mfa_pending=True, cart=["bun"]))
 
     def slow(session: Session) -> None:
@@ -400,7 +425,7 @@ def test_what_clear_dropped_after_atomic_is_not_in_the_second_of_two_logins_at_o
 def test_a_request_whose_atomic_prolonged_the_session_sends_no_cookie_after_its_end(
     browser: Browser, clock: FakeClock, ending: Callable[[Session], Any]
 ) -> None:
-    """It would replace the login's cookie, and log the visitor out."""
+    """Its cookie would replace the login's, and log the visitor out."""
     browser.do(put(a=1))
     clock.advance(2 * 24 * 3600)
 
@@ -425,7 +450,7 @@ def test_a_request_whose_atomic_prolonged_the_session_prolongs_the_cookie(browse
 def test_a_mark_that_was_made_before_the_other_login_is_in_both_of_two_logins_at_once(
     browser: Browser, mark: Callable[[Session], Any], order: str, before: dict[str, Any]
 ) -> None:
-    """``atomic`` has saved it by then, under the token that the other login changes."""
+    """By then ``atomic`` has saved the value, under the token that the other login replaces."""
     browser.do(put(cart=["bun"], **before))
     steps = [mark, log_in(ANN)] if order == "mark, log in" else [log_in(ANN), mark]
 
@@ -451,7 +476,7 @@ def test_a_mark_that_was_made_before_the_other_login_is_in_both_of_two_logins_at
 def test_no_other_request_takes_a_mark_out_of_a_login_that_is_not_stored_yet(
     browser: Browser, mark: Callable[[Session], Any], taking: Callable[[Session], Any], before: dict[str, Any]
 ) -> None:
-    """A page that cancels the login, say, asked for while the login is under way."""
+    """For example, a page that cancels the login, requested during the login."""
     browser.do(put(cart=["bun"], **before))
     other = browser.copy()
 
@@ -495,8 +520,8 @@ def test_what_atomic_saved_of_another_user_is_not_in_a_login_that_is_built_anew(
 
 
 @pytest.mark.needs(SERVER)
-def test_two_logins_at_once_of_a_user_who_is_logged_in_both_leave_him_logged_in(site: Site, ann: Browser) -> None:
-    """The second login writes what is stored already, and has to put it into a session without anything stored."""
+def test_two_logins_at_once_of_a_logged_in_user_both_succeed(site: Site, ann: Browser) -> None:
+    """The second login assigns only values that are stored already, but its new session must contain them too."""
     second = ann.copy()
 
     def slow(session: Session) -> None:
@@ -510,8 +535,8 @@ def test_two_logins_at_once_of_a_user_who_is_logged_in_both_leave_him_logged_in(
 
 
 @pytest.mark.needs(SERVER)
-def test_who_ends_all_his_sessions_and_logs_in_again_is_logged_in(site: Site, ann: Browser) -> None:
-    """As after a change of the password."""
+def test_a_user_can_end_all_sessions_and_log_in_again_in_one_request(site: Site, ann: Browser) -> None:
+    """This is what an application does after a change of the password."""
 
     def change_password(session: Session) -> None:
         assert session["user"] == ANN
@@ -523,7 +548,7 @@ def test_who_ends_all_his_sessions_and_logs_in_again_is_logged_in(site: Site, an
 
 
 @pytest.mark.needs(SERVER)
-def test_a_login_is_not_undone_by_who_removed_the_user_meanwhile(site: Site, ann: Browser) -> None:
+def test_a_login_is_not_undone_by_a_request_that_removed_the_user_meanwhile(site: Site, ann: Browser) -> None:
     held = ann.copy()
     site.calls.before["rotate"] = lambda: held.do(lambda session: session.pop("user"))
     ann.do(log_in(ANN))
@@ -580,7 +605,7 @@ def test_logging_another_user_in_drops_the_first_ones_data_and_messages(site: Si
     assert site.middleware.sessions.of(ANN) == []
 
 
-def test_logging_in_over_a_user_put_there_by_hand_drops_his_data(browser: Browser) -> None:
+def test_a_login_deletes_the_data_of_another_user_who_was_put_there_without_login(browser: Browser) -> None:
     browser.do(put(user=ANN, secret="ann's"))
     browser.do(log_in(BOB))
     assert browser.do(read).result == {"user": BOB}
@@ -712,8 +737,10 @@ def test_a_logout_with_a_token_that_was_rotated_away_finds_nothing_after_another
 
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("rotations", [1, 3])
-def test_a_logout_of_what_nobody_owns_finds_it_where_it_is_now(site: Site, browser: Browser, rotations: int) -> None:
-    browser.do(put(user={"name": "Ann"}))  # by hand: filed under nobody
+def test_a_logout_of_a_rotated_session_without_an_owner_follows_its_tombstones(
+    site: Site, browser: Browser, rotations: int
+) -> None:
+    browser.do(put(user={"name": "Ann"}))  # without login(): the session has no owner
     held = browser.copy()
 
     def slow(session: Session) -> None:
@@ -728,7 +755,7 @@ def test_a_logout_of_what_nobody_owns_finds_it_where_it_is_now(site: Site, brows
 
 
 @pytest.mark.needs(SERVER)
-def test_a_logout_of_what_nobody_owns_that_meets_a_second_rotation_goes_after_it(site: Site, browser: Browser) -> None:
+def test_a_logout_of_a_session_without_an_owner_follows_a_second_rotation_too(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     held = browser.copy()
 
@@ -738,7 +765,7 @@ def test_a_logout_of_what_nobody_owns_that_meets_a_second_rotation_goes_after_it
     def slow(session: Session) -> None:
         session.get("a")
         rotate()
-        # Between the look at where the first one led to, and the delete there, which is the second.
+        # The second rotation comes between following the first tombstone and the second delete.
         delete, deletes = site.calls.inner.delete, iter([lambda: None, rotate])
 
         def overtaken(key: bytes, version: bytes | None = None) -> bool:
@@ -754,7 +781,7 @@ def test_a_logout_of_what_nobody_owns_that_meets_a_second_rotation_goes_after_it
 
 
 @pytest.mark.needs(SERVER)
-def test_a_mark_that_leads_in_a_circle_ends_the_search(site: Site, browser: Browser) -> None:
+def test_tombstones_that_form_a_circle_end_the_search(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
     key, other = tokens.store_key(browser.token.partition(".")[0].encode()), b"o" * 32
 
@@ -769,7 +796,7 @@ def test_a_mark_that_leads_in_a_circle_ends_the_search(site: Site, browser: Brow
     assert browser.do(slow).code == 200
 
 
-def test_a_mark_that_somebody_meddled_with_leads_nowhere() -> None:
+def test_a_tombstone_that_was_edited_by_hand_leads_nowhere() -> None:
     with MemoryStore() as store:
         middleware = SessionMiddleware(lambda environ, start_response: [], secret="0" * 40, store=store)
         backend, kept = middleware._backend, Record(b"\x80", b"v" * 16, "handle", 0.0, 0.0, 9.0)
@@ -863,3 +890,76 @@ def test_a_session_ended_while_a_second_middleware_holds_it_stays_ended(make_sit
 
     held.do(slow)
     assert two.middleware.sessions.count() == 0
+
+
+# What the browser deletes at a logout.
+
+
+def leave(*kinds: str) -> Any:
+    return lambda session: logout({"session": session}, clear_site_data=kinds)
+
+
+def test_a_logout_tells_the_browser_what_else_to_delete(browser: Browser) -> None:
+    browser.do(log_in(ANN))
+    answer = browser.do(leave("cache", "storage"))
+    assert answer.all("Clear-Site-Data") == ['"cache", "storage"']
+    assert browser.jar == {}
+    assert browser.do(log_out).all("Clear-Site-Data") == []
+
+
+def test_it_is_told_too_where_nobody_is_logged_in_and_where_a_new_session_begins(browser: Browser) -> None:
+    assert browser.do(leave("*")).all("Clear-Site-Data") == ['"*"']
+
+    def page(session: Session) -> None:
+        leave("cache")(session)
+        session.flash("bye")
+
+    browser.do(log_in(ANN))
+    answer = browser.do(page)
+    assert answer.all("Clear-Site-Data") == ['"cache"']
+    assert browser.jar != {}
+
+
+def test_it_is_told_if_the_request_fails_because_the_logout_stays_done(browser: Browser) -> None:
+    browser.do(log_in(ANN))
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        logout(environ, clear_site_data=["storage"])
+        start_response("500 Oops", [("Content-Type", "text/plain"), ("Clear-Site-Data", '"cache"')])
+        return [b""]
+
+    assert browser.visit(app).all("Clear-Site-Data") == ['"cache"', '"storage"']
+
+
+@pytest.mark.needs(SERVER)
+def test_after_the_headers_the_session_ends_and_nothing_is_told(browser: Browser) -> None:
+    browser.do(log_in(ANN))
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        environ["session"].get("user")
+        yield b"page"
+        logout(environ, clear_site_data=["cache"])
+
+    assert browser.visit(app).all("Clear-Site-Data") == []
+    assert browser.do(lambda session: session.get("user")).result is None
+
+
+@pytest.mark.needs(SERVER)
+def test_in_an_outage_nobody_is_logged_out_and_nothing_deleted(site: Site, browser: Browser) -> None:
+    browser.do(log_in(ANN))
+    site.calls.fail("delete")
+    answer = browser.do(leave("cache"))
+    assert (answer.code, answer.all("Clear-Site-Data")) == (503, [])
+
+
+@pytest.mark.parametrize("wrong", ["cache", ["Cache"], ["cache", 5], [["cache"]], ['"cache"'], True, None, [""]])
+def test_what_the_standard_does_not_have_is_refused_and_ends_nothing(browser: Browser, wrong: Any) -> None:
+    browser.do(log_in(ANN))
+
+    def page(session: Session) -> None:
+        with pytest.raises(ConfigError, match="clear_site_data="):
+            logout({"session": session}, clear_site_data=wrong)
+
+    browser.do(page)
+    assert browser.do(lambda session: session["user"]).result == ANN

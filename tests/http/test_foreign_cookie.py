@@ -1,4 +1,4 @@
-"""Two applications on one host that share a cookie name: whoever meets the other's cookie says so, once."""
+"""Two applications on one host with the same cookie name: each reports the other's cookie, once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_cookie_by_another_secret_is_told_of_once_with_what_to_do(
         assert cookie not in line
 
 
-def test_a_long_cookie_by_another_secret_too(make_site: MakeSite) -> None:
+def test_a_long_cookie_of_another_secret_is_reported_too(make_site: MakeSite) -> None:
     site, other = make_site(), make_site(secret=OTHER)
     browser = other.browser()
     browser.do(put(cart="tea " * 1500))
@@ -49,7 +49,7 @@ def test_a_long_cookie_by_another_secret_too(make_site: MakeSite) -> None:
     "value",
     ["", "x", "tea", "." * 87, "a" * 87, "a" * 43 + "." + "a" * 42, "\xe9" * 43 + "." + "a" * 43, "9.AQ", "AQ" * 20],
 )
-def test_what_has_not_our_form_is_not_told_of(make_site: MakeSite, value: str) -> None:
+def test_a_cookie_of_another_format_is_not_reported(make_site: MakeSite, value: str) -> None:
     site = make_site()
     browser = site.browser()
     browser.jar["sid"] = value
@@ -57,7 +57,7 @@ def test_what_has_not_our_form_is_not_told_of(make_site: MakeSite, value: str) -
     assert site.happened("foreign_cookie") == []
 
 
-def test_neither_is_a_session_that_has_ended_nor_one_by_an_older_secret(make_site: MakeSite) -> None:
+def test_an_ended_session_and_one_of_an_older_secret_are_not_reported(make_site: MakeSite) -> None:
     old = make_site(secret=OTHER)
     browser = old.browser()
     browser.do(put(cart=["tea"]))

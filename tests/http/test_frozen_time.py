@@ -1,4 +1,4 @@
-"""freezegun and time-machine work in users' tests: nothing of ours holds on to a clock, over every store."""
+"""freezegun and time-machine work in users' tests: no store and no other part of the package keeps a real clock."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_clock_that_was_given_as_time_time_is_frozen_too(library: str, kind: K
 
 
 def test_what_is_imported_while_time_stands_still_works_after() -> None:
-    """Of a module's own imports freezegun makes its own classes: no table of ours may keep them."""
+    """freezegun replaces ``datetime`` in modules imported meanwhile: no table of ours may contain its class."""
     pytest.importorskip("freezegun", reason="pip install freezegun")
     code = """
 import datetime, warnings

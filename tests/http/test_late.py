@@ -1,4 +1,4 @@
-"""Rule 14: late changes are kept, refused, or (session ended by somebody else) dropped with an event."""
+"""Rule 14: changes after the headers are saved or refused; if the session has ended, dropped with an event."""
 
 from __future__ import annotations
 
@@ -97,14 +97,14 @@ def test_a_late_change_is_saved_at_close_if_the_session_has_a_record(
     assert visitor.do(read).result == then
 
 
-def test_a_late_change_is_no_save_before_the_close(site: Site, visitor: Browser) -> None:
+def test_a_late_change_is_not_saved_before_the_close(site: Site, visitor: Browser) -> None:
     site.forget()
     visitor.visit(streaming(lambda session: [session.update({str(number): number}) for number in range(9)]))
     assert site.calls.log == ["load", "answer", "replace"]
 
 
 class Bridge:
-    """A server that sends the end of the answer before it calls ``close()``, or never calls it."""
+    """A server that sends the end of the response before it calls ``close()``, or never calls it."""
 
     def __init__(self, site: Site, browser: Browser, app: Application) -> None:
         self.body: Any = site.middleware(browser.request(app), lambda status, headers: lambda data: None)
@@ -148,7 +148,7 @@ def test_a_late_change_that_is_lost_after_all_is_told_of_once(site: Site, visito
 
 
 def test_no_garbage_collection_calls_the_store(site: Site, browser: Browser) -> None:
-    """It may come in the middle of a call of the store, which has a lock then, and would wait for itself."""
+    """It may run during a call of the store, which then has a lock, and would wait for itself."""
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         environ["session"]["a"] = 1
@@ -167,7 +167,7 @@ def test_no_garbage_collection_calls_the_store(site: Site, browser: Browser) -> 
 @pytest.mark.needs(SWEEPS)
 @pytest.mark.parametrize("body", ["list", "stream"])
 def test_a_server_that_never_calls_close_sweeps_with_the_next_answer(site: Site, browser: Browser, body: str) -> None:
-    """Not when it lets go of the body: that may be while garbage is collected, in the middle of a call of the store."""
+    """It must not sweep when the body is deleted: garbage collection may do that during a call of the store."""
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         environ["session"]["a"] = 1
@@ -221,7 +221,7 @@ def test_late_changes_meet_those_of_other_requests(visitor: Browser) -> None:
 def test_a_late_change_meets_those_of_others_also_after_the_request_renewed_a_session_that_they_kept_alive(
     make_site: MakeSite,
 ) -> None:
-    """The stream is over an hour past the end that it loaded, so that it loads the session again to record activity."""
+    """The stream ends over an hour after the timeout that it loaded, so it loads the session again to touch it."""
     site = make_site(idle_timeout=4000.0, touch_interval=1.0)
     visitor = site.browser()
     visitor.do(put(before=1))
@@ -297,9 +297,7 @@ def test_writing_after_a_late_destroy_is_refused(site: Site, visitor: Browser) -
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_late_change_to_a_session_that_somebody_else_ended_is_dropped_with_an_event(
-    site: Site, visitor: Browser, form: Any
-) -> None:
+def test_a_late_change_to_an_ended_session_is_dropped_with_an_event(site: Site, visitor: Browser, form: Any) -> None:
     def late(session: Session) -> None:
         session["late"] = 1
         visitor.copy().do(lambda session: session.destroy())

@@ -1,4 +1,4 @@
-"""A write whose answer was lost counts once; a token that is taken is never taken over."""
+"""A write whose reply was lost counts once; a token that is in use is never used for another session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support.stores import SERVER
 from wsgi_session import KeyExists, Session
 
 pytestmark = pytest.mark.needs(SERVER)
-#: What each write of a store is made by, and what the session then holds.
+#: By method of the store: a change that calls it, and the session's data afterwards.
 WRITES: dict[str, tuple[Any, dict[str, Any]]] = {
     "create": (put(a=1), {"a": 1}),
     "replace": (put(b=2), {"a": 1, "b": 2}),
@@ -47,7 +47,7 @@ def test_a_write_whose_answers_are_all_lost_is_a_503_and_no_cookie(site: Site, m
 
 
 @pytest.mark.parametrize("method", ["replace", "rotate"])
-def test_a_lost_answer_and_another_writer_is_a_503_because_nobody_can_tell(site: Site, method: str) -> None:
+def test_a_lost_reply_and_another_writer_are_a_503_because_the_outcome_is_unknown(site: Site, method: str) -> None:
     browser = ready(site, method)
     other = browser.copy()
 
@@ -126,7 +126,7 @@ def test_two_logins_of_one_user_in_one_request_are_one(site: Site, browser: Brow
 
 
 @pytest.mark.parametrize("by_hand", [{"name": "nobody knows"}, {"id": None}])
-def test_logging_in_over_a_user_that_nobody_can_name_drops_his_data(browser: Browser, by_hand: dict[str, Any]) -> None:
+def test_a_login_deletes_the_data_of_a_user_without_id_and_email(browser: Browser, by_hand: dict[str, Any]) -> None:
     browser.do(put(user=by_hand, secret="theirs"))
     browser.do(log_in(ANN))
     assert browser.do(read).result == {"user": ANN}

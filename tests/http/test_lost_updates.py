@@ -1,6 +1,6 @@
-"""Rule 4: overlapping requests of one visitor lose nothing of each other's; and ``atomic``, for anything stricter.
+"""Rule 4: overlapping requests of one visitor lose none of each other's changes; and ``atomic``, for strict order.
 
-R1 is a request whose application lets R2 run from beginning to end inside it: what would take two threads and luck.
+The application of the request R1 runs the whole request R2. With threads, this order would depend on luck.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Change = Callable[[Session], Any]
 
 
 def overlap(browser: Browser, first: Change, second: Change, *, look: bool = True) -> Answer:
-    """Let R1 load the session, R2 do ``second`` and be answered, then R1 do ``first``."""
+    """Let R1 load the session, then R2 do ``second`` and finish, then R1 do ``first``."""
 
     def slow(session: Session) -> None:
         if look:
@@ -37,7 +37,7 @@ def overlap(browser: Browser, first: Change, second: Change, *, look: bool = Tru
 
 @pytest.fixture
 def visitor(browser: Browser) -> Browser:
-    """A browser whose session holds ``a`` and ``cart``."""
+    """A browser whose session has the keys ``a`` and ``cart``."""
     browser.do(put(a=1, cart=["bun"]))
     return browser
 
@@ -90,7 +90,7 @@ def default_equal(session: Session) -> None:
 
 def change_and_change_back(session: Session) -> None:
     session["cart"].append("pie")
-    session.copy()  # The change has been seen by then.
+    session.copy()  # This finds the first change.
     session["cart"].pop()
 
 
@@ -116,7 +116,7 @@ def test_an_equal_assignment_is_part_of_what_a_request_saves(
 def test_a_request_whose_every_assignment_was_equal_writes_nothing(
     site: Site, visitor: Browser, change: Change
 ) -> None:
-    """So its order among overlapping requests is that of a request that only read."""
+    """Among overlapping requests, it counts as one that only read."""
     site.forget()
     overlap(visitor, change, put(a=2, cart=[]))
     assert site.calls.counts() == {"load": 2, "replace": 1}
@@ -187,7 +187,7 @@ def test_the_first_requests_of_a_visitor_each_get_a_session_of_their_own(browser
 
 
 class Rival:
-    """Another request that gets in before each write of a session."""
+    """Another request that writes just before each write of a session."""
 
     def __init__(self, visitor: Browser, times: int, before: str = "replace") -> None:
         self.visitor = visitor
@@ -209,7 +209,7 @@ class Rival:
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let writers step out of each other's way in no time."""
+    """Let competing writers try again without a pause."""
     monkeypatch.setattr(saving.time, "sleep", lambda seconds: None)  # type: ignore[attr-defined]
 
 
@@ -231,7 +231,7 @@ def test_a_save_that_always_meets_other_writers_is_a_503_after_a_hundred_times(s
 
 @pytest.mark.usefixtures("no_waiting")
 def test_a_login_is_tried_for_longer_than_a_save(visitor: Browser) -> None:
-    """In a Redis cluster it takes three steps where the others take one, and so it loses to most of them."""
+    """In a Redis cluster a login takes three steps, where other writes take one and so are faster."""
     rival = Rival(visitor, 300, "rotate")
     assert visitor.do(log_in(ANN)).code == 200
     assert rival.wrote == 300

@@ -144,7 +144,7 @@ def test_the_handle_stays_for_the_sessions_life(browser: Browser, clock: FakeClo
         ({"email": "Ann@Example.com"}, "email:Ann@Example.com"),
     ],
 )
-def test_owner_is_whose_it_is_while_somebody_is_logged_in(browser: Browser, user: dict[str, Any], owner: str) -> None:
+def test_owner_is_the_logged_in_user(browser: Browser, user: dict[str, Any], owner: str) -> None:
     assert browser.do(lambda session: (log_in(user)(session), session.owner)).result[1] == owner
     assert browser.do(lambda session: session.owner).result == owner
     assert browser.do(lambda session: (session.pop("user"), session.owner)).result[1] is None
@@ -152,7 +152,7 @@ def test_owner_is_whose_it_is_while_somebody_is_logged_in(browser: Browser, user
 
 
 @pytest.mark.needs(SERVER)
-def test_a_user_put_there_by_hand_is_filed_under_nobody(site: Site, browser: Browser) -> None:
+def test_a_user_who_was_put_there_without_login_is_not_the_owner(site: Site, browser: Browser) -> None:
     browser.do(put(user=ANN))
     assert browser.do(lambda session: session.owner).result is None
     assert site.middleware.sessions.of(ANN) == []
@@ -297,18 +297,12 @@ class Money:
     pass
 
 
-class Text(str):
-    __slots__ = ()
-
-
 @pytest.mark.parametrize(
     ("value", "path"),
     [
         (Money(), "x"),
         ([{"price": Money()}], "x[0].price"),
         ({"a": {"b": [0, (1, Money())]}}, "x.a.b[1][1]"),
-        (Text("a"), "x"),
-        ({"k": Text("a")}, "x.k"),
         ("\ud800", "x"),
         (["ok", "\udfff"], "x[1]"),
         ({(1, 2): 3}, "x"),
@@ -344,22 +338,25 @@ def test_a_cycle_is_refused(browser: Browser) -> None:
     assert browser.do(attempt).code == 200
 
 
-@pytest.mark.parametrize(("depth", "kept"), [(64, True), (65, False)])
-def test_values_may_be_64_deep(browser: Browser, depth: int, kept: bool) -> None:
-    value: Any = []
+def nested(depth: int) -> list[Any]:
+    value: list[Any] = []
     for _ in range(depth - 1):
         value = [value]
+    return value
 
-    def attempt(session: Session) -> bool:
-        try:
-            session["x"] = value
-        except UnsupportedValue:
-            return False
-        return True
 
-    assert browser.do(attempt).result is kept
-    if kept:
-        assert browser.do(read).result == {"x": value}
+def test_values_may_be_nested_64_levels_deep(browser: Browser) -> None:
+    browser.do(put(x=nested(64)))
+    assert browser.do(read).result == {"x": nested(64)}
+
+
+def test_values_that_are_nested_deeper_are_refused(browser: Browser) -> None:
+    def attempt(session: Session) -> None:
+        with pytest.raises(UnsupportedValue):
+            session["x"] = nested(65)
+
+    assert browser.do(attempt).code == 200
+    assert browser.do(read).result == {}
 
 
 @pytest.mark.needs(SERVER)
@@ -415,7 +412,7 @@ def test_max_size_counts_what_is_stored_after_the_merge(make_site: MakeSite) -> 
 
 def test_a_key_that_is_no_text_is_refused(browser: Browser) -> None:
     def attempt(session: Any) -> None:
-        for key in (1, b"a", None, ("a",), Text("a"), "\ud800"):
+        for key in (1, b"a", None, ("a",), "\ud800"):
             with pytest.raises(UnsupportedValue):
                 session[key] = 1
 

@@ -57,7 +57,7 @@ def swallowing(status: str, function: Any = read) -> Any:
         lambda session: redirect_if_anonymous({"session": session, "REQUEST_METHOD": "GET"}),
     ],
 )
-def test_any_look_is_a_503_that_costs_nobody_the_cookie(site: Site, ann: Browser, look: Any) -> None:
+def test_any_use_of_the_session_is_a_503_and_leaves_the_cookie(site: Site, ann: Browser, look: Any) -> None:
     answer = ann.do(look)
     assert (answer.status, answer.header("Retry-After")) == ("503 Service Unavailable", "7")
     assert (answer.header("Cache-Control"), answer.cookies) == ("no-store", [])
@@ -361,6 +361,6 @@ def test_an_outage_at_the_save_is_a_503_whatever_reads_get(make_site: MakeSite) 
     assert browser.do(put(a=2)).code == 503
 
 
-def test_a_cookie_is_never_needed_to_be_served_without_one(lenient: Browser) -> None:
+def test_a_visitor_without_a_cookie_is_served_in_an_outage(lenient: Browser) -> None:
     stranger = lenient.site.browser()
     assert stranger.do(lambda session: session.state).result == "new"

@@ -1,6 +1,6 @@
-"""Real threads and real processes at one session: rules 4, 5 and 7 when nobody arranges who comes first.
+"""Real threads and real processes on one session: rules 4, 5 and 7 in any order.
 
-The interleavings that matter are made one by one in ``test_lost_updates.py`` and ``test_endings.py``. Here they are
+``test_lost_updates.py`` and ``test_endings.py`` construct the important interleavings one by one. Here they are
 left to the scheduler, many times over.
 """
 
@@ -40,7 +40,7 @@ def visitor(browser: Browser) -> Browser:
 
 
 def at_once(*works: Callable[[], object]) -> None:
-    """Run ``works`` in a thread each, let go together; whatever one raises is raised here."""
+    """Run each of ``works`` in a thread, all at the same moment; raise what one of them raises."""
     barrier = Barrier(len(works))
 
     def run(work: Callable[[], object]) -> None:
@@ -148,7 +148,7 @@ def log_in_as(user: dict[str, Any], session: Session) -> None:
     log_in_to(work_of(session), user, remember=None, idle=None)
 
 
-#: What ends a session of a user in a browser, and how many the user has then.
+#: Functions that end a user's session, and how many sessions the user has then.
 ENDINGS: dict[str, tuple[Callable[[Site, Browser, dict[str, Any]], object], int]] = {
     "logout": (lambda site, browser, user: browser.do(lambda session: session.destroy()), 0),
     "revoke": (lambda site, browser, user: site.middleware.sessions.revoke_all(user), 0),
@@ -160,7 +160,7 @@ ENDINGS: dict[str, tuple[Callable[[Site, Browser, dict[str, Any]], object], int]
 @pytest.mark.parametrize("work", [reading, writing, counting])
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_no_session_comes_back_from_a_race_with_its_end(make_site: MakeSite, ending: str, work: Work) -> None:
-    # Every read is a touch here: the third way in which a session could be written back.
+    # Here every read touches the session, which is the third way to write it.
     site = make_site(touch_interval=1e-9)
     end, sessions = ENDINGS[ending]
     for turn in range(15):
@@ -174,14 +174,14 @@ def test_no_session_comes_back_from_a_race_with_its_end(make_site: MakeSite, end
         after = old.copy().do(lambda session: (session.state, dict(session)))
         assert after.result[0] in ("unknown", "rotated"), f"{ending} against {work.__name__}: {after.result}"
         for one in slow:
-            # Who came after the end and wrote began anew, as anybody with an old cookie does.
+            # A write after the end started a new session, as any write with an old cookie does.
             seen = one.copy().do(lambda session: session.get("user")).result
             assert seen is None or one.jar == browser.jar, f"{ending} against {work.__name__}: {seen} in {one.jar}"
         left = [info.handle for info in site.middleware.sessions.of(user)]
         assert len(left) == sessions, f"{ending}: {left}"
 
 
-def test_nobody_gets_anothers_session_in_a_crowd(site: Site) -> None:
+def test_no_visitor_gets_the_session_of_another_in_a_crowd(site: Site) -> None:
     def visitor(number: int) -> Callable[[], None]:
         browser = site.browser()
 
@@ -203,7 +203,7 @@ def test_nobody_gets_anothers_session_in_a_crowd(site: Site) -> None:
     at_once(*(visitor(number) for number in range(24)))
 
 
-# Processes, over every store that more than one can see.
+# Processes, over every store that several can see.
 
 
 def _visit(middleware: SessionMiddleware, cookie: str, work: Callable[[dict[str, Any]], None]) -> str:
@@ -227,7 +227,7 @@ def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 def _kind(name: str) -> Kind:
-    # By name: what opens a store cannot be sent to another process.
+    # By name, because a function that opens a store cannot be pickled.
     return next(kind for kind in KINDS if kind.name == name)
 
 
@@ -278,7 +278,7 @@ def test_nothing_is_lost_among_processes(kind: Kind, store: Store, tmp_path: Pat
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_nothing_is_lost_among_processes_forked_from_one_middleware(store: Store) -> None:
     middleware = SessionMiddleware(application, secret=SECRET, store=store)
-    # Connections are open when the fork comes: none of them may be used on the other side.
+    # Connections are open during the fork: no child may use them.
     cookie = plant(middleware, {"start": True})
     _run_processes(_work, [(middleware, cookie, worker, 40) for worker in range(4)], "fork")
     _work(middleware, cookie, 4, 10)

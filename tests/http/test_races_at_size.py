@@ -1,4 +1,4 @@
-"""The races of ``test_races.py`` at a size where a gap of one in a thousand shows: thousands of writes a session."""
+"""The races of ``test_races.py`` with thousands of writes per session, to find an error of one in a thousand."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def visit(middleware: SessionMiddleware, cookie: str, work: Callable[[Any], obje
 
 
 def write(middleware: SessionMiddleware, cookie: str, worker: int) -> None:
-    """Count up under the worker's own key: no later write makes good for a lost one."""
+    """Count under the worker's own key, so that no later write hides a lost one."""
     key = f"worker {worker}"
     for _ in range(WRITES):
         visit(middleware, cookie, lambda session: session.update({key: session.get(key, 0) + 1}))

@@ -1,4 +1,4 @@
-"""Rules 8 and 9: the token is nowhere at rest and in nothing of ours; nothing is decoded before it is authenticated."""
+"""Rules 8 and 9: no store, log or message contains the token; nothing is decoded before it is authenticated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PACKAGE = Path(wsgi_session.__file__).parent
 
 
 def parts_of(browser: Browser) -> list[str]:
-    """Return what nobody else may see: the cookie, the token, and the secret."""
+    """Return the texts that must stay secret: the cookie, the token, and the middleware's secret."""
     return [browser.token, browser.token.partition(".")[0], SECRET]
 
 

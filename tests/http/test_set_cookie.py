@@ -13,7 +13,7 @@ from wsgi_session.testing.clock import FakeClock
 
 HTTPS = {"wsgi.url_scheme": "https"}
 DAY = 86_400.0
-#: Options, scheme, and what the cookie is then: its name, and its attributes beside those of its life.
+#: Options and scheme; then the cookie's name, and its attributes except Max-Age and Expires.
 WANTED: dict[str, tuple[dict[str, Any], dict[str, Any], str, dict[str, Any]]] = {
     "http": ({}, {}, "sid", {"path": "/", "httponly": True, "samesite": "Lax"}),
     "https": ({}, HTTPS, "__Host-sid", {"path": "/", "httponly": True, "samesite": "Lax", "secure": True}),

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, put, read
-from tests.support.stores import SERVER
+from tests.support.stores import PROCESSES, SERVER
 from wsgi_session import ConfigError, Session, SessionMiddleware
+from wsgi_session.stores import MemoryStore, MigratingStore
+from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock
 
 PLAIN = [("Content-Type", "text/plain")]
@@ -154,7 +156,7 @@ def test_a_sub_request_has_a_session_of_its_own_and_loses_nothing(site: Site, br
 def test_after_a_sub_request_in_the_same_environ_the_request_has_its_own_session_again(
     site: Site, browser: Browser, fails: bool
 ) -> None:
-    """Else its looks were at a session that is over: without Vary, a shared cache would serve Ann's page to all."""
+    """Otherwise it would use a closed session: without ``Vary``, a shared cache would send Ann's page to everyone."""
     browser.do(log_in(ANN))
 
     def sub(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -211,14 +213,14 @@ def test_nothing_starts_a_thread(site: Site, browser: Browser) -> None:
 
 
 def test_a_middleware_keeps_nothing_of_a_request(site: Site, browser: Browser) -> None:
-    """Whatever threads or greenlets do: one request's session is in no place that another one sees."""
+    """No request can reach another request's session, in any thread or greenlet."""
 
     def state(value: object, depth: int = 3) -> Any:
         if depth == 0 or not hasattr(value, "__dict__"):
             return id(value)
         return {name: state(inner, depth - 1) for name, inner in vars(value).items() if name != "store"}
 
-    browser.do(read)  # The first request has shown that no other middleware is around this one.
+    browser.do(read)  # The first request checks whether another middleware is around this one.
     before = state(site.middleware)
     browser.do(log_in(ANN))
     browser.do(put(a=1))
@@ -233,7 +235,7 @@ def test_a_forked_child_serves_what_is_in_the_store(site: Site, browser: Browser
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:  # pragma: no cover - another process
-        signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
+        signal.alarm(60)  # Ends a child that hangs; its status is then not 0.
         try:
             os.write(writing, repr(browser.do(lambda session: session["a"]).result).encode())
         finally:
@@ -245,21 +247,26 @@ def test_a_forked_child_serves_what_is_in_the_store(site: Site, browser: Browser
     assert browser.do(read).result == {"a": 1}
 
 
-def test_memory_refuses_to_serve_several_processes(site: Site, browser: Browser) -> None:
-    if site.middleware.store.multiprocess:
-        assert browser.do(put(a=1), **{"wsgi.multiprocess": True}).code == 200
-        return
-    with pytest.raises(ConfigError, match="sqlite:///"):
-        browser.do(put(a=1), **{"wsgi.multiprocess": True})
+@pytest.mark.needs(PROCESSES)
+def test_a_store_that_several_processes_see_serves_them(browser: Browser) -> None:
+    assert browser.do(put(a=1), **{"wsgi.multiprocess": True}).code == 200
+
+
+def test_sessions_in_the_cookie_are_served_by_several_processes() -> None:
+    assert Site(CookieStore()).browser().do(put(a=1), **{"wsgi.multiprocess": True}).code == 200
+
+
+def test_memory_refuses_to_serve_several_processes() -> None:
+    for store in (MemoryStore(), MigratingStore(MemoryStore(), MemoryStore())):
+        with pytest.raises(ConfigError, match="sqlite:///"):
+            Site(store).browser().do(put(a=1), **{"wsgi.multiprocess": True})
 
 
 # Rule 18.
 
 
 @pytest.mark.parametrize("year", [1971, 2027, 2999])
-def test_time_comes_from_the_clock_that_was_given_and_from_nowhere_else(
-    make_site: MakeSite, year: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_time_comes_only_from_the_given_clock(make_site: MakeSite, year: int, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = FakeClock((year - 1970) * 365.2425 * 86_400)
     browser = make_site(clock=clock).browser()
     for name in ("time", "time_ns", "sleep", "localtime", "gmtime"):
@@ -275,7 +282,7 @@ def test_time_comes_from_the_clock_that_was_given_and_from_nowhere_else(
 
 
 def _never_to_us(clock: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``clock`` for client libraries, which note how old their connections are; nothing for this package."""
+    """Return a ``clock`` that raises if this package calls it. Client libraries may call it."""
 
     def asked(*arguments: object) -> Any:
         caller = sys._getframe(1).f_globals["__name__"]
@@ -286,7 +293,7 @@ def _never_to_us(clock: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.mark.needs(SERVER)
-def test_the_systems_clock_is_the_one_where_none_is_given(store: Any) -> None:
+def test_the_default_clock_is_the_systems(store: Any) -> None:
     created: list[Any] = []
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -1,6 +1,6 @@
-"""Each store under many threads at once, on keys that they share: every acknowledged operation must show at the end.
+"""Many threads at once on shared keys, over each store: the result must contain every acknowledged operation.
 
-A step that two threads may not make at once shows here where there is no GIL to keep them apart: CONTRIBUTING.md
+Without the GIL, these tests find steps that two threads must not make at the same time. CONTRIBUTING.md
 says how to run these tests without it.
 """
 
@@ -25,10 +25,10 @@ from wsgi_session.errors import KeyExists
 from wsgi_session.stores import SWEEP_EVERY, Counts, ListsOwners, MemoryStore, Outcome, Record, Store
 
 THREADS = 8
-#: Operations of all threads together; the larger number where ``-m long`` asks for it.
+#: The number of operations of all threads together; the larger one runs with ``-m long``.
 OPERATIONS = [4_000, pytest.param(100_000, marks=pytest.mark.long)]
 OWNERS = [*(sha256(name).digest() for name in (b"ann", b"bob", b"eve")), None]
-#: A session's data: how many writes of each thread it has seen.
+#: A session's data: the number of writes of each thread.
 _COUNTS = struct.Struct(f">{THREADS}I")
 
 
@@ -41,7 +41,7 @@ def threads_take_turns_often() -> Iterator[None]:
 
 
 def in_threads(work: Callable[[int], None]) -> None:
-    """Call ``work`` with 0, 1, 2 … in as many threads, which begin at once."""
+    """Call ``work`` with 0, 1, 2 …, each in its own thread, all at the same moment."""
     barrier = threading.Barrier(THREADS, timeout=60)
 
     def begin(number: int) -> None:
@@ -58,12 +58,12 @@ def new_key() -> bytes:
 
 
 def new_record(owner: bytes | None) -> Record:
-    """Return the record of a new session of ``owner``, under a name of its own, with every count at 0."""
+    """Return the record of a new session of ``owner``, with its own handle and with every count at 0."""
     return make_record(bytes(_COUNTS.size), handle=os.urandom(8).hex(), owner=owner)
 
 
 class Visitor:
-    """A session whose key moves when it is rotated, and what was acknowledged to each thread."""
+    """A session whose key changes when it is rotated, and the acknowledged writes of each thread."""
 
     def __init__(self, store: Store, owner: bytes | None) -> None:
         self.store = store
@@ -72,12 +72,12 @@ class Visitor:
         store.create(self.key, new_record(owner), NOW)
 
     def write(self, thread: int, *, rotate: bool) -> None:
-        """Count one write of this thread, once, if nobody comes between."""
+        """Add one write of this thread, unless another thread writes first."""
         key = self.key
         stored = self.store.load(key, NOW)
         assert stored is not None
         if not stored.handle:
-            return  # Rotated since: a tombstone is there.
+            return  # Another thread has rotated it: this is a tombstone.
         counts = [*_COUNTS.unpack(stored.data)]
         counts[thread] += 1
         mine = stored._replace(data=_COUNTS.pack(*counts), version=os.urandom(16))
@@ -187,7 +187,7 @@ def test_a_full_memory_store_keeps_its_bound_and_its_order_under_many_threads(ow
 @pytest.mark.parametrize("operations", OPERATIONS)
 @pytest.mark.parametrize("owned", [False, True])
 def test_loads_in_many_threads_keep_the_order_of_use(owned: bool, operations: int) -> None:
-    """Each load moves its session to the end of that order: on Python 3.13t, unlocked, this emptied the order."""
+    """Each load moves its session to the end of that order. Without a lock, Python 3.13t lost all entries."""
     store = MemoryStore(max_sessions=20)
     keys = [new_key() for _ in range(20)]
     for key in keys:
@@ -203,7 +203,7 @@ def test_loads_in_many_threads_keep_the_order_of_use(owned: bool, operations: in
 
 
 def check_order_of_use(store: MemoryStore, keys: list[bytes], *, owned: bool) -> None:
-    """Check that a full store has ``keys`` and no others, and that newcomers displace the least recently used one."""
+    """Check that a full store has exactly ``keys``, and that new sessions evict the least recently used one."""
     assert {key for key, _ in store.scan(NOW)} == set(keys)
     for key in keys:
         assert store.load(key, NOW) is not None

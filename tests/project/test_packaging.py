@@ -106,7 +106,12 @@ def test_the_licence_is_stated_and_enclosed(wheel: zipfile.ZipFile, metadata: Me
 def test_paste_finds_the_filter(wheel: zipfile.ZipFile) -> None:
     (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     entry_points = wheel.read(name).decode()
-    assert "[paste.filter_app_factory]\nmain = wsgi_session.middleware:filter_app_factory\n" in entry_points
+    assert "[paste.filter_app_factory]\n" in entry_points
+    assert "\nmain = wsgi_session.middleware:filter_app_factory\n" in entry_points
+    # Under Beaker's names.
+    beaker = "beaker_session = wsgi_session.integrations.beaker:session_filter"
+    assert f"\n{beaker}_app_factory\n" in entry_points
+    assert f"[paste.filter_factory]\n{beaker}_factory\n" in entry_points
 
 
 def test_the_versions_of_python_that_are_named_are_those_that_ci_runs(metadata: Message) -> None:
@@ -123,7 +128,8 @@ def test_the_versions_of_python_that_are_named_are_those_that_ci_runs(metadata: 
     assert newest == brought
     environments = re.findall(r"\bpy3(\d+)\b", (ROOT / "tox.ini").read_text("utf-8").partition("[testenv]")[0])
     assert named == [f"3.{minor}" for minor in environments]
-    assert f"on CPython {named[0]} to\n{named[-1]}:" in (ROOT / "README.md").read_text("utf-8")
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert f"on CPython {named[0]} to {named[-1]}." in readme
 
 
 def test_the_changelog_has_a_section_for_this_version(metadata: Message) -> None:

@@ -1,8 +1,10 @@
-"""What the README shows is what happens: its programs run, its headers are the real ones, its links lead somewhere."""
+"""What the README and the quick start show is what happens: their programs run, the headers are the real ones.
+
+The links of all pages lead somewhere.
+"""
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
 import runpy
@@ -26,12 +28,13 @@ from wsgi_session import SessionMiddleware
 from wsgi_session.config.keygen import new_secret
 
 README = (ROOT / "README.md").read_text("utf-8")
-PAGES = sorted(path for folder in (ROOT, ROOT / "docs") for path in folder.glob("*.md"))
+QUICK_START = (ROOT / "docs" / "start" / "quickstart.md").read_text("utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def program(name: str) -> str:
-    """The README's program that begins with ``# name``."""
-    (found,) = re.findall(rf"^```python\n(# {re.escape(name)}\n.*?)^```$", README, re.M | re.S)
+    """The program that begins with ``# name``, of the README or the quick start."""
+    (found,) = re.findall(rf"^```python\n(# {re.escape(name)}\n.*?)^```$", README + QUICK_START, re.M | re.S)
     return str(found)
 
 
@@ -73,8 +76,8 @@ class Browser:
         self.cookie = ""
         self.body = ""
 
-    def request(self, method: str, path: str, body: str = "") -> HTTPResponse:
-        headers = {"Host": self.host}
+    def request(self, method: str, path: str, body: str = "", site: str = "same-origin") -> HTTPResponse:
+        headers = {"Host": self.host, "Sec-Fetch-Site": site}
         if body:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         if self.cookie:
@@ -89,11 +92,6 @@ class Browser:
         if cookie := response.getheader("Set-Cookie"):
             self.cookie = cookie.split(";")[0]
         return response
-
-    def csrf_token(self) -> str:
-        found = re.search(r"name=csrf_token value=([^>]+)>", self.body)
-        assert found, self.body
-        return found[1]
 
 
 def test_the_complete_program_is_complete_and_short_and_counts(folder: Path) -> None:
@@ -190,7 +188,7 @@ def test_the_login_example_starts_no_session_for_a_forged_login(folder: Path) ->
     """A POST of another site comes without the cookie: a new one would take its place, and log the visitor out."""
     with serving(folder, "welcome.py") as browser:
         for form in ("email=ann%40example.com&password=wonderland", "csrf_token=AAAA&email=&password="):
-            answer = browser.request("POST", "/login", form)
+            answer = browser.request("POST", "/login", form, site="cross-site")
             assert (answer.status, answer.getheader("Set-Cookie")) == (403, None)
 
 
@@ -200,16 +198,18 @@ def test_the_login_example_logs_in_greets_and_logs_out(folder: Path) -> None:
         assert (answer.status, answer.getheader("Location")) == (302, "/login?next=/profile")
 
         browser.request("GET", "/login?next=/profile")
-        form = f"csrf_token={browser.csrf_token()}&email=ann%40example.com&password="
+        assert browser.cookie == ""
+        form = "email=ann%40example.com&password="
         assert browser.request("POST", "/login?next=/profile", form + "wrong").status == 200
         answer = browser.request("POST", "/login?next=/profile", form + "wonderland")
         assert (answer.status, answer.getheader("Location")) == (303, "/profile")
 
         browser.request("GET", "/profile")
         assert "Welcome, Ann! Your email is ann@example.com." in browser.body
-        logged_in, token = browser.cookie, browser.csrf_token()
-        assert browser.request("POST", "/logout").status == 403
-        assert browser.request("POST", "/logout", f"csrf_token={token}").status == 303
+        logged_in = browser.cookie
+        assert browser.request("POST", "/logout", site="cross-site").status == 403
+        assert browser.request("GET", "/logout").status == 405
+        assert browser.request("POST", "/logout").status == 303
 
         browser.cookie = logged_in
         assert browser.request("GET", "/profile").status == 302
@@ -221,41 +221,19 @@ def test_the_login_example_sends_nobody_to_the_host_that_the_client_names(folder
         browser.host = "evil.example"
         assert browser.request("GET", "/profile").getheader("Location") == "/login?next=/profile"
         browser.request("GET", "/login?next=/profile")
-        form = f"csrf_token={browser.csrf_token()}&email=ann%40example.com&password=wonderland"
+        form = "email=ann%40example.com&password=wonderland"
         assert browser.request("POST", "/login?next=/profile", form).getheader("Location") == "/profile"
         browser.request("GET", "/profile")
-        answer = browser.request("POST", "/logout", f"csrf_token={browser.csrf_token()}")
+        answer = browser.request("POST", "/logout")
         assert answer.getheader("Location") == "/login"
 
 
 def test_the_secret_is_made_by_the_command_shown() -> None:
     command = "python -m wsgi_session keygen"
-    assert f"export SESSION_SECRET=$({command})" in README
+    for text in (README, QUICK_START):
+        assert f"export SESSION_SECRET=$({command})" in text
     made = subprocess.run([sys.executable, *command.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=True)
     SessionMiddleware(lambda environ, start_response: [], secret=made.stdout.strip(), store="memory://").close()
-
-
-def test_the_table_of_options_has_every_option_with_its_default() -> None:
-    table = README.partition("## Options")[2].partition("##")[0]
-    rows = re.findall(r"^\| (`[^|]*) \| ([^|]*) \|", table, re.M)
-    shown = {name: default for names, default in rows for name in re.findall(r"`(\w+)`", names)}
-    parameters = inspect.signature(SessionMiddleware).parameters
-    assert list(shown) == [name for name in parameters if name != "app"]
-    for name, default in shown.items():
-        assert spelled(parameters[name].default) in default, name
-
-
-def spelled(default: Any) -> str:
-    """How the table writes a default."""
-    if default is inspect.Parameter.empty:
-        return "required"
-    if hasattr(default, "days"):
-        return f"{default.days} days"
-    if callable(default):
-        return "time.time"
-    if isinstance(default, str):
-        return f'"{default}"'
-    return f"{default:,}" if type(default) is int else str(default)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -269,11 +247,18 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_the_readme_stands_by_itself() -> None:
+    """The package index shows it without the repository, where a relative link or picture leads nowhere."""
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", README) == []
+
+
 def test_every_test_that_is_named_is_there() -> None:
-    named = re.findall(r"\[(test_\w+)\]\(([^)]+)\)", README)
+    page = (ROOT / "docs" / "explanation" / "comparison.md").read_text("utf-8")
+    files = [(ROOT / path).read_text("utf-8") for path in re.findall(r"`(tests/[\w/]+\.py)`", page)]
+    named = re.findall(r"`(test_\w+)`", page)
     assert len(named) >= 3
-    for name, path in named:
-        assert f"\ndef {name}(" in (ROOT / path).read_text("utf-8"), f"{path} has no {name}"
+    for name in named:
+        assert any(f"\ndef {name}(" in file for file in files), name
 
 
 def anchors(page: Path) -> set[str]:
@@ -286,6 +271,7 @@ def test_the_two_commands_are_lines_to_paste() -> None:
     for module, extras in (("demo", "demo"), ("pytest", "all,test")):
         line = f"python3 -m venv .venv && .venv/bin/pip install -q -e '.[{extras}]' && .venv/bin/python -m {module}"
         assert f"```sh\n{line}\n```" in README
+    assert f"```sh\n{line.replace('all,test', 'demo').replace('pytest', 'demo')}\n```" in QUICK_START
 
 
 def test_the_documentation_prints_no_secret_that_would_work() -> None:

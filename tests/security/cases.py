@@ -1,4 +1,4 @@
-"""What the tests of this folder say about themselves, and what they share."""
+"""The mark ``@case``, and functions that the tests of this folder share."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from wsgi_session.cookies.tokens import TokenSigner
 from wsgi_session.stores import Record
 from wsgi_session.stores.cookie import CookieStore
 
-#: ``@case(10)``: this test holds case 10.
+#: ``@case(10)``: this test covers case 10.
 case = pytest.mark.case
 
 DAY = 86_400.0
 HTTPS = {"wsgi.url_scheme": "https"}
 OLD_SECRET = "an older secret: 5b1f0e77a2c94d16b0c4"
-#: Cookie headers that are slow to read for a careless parser, by the number of bytes wanted.
+#: Functions that return a Cookie header of a given length that is slow to read for a careless parser.
 FLOODS: dict[str, Callable[[int], str]] = {
     "backslashes": lambda size: 'sid="' + "\\" * (size - 5),
     "quoted backslashes": lambda size: 'sid="' + '\\"' * ((size - 5) // 2),
@@ -36,7 +36,7 @@ def look(session: Session) -> tuple[str, dict[str, Any]]:
 
 
 def opened_by(site: Site, header: str, **environ: Any) -> dict[str, Any]:
-    """Return what a visitor who sends this Cookie header finds in the session; the header must not break anything."""
+    """Return the data of the session for this Cookie header; the request must succeed."""
     answer = site.browser(**environ).do(look, HTTP_COOKIE=header)
     assert answer.code == 200, answer
     state, data = answer.result
@@ -45,12 +45,12 @@ def opened_by(site: Site, header: str, **environ: Any) -> dict[str, Any]:
 
 
 def issued_to_nobody(character: bytes = b"n") -> str:
-    """Return a cookie that is signed well and that the site never issued."""
+    """Return a cookie with a valid signature that the site never issued."""
     return TokenSigner([SECRET.encode()], "sid").sign(character * 43)
 
 
 def stored(site: Site, browser: Browser | str) -> Record | None:
-    """Return what the store has under the token in a browser or a cookie's value, tombstones included."""
+    """Return the record or tombstone in the store for the token of a browser or of a cookie's value."""
     if isinstance(site.calls.inner, CookieStore):
         return None
     value = browser if isinstance(browser, str) else browser.token
@@ -58,12 +58,12 @@ def stored(site: Site, browser: Browser | str) -> Record | None:
 
 
 def opens_nothing(record: Record | None) -> bool:
-    """Whether a record is not there, or a tombstone: no data but a key, nobody's, and listed nowhere."""
+    """Return whether a record is missing, or is a tombstone: without an owner, and with only a key as its data."""
     return record is None or (record.handle, len(record.data), record.owner) == ("", 32, None)
 
 
 def with_cookies_of(site: Site, browser: Browser, **environ: Any) -> Browser:
-    """Return a browser of ``site`` that sends what another site's browser holds."""
+    """Return a browser of ``site`` with the cookies of another site's browser."""
     other = site.browser(**environ)
     other.jar = dict(browser.jar)
     return other

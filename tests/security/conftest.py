@@ -1,4 +1,4 @@
-"""The stores, sites and browsers of tests/http, and sites of the kinds that only some cases need."""
+"""The stores, sites and browsers of tests/http, and sites that only some cases need."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def sealed(clock: FakeClock) -> Site:
-    """A site whose sessions stand in the cookie."""
+    """A site whose sessions are in the cookie."""
     return Site(CookieStore(), clock)
 
 
 @pytest.fixture
 def in_memory(clock: FakeClock) -> Site:
-    """A site over memory, for what has nothing to do with the store, or is done many times over."""
+    """A site over memory, for tests that do not depend on the store, or that make very many requests."""
     return Site(MemoryStore(), clock)
 
 
 @pytest.fixture(scope="package", params=SERVERS, ids=lambda server: server.name)
 def wire(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
-    """A site behind a real server, to be sent bytes."""
+    """A client of a site behind a real server, which sends any bytes."""
     server = request.param(tmp_path_factory.mktemp("wire") / "sessions.db")
     server.start()
     yield Wire(server.port)

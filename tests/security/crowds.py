@@ -1,4 +1,4 @@
-"""Crowds at full size: ``python -m tests.security.crowds`` prints what they cost. The tests run smaller ones.
+"""Crowds of visitors at full size: ``python -m tests.security.crowds`` prints their cost. The tests run smaller ones.
 
 python -m tests.security.crowds --visitors 100000 --tokens 1000000
 """
@@ -26,14 +26,14 @@ def strangers_write(site: Site, number: int) -> None:
 
 
 def strangers_send_forged_tokens(site: Site, number: int) -> None:
-    """Let ``number`` visitors send tokens that look right and were signed by somebody else."""
+    """Let ``number`` visitors send tokens with the right format and a wrong signature."""
     forger = TokenSigner([b"somebody else's secret, long enough"], "sid")
     for _ in range(number):
         assert read(site.middleware, f"sid={forger.sign(new_token())}") == {}
 
 
 def strangers_send_signed_tokens(site: Site, number: int) -> None:
-    """Let ``number`` visitors send tokens that we signed, and of which no store knows: of long ago."""
+    """Let ``number`` visitors send old tokens, with valid signatures, whose records no longer exist."""
     keyring = TokenSigner([SECRET.encode()], "sid")
     for _ in range(number):
         assert read(site.middleware, f"sid={keyring.sign(new_token())}") == {}
@@ -45,7 +45,7 @@ def size_of(folder: Path) -> int:
 
 
 def _report(visitors: int, tokens: int) -> None:
-    import resource  # Not on Windows, and of no use to the tests.
+    import resource  # Windows does not have it, and the tests do not need it.
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -63,7 +63,7 @@ def _report(visitors: int, tokens: int) -> None:
             for what, crowd, number in crowds:
                 site.calls.forget()
                 started = time.perf_counter()
-                # Not all at once: the log of calls is the only thing here that grows with the crowd.
+                # In parts, because the log of calls would grow with the crowd.
                 counts: dict[str, int] = {}
                 for _ in range(100):
                     crowd(site, number // 100)

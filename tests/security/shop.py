@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from demo.app import Site as Shop
 from tests.support.client import Client
 from tests.support.site import SECRET
+from wsgi_session.cookies.tokens import TokenSigner, csrf_token
 from wsgi_session.stores import MemoryStore
 
 
@@ -15,7 +14,7 @@ def open_shop() -> Shop:
 
 
 class Visitor:
-    """Somebody with a browser of their own."""
+    """A person with their own browser."""
 
     def __init__(self, shop: Shop) -> None:
         self.shop = shop
@@ -27,15 +26,17 @@ class Visitor:
         return self.client.answer.code
 
     def get(self, path: str, **environ: str) -> str:
-        """Return a page, with its headers but for the cookie."""
+        """Return a page with its headers, except the cookie."""
         return self._shown(path, environ=environ)
 
     def post(self, path: str, **form: str) -> str:
+        """Send a form as a client that does not say where it comes from: it needs a token."""
         return self._shown(path, POST=form)
 
     def send(self, page: str, path: str, **form: str) -> str:
-        """Open ``page`` and send one of its forms to ``path``."""
-        return self.post(path, csrf_token=self.token_on(page), **form)
+        """Open ``page`` and send one of its forms to ``path``, as a browser does."""
+        self.get(page)
+        return self._shown(path, POST=form, environ={"HTTP_SEC_FETCH_SITE": "same-origin"})
 
     def log_in(self) -> None:
         self.send("/login", "/login", email="ann@example.com", password="shortbread")
@@ -45,13 +46,15 @@ class Visitor:
         self.get("/profile")
         return self.status == 200
 
-    def token_on(self, page: str) -> str:
-        found = re.search(r'name="csrf_token" value="([^"]+)"', self.get(page))
-        assert found, page
-        return found[1]
+    def token(self) -> str:
+        """Return a form token of this visitor's session. The demo's forms need none, but it accepts them."""
+        signed = self.client.header.partition("=")[2]
+        verified = TokenSigner([SECRET.encode()], "cookie_jar").verify(signed)
+        assert verified is not None
+        return csrf_token(verified[0])
 
     def _shown(self, path: str, **request: object) -> str:
-        # wsgiref's validator wants a Content-Type of a redirect, which has no body.
+        # Without wsgiref's validator, which requires a Content-Type even for a redirect without a body.
         answer = self.client.open(path, lint=False, **request)
         headers = [header for header in answer.headers if header[0] != "Set-Cookie"]
         return f"{answer.status} {headers} {answer.text}"

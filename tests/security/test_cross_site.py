@@ -1,4 +1,4 @@
-"""What another site can make a visitor's browser do: with forms, images and cookies of his own, and with odd bodies."""
+"""Attacks by another site, which makes a visitor's browser send forms, images and cookies; and malformed bodies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def ann() -> Visitor:
 
 
 def test_no_image_and_no_form_of_another_site_logs_a_visitor_out(ann: Visitor) -> None:
-    """Even where the browser sends the cookie along (other hosts of the domain are the same site)."""
+    """Not even if the browser sends the cookie (other hosts of the domain are the same site)."""
     ann.get("/logout")
     assert ann.status == 405
     for form in ({}, {"csrf_token": ""}, {"csrf_token": "A" * 86}):
@@ -34,7 +34,7 @@ def test_no_image_and_no_form_of_another_site_logs_a_visitor_out(ann: Visitor) -
 
 
 def test_no_other_site_logs_a_visitor_in_as_somebody_else(ann: Visitor) -> None:
-    """Login CSRF: whoever is put into the attacker's account tells him what he does there."""
+    """Login CSRF: a visitor who uses the attacker's account reveals their actions to the attacker."""
     for visitor in (ann, Visitor(ann.shop)):
         before = visitor.is_logged_in()
         visitor.post("/login", email="bob@example.com", password="cinnamon")
@@ -45,9 +45,10 @@ def test_no_other_site_logs_a_visitor_in_as_somebody_else(ann: Visitor) -> None:
 
 def test_the_attackers_own_token_is_of_no_use_in_the_visitors_browser(ann: Visitor) -> None:
     attacker = Visitor(ann.shop)
-    tokens = [attacker.token_on("/login")]
+    attacker.send("/cart", "/cart/add", sku="oat")
+    tokens = [attacker.token()]
     attacker.log_in()
-    for token in [*tokens, attacker.token_on("/profile"), attacker.token_on("/cart")]:
+    for token in [*tokens, attacker.token(), attacker.token()]:
         ann.post("/logout", csrf_token=token)
         assert ann.status == 403, token
     assert ann.is_logged_in()
@@ -55,9 +56,10 @@ def test_the_attackers_own_token_is_of_no_use_in_the_visitors_browser(ann: Visit
 
 def test_a_login_or_a_logout_ends_every_form_token_there_was(ann: Visitor) -> None:
     visitor = Visitor(ann.shop)
-    before = visitor.token_on("/login")
+    visitor.send("/cart", "/cart/add", sku="oat")
+    before = visitor.token()
     visitor.log_in()
-    during = visitor.token_on("/profile")
+    during = visitor.token()
     visitor.post("/cart/empty", csrf_token=before)
     assert visitor.status == 403
     visitor.post("/logout", csrf_token=during)
@@ -68,10 +70,10 @@ def test_a_login_or_a_logout_ends_every_form_token_there_was(ann: Visitor) -> No
 
 
 def test_a_session_that_an_attacker_planted_is_not_the_one_that_is_logged_in(ann: Visitor) -> None:
-    """Login fixation, as a whole: his cookie, his form token, and what he put into the cart before."""
+    """Login fixation with everything of the attacker's: the cookie, the form token and the cart."""
     attacker, victim = Visitor(ann.shop), Visitor(ann.shop)
     attacker.send("/cart", "/cart/add", sku="oat")
-    planted, token = attacker.client.header, attacker.token_on("/cart")
+    planted, token = attacker.client.header, attacker.token()
     victim.client.header = planted
     victim.log_in()
     assert victim.client.header != planted
@@ -80,13 +82,13 @@ def test_a_session_that_an_attacker_planted_is_not_the_one_that_is_logged_in(ann
     assert (victim.status, victim.is_logged_in()) == (403, True)
 
 
-# Bodies, as two real servers hand them on.
+# Bodies, through two real servers.
 
 URLENCODED = b"application/x-www-form-urlencoded"
 MULTIPART = b"multipart/form-data; boundary="
 PART = b'Content-Disposition: form-data; name="csrf_token"\r\n\r\n'
 
-#: The type of a body, the body with ``TOKEN`` in it, and whether the token in it counts.
+#: Content-Type, the body with ``TOKEN`` in it, and whether that token is accepted.
 BODIES: dict[str, tuple[bytes, bytes, bool]] = {
     "form": (URLENCODED, b"a=1&csrf_token=TOKEN&b=2", True),
     "form, name encoded": (URLENCODED, b"%63srf%5Ftoken=TOKEN", True),
@@ -133,7 +135,7 @@ def asked(reply: Reply) -> dict[str, Any]:
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_body_is_checked_as_the_form_that_it_says_it_is_and_stays_whole(wire: Wire, body: str) -> None:
-    """What the application reads afterwards is every byte that was sent, whether there was a token in it or not."""
+    """Afterwards the application reads every byte that was sent, whether the body had a token or not."""
     kind, template, counts = BODIES[body]
     cookie, token = visitor_of(wire)
     content = template.replace(b"TOKEN", token.encode())
@@ -145,8 +147,8 @@ def test_a_body_is_checked_as_the_form_that_it_says_it_is_and_stays_whole(wire: 
 
 
 def test_a_body_in_chunks_is_left_to_the_application(wire: Wire) -> None:
-    """One that does not say how long it is may not be waited for: its token goes into a header. (waitress collects it
-    first, and says.)
+    """A body without a length is not read, so its token must be in a header. (waitress collects such a body
+    first, and adds the length.)
     """
     cookie, token = visitor_of(wire)
     content = f"csrf_token={token}".encode()

@@ -1,7 +1,7 @@
-"""What somebody can make a site spend: memory, calls and store calls, counted and never timed.
+"""The cost that clients can cause: memory, function calls and store calls, counted and never timed.
 
-A cost is bounded if it stays the same however much is sent, and linear if twice as much costs at most about twice as
-much. ``python -m tests.security.crowds`` lets the crowds come in their full size.
+A cost is bounded if it does not grow with the input, and linear if twice the input costs at most about twice as
+much. ``python -m tests.security.crowds`` runs crowds at full size.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def request(**environ: Any) -> dict[str, Any]:
 
 
 def look_with(site: Site, cookie: str) -> Callable[[], object]:
-    """Return a visit that looks at the session, with this Cookie header."""
+    """Return a function that reads the session in a request with this Cookie header."""
 
     def app(environ: dict[str, Any], start_response: Callable[..., object]) -> list[bytes]:
         assert environ["session"].get("k") is None
@@ -78,7 +78,7 @@ def test_a_cookie_header_costs_at_most_in_proportion_to_its_length_and_a_huge_on
 
 
 def test_ten_thousand_cookies_are_gone_through_once(in_memory: Site) -> None:
-    """Ours is found behind them, if the header is still one that is read."""
+    """Our cookie is found after them, unless the header exceeds the limit."""
     ours = plant(in_memory.middleware, {"k": 1})
     in_memory.forget()
     header = "a=1;" * 10_000
@@ -124,7 +124,7 @@ def test_what_helpers_read_costs_in_proportion_to_its_length(helper: str) -> Non
         environ = request(session={}, **given)
         return work_of(lambda: function(environ))
 
-    # Both above 200,000 bytes: from there on Python 3.12 quotes piece by piece, in more calls and less memory.
+    # Both are above 200,000 bytes, from where on Python 3.12 quotes piece by piece, with more calls and less memory.
     half, whole = cost(256 * KB), cost(512 * KB)
     assert whole.is_at_most(2.2, half), (half, whole)
     assert half.peak < 64 * 256 * KB, half
@@ -165,7 +165,7 @@ BODIES = {
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_forms_body_costs_in_proportion_to_its_length_and_no_more_than_a_mebibyte_of_a_huge_one(body: str) -> None:
-    """No field goes into a dictionary: names whose hashes collide cost what others cost."""
+    """Fields are not put into a dictionary, so names with colliding hashes cost no more than others."""
     kind, unit = BODIES[body]
 
     def cost(size: int) -> Work:
@@ -178,7 +178,7 @@ def test_a_forms_body_costs_in_proportion_to_its_length_and_no_more_than_a_mebib
     half, whole, most, huge = cost(MAX_BODY // 8), cost(MAX_BODY // 4), cost(MAX_BODY), cost(4 * MAX_BODY)
     assert whole.is_at_most(2.2, half), (half, whole)
     assert whole.peak < 40 * MAX_BODY // 4, whole
-    # It is copied where it is cut.
+    # Cutting the body copies it.
     assert huge.is_at_most(1.1, most._replace(peak=most.peak + 2 * MAX_BODY)), (most, huge)
 
 
@@ -193,14 +193,14 @@ def test_visitors_who_write_take_what_a_store_in_memory_may_have_and_no_more() -
             handle, version = tokens.new_handle_and_version()
             store.create(os.urandom(32), Record(b"\x81\xa1k\x01", version, handle, 0.0, 0.0, 100.0), 1.0)
 
-    crowd(4_000)  # By now the dictionaries are as large as they get.
+    crowd(4_000)  # The dictionaries have reached their final size.
     once, twice = peak_of(lambda: crowd(1_000)), peak_of(lambda: crowd(2_000))
     assert twice < 1.2 * once, (once, twice)
     assert store.count(1.0) == 500
 
 
 def test_visitors_who_write_make_a_file_grow_in_proportion_and_give_it_back(clock: FakeClock, tmp_path: Path) -> None:
-    """What expires makes room: a second crowd, after the first one's sessions have ended, fits into the same file."""
+    """Expired sessions make room: after they are swept, a second crowd fits into the same file."""
     with SQLiteStore(tmp_path / "sessions.db") as store:
         site = Site(store, clock)
         strangers_write(site, 1_000)
@@ -224,7 +224,7 @@ def test_forged_tokens_cost_no_store_call_and_well_signed_ones_one_each(clock: F
     assert site.middleware.sessions.count() == 0
     site.forget()
     site.calls.seen.clear()
-    # Nothing is remembered of who knocked.
+    # Nothing about these visitors is stored.
     assert peak_of(lambda: strangers_send_forged_tokens(site, 200)) < 500 * KB
 
 
@@ -246,7 +246,7 @@ def test_a_record_of_the_largest_size_costs_in_proportion(clock: FakeClock) -> N
     for more, less in zip(whole, half, strict=True):
         assert more.is_at_most(2.2, less), (less, more)
         assert more.peak < 6 * 1_048_576, more
-    # One value of many does not decode the rest; what is copied are the bytes.
+    # Reading one of many values does not decode the others; only the bytes are copied.
     assert whole[0].peak < 2.5 * 1_048_576, whole[0]
 
 
@@ -259,7 +259,7 @@ def test_more_than_the_largest_size_is_refused_and_nothing_kept(clock: FakeClock
         with pytest.raises(SessionTooLarge):
             browser.do(put(big="x" * 10_000_000))
 
-    # The application's text is one of these copies.
+    # One of these copies is the application's own text.
     assert peak_of(too_much) < 6 * 10_000_000
     assert browser.do(read).result == {"k": 1}
 
@@ -295,7 +295,7 @@ def sharing(levels: int, wrap: Callable[[Any], Any]) -> Any:
     return value
 
 
-# Small enough for this suite's search for secrets, which looks at the `repr` of what is in the frames of an error.
+# They are small, because this suite's search for secrets makes the `repr` of all local variables of an error's frames.
 SHARING: dict[str, Any] = {
     "lists": sharing(13, list),
     "tuples": sharing(13, tuple),
@@ -310,7 +310,7 @@ SHARING: dict[str, Any] = {
 
 @pytest.mark.parametrize("value", SHARING.values(), ids=SHARING)
 def test_a_value_that_shares_its_parts_is_refused_before_it_is_packed(clock: FakeClock, value: Any) -> None:
-    """A few lines of YAML make such values: with twice as many levels, they would pack to gigabytes."""
+    """A few lines of YAML can create such values: with twice as many levels, they would pack to gigabytes."""
     site = Site(MemoryStore(), clock, max_size=10_000)
     browser = site.browser()
     browser.do(put(k=[], d={"list": []}))
@@ -344,7 +344,7 @@ def test_another_level_of_sharing_costs_no_more(wrap: Callable[[Any], Any]) -> N
 
 
 class Moment(datetime):
-    """As freezegun's and pendulum's: kept as a datetime."""
+    """A subclass like those of freezegun and pendulum. It is stored as a datetime."""
 
 
 def test_of_a_value_that_shares_its_parts_the_path_to_what_is_not_supported_is_found(clock: FakeClock) -> None:
@@ -458,7 +458,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_hostile_stored_data_costs_no_more_than_its_size(clock: FakeClock, hostile: str) -> None:
-    """As a whole record, and as one value in one: whoever reads it has an empty session, or a value, at that cost."""
+    """As a whole record, and as one value of a record: a read gives an empty session, or a value, at a linear cost."""
     for data in (HOSTILE[hostile], msgpack.packb({"k": HOSTILE[hostile]})):
         site = Site(MemoryStore(), clock)
         browser = site.browser()
@@ -475,8 +475,8 @@ def test_hostile_stored_data_costs_no_more_than_its_size(clock: FakeClock, hosti
 
 
 def test_values_whose_hashes_collide_cost_what_it_cost_to_make_them(clock: FakeClock) -> None:
-    """Text and bytes are hashed with a secret of the process. Numbers and UUIDs are not: a set of those that collide
-    costs every reader as many comparisons as it cost the application to make it; docs/security.md says so.
+    """The hashes of text and bytes depend on a secret of the process, those of numbers and UUIDs do not. Colliding ones
+    in a set cost each reader as many comparisons as they cost the application that made the set; see docs/security.md.
     """
     browser = Site(MemoryStore(), clock).browser()
     colliding = [UUID(int=number * (2**61 - 1)) for number in range(200)]

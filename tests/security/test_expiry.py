@@ -155,7 +155,7 @@ def test_cookie_and_record_agree_wherever_the_server_stands(
         assert record is None or abs(record.expires - clock() - 900) <= 1
         clock.advance(899)
         assert opened_by(site, browser.header) == {"user": ANN}
-        # That was activity: another 900 seconds, in the cookie that the visitor did not keep too.
+        # The last request was activity, so the session lasts another 900 seconds, also for the visitor's older cookie.
         clock.advance(1)
         assert bool(opened_by(site, browser.header)) is (record is not None)
         clock.advance(901)

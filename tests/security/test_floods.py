@@ -30,7 +30,7 @@ def test_made_up_cookies_leave_nothing_in_the_store(site: Site) -> None:
     """
     chance, keyring = random.Random(46), TokenSigner([SECRET.encode()], "sid")
     for number in range(1_000):
-        # Every tenth is signed well: what an old backup, or a cookie of long ago, would be.
+        # Every tenth has a valid signature, like a very old cookie, or one whose record was lost.
         value = keyring.sign(new_token()) if number % 10 == 0 else chance.randbytes(30).hex()
         answer = site.browser().do(read, HTTP_COOKIE=f"sid={value}")
         assert (answer.code, answer.result, answer.cookies) == (200, {}, []), answer

@@ -24,7 +24,7 @@ from wsgi_session import (
     user_or_none,
 )
 
-#: Besides those of the helpers' own tests.
+#: More attacks, besides those of the helpers' own tests.
 EVIL = [
     "//evil.example",
     "///evil.example",
@@ -50,7 +50,7 @@ EVIL = [
 
 
 def bytes_of(text: str) -> str:
-    """Return ``text`` as a server writes it into an environ."""
+    """Return ``text`` in the form in which a server puts it into an environ."""
     return text.encode("utf-8", errors="surrogatepass").decode("latin-1")
 
 
@@ -61,7 +61,7 @@ def request(**environ: Any) -> dict[str, Any]:
 
 
 def requests_with(evil: str) -> list[dict[str, Any]]:
-    """Return requests with ``evil`` wherever a client, or a dispatcher that believes one, can put it."""
+    """Return requests with ``evil`` in every place that a client can control, also through a dispatcher."""
     raw = bytes_of(evil)
     return [
         request(PATH_INFO=raw),

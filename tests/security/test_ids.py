@@ -16,7 +16,7 @@ from wsgi_session import ConfigError, SessionMiddleware
 from wsgi_session.cookies import tokens
 from wsgi_session.stores import MemoryStore
 
-#: Ids that the site never issued: of the right shape, signed by nobody, signed well.
+#: Ids that the site never issued: a token, one with a wrong signature, one with a valid signature.
 MADE_UP = ["n" * 43, f"{'n' * 43}.{'A' * 43}", issued_to_nobody()]
 
 
@@ -145,7 +145,7 @@ def test_no_middleware_is_made_without_a_secret() -> None:
         SessionMiddleware.from_config(lambda environ, start_response: [], {"session.store": "memory://"})
 
 
-#: What gives the session another token, and what it puts into the session.
+#: Calls that give the session a new token, and the data that they add to it.
 ROTATIONS: dict[str, tuple[Callable[..., object], dict[str, Any]]] = {
     "login": (log_in(ANN), {"user": ANN}),
     "rotate": (lambda session: session.rotate(), {}),
@@ -256,7 +256,7 @@ def test_ten_thousand_tokens_have_nothing_in_common() -> None:
     alphabet = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
     for place in range(42):
         assert {token[place] for token in drawn} == alphabet, f"character {place}"
-    # The last character holds four bits.
+    # The last character has only four bits.
     assert len({token[42] for token in drawn}) == 16
     ascending = sum(first < second for first, second in pairwise(drawn))
     assert 4_700 < ascending < 5_300, f"{ascending} of 9,999 in order"

@@ -30,7 +30,7 @@ from wsgi_session.testing.clock import FakeClock
 
 
 class Hiccups(CountingStore):
-    """A store whose engine fails now and then: before a call, or after it was done, with the answer lost."""
+    """A store whose engine sometimes fails: before a call, or after it, with the reply lost."""
 
     def __init__(self, inner: Store, chance: random.Random) -> None:
         super().__init__(inner)
@@ -92,7 +92,7 @@ def test_nobody_sees_anothers_session_while_requests_fail_all_around(store: Stor
 
 @contextmanager
 def a_redis() -> Iterator[tuple[Store, Callable[[], AbstractContextManager[None]]]]:
-    """Yield a store over a Redis, and what makes that one silent for a while."""
+    """Yield a store over Redis, and a function that pauses the server for a while."""
     from wsgi_session.stores.redis.urls import open_url
 
     server = Valkey()
@@ -115,7 +115,7 @@ def a_redis() -> Iterator[tuple[Store, Callable[[], AbstractContextManager[None]
 
 @contextmanager
 def a_postgresql() -> Iterator[tuple[Store, Callable[[], AbstractContextManager[None]]]]:
-    """The same with a PostgreSQL, whose table somebody else locks."""
+    """The same with PostgreSQL, where another connection locks the table."""
     import psycopg
 
     from wsgi_session.stores.sql import SQLStore
@@ -214,7 +214,7 @@ def test_hostile_ids_are_strangers_over_the_wire(wire: Wire) -> None:
     """Hostile ids that real servers let through give an empty session."""
     for sent in HOSTILE_IDS:
         if len(sent) > 8_000 or set(sent) & set("\r\n"):
-            continue  # What servers refuse, and what would be another header.
+            continue  # Servers refuse these characters, or read another header.
         reply = wire.get("/get", b"Cookie: __Host-sid=" + sent.encode("latin-1"))
         assert reply.status in (200, 400), (sent, reply)
         assert reply.status == 400 or reply.data == {}

@@ -52,7 +52,7 @@ class Bomb:
 
 
 def forgeries(marker: Path) -> Iterator[str]:
-    """Yield cookies that somebody without the secret can make."""
+    """Yield cookies that can be made without the secret."""
     claims = {"user": {"id": 1, "email": "ann@example.com"}}
     contents = [json.dumps(claims).encode(), packb(claims), b"", b"null"]
     contents += [pickle.dumps(claims), pickle.dumps(Bomb(marker))]
@@ -62,7 +62,7 @@ def forgeries(marker: Path) -> Iterator[str]:
         yield from (text, f"{text}.{'A' * 43}", f"{text}--{'0' * 64}", b64encode(content).decode())
         yield stranger.seal(content)
         yield Signer(OLD_SECRET).sign(urlsafe_b64encode(content).rstrip(b"=")).decode()
-    # A head of ours that seals nothing, and the cipher's own empty seal under an empty key.
+    # A valid head with an invalid seal, and an empty text that is encrypted with an empty key.
     yield urlsafe_b64encode(b"\x01" + bytes(48)).decode().rstrip("=")
     yield urlsafe_b64encode(b"\x01" + bytes(32) + AESGCM(bytes(32)).encrypt(bytes(12), b"", None)).decode().rstrip("=")
 
@@ -141,7 +141,7 @@ def test_a_signature_is_compared_by_compare_digest_alone(monkeypatch: pytest.Mon
     monkeypatch.setattr(tokens, "compare_digest", recorded)
     assert outcomes() == [True, True, False, True, False]
     assert len(asked) >= 10
-    # Whatever it says is what happens: nothing else looks at the bytes.
+    # Its result alone decides: nothing else compares the bytes.
     monkeypatch.setattr(tokens, "compare_digest", lambda left, right: False)
     assert outcomes() == [False] * 5
     monkeypatch.setattr(tokens, "compare_digest", lambda left, right: True)
@@ -280,7 +280,7 @@ def test_two_middlewares_over_one_store_share_no_session(make_site: MakeSite) ->
 
 
 def damaged(data: bytes) -> Iterator[bytes]:
-    """Yield what a damaged or foreign record may hold: cut off anywhere, changed anywhere, or something else."""
+    """Yield the data of damaged records: cut off or changed anywhere, or of another format."""
     chance = random.Random(33)
     yield from (data[:length] for length in range(len(data)))
     for place in range(len(data)):
@@ -346,7 +346,7 @@ def test_any_bytes_as_a_cookie_are_an_empty_session_over_the_wire(wire: Wire) ->
     for _ in range(100):
         value = bytes(chance.choices(allowed, k=chance.randrange(1, 120)))
         reply = wire.get("/get", b"Cookie: __Host-sid=" + value)
-        # A control character in a header is the server's to refuse.
+        # A server may refuse control characters in a header.
         assert reply.status in (200, 400), (value, reply)
         assert reply.status == 400 or (reply.data, reply.cookies) == ({}, [])
 

@@ -1,6 +1,6 @@
-"""Tokens and secrets: where an operator, an error reporter or a thief of backups looks, there is none.
+"""No token and no secret is in tracebacks, memory, logs, pages or backups of a store.
 
-``tests/support/leaks.py`` holds every test to it as far as log lines and errors of ours go; here is the rest.
+``tests/support/leaks.py`` checks the log lines and the package's own errors in every test; the rest is here.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from wsgi_session.testing.clock import FakeClock
 
 
 class Refused(Exception):
-    """What goes wrong in these tests, wherever it does: nobody handles it on the way."""
+    """The error that these tests raise in various places. No code handles it."""
 
 
 # Tracebacks.
 
 
 def shown(watch: Watch, error: BaseException) -> list[str]:
-    """Return which local variables of our frames show a token or a secret to whoever reports ``error``."""
+    """Return the local variables of our frames that show a token or a secret in a traceback of ``error``."""
     frames = [frame for frame in frames_of(error) if is_ours(frame)]
     assert frames, "no frame of ours: nothing is shown by this"
     return list(watch.shown_in(frames))
@@ -80,7 +80,7 @@ def refuse_late(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]
 
 
 def with_server_refusing_the_headers(site: Site, browser: Browser) -> None:
-    """Let the server refuse what it is given, as servers do that check headers."""
+    """Let the server refuse the headers, as servers that check them do."""
 
     def page(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         login(environ, ANN)
@@ -91,7 +91,7 @@ def with_server_refusing_the_headers(site: Site, browser: Browser) -> None:
 
 
 def with_form(function: Callable[[dict[str, Any]], object], method: str) -> Callable[[Site, Browser], object]:
-    """Let the store fail when a form with the visitor's own token is checked."""
+    """Let the store fail while a form with the visitor's valid token is checked."""
 
     def visit(site: Site, browser: Browser) -> None:
         token = browser.do(lambda session: session.csrf_token).result
@@ -141,7 +141,7 @@ BROKEN: dict[str, Callable[[Site, Browser], object]] = {
 }
 
 
-#: What has nothing to do with a store's calls.
+#: The failures that do not involve a call of the store.
 BROKEN_WITHOUT_A_STORE = [name for name in BROKEN if name.startswith(("application,", "server", "too", "no", "a key"))]
 BROKEN_WITHOUT_A_STORE.remove("application, inside atomic")
 
@@ -158,8 +158,8 @@ def check_traceback(broken: str, store: Store, clock: FakeClock, watch: Watch) -
 
 @pytest.mark.parametrize("broken", BROKEN)
 def test_no_traceback_with_locals_shows_a_token(broken: str, clock: FakeClock, tmp_path: Path, watch: Watch) -> None:
-    """Whatever fails, in the application, the server or the store: no local variable of ours shows what opens the
-    session. (The environ is the server's, and holds the Cookie header: so do its own frames, and the application's.)
+    """Whatever fails, in the application, the server or the store: no local variable of ours shows a token of the
+    session. (The environ belongs to the server and contains the Cookie header, so other frames show it.)
     """
     for store in (MemoryStore(), SQLiteStore(tmp_path / "sessions.db")):
         with store:
@@ -200,7 +200,7 @@ def test_no_traceback_of_a_session_that_is_refused_shows_its_token(clock: FakeCl
     ids=repr,
 )
 def test_no_traceback_of_a_wrong_option_shows_the_secret(wrong: dict[str, Any], watch: Watch) -> None:
-    """Not even of a secret that is refused: what is wrong with it may be one letter."""
+    """Not even a secret that is refused, which may differ from the right one in one letter."""
     options: dict[str, Any] = {"app": refuse, "secret": SECRET, "store": "memory://", **wrong}
     watch.note(SECRET)
     with pytest.raises(ConfigError) as caught:
@@ -231,11 +231,11 @@ def test_no_traceback_of_a_wrong_setting_shows_the_secret(
         assert shown(watch, caught.value) == []
 
 
-# What is in memory, in the logs, in pages and at rest.
+# Objects, logs, pages and stored data.
 
 
 def everything_that_happens(browser: Browser) -> None:
-    """Do all that a visitor does, so that every kind of token is drawn, sent, and rotated away."""
+    """Do everything that a visitor can do, so that every kind of token is generated, sent and replaced."""
     browser.do(put(cart=[1]))
     in_flight = browser.copy()
     browser.do(lambda session: (session.csrf_token, session.flash("saved")))
@@ -250,7 +250,7 @@ def everything_that_happens(browser: Browser) -> None:
 
 
 def test_no_object_of_ours_shows_a_token_or_a_secret(clock: FakeClock, watch: Watch) -> None:
-    """None that is alive while a session is in use: a debugger shows objects by their `repr`."""
+    """This checks every object that exists while a session is in use: a debugger shows the `repr` of objects."""
     seen: set[str] = set()
     for store in (MemoryStore(), CookieStore()):
         browser = Site(store, clock, secret=[SECRET, OLD_SECRET]).browser()
@@ -271,7 +271,7 @@ def test_no_object_of_ours_shows_a_token_or_a_secret(clock: FakeClock, watch: Wa
 def test_no_logger_at_debug_tells_a_token(
     site: Site, browser: Browser, caplog: pytest.LogCaptureFixture, watch: Watch
 ) -> None:
-    """Neither ours nor those of the stores' drivers, with every logger of the process at DEBUG."""
+    """This includes the loggers of the stores' drivers, all at DEBUG."""
     caplog.set_level(logging.DEBUG)
     everything_that_happens(browser)
     site.calls.fail("load", "touch", "replace")
@@ -286,7 +286,7 @@ def files_in(folder: Path) -> str:
 
 
 def tables_of(url: str) -> str:
-    """Return everything in the tables of the tests, in a database."""
+    """Return the contents of all tables of the tests in a database."""
     engine = create_engine(with_driver(make_url(url)))
     with engine.connect() as connection:
         tables = [name for name in inspect(connection).get_table_names() if name.startswith("test_")]
@@ -332,8 +332,8 @@ DUMPS: dict[str, Callable[[Path], str]] = {
 def test_no_dump_of_a_store_holds_a_token(
     site: Site, browser: Browser, kind: Kind, tmp_path: Path, watch: Watch
 ) -> None:
-    """Not the SQLite file and what it writes beside it, not the tables, not the keys of a Redis: neither as it is nor
-    in hexadecimal or base64; nor a form's token, which is made from it, nor the secret.
+    """Not the SQLite file and its log, not the tables, not the keys of Redis: neither as it is nor
+    in hexadecimal or base64. The same holds for form tokens, which are derived from it, and for the secret.
     """
     if kind.name not in DUMPS:
         pytest.skip(f"elsewhere: {kind.name} is dumped as another kind")
@@ -350,7 +350,7 @@ def test_no_dump_of_a_store_holds_a_token(
 
 
 def test_no_page_of_the_demo_shows_a_token_or_the_secret(watch: Watch) -> None:
-    """The tokens in its forms are there to be sent back, and open nothing: they are taken out before the search."""
+    """The CSRF tokens in its forms do not give access to a session; they are removed before the search."""
     shop = open_shop()
     visitor = Visitor(shop)
     paths = [path for path in [*shop.routes, "/nowhere"] if path != "/logout"]

@@ -1,4 +1,4 @@
-"""The table of docs/security.md is made from the tests, and no case is missing."""
+"""The table of docs/security.md matches the tests, and no case is missing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections import Counter
 
 from tests.security import table
 
-#: How many cases there are.
+#: The number of cases.
 CASES = 57
 TESTS = [test for file in table.FILES for test in table.tests_of(file)]
 
 
 def test_the_page_holds_the_table_as_the_tests_are() -> None:
-    """If this fails: python -m tests.security.table"""
+    """If this fails, run: python -m tests.security.table"""
     assert table.PAGE.read_text("utf-8") == table.page()
 
 

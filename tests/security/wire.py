@@ -18,7 +18,7 @@ from tests.support.servers.process import Server
 
 
 class Waitress(Server):
-    """The site of ``wire_app`` behind waitress, in a process of its own."""
+    """The site of ``wire_app`` behind waitress, in a separate process."""
 
     name = "waitress"
 
@@ -63,7 +63,7 @@ SERVERS = [Waitress, Gunicorn]
 
 
 class Reply(NamedTuple):
-    """What the server sent back."""
+    """A server's response."""
 
     status: int
     headers: list[tuple[str, str]]
@@ -78,7 +78,7 @@ class Reply(NamedTuple):
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the site saw in the session; a visitor whose session is not live must see nothing."""
+        """The session's data as the site saw it; empty unless the session is live."""
         assert self.status == 200, self
         seen: dict[str, Any] = json.loads(self.body)
         assert seen["data"] == {} or seen["state"] in ("live", "new"), seen
@@ -88,7 +88,7 @@ class Reply(NamedTuple):
 class Wire:
     """A client of a server on this machine."""
 
-    #: What the site's cookie is called.
+    #: The name of the site's cookie.
     name = "__Host-sid"
 
     def __init__(self, port: int) -> None:
@@ -99,7 +99,7 @@ class Wire:
         return self._send(b"GET", target if isinstance(target, bytes) else target.encode(), headers)
 
     def post(self, target: bytes, body: bytes, *headers: bytes) -> Reply:
-        """Send a POST with these header lines and this body, byte for byte; Content-Length is one to give."""
+        """Send a POST with these header lines and this body, byte for byte; give a Content-Length yourself."""
         return self._send(b"POST", target, headers, body)
 
     def _send(self, method: bytes, target: bytes, headers: Sequence[bytes], body: bytes = b"") -> Reply:
@@ -115,11 +115,11 @@ class Wire:
         return Reply(int(status.split()[1]), pairs, body)
 
     def session(self, **data: str) -> str:
-        """Make a session with ``data``; return its cookie's value."""
+        """Create a session with ``data``; return its cookie's value."""
         query = "&".join(f"{key}={value}" for key, value in data.items())
         (cookie,) = self.get(f"/set?{query}").cookies
         return cookie.value
 
     def opened_by(self, *cookies: bytes) -> dict[str, Any]:
-        """Return what the session holds that a request with these Cookie headers opens."""
+        """Return the data of the session for a request with these Cookie headers."""
         return self.get("/get", *(b"Cookie: " + cookie for cookie in cookies)).data

@@ -1,4 +1,4 @@
-"""The site that the real servers serve: what the cases' steps visit, over SQLite, with https names."""
+"""The site behind the real servers, over SQLite, with the cookie names of https."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
 
 
 def make(store: str) -> SessionMiddleware:
-    """Return the site. Servers call it by name, so that each of their processes has its own."""
+    """Return the site. Servers find this function by name, so that each of their processes has its own site."""
     return SessionMiddleware(application, secret=SECRET, store=store, cookie_secure=True)
 
 
@@ -40,7 +40,7 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
 
 
 def _what_was_sent(environ: dict[str, Any]) -> dict[str, object]:
-    """Read the body as an application does, after the check. (Both servers end one without a length.)"""
+    """Read the body as an application does, after the CSRF check. (Both servers end a body without a length.)"""
     length = environ.get("CONTENT_LENGTH")
     body = environ["wsgi.input"].read(*([int(length)] if length else []))
     token = environ["session"].csrf_token
@@ -53,7 +53,7 @@ def _answer(seen: dict[str, Any], start_response: Callable[..., object]) -> Iter
     return [body]
 
 
-#: One list, used for every answer: nobody may add to it.
+#: One list for all responses. No code may add to it.
 TWO = [("Content-Type", "text/plain"), ("Content-Length", "4"), ("set-cookie", "a=1"), ("Set-Cookie", "b=2; Path=/")]
 
 

@@ -1,4 +1,4 @@
-"""The conformance suite fails a store that breaks a promise: each of these breaks one, as real stores have."""
+"""The conformance suite detects a store that breaks a promise. Each store here breaks one, as real stores have."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def failures(make: Callable[[], Store], **attributes: object) -> dict[str, Excep
 
 
 class UpsertingReplace(MemoryStore):
-    """A write to what is gone creates it: CVE-2025-46336."""
+    """A write to a deleted record creates it (CVE-2025-46336)."""
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         outcome = super().replace(key, record, version, now)
@@ -57,7 +57,7 @@ class UpsertingReplace(MemoryStore):
 
 
 class BlindReplace(MemoryStore):
-    """The last writer wins over everything."""
+    """The last write replaces all others."""
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         stored = self.load(key, now)
@@ -65,7 +65,7 @@ class BlindReplace(MemoryStore):
 
 
 class CheckThenSet(MemoryStore):
-    """Compares, and sets in a second step."""
+    """Compares the version in one step, and writes in a second one."""
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         stored = self.load(key, now)
@@ -81,7 +81,7 @@ class CheckThenSet(MemoryStore):
 
 
 class ForgetfulReplace(MemoryStore):
-    """Does not know its own write again."""
+    """Does not recognise its own repeated write."""
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         stored = self.load(key, now)
@@ -91,7 +91,7 @@ class ForgetfulReplace(MemoryStore):
 
 
 class EagerReplace(MemoryStore):
-    """Takes over the owner and everything else that only create and rotate set."""
+    """Also writes the owner and the other fields that only ``create`` and ``rotate`` set."""
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         stored = self.load(key, now)
@@ -103,7 +103,7 @@ class EagerReplace(MemoryStore):
 
 
 class BackwardReplace(MemoryStore):
-    """Sets the times to those of the slower writer."""
+    """Moves the times back if a slow request writes."""
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
         outcome = super().replace(key, record, version, now)
@@ -113,14 +113,14 @@ class BackwardReplace(MemoryStore):
 
 
 class ResurrectingTouch(MemoryStore):
-    """A touch of a dead record wakes it."""
+    """A touch makes a dead record live again."""
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         return super().touch(key, touched, expires, 0.0)
 
 
 class CreatingTouch(MemoryStore):
-    """A touch of what is not there makes it."""
+    """A touch of an unknown key creates a record."""
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         if not super().touch(key, touched, expires, now):
@@ -132,7 +132,7 @@ class CreatingTouch(MemoryStore):
 
 
 class BackwardTouch(MemoryStore):
-    """The slower of two touches wins."""
+    """Moves the times back if a slow request touches."""
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         done = super().touch(key, touched, expires, now)
@@ -142,7 +142,7 @@ class BackwardTouch(MemoryStore):
 
 
 class VersionedTouch(MemoryStore):
-    """A touch counts as a write, and makes every save beside it a conflict."""
+    """A touch changes the version, so that each concurrent save is a conflict."""
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         done = super().touch(key, touched, expires, now)
@@ -152,7 +152,7 @@ class VersionedTouch(MemoryStore):
 
 
 class TombstoneTouch(MemoryStore):
-    """A touch keeps a tombstone for ever."""
+    """A touch extends the life of a tombstone."""
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         stored = self.load(key, now)
@@ -163,7 +163,7 @@ class TombstoneTouch(MemoryStore):
 
 
 class TakeOver(MemoryStore):
-    """Create is save: one session takes the place of another (tower-sessions 0.12.1)."""
+    """``create`` overwrites a live session, as in tower-sessions 0.12.1."""
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         self.delete(key)
@@ -171,7 +171,7 @@ class TakeOver(MemoryStore):
 
 
 class ForgetfulCreate(MemoryStore):
-    """Does not know its own create again: a visitor whose answer was lost gets a second session."""
+    """Does not recognise its own repeated ``create``, so that a lost reply gives the visitor a second session."""
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         if self.load(key, now) is not None:
@@ -180,7 +180,7 @@ class ForgetfulCreate(MemoryStore):
 
 
 class Calculating(MemoryStore):
-    """Takes for granted that a time can be calculated with."""
+    """Assumes that every stored time is a finite number."""
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         stored = self.load(key, now)
@@ -188,7 +188,7 @@ class Calculating(MemoryStore):
 
 
 class LookThenCreate(MemoryStore):
-    """Looks, and creates in a second step."""
+    """Looks for a record in one step, and creates one in a second step."""
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         if self.load(key, now) is not None:
@@ -199,14 +199,14 @@ class LookThenCreate(MemoryStore):
 
 
 class TimidCreate(MemoryStore):
-    """A dead record is in the way for ever."""
+    """``create`` never overwrites a dead record."""
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         super().create(key, record, 0.0)
 
 
 class TwoStepRotate(MemoryStore):
-    """Creates the new and deletes the old, without a look at who was faster."""
+    """Creates the new record and deletes the old one, without comparing the version."""
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         there, stored = self.load(new, now), self.load(old, now)
@@ -224,7 +224,7 @@ class TwoStepRotate(MemoryStore):
 
 
 class GoneThenTombstone(MemoryStore):
-    """Leaves its tombstone in a second step: a request in between is a stranger's."""
+    """Writes the tombstone in a second step: a request in between finds nothing."""
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         outcome = super().rotate(old, new, record, version, now)
@@ -246,7 +246,7 @@ class NoTombstone(MemoryStore):
 
 
 class ShortTombstone(MemoryStore):
-    """Forgets where a session has gone when the clocks of two machines differ."""
+    """Keeps a tombstone for one minute only, which is too short if clocks differ."""
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         outcome = super().rotate(old, new, record, version, now)
@@ -256,7 +256,7 @@ class ShortTombstone(MemoryStore):
 
 
 class WritesTombstones(MemoryStore):
-    """Says conflict where the session has moved, and rotates a tombstone into a session."""
+    """Replaces and rotates tombstones like other records."""
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         stored = self.load(old, now)
@@ -268,7 +268,7 @@ class WritesTombstones(MemoryStore):
 
 
 class CopyingRotate(MemoryStore):
-    """The old token goes on working: session fixation."""
+    """The old token stays valid, which allows session fixation."""
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         stored = self.load(old, now)
@@ -279,7 +279,7 @@ class CopyingRotate(MemoryStore):
 
 
 class OverwritingRotate(MemoryStore):
-    """Rotates onto whoever is there."""
+    """Overwrites another live session under the new key."""
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         there, stored = self.load(new, now), self.load(old, now)
@@ -297,14 +297,14 @@ class KeepingRotate(MemoryStore):
 
 
 class ForgetfulRotate(MemoryStore):
-    """Does not know its own rotation again."""
+    """Does not recognise its own repeated rotation."""
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         return Outcome.GONE if self.load(new, now) else super().rotate(old, new, record, version, now)
 
 
 class LosingRotate(MemoryStore):
-    """Deletes the old one before it knows that the new one can be."""
+    """Deletes the old record before it knows whether the new key is free."""
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         there, stored = self.load(new, now), self.load(old, now)
@@ -315,7 +315,7 @@ class LosingRotate(MemoryStore):
 
 
 class DeafDelete(MemoryStore):
-    """Always says that something was there."""
+    """``delete`` always returns True."""
 
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
         super().delete(key, version)
@@ -323,7 +323,7 @@ class DeafDelete(MemoryStore):
 
 
 class TombstoneDelete(MemoryStore):
-    """A logout that crosses a rotation removes its mark, and never learns that it missed."""
+    """``delete`` removes a tombstone, so that a logout during a rotation does not learn that the session has moved."""
 
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
         stored = self.load(key, 0.0)
@@ -333,7 +333,7 @@ class TombstoneDelete(MemoryStore):
 
 
 class VersionlessDelete(MemoryStore):
-    """Removes whatever is there, also where it was told which version to remove."""
+    """``delete`` ignores the version."""
 
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
         return super().delete(key)
@@ -354,7 +354,7 @@ class LookThenDelete(MemoryStore):
 
 
 class TextKeys(MemoryStore):
-    """Compares keys as a database's text columns do: without case."""
+    """Compares keys without regard to case, as text columns of databases do."""
 
     def load(self, key: bytes, now: float) -> Record | None:
         return super().load(key.lower(), now)
@@ -374,7 +374,7 @@ class WholeSeconds(MemoryStore):
 
 
 class NumbersForBooleans(MemoryStore):
-    """Gives back 1 for True."""
+    """Returns 1 for True."""
 
     def load(self, key: bytes, now: float) -> Record | None:
         stored = super().load(key, now)
@@ -389,14 +389,14 @@ class StrippedData(MemoryStore):
 
 
 class UndyingLoad(MemoryStore):
-    """A record is dead when the sweeper has come by."""
+    """A record is alive until it is swept."""
 
     def load(self, key: bytes, now: float) -> Record | None:
         return super().load(key, 0.0)
 
 
 class OffByOne(MemoryStore):
-    """Alive at the very moment of expires."""
+    """A record is still alive at the moment of ``expires``."""
 
     def load(self, key: bytes, now: float) -> Record | None:
         return super().load(key, now - 1e-6)
@@ -418,7 +418,7 @@ class ListsOnePage(MemoryStore):
 
 
 class ListsByPosition(MemoryStore):
-    """Asks for the next page by how many it has seen: a delete moves the others up."""
+    """Reads pages by their offset, so that a delete makes it skip sessions."""
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
         seen = 0
@@ -454,7 +454,7 @@ class ScansTombstones(MemoryStore):
 
 
 class ScansByPosition(MemoryStore):
-    """Asks for the next page by how many it has seen: a delete moves the others up."""
+    """Reads pages by their offset, so that a delete makes it skip sessions."""
 
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         seen = 0
@@ -479,7 +479,7 @@ class SweepsNothing(MemoryStore):
 
 
 def pause() -> None:
-    """Let another thread in between two steps, as a round trip to a server does."""
+    """Let another thread run between two steps, as a round trip to a server does."""
     time.sleep(0.001)
 
 
@@ -552,7 +552,7 @@ def test_a_correct_store_passes_all_of_it() -> None:
 
 
 class Minimal(Store):
-    """The eight abstract methods and no more."""
+    """The eight abstract methods only."""
 
     def __init__(self) -> None:
         self._inner = MemoryStore()

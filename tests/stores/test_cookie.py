@@ -1,4 +1,4 @@
-"""``cookie://``: what it refuses, and what it says where cryptography is missing."""
+"""``cookie://``: its refusals, and its message if cryptography is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One time-out for one operation: with the wait for a connection, with connecting, and with every attempt."""
+"""One timeout for a whole operation, including the wait for a connection, connecting, and every attempt."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from wsgi_session.stores import SQLiteStore, Store, open_store
 pytest.importorskip("redis")
 
 KEY, OTHER = b"k" * 32, b"o" * 32
-#: Seconds that each operation here may take, and with what a busy machine adds.
+#: The timeout of each operation, in seconds, and the longest time that it may take on a busy machine.
 TIMEOUT, BUSY = 1.0, 1.5
-#: An answer that comes late, and in time: two of them are too late.
+#: The delay of a reply: one is in time, two in a row are too late.
 LATE = 0.8
 
 
@@ -163,10 +163,10 @@ def test_sentinels_that_hang_take_one_time_out_together() -> None:
 
 
 class SlowCluster:
-    """Some nodes of a cluster, the first of which has every slot; ``answer`` says what becomes of other commands.
+    """Some nodes of a cluster, the first of which has every slot; ``answer`` gives the reply to other commands.
 
-    While ``hangs`` is true, none of them answers anything; ``silent`` is how many of the next questions where the slots
-    are get no answer.
+    While ``hangs`` is true, no node answers anything; ``silent`` is the number of the next questions about the slots
+    that get no answer.
     """
 
     def __init__(self, stack: ExitStack, nodes: int, answer: Callable[[list[bytes]], bytes | None]) -> None:
@@ -235,7 +235,7 @@ def test_a_cluster_that_hangs_later_takes_one_time_out_until_it_does_not() -> No
         store = stack.enter_context(cluster.open())
         assert store.load(KEY, NOW) is None
         cluster.hangs = True
-        for _ in range(3):  # From the second on, it is asked where the slots are.
+        for _ in range(3):  # From the second one on, the client asks where the slots are.
             unavailable(lambda: store.load(KEY, NOW))
         unavailable(lambda: store.delete_many([b"%032d" % number for number in range(20)]))
         cluster.hangs = False

@@ -1,4 +1,4 @@
-"""MemoryStore: the contract, the bound, and who goes first when it is reached."""
+"""MemoryStore: the contract, the limit, and which sessions are evicted first."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_tombstones_displace_no_session_and_are_bounded_themselves(owner: bytes 
 
 @pytest.mark.parametrize("owner", [b"ann", None])
 def test_rotating_without_end_in_a_full_store_displaces_nobody(owner: bytes | None) -> None:
-    """Each rotation leaves a tombstone, by which a request in flight learns that its session has moved."""
+    """Each rotation leaves a tombstone, which must not evict a session."""
     store = MemoryStore(max_sessions=20)
     carts = names(b"cart", 19)
     fill(store, b"0", owner=owner)
@@ -124,7 +124,7 @@ def test_a_new_visitor_displaces_the_account_with_the_most_sessions_and_no_other
 
 
 def test_anonymous_visitors_keep_a_tenth_of_a_store_that_is_full_of_users() -> None:
-    """A login form has an anonymous session: without a place for it, nobody could log in."""
+    """A login form has an anonymous session: if there were no room for it, nobody could log in."""
     store = MemoryStore(max_sessions=100)
     users = names(b"user", 200)
     for user in users:
@@ -136,7 +136,7 @@ def test_anonymous_visitors_keep_a_tenth_of_a_store_that_is_full_of_users() -> N
 
 
 def test_a_flood_of_anonymous_visitors_leaves_nine_tenths_to_users() -> None:
-    """Where every user has one session, it is the least recently used ones that make the room."""
+    """If every user has one session, the least recently used ones are evicted."""
     store = MemoryStore(max_sessions=100)
     users = names(b"user", 100)
     for user in users:
@@ -301,7 +301,7 @@ def test_a_child_can_use_the_store_that_it_inherited_whatever_a_thread_was_doing
         for _ in range(10):
             child = fork()
             if child == 0:
-                signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
+                signal.alarm(60)  # Ends a child that hangs; its status is then not 0.
                 try:
                     fill(store, b"in the child")
                     os._exit(0 if alive(store, b"before", b"in the child") == [b"before", b"in the child"] else 1)
@@ -336,7 +336,7 @@ def fork() -> int:
     import warnings
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of a fork beside threads: that is the test
+        warnings.simplefilter("ignore", DeprecationWarning)  # for Python 3.12 and later
         return os.fork()
 
 
@@ -349,7 +349,7 @@ ANN, BOB = b"a" * 32, b"b" * 32
 def test_a_signal_handler_that_raises_at_any_moment_of_a_change_leaves_a_store_that_works(
     call: str, sessions: int
 ) -> None:
-    """As celery's soft time limit does, or the time limit of a gunicorn worker."""
+    """For example celery's soft time limit, or the timeout of a gunicorn worker."""
     number = 0
     while True:
         store = MemoryStore(max_sessions=6)
@@ -368,7 +368,7 @@ def test_a_signal_handler_that_raises_at_any_moment_of_a_change_leaves_a_store_t
         if call == "rotate":
             live = [store.load(key, NOW) for key in (b"0", b"new")]
             assert any(record is not None and record.handle for record in live), f"interruption {number}"
-        if number % 2:  # Whatever comes first finds it as it was left.
+        if number % 2:  # The next call, whichever it is, finds the store as the interruption left it.
             check_owners(store, f"interruption {number}")
         for place in range(20):
             store.create(b"more%d" % place, make_record(owner=ANN if place % 2 else BOB), NOW)
@@ -388,7 +388,7 @@ def test_a_listing_misses_no_session_when_a_signal_interrupts_a_change_meanwhile
         listing = store.of_owner(ANN, NOW)
         listed = {next(listing).key}
         store.rotate(b"1", b"new", make_record(owner=ANN), kept[b"1"].version, NOW)
-        # What was used last is filed last when the index is made anew.
+        # The session that was used last comes last in a rebuilt index.
         assert store.load(b"0", NOW) is not None
         came = interrupted(FILES, number, lambda: store.delete(b"x"))  # noqa: B023
         listed.update(session.key for session in listing)
@@ -401,7 +401,7 @@ def test_a_listing_misses_no_session_when_a_signal_interrupts_a_change_meanwhile
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="platform: no fork")
 def test_a_fork_that_a_signal_interrupts_takes_the_lock_from_no_other_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As celery's soft time limit, while the fork waits for an operation of another thread."""
+    """The signal comes while the fork waits for an operation of another thread."""
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     locked, release = threading.Event(), threading.Event()
     errors: list[BaseException] = []
@@ -444,7 +444,7 @@ def test_a_fork_that_a_signal_interrupts_takes_the_lock_from_no_other_thread(mon
 
 
 def check_owners(store: MemoryStore, when: str) -> None:
-    """Compare what is listed of each owner with what is there."""
+    """Compare the listing of each owner with the stored sessions."""
     there = [(key, record.owner) for key, record in store.scan(NOW) if record.owner is not None]
     listed = [(one.key, owner) for owner in (ANN, BOB) for one in store.of_owner(owner, NOW)]
     assert sorted(listed) == sorted(there), when

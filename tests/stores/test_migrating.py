@@ -1,4 +1,4 @@
-"""MigratingStore: the contract over two stores at once, and what a move may not do whatever comes in between."""
+"""MigratingStore: the contract over two stores, and moves that other calls interleave or that stop at any step."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ KEY = b"k" * 32
 
 
 def placeholder(stored: Record, number: bytes = b"12345678") -> Record:
-    """What is in the new store after the first step of a move."""
+    """Return the record in the new store after the first step of a move."""
     expires = min(stored.expires, NOW + PLACEHOLDER_LIFE)
     return stored._replace(data=b"", version=b"\0holder\0" + number, expires=expires)
 
 
 def marked(stored: Record, number: bytes = b"12345678") -> Record:
-    """What is in the old store after the second step of a move."""
+    """Return the record in the old store after the second step of a move."""
     return stored._replace(data=stored.version + stored.data, version=b"\0moved\0\0" + number)
 
 
 class Bare(Store):
-    """What the contract asks for, and nothing beyond it: a store that is empty for ever."""
+    """A store with only the methods of the contract, which is always empty."""
 
     def load(self, key: bytes, now: float) -> None:
         return None
@@ -79,9 +79,9 @@ class TestPreparedFromEmptyToEmpty(StoreConformance):
 
 
 class TestPhasesBesideEachOther(StoreConformance):
-    """Half of the threads and handles are processes of the other phase."""
+    """Half of the threads and store objects are in the other phase."""
 
-    # Keys are random: two processes of different phases never create the same one.
+    # Keys are random, so two processes of different phases never create the same one.
     test_of_concurrent_creates_of_one_key_exactly_one_succeeds = None  # type: ignore[assignment]
 
     def make_store(self) -> Store:
@@ -93,7 +93,7 @@ class TestPhasesBesideEachOther(StoreConformance):
 
 
 class FromFileToMemory(StoreConformance):
-    """Each record is created as ``put`` leaves it: every promise holds for it."""
+    """Each record is created as ``put`` does it, for example in the middle of a move; every promise holds for it."""
 
     phase: str
 
@@ -134,7 +134,7 @@ class TestMovedBeforePrepare(FromFileToMemory):
 
 
 class StoppedAfterOneStep(FromFileToMemory):
-    """There are two records of it, so it may be counted and swept twice, and two creates of one key are four."""
+    """A session has two records here, so it may be counted and swept twice."""
 
     test_a_sweep_removes_only_records_that_have_been_dead_for_over_an_hour = None  # type: ignore[assignment]
     test_a_sweep_removes_at_most_limit_records = None  # type: ignore[assignment]
@@ -147,7 +147,7 @@ class StoppedAfterOneStep(FromFileToMemory):
         old.create(key, record, now)
 
     def _assert_counts(self, wanted: dict[str | None, int], what: str) -> None:
-        """Ask for nothing."""
+        """Check nothing."""
 
 
 class TestStoppedAfterOneStepPrepare(StoppedAfterOneStep):
@@ -202,7 +202,7 @@ def both(new: MemoryStore, old: MemoryStore) -> MigratingStore:
 
 
 class Interrupted(MemoryStore):
-    """Runs ``before`` once, ahead of the next call of a method: what another request does in between."""
+    """Runs a function of ``before`` once, before the next call of a method, like another request in between."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -310,7 +310,7 @@ def test_a_session_that_has_moved_is_listed_and_ended_as_it_is_now_whatever_a_de
     state_after(3, new, old, stored)
     assert both.touch(KEY, NOW + 90, NOW + 1000, NOW + 90)
     assert [session.expires for session in both.of_owner(OWNER, NOW + 95)] == [NOW + 1000]
-    # By what the old store has, it would have been over for long.
+    # By the old store's record, the session would have expired long ago.
     assert end_sessions(both, OWNER, NOW + 500, lambda session: True) == 1
     assert both.load(KEY, NOW + 500) is None
 
@@ -349,11 +349,11 @@ def test_closing_and_pinging_reach_both(tmp_path: Path) -> None:
     assert not MigratingStore(new, MemoryStore()).multiprocess
 
 
-# Moves that stop: a process died, or is slow.
+# Moves that stop, because a process died or is slow.
 
 
 def state_after(steps: int, new: MemoryStore, old: MemoryStore, stored: Record) -> None:
-    """Leave the two stores as a process does that dies after so many steps of a move."""
+    """Leave the two stores as a process that dies after ``steps`` steps of a move."""
     old.create(KEY, stored if steps < 2 else marked(stored), NOW)
     if steps:
         new.create(KEY, placeholder(stored) if steps < 3 else stored, NOW)
@@ -404,7 +404,7 @@ def test_a_move_is_finished_however_late(
     stored = make_record(expires=NOW + 10 * PLACEHOLDER_LIFE)
     state_after(steps, new, old, stored)
     now = NOW + lived
-    # The placeholder may have died by then, or been swept.
+    # By then the placeholder may have expired, or have been swept.
     new.sweep(10, now + 9_000)
     changed = stored._replace(data=b"changed", version=b"2" * 16)
     assert MigratingStore(new, old, phase).replace(KEY, changed, stored.version, now) is Outcome.SAVED
@@ -428,7 +428,7 @@ def test_two_slow_movers_do_not_revive_what_moved_and_ended(
     stored = make_record()
     old.create(KEY, stored, NOW)
     moving._mark(KEY, stored, stored.version, old, new, NOW)
-    # One process is about to fill the session in, another one has seen it unmarked. Both are slow.
+    # One process will fill the session in, another has loaded the unmarked record. Both are slow.
     seen = old.load(KEY, NOW)
     assert seen is not None
     assert both.load(KEY, NOW) == stored
@@ -462,7 +462,7 @@ def test_a_placeholder_alone_is_no_session(new: MemoryStore, old: MemoryStore, p
 
 
 def test_a_placeholder_is_not_taken_for_the_session_that_was_rotated_away(new: MemoryStore, old: MemoryStore) -> None:
-    # A logout that counted it would not look for the session where it is now.
+    # A logout that counted the placeholder would not look for the session under its new key.
     stored = make_record()
     state_after(1, new, old, stored)
     MigratingStore(new, old, "prepare").rotate(KEY, b"n" * 32, make_record(), stored.version, NOW)
@@ -476,7 +476,7 @@ def test_a_session_that_is_filled_in_during_its_logout_ends(old: MemoryStore) ->
     class Filling(MemoryStore):
         def delete(self, key: bytes, version: bytes | None = None) -> bool:
             if version is not None:
-                # What a process that had seen the marked record does just now.
+                # The fill of a process that loaded the marked record before.
                 self.replace(key, stored, version, NOW)
             return super().delete(key, version)
 
@@ -677,7 +677,7 @@ def test_a_store_to_itself_a_move_of_a_move_and_an_unknown_phase_are_refused(
 
 
 class Behind(MemoryStore):
-    """A store whose replicas have nothing of what was written to it."""
+    """A store whose replicas have received no write."""
 
     behind = False
 

@@ -15,9 +15,9 @@ numbers = count(1)
 
 
 class BetweenServers(RotationPromises, RacePromises):
-    """Half of the threads and handles are processes of the other phase."""
+    """Half of the threads and store objects are in the other phase."""
 
-    # Keys are random: two processes of different phases never create the same one.
+    # Keys are random, so two processes of different phases never create the same one.
     test_of_concurrent_creates_of_one_key_exactly_one_succeeds = None  # type: ignore[assignment]
     # Redis neither counts nor sweeps.
     test_a_tombstone_is_neither_counted_nor_scanned_and_is_swept = None  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""``migrating://``: which stores it names, what is wrong with one that names none, and what no message shows."""
+"""``migrating://``: the two stores that it names, its error messages, and that none shows a password."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_when_one_store_cannot_be_opened_the_other_one_is_closed(monkeypatch: py
 
 @pytest.fixture
 def site(tmp_path: Path) -> str:
-    """Two stores with sessions, two in the old one and one in the new one, and one in each that died long ago."""
+    """Two stores: the old one has two live sessions, the new one has one, and each has one that died long ago."""
     for name, live in (("old", 2), ("new", 1)):
         with SQLiteStore(tmp_path / f"{name}.db", sweep=False) as store:
             fill(store, dead=1, live={"sid": live})

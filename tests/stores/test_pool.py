@@ -1,4 +1,4 @@
-"""The connection pool: its bound, its line, and what becomes of it at a fork."""
+"""The connection pool: its size, its waiting operations, and what a fork does to it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def make() -> Iterator[Callable[..., Pool]]:
 
 
 def take(pool: Pool, patience: float = 60.0) -> Slot:
-    """Do what an operation does: take a slot, and open a connection if it has none."""
+    """Acquire a slot as an operation does, and open a connection if it has none."""
     slot = pool.acquire(patience)
     if slot.connection is None:
         slot.connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
@@ -68,7 +68,7 @@ def is_closed(connection: sqlite3.Connection | None) -> bool:
 
 
 def waiter(pool: Pool) -> tuple[threading.Thread, queue.SimpleQueue[Slot]]:
-    """Start a thread that takes a slot; return when it stands in line."""
+    """Start a thread that acquires a slot; return when it waits for one."""
     got: queue.SimpleQueue[Slot] = queue.SimpleQueue()
     before = len(pool._waiters)
     thread = threading.Thread(target=lambda: got.put(take(pool)))
@@ -114,7 +114,7 @@ def test_a_newcomer_does_not_pass_those_who_wait(make: Callable[..., Pool]) -> N
     pool = make(1)
     slot = take(pool)
     thread, got = waiter(pool)
-    # Given back, and not told of: as where that was interrupted in between.
+    # Returned without waking the waiter, as after an interruption.
     pool.idle.append(slot)
     del slot
     second = threading.Thread(target=lambda: pool.release(pool.acquire()))
@@ -148,7 +148,7 @@ def test_a_slot_that_was_dropped_is_free_and_its_connection_closed(make: Callabl
     assert all(map(is_closed, connections))
     slots = [take(pool), take(pool)]
     thread, _ = waiter(pool)
-    # Nobody rings for it.
+    # The slot is dropped without waking the waiter.
     slots.pop()
     thread.join(60)
     assert not thread.is_alive()
@@ -158,7 +158,7 @@ def test_a_slot_that_a_fork_inherited_leaves_the_connection_to_its_parent(make: 
     slot = take(make())
     connection = slot.connection
     assert connection is not None
-    slot._pid += 1  # as a child sees it
+    slot._pid += 1  # as in a forked child
     del slot
     assert not is_closed(connection)
     connection.close()
@@ -259,19 +259,19 @@ def test_no_connection_is_ever_in_two_threads(make: Callable[..., Pool]) -> None
 
 # Interruptions.
 
-#: Whose code is interrupted.
+#: The files whose code is interrupted.
 FILES = ("/stores/pool.py", "/stores/sqlite/store.py")
 
 
 @pytest.fixture
 def collected() -> Iterator[None]:
-    """Collect what a test has left behind before another one is blamed for it."""
+    """Collect the garbage of each test, so that no later test is blamed for it."""
     yield
     gc.collect()
 
 
 def leaves_connections(test: Callable[..., None]) -> Callable[..., None]:
-    """Let a test drop connections that were interrupted before anybody had them; Python 3.13 and later warn of them."""
+    """Let a test drop interrupted connections, of which Python 3.13 and later warn."""
     test = pytest.mark.usefixtures("collected")(test)
     return pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")(test)
 
@@ -290,7 +290,7 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_slot(tmp_path: Path, i
             if not interrupted(FILES, number, lambda: store.load(b"key", NOW)):
                 break
             number += 1
-            gc.collect(1)  # What an exception's traceback has in a cycle.
+            gc.collect(1)  # The traceback of an exception is in a reference cycle.
             assert pool.count() == len(pool.idle), f"interruption {number}"
             assert not pool._lock.locked()
             assert store.load(b"key", NOW) == kept
@@ -300,7 +300,7 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_slot(tmp_path: Path, i
 @leaves_connections
 @pytest.mark.parametrize("operation", ["first use", "create"])
 def test_a_time_limit_of_a_signal_handler_is_no_outage_and_is_never_swallowed(tmp_path: Path, operation: str) -> None:
-    """``TimeoutError`` is what many handlers raise, and is an ``OSError``, as what the system reports."""
+    """Many signal handlers raise ``TimeoutError``, which is an ``OSError`` like the errors of the operating system."""
     raised: list[type[BaseException]] = []
 
     def call() -> None:
@@ -369,7 +369,7 @@ def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(tmp_pat
 
 @contextmanager
 def in_three_threads(work: Callable[[], object]) -> Iterator[None]:
-    """Do it again and again, without a pause, for as long as the block lasts."""
+    """Call ``work`` again and again in three threads, for the duration of the block."""
     stop = threading.Event()
 
     def repeat() -> None:
@@ -393,7 +393,7 @@ def c_fork() -> int:
 
 @pytest.fixture(params=["page", "process id"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SQLiteStore]:
-    """A store that knows a fork by the best means there is, and by those that every system has."""
+    """A store that detects a fork by wiped memory, then one that compares process ids."""
     if request.param == "process id":
         monkeypatch.setattr(pool_module, "new_fork_mark", ProcessIdMark)
     with SQLiteStore(tmp_path / "sessions.db") as store:
@@ -466,9 +466,9 @@ def test_no_connection_is_open_at_the_fork_however_busy_the_other_threads_are(
 def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_preparation(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Python reports what a signal handler raises in there, and forks nevertheless."""
+    """If a signal handler raises in a hook, Python reports the error and forks anyway."""
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
-    # Without the pools of other tests, which would add thousands of moments.
+    # Without the pools of other tests, which would add thousands of steps.
     monkeypatch.setattr(forks, "_members", weakref.WeakValueDictionary())
     forks.freeze_at_forks(store._pool)
     store.create(b"before", make_record(), NOW)
@@ -478,7 +478,7 @@ def test_no_connection_is_open_at_the_fork_whenever_a_signal_interrupts_its_prep
         assert pool.count() == 1
 
         def fork_once() -> None:
-            # In the child nothing that is interrupted is called.
+            # The child calls none of the interrupted functions.
             statuses.append(fork(lambda: all(slot() is None for slot in pool._slots)))  # noqa: B023
 
         came = interrupted(("/stores/pool.py", "/stores/memory/store.py", "/stores/forks.py"), number, fork_once)
@@ -518,7 +518,7 @@ def test_children_and_parent_write_at_once_and_all_of_it_is_kept(store: SQLiteSt
 
 @needs_fork
 def test_a_child_loses_nothing_when_the_parent_closes_its_store(store: SQLiteStore, tmp_path: Path) -> None:
-    """With SQLite's own lock table inherited, the parent would take the log for its own and delete it."""
+    """If the child had inherited SQLite's lock table, the parent would delete the log that the child still uses."""
     store.create(b"before", make_record(), NOW)
     to_child, from_parent = os.pipe()
     to_parent, from_child = os.pipe()
@@ -569,7 +569,7 @@ def test_a_connection_that_is_busy_at_the_fork_is_put_aside_in_the_child(
 
 @needs_fork
 def test_a_fork_that_python_does_not_know_of_is_noticed(store: SQLiteStore) -> None:
-    """As servers written in C fork: no hook of Python's runs."""
+    """Servers written in C fork like this: no hook of Python runs."""
     store.create(b"before", make_record(), NOW)
     inherited = store._pool
     (slot,) = inherited.idle
@@ -590,7 +590,7 @@ def test_a_fork_that_python_does_not_know_of_is_noticed(store: SQLiteStore) -> N
 def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As uWSGI forks with --py-call-osafterfork. MemoryStore has hooks of its own."""
+    """uWSGI forks like this with --py-call-osafterfork. MemoryStore has its own hooks."""
     store.create(b"before", make_record(), NOW)
     in_memory = MemoryStore()
     complaints: list[object] = []
@@ -605,12 +605,12 @@ def test_a_fork_that_python_hears_of_only_afterwards_makes_no_complaint(
 
 
 def test_a_fork_leaves_the_pool_of_another_process_alone(store: SQLiteStore) -> None:
-    """A child that forks has its parent's pools too."""
+    """A child that forks still has its parent's pools."""
     store.create(b"before", make_record(), NOW)
     inherited = store._pool
     (slot,) = inherited.idle
     connection, inherited.fork_mark = slot.connection, b"\0"
-    with inherited._lock:  # As a thread of the parent may have it, which is not here.
+    with inherited._lock:  # A thread of the parent, which does not exist here, may have the lock.
         inherited.freeze()
         inherited.thaw()
     assert inherited.idle == [slot]
@@ -619,7 +619,7 @@ def test_a_fork_leaves_the_pool_of_another_process_alone(store: SQLiteStore) -> 
 
 
 def test_the_pool_of_another_process_is_put_aside_and_its_connections_stay_open(store: SQLiteStore) -> None:
-    """What a child does, without the fork that would close them first."""
+    """This does what a child does, without a fork, which would close the connections first."""
     store.create(b"before", make_record(), NOW)
     inherited = store._pool
     (slot,) = inherited.idle

@@ -1,4 +1,4 @@
-"""RedisStore: the contract over one server, a cluster, and what Sentinel names."""
+"""RedisStore: the contract over one server, a cluster, and a primary that Sentinel names."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ numbers = count(1)
 
 
 class OnServer(StoreConformance):
-    """A prefix for each test, on one server for them all."""
+    """Each test has its own prefix; all of them share one server."""
 
     counts = False
     sweeps = False
@@ -27,7 +27,7 @@ class OnServer(StoreConformance):
         return open_url(url)
 
     def reopen(self, store: Store) -> Store:
-        # The same other one each time: to make one asks a cluster for its slots and commands.
+        # Always the same second store, because each new one asks the cluster for its slots and commands.
         return self.other
 
 

@@ -1,4 +1,4 @@
-"""RedisStore when the server, or the way to it, fails: nothing is done twice, nothing mixed up, and all heals."""
+"""RedisStore when the server or the network fails: nothing is done twice or mixed up, and the store recovers."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def open_store(port: int, options: str = "") -> Store:
 
 @pytest.fixture
 def store(proxy: Proxy) -> Iterator[Store]:
-    """A store behind the proxy, with a connection that is open and idle, to a server that knows its scripts."""
+    """A store behind the proxy, with an open idle connection to a server that has cached its scripts."""
     with open_store(proxy.port, "timeout=5") as store:
         for call in every_call(store).values():
             call()
@@ -72,7 +72,7 @@ def unavailable(call: Callable[[], object]) -> StoreUnavailable:
 
 
 def every_call(store: Store) -> dict[str, Callable[[], object]]:
-    """Return a call of each method, over what ``prepared`` has put there, and that leaves the others' alone."""
+    """Return a call of each method, on the records of ``prepared``. No call affects the others."""
     kept = prepared(store)
     return {
         "load": lambda: store.load(KEY, NOW),
@@ -111,7 +111,7 @@ def test_the_first_call_after_idle_connections_were_closed_succeeds(proxy: Proxy
 
 
 def test_a_replace_over_a_closed_connection_says_that_it_may_have_been_applied(proxy: Proxy, store: Store) -> None:
-    # Sent again unseen, its CONFLICT could mean that it was applied and then written over: a counter would count twice.
+    # If it were sent again, CONFLICT could mean that it was applied and then overwritten: a counter would count twice.
     kept = prepared(store)
     write = changed(kept)
     proxy.sever()
@@ -137,10 +137,23 @@ def test_what_was_acknowledged_survives_the_death_of_a_server_that_flushes(serve
         assert store.load(KEY, NOW) == kept
 
 
-WRITES: dict[str, tuple[Callable[[Store, Record, Record], object], object]] = {
-    "create": (lambda store, kept, write: store.create(NEW, write, NOW), None),
-    "rotate": (lambda store, kept, write: store.rotate(KEY, NEW, write, kept.version, NOW), Outcome.SAVED),
-    "touch": (lambda store, kept, write: store.touch(KEY, NOW, NOW + 9999, NOW), True),
+#: A call that writes; its result; the key that it writes under; and the record that is then there.
+WRITES: dict[
+    str, tuple[Callable[[Store, Record, Record], object], object, bytes, Callable[[Record, Record], Record]]
+] = {
+    "create": (lambda store, kept, write: store.create(NEW, write, NOW), None, NEW, lambda kept, write: write),
+    "rotate": (
+        lambda store, kept, write: store.rotate(KEY, NEW, write, kept.version, NOW),
+        Outcome.SAVED,
+        NEW,
+        lambda kept, write: write,
+    ),
+    "touch": (
+        lambda store, kept, write: store.touch(KEY, NOW, NOW + 9999, NOW),
+        True,
+        KEY,
+        lambda kept, write: kept._replace(expires=NOW + 9999),
+    ),
 }
 
 
@@ -151,12 +164,11 @@ def test_a_write_whose_answer_was_lost_on_an_idle_connection_is_known_again(
 ) -> None:
     kept = prepared(store)
     write = changed(kept)
-    call, answer = WRITES[name]
+    call, answer, key, stored = WRITES[name]
     proxy.lose_answer(b"EVALSHA", let)
     assert call(store, kept, write) == answer
     assert proxy.pending == 0
-    if name != "touch":
-        assert store.load(NEW, NOW) == write
+    assert store.load(key, NOW) == stored(kept, write)
 
 
 def test_a_replace_whose_answer_was_lost_is_saved_once(proxy: Proxy, store: Store) -> None:
@@ -217,7 +229,7 @@ def test_a_paused_server_is_an_outage_within_the_time_out_and_no_longer(server: 
                 begin = time.monotonic()
                 error = unavailable(lambda: store.replace(KEY, changed(kept), kept.version, NOW))
                 assert time.monotonic() - begin < 2, f"waited, with an idle connection: {idle}"
-                # Of the second one, nothing was sent: the connection did not come about.
+                # The second call sent nothing, because it could not connect.
                 assert error.answer_lost is idle
         finally:
             server.resume()
@@ -233,7 +245,7 @@ def answers(store: Store) -> bool:
 
 
 class Killed(BaseException):
-    """What gevent raises in a greenlet, or Ctrl-C in the main thread."""
+    """Like what gevent raises in a greenlet that is killed, or Ctrl-C in the main thread."""
 
 
 @pytest.mark.parametrize("connected", [True, False])
@@ -348,7 +360,7 @@ def test_a_write_counts_when_as_many_replicas_have_it_as_were_asked_for(server: 
         with pytest.raises(StoreUnavailable, match="0 of 1 replicas") as caught:
             store.replace(KEY, changed(write, b"late"), write.version, NOW)
         assert caught.value.answer_lost
-        # Known again, and still nobody else has it.
+        # The write is recognised, but the replica still does not have it.
         late = store.load(KEY, NOW)
         assert late is not None
         with pytest.raises(StoreUnavailable, match="0 of 1 replicas"):
@@ -357,7 +369,7 @@ def test_a_write_counts_when_as_many_replicas_have_it_as_were_asked_for(server: 
 
 
 def test_what_somebody_else_has_deleted_is_gone_when_a_replica_knows_it(server: Valkey) -> None:
-    """The first logout does not count, as no replica has it. Nor does a second one on its connection."""
+    """The first logout fails, because no replica has it, and so does a second one on the same connection."""
     with Proxy(server.port) as proxy:
         replica = Valkey("--replicaof", f"127.0.0.1 {proxy.port}")
         replica.start()
@@ -376,7 +388,7 @@ def test_what_somebody_else_has_deleted_is_gone_when_a_replica_knows_it(server: 
 
 @contextmanager
 def hanging_replica(server: Valkey) -> Iterator[Valkey]:
-    """Let the only replica of ``server`` answer nothing."""
+    """Pause the only replica of ``server``."""
     replica = Valkey()
     replica.start()
     try:
@@ -405,7 +417,7 @@ def _revoke_all(store: Store) -> None:
 def test_a_session_that_was_ended_without_a_replica_does_not_count_as_ended_when_that_is_tried_again(
     server: Valkey, end: Callable[[Store, Record], object]
 ) -> None:
-    """WAIT counts the writes of its own connection only, and the second attempt finds nothing to write."""
+    """WAIT counts only the writes of its own connection, and the second attempt has nothing to write."""
     with open_store(server.port) as store:
         kept = make_record(owner=OWNER)
         store.create(KEY, kept, NOW)
@@ -416,7 +428,7 @@ def test_a_session_that_was_ended_without_a_replica_does_not_count_as_ended_when
                 pytest.raises(StoreUnavailable, match="0 of 1 replicas"),
             ):
                 end(store, kept)
-        # Nothing is left that a request could meet, or that would stay.
+        # No key is left.
         assert server.execute("KEYS", "*") == []
         replica.resume()
         with open_store(server.port, "wait=1&timeout=5") as store:
@@ -456,7 +468,7 @@ def test_what_finds_its_own_earlier_success_or_a_tombstone_waits_for_the_replica
 
 
 class Deposed:
-    """A connection to a server that becomes a replica after the first of several commands."""
+    """A connection whose server becomes a replica after the first of several commands."""
 
     socket_timeout = 1.0
 
@@ -520,7 +532,7 @@ def test_a_primary_that_became_a_replica_is_left_also_where_writes_wait_for_repl
             new.execute("REPLICAOF", "NO", "ONE")
             follow(third, new)
             proxy.target = new.port
-            # Which follows nobody in truth, and so closes no connection of its clients.
+            # There is no such primary, so the server closes no connection of its clients.
             old.execute("REPLICAOF", "127.0.0.1", "1")
             assert store.delete(KEY)
             assert store.load(KEY, NOW) is None

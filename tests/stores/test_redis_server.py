@@ -1,4 +1,4 @@
-"""What RedisStore leaves on the server, and what it makes of a client, a login, a socket, TLS, a fork and a crowd."""
+"""RedisStore's keys on the server; and clients, logins, sockets, TLS, forks and many threads."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def seconds_left(server: Valkey, key: bytes) -> float:
     return float(server.execute("PTTL", key)) / 1000
 
 
-# Life.
+# Expiry and the owner index.
 
 
 def test_the_server_removes_a_record_soon_after_it_is_dead(server: Valkey, store: Store) -> None:
@@ -124,14 +124,14 @@ def test_an_entry_that_was_evicted_comes_back_with_the_next_touch(server: Valkey
 
 
 def entries(store: Store, owner: bytes = OWNER) -> set[bytes]:
-    """Return the keys that the index of an owner lists."""
+    """Return the keys in the index of an owner."""
     link: Any = store._client  # type: ignore[attr-defined]
     index = store._prefix + b"owner:" + owner  # type: ignore[attr-defined]
     return set(link.call(index, b"ZRANGE", index, b"0", b"-1"))
 
 
 def lose(store: Store, *keys: bytes) -> None:
-    """Remove records as an expiry or an eviction does: the index is not told."""
+    """Remove records as an expiry or an eviction does, which does not change the index."""
     link: Any = store._client  # type: ignore[attr-defined]
     for key in keys:
         name = store._prefix + key  # type: ignore[attr-defined]
@@ -179,7 +179,7 @@ def test_an_index_forgets_the_sessions_that_ran_out(server: Valkey, url: str) ->
 
 @pytest.mark.parametrize("url", ["server", "cluster"])
 def test_an_index_forgets_thousands_of_sessions_that_ran_out_within_a_few_logins(server: Valkey, url: str) -> None:
-    """And no login takes off more than it may: what it does would grow with what is dead."""
+    """No login removes more entries than its limit: otherwise its cost would grow with the number of dead entries."""
     most = DEAD_PER_WRITE if url == "server" else DEAD_PER_WRITE_IN_CLUSTER
     with open_url(server.url if url == "server" else valkey_cluster() + "?prefix=thousands:") as store:
         keys = [number.to_bytes(32, "big") for number in range(2001)]
@@ -276,7 +276,7 @@ def test_a_handle_and_a_namespace_longer_than_a_first_look_are_kept_through_ever
     assert store.load(KEY, NOW) == write
 
 
-# What is sent, and when.
+# The commands that are sent.
 
 
 def test_nothing_is_sent_before_the_first_call(server: Valkey) -> None:
@@ -343,7 +343,7 @@ def test_no_count_is_better_than_one_that_looks_at_every_key(store: Store) -> No
     assert not isinstance(store, Counts)
 
 
-# Clients, logins, ways.
+# Clients, logins, sockets, TLS.
 
 
 def test_a_login_that_is_wrong_is_an_outage_that_shows_no_password(server: Valkey) -> None:
@@ -502,14 +502,14 @@ def test_of_the_clients_that_several_threads_make_at_first_use_one_is_kept_and_t
 
 
 def test_a_cluster_is_asked_as_its_url_says_and_redis_py_sends_nothing_again_by_itself() -> None:
-    with open_url(valkey_cluster() + "?timeout=2&connect_timeout=3&pool=4") as store:
+    with open_url(valkey_cluster() + "?timeout=30&connect_timeout=45&pool=4") as store:
         store.ping()
         link: Any = store._client  # type: ignore[attr-defined]
-        assert link._map.client(0.0).retry.get_retries() == 0
+        assert link._map.client(0.0).retry._retries == 0
         for node in link._nodes.values():
             found = node._pool.idle[0].connection
-            assert (found.socket_timeout, found.socket_connect_timeout) == (2.0, 2.0), "connecting is a part of it"
-            assert (found.retry.get_retries(), node._pool._size) == (0, 4)
+            assert (found.socket_timeout, found.socket_connect_timeout) == (30.0, 30.0), "connecting is a part of it"
+            assert (found.retry._retries, node._pool._size) == (0, 4)
 
 
 def test_an_interrupted_question_where_the_slots_are_is_asked_again() -> None:
@@ -597,7 +597,7 @@ def test_no_connection_crosses_a_fork(server: Valkey, url: str) -> None:
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
-            signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
+            signal.alarm(60)  # Ends a child that hangs; its status is then not 0.
             answer = b"it raised"
             try:
                 answer = b"%d" % link.call(KEY, b"CLIENT", b"ID")
@@ -677,7 +677,7 @@ def test_what_is_given_back_after_close_is_closed(server: Valkey) -> None:
 
 
 class SlowQuestion:
-    """Takes a cluster client's question for its slots, and lets it go on when the test says so."""
+    """Holds a cluster client's question about its slots until the test lets it continue."""
 
     def __init__(self, client: Any) -> None:
         self.asked = 0
@@ -712,7 +712,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
     asker.start()
     assert question.under_way.wait(60)
     if in_time:
-        # The fork waits for the question, and does not begin before the answer is there.
+        # The fork waits until the question is answered.
         sleep = time.sleep
 
         def answer(seconds: float) -> None:
@@ -761,7 +761,7 @@ def test_an_interruption_at_any_moment_of_a_cluster_call_leaves_the_map_to_be_as
 
 
 def test_a_child_makes_a_pool_and_asks_for_the_slots_by_itself(server: Valkey) -> None:
-    """As a child sees what it inherited, in this process, where it is measured."""
+    """This simulates a child in this process, so that coverage is measured."""
     from redis.cluster import RedisCluster
 
     from wsgi_session.stores.redis import RedisStore
@@ -787,7 +787,7 @@ def test_a_child_makes_a_pool_and_asks_for_the_slots_by_itself(server: Valkey) -
     client.close()
 
 
-#: Whose code is interrupted.
+#: The files whose code is interrupted.
 FILES = ("/stores/pool.py", "/stores/redis/node.py", "/stores/redis/exchange.py", "/stores/redis/store.py")
 
 
@@ -804,7 +804,7 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_place_and_crosses_noth
             if not interrupted(FILES, number, lambda: store.touch(KEY, NOW, NOW + 1000.0, NOW)):
                 break
             number += 1
-            gc.collect(1)  # What an exception's traceback has in a cycle.
+            gc.collect(1)  # The traceback of an exception is in a reference cycle.
             assert pool.count() == len(pool.idle), f"interruption {number}"
             assert not pool._lock.locked()
             found = store.load(KEY, NOW)
@@ -815,7 +815,7 @@ def test_an_interruption_at_any_moment_of_a_call_costs_no_place_and_crosses_noth
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_hundreds_of_calls_that_a_signal_interrupts_leave_the_pool_whole(server: Valkey) -> None:
-    # Where redis-py was interrupted in connecting, the socket is left to the collector, which complains of it.
+    # If redis-py was interrupted while connecting, the garbage collector closes the socket, with a warning.
     with open_url(f"{server.url}?pool=2") as store:
         interrupt_with_signals(store, 300)
         pool = store._client._pool  # type: ignore[attr-defined]

@@ -18,10 +18,10 @@ numbers = count(1)
 
 
 class OnServer(StoreConformance):
-    """A table for each test, on one server for them all."""
+    """Each test has its own table; all of them share one server."""
 
     url = ""
-    options = "&timeout=60"  # A busy machine is no failure.
+    options = "&timeout=60"  # A slow machine must not make a test fail.
 
     def make_store(self) -> SQLStore:
         self.table = f"sessions_{next(numbers)}"
@@ -38,7 +38,7 @@ class TestPostgreSQL(OnServer):
 
 
 class TestPgBouncer(OnServer):
-    """Behind a pool in transaction mode: statements of one client go over different server connections."""
+    """PgBouncer in transaction mode, which sends the statements of one client over different server connections."""
 
     @pytest.fixture(autouse=True)
     def _server(self) -> None:
@@ -52,7 +52,7 @@ class TestMariaDB(OnServer):
 
 
 class TestSQLite(OnServer):
-    """As one of all the others that SQLAlchemy knows."""
+    """SQLite through SQLAlchemy, as an example of any other database."""
 
     @pytest.fixture(autouse=True)
     def _server(self, tmp_path: Path) -> None:

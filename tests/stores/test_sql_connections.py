@@ -1,4 +1,4 @@
-"""SQLStore: its connections across forks and over drivers that it does not know, and races between its statements."""
+"""SQLStore: connections after forks and with unknown drivers, and races between its statements."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_fork_has_connections_of_its_own_and_leaves_those_of_its_parent_alone(
         reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
-            signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
+            signal.alarm(60)  # Ends a child that hangs; its status is then not 0.
             status = 1
             try:
                 if store.load(KEY, NOW) == kept and store.delete(KEY):
@@ -79,7 +79,7 @@ def test_over_sqlite_children_that_are_forked_while_threads_write_use_the_store_
 ) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / "sessions.db")) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-    # SQLite lets those who wait for its lock try now and then only: one writer may wait for long.
+    # SQLite's wait for a lock tries only now and then, so that one writer may wait for long.
     store = SQLStore.from_url(sqlite_url + "?timeout=30")
     stopped = threading.Event()
     store.create(KEY, make_record(), NOW)
@@ -119,12 +119,12 @@ def test_over_sqlite_children_that_are_forked_while_threads_write_use_the_store_
 
 @pytest.mark.parametrize("hook", ["_after_fork_in_parent", "_after_fork_in_child"])
 def test_a_server_that_says_only_afterwards_that_it_has_forked_may(store: SQLStore, hook: str) -> None:
-    getattr(forks, hook)()  # As uWSGI does.
+    getattr(forks, hook)()  # uWSGI calls these hooks only after the fork.
     store.ping()
 
 
 def server_process(store: SQLStore) -> int:
-    """Return by which number the server knows the connection that the store uses next."""
+    """Return the server's process id for the connection that the store uses next."""
     dialect = store._source.dialect.name
     with place_of(store) as place:
         cursor = place.connection.cursor()
@@ -136,7 +136,7 @@ def server_process(store: SQLStore) -> int:
 
 @contextlib.contextmanager
 def place_of(store: SQLStore) -> Iterator[Slot]:
-    """Take a place of the store's pool for a moment."""
+    """Acquire a slot of the store's pool for the duration of the block."""
     connections = store._database._connections
     place = connections.acquire(None, time.monotonic() + 30)
     yield place
@@ -148,7 +148,7 @@ def test_what_was_inherited_is_neither_used_nor_closed(store: SQLStore) -> None:
     store.create(KEY, kept, NOW)
     connections = store._database._connections
     inherited = connections._process_pool
-    inherited.pid += 1  # as a child sees it
+    inherited.pid += 1  # as in a forked child
     store.close()
     assert store.load(KEY, NOW) == kept
     assert connections._process_pool is inherited.per_process[os.getpid()]
@@ -162,7 +162,7 @@ def test_what_was_inherited_is_neither_used_nor_closed(store: SQLStore) -> None:
 
 
 class TeaDialect(SQLiteDialect_pysqlite):
-    """A driver that we know nothing about."""
+    """A driver that this package does not know."""
 
     driver = "tea"
     supports_statement_cache = True
@@ -234,11 +234,11 @@ def test_over_a_driver_whose_sockets_are_not_shown_an_interruption_frees_the_pla
     store.ping()
 
 
-# Between two statements of one operation.
+# Other calls between two statements of one operation.
 
 
 def in_between(store: SQLStore, monkeypatch: pytest.MonkeyPatch, name: str, step: Callable[[], object]) -> None:
-    """Let ``step`` happen just before the statement ``name`` is sent, every time."""
+    """Call ``step`` each time just before the statement ``name`` is sent."""
     write = store._database.write
 
     def write_after_step(statement: Any, values: Sequence[object], operation: Operation | None = None) -> int:
@@ -260,7 +260,7 @@ def test_a_create_over_a_dead_record_that_is_swept_at_that_moment_is_carried_out
         assert store.load(KEY, NOW) == kept
 
 
-def test_one_that_loses_every_race_for_a_key_is_told_to_draw_another_and_has_changed_nothing(
+def test_a_create_that_loses_every_race_for_its_key_raises_and_changes_nothing(
     store: SQLStore, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = make_record()
@@ -314,7 +314,7 @@ def test_a_connection_that_comes_too_late_for_its_operation_is_there_for_the_nex
 
 
 def test_a_server_that_hangs_up_while_a_connection_is_made_is_an_outage() -> None:
-    """PyMySQL has closed its socket by the time that the limits, which no server needs to know, were refused."""
+    """The server closes the connection while its limits are set, which is allowed to fail."""
     root, _, rest = mariadb().rpartition(":")
     port, _, path = rest.partition("/")
     with Proxy(int(port)) as proxy, SQLStore.from_url(f"{root}:{proxy.port}/{path}?table=hangs_up") as store:

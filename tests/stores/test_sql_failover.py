@@ -1,4 +1,4 @@
-"""SQLStore after a failover: the server that it is connected to takes no writes any more, and another one does."""
+"""SQLStore after a failover: the connected server no longer accepts writes, and another one does."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[tuple[DatabaseServer, Da
         if isinstance(server, Postgres):
             server.execute(f"CREATE ROLE {SITE} LOGIN SUPERUSER")
         else:
-            # An administrator may write whatever the server says.
+            # An administrator can write even on a read-only server, so use another user.
             server.execute(f"CREATE USER {SITE}@'127.0.0.1'")
             server.execute(f"GRANT CREATE, INDEX, SELECT, INSERT, UPDATE, DELETE ON test.* TO {SITE}@'127.0.0.1'")
     yield old, new
@@ -46,7 +46,7 @@ def servers(request: pytest.FixtureRequest) -> Iterator[tuple[DatabaseServer, Da
 
 def depose(server: DatabaseServer, yes: bool) -> None:
     if isinstance(server, Postgres):
-        # Sessions that there are take it at once, too.
+        # This applies to existing connections too.
         server.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if yes else 'off'}")
         server.execute("SELECT pg_reload_conf()")
         setting = "on" if yes else "off"
@@ -62,7 +62,7 @@ def url_at(server: DatabaseServer, port: int, table: str, options: str = "timeou
 
 
 def connect_all(store: SQLStore) -> None:
-    """Have every connection of the pool open and idle."""
+    """Open every connection of the pool, and leave them idle."""
     connections = store._database._connections
     barrier = Barrier(4)
 
@@ -136,7 +136,7 @@ def works(store: SQLStore) -> bool:
 def test_a_server_that_hangs_keeps_nobody_from_its_successor(
     servers: tuple[DatabaseServer, DatabaseServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its system answers, as that of a server with a stalled disk does: no connection breaks."""
+    """The server's operating system still answers, as with a stalled disk, so no connection breaks."""
     old, new = servers
     monkeypatch.setattr(sql_connections, "HUNG", 3.0)
     table = f"hangs_{os.urandom(4).hex()}"
@@ -159,7 +159,7 @@ def test_a_server_that_hangs_keeps_nobody_from_its_successor(
 def test_a_write_that_its_synchronous_standby_may_not_have_does_not_count(
     servers: tuple[DatabaseServer, DatabaseServer],
 ) -> None:
-    """PostgreSQL ends the wait for the standby with a warning and a success where we call it off."""
+    """If the wait for the standby is cancelled, PostgreSQL reports success with only a warning."""
     server, _ = servers
     if not isinstance(server, Postgres):
         pytest.skip("platform: MariaDB has no such wait that can be called off")
@@ -171,7 +171,7 @@ def test_a_write_that_its_synchronous_standby_may_not_have_does_not_count(
                 store.delete(KEY)
         finally:
             follow(server, "")
-        # Sent again at once, it would wait in vain once more.
+        # If it were sent again immediately, it would only wait again.
         assert not caught.value.answer_lost
 
 
@@ -188,7 +188,7 @@ def test_a_look_for_the_tables_that_was_called_off_is_an_outage_and_not_a_want_o
         store.create(KEY, make_record(), NOW)
     with psycopg.connect(server.url) as other, SQLStore.from_url(url) as store:
         other.execute("LOCK TABLE called_off_schema IN ACCESS EXCLUSIVE MODE")
-        # The lock goes when the statement is called off, which comes to its end as if nothing had been.
+        # The cancellation releases the lock, so that the statement ends without an error.
         monkeypatch.setattr(sql_drivers.Psycopg, "cancel", lambda *_: other.rollback())
         with pytest.raises(StoreUnavailable, match="did not answer in time") as caught:
             store.load(KEY, NOW)
@@ -250,7 +250,7 @@ def test_a_role_that_may_not_ask_for_the_standby_still_ends_sessions(
 
 
 def follow(server: Postgres, standby: str) -> None:
-    """Let each commit wait for a standby of this name."""
+    """Let each commit wait for the standby with this name."""
     server.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{standby}'")
     server.execute("SELECT pg_reload_conf()")
     wait_until(lambda: server.execute("SHOW synchronous_standby_names") == [(standby,)], "the setting is read")

@@ -1,4 +1,4 @@
-"""SQLStore when its server is killed, hangs, loses its tables, refuses to write: every failure says so, and heals."""
+"""SQLStore when its server is killed, hangs, loses its tables or refuses writes: it reports this and recovers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wsgi_session.stores import SWEEP_GRACE, Outcome, owned_session
 from wsgi_session.stores.sql import SQLStore
 
 KEY = bytes(range(32))
-#: Seconds: of the store, and what a call may take that meets nothing but time-outs (psycopg connects for at least 2 s).
+#: The store's timeout, and the longest time of a call in which everything times out (psycopg connects for 2 s).
 TIMEOUT = 1.0
 PATIENCE = 5.0
 
@@ -51,7 +51,7 @@ def store(server: DatabaseServer, table: str) -> Iterator[SQLStore]:
 
 
 def fails(call: Callable[[], object]) -> StoreUnavailable:
-    """Return what ``call`` raises; it must do so within the time-outs."""
+    """Return the error that ``call`` raises; it must do so within the timeouts."""
     started = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
         call()
@@ -60,14 +60,14 @@ def fails(call: Callable[[], object]) -> StoreUnavailable:
 
 
 def taken(store: SQLStore) -> int:
-    """Return how many places of the pool are taken."""
+    """Return the number of acquired slots of the pool."""
     pool = store._database._connections.pool
     pool.given_up()
     return sum(reference() is not None for reference in pool._slots) - len(pool._idle)
 
 
 def hold(server: DatabaseServer, table: str) -> Any:
-    """Return a connection, of somebody else, that has locked the record under ``KEY``."""
+    """Return a connection of another program that has locked the record under ``KEY``."""
     connection: Any
     if isinstance(server, Postgres):
         import psycopg
@@ -147,7 +147,7 @@ def test_a_server_that_hangs_costs_no_more_than_the_time_outs(server: DatabaseSe
         assert fails(lambda: store.replace(KEY, changed, kept.version, NOW)).answer_lost
     finally:
         server.resume()
-    # It may arrive when the server is awake, at any time: the same write again tells.
+    # The write may be applied when the server continues; repeating the same write shows it.
     assert store.replace(KEY, changed, kept.version, NOW) is Outcome.SAVED
     found = store.load(KEY, NOW)
     assert found is not None
@@ -198,7 +198,7 @@ def test_a_connection_that_is_ended_in_the_middle_of_a_write_leaves_it_open_whet
 
 
 def waiting(server: DatabaseServer) -> list[object]:
-    """Return the numbers of the connections that wait for a lock."""
+    """Return the server's ids of the connections that wait for a lock."""
     if isinstance(server, Postgres):
         rows = server.execute("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
     else:
@@ -218,7 +218,7 @@ def test_a_read_is_asked_again_when_its_connection_breaks(
 
     def cursor(connection: Any) -> Any:
         monkeypatch.undo()
-        end_all_others(server)  # after the pool has looked at the connection
+        end_all_others(server)  # after the pool has checked the connection
         return make_cursor(connection)
 
     monkeypatch.setattr(driver, "cursor", cursor)
@@ -240,7 +240,7 @@ def test_a_write_that_waits_for_a_lock_gives_up_within_the_time_out(
         assert waiting(server) == []
     finally:
         other.close()
-    # The server has forgotten it, too.
+    # The server has cancelled the write too.
     assert store.load(KEY, NOW) == kept
 
 
@@ -426,7 +426,7 @@ def test_a_database_that_takes_no_writes_still_answers_reads(
         assert reader.load(KEY, NOW) == kept
 
 
-def test_what_is_interrupted_leaves_no_connection_behind_that_is_in_the_middle_of_something(
+def test_an_interruption_leaves_no_connection_with_an_unfinished_statement(
     store: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = make_record()

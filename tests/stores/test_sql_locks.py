@@ -1,4 +1,4 @@
-"""SQLStore while somebody holds a lock, and when its calls are interrupted: the bound of its pool, and its time-out."""
+"""SQLStore's pool size and timeout, while another connection holds a lock and when calls are interrupted."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.sql import SQLStore
 
 ANN, BOB = b"a" * 32, b"b" * 32
-#: Seconds, of the store.
+#: The store's timeout, in seconds.
 TIMEOUT = 1.0
 POOL = 2
 
 
 class Site(NamedTuple):
-    """A database, and where the store finds it."""
+    """A database, and the URL with which the store reaches it."""
 
     server: Postgres | MariaDB
     url: str
@@ -54,7 +54,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[Site]:
 @pytest.fixture
 def store(site: Site) -> Iterator[SQLStore]:
     url = f"{site.url}?table=locks_{os.urandom(4).hex()}&timeout=30&pool={POOL}"
-    with SQLStore.from_url(url) as maker:  # A busy machine has time to make the tables.
+    with SQLStore.from_url(url) as maker:  # With time to create the tables on a busy machine.
         maker.create(ANN, make_record(), NOW)
         maker.create(BOB, make_record(), NOW)
     with SQLStore.from_url(url.replace("timeout=30", f"timeout={TIMEOUT}")) as store:
@@ -74,7 +74,7 @@ def touch(store: SQLStore, key: bytes) -> bool:
 
 
 class Held:
-    """A lock of another connection's, until the block ends."""
+    """A lock that another connection holds until the block ends."""
 
     def __init__(self, site: Site, sql: str) -> None:
         self._site = site
@@ -115,7 +115,7 @@ def row_lock(site: Site, store: SQLStore, *keys: bytes) -> Held:
 
 
 def waiting(site: Site) -> int:
-    """Return how many connections the server has that wait for a lock."""
+    """Return the number of the server's connections that wait for a lock."""
     if isinstance(site.server, Postgres):
         sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     else:
@@ -128,7 +128,7 @@ def waiting(site: Site) -> int:
 
 
 def fails(call: Callable[[], object]) -> tuple[StoreUnavailable, float]:
-    """Return what ``call`` raises, and after how many seconds."""
+    """Return the error that ``call`` raises, and the seconds until then."""
     started = time.monotonic()
     with pytest.raises(StoreUnavailable) as caught:
         call()
@@ -136,7 +136,7 @@ def fails(call: Callable[[], object]) -> tuple[StoreUnavailable, float]:
 
 
 def many_fail(site: Site, call: Callable[[bytes], object]) -> int:
-    """Let many threads make the call for Ann and Bob, in vain; return how many connections waited at once at most."""
+    """Make the call for Ann and Bob in many threads, all of which fail; return the peak of waiting connections."""
     most = 0
     with ThreadPoolExecutor(4 * POOL) as threads:
         futures = [threads.submit(fails, partial(call, key)) for _ in range(6 * POOL) for key in (ANN, BOB)]
@@ -157,9 +157,9 @@ def test_a_lock_that_somebody_holds_leaves_no_more_waiting_at_the_server_than_th
 
 
 def ends_at_the_server(site: Site, store: SQLStore) -> bool:
-    """Return whether nothing waits any more, once Ann and Bob have tried again.
+    """Return whether no connection waits any more after Ann and Bob have tried again.
 
-    A busy machine may take too long to cancel a statement: whoever then finds no connection cancels it once more.
+    A busy machine may take too long to cancel a statement. An operation that then finds no free slot cancels it again.
     """
     for key in (ANN, BOB):
         fails(partial(store.load, key, NOW))
@@ -174,7 +174,7 @@ def test_so_it_is_where_the_server_cannot_be_told_to_stop(
     pool = store._database._connections.pool
     with row_lock(site, store, ANN, BOB):
         assert 0 < many_fail(site, partial(touch, store)) <= POOL
-        # Where one could not even connect in time, on a busy machine, the next one does.
+        # On a busy machine, the first attempt may not even connect in time.
         calls = [partial(touch, store, key) for key in (ANN, BOB)]
         wait_until(lambda: all(map(fails, calls)) and len(pool.given_up()) == POOL, "all of the pool waits")
         error, _ = fails(lambda: store.load(BOB, NOW))
@@ -184,7 +184,7 @@ def test_so_it_is_where_the_server_cannot_be_told_to_stop(
 
 
 def dull(store: SQLStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the store's connections wait for a lock until it is free: libpq is too old, MariaDB knows no limits."""
+    """Let statements wait for a lock without a limit, as with an old libpq or an old MariaDB."""
     import psycopg
 
     monkeypatch.setattr(psycopg.capabilities, "has_cancel_safe", lambda: False)
@@ -224,7 +224,7 @@ def test_a_connection_that_was_given_up_is_free_when_the_network_has_cut_it(
             wait_until(lambda: loads(cut_off), "the first load")
             assert fails(partial(touch, cut_off, ANN))[0].answer_lost
             pool = cut_off._database._connections.pool
-            # To MariaDB's end of the connection we have said that nothing more will come, and this proxy cuts it then.
+            # For MariaDB, our side of the connection was half closed, and then this proxy cuts it.
             assert len(pool.given_up()) == 1 or isinstance(site.server, MariaDB)
             proxy.sever()
             wait_until(lambda: pool.given_up() == [], "it is cut", 10)
@@ -280,11 +280,11 @@ def test_all_attempts_of_an_operation_share_its_time_out(site: Site, store: SQLS
 
 
 class SoftTimeLimit(Exception):
-    """As celery's."""
+    """Like celery's."""
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="platform: no timer signals here")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of what drivers drop
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # for connections that drivers drop
 def test_interruptions_by_signals_cost_no_place_and_leave_nothing_running(site: Site, store: SQLStore) -> None:
     def interrupt(number: int, frame: object) -> None:
         raise SoftTimeLimit
@@ -296,7 +296,7 @@ def test_interruptions_by_signals_cost_no_place_and_leave_nothing_running(site: 
         while time.monotonic() < end:
             try:
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(2e-4, 2e-2))
-                while time.monotonic() < end:  # Python drops what is raised where it destroys an object.
+                while time.monotonic() < end:  # Python ignores what is raised while it deletes an object.
                     store.load(ANN, NOW)
                     store.touch(ANN, NOW, NOW + 1000, NOW)
             except SoftTimeLimit:

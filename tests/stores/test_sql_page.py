@@ -1,4 +1,4 @@
-"""The page on SQL stores says what is."""
+"""The page on SQL stores is correct."""
 
 from __future__ import annotations
 

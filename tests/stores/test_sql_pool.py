@@ -1,4 +1,4 @@
-"""SQLStore's pool: its bound, its line, what one session may take of it, and interruptions at any moment."""
+"""SQLStore's pool: its size, its waiting operations, the share of one session, and interruptions at any step."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from wsgi_session.stores.sql import pool as sql_pool
 from wsgi_session.stores.sql.pool import Busy, Pool, Slot
 
 ANN, BOB = b"a" * 32, b"b" * 32
-#: Seconds: longer than any of these waits takes, if it ends at all.
+#: Seconds: longer than any of these waits takes unless it hangs.
 LONG = 30.0
 
 
 def soon() -> float:
-    """Return a deadline that has come."""
+    """Return the present as a deadline."""
     return time.monotonic()
 
 
@@ -77,7 +77,7 @@ def test_those_who_wait_are_served_in_the_order_in_which_they_came() -> None:
         for number in range(5):
             waiting.append(threads.submit(wait, number))
             in_line(pool, number + 1)
-        with pytest.raises(Busy):  # Somebody who comes late takes nothing from them.
+        with pytest.raises(Busy):  # A later operation does not overtake them.
             pool.acquire(None, soon())
         pool.release(slot)
         for future in waiting:
@@ -113,7 +113,7 @@ def test_what_was_given_up_stays_taken_until_the_server_has_ended_it() -> None:
     slot.has_ended = lambda: ended
     pool.give_up(slot)
     del slot
-    with pytest.raises(Busy):  # of her share
+    with pytest.raises(Busy):  # in the share of this session
         pool.acquire(ANN, soon())
     other = pool.acquire(BOB, soon())
     with pytest.raises(Busy):
@@ -123,7 +123,7 @@ def test_what_was_given_up_stays_taken_until_the_server_has_ended_it() -> None:
         waiting = threads.submit(pool.acquire, ANN, late())
         in_line(pool, 1)
         ended = True
-        waiting.result(LONG)  # without anybody giving anything back
+        waiting.result(LONG)  # although no slot was returned
     assert pool.given_up() == []
     pool.release(other)
 
@@ -145,7 +145,7 @@ def test_a_slot_that_a_fork_inherited_leaves_the_connection_to_its_parent() -> N
     closed: list[str] = []
     (slot,) = take_all(Pool(1), 1)
     slot.connection = _Connection(closed, "the parent's")
-    slot.pid += 1  # as a child sees it
+    slot.pid += 1  # as in a forked child
     del slot
     assert closed == []
 
@@ -162,7 +162,7 @@ class _Connection:
 # Interruptions.
 
 
-#: Whose code is interrupted.
+#: The files whose code is interrupted.
 FILES = ("/stores/sql/pool.py", "/stores/sql/connections.py", "/stores/sql/database.py", "/stores/sql/store.py")
 
 
@@ -177,12 +177,12 @@ def store(tmp_path: Path) -> Iterator[SQLStore]:
 
 
 def taken(store: SQLStore) -> int:
-    gc.collect(1)  # What an exception's traceback has in a cycle.
+    gc.collect(1)  # The traceback of an exception is in a reference cycle.
     pool = store._database._connections.pool
     return sum(reference() is not None for reference in pool._slots) - len(pool._idle)
 
 
-# From Python 3.13 on, sqlite3 complains of a connection that was interrupted before anybody had it.
+# From Python 3.13 on, sqlite3 warns of a connection that was opened in an interrupted call.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("idle", [True, False], ids=["idle connection", "no connection"])
 def test_an_interruption_at_any_moment_of_a_call_costs_no_slot(store: SQLStore, idle: bool) -> None:
@@ -256,9 +256,9 @@ def test_nobody_waits_for_ever_where_a_test_lets_time_stand_still(library: str) 
 
 
 def test_a_fork_whose_end_was_interrupted_stops_nobody_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal handler that raises in a fork's hook is only reported, and the rest of the hook does not run."""
+    """If a signal handler raises in a fork hook, Python reports it and does not run the rest of the hook."""
     pool = Pool(1)
-    pool.thaw()  # Interrupted before it was frozen.
+    pool.thaw()  # The hook before the fork was interrupted.
     pool.release(pool.acquire(None, soon()))
     monkeypatch.setattr(sql_pool, "FORK_TIMEOUT", 0.2)
     pool.freeze()
@@ -275,7 +275,7 @@ class Closing:
 
 @pytest.mark.parametrize("limit", [interruptions.SoftTimeLimit, TimeoutError])
 def test_what_a_signal_handler_raises_while_a_connection_is_closed_is_not_swallowed(limit: type[Exception]) -> None:
-    """It may be a time limit, after which the caller is to end."""
+    """It may be a time limit, which the caller must receive."""
     pool = Pool(3, (LookupError,))
     driver, system, handler = take_all(pool, 3)
     driver.connection, handler.connection = Closing(LookupError), Closing(limit)
@@ -288,7 +288,7 @@ def test_what_a_signal_handler_raises_while_a_connection_is_closed_is_not_swallo
 
 
 def test_what_hangs_takes_no_slot_but_no_more_than_the_size_of_the_pool_is_left_behind() -> None:
-    """The server may hang, and another one be there. Or it is alive, and was not told to end what it does."""
+    """If the server hangs, another one may have taken over. But it may also be alive and still run the statements."""
     pool = Pool(2)
     ended: list[Slot] = []
     for _ in range(2):

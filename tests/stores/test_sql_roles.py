@@ -1,4 +1,4 @@
-"""SQLStore where one database user makes the tables, and another one serves the site."""
+"""SQLStore if one database user creates the tables, and another one serves the site."""
 
 from __future__ import annotations
 

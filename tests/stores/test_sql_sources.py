@@ -1,4 +1,4 @@
-"""SQLStore: what it connects to, by URL or by engine, and what it refuses, without a word of the password."""
+"""SQLStore: the database of a URL or an engine, and the refusals, whose messages never show the password."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_what_a_url_says_goes_before_our_defaults(tmp_path: Path) -> None:
 )
 def test_several_hosts_may_be_spelt_as_sqlalchemy_does_and_as_libpq_does(query: str) -> None:
     with SQLStore.from_url(f"postgresql://ann:{SPELT}@/shop?{query}") as store:
-        # psycopg asks one after another, and names the last one.
+        # psycopg tries the hosts one after another, and its error names the last one.
         with pytest.raises(StoreUnavailable, match=r"a.*b|b.*a"):
             store.ping()
         assert store._database._pool_size == (3 if "pool" in query else 8)
@@ -180,7 +180,7 @@ def test_no_message_and_no_repr_shows_the_password(url: str) -> None:
 
 @pytest.fixture(params=[postgres, mariadb], ids=["postgresql", "mariadb"])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """The application's own, whose pool is at its limit with one connection."""
+    """The application's own engine, whose pool has only one connection."""
     url = request.param().replace("postgresql://", "postgresql+psycopg://").replace("mariadb://", "mariadb+pymysql://")
     engine = create_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.1)
     yield engine
@@ -209,7 +209,7 @@ def test_connections_are_made_as_the_engine_makes_them(engine: Engine) -> None:
         store.ping()
         ours = len(made)
     assert ours
-    with engine.connect():  # which finds none of them in its pool
+    with engine.connect():  # although the store has opened connections
         assert len(made) == ours + 1
 
 
@@ -218,7 +218,7 @@ def test_what_a_listener_set_before_us_stays_set() -> None:
     schema = f"schema_{os.urandom(4).hex()}"
     with engine.begin() as connection:
         connection.execute(text(f"CREATE SCHEMA {schema}"))
-    # As SQLAlchemy's own documentation does it: the transaction is still open afterwards.
+    # As in SQLAlchemy's documentation: the transaction is still open afterwards.
     sqlalchemy.event.listen(
         engine, "connect", lambda connection, entry: connection.execute(f"SET search_path TO {schema}").close()
     )

@@ -1,4 +1,4 @@
-"""SQLiteStore: the contract, the file, and what it asks of the middleware."""
+"""SQLiteStore: the contract, the file, and when a sweep is due."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TestSQLiteStore(StoreConformance):
 
 
 class TestSQLiteStoreWithOneConnection(TestSQLiteStore):
-    """The same promises where every thread has to wait for the others."""
+    """The same promises with one connection, for which all threads have to wait."""
 
     def make_store(self) -> SQLiteStore:
         return SQLiteStore(self.path, pool_size=1, synchronous="full")
@@ -153,7 +153,7 @@ def execute(path: Path, statement: str) -> None:
 
 
 def test_a_store_that_was_only_made_has_no_file_open(path: Path) -> None:
-    """An application makes it before its server forks, and some servers fork in C, which Python hears nothing of."""
+    """An application creates the store before its server forks, and some servers fork in C, without Python's hooks."""
     with SQLiteStore(path) as store:
         store.ping()
     with SQLiteStore(path) as store:
@@ -223,7 +223,7 @@ def test_a_connection_that_waits_in_the_pool_keeps_no_checkpoint_from_the_log(pa
         writer.create(other, make_record(expires=NOW + 100), NOW)
         place = writer._pool.acquire()
         connection = place.connection
-        # 0: it had to wait for nobody.
+        # 0: it did not have to wait.
         assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
         writer._pool.release(place)
         assert path.with_name(path.name + "-wal").stat().st_size == 0
@@ -255,7 +255,7 @@ def test_no_batch_of_a_sweep_keeps_a_writer_waiting_for_50_ms(path: Path) -> Non
             durations.append(time.perf_counter() - start)
             writer.create(os.urandom(32), make_record(expires=later + 1), later)
         assert store.sweep(BATCH_RECORDS, later) == 0
-        # The median: on a busy machine the slowest measures the machine.
+        # The median, because on a busy machine the slowest batch shows only how busy it is.
         assert statistics.median(durations) < 0.05, f"seconds for each batch: {durations}"
 
 

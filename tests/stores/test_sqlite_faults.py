@@ -1,4 +1,4 @@
-"""SQLiteStore when the disk, the file or another process fails it: each fault is a real one."""
+"""SQLiteStore with faults of the disk, of the file and of other processes. Each fault is real, not simulated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def meddle(path: Path, column: str) -> None:
-    """Put a text into a column of every record, which SQLite takes for any type."""
+    """Put a text into a column of every record. SQLite allows this for a column of any type."""
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as intruder:
         intruder.execute(f"UPDATE sessions SET {column} = 'x'")
 
@@ -67,7 +67,7 @@ def every_call(store: SQLiteStore) -> list[Callable[[], object]]:
 
 
 def is_well(store: SQLiteStore) -> None:
-    """The store works, and no connection of it is in a transaction."""
+    """Check that the store works, and that no connection is in a transaction."""
     key, fresh = os.urandom(32), make_record()
     store.create(key, fresh, NOW)
     assert store.load(key, NOW) == fresh
@@ -143,7 +143,7 @@ def test_a_failure_that_is_slow_to_show_does_not_bring_back_what_failed_after_it
 
 @contextlib.contextmanager
 def as_somebody_without_privileges() -> Iterator[Path]:
-    """Give a directory of such a user: root may write to what is read-only."""
+    """Become a user without privileges, because root can write to read-only files; yield a directory of that user."""
     directory = Path(tempfile.mkdtemp())
     directory.chmod(0o777)
     root = os.geteuid() == 0
@@ -246,8 +246,8 @@ def test_a_corrupt_file_is_an_outage_until_it_is_restored(path: Path) -> None:
         is_well(store)
 
 
-def test_a_text_that_is_none_locks_nobody_out_and_keeps_nobody_in(path: Path) -> None:
-    """What a disk makes of a handle when it flips a bit."""
+def test_invalid_utf_8_in_a_text_leaves_the_session_usable_and_revocable(path: Path) -> None:
+    """A flipped bit on the disk can turn a handle into invalid UTF-8."""
     with SQLiteStore(path) as store:
         kept = make_record()._replace(owner=b"ann")
         store.create(KEY, kept, NOW)
@@ -264,7 +264,7 @@ def test_a_text_that_is_none_locks_nobody_out_and_keeps_nobody_in(path: Path) ->
 
 
 def test_a_version_that_is_invalid_utf_8_is_a_corrupt_record_and_no_outage(path: Path) -> None:
-    """No write can name such a version: each of them met a conflict a hundred times, and was answered 503."""
+    """No write can match such a version. Before, each save met a hundred conflicts and became a 503."""
     with SQLiteStore(path) as store:
         site = Site(store, FakeClock())
         browser = site.browser()
@@ -280,7 +280,7 @@ def test_a_version_that_is_invalid_utf_8_is_a_corrupt_record_and_no_outage(path:
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="platform: nobody counts what a process has open")
 def test_an_answer_that_cannot_be_read_leaves_nothing_of_the_file_open(path: Path) -> None:
-    """SQLite keeps a closed connection open while a statement of it is: no fork, no checkpoint would know of it."""
+    """SQLite keeps a closed connection open while one of its statements is, which disturbs forks and checkpoints."""
 
     def unreadable(raw: bytes) -> str:
         raise KeyboardInterrupt
@@ -289,7 +289,7 @@ def test_an_answer_that_cannot_be_read_leaves_nothing_of_the_file_open(path: Pat
         store.create(KEY, make_record(), NOW)
         (place,) = store._pool.idle
         place.connection.text_factory = unreadable
-        gc.disable()  # What is left to the collector is left for long.
+        gc.disable()  # Nothing must depend on the garbage collector.
         try:
             with pytest.raises(KeyboardInterrupt):
                 store.load(KEY, NOW)
@@ -357,7 +357,7 @@ def test_a_login_after_the_file_was_deleted_does_not_go_with_it(path: Path) -> N
 def test_a_connection_that_opens_the_new_file_does_not_hide_that_the_others_have_the_deleted_one(path: Path) -> None:
     with SQLiteStore(path) as store, SQLiteStore(path) as other:
         store.create(KEY, make_record(), NOW)
-        # As while another thread is in the middle of an operation: the next one opens a connection of its own.
+        # As if another thread were using the connection: the next operation opens another one.
         busy = store._pool.acquire()
         for file in path.parent.iterdir():
             file.unlink()
@@ -368,7 +368,7 @@ def test_a_connection_that_opens_the_new_file_does_not_hide_that_the_others_have
 
 
 @pytest.mark.parametrize("column", ["created", "touched", "expires", "idle"])
-def test_a_time_that_is_none_is_a_corrupt_record(path: Path, column: str) -> None:
+def test_a_record_with_an_invalid_time_is_corrupt(path: Path, column: str) -> None:
     events: list[str] = []
     middleware = SessionMiddleware(
         lambda environ, start_response: [],

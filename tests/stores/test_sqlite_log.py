@@ -1,4 +1,4 @@
-"""SQLite's write-ahead log stays small, whatever else reads and writes the file."""
+"""SQLite's write-ahead log stays small, whatever else reads or writes the file."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def write(store: SQLiteStore, times: int, size: int = MIB, key: bytes = b"key") 
 
 @contextmanager
 def long_read(path: Path) -> Iterator[None]:
-    """Read as a backup does, in one transaction, so that SQLite cannot begin the log anew."""
+    """Read in one transaction, as a backup does, so that SQLite cannot start the log again."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.execute("SELECT count(*) FROM sessions").fetchone()
@@ -52,7 +52,7 @@ def long_read(path: Path) -> Iterator[None]:
 
 @contextmanager
 def statements_of(store: SQLiteStore) -> Iterator[list[str]]:
-    """Collect what the only connection of the store says to SQLite."""
+    """Collect the statements of the store's only connection."""
     place, statements = store._pool.acquire(), list[str]()
     connection = place.connection
     connection.set_trace_callback(statements.append)
@@ -108,7 +108,7 @@ def test_a_backup_keeps_writers_waiting_only_each_time_that_the_log_has_grown_by
 def test_a_log_that_another_connection_is_copying_is_emptied_by_the_next_write(path: Path) -> None:
     if sys.platform == "win32":
         pytest.skip("platform: SQLite locks files in another way")
-    # The byte that SQLite locks for it, of the file beside the log. Only another process's lock counts.
+    # SQLite locks this byte of the -shm file for a checkpoint. Only another process's lock has an effect.
     lock = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX, 1, 121); print(); input()"
     with SQLiteStore(path, pool_size=1) as store:
         write(store, 1)

@@ -1,4 +1,4 @@
-"""Several hosts in one URL, IPv6 addresses among them, on every release of Python."""
+"""Several hosts in one URL, including IPv6 addresses, on every release of Python."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _urlsplit = urllib.parse.urlsplit
 
 
 def strict_urlsplit(url: str, *arguments: Any, **named: Any) -> Any:
-    """Stand in for what urlsplit does from Python 3.10.17, 3.11.12, 3.12.9 and 3.13.2 on, which may not be what runs.
+    """Behave like urlsplit of Python 3.10.17, 3.11.12, 3.12.9 and 3.13.2 or later, also on an older release.
 
-    There a bracket is allowed only around the one host.
+    Those releases allow brackets only around a single host.
     """
     parts = _urlsplit(url, *arguments, **named)
     before, bracket, bracketed = parts.netloc.rpartition("@")[2].partition("[")
@@ -115,7 +115,7 @@ def test_what_is_no_host_is_refused_with_what_to_write(url: str, message: str) -
 
 
 def connect_arguments(url: str) -> dict[str, Any]:
-    """Return what the driver is called with for ``url``."""
+    """Return the arguments with which the driver is called for ``url``."""
     pytest.importorskip("psycopg", reason="no PostgreSQL driver here: pip install 'psycopg[binary]'")
     seen: dict[str, Any] = {}
 

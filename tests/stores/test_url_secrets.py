@@ -1,4 +1,4 @@
-"""Nothing of a URL before its last @ is ever shown, nor a password in its query: in messages, tracebacks and reprs."""
+"""No message, traceback or repr shows the part of a URL before its last @, or a password in its query."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from click.testing import CliRunner, Result
 
+from tests.support.cli import run
 from tests.support.leaks import Watch
 from tests.support.servers.valkey import Valkey
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable
-from wsgi_session.cli import cli
 from wsgi_session.stores import open_store
 from wsgi_session.stores.memory import MemoryStore
 from wsgi_session.stores.urls.parts import redact_passwords, redact_urls
 
-# Each part is long enough for the watch to know it again.
+# Each part is long enough for the watch to recognise it.
 FIRST, SECOND = "q8Zw3Rk9Lm2TqXbVn5Yc1Hd6Jg4Ps0Fa7UeW", "tB5oKx0Ry8Nd3Qe6Cz1Mv9Ah2Gj4Lf7PsWiU"
 USER = "ann-of-the-site"
 SCHEMES = (
@@ -50,13 +49,13 @@ def urls() -> Iterator[str]:
         for special in SPECIAL:
             yield f"{scheme}://{USER}:{FIRST}{special}{SECOND}@{host}"
             yield f"{scheme}://:{FIRST}{special}{SECOND}@{host}?nosuch=1"
-        # Where a driver's library ends user and password before the last @.
+        # Some libraries end user and password before the last @.
         yield f"{scheme}://{USER}:{FIRST}@/{SECOND}@{host}"
         yield f"{scheme}://{USER}:{FIRST}@{SECOND}@127.0.0.1:1,127.0.0.1:port/x"
         yield f"{scheme}://{FIRST}/{SECOND}@{host}"
-        # A mistake behind what is written well.
+        # A mistake after a correct login.
         yield f"{scheme}://{USER}:{quote(FIRST + '/' + SECOND, safe='')}@127.0.0.1:port/x/y/z"
-        # An @ that was forgotten, and one too many.
+        # A missing @, and an extra one.
         yield f"{scheme}://:{FIRST}"
         yield f"{USER}:{FIRST}@{scheme}://host"
         if scheme in ("redis", "rediss", "redis+cluster", "redis+sentinel", "memory", "cookie"):
@@ -70,7 +69,7 @@ def urls() -> Iterator[str]:
 
 
 def said_of(url: str) -> str:
-    """Return what opening and asking the store for ``url`` says, and the store's own repr."""
+    """Return the errors of opening and using the store for ``url``, and the store's repr."""
     try:
         with open_store(url) as store:
             said = repr(store)
@@ -129,7 +128,7 @@ def test_what_sqlalchemy_takes_is_taken() -> None:
             assert repr(store) == "SQLStore('postgresql+psycopg://***@db/shop', table='wsgi_sessions')"
 
 
-# A store that somebody else has published, and that quotes what it was given.
+# A store of another package that quotes its URL.
 
 
 class Talkative(MemoryStore):
@@ -161,10 +160,6 @@ def legacy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, arguments)
 
 
 @pytest.mark.usefixtures("legacy")
@@ -217,7 +212,7 @@ def test_without_a_password_nothing_is_blotted_out() -> None:
     assert redact_passwords("as it is", [""]) == "as it is"
 
 
-# A server that quotes what it was sent: one whose AUTH was renamed, as some hosted ones have it.
+# A server that quotes the commands it gets, because its AUTH was renamed, as on some hosted servers.
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""open_store: which store a URL names, and what it says of one that names none."""
+"""``open_store``: the store that a URL names, and the messages for a URL that names none."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_sqlite_takes_its_options(tmp_path: Path) -> None:
         ("sessions.db", r"'sessions\.db' is not a URL: it has no '://'. Write sqlite:///sessions\.db"),
         ("sqlite:/sessions.db", r"'sqlite…' is not a URL: it has no '://'"),
         ("", r"'' is not a URL"),
-        ("nosuch://host/1", r"No store is known for nosuch://. Known are: .*memory://.*sqlite://"),
+        ("nosuch://host/1", r"No store is known for nosuch://. The known schemes are: .*memory://.*sqlite://"),
         (
             "memory://?max_session=5",
             r"'max_session' .did you mean max_sessions.*. The options are: max_sessions, sweep",
@@ -127,10 +127,10 @@ def test_brackets_in_a_password_are_to_be_percent_encoded() -> None:
         ("redis://ann:secret@host:6379/0?password=secret", "redis://***@host:6379/0"),
         ("redis://:se@cret@host/0", "redis://***@host/0"),
         ("redis://:se/cret@host/0", "redis://***@host/0"),
-        # Whether the password ends there, or goes on in the query, nobody can tell.
+        # It is not known whether the password ends there or continues in the query.
         ("redis://:se/cr?et@host/0#f", "redis://***"),
         ("postgresql://host/db?password=se@cret", "postgresql://***"),
-        # Nor what stands where a port should, where there is no @.
+        # Without an @, the text in the place of a port may be a password.
         ("redis://ann:secret", "redis://ann:***"),
         ("redis://[::1]:6379,b:70/0", "redis://[::1]:6379,b:70/0"),
         ("//ann:secret@host", "***"),
@@ -186,7 +186,7 @@ def test_a_published_store_is_opened_by_its_scheme_with_the_whole_url(publish: C
     with open_store(url) as store:
         assert repr(store) == "MemoryStore(max_sessions=3)"
     assert opened == [url]
-    with pytest.raises(ConfigError, match=r"Known are: .*mine\+tls://"):
+    with pytest.raises(ConfigError, match=r"The known schemes are: .*mine\+tls://"):
         open_store("nosuch://")
 
 
@@ -206,7 +206,7 @@ def test_what_a_published_store_returns_is_a_store(publish: Callable[[str, str],
     ("scheme", "meant"), [("sqllite", "sqlite"), ("postgressql", "postgresql"), ("memory+x", "memory")]
 )
 def test_a_misspelt_scheme_is_told_the_nearest(scheme: str, meant: str) -> None:
-    with pytest.raises(ConfigError, match=rf"for {re.escape(scheme)}:// \(did you mean {meant}://\?\). Known are: "):
+    with pytest.raises(ConfigError, match=rf"for {re.escape(scheme)}:// \(did you mean {meant}://\?\). The known "):
         open_store(f"{scheme}://host")
 
 
@@ -237,7 +237,7 @@ OURS = [entry for entry in PUBLISHED if entry.module.removeprefix("wsgi_session.
 def test_a_store_of_ours_whose_library_is_missing_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, entry: EntryPoint
 ) -> None:
-    monkeypatch.setitem(sys.modules, entry.module, None)  # Its import fails.
+    monkeypatch.setitem(sys.modules, entry.module, None)  # so that its import fails
     extra = EXTRAS[entry.module.removeprefix("wsgi_session.stores.")]
     with pytest.raises(ConfigError, match=rf"pip install 'wsgi-session\[{extra}\]'"):
         open_store(f"{entry.name}://host")

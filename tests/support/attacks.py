@@ -1,4 +1,4 @@
-"""Addresses that have led visitors of other libraries off their site, and the pieces that they are made of."""
+"""Addresses with which other libraries redirected visitors to another site, and the pieces of such addresses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wsgi_session.helpers.paths import MAX_PATH
 PAYLOADS = [
     json.loads(line) for line in (Path(__file__).parent / "open_redirects.txt").read_text(encoding="ascii").splitlines()
 ]
-#: What the attacks are made of, to be put together anew.
+#: The pieces of the attacks, to be combined at random.
 PIECES = ["/", "/", "\\", ".", "..", ";", "?", "#", "@", ":", "a", "é", "evil.example", "https:", "%2f", "%5C", "%2e"]
 PIECES += ["%252f", "%09", "%0a", "%00", "%3f", "%23", "%", "\t", "\n", " ", "\x00", "&", "=", "\ud800"]
 
@@ -22,7 +22,7 @@ hostile = st.one_of(st.text(), st.lists(st.sampled_from(PIECES)).map("".join), s
 
 
 def leaves(location: str) -> str:
-    """Say how ``location`` could lead off the site, or return an empty text."""
+    """Return how ``location`` could lead to another site; an empty text if it cannot."""
     if not re.fullmatch(r"/[!-~]*", location) or set(location) & set('"<>\\^`{|}'):
         return "not a path in a header's characters"
     if len(location) > MAX_PATH:

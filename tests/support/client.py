@@ -1,4 +1,4 @@
-"""A client of a WSGI application, in this process: what a server asks of it, and the cookies that a browser keeps."""
+"""A client of a WSGI application, in this process: it calls the application as a server, and keeps cookies."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class Cookie(NamedTuple):
-    """One Set-Cookie, taken apart."""
+    """One parsed Set-Cookie header."""
 
     name: str
     value: str
-    #: Lower-case names; ``True`` where there is no value.
+    #: By lower-case name; ``True`` for an attribute without a value.
     attributes: dict[str, Any]
 
     @property
@@ -26,7 +26,7 @@ class Cookie(NamedTuple):
 
 
 class Answer:
-    """What a client got, and what the application's function returned."""
+    """The response that a client received, and the result of the application's function."""
 
     def __init__(self) -> None:
         self.status = ""
@@ -76,7 +76,7 @@ def parse_cookie(value: str) -> Cookie:
 
 
 class Server:
-    """One request as a server makes it: what PEP 3333 asks of servers, and nothing more."""
+    """One request as a server runs it: what PEP 3333 requires of servers, and nothing more."""
 
     def __init__(self, log: list[str]) -> None:
         self.answer = Answer()
@@ -111,27 +111,27 @@ class Server:
 
 
 class Client:
-    """One visitor of an application: keeps cookies as browsers do, and sends them."""
+    """One visitor of an application, who keeps and sends cookies as a browser does."""
 
     def __init__(self, app: Application) -> None:
         self.app = app
         self.jar: dict[str, str] = {}
         #: The last answer.
         self.answer = Answer()
-        #: Where each answer is noted, as ``"answer"``, when its status is sent.
+        #: Gets the entry ``"answer"`` when the status of a response is sent.
         self.log: list[str] = []
 
     def open(self, path: str, *, lint: bool = True, **options: Any) -> Answer:
         """Request a page; ``options`` are those of ``webob.Request.blank``: ``POST``, ``headers``, ``environ``."""
         environ = Request.blank(path, **options).environ
-        # The validator's input, as a server's, can be read once.
+        # With the validator, as with a server, the input can be read only once.
         environ.pop("webob.is_body_seekable", None)
         return self.send(environ, lint=lint)
 
     def send(self, environ: dict[str, Any], *, lint: bool = True) -> Answer:
-        """Make the request of this environ, with our cookies unless it has some.
+        """Make a request with this environ, and with this client's cookies unless it has a Cookie header.
 
-        ``lint=False``: without wsgiref's validator, which wraps bodies and refuses environs that are not quite right.
+        ``lint=False``: without wsgiref's validator, which wraps bodies and refuses environs with any mistake.
         """
         if self.jar:
             environ.setdefault("HTTP_COOKIE", self.header)
@@ -142,7 +142,7 @@ class Client:
         return answer
 
     def keep(self, answer: Answer, scheme: str) -> None:
-        """Take over the cookies of an answer that came over ``scheme``."""
+        """Store the cookies of a response that came over ``scheme``."""
         for cookie in answer.cookies:
             _check_that_a_browser_takes_it(cookie, scheme)
             if cookie.removes:
@@ -152,7 +152,7 @@ class Client:
 
     @property
     def header(self) -> str:
-        """The Cookie header that is sent, empty for none. A new value replaces every cookie."""
+        """The Cookie header to send; empty without cookies. Setting it replaces every cookie."""
         return "; ".join(f"{name}={value}" for name, value in self.jar.items())
 
     @header.setter

@@ -36,14 +36,8 @@ class Answer(NamedTuple):
 
     @property
     def words(self) -> str:
-        """What a reader sees of the page, all white space as one space."""
+        """The visible text of the page, with each white space as one space."""
         return " ".join(unescape(re.sub(r"<[^>]*>", " ", re.sub(r"</?bdi[^>]*>", "", self.html))).split())
-
-    @property
-    def token(self) -> str:
-        found = re.search(r'name="csrf_token" value="([^"]+)"', self.html)
-        assert found, f"no form with a token in: {self.html}"
-        return found[1]
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
@@ -85,16 +79,19 @@ class Curl:
         assert done.returncode == 0, done.stderr.decode()
         answer = parsed(done.stdout)
         while "--location" in options and answer.status in (302, 303):
-            answer = parsed(answer.body)  # Of a redirect that it follows, curl shows the head only.
+            answer = parsed(answer.body)  # For a redirect that it follows, curl prints only the headers.
         return answer
 
-    def post(self, path: str, *options: str, **fields: str) -> Answer:
+    def post(self, path: str, *options: str, site: str = "same-origin", **fields: str) -> Answer:
+        """Send a form, as from a page of this site; ``site`` is what browsers send as ``Sec-Fetch-Site``."""
+        options = ("-H", f"Sec-Fetch-Site: {site}", *options)
         form = [option for name, value in fields.items() for option in ("--data-urlencode", f"{name}={value}")]
         return self.get(path, *options, *(form or ["--data", ""]))
 
     def submit(self, page: str, path: str, **fields: str) -> Answer:
-        """Open ``page`` and send one of its forms to ``path``, with its token; the answer must lead on to a page."""
-        answer = self.post(path, csrf_token=self.get(page).token, **fields)
+        """Open ``page``, and send one of its forms to ``path``; the response must redirect to a page."""
+        assert f'action="{path}"' in self.get(page, "--location").html
+        answer = self.post(path, **fields)
         assert answer.status == 303, f"{answer.status}: {answer.words}"
         return answer
 
@@ -103,6 +100,6 @@ class Curl:
 
     @property
     def cookie(self) -> str | None:
-        """The session's cookie as it is in the jar."""
+        """The session's cookie in the jar."""
         found = re.search(rf"\t{COOKIE}\t(\S+)$", self.jar.read_text(), re.MULTILINE) if self.jar.exists() else None
         return found[1] if found else None

@@ -9,12 +9,12 @@ from wsgi_session.stores import Store
 
 
 def key_of(browser: Browser) -> bytes:
-    """Return what the store keeps the browser's session under."""
+    """Return the key under which the store keeps the browser's session."""
     return tokens.store_key(browser.token.partition(".")[0].encode())
 
 
 def damage(browser: Browser, *, data: bytes | None = None, value: bytes | None = None, key: str | bytes = "a") -> bytes:
-    """Put ``data``, or a ``value`` under ``key``, into the record of the session; return what the record holds then."""
+    """Put ``data``, or a ``value`` under ``key``, into the session's record; return the record's new data."""
     store: Store = browser.site.calls.inner
     now = browser.site.clock()
     record = store.load(key_of(browser), now)

@@ -29,7 +29,7 @@ class Demo:
                 text=True,
             )
         assert self.process.stdout
-        # One that says nothing is ended: readline() would wait for ever.
+        # Ends a demo that prints nothing, because readline() would wait for ever.
         impatience = threading.Timer(60, self.process.kill)
         impatience.start()
         self.first_line = self.process.stdout.readline()
@@ -41,12 +41,12 @@ class Demo:
         self.address = found[0]
 
     def end(self, how: signal.Signals = signal.SIGINT) -> tuple[int, str]:
-        """Stop it as Ctrl-C does; return its exit code and the rest of its output."""
+        """Stop the demo as Ctrl-C does; return its exit code and the rest of its output."""
         if self.process.poll() is None:
             self.process.send_signal(how)
         output, _ = self.process.communicate(timeout=20)
         return self.process.returncode, output
 
     def complaints(self) -> str:
-        """Return what the server wrote to stderr, but for what it says where a browser wanted something at the end."""
+        """Return what the server wrote to stderr, without messages about a request at the moment of its end."""
         return re.sub(r"WARNING waitress: Canceling \d+ pending task\(s\)\n", "", self.errors.read_text())

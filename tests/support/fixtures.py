@@ -18,7 +18,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kind" in metafunc.fixturenames:
         needed = {flag for mark in metafunc.definition.iter_markers("needs") for flag in mark.args}
         kinds = [kind for kind in KINDS if needed <= kind.flags]
-        # The quick run takes memory and SQLite: MigratingStore over two of them has tests of its own.
+        # The quick run uses memory and SQLite. MigratingStore has its own tests.
         full = {True: [pytest.mark.engine], False: []}
         marks = [full[ENGINE in kind.flags] + [pytest.mark.full] * (kind.name == "migrating") for kind in kinds]
         metafunc.parametrize(
@@ -39,7 +39,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def make_site(store: Store, clock: FakeClock) -> MakeSite:
-    """Return a function that makes a site over ``store`` with other options; several share what is stored."""
+    """Return a function that makes a site over ``store`` with other options. All its sites share the store."""
 
     def make(**options: Any) -> Site:
         return Site(store, options.pop("clock", clock), **options)

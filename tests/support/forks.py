@@ -1,4 +1,4 @@
-"""Children of this process that check something and report it by their exit status."""
+"""Child processes that check something, and report the result as their exit status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def fork(body: Callable[[], bool], system_call: Callable[[], int] | None = None)
         warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of a fork beside threads: that is the test
         child = (system_call or os.fork)()
     if child == 0:
-        signal.alarm(60)  # A child that hangs dies of it, and its status is not 0.
+        signal.alarm(60)  # Ends a child that hangs; its status is then not 0.
         status = 2
         try:
             status = 0 if body() else 1

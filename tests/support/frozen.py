@@ -1,4 +1,4 @@
-"""Time that stands still until a test moves it, by either of the two libraries that users of ours take for that."""
+"""Frozen time, with either of the two libraries that users of this package use for it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import pytest
 
 Move = Callable[[timedelta], object]
 LIBRARIES = ("freezegun", "time_machine")
-#: Neither in the past nor far ahead: and once each.
+#: One moment in the past, and one in the future.
 MOMENTS = (datetime(2021, 3, 4, 5, 6, 7, tzinfo=timezone.utc), datetime(2033, 5, 18, 3, 33, 20, tzinfo=timezone.utc))
 
 
 @contextmanager
 def frozen(library: str, moment: datetime) -> Iterator[Move]:
-    """Let time stand still at ``moment``; what comes back moves it on."""
+    """Freeze the time at ``moment``; yield a function that moves it."""
     if library == "freezegun":
         freezegun = pytest.importorskip("freezegun", reason="pip install freezegun")
         with warnings.catch_warnings():
-            # It looks at every name of every module, deprecated ones too.
+            # freezegun reads every name of every module, including deprecated ones.
             warnings.simplefilter("ignore")
             freezer = freezegun.freeze_time(moment)
             frozen_time = freezer.start()

@@ -1,4 +1,4 @@
-"""What a signal handler that raises does to a call: an exception at any of its moments."""
+"""Interrupt a call at any of its steps, as a signal handler that raises does."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ NOW = FakeClock.START
 
 
 class SoftTimeLimit(Exception):
-    """As celery's: raised by a signal handler, anywhere."""
+    """Like celery's: a signal handler raises it at any step."""
 
 
-#: Functions that are not interrupted, nor what they call: the interpreter may run them while it deletes an object, and
-#: then only reports what they raise.
+#: Functions that are not interrupted, nor their callees: the interpreter may run them while it deletes an object, and
+#: then it only reports their exceptions.
 NOT_HERE = ("__del__", "<genexpr>")
 
 
@@ -37,9 +37,9 @@ def interrupted(
     *expected: type[Exception],
     limit: type[Exception] = SoftTimeLimit,
 ) -> bool:
-    """Make a call into which ``limit`` comes at the ``number``-th moment; return whether it has that many.
+    """Call a function, and raise ``limit`` at its ``number``-th step; return whether it has that many steps.
 
-    ``files``: the ends of the names of the files whose code is interrupted. ``expected``: what the call may raise by
+    ``files``: only code of files whose names end like these is interrupted. ``expected``: what the call may raise by
     itself.
     """
     left = number
@@ -57,7 +57,7 @@ def interrupted(
         with stepping(step), suppress(limit, *expected):
             call()
 
-    # In a thread of its own: what measures the coverage of this one goes on.
+    # In a separate thread, so that coverage is still measured in this one.
     thread = threading.Thread(target=run)
     thread.start()
     thread.join()
@@ -74,9 +74,9 @@ def is_deleting() -> bool:
 
 @cache
 def moments(code: CodeType) -> set[int]:
-    """Return the offsets in ``code`` at which the interpreter runs signal handlers.
+    """Return the offsets in ``code`` at which the interpreter may run signal handlers.
 
-    Those are the beginning of a function, what follows a call, and the end of a loop's round.
+    These are the beginning of a function, the step after a call, and the end of each iteration of a loop.
     """
     found = set()
     for before, instruction in pairwise(dis.get_instructions(code)):
@@ -88,7 +88,7 @@ def moments(code: CodeType) -> set[int]:
 
 
 if sys.version_info >= (3, 12):
-    # From here on a trace function is not told of every step of a function that runs for the first time.
+    # From Python 3.12 on, a trace function does not see every step of a function that runs for the first time.
     TOOL = 3
 
     @contextmanager
@@ -109,7 +109,7 @@ else:
 
     @contextmanager
     def stepping(step: Callable[[CodeType, int], None]) -> Iterator[None]:
-        """Call ``step`` before each instruction of this thread, in functions that begin after this."""
+        """Call ``step`` before each instruction of this thread, in functions that are called later."""
 
         def enter(frame: FrameType, event: str, argument: object) -> Any:
             frame.f_trace_opcodes, frame.f_trace_lines = True, False
@@ -128,10 +128,10 @@ else:
 
 
 def interrupt_with_signals(store: Store, times: int) -> None:
-    """Let a timer's signal handler raise in the middle of calls, so many times. A wrong answer is a failure.
+    """Let a timer's signal handler raise during calls, ``times`` times. A wrong result is a failure.
 
-    Each call reads or touches one of several records and checks that it is that one: a connection with another call's
-    answer still on its way would give another.
+    Each call reads or touches one of several records, and checks that it got that one. If a connection still had the
+    reply to another call, it would get another record.
     """
     came = 0
     chance = random.Random(1)
@@ -146,7 +146,7 @@ def interrupt_with_signals(store: Store, times: int) -> None:
         store.create(key, record, NOW)
 
     def use() -> None:
-        # In a function of its own: Python 3.13 forgets a `try` around a loop in the last step of its round.
+        # A separate function, because Python 3.13 ignores a `try` around a loop at the last step of an iteration.
         for key, record in 5 * list(records.items()):
             found = store.load(key, NOW)
             assert found is not None

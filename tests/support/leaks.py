@@ -1,10 +1,10 @@
-"""Watches a whole test run for tokens and secrets where nobody may see them: in log lines and in our frames' locals.
+"""Search log lines and the local variables of our frames for tokens and secrets, during the whole test run.
 
-Every token that is drawn, every text that stands in a cookie or a form for one, and every secret that a middleware is
-made with is noted. Every line that the package logs, at DEBUG, and every local variable of the package's frames at the
-moment when one of its errors is raised, as an error reporter or a debugger would show it (by its ``repr``), is searched
-for all of them. Not so what is not ours: the environ, which holds the Cookie header, and the application's own page, in
-which a form's token belongs.
+The watch notes every token, every text made from one for a cookie or a form, and every secret of a
+middleware. It searches for them in every line that the package logs (at DEBUG), and, whenever the package raises an
+error, in the ``repr`` of every local variable of the package's frames, which error reporters and debuggers show. It
+does not search what is not ours: the environ, which has the Cookie header, and the application's page, which may
+contain the token of a form.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from wsgi_session.cookies.seal import RANDOM_PART, Sealer
 from wsgi_session.cookies.tokens import TokenSigner
 
 _PACKAGE = str(Path(wsgi_session.__file__).parent)
-# Of a longer text so many characters: what is found by them cannot be there by chance.
+# The number of characters of a longer secret to search for: enough that no other text has them by chance.
 _LENGTH = 32
-# Below DEBUG: tells a logger that nobody but the watch has set.
+# Below DEBUG, so that a level that the watch has set can be recognised.
 _EVERYTHING = 5
-# The same place in the code, reached in the same way, is looked at so often.
+# How often frames at the same places in the code are searched.
 _ENOUGH = 3
-# Of a local variable so many characters: more than any error reporter shows.
+# The number of characters of a local variable to search: more than any error reporter shows.
 _SHOWN = 10_000
-# What the application answers, on its way through.
+# Local variables that have the application's response.
 _PAGE = ("body", "chunks")
 
 
 class Watch:
-    """What must not be seen, and where it was."""
+    """The secrets to search for, and the places where they were found."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
@@ -51,17 +51,17 @@ class Watch:
         self._busy = False
 
     def forget_places(self) -> None:
-        """Look at every place in the code anew."""
+        """Search every place in the code again."""
         self._places.clear()
 
     def note(self, secret: str | bytes) -> None:
-        """Search for ``secret`` from now on, unless it is so simple that it may be there by chance."""
+        """Search for ``secret`` from now on, unless it is so short that other texts contain it by chance."""
         text = secret.decode("latin-1") if isinstance(secret, bytes) else secret
         if len(set(text[:_LENGTH])) >= 10:
             self._marks |= {text[:_LENGTH], repr(text)[1:-1][:_LENGTH]}
 
     def shows(self, text: str) -> bool:
-        """Whether anything that was noted stands in ``text``."""
+        """Return whether ``text`` contains a noted secret."""
         marks = self._marks
         return any(text[start : start + _LENGTH] in marks for start in range(len(text) - _LENGTH + 1))
 
@@ -71,18 +71,18 @@ class Watch:
             text += logging.Formatter().formatException(record.exc_info)
         if self.shows(text):
             self.found.append(f"a log line of {record.name}: {record.msg!r} from {record.pathname}:{record.lineno}")
-        # An error reporter adds the stack to it; and most are written where an error is handled, the store's above all.
+        # An error reporter adds the stack to a log line, and most log lines are written where an error is handled.
         self.search_frames(frames_from(sys._getframe(1)))
         self.search_frames(frames_of(sys.exc_info()[1]))
 
     def search_frames(self, frames: Iterable[FrameType]) -> None:
-        """Search the local variables of those frames that are ours."""
+        """Search the local variables of those ``frames`` that are ours."""
         frames = [frame for frame in frames if is_ours(frame)]
         place = tuple((frame.f_code, frame.f_lineno) for frame in frames)
         self._places[place] += 1
         if self._busy or self._places[place] > _ENOUGH:
             return
-        # A repr may raise an error of ours, too.
+        # A repr may raise an error of this package too.
         self._busy = True
         try:
             self.found += self.shown_in(frames)
@@ -90,7 +90,7 @@ class Watch:
             self._busy = False
 
     def shown_in(self, frames: Iterable[FrameType]) -> Iterator[str]:
-        """Say which local variable of which frame shows what."""
+        """Yield a description of each local variable that shows a secret."""
         for frame in frames:
             for name, value in list(frame.f_locals.items()):
                 if name not in _PAGE and self.shows(as_shown(value)[:_SHOWN]):
@@ -99,20 +99,20 @@ class Watch:
 
 
 def is_ours(frame: FrameType) -> bool:
-    """Whether it runs the package's code; what it brings for other people's tests handles cookies by design."""
+    """Return whether a frame runs the package's code, except ``testing``, which handles cookies by design."""
     file = frame.f_code.co_filename
     return file.startswith(_PACKAGE) and not file.startswith(_PACKAGE + "/testing")
 
 
 def frames_from(frame: FrameType | None) -> Iterator[FrameType]:
-    """Return the frames under way: those of a traceback, if an error is raised here."""
+    """Return the frames of the current stack, which a traceback would show."""
     while frame is not None:
         yield frame
         frame = frame.f_back
 
 
 def frames_of(error: BaseException | None) -> Iterator[FrameType]:
-    """Return the frames that a traceback of ``error`` shows, those of its causes included."""
+    """Return the frames that a traceback of ``error`` shows, including those of its causes."""
     while error is not None:
         traceback: TracebackType | None = error.__traceback__
         while traceback is not None:
@@ -122,8 +122,8 @@ def frames_of(error: BaseException | None) -> Iterator[FrameType]:
 
 
 def as_shown(value: object) -> str:
-    """Return what a debugger shows of a local variable; of an environ nothing, as that is the server's."""
-    # A dict: to look into any other mapping could load a session.
+    """Return what a debugger shows of a local variable; nothing for an environ, which belongs to the server."""
+    # Only a dict: reading another mapping could load a session.
     if isinstance(value, dict) and not value.keys().isdisjoint(("HTTP_COOKIE", "REQUEST_METHOD")):
         return ""
     try:
@@ -134,13 +134,13 @@ def as_shown(value: object) -> str:
 
 @contextmanager
 def watching() -> Iterator[Watch]:
-    """Note and search everything that goes on inside."""
+    """Note and search everything that happens in the block."""
     watch = Watch()
     logger = logging.getLogger("wsgi_session")
 
     def filter_line(record: logging.LogRecord) -> bool:
         watch.search_line(record)
-        # Who captures logs sees what he would have seen without us.
+        # A test that captures logs gets the same lines as without the watch.
         threshold = logging.getLogger().getEffectiveLevel() if logger.level == _EVERYTHING else logger.level
         return record.levelno >= threshold
 
@@ -148,7 +148,7 @@ def watching() -> Iterator[Watch]:
         watch.note(drawn)
 
     def note_csrf(token: str) -> None:
-        # The first half is a mask, which says nothing.
+        # The first half is a random mask.
         watch.note(token[-_LENGTH:])
 
     def note_seal(seal: str) -> None:
@@ -166,6 +166,7 @@ def watching() -> Iterator[Watch]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tokens, "new_token", _then(note_drawn, tokens.new_token))
+        patch.setattr(tokens, "new_short_token", _then(note_drawn, tokens.new_short_token))
         patch.setattr(tokens, "csrf_token", _then(note_csrf, tokens.csrf_token))
         patch.setattr(TokenSigner, "sign", _then(watch.note, TokenSigner.sign))
         patch.setattr(Sealer, "seal", _then(note_seal, Sealer.seal))
@@ -182,7 +183,7 @@ def watching() -> Iterator[Watch]:
 
 
 def _then(note: Callable[[Any], None], function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``function`` with what it returns noted."""
+    """Return ``function``, with its results noted."""
 
     @wraps(function)
     def noting(*arguments: Any, **named: Any) -> Any:

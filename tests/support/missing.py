@@ -1,4 +1,4 @@
-"""Why a package is not here: nobody has installed it, or by ``setup.cfg`` it has no release for this Python."""
+"""Why a package is missing: it is not installed, or ``setup.cfg`` excludes it on this Python."""
 
 from __future__ import annotations
 

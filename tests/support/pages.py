@@ -1,4 +1,4 @@
-"""The Python that stands in a page of the documentation, to be run from there."""
+"""Extract the Python code of a documentation page, to run it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def python_of(text: str) -> str:
-    """Return a page's Python, every line at its line number there, so that a failure points into the page."""
+    """Return a page's Python code, with each line at its line number in the page, to which a traceback then points."""
     lines, python = [], False
     for line in text.splitlines():
         fence = line.startswith("```")
@@ -16,7 +16,7 @@ def python_of(text: str) -> str:
 
 
 def section(text: str, heading: str) -> str:
-    """Return the section under ``## heading``, behind as many empty lines as the page has before it."""
+    """Return the section under ``## heading``, after as many empty lines as the page has lines before it."""
     before, found, after = text.partition(f"\n## {heading}\n")
     assert found, f"no section {heading}"
     return "\n" * (before.count("\n") + 2) + re.split(r"\n## ", after)[0]

@@ -8,16 +8,16 @@ from typing import Any
 from wsgi_session.stores import Record
 from wsgi_session.testing import FakeClock
 
-#: When the tests of stores take place, in seconds since the epoch.
+#: The time in the tests of stores, in seconds since the epoch.
 NOW = FakeClock.START
-#: Whose sessions they are, where a test does not say.
+#: The default owner.
 OWNER = b"w" * 32
 
 
 def make_record(data: bytes = b"data", **fields: Any) -> Record:
-    """Return a record of one of OWNER's sessions, which began at NOW and lives for 1,000 seconds.
+    """Return a record of a session of OWNER that was created at NOW and expires 1,000 seconds later.
 
-    ``fields`` replaces what a test cares about. Each record has a version of its own, as each write has.
+    ``fields`` replace these defaults. Each record has a new version, as each write has.
     """
     made = Record(
         data=data,

@@ -35,14 +35,14 @@ def make_environ(
 
 
 def with_body(body: bytes, content_type: str = URLENCODED, stream: Any = None, **more: Any) -> dict[str, Any]:
-    """Return the environ of a POST. Its input is ``stream`` or, as a server's socket, one that can be read once."""
+    """Return the environ of a POST. Its input is ``stream``, or by default a ``Wire``."""
     given: dict[str, Any] = {"CONTENT_TYPE": content_type, "CONTENT_LENGTH": str(len(body)), **more}
     given["wsgi.input"] = Wire(body) if stream is None else stream
     return make_environ(method="POST", **given)
 
 
 class Wire:
-    """A body that can be read once, forwards, in small pieces; to ask for more than there is would block for ever."""
+    """A body like a socket's: it is read once, in small pieces, and must not be asked for more bytes than it has."""
 
     def __init__(self, body: bytes, piece: int = 1000) -> None:
         self._left = BytesIO(body)
@@ -51,7 +51,7 @@ class Wire:
 
     @property
     def left(self) -> int:
-        """Bytes that nobody has read."""
+        """The number of bytes that were not read."""
         return self._size - self._left.tell()
 
     def read(self, size: int) -> bytes:
@@ -66,7 +66,7 @@ def session_in(environ: dict[str, Any]) -> Session:
 
 
 def browser_in_an_outage(key: str = "session") -> Browser:
-    """Return a browser in which Ann is logged in, of a site whose store is out of order."""
+    """Return a browser in which Ann is logged in, at a site whose store is down."""
     site = Site(environ_key=key)
     browser = site.browser()
     browser.call(lambda environ: login(environ, ANN, key=key))

@@ -1,4 +1,4 @@
-"""A WSGI application behind a real server, for as long as a block lasts: over http, or over https."""
+"""A WSGI application behind a real server, over http or https, for the duration of a block."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from cheroot.wsgi import Server
 
 @contextmanager
 def serving_http(app: Any) -> Iterator[str]:
-    """Serve ``app`` at the address given."""
+    """Serve ``app``; yield its address."""
     with _running(Server(("127.0.0.1", 0), app)) as port:
         yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
 def serving_https(app: Any, folder: Path) -> Iterator[tuple[str, Path]]:
-    """Serve ``app`` at the address given, with a certificate made for this block; its authority is in the file given.
+    """Serve ``app`` with a new certificate; yield its address, and the file with the certificate's authority.
 
     ``wsgi.url_scheme`` is then ``https``, which makes the cookies Secure and their names begin with ``__Host-``.
     """

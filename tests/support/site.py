@@ -1,4 +1,4 @@
-"""A site under a session middleware, and browsers that visit it: wsgiref's validator stands on both sides."""
+"""A site with a session middleware, and browsers that visit it, with wsgiref's validator on both sides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MakeSite = Callable[..., "Site"]
 
 
 class Site:
-    """A middleware over a counting store. Each visit brings the application that answers it."""
+    """A middleware over a counting store. Each visit has its own application."""
 
     def __init__(self, store: Store | None = None, clock: FakeClock | None = None, **options: Any) -> None:
         store = MemoryStore() if store is None else store
@@ -54,17 +54,17 @@ class Site:
 
 
 class Browser(Client):
-    """One visitor of a site, whose requests are answered by pages of the test's own."""
+    """One visitor of a site. The test provides the application for each request."""
 
     def __init__(self, site: Site, **environ: Any) -> None:
         super().__init__(site.middleware)
         self.site = site
         self.log = site.calls.log
-        #: What every request of this browser has in its environ.
+        #: Entries for the environ of every request of this browser.
         self.environ = environ
 
     def do(self, function: Callable[[Session], Any], **environ: Any) -> Answer:
-        """Visit a page that calls ``function(session)`` and says 200; ``answer.result`` is what it returned."""
+        """Visit a page that calls ``function(session)`` and sends 200; ``answer.result`` is the function's result."""
         results: list[Any] = []
 
         def page(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -77,9 +77,9 @@ class Browser(Client):
         return answer
 
     def call(self, function: Callable[[dict[str, Any]], Any], environ: dict[str, Any] | None = None) -> Any:
-        """Let ``function`` have the environ of a request that is answered with 200; return its result.
+        """Call ``function(environ)`` in a request that is answered with 200; return its result.
 
-        Without wsgiref's validator, so that ``environ`` may be any. The answer is kept in ``answer``.
+        This runs without wsgiref's validator, so ``environ`` need not be valid. The response is in ``answer``.
         """
         results: list[Any] = []
 
@@ -101,7 +101,7 @@ class Browser(Client):
         if self.jar:
             given.setdefault("HTTP_COOKIE", self.header)
         if self.site.cookie_path != "/":
-            # Where nothing else is said, the request is one that the cookie is sent with.
+            # By default, the request is inside of the cookie's path.
             given.setdefault("SCRIPT_NAME", self.site.cookie_path)
             given.setdefault("PATH_INFO", "")
         given.setdefault("wsgi.input", BytesIO())
@@ -110,14 +110,14 @@ class Browser(Client):
         return given
 
     def copy(self) -> Browser:
-        """Return a browser with the same cookies, which knows nothing of what this one gets later."""
+        """Return a browser with the same cookies. Later changes to the cookies of one do not affect the other."""
         other = Browser(self.site, **self.environ)
         other.jar = dict(self.jar)
         return other
 
 
 def _linted(app: Application) -> Application:
-    """Return ``app`` behind wsgiref's validator, which wants text under every key without a dot."""
+    """Return ``app`` behind wsgiref's validator, which requires text under every key without a dot."""
 
     def inside(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         environ["session"] = environ.pop("test.session")
@@ -139,7 +139,7 @@ def _dispatch(environ: dict[str, Any], start_response: StartResponse) -> Iterabl
 
 
 def page(body: Iterable[bytes] = (b"page",), status: str = "200 OK", *headers: tuple[str, str]) -> Application:
-    """Return an application that looks at no session."""
+    """Return an application that does not use the session."""
 
     def app(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         start_response(status, [("Content-Type", "text/plain"), *headers])

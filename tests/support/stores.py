@@ -1,4 +1,4 @@
-"""The stores that every promise is held against, what each can do, and a wrapper that counts what is asked of one."""
+"""Every store with its abilities, for the tests that run over all stores, and a wrapper that counts calls."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from wsgi_session.stores import (
 )
 from wsgi_session.stores.cookie import CookieStore
 
-#: Keeps records on the server: rules 4, 5 and 7 hold, sessions can be listed, revoked and counted.
+#: It keeps records on the server: rules 4, 5 and 7 hold, and sessions can be listed, revoked and counted.
 SERVER = "server"
-#: Is seen by several processes.
+#: Several processes can see its data.
 PROCESSES = "processes"
-#: Has no expiry of its own: sweep() works.
+#: Its engine does not expire records, so it has sweep().
 SWEEPS = "sweeps"
-#: Needs a server that the tests start.
+#: It needs a server that the tests start.
 ENGINE = "engine"
 
 
 class Kind(NamedTuple):
-    """One kind of store: how an empty one is opened, and what it promises beyond the rest."""
+    """One kind of store: how to open an empty one, and its abilities."""
 
     name: str
     open: Callable[[Path], Store]
@@ -46,7 +46,7 @@ class Kind(NamedTuple):
 def _sql(url: str, folder: Path) -> Store:
     from wsgi_session.stores.sql import SQLStore
 
-    # A table for each test, which other processes of that test find by its folder too.
+    # A table for each test. Its name is derived from the test's folder, so that other processes of the test find it.
     return SQLStore.from_url(f"{url}?table=test_{sha256(bytes(folder)).hexdigest()[:24]}&timeout=20")
 
 
@@ -56,8 +56,8 @@ def _redis(url: str, folder: Path) -> Store:
     return open_url(f"{url}?prefix={sha256(bytes(folder)).hexdigest()[:24]}:&timeout=20&connect_timeout=20")
 
 
-#: To hold another store to every promise here, add a line. A test that says ``@pytest.mark.needs(SWEEPS)`` runs over
-#: those with the flag only.
+#: To run these tests over another store, add a line. A test with ``@pytest.mark.needs(SWEEPS)`` runs only over
+#: stores with that flag.
 KINDS = [
     Kind("memory", lambda folder: MemoryStore(), frozenset({SERVER, SWEEPS})),
     Kind("sqlite", lambda folder: SQLiteStore(folder / "sessions.db"), frozenset({SERVER, SWEEPS, PROCESSES})),
@@ -72,16 +72,16 @@ KINDS = [
 
 
 class CountingStore(Store):
-    """Passes everything on to another store, and notes each call; a test can step in before one, or make it fail."""
+    """Forwards to another store, and counts the calls. A test can run a function before a call, or make it fail."""
 
     def __init__(self, inner: Store) -> None:
         self.inner = inner
         self.multiprocess = inner.multiprocess
-        #: The names of the calls, in order. The browser adds ``"answer"`` where the response left the middleware.
+        #: The names of the calls, in order. The client adds ``"answer"`` when the response leaves the middleware.
         self.log: list[str] = []
-        #: What to run, once, before the next call of a method.
+        #: Functions to run once, before the next call of a method.
         self.before: dict[str, Callable[[], object]] = {}
-        #: Everything that was passed in and came back, for a search after what must not be there.
+        #: All arguments and results, to be searched for secrets.
         self.seen: list[object] = []
         self._failing: dict[str, tuple[bool, int, Exception]] = {}
 
@@ -110,7 +110,7 @@ class CountingStore(Store):
     ) -> None:
         """Let ``methods`` raise ``StoreUnavailable``, or ``error``.
 
-        ``applied``: after they have done their work. ``lost``: nobody can tell whether they have.
+        ``applied``: they write before they raise. ``lost`` or ``applied``: the error has ``answer_lost=True``.
         """
         away = StoreUnavailable("the engine is away", retry_after=7, answer_lost=applied or lost)
         self._failing.update(dict.fromkeys(methods, (applied, times, error or away)))
@@ -174,7 +174,7 @@ class _Counts(CountingStore):
 
 
 class _CountsByScan(CountingStore):
-    """Over a store that has no count of its own, so that a test can ask all the same."""
+    """Counts by a scan, for a store without ``count``."""
 
     def count(self, now: float, namespace: str | None = None) -> int:
         assert isinstance(self.inner, Scans)
@@ -187,7 +187,7 @@ class _Sweeps(CountingStore):
 
 
 def counting(inner: Store) -> CountingStore:
-    """Return a ``CountingStore`` that offers what ``inner`` offers, and nothing that it does not, but for a count."""
+    """Return a ``CountingStore`` with the optional operations of ``inner``, and always with ``count``."""
     counts = _Counts if isinstance(inner, Counts) else _CountsByScan
     offers: list[tuple[type, Any]] = [(_Lists, ListsOwners), (counts, (Counts, Scans)), (_Sweeps, Sweeps)]
     bases = tuple(mixin for mixin, protocol in offers if isinstance(inner, protocol))

@@ -1,4 +1,4 @@
-"""What a browser makes of a URL: Node's parser is the WHATWG standard's, as theirs are."""
+"""How a browser reads a URL, tested with Node's parser, which follows the WHATWG standard as browsers do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of every type that a session keeps, for hypothesis; and how to tell whether one came back as it went in."""
+"""Values of every supported type, for hypothesis, and an exact comparison of values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-# Any offset that Python has, down to the microsecond.
+# Any offset that Python supports, down to the microsecond.
 zones = st.none() | st.builds(
     timezone, st.timedeltas(timedelta(hours=-24, microseconds=1), timedelta(hours=24, microseconds=-1))
 )
@@ -55,7 +55,7 @@ values = st.recursive(scalars | hashables | st.sets(hashables, max_size=4), _con
 
 
 def shape(value: Any) -> Any:
-    """Return what can be compared where ``==`` tells too little: types, the sign of zero, NaN, fold and offset."""
+    """Return a form of ``value`` whose comparison also covers types, the sign of zero, NaN, fold and offset."""
     kind = type(value)
     if kind is float:
         return kind, struct.pack(">d", value)

@@ -1,4 +1,4 @@
-"""What something costs, counted: the same on every machine, however busy it is."""
+"""The cost of a call, as counts that are the same on every machine, however busy it is."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 
 class Work(NamedTuple):
-    """What one call cost."""
+    """The cost of one call."""
 
-    #: Calls of functions, built-in ones too.
+    #: The number of function calls, including built-in functions.
     calls: int
-    #: Bytes that were held at the worst moment, beyond those before.
+    #: The maximum of the allocated bytes, minus those at the start.
     peak: int
 
     def is_at_most(self, times: float, other: Work) -> bool:
-        """Whether it is at most ``times`` as much as ``other``, but for what does not count."""
+        """Return whether the cost is at most ``times`` that of ``other``, with a small allowance."""
         return self.calls <= times * other.calls + 50 and self.peak <= times * other.peak + 16_384
 
 

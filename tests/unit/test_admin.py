@@ -1,4 +1,4 @@
-"""``middleware.sessions``: whose sessions there are, and ending them."""
+"""``middleware.sessions``: list, end, count and sweep sessions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 class Heard:
-    """Events, by name."""
+    """The events that were reported, by name."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Mapping[str, Any]]] = []
@@ -80,7 +80,7 @@ def test_a_users_sessions_are_listed_newest_login_first(middleware: SessionMiddl
     assert len({info.handle for info in listed}) == 3
 
 
-def test_a_session_is_told_in_aware_utc(middleware: SessionMiddleware, clock: FakeClock) -> None:
+def test_the_times_of_a_session_are_aware_utc(middleware: SessionMiddleware, clock: FakeClock) -> None:
     browser = Site(middleware.store, clock=clock).browser()
     browser.call(lambda environ: login(environ, ANN))
     clock.advance(timedelta(days=5))
@@ -95,7 +95,7 @@ def test_a_session_is_told_in_aware_utc(middleware: SessionMiddleware, clock: Fa
 
 
 def test_what_is_listed_opens_nothing(middleware: SessionMiddleware) -> None:
-    """CVE-2020-5224: the list of a user's sessions showed the keys that open them."""
+    """CVE-2020-5224: the list of a user's sessions showed keys that gave access to them."""
     cookie = plant(middleware, {"user": ANN})
     token = cookie.partition("=")[2].partition(".")[0]
     (info,) = middleware.sessions.of(ANN)
@@ -196,7 +196,7 @@ def test_revoke_ends_that_session_at_once_and_no_other(middleware: SessionMiddle
     assert len(heard.of("revoked")) == 1
 
 
-def test_revoke_ends_nobody_elses_session(middleware: SessionMiddleware) -> None:
+def test_revoke_ends_no_session_of_another_user(middleware: SessionMiddleware) -> None:
     """CVE-2017-18878: a user ended the sessions of others by their handles."""
     cookie = plant(middleware, {"user": BOB})
     (info,) = middleware.sessions.of(BOB)
@@ -241,7 +241,7 @@ def test_to_keep_a_session_that_is_no_session_yet_keeps_none(middleware: Session
 
 
 def test_a_session_from_a_machine_whose_clock_is_ahead_ends_too(clock: FakeClock) -> None:
-    """It was there at the call, whatever its machine thinks the time is."""
+    """The session existed at the call, whatever time its machine has."""
     store = MemoryStore()
     ahead = wrap(FakeClock(FakeClock.START + 60), store=store)
     here = wrap(clock, store=store)
@@ -251,7 +251,7 @@ def test_a_session_from_a_machine_whose_clock_is_ahead_ends_too(clock: FakeClock
 
 
 class Racing(MemoryStore):
-    """A store where something happens at each look at an owner's sessions, after it."""
+    """A store that calls a function after each listing of an owner's sessions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -284,7 +284,7 @@ def test_a_session_that_is_being_rotated_ends_and_a_later_login_lives(clock: Fak
 
 
 class Stubborn(MemoryStore):
-    """A store that says it deletes, and does not."""
+    """A store whose ``delete`` returns True but deletes nothing."""
 
     def delete(self, key: bytes, version: bytes | None = None) -> bool:
         return True
@@ -321,7 +321,7 @@ def test_sweep_removes_at_most_so_many_of_what_is_long_dead(middleware: SessionM
 
 
 class Plain(Store):
-    """The seven methods and no more."""
+    """The eight abstract methods only."""
 
     def __init__(self) -> None:
         self._store = MemoryStore()
@@ -392,7 +392,7 @@ def test_an_owner_that_is_no_text_has_no_sessions() -> None:
 @pytest.mark.parametrize(
     "damage", ["handle = ''", "key = 'text'", "key = cast(x'ff41' AS text)", "key = 9223372036854775807", "key = 0.5"]
 )
-def test_a_row_that_somebody_meddled_with_keeps_nobody_from_listing_and_revoking(
+def test_a_row_that_was_edited_by_hand_does_not_prevent_listing_and_revoking(
     clock: FakeClock, tmp_path: Path, damage: str
 ) -> None:
     path = tmp_path / "sessions.db"
@@ -408,14 +408,14 @@ def test_a_row_that_somebody_meddled_with_keeps_nobody_from_listing_and_revoking
         assert live(site, *cookies) == [False] * 3
 
 
-def test_a_handle_that_is_no_text_keeps_nobody_from_listing_and_revoking_on_sql(
+def test_a_handle_that_is_not_text_does_not_prevent_listing_and_revoking_on_sql(
     clock: FakeClock, tmp_path: Path
 ) -> None:
     path = tmp_path / "sessions.db"
     with wrap(clock, store=SQLStore(f"sqlite+pysqlite:///{path}")) as site:
         cookies = [plant(site, {"user": ANN}) for _ in range(2)]
         with sqlite3.connect(path) as meddling:
-            # As MySQL has it, which keeps texts as bytes.
+            # As in MySQL, which stores texts as bytes.
             meddling.execute("UPDATE wsgi_sessions SET handle = x'ff41', namespace = x'ff' WHERE rowid = 1")
         meddling.close()
         assert len(site.sessions.of(ANN)) == 2

@@ -1,4 +1,4 @@
-"""``python -m wsgi_session``: what each command prints, where, and with which exit code."""
+"""``python -m wsgi_session``: the output and the exit code of each command."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FULL = 5
 
 
 def python(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
-    """Run ``python -m wsgi_session`` as users do; ``code`` runs before it."""
+    """Run ``python -m wsgi_session`` in a new process; ``code`` runs before it."""
     run_module = f"sys.argv[1:] = {arguments!r}; runpy.run_module('wsgi_session', run_name='__main__')"
     command = ["-c", f"import runpy, sys; {code}; {run_module}"] if code else ["-m", "wsgi_session", *arguments]
     return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
@@ -199,7 +199,7 @@ def test_on_a_terminal_the_sweep_shows_how_far_it_is(
 
 
 class Interrupted(SQLiteStore):
-    """After one batch of one session, something happens."""
+    """Raises an error after one batch of one session."""
 
     def __init__(self, path: str, happens: Callable[[], object]) -> None:
         super().__init__(path)
@@ -236,7 +236,7 @@ def test_a_sweep_that_the_store_breaks_off_says_what_was_done(url: str, monkeypa
 
 
 class Bare(Store):
-    """A store that offers what it must, and fails as it answers."""
+    """A store with the abstract methods only, whose ``ping`` fails."""
 
     def load(self, key: bytes, now: float) -> Record | None:
         return None

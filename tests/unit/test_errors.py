@@ -1,4 +1,4 @@
-"""One root, each error with its data."""
+"""All errors have one base class, and carry their details."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_what_is_not_said_has_a_default_that_promises_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["memory", "sqlite", "redis", "sql", "middleware"])
 def test_what_could_not_be_made_can_be_shown_with_its_local_variables(name: str) -> None:
-    """As error reporters do: Python 3.10's ``TracebackException`` raises what a ``repr`` raises."""
+    """Error reporters show local variables: Python 3.10's ``TracebackException`` fails if a ``repr`` raises."""
     pytest.importorskip("redis")
     from redis import Redis
 

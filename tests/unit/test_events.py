@@ -1,4 +1,4 @@
-"""What happened, for logs and metrics."""
+"""Events for logs and metrics."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_an_event_that_is_not_in_the_table_is_a_mistake_of_ours() -> None:
 
 
 def test_a_log_line_shows_names_and_data_and_no_line_break_of_a_client(caplog: pytest.LogCaptureFixture) -> None:
-    """CVE-2025-25184: a value with a line break wrote log lines of its own."""
+    """CVE-2025-25184: a value with a line break forged log lines."""
     caplog.set_level(logging.WARNING, "wsgi_session")
     Events(None)("dropped", handle="h\n2026-01-01 CRITICAL all is lost", keys=["a\r\n"])
     (record,) = caplog.records
@@ -50,7 +50,7 @@ def test_what_the_log_does_not_want_is_not_written_and_on_event_gets_it_all_the_
     assert seen == [("created", {"handle": "h"})]
 
 
-def test_an_observers_mistake_is_logged_and_goes_no_further(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_in_on_event_is_logged_and_does_not_fail_the_request(caplog: pytest.LogCaptureFixture) -> None:
     def observe(name: str, data: Mapping[str, Any]) -> None:
         raise LookupError("no such counter")
 
@@ -61,7 +61,7 @@ def test_an_observers_mistake_is_logged_and_goes_no_further(caplog: pytest.LogCa
     assert "no such counter" in str(record.exc_info[1])
 
 
-def test_an_observer_who_ends_the_program_does() -> None:
+def test_on_event_may_end_the_program() -> None:
     def observe(name: str, data: Mapping[str, Any]) -> None:
         raise SystemExit(3)
 

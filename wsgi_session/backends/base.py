@@ -44,7 +44,7 @@ class Backend(Protocol):
     """The sessions of one middleware."""
 
     settings: Settings
-    #: Whether a save can be compared with what other requests have stored, which ``atomic`` and merging need.
+    #: Whether a write is a compare-and-set, which merging and ``atomic`` need.
     compares: bool
     #: Whether each change has to be sent to the browser in a cookie.
     change_needs_cookie: bool

@@ -145,7 +145,7 @@ class CookieBackend:
 
     def _is_expired(self, record: Record, now: float) -> bool:
         if max(record.created, record.touched) > now + MAX_SKEW:
-            # A server's clock was ahead when the cookie was sealed. It would live too long, so it is refused.
+            # A server's clock was ahead when it sealed the cookie. The session would live too long, so it is refused.
             return True
         return now >= self.settings.lifetime.end_of(record)
 
@@ -155,6 +155,9 @@ class CookieBackend:
         if types not in _FIELD_TYPES or not all(map(_is_time, (created, touched, expires, idle or 0))):
             raise ValueError("The sealed value is not a session.")
         namespace = self.settings.namespace
+        if owner is None:
+            # It may have been sealed under another anonymous_timeout; the current one counts.
+            idle = self.settings.lifetime.anonymous
         return token, Record(data, b"", handle, created, touched, expires, owner, persistent, idle, namespace)
 
 

@@ -69,8 +69,8 @@ def end_sessions(store: Store, owner: bytes, now: float, should_end: ShouldEnd) 
     for _ in range(MAX_PASSES):
         count, found, one_page = _end_listed(store, owned_sessions(store, owner, now), now, should_end)
         ended += count
-        # A page comes from one moment. With several, a rotation may have moved a session from a later to an earlier
-        # page, so two passes in a row must find none.
+        # A page is read at one moment. If there are several pages, a rotation may have moved a session from a later to
+        # an earlier page, so two passes in a row must find none.
         if not found and (one_page or none_before):
             store.await_replicas()
             return ended

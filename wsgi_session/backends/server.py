@@ -25,8 +25,8 @@ from wsgi_session.stores.contract import (
 
 #: The maximum number of validly signed cookies to look up. A browser sends more only if an attacker has set them.
 MAX_CREDENTIALS = 3
-#: The maximum number of tokens to try. One that is already in use has a chance of 2**-128: several mean that the random
-#: generator is broken.
+#: The maximum number of tokens to try. The chance that a new token is already in use is 2**-128: if several are, the
+#: random generator is broken.
 MAX_TOKENS = 5
 # If no cookie leads to a live session, the state with the highest rank counts. A session that was just rotated ranks
 # first, because replacing its cookie would log the visitor out.
@@ -76,32 +76,25 @@ class StoreBackend:
         self.settings.events("tampered", cookies=cookies)
         self._cookies.warn_of_foreign(look_signed)
 
-    def credential_of(self, cookie_value: str | None) -> Credential | None:
-        """Return the credential in a cookie's value; ``None`` if none of our secrets signed it."""
-        verified = None if cookie_value is None else self._signer.verify(cookie_value)
-        if verified is None:
-            return None
-        token, current = verified
-        return Credential(token, current, tokens.store_key(token))
-
-    def cookie_value(self, credential: Credential) -> str:
-        """Return the cookie's value for ``credential``."""
-        return self._signer.sign(credential.token)
-
     def look_up(self, credential: Credential, now: float) -> Loaded:
         """Load the session of ``credential``, and apply the current timeouts to it."""
         record = self.store.load(credential.key, now)
         if record is None:
             return "unknown", credential, None, {}
         # Unpacked, because reading one field by its name takes as long as unpacking all of them.
-        data, _, handle, created, touched, expires, _, _, idle, _ = record
+        data, _, handle, created, touched, expires, owner, _, idle, _ = record
         if not handle:
             return "rotated", credential, None, {}
         try:
             # The check of has_sound_times(), inlined because every request runs it.
             if not 0.0 <= created + touched + expires < LAST_TIME or (idle is not None and not 0.0 < idle < LAST_TIME):
                 raise CorruptData
-            if now >= expires or now >= self.settings.lifetime.end(touched, created, idle):
+            lifetime = self.settings.lifetime
+            if owner is None and idle != lifetime.anonymous:
+                # It was stored under another anonymous_timeout; the current one counts.
+                idle = lifetime.anonymous
+                record = record._replace(idle=idle)
+            if now >= expires or now >= lifetime.end(touched, created, idle):
                 return "unknown", credential, None, {}
             return "live", credential, record, split(data)
         except (CorruptData, TypeError):  # TypeError if a time is a text: SQLite stores any type in any column.
@@ -252,7 +245,7 @@ def _retry_write(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outco
         raise error
     outcome = write()
     if outcome is not Outcome.SAVED:
-        # The write was applied and then overwritten, or never applied. Neither is known, so do not report success.
+        # The write was applied and then overwritten, or never applied. This is not known, so do not report success.
         raise error
     return outcome
 

@@ -1,4 +1,4 @@
-"""What a middleware was told, checked."""
+"""The options of a middleware, after they were checked."""
 
 from __future__ import annotations
 

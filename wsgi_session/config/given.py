@@ -36,7 +36,7 @@ def check_app(app: object) -> None:
 
 
 def check_store(store: object, kind: type) -> None:
-    """Raise ``ConfigError`` if ``store`` is neither a URL nor of ``kind``, the contract."""
+    """Raise ``ConfigError`` if ``store`` is neither a URL nor an instance of ``kind``, the class ``Store``."""
     if isinstance(store, (str, kind)):
         return
     advice = _CLIENTS.get(type(store).__module__.partition(".")[0], _STORE)
@@ -56,7 +56,8 @@ def _takes_a_request(app: Any) -> bool:
         if hasattr(app, "__signature__") or hasattr(type(app).__call__, "__signature__"):
             return True  # A signature that was set by hand need not be the real one.
     except Exception:
-        # It is written in C, or a proxy for an object that does not exist yet: the first request will show it.
+        # It is written in C, or a proxy for an object that does not exist yet. The first request will show whether it
+        # can be called.
         return True
     try:
         signature.bind({}, None)

@@ -65,7 +65,7 @@ _PREFIXES = ("beaker.", "session.", "session_")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the one of ``known`` that is most similar to ``name``; ``None`` if none is."""
+    """Return the one of ``known`` that is most similar to ``name``; ``None`` if none is similar."""
     return next(iter(get_close_matches(name.lower(), known, n=1, cutoff=0.7)), None)
 
 

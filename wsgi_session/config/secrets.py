@@ -1,4 +1,4 @@
-"""Text and bytes that hide their ``repr``, because error reporters and debuggers show that of local variables."""
+"""Text and bytes with a hidden ``repr``, because error reporters and debuggers show the ``repr`` of local variables."""
 
 from __future__ import annotations
 

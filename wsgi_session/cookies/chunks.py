@@ -85,7 +85,7 @@ class CookieChunks:
         return chunks
 
     def _removals(self, cookie: SessionCookie, header: str, kept: int) -> list[str]:
-        """Return the Set-Cookie values that remove the further cookies that the browser sent, except ``kept``."""
+        """Return the Set-Cookie values that remove the further cookies of the browser, except the first ``kept``."""
         if cookie.name + "." not in header:
             return []
         return [other.remove() for other in self._more[cookie.name][kept:] if other.read(header)]

@@ -120,7 +120,8 @@ class SchemeCookies:
     def warn_of_foreign(self, foreign: Iterable[bool]) -> None:
         """Report, once, that another secret signed or sealed a cookie of our name.
 
-        ``foreign`` says so for each cookie, so that no local variable here has a cookie: error reporters show them.
+        ``foreign`` has a truth value for each cookie. The cookies themselves must not be in a local variable, because
+        error reporters show these.
         """
         if not self._foreign_seen and any(foreign):
             self._foreign_seen = True

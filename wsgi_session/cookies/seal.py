@@ -34,7 +34,8 @@ _CIPHERTEXT_START = _NONCE_START + _NONCE
 OVERHEAD = _CIPHERTEXT_START + _TAG
 #: The part of a seal's text that has only random characters (of the salt), and so identifies the seal.
 RANDOM_PART = slice(8, 14)
-# The characters of the head, after the number of cookies if there are several, and at least as many as a seal has.
+# The text of a seal, or its first chunk, which starts with the number of cookies (see chunks.py). The group is the
+# head.
 _HEAD_OF_TEXT = re.compile(rf"(?:[0-9]\.)?([A-Za-z0-9_-]{{8}})[A-Za-z0-9_-]{{{OVERHEAD * 4 // 3 - 8},}}", re.ASCII)
 _TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
@@ -47,7 +48,7 @@ class Sealer:
         keys = [hmac.digest(secret, b"wsgi-session seal key", "sha256") for secret in secrets_newest_first]
         heads = [_FORMAT + hashlib.sha256(b"id of " + key).digest()[: _HEAD - len(_FORMAT)] for key in keys]
         self._newest = heads[0]
-        # The key and the associated data for each head. If two secrets have one key id (a chance of 2**-32), the
+        # The key and the associated data for each head. If two secrets have the same key id (a chance of 2**-32), the
         # newest wins, because it comes last.
         oldest_first = reversed(list(zip(heads, keys, strict=True)))
         self._keys = {head: (key, purpose + head) for head, key in oldest_first}

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 import re
+from base64 import b32encode
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Sequence
 from hmac import compare_digest
@@ -22,7 +23,7 @@ from itsdangerous import Signer
 SIGNED_LENGTH = 87
 _SIGNED = re.compile(r"[A-Za-z0-9_-]{43}\.[A-Za-z0-9_-]{43}", re.ASCII)
 _CSRF_PURPOSE = b"wsgi-session csrf token"
-# 64 bytes. Checked before decoding, because decoders skip invalid characters, and Python 3.15 warns of "+" and "/".
+# 64 bytes as text. It is checked before decoding: decoders skip invalid characters, and Python 3.15 warns of + and /.
 _CSRF_FORM = re.compile(r"[A-Za-z0-9_-]{86}")
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _STANDARD = str.maketrans("-_", "+/")
@@ -94,6 +95,14 @@ def token_of(seed: bytes) -> bytes:
     return _base64url(seed)
 
 
+def new_short_token() -> bytes:
+    """Return a new token of 40 characters, for a cookie without a signature: 200 random bits as lowercase base32.
+
+    In one case only, because a column of a database or a file system may ignore the case.
+    """
+    return b32encode(os.urandom(25)).lower()
+
+
 def store_key(token: bytes) -> bytes:
     """Return the store's key for the session of ``token``."""
     return hashlib.sha256(token).digest()
@@ -146,7 +155,7 @@ def csrf_token(token: bytes) -> str:
 
 
 def unmasked_csrf_token(masked: str) -> str:
-    """Return a CSRF token with a mask of zeros, so that the text is always the same, for frameworks that promise it."""
+    """Return a CSRF token with a mask of zeros, for frameworks whose interface promises the same text each time."""
     raw = _decode_csrf_token(masked)
     return _base64url(bytes(32) + _xor(raw[:32], raw[32:])).decode()
 

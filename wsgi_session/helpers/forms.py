@@ -26,7 +26,7 @@ def read_field(request: object, name: str) -> str | None:
     """Return the form's first field ``name``; ``None`` if there is no such field in a valid form of up to one MiB.
 
     If the request object has a parsed form, that is used, because the framework may have read the body, or may read it
-    later. Else, if the headers say that the body is a form, and its length, the first MiB is read and put back as
+    later. Otherwise, if the headers give the type of a form and its length, the first MiB is read and put back as
     ``environ["wsgi.input"]``. With a plain environ, call this before the application reads the body.
     """
     environ = environ_of(request)

@@ -37,7 +37,7 @@ def bytes_of(environ: Mapping[str, Any], name: str) -> bytes:
 
 
 def session_of(request: object, key: str) -> Any:
-    """Return the session at ``environ[key]``, ours or another library's, without loading it; or ``SessionMissing``."""
+    """Return the session at ``environ[key]``, ours or another library's, unloaded; or raise ``SessionMissing``."""
     session = environ_of(request).get(key)
     # Any object with get() is accepted, because Beaker's session is a proxy that is not registered as a Mapping.
     if session is None or not callable(getattr(session, "get", None)):

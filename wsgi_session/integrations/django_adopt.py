@@ -60,5 +60,7 @@ def adopted_work(session: Any, work: Work) -> Work:
     adopted = Work(work.backend, {})
     adopted.start(found, work.loaded_at)
     if adopted.record is not None and adopted.credential is not None:
-        session._session_key = site.cookie_value(adopted.credential)  # noqa: SLF001  (Django's own name)
+        session._session_key = site.session_key_of(adopted.credential)  # noqa: SLF001  (Django's own name)
+        # Otherwise Django would not set the cookie.
+        session.modified = session.modified or not adopted.credential.current
     return adopted

@@ -9,7 +9,12 @@ from django.contrib.sessions.backends.base import SessionBase
 
 
 class AsynchronousSession(SessionBase):
-    """Runs the synchronous methods in a thread, where Django's own asynchronous methods would not call them."""
+    """Runs the synchronous methods in a thread. Django's own asynchronous methods would not call them."""
+
+    async def _aget_session(self, no_load: bool = False) -> Any:
+        # Only loading needs the thread.
+        loaded = self.__dict__.get("_session_cache")
+        return loaded if loaded is not None else await sync_to_async(self._get_session)()  # type: ignore[attr-defined]
 
     async def aflush(self) -> None:
         await sync_to_async(self.flush)()

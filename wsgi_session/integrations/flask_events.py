@@ -24,7 +24,7 @@ class EventSession(FlaskSession):
 
 
 def is_event(app: Flask, environ: Mapping[str, Any]) -> bool:
-    """Return whether Flask-SocketIO opens the session, by the path: its own paths never reach the views."""
+    """Return whether Flask-SocketIO opens the session. The path shows it, because its paths never reach the views."""
     middleware = getattr(app.extensions.get("socketio"), "sockio_mw", None)
     # A slash is added, because its test client connects to the path without one.
     return middleware is not None and f"{environ.get('PATH_INFO', '')}/".startswith(middleware.engineio_path)

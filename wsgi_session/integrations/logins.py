@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from wsgi_session.codec.packing import CorruptData, pack
+from wsgi_session.codec.plain import to_scalar
+from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.login import OWNER, plan_login
 from wsgi_session.request.states import OPEN
 from wsgi_session.request.work import Work
@@ -12,7 +14,7 @@ from wsgi_session.request.work import Work
 
 def owner_with_id(user_id: object) -> str:
     """Return the owner of the user ``{"id": user_id}``, as ``owner_of()`` does."""
-    return f"id:{user_id}"
+    return f"id:{to_scalar(user_id)}"
 
 
 def log_in_as(work: Work, user_id: object, *login_keys: str) -> None:
@@ -24,7 +26,7 @@ def log_in_as(work: Work, user_id: object, *login_keys: str) -> None:
 
 
 def end_login(work: Work) -> None:
-    """End the session, and put the data that the framework leaves in it into a new session.
+    """End the session, and move the data that the framework has left in it to a new session.
 
     After the headers were sent, no cookie can be set for a new session, so this data is lost.
     """
@@ -46,10 +48,10 @@ def user_with_id(work: Work, user_id: Any) -> dict[str, Any] | None:
 
 
 def _contents(work: Work) -> dict[str | bytes, Any]:
-    """Return all values except the owner, including flash messages; an empty dict if the record is corrupt."""
+    """Return all values but those of the login, including flash messages; an empty dict if the record is corrupt."""
     data = work.data or work.load()
     try:
         keys: list[str | bytes] = [*data.keys(), *data.internal_keys()]
-        return {key: data.get(key) for key in keys if key != OWNER}
+        return {key: data.get(key) for key in keys if key not in (OWNER, CONFIRMED)}
     except CorruptData:
         return {}

@@ -7,7 +7,8 @@
 
 The settings are the options of SessionMiddleware with ``wsgi_session.`` in front, as text (see
 ``SessionMiddleware.from_config``) or as objects; ``validate``, ``adopt``, ``on_event``, ``clock`` and ``outage_page``
-may be dotted names. The middleware, for its administrator's view, is ``request.registry["wsgi_session"]``.
+may be dotted names. The middleware is ``request.registry["wsgi_session"]``; its ``sessions`` is the administrator's
+view.
 
 If Pyramid's ``remember`` and ``forget`` use the session, they are a login and a logout: see
 :mod:`wsgi_session.integrations.pyramid_logins`.
@@ -20,24 +21,23 @@ streaming responses too, and the helpers take a Pyramid request.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from pyramid.config import PHASE3_CONFIG
 from pyramid.events import NewRequest
-from pyramid.interfaces import ICSRFStoragePolicy, IExecutionPolicy, ISession
+from pyramid.interfaces import ICSRFStoragePolicy, IExecutionPolicy
 from pyramid.router import default_execution_policy
 from zope.interface import implementer
 
 from wsgi_session.config.secrets import hide
-from wsgi_session.cookies.tokens import unmasked_csrf_token
 from wsgi_session.exchange import StartResponse
 from wsgi_session.helpers.csrf import csrf_matches
+from wsgi_session.helpers.origin import is_same_origin
 from wsgi_session.helpers.redirects import LoginRedirect
 from wsgi_session.integrations.pyramid_logins import USERID_KEY, make_middleware_type
+from wsgi_session.integrations.pyramid_session import PyramidSession
 from wsgi_session.integrations.standalone import StandAlone
 from wsgi_session.middleware import SessionMiddleware, internals_of
-from wsgi_session.request.flash import find_messages, put_message
-from wsgi_session.request.mapping import WorkMapping
 from wsgi_session.session import Session, work_of
 
 try:
@@ -104,11 +104,11 @@ class _PyramidApp:
 
 
 def _session_of(request: Any, middleware: SessionMiddleware) -> Session:
-    """Return the session in the request's environ, or a session of its own for a request outside of the middleware.
+    """Return the session in the request's environ; for a request outside of the middleware, make one.
 
-    That is a subrequest made with ``Request.blank``. Pyramid treats it like a client's request, with the session of its
-    own Cookie header, which is saved with the subrequest's response, and this gets the cookie. A subrequest made with
-    ``request.copy()`` shares the session of the original request.
+    Such a request is a subrequest made with ``Request.blank``. Pyramid treats it like a client's request: its session
+    is that of its own Cookie header, and is saved when its response is ready, which gets the cookie. A subrequest made
+    with ``request.copy()`` shares the session of the original request.
     """
     key = _environ_key(middleware)
     existing = request.environ.get(key)
@@ -144,94 +144,9 @@ def _environ_key(middleware: SessionMiddleware) -> str:
     return internals_of(middleware).backend.settings.environ_key
 
 
-@implementer(ISession)
-class PyramidSession(WorkMapping):
-    """``request.session``: a session with Pyramid's methods. All other attributes are those of :class:`Session`."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._work = work_of(session)
-        self._accessed_at = self._work.backend.settings.clock()
-
-    # The methods of Pyramid's ISession.
-
-    @property
-    def created(self) -> int:
-        """The session's ``created`` in seconds since the epoch; for a new session, the time of its first use."""
-        created = self._session.created
-        return int(self._accessed_at if created is None else created.timestamp())
-
-    @property
-    def new(self) -> bool:
-        """Whether nothing is stored yet."""
-        return self._session.is_new
-
-    def invalidate(self) -> None:
-        """End the session immediately. Data written afterwards starts a new session with another token."""
-        self._session.destroy()
-
-    def changed(self) -> None:
-        """Do nothing, because a change inside a nested value is found without it."""
-
-    def flash(self, msg: Any, queue: str = "", allow_duplicate: bool = True) -> None:
-        """Append a message of any supported type to ``queue``.
-
-        A subclass of ``str`` (a translation string, markup) is stored as plain text.
-        """
-        message = str(msg) if isinstance(msg, str) else msg
-        if allow_duplicate or message not in self.peek_flash(queue):
-            put_message(self._work.writable(), message, queue, self._work.backend.settings.clock())
-
-    def pop_flash(self, queue: str = "") -> list[Any]:
-        """Return the messages of ``queue``, oldest first, and delete them."""
-        found = find_messages(self._work, queue)
-        if found:
-            data = self._work.writable()
-            for key, _, _ in found:
-                data.delete(key)
-        return [message for _, _, message in found]
-
-    def peek_flash(self, queue: str = "") -> list[Any]:
-        """Return the messages of ``queue``, oldest first, without deleting them."""
-        return [message for _, _, message in find_messages(self._work, queue)]
-
-    def get_csrf_token(self) -> str:
-        """Return the CSRF token: the same text until the session gets a new token (``login``, ``new_csrf_token``)."""
-        return unmasked_csrf_token(self._session.csrf_token)
-
-    def new_csrf_token(self) -> str:
-        """Return a new CSRF token. It is derived from the session's token, so that one changes too."""
-        self._work.writable(needs_cookie=True)
-        self._work.renew()
-        return self.get_csrf_token()
-
-    # Methods of Session that WorkMapping would replace.
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._session[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self._session[key]
-
-    def update(self, other: Any = (), /, **more: Any) -> None:
-        self._session.update(other, **more)
-
-    def destroy(self) -> None:
-        self._session.destroy()
-
-    def __repr__(self) -> str:
-        return repr(self._session)
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        self._session.__reduce_ex__(protocol)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
-
-
 @implementer(ICSRFStoragePolicy)
 class CSRFStoragePolicy:
-    """Gives Pyramid's forms and checks the CSRF tokens of ``check_csrf``, so that each accepts the other's tokens."""
+    """Lets Pyramid use the same CSRF tokens as ``check_csrf``, so that each accepts the other's tokens."""
 
     def __init__(self, middleware: SessionMiddleware) -> None:
         self._middleware = middleware
@@ -243,10 +158,14 @@ class CSRFStoragePolicy:
         return str(request.session.new_csrf_token())
 
     def check_csrf_token(self, request: Any, supplied_token: object) -> bool:
-        """Return whether the token belongs to this session. A token that is not text (a file) is wrong.
+        """Return whether a page of this site has sent the request, or the token belongs to this session.
 
-        A visitor without a session has no token, and this check does not create a session.
+        The browser says the former in ``Sec-Fetch-Site`` or ``Origin``, as for ``check_csrf``. Another site's request
+        needs the token here, because Pyramid's own check of the origin has its own list of trusted ones. A token that
+        is not text (a file) is wrong. A visitor without a session has no token, and this check does not create one.
         """
+        if is_same_origin(request.environ, frozenset()):
+            return True
         given = hide(supplied_token) if isinstance(supplied_token, str) else None
         # In an outage, loading the session raises, and error reporters show the local variables.
         del supplied_token

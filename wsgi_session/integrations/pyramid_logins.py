@@ -32,7 +32,7 @@ class RememberingWork(Work):
         return super().user() or user_with_id(self, self.peek(self.userid_key))
 
     def current_user(self) -> Mapping[str, Any] | None:
-        """Return the logged-in user. If there is a security policy, it must agree to a user of ``remember``."""
+        """Return the logged-in user. A user of ``remember`` must also be authenticated by a security policy, if any."""
         user, request = self.user(), get_current_request()
         if user is None or super().user() is not None or self._asks_policy or not self._belongs_to(request):
             return user

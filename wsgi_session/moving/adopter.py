@@ -41,14 +41,14 @@ class Adopter:
         """Return the marker of a foreign session that was adopted, or that ended; ``None`` if there is none."""
         return self._store.load(marker_key(self.settings.namespace, reader.scope, session_id), now)
 
-    def adopt(self, reader: Reader, session_id: str, now: float) -> tuple[Record, bool]:
-        """Return the marker of a foreign session, and whether this call has adopted it.
+    def adopt(self, reader: Reader, session_id: str, now: float) -> tuple[Record, Record | None]:
+        """Return the marker of a foreign session, and its record if this call has adopted it.
 
         Raises ``NotAdopted``; ``StoreUnavailable`` if one of the two stores does not answer.
         """
         marker = self.find_marker(reader, session_id, now)
         if marker is not None:
-            return self._renew(reader, session_id, marker, now) if was_in_advance(marker) else (marker, False)
+            return self._renew(reader, session_id, marker, now) if was_in_advance(marker) else (marker, None)
         try:
             foreign = self.read(reader, session_id, now)
         except NotAdopted:
@@ -56,10 +56,10 @@ class Adopter:
             marker = self.find_marker(reader, session_id, now)
             if marker is None:
                 raise
-            return marker, False
+            return marker, None
         return self.claim(reader, session_id, foreign, None, now)
 
-    def _renew(self, reader: Reader, session_id: str, marker: Record, now: float) -> tuple[Record, bool]:
+    def _renew(self, reader: Reader, session_id: str, marker: Record, now: float) -> tuple[Record, Record | None]:
         """Adopt a session anew at the first visit after it was adopted in advance.
 
         If it has ended in the other library since, it ends here. If the old store is away, the copy counts.
@@ -68,11 +68,11 @@ class Adopter:
             foreign = self.read(reader, session_id, now)
             renewed = self.claim(reader, session_id, foreign, marker, now)
         except StoreUnavailable:
-            return marker, False
+            return marker, None
         except NotAdopted:
             newest = self.find_marker(reader, session_id, now)
             if newest is not None and newest.version != marker.version:
-                return newest, False  # Another request was faster, and has deleted the old record.
+                return newest, None  # Another request was faster, and has deleted the old record.
             self._store.delete(self._key_of_session(session_id, marker))
             raise
         self._store.delete(self._key_of_session(session_id, marker))
@@ -87,10 +87,10 @@ class Adopter:
         now: float,
         *,
         advance: bool = False,
-    ) -> tuple[Record, bool]:
+    ) -> tuple[Record, Record | None]:
         """Store the session and its marker, in place of the marker ``before``.
 
-        Return the marker, and whether it is this one: another request may have been faster. Then its session counts.
+        Return the marker, and the session's record; ``None`` if another request was faster, whose session counts.
         """
         settings, store = self.settings, self._store
         key = marker_key(settings.namespace, reader.scope, session_id)
@@ -112,13 +112,13 @@ class Adopter:
             settings.events("adopted", handle=handle, source=reader.name)
             if prepared.dropped:
                 settings.events("keys_dropped", handle=handle, source=reader.name, keys=prepared.dropped)
-            return marker, True
+            return marker, prepared.record
         # Nobody knows the token of this session.
         store.delete(its_key)
         theirs = store.load(key, now)
         if theirs is None:
             raise NotAdopted("ended")
-        return theirs, False
+        return theirs, None
 
     def bury(self, reader: Reader, session_id: str, now: float, *, logout: bool) -> Record | None:
         """Remember that a foreign session must not be adopted any more; return the marker if it was adopted before.

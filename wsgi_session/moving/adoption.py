@@ -7,7 +7,7 @@ as before; only if it does not, and the Cookie header has the name of a foreign 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -39,10 +39,8 @@ class Adoption:
         self._settings = sessions.settings
         self._adopter = Adopter(sessions.store, sessions.settings, adopt, sessions.derived_credential)
         self.same_name = same_name
-        # Finds the name of a foreign cookie in a header: the only cost of a request that has none.
-        self.mentions: Callable[[str], object] = re.compile(
-            "|".join(re.escape(reader.cookie_name) for reader in adopt.readers)
-        ).search
+        # Finds the name of a foreign cookie in a header.
+        self._mentions = re.compile("|".join(re.escape(reader.cookie_name) for reader in adopt.readers)).search
 
     def limit_first_idle(self, idle: float) -> None:
         """Let an adopted session end after ``idle`` seconds if its first request does not save it."""
@@ -55,7 +53,7 @@ class Adoption:
         """Return the session of a request: the one that was loaded if it is live, or the one that is adopted now."""
         state, _, _, _ = loaded
         bound = self._is_bound(loaded)
-        mentioned = self.mentions(environ.get("HTTP_COOKIE", ""))
+        mentioned = self._mentions(environ.get("HTTP_COOKIE", ""))
         if state == "rotated" or not (bound or mentioned) or self._is_over(now):
             return loaded
         if self._settings.cookie_path != "/" and not path_covers(self._settings.cookie_path, environ):
@@ -76,9 +74,9 @@ class Adoption:
 
         Raises ``NotAdopted`` if it cannot be adopted, or has ended; ``StoreUnavailable`` if a store does not answer.
         """
-        marker, is_new = self._adopter.adopt(reader, session_id, now)
-        found = self._follow(session_id, marker, now)
-        if not is_new and self._is_bound(found):
+        marker, new = self._adopter.adopt(reader, session_id, now)
+        found = self._follow(session_id, marker, now, new)
+        if new is None and self._is_bound(found):
             # A process of the old kind may have ended the session since it was adopted.
             found = self._load_bound(found, False, Named([(reader, session_id)]), now)
             if found[0] == "unknown":
@@ -196,9 +194,11 @@ class Adoption:
     def _owner_key(self, owner: str | None) -> bytes | None:
         return None if owner is None else tokens.owner_key(self._settings.namespace, owner)
 
-    def _follow(self, session_id: str, marker: Record, now: float) -> Loaded:
-        """Return the session to which a marker leads, or raise ``NotAdopted``."""
+    def _follow(self, session_id: str, marker: Record, now: float, new: Record | None = None) -> Loaded:
+        """Return the session to which a marker leads, or raise ``NotAdopted``; ``new``: its record, if known."""
         credential = self._credential(session_id, marker)
+        if new is not None:
+            return "live", credential, new, split(new.data)
         found = None if credential is None else self._sessions.look_up(credential, now)
         if found is None or found[0] == "unknown":
             raise NotAdopted("ended")
@@ -250,7 +250,7 @@ class Adoption:
 
     def readers_of(self, environ: Mapping[str, Any], ours: str) -> list[Reader]:
         """Return the readers of the request's foreign cookies, except of one with the name ``ours``."""
-        if not self.mentions(environ.get("HTTP_COOKIE", "")) or self._is_over(self._settings.clock()):
+        if not self._mentions(environ.get("HTTP_COOKIE", "")) or self._is_over(self._settings.clock()):
             return []
         named = self._find_named(environ, self._settings.clock(), quiet=True)
         # A cookie that is not a reader's may be that of another application on this host.

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 from wsgi_session.backends.server import token_credential
 from wsgi_session.backends.settings import Settings
-from wsgi_session.config.options import MAX_SECONDS, parse_options, wall_clock
+from wsgi_session.config.options import MAX_SECONDS, wall_clock
 from wsgi_session.config.secrets import HiddenText
+from wsgi_session.config.text import parse_options
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events
 from wsgi_session.lifetime import Lifetime

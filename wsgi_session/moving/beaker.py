@@ -104,11 +104,8 @@ class BeakerStore(Reader):
             self._place.delete(self._key(session_id))
 
     def session_ids(self) -> Iterator[str]:
-        if self._place is None:
-            yield from super().session_ids()
-            return
         before, after = ("beaker_cache:", ":session") if self._is_redis else ("", "")
-        for key in self._place.keys(before):
+        for key in super().session_ids() if self._place is None else self._place.keys(before):
             session_id = key.removeprefix(before).removesuffix(after)
             if key.endswith(after) and _ID.fullmatch(session_id):
                 yield session_id

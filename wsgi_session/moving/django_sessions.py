@@ -113,11 +113,8 @@ class DjangoSessions(Reader):
             self._cache.delete(HiddenText(self._prefix + session_id))
 
     def session_ids(self) -> Iterator[str]:
-        if self._place is None:
-            yield from super().session_ids()
-            return
         prefix = "" if self._engine == "cached_db" else self._prefix
-        for key in self._place.keys(prefix):
+        for key in super().session_ids() if self._place is None else self._place.keys(prefix):
             session_id = key[len(prefix) :]
             if _KEY.fullmatch(session_id):
                 yield session_id

@@ -8,8 +8,8 @@ from typing import Any
 class AssignedDict(dict[str, Any]):
     """A dict that records every assigned key, also if the assigned value equals the earlier one.
 
-    Comparing the values would miss an equal one. This matters if two logins run at once: the second one keeps only what
-    its own request wrote.
+    Comparing the values would miss a key that was assigned an equal value. This matters if two logins run at once: the
+    second one keeps only what its own request wrote.
     """
 
     __slots__ = ("assigned",)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
+from wsgi_session.codec.plain import plain_text
 from wsgi_session.errors import SessionGone, Unsupported
 from wsgi_session.request.assigned import AssignedDict
 from wsgi_session.request.commit import create, replace
@@ -23,7 +24,7 @@ Changes = dict[str | bytes, bytes | None]
 def apply(work: Work, data: Data, function: Function[T]) -> T:
     """Apply ``function`` to the newest data and save the result; ``SessionGone`` if the session has ended.
 
-    A rotation or a login that waits for the commit still waits for it, and does not happen if the request fails.
+    A rotation or a login that this request intends still happens at the commit, and not at all if the request fails.
     """
     if not work.backend.compares:
         raise Unsupported(
@@ -96,7 +97,7 @@ def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
 
 
 def _apply_to_login(work: Work, function: Function[T]) -> T:
-    """Apply ``function`` to a session that is stored only with its login: no other request can change it."""
+    """Apply ``function`` to the session of a login, which is not stored yet, so that no other request changes it."""
     data = work.data or work.load()
     before = data.apply_to(data.stored)
     after, assigned, result = _call(function, before, data.limit)
@@ -112,7 +113,8 @@ def _call(function: Function[T], packed: Packed, limit: int) -> tuple[Packed, se
     """Call ``function`` with the application's values; return the new values, the assigned keys, and its result."""
     data = AssignedDict({key: unpack(value) for key, value in packed.items() if type(key) is str})
     result = function(data)
-    return {check_key(key): pack(value, key, limit) for key, value in data.items()}, data.assigned, result
+    assigned = {plain_text(key) for key in data.assigned}
+    return {(name := check_key(key)): pack(value, name, limit) for key, value in data.items()}, assigned, result
 
 
 def _gone_error(work: Work) -> SessionGone:

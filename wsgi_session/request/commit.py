@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wsgi_session.request.work import Work
 
 #: If another request wrote first, a save merges and tries again, up to this number of times or of seconds. A rotation
-#: may try more often, because it takes three steps in a Redis cluster, and so meets more other writes.
+#: may try more often: in a Redis cluster it takes three steps, so that other writes interfere more often.
 MAX_TRIES, MAX_ROTATIONS = 100, 1000
 MAX_SECONDS = 5.0
 
@@ -51,6 +51,7 @@ def save(work: Work, data: Data) -> bool:
 
 
 def _save(work: Work, data: Data) -> bool:
+    data = work.data_to_save(data)
     changed = data.find_changes()
     if work.late and work.backend.change_needs_cookie:
         # The session is in the cookie, and the headers were sent: nothing can be saved any more.
@@ -73,7 +74,7 @@ def _save(work: Work, data: Data) -> bool:
         return True
     rotating = work.next_credential is not None
     # clear() also deletes keys that other requests stored since this one loaded, so it is saved even if it changed
-    # nothing here. In the cookie, no other request can have stored any.
+    # nothing here. If the session is in the cookie, no other request can have stored keys.
     if not (changed or rotating or (data.cleared and work.backend.compares)):
         return False
     base = (credential, record, data.stored)
@@ -81,7 +82,7 @@ def _save(work: Work, data: Data) -> bool:
         return True
     work.note_end()
     if work.login is not None:
-        # Two requests logged in at once from one token: the second one gets a session with its own changes only.
+        # Two requests with the same token logged in at once: the second one's session has only its own changes.
         create(work, data.apply_to(data.stored), now)
     elif changed:
         drop(work, data)
@@ -191,7 +192,7 @@ def create(work: Work, packed: Packed, now: float) -> None:
     data = join_checked(packed, settings.max_size)
     handle, version = tokens.new_handle_and_version()
     if work.login is None:
-        record = first_record(handle, data, version, now, settings)
+        record = first_record(work.planned_handle or handle, data, version, now, settings)
     else:
         record = login_record(work.login, data, version, now, settings)
         forget_refused(work)
@@ -219,13 +220,14 @@ def _cookie_after(work: Work, credential: Credential, before: Record, record: Re
 def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packed, event: str) -> None:
     events = work.backend.settings.events
     if work.login is not None:
+        work.logged_in = True
         events("logged_in", handle=record.handle)
     work.adopt_new(credential, record, packed)
     events(event, handle=record.handle)
 
 
 def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:
-    """Return the base and the time at which to judge it, or ``None`` if the session has ended.
+    """Return the base and the ``now`` to pass to the store for it; ``None`` if the session has ended.
 
     If the base has expired, it is reloaded: another request may have extended the session.
     """

@@ -1,8 +1,8 @@
 """A session's values, which are decoded only when they are read, and this request's changes to them.
 
 Nothing here uses a store. A save applies the keys that this request assigned or deleted to the newest stored values
-(:meth:`Data.apply_to`), including keys that were assigned an equal value: those stored may differ from those loaded.
-Only a request that assigned nothing but equal values has nothing to save.
+(:meth:`Data.apply_to`). This includes a key that was assigned the value it already had, because another request may
+have changed it since. But a request that assigned only such values has nothing to save.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Data:
         self._base = self._current = stored
         # The changes that this request has saved so far: see keep_written().
         self._written = _NO_CHANGES
-        # The values that were returned or assigned, so that `session[k] is session[k]` and nested changes are found.
+        # The values that were returned or assigned: `session[k] is session[k]`, and changes inside a value are found.
         self._objects: dict[str | bytes, Any] = {}
 
     def __contains__(self, key: str | bytes) -> bool:
@@ -109,7 +109,7 @@ class Data:
     def assign(self, key: str, value: Any) -> None:
         """Put ``value`` under ``key``, or raise ``UnsupportedValue`` or ``SessionTooLarge``."""
         if type(key) is not str or not key.isascii():
-            check_key(key)
+            key = check_key(key)
         self._write(key, pack(value, key, self.limit))
         self._objects[key] = value
 
@@ -128,7 +128,7 @@ class Data:
                         continue
                     except UnicodeEncodeError:
                         pass
-                packed[key] = pack(value, key, self.limit)  # Raises, with the path to the refused part.
+                packed[key] = pack(value, key, self.limit)  # Stores an instance of a subclass, or raises.
         finally:
             self.maybe_dirty = True
             if self._app_keys is not None:
@@ -137,7 +137,7 @@ class Data:
                 self._current = self._base | packed
             else:
                 self._current.update(packed)
-            # If a value was refused, only those before it.
+            # If a value was refused, keep only the values before it.
             self._objects.update(items if len(packed) == len(items) else zip(packed, items.values(), strict=False))
             self.changed.update(packed)
 
@@ -169,7 +169,7 @@ class Data:
     def keep_written(self) -> None:
         """Let the save restore the values that this request has already saved, as :meth:`keep_default` does.
 
-        For a login: no other request may delete one of them (a pending second factor) before the login is stored.
+        A login needs this: no other request may delete such a value (a pending second factor) before it is stored.
         """
         saved: Packed = {key: it for key, it in self._written.items() if it is not None and type(key) is str}
         if saved:
@@ -215,16 +215,16 @@ class Data:
                     unchanged = fits(value, max(self.limit, len(before))) and packer(value) == before
             except (TypeError, ValueError, OverflowError, RecursionError):
                 unchanged = False
-            if not unchanged:
-                # Pack it again, this time checking every type in it.
-                self._write(key, pack(value, str(key), self.limit))
+            # Pack it again, this time checking every type in it. With a subclass in it, it may have the same bytes.
+            if not unchanged and (packed := pack(value, str(key), self.limit)) != before:
+                self._write(key, packed)
                 current = self._current
         # Clearing an empty session is not a change.
         if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):
             return True
         base = self._base
-        for key, packed in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
-            if base.get(key) != packed:
+        for key, change in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
+            if base.get(key) != change:
                 return True
         return False
 

@@ -1,4 +1,4 @@
-"""Ending the session of a request, immediately and in the store."""
+"""End the session of a request immediately, in the store: ``Session.destroy``, or a ``validate`` that returns False."""
 
 from __future__ import annotations
 

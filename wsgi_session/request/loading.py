@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 #: Replaces a unit of work's environ once that is not needed any more.
 NO_ENVIRON: Mapping[str, Any] = {}
 
-# What a request may set after its session was loaded, and the next load does not set.
+# Attributes that a request may set after its session was loaded, and that the next load would not reset.
 _SET_LATER = (
     "ended",
     "ended_handle",
     "login_keys",
     "remember",
+    "planned_handle",
     "create_if_empty",
     "outside_path",
     "unread",
@@ -60,8 +61,44 @@ def load(work: Work) -> Data:
     return data
 
 
+def reload(work: Work) -> bool:
+    """Load the newest stored data, and keep this request's changes; return whether the session is still live."""
+    work.open()
+    record, credential, settings = work.record, work.credential, work.backend.settings
+    if record is None or credential is None or not work.backend.compares:
+        return record is not None
+    now = settings.clock()
+    try:
+        _, _, record, packed = work.backend.look_up(credential, now)
+        if record is None:
+            work.note_end()
+            (work.data or work.load()).rebase({})
+            return False
+        work.record, work.loaded_at = record, now
+        (work.data or work.load()).rebase(packed)
+        if settings.validate is not None:
+            _validate(work)
+    except StoreUnavailable as error:
+        work.note_outage(error)
+        raise
+    return work.record is not None
+
+
+def mark_corrupt(work: Work) -> None:
+    """Treat a session with an unreadable value as unknown: this request's changes go into a new session."""
+    if work.record is not None:
+        work.unread = work.credential, work.record
+        work.backend.settings.events("corrupt", handle=work.record.handle)
+        if work.late:
+            # The headers were sent, so no cookie can be set for a new session.
+            work.ended_handle, work.ended = work.record.handle, True
+    work.state = "unknown"
+    work.record = work.credential = None
+    (work.data or work.load()).rebase({})
+
+
 def unload(work: Work) -> None:
-    """Forget what was loaded and intended, the cookie included. What acted immediately (``destroy``) stays done."""
+    """Forget what was loaded and intended, including the cookie. An immediate ``destroy`` is not undone."""
     for name in _SET_LATER:
         vars(work).pop(name, None)
     work.data, work.cookie = None, KEEP
@@ -85,7 +122,8 @@ def _validate(work: Work) -> Data:
         if work.user() is not None and not validate(work):
             end(work, "invalid")
     except BaseException:
-        # An application that catches this error must not go on as if the session were valid: load it again then.
+        # If the application catches this error, it must not go on as if the session were valid: the next access loads
+        # the session again.
         unload(work)
         raise
     return work.data or work.load()

@@ -58,7 +58,7 @@ def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, *ke
 
 
 def _belongs_to_another(work: Work, owner: str) -> bool:
-    """Return whether the session belongs to another user until now."""
+    """Return whether the session belonged to another user before this login."""
     login, record = work.login, work.record
     if login is not None and login.owner != owner:
         return True

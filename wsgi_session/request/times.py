@@ -1,4 +1,4 @@
-"""The times of one request: when its session expires, and what it records as activity."""
+"""Apply the rules of ``lifetime.py`` to one request: when its session expires, and what it records as activity."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def expires(work: Work) -> float | None:
 
 
 def active_at(work: Work, record: Record, now: float) -> float:
-    """Return the time to record as activity. After the headers, it is so early that the next request touches again.
+    """Return the time to record as activity: ``now``, or an earlier time for a change after the headers.
 
-    That request then renews the cookie as well. If late changes, which cannot set a cookie, counted as touches, no
-    later request would touch, and the cookie of an active visitor would expire.
+    Such a change cannot renew the cookie. So the time is so early that the next request touches again, and renews the
+    cookie too. Otherwise no request might do so, and the cookie of an active visitor would expire.
     """
     return now - work.backend.settings.lifetime.interval(record.idle) if work.late else now
 

@@ -12,7 +12,7 @@ from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.owner import user_mapping_or_none
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import closed_error, destroy
-from wsgi_session.request.loading import NO_ENVIRON, load, unload
+from wsgi_session.request.loading import NO_ENVIRON, load, mark_corrupt, unload
 from wsgi_session.request.login import OWNER, Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
 from wsgi_session.stores.contract import Record
@@ -29,9 +29,9 @@ class Work:
 
     #: The scheme of the request when the session was loaded: a rewritten environ does not change the cookie's name.
     scheme: str | None = None
-    #: The outage in which loading the session, or a call that acts immediately, failed.
+    #: The outage in which loading the session, ``destroy`` or ``atomic`` failed.
     outage: StoreUnavailable | None = None
-    #: Whether it was raised in the application.
+    #: Whether this outage was raised in the application.
     outage_raised = False
 
     # What was loaded.
@@ -51,10 +51,17 @@ class Work:
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
     #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
+    #: The handle that a new session will get, because the application has asked for it already.
+    planned_handle: str | None = None
     #: Whether to store the session even if it is empty: the visitor has a CSRF token for it.
     create_if_empty = False
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
     outside_path = False
+
+    #: The value of the header ``Clear-Site-Data``, if the response shall have one.
+    clear_site_data = ""
+    #: Whether a login was saved: no cache may store the response.
+    logged_in = False
 
     #: A corrupt session: its record stays unchanged unless the request ends it.
     unread: tuple[Credential | None, Record | None] = (None, None)
@@ -139,7 +146,7 @@ class Work:
         return copy
 
     def note_outage(self, error: StoreUnavailable) -> None:
-        """Remember an outage that a call which acts immediately raises in the application."""
+        """Remember an outage that ``destroy`` or ``atomic`` raises in the application."""
         self.outage, self.outage_raised = error, True
 
     # The session as it will be after this request is saved.
@@ -190,14 +197,14 @@ class Work:
             return default
 
     def user(self) -> Mapping[str, Any] | None:
-        """Return the user whom the session has as logged in, for reading only: see :meth:`peek`."""
+        """Return the user who is logged in according to the session, for reading only: see :meth:`peek`."""
         return user_mapping_or_none(self.peek("user"))
 
     def current_user(self) -> Mapping[str, Any] | None:
         """Return the logged-in user if the framework agrees that they are logged in, for reading only."""
         return self.user()
 
-    # Intentions, but for one change that is made immediately.
+    # What the request intends. Only destroy() acts immediately.
 
     #: End the session in the store, and forget what was to be saved.
     destroy = destroy
@@ -230,25 +237,16 @@ class Work:
 
     def forget(self) -> None:
         """Discard the session and its unsaved changes: this request has ended it."""
-        self.record = self.credential = self.next_credential = self.login = None
+        self.record = self.credential = self.next_credential = self.login = self.planned_handle = None
         self.unread = (None, None)
         self.create_if_empty = False
         self.data = Data({}, self.backend.settings.max_size)
 
-    def mark_corrupt(self) -> None:
-        """Treat a session with an unreadable value as unknown: this request's changes go into a new session."""
-        if self.record is not None:
-            self.unread = self.credential, self.record
-            self.backend.settings.events("corrupt", handle=self.record.handle)
-            if self.late:
-                # The headers were sent, so no cookie can be set for a new session.
-                self.ended_handle, self.ended = self.record.handle, True
-        self.state = "unknown"
-        self.record = self.credential = None
-        (self.data or self.load()).rebase({})
+    #: Treat a session with an unreadable value as unknown.
+    mark_corrupt = mark_corrupt
 
     def reset(self, environ: Mapping[str, Any]) -> None:
-        """Forget what was loaded and intended. What acted immediately (``destroy``, ``atomic``) stays done."""
+        """Forget what was loaded and intended. What ``destroy`` and ``atomic`` did immediately is not undone."""
         unload(self)
         self.outage, self.outage_raised, self.environ = None, False, environ
 
@@ -263,6 +261,10 @@ class Work:
         self.environ = NO_ENVIRON
 
     # Called by the commit.
+
+    def data_to_save(self, data: Data) -> Data:
+        """Return the data whose changes are saved: ``data``, unless an integration saves only on request."""
+        return data
 
     def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
         """Take over the record and the values that were stored under the same token."""

@@ -31,19 +31,19 @@ class Sweep:
 
 
 class Ending(Protocol):
-    """What has to be told of the body's end: the exchange."""
+    """The part of the exchange that is called when the body ends."""
 
     def save_late(self) -> None:
         """Save what changed while the body was sent."""
 
     def mark_failed(self) -> None:
-        """Take note that the application raised."""
+        """Record that the application raised."""
 
     def close(self) -> None:
-        """Let nothing change any more."""
+        """Refuse all further changes."""
 
     def finish(self) -> None:
-        """Save once more, and let nothing change any more."""
+        """Save the last changes, and refuse all further ones."""
 
 
 class Body:

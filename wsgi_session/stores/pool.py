@@ -18,7 +18,7 @@ from typing import Any
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.forks import FORK_TIMEOUT, new_fork_mark
 
-#: If at least this part of an operation's timeout is left, the timeout of the connection itself ends it soon enough.
+#: If at least this part of an operation's timeout is left, the connection's own timeout is used. It is not much longer.
 NEARLY_ALL = 0.9
 #: How often a fork checks whether the operations of other threads have ended, and the seconds between two checks.
 #: All waits are counted, not timed: in a test that has stopped the clock, a timed wait would never end.
@@ -234,7 +234,7 @@ class Pool:
                     self.idle.pop().close()
         self.uncontended = not (stopped or self._waiters)
         first = self._first_waiter()
-        # Wake it only for a reason, because its timeout does not count down when it is woken.
+        # Do not wake it without need: a wait that ends early does not count against its timeout.
         if first is not None and (stopped or self.idle or len(self._slots) < self._size):
             with suppress(RuntimeError):  # It was woken already.
                 first.wake_up.release()

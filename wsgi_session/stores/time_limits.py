@@ -1,4 +1,4 @@
-"""Tell a signal handler's own ``TimeoutError`` from an ``OSError`` that the operating system reports."""
+"""Distinguish a signal handler's own ``TimeoutError`` from one that the operating system reports."""
 
 from __future__ import annotations
 

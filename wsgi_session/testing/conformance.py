@@ -6,7 +6,7 @@ Inherit :class:`StoreConformance` in a test module, write ``make_store``, and ru
         def make_store(self):
             return MyStore("mydb://localhost/test-" + uuid4().hex)
 
-        def reopen(self, store):                # optional: another handle to the same data
+        def reopen(self, store):                # optional: another store object over the same data
             return MyStore(store.url)
 
 The name of each test is one promise of ``wsgi_session.stores.contract``; if it fails, the message shows the actual and
@@ -105,7 +105,7 @@ class StoreConformance(RotationPromises, DeletePromises, AdminPromises, RaceProm
         key = new_key()
         record = self.create_record(key, b"first", owner=OWNER)
         repeated = record._replace(data=b"must not be written", expires=record.expires + 99)
-        self.another_handle().create(key, repeated, self.clock())
+        self.another_store().create(key, repeated, self.clock())
         self.assert_stored(key, record, "load after the repeated create")
         changed = self.change_record(record)
         self.store.replace(key, changed, record.version, self.clock())
@@ -163,7 +163,7 @@ class StoreConformance(RotationPromises, DeletePromises, AdminPromises, RaceProm
         record = self.create_record(key)
         first, second = self.change_record(record, b"first"), self.change_record(record, b"second")
         assert_equal(self.store.replace(key, first, record.version, self.clock()), Outcome.SAVED, "the first replace")
-        outcome = self.another_handle().replace(key, second, record.version, self.clock())
+        outcome = self.another_store().replace(key, second, record.version, self.clock())
         assert_equal(outcome, Outcome.CONFLICT, "the second replace of the same version")
         self.assert_stored(key, first, "load after the conflict")
 
@@ -269,15 +269,15 @@ class StoreConformance(RotationPromises, DeletePromises, AdminPromises, RaceProm
         assert_equal(touch, False, "touch of a tombstone")
         self.assert_stored(key, tombstone, "load of the tombstone after touch")
 
-    def test_writes_of_one_handle_are_visible_to_another_at_once(self) -> None:
-        key, other = new_key(), self.another_handle()
+    def test_writes_of_one_store_object_are_visible_to_another_at_once(self) -> None:
+        key, other = new_key(), self.another_store()
         record = self.create_record(key)
-        assert_equal(other.load(key, self.clock()), record, "load through another handle")
+        assert_equal(other.load(key, self.clock()), record, "load through another store object")
         changed = self.change_record(record)
         assert_equal(other.replace(key, changed, record.version, self.clock()), Outcome.SAVED, "replace through it")
-        assert_equal(self.store.load(key, self.clock()), changed, "load through the first handle")
+        assert_equal(self.store.load(key, self.clock()), changed, "load through the first store object")
         assert_equal(other.delete(key), True, "delete through the other")
-        assert_equal(self.store.load(key, self.clock()), None, "load through the first handle")
+        assert_equal(self.store.load(key, self.clock()), None, "load through the first store object")
         late = self.change_record(changed, version=new_version())
         assert_equal(self.store.replace(key, late, changed.version, self.clock()), Outcome.GONE, "late replace")
 

@@ -31,7 +31,7 @@ class DeletePromises(StoreHarness):
         self.assert_stored(key, record, "load after the delete of another version")
         changed = self.change_record(record)
         self.store.replace(key, changed, record.version, self.clock())
-        assert_equal(self.another_handle().delete(key, record.version), False, "delete of the replaced version")
+        assert_equal(self.another_store().delete(key, record.version), False, "delete of the replaced version")
         self.assert_stored(key, changed, "load after the delete of the replaced version")
         assert_equal(self.store.delete(key, changed.version), True, "delete of the stored version")
         self.assert_stored(key, None, "load after the delete of the stored version")

@@ -10,17 +10,17 @@ from wsgi_session.stores.contract import ListsOwners, Outcome, Record, Store, to
 from wsgi_session.testing.harness import OWNER, StoreHarness, assert_equal, new_key, run_concurrently
 
 THREADS = 6
-#: How often a race between two calls is run. One run can fail only if the threads meet in one of a few places.
+#: How often a race between two calls is run. One run reveals a fault only if the threads meet at certain steps.
 ROUNDS = 40
 #: How often a session is rotated while its owner's sessions are revoked.
 ROTATIONS = 200
 
 
 class RacePromises(StoreHarness):
-    """A part of ``StoreConformance``. Half of the threads use another handle, as another process would."""
+    """A part of ``StoreConformance``. Half of the threads use another store object, as another process would."""
 
-    def _handles(self) -> list[Store]:
-        other = self.another_handle()
+    def _store_of_each_thread(self) -> list[Store]:
+        other = self.another_store()
         return [other if number % 2 else self.store for number in range(THREADS)]
 
     def test_concurrent_saves_lose_no_update(self) -> None:
@@ -43,14 +43,14 @@ class RacePromises(StoreHarness):
             write = self.change_record(stored, stored.data + letter)
             return store.replace(key, write, stored.version, self.clock()) is Outcome.SAVED
 
-        handles = self._handles()
-        run_concurrently([writer(store, b"%d" % number) for number, store in enumerate(handles)])
+        stores = self._store_of_each_thread()
+        run_concurrently([writer(store, b"%d" % number) for number, store in enumerate(stores)])
         stored = self.store.load(key, self.clock())
         counts = {number: stored.data.count(b"%d" % number) if stored else None for number in range(THREADS)}
         assert_equal(counts, dict.fromkeys(range(THREADS), additions), "additions stored, by thread")
 
     def test_of_concurrent_creates_of_one_key_exactly_one_succeeds(self) -> None:
-        handles = self._handles()
+        stores = self._store_of_each_thread()
         for _ in range(ROUNDS // 2):
             key = new_key()
             records = [self.record(b"%d" % number) for number in range(THREADS)]
@@ -65,12 +65,12 @@ class RacePromises(StoreHarness):
 
                 return create
 
-            created = run_concurrently([creator(*pair) for pair in zip(handles, records, strict=True)])
+            created = run_concurrently([creator(*pair) for pair in zip(stores, records, strict=True)])
             assert_equal(sum(created), 1, "creates of one key that succeeded")
             self.assert_stored(key, records[created.index(True)], "load of the record of the create that succeeded")
 
     def test_of_concurrent_rotations_of_one_session_exactly_one_succeeds(self) -> None:
-        handles = self._handles()
+        stores = self._store_of_each_thread()
         for _ in range(ROUNDS // 2):
             old, news = new_key(), [new_key() for _ in range(THREADS)]
             record = self.create_record(old)
@@ -81,7 +81,7 @@ class RacePromises(StoreHarness):
             ) -> Callable[[], Outcome]:
                 return lambda: store.rotate(old, new, write, record.version, self.clock())
 
-            outcomes = run_concurrently([rotation(*each) for each in zip(handles, news, writes, strict=True)])
+            outcomes = run_concurrently([rotation(*each) for each in zip(stores, news, writes, strict=True)])
             assert_equal(outcomes.count(Outcome.SAVED), 1, f"rotations of one session that succeeded, of {outcomes}")
             winner = outcomes.index(Outcome.SAVED)
             tombstone = tombstone_of(news[winner], writes[winner], self.clock())
@@ -91,7 +91,7 @@ class RacePromises(StoreHarness):
                 self.assert_stored(new, expected, f"load of new key {number} of {outcomes}")
 
     def test_of_a_concurrent_rotation_and_delete_exactly_one_succeeds(self) -> None:
-        other = self.another_handle()
+        other = self.another_store()
         for _ in range(ROUNDS):
             old, new = new_key(), new_key()
             record = self.create_record(old)
@@ -111,7 +111,7 @@ class RacePromises(StoreHarness):
             self.assert_stored(new, None if deleted else write, f"load of the new key, after {outcome}")
 
     def test_a_load_during_a_rotation_finds_the_session_or_its_new_key(self) -> None:
-        handles = self._handles()
+        stores = self._store_of_each_thread()
         for _ in range(ROUNDS // 8):
             keys = [new_key() for _ in range(ROTATIONS // 8)]
             self.create_record(keys[0])
@@ -143,11 +143,11 @@ class RacePromises(StoreHarness):
 
                 return follow
 
-            lost = run_concurrently([rotate, *map(reader, handles[1:])])
+            lost = run_concurrently([rotate, *map(reader, stores[1:])])
             assert_equal(sum(map(len, lost)), 0, "loads that found nothing, during rotations of one session")
 
     def test_a_delete_is_final_whatever_is_written_concurrently(self) -> None:
-        other = self.another_handle()
+        other = self.another_store()
         for _ in range(ROUNDS // 2):
             key = new_key()
             record = self.create_record(key, owner=OWNER)
@@ -167,7 +167,7 @@ class RacePromises(StoreHarness):
             self.assert_stored(key, None, f"load after delete, during replace ({outcome}) and touch ({touched})")
 
     def test_of_a_concurrent_save_and_delete_of_the_loaded_version_exactly_one_succeeds(self) -> None:
-        other = self.another_handle()
+        other = self.another_store()
         for _ in range(ROUNDS // 2):
             key = new_key()
             record = self.create_record(key, owner=OWNER)
@@ -185,7 +185,7 @@ class RacePromises(StoreHarness):
             self.assert_stored(key, None if deleted else write, f"load after {outcome}")
 
     def test_a_concurrent_touch_and_save_are_both_kept(self) -> None:
-        other = self.another_handle()
+        other = self.another_store()
         for _ in range(ROUNDS):
             key = new_key()
             record = self.create_record(key)
@@ -203,7 +203,7 @@ class RacePromises(StoreHarness):
             self.assert_stored(key, kept, "load after replace and touch")
 
     def test_a_repeated_revocation_also_ends_sessions_that_are_being_rotated(self) -> None:
-        store, other = self.store, self.another_handle()
+        store, other = self.store, self.another_store()
         if not isinstance(store, ListsOwners):
             return
         for _ in range(ROUNDS // 8):
@@ -230,7 +230,7 @@ class RacePromises(StoreHarness):
                 return not listed
 
             def revoke() -> bytes:
-                # A session that no longer exists when it is deleted has been rotated since, and the rotations end.
+                # A session that no longer exists when it is deleted was rotated meanwhile, a limited number of times.
                 any(revoke_listed() for _ in range(THREADS * ROTATIONS))
                 return b""
 

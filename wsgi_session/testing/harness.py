@@ -31,7 +31,7 @@ class StoreHarness:
         raise NotImplementedError("Write make_store(self) -> Store, which returns a new, empty store.")
 
     def reopen(self, store: Store) -> Store:
-        """Return another handle to the same data, as another process would have it.
+        """Return another store object over the same data, as another process would have it.
 
         By default this is ``store`` itself, which is right for a store whose data only one object can reach.
         """
@@ -54,12 +54,12 @@ class StoreHarness:
             self._stores.append(self.make_store())
         return self._stores[0]
 
-    def another_handle(self) -> Store:
+    def another_store(self) -> Store:
         """Return the result of ``reopen``, and close it after the test."""
-        handle = self.reopen(self.store)
-        if handle is not self.store:
-            self._stores.append(handle)
-        return handle
+        other = self.reopen(self.store)
+        if other is not self.store:
+            self._stores.append(other)
+        return other
 
     def record(self, data: bytes = b"data", **fields: object) -> Record:
         """Return a live record with a new version; its times have fractions, like those of real clocks."""
@@ -78,8 +78,8 @@ class StoreHarness:
         return record._replace(data=data, version=new_version())._replace(**fields)  # type: ignore[arg-type]
 
     def assert_stored(self, key: bytes, expected: Record | None, label: str) -> None:
-        """Fail unless a load of ``key`` returns ``expected``, also through another handle."""
-        for store in (self.store, self.another_handle()):
+        """Fail unless a load of ``key`` returns ``expected``, also through another store object."""
+        for store in (self.store, self.another_store()):
             assert_equal(store.load(key, self.clock()), expected, label)
 
 

@@ -52,7 +52,7 @@ class MariaDB(Server):
             f"--port={self.port}",
             "--max-connections=500",
             "--innodb-buffer-pool-size=64M",
-            # What survives a crash of the process needs no flush to the disk.
+            # The tests kill only the process, so nothing has to be flushed to the disk.
             "--innodb-flush-log-at-trx-commit=2",
             *self._settings,
             *self._as(),

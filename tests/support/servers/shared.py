@@ -1,4 +1,4 @@
-"""The servers that tests share, each started when it is first asked for. For faults, a test starts its own."""
+"""The servers that tests share, each started on first use. A test that breaks a server starts its own."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _started(server: Valkey | ValkeyCluster | ValkeySentinel) -> str:
 
 
 def _once(name: str, start: Callable[[], str]) -> str:
-    # In the environment: the processes that a test starts are to find the same server.
+    # In the environment, so that processes started by a test find the same server.
     variable = f"SESSIONS_TESTS_{name}"
     if variable not in os.environ:
         os.environ[variable] = start()

@@ -1,4 +1,4 @@
-"""A server that speaks a little of Redis' protocol, and answers late, never, or by cutting the connection."""
+"""A server that speaks a part of Redis' protocol, and replies late or never, or cuts the connection."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from types import TracebackType
 
 #: What an ``answer`` function returns for a command that is never answered.
 HANG = None
-#: ... and for one after which the connection is cut.
+#: The same for a command after which the connection is cut.
 CUT = b""
 
 
 class SlowServer:
-    """Calls ``answer`` with each command, in the thread of its connection, and sends what that returns.
+    """Calls ``answer`` with each command, in the thread of its connection, and sends the result.
 
-    What redis-py says by itself when it connects is answered at once, unless ``greets`` is false.
+    The commands that redis-py sends when it connects are answered immediately, unless ``greets`` is false.
     """
 
     def __init__(self, answer: Callable[[list[bytes]], bytes | None], *, greets: bool = True) -> None:

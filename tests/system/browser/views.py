@@ -40,12 +40,10 @@ def refuse(page: Page) -> None:
     page.get_by_role("alert").wait_for()
 
 
-def send_too_late(page: Page) -> None:
-    """Log in with a form that was made for another session."""
-    page.context.clear_cookies()
-    page.get_by_label("E-mail").fill("ann@example.com")
-    page.get_by_label("Password").fill("shortbread")
-    page.get_by_role("main").get_by_role("button", name="Log in").click()
+def send_from_elsewhere(page: Page) -> None:
+    """Send the login from a page of another site."""
+    page.goto(f"data:text/html,<form method=post action='{page.url}'><button>Win a prize</button></form>")
+    page.get_by_role("button", name="Win a prize").click()
     page.get_by_role("link", name="Back to the login").wait_for()
 
 
@@ -71,7 +69,8 @@ VIEWS = [
     View("live-nobody", "/live", then=asked),
     View("how", "/how"),
     View("docs", "/docs/frameworks"),
-    View("form-too-old", "/login", status=403, then=send_too_late),
+    View("confirm", "/confirm", ann=True),
+    View("form-refused", "/login", status=403, then=send_from_elsewhere),
     View("error", "/no-such-cookie", status=404),
 ]
 

@@ -1,4 +1,4 @@
-"""Sessions sealed in the cookie, through the middleware. What every store promises is in tests/http."""
+"""Sessions sealed in the cookie, through the middleware. The rules that every store keeps are in tests/http."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from wsgi_session.testing.clock import FakeClock
 OLD, NEW = "an older secret: 5b1f0e77a2c94d16b0c4", "a newer secret: 0d9e6a18f3b74c52a1e8"
 DAY = 86_400.0
 HTTPS = {"wsgi.url_scheme": "https"}
-#: What is sealed for a session.
+#: A valid plaintext of a seal.
 GENUINE = packb((b"t" * 43, packb({"a": packb(1)}), "handle", 2e9, 2e9, 3e9, None, True, None))
 #: Options, and the scheme, with which cookies are set.
 SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -89,7 +89,7 @@ def state(session: Session) -> tuple[str, dict[str, Any]]:
 
 
 def with_jar(site: Site, browser: Browser, **environ: Any) -> Browser:
-    """Return a browser of ``site`` with the cookies of another one's."""
+    """Return a browser of ``site`` with the cookies of another site's browser."""
     other = site.browser(**environ)
     other.jar = dict(browser.jar)
     return other
@@ -100,20 +100,20 @@ def noise(size: int) -> bytes:
 
 
 def sealed_as(site: Site, plain: bytes) -> Browser:
-    """Return a browser with a cookie in which ``plain`` is sealed: genuine, whatever it is."""
+    """Return a browser with a genuine cookie that contains ``plain``, whatever that is."""
     browser = site.browser()
     browser.jar["sid"] = site.middleware._backend._sealer.seal(plain)  # type: ignore[attr-defined]
     return browser
 
 
 def contents(site: Site, browser: Browser) -> list[Any]:
-    """Return what is sealed in the browser's one cookie."""
+    """Return the plaintext of the browser's only cookie."""
     opened = site.middleware._backend._sealer.open(browser.token)  # type: ignore[attr-defined]
     assert opened is not None
     return list(unpackb(opened[0]))
 
 
-# It is a session.
+# A session like any other.
 
 
 def test_what_is_written_is_there_in_the_next_request(browser: Browser) -> None:
@@ -127,10 +127,10 @@ def test_what_is_written_is_there_in_the_next_request(browser: Browser) -> None:
 
 
 def test_nothing_of_it_can_be_read_in_the_browser(browser: Browser) -> None:
-    browser.do(log_in(ANN))
+    browser.do(log_in({**ANN, "name": "Annabella"}))  # Long enough that no seal contains it by chance.
     handle, owner = browser.do(lambda session: (session.handle, session.owner)).result
     text = browser.token
-    for word in ("Ann", "ann@example.com", handle, owner):
+    for word in ("Annabella", "ann@example.com", handle, owner):
         for spelled in (word, word.encode().hex()):
             assert spelled not in text
 
@@ -159,7 +159,7 @@ def test_asking_for_a_form_token_makes_a_session_that_keeps_it(browser: Browser)
 
 
 def test_a_clear_of_what_is_empty_sets_no_cookie(browser: Browser) -> None:
-    """Nobody else can have stored anything meanwhile."""
+    """With ``cookie://``, other requests cannot have stored keys."""
     browser.do(lambda session: session.flash("kept"))
     assert browser.do(lambda session: session.clear()).cookie is None
 
@@ -187,10 +187,10 @@ def test_the_next_user_sees_nothing_of_the_last_ones(browser: Browser) -> None:
     assert browser.do(read).result == {"user": BOB}
 
 
-# What is not ours.
+# Cookies that we did not make.
 
 
-def test_every_changed_character_of_a_cookie_makes_its_bearer_anonymous(site: Site, browser: Browser) -> None:
+def test_a_cookie_with_any_changed_character_is_an_anonymous_visitors(site: Site, browser: Browser) -> None:
     browser.do(log_in(ANN))
     genuine = browser.token
     other = site.browser()
@@ -237,7 +237,7 @@ def test_a_cookie_that_does_not_work_is_replaced_only_by_a_write(site: Site) -> 
 
 
 class Bomb:
-    """Writes a file when it is unpickled (CVE-2013-7489: Beaker's default)."""
+    """Unpickling it writes a file (CVE-2013-7489: Beaker's default)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -247,7 +247,7 @@ class Bomb:
 
 
 def test_nothing_but_a_seal_of_ours_is_decoded(tmp_path: Path, site: Site) -> None:
-    """CVE-2026-39324: what could not be decrypted was decoded all the same."""
+    """CVE-2026-39324: a value that could not be decrypted was decoded anyway."""
     bomb = pickle.dumps(Bomb(tmp_path / "marker"))
     for plain in (bomb, json.dumps({"user": ANN}).encode(), GENUINE, b""):
         unsealed, of_another = urlsafe_b64encode(plain).rstrip(b"=").decode(), sealed_as(make(secret=OLD), plain).token
@@ -280,7 +280,7 @@ def test_nothing_but_a_seal_of_ours_is_decoded(tmp_path: Path, site: Site) -> No
     ],
 )
 def test_what_is_genuine_and_no_session_is_an_empty_one(site: Site, plain: bytes) -> None:
-    """Starlette: a value that was signed all right, and was a number, raised."""
+    """Starlette: a genuine value that was a number caused an exception."""
     browser = sealed_as(site, plain)
     answer = browser.do(state)
     assert (answer.result, answer.cookies) == (("unknown", {}), [])
@@ -308,7 +308,7 @@ def test_what_is_genuine_and_no_session_is_an_empty_one(site: Site, plain: bytes
     ],
 )
 def test_no_field_of_a_genuine_one_is_taken_for_what_it_is_not(site: Site, place: int, other: Any) -> None:
-    """A time that is no number is never found dead, and no cookie can be made with it; a form token needs a token."""
+    """A session with an invalid time would never expire or could not be sealed; a CSRF token needs a valid token."""
     fields = unpackb(GENUINE)
     fields[place] = other
     answer = sealed_as(site, packb(fields)).do(lambda session: (session.state, session.csrf_token, session.expires))
@@ -316,7 +316,7 @@ def test_no_field_of_a_genuine_one_is_taken_for_what_it_is_not(site: Site, place
 
 
 def test_a_genuine_one_is_a_session(site: Site) -> None:
-    """The parts that the test above breaks one by one."""
+    """The test above changes the parts of this value one by one."""
     assert sealed_as(site, GENUINE).do(state).result == ("live", {"a": 1})
 
 
@@ -331,7 +331,7 @@ def test_a_value_that_cannot_be_read_makes_the_session_unknown(site: Site) -> No
     assert site.happened("corrupt") == [{"handle": "handle"}]
 
 
-# Whose it is.
+# Bound to a middleware.
 
 
 @pytest.mark.parametrize(
@@ -347,7 +347,7 @@ def test_a_value_that_cannot_be_read_makes_the_session_unknown(site: Site) -> No
     ids=repr,
 )
 def test_a_cookie_of_another_middleware_opens_nothing(browser: Browser, options: dict[str, Any]) -> None:
-    """CVE-2021-41263. One from another path or domain could not be removed at a logout, so it opens nothing either."""
+    """CVE-2021-41263. A cookie from another path or domain is refused too, because a logout could not remove it."""
     browser.do(log_in(ANN))
     options = {"cookie_name": "sid", **options}
     key = options.get("environ_key", "session")
@@ -400,11 +400,11 @@ def test_of_several_cookies_the_first_live_one_counts(site: Site, clock: FakeClo
     assert site.browser().do(state, HTTP_COOKIE=f"sid=x; sid={old.token}; sid=y").result == ("unknown", {})
 
 
-# How long it lasts.
+# Expiry.
 
 
 def test_a_copy_of_a_cookie_ends_with_the_idle_timeout(site: Site, browser: Browser, clock: FakeClock) -> None:
-    """CVE-2018-1000814: expiry lived only in the browser, so that sending an old cookie again revived it."""
+    """CVE-2018-1000814: only the browser enforced expiry, so an old cookie that was sent again was accepted."""
     browser.do(log_in(ANN))
     copy = browser.copy()
     clock.advance(30 * DAY - 1)
@@ -417,7 +417,7 @@ def test_a_copy_of_a_cookie_ends_with_the_idle_timeout(site: Site, browser: Brow
 def test_a_copy_of_a_cookie_ends_with_the_absolute_timeout_however_active(
     site: Site, browser: Browser, clock: FakeClock
 ) -> None:
-    """CVE-2024-31999: a sealed cookie was good for ever."""
+    """CVE-2024-31999: a sealed cookie was valid for ever."""
     browser.do(log_in(ANN))
     for _ in range(89):
         clock.advance(DAY)
@@ -520,11 +520,11 @@ def test_nothing_is_renewed_in_a_response_for_everybody(browser: Browser, clock:
     assert browser.visit(app).cookies == []
 
 
-# How large it may be.
+# Size.
 
 
 def fill(browser: Browser) -> tuple[int, Answer]:
-    """Put as many bytes into a session as it takes; return how many, and the answer that set them."""
+    """Put as many bytes into a session as fit; return their number, and the response that set them."""
     with pytest.raises(SessionTooLarge) as caught:
         browser.do(put(big=noise(20_000)))
     fits = 20_000 - (caught.value.size - caught.value.limit)
@@ -576,7 +576,7 @@ def test_attributes_that_leave_no_room_are_refused() -> None:
 
 @pytest.mark.parametrize(("options", "environ"), SETTINGS.values(), ids=SETTINGS)
 def test_growing_shrinking_and_ending_leaves_nothing_behind(options: dict[str, Any], environ: dict[str, Any]) -> None:
-    """CVE-2026-34454 and others: cookies that were removed with other attributes, and so were not."""
+    """CVE-2026-34454 and others: cookies were removed with other attributes, so the browser kept them."""
     browser = make(**options).browser(**environ)
     seen: list[Cookie] = []
     for size, count in ((10, 1), (14_000, 5), (14_001, 5), (5_000, 2), (8_500, 3), (10, 1), (11_000, 4)):
@@ -634,7 +634,7 @@ def test_a_crowd_of_foreign_pieces_changes_nothing_and_costs_no_headers(site: Si
         assert len(browser.copy().do(log_out, HTTP_COOKIE=header).cookies) == 5
 
 
-# When it is too late, and what cannot be done.
+# After the headers, and operations that need a store.
 
 
 def late(function: Any) -> Any:
@@ -680,7 +680,7 @@ def test_a_change_inside_a_value_after_the_headers_is_dropped_and_told(site: Sit
 
 
 def test_what_needs_a_store_is_refused(site: Site, browser: Browser) -> None:
-    """CVE-2023-40273: a logout of all devices that did nothing for sessions in cookies."""
+    """CVE-2023-40273: a logout on all devices silently did nothing for sessions in cookies."""
     browser.do(log_in(ANN))
     sessions = site.middleware.sessions
     calls: dict[str, Any] = {
@@ -728,11 +728,11 @@ def test_a_backend_without_a_store_has_nothing_to_sweep_and_nothing_to_look_up(s
     assert backend.look_up(backend.new_credential(), clock()) == ("unknown", None, None, {})
 
 
-# How it travels.
+# Other parsers and clients.
 
 
 def test_sessions_pass_through_the_parsers_of_others() -> None:
-    """rack-session#60: standard base64 has a "+", which a parser of cookies took for a space."""
+    """rack-session#60: standard base64 has a "+", which a cookie parser read as a space."""
     from webob.cookies import RequestCookies
 
     site = make()

@@ -1,4 +1,4 @@
-"""An account with very many sessions is listed and ended a few at a time, with pauses for the others."""
+"""Very many sessions of one user are listed and ended in small batches, with pauses for other requests."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ MANY = 5 * DELETE_BATCH + 1
 
 
 class SlowStore(MemoryStore):
-    """A session takes ``listing`` seconds to be listed, a batch ``seconds`` to be deleted, by a clock of its own."""
+    """By its own clock, listing a session takes ``listing`` seconds, and deleting a batch takes ``seconds``."""
 
     def __init__(self, seconds: float = 0.0, listing: float = 0.001) -> None:
         super().__init__()
         self.seconds = seconds
         self.listing = listing
         self.now = 0.0
-        #: The pauses that were made, in seconds, and the sizes of the batches.
+        #: The pauses between batches, in seconds, and the sizes of the batches.
         self.pauses: list[float] = []
         self.batches: list[int] = []
 
@@ -78,7 +78,7 @@ def test_ending_leaves_the_others_as_many_times_as_long_as_the_store_says(
     store.delete_pause = kind.delete_pause
     assert site(store, monkeypatch).sessions.revoke_all(ANN) == MANY
     assert store.batches == [DELETE_BATCH] * 5
-    # To see whose clock is ahead, to end them, and to see that there are no more.
+    # One pass to find sessions of machines whose clock is ahead, one to end all, and one that finds none.
     assert store.pauses == pytest.approx([4 * 0.0001 * DELETE_BATCH] * 5 + [factor * 0.0001 * DELETE_BATCH] * 5)
 
 
@@ -99,13 +99,13 @@ def test_few_sessions_are_listed_and_ended_without_a_pause(monkeypatch: pytest.M
 
 
 def rotated(times: int) -> tuple[MemoryStore, bytes, bytes]:
-    """Return a store, the first key of a session that has been rotated so often, and its last one."""
+    """Return a store, and the first and the last key of a session that was rotated ``times`` times."""
     store = MemoryStore()
     keys = [b"%032d" % number for number in range(times + 1)]
     kept = Record(b"data", b"%016d" % 0, "handle", NOW, NOW, NOW + 1000)
     store.create(keys[0], kept, NOW)
     for number, (old, new) in enumerate(pairwise(keys), 1):
-        moved = kept._replace(version=b"%016d" % (2 * number))  # No login: see rotated_by_login.
+        moved = kept._replace(version=b"%016d" % (2 * number))  # An even last byte: not a login (see rotated_by_login).
         assert store.rotate(old, new, moved, kept.version, NOW) is Outcome.SAVED
         kept = moved
     return store, keys[0], keys[-1]

@@ -1,4 +1,4 @@
-"""Values to bytes and back."""
+"""Packing values into bytes, and unpacking them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import random
 import subprocess
 import sys
 import threading
-from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from datetime import datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -23,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.values import hashables, keepable, shape, values
+from wsgi_session.codec import packing
 from wsgi_session.codec.packing import CorruptData, check_key, join, new_packer, pack, split, unpack
 from wsgi_session.codec.supported import MAX_DEPTH
 from wsgi_session.errors import UnsupportedValue
@@ -106,7 +106,7 @@ def test_the_ends_of_every_type_come_back(value: Any) -> None:
 
 @pytest.mark.parametrize("microseconds", [1, -1, 999_999, -999_999, 1_000_001, -60_000_001])
 def test_offsets_of_less_than_a_second_come_back_too(microseconds: int) -> None:
-    """``fromisoformat`` alone makes UTC of them."""
+    """``fromisoformat`` alone turns them into UTC."""
     zone = timezone(timedelta(microseconds=microseconds))
     for moment in (datetime(2026, 1, 1, 1, 2, 3, 4, tzinfo=zone), time(1, tzinfo=zone), time(1, tzinfo=zone, fold=1)):
         assert shape(unpack(pack(moment, "key"))) == shape(moment)
@@ -159,7 +159,7 @@ def test_sets_pack_equally_in_every_process() -> None:
     assert len(printed) == 1, printed
 
 
-# What is refused, and where it stands.
+# Refused values, and the paths to them.
 
 
 class Money:
@@ -174,29 +174,21 @@ class Markup(str):
     pass
 
 
-Point = namedtuple("Point", "x y")
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         ([0, 1, 2, {"price": Money()}], "cart[3].price: Money"),
         (Money(), "cart: Money"),
         (Money, "cart: type"),
-        (Colour.RED, "cart: Colour"),
-        (Markup("<b>"), "cart: Markup"),
-        ([Point(1, 2)], "cart[0]: Point"),
-        (OrderedDict(a=1), "cart: OrderedDict"),
         (bytearray(b"a"), "cart: bytearray"),
         (memoryview(b"a"), "cart: memoryview"),
-        (msgpack.ExtType(1, b"\x90"), "cart: ExtType"),
         ([msgpack.Timestamp(1)], "cart[0]: Timestamp"),
         (1j, "cart: complex"),
         (range(3), "cart: range"),
         ({1: {b"x": (0, {5: len})}}, "cart[1][b'x'][1][5]: builtin_function_or_method"),
         ({"a": {None: object()}}, "cart.a[None]: object"),
         ({Money}, "cart{}: type"),
-        ((frozenset({(Colour.RED,)}),), "cart[0]{}[0]: Colour"),
+        ((frozenset({(1j,)}),), "cart[0]{}[0]: complex"),
     ],
     ids=str,
 )
@@ -207,7 +199,7 @@ def test_another_type_is_refused_with_the_path_to_it(value: Any, message: str) -
     assert isinstance(error, TypeError)
 
 
-@pytest.mark.parametrize("key", [1.5, (1,), frozenset(), Markup("a"), Colour.RED, UUID(int=0)], ids=repr)
+@pytest.mark.parametrize("key", [1.5, (1,), frozenset(), UUID(int=0)], ids=repr)
 def test_a_dict_key_of_another_type_is_refused(key: Any) -> None:
     error = refusal({"ok": 1, "lines": [{key: 1}]})
     assert error.path == "cart.lines[0]"
@@ -249,7 +241,7 @@ def test_a_cycle_is_refused() -> None:
 
 
 def test_tuples_at_full_depth_fit_on_a_small_stack() -> None:
-    """A server's threads may have little. Naively decoded, a tuple takes 40 KB of it, and overflow ends the process."""
+    """Threads may have small stacks. ``unpackb`` takes 40 KB for each tuple, and an overflow ends the process."""
     program = (
         "import threading\n"
         "from wsgi_session.codec.packing import CorruptData, pack, unpack\n"
@@ -290,15 +282,13 @@ def test_a_lone_surrogate_is_refused_with_the_path_to_it(value: Any, path: str) 
 
 
 def test_a_path_through_the_longest_int_is_short() -> None:
-    """Python raises ValueError rather than spell it out."""
+    """Python raises ValueError if such an int is converted to text."""
     error = refusal({10**5000: [Money()]})
     assert error.path == "cart[an int of 16610 bits][0]"
     assert unpack(pack({10**5000: [1]}, "key")) == {10**5000: [1]}
 
 
-@pytest.mark.parametrize(
-    "key", [5, None, b"flash", ("a",), 1.5, Markup("a"), 10**5000], ids=lambda key: type(key).__name__
-)
+@pytest.mark.parametrize("key", [5, None, b"flash", ("a",), 1.5, 10**5000], ids=lambda key: type(key).__name__)
 def test_a_key_that_is_no_str_is_refused(key: Any) -> None:
     with pytest.raises(
         UnsupportedValue, match=rf"a key of type {type(key).__name__}. Session keys must be str"
@@ -308,7 +298,7 @@ def test_a_key_that_is_no_str_is_refused(key: Any) -> None:
 
 
 class Timestamp(datetime):
-    """As pandas writes it."""
+    """Like that of pandas, which writes nanoseconds."""
 
     def isoformat(self, sep: str = "T", timespec: str = "auto") -> str:
         return super().isoformat(sep, "microseconds") + "001"
@@ -319,7 +309,7 @@ def test_a_moment_that_is_written_in_another_way_comes_back() -> None:
 
 
 def test_of_a_place_that_takes_long_to_say_the_beginning_is_said() -> None:
-    """A client may have chosen the keys: to spell them out for each part of a large value would take hours."""
+    """A client may have chosen the keys: building the full path to each part of a large value would take hours."""
     for value in ({"k" * 10_000: [Money()]}, {"k" * 600: {"k" * 600: [Money()]}}):
         assert len(refusal(value).path) <= 1000
     assert len(refusal(Money(), "k" * 10_000).path) <= 1000
@@ -364,7 +354,7 @@ def test_an_error_of_the_applications_own_objects_is_its_own() -> None:
         pack(datetime(2026, 1, 1, tzinfo=Broken()), "key")
 
 
-# What nobody packed.
+# Bytes that this package did not pack.
 
 
 def unpacked_or_corrupt(data: bytes) -> Any:
@@ -378,7 +368,7 @@ def unpacked_or_corrupt(data: bytes) -> Any:
 def test_any_bytes_are_a_value_or_corrupt(data: bytes) -> None:
     value = unpacked_or_corrupt(data)
     if isinstance(value, (list, tuple, dict, set, frozenset)):
-        # Else it would look like a change that the application made.
+        # Otherwise it would look like a change by the application.
         assert new_packer()(value) == data
 
 
@@ -445,7 +435,7 @@ def test_what_no_value_packs_to_is_corrupt(data: bytes) -> None:
 )
 @pytest.mark.parametrize("around", [b"", b"\x91", b"\x81\x05"], ids=bytes.hex)
 def test_a_dict_key_that_no_session_can_have_is_corrupt(key: bytes, around: bytes) -> None:
-    """Else the value would be shown, and refused as soon as the application changed something in it."""
+    """Otherwise the value could be read, but not saved after a change inside it."""
     in_a_tuple = b"\x91" + around + b"\x81" + key + b"\x01"
     for data in (around + b"\x81" + key + b"\x01", b"\xc7" + bytes([len(in_a_tuple), 1]) + in_a_tuple):
         with pytest.raises(CorruptData):
@@ -506,6 +496,17 @@ def test_a_records_value_that_is_no_bytes_is_found_when_it_is_read(value: Any) -
     assert unpack(packed["b"]) == 5
     with pytest.raises(CorruptData):
         unpack(packed["a"])
+
+
+def test_msgpack_with_and_without_a_size_for_its_buffer_writes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """msgpack 1.0 has no ``buf_size``. A newer version writes the same without it."""
+
+    def write() -> bytes:
+        return join({"a": pack([{1, ("x", 2**70)}], "a"), b"own": pack("b", "b")})
+
+    written = write()
+    monkeypatch.setattr(packing, "_SIZED", False)
+    assert write() == written
 
 
 def test_splitting_decodes_no_value() -> None:

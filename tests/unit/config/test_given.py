@@ -1,4 +1,4 @@
-"""What is taken for an application or a store and is neither is refused at construction, with what to give instead."""
+"""An invalid application or store is refused at construction; the message says what to give instead."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Application:
 
 
 class PerRequest:
-    """A class whose instances answer one request: PEP 3333 has one for an example."""
+    """A class whose instances answer one request each, as in an example of PEP 3333."""
 
     def __init__(self, environ: dict[str, Any], start_response: Any) -> None:
         self.answer = application(environ, start_response)
@@ -60,7 +60,7 @@ def refused(app: Any = application, store: Any = "memory://") -> str:
 
 
 class Unreadable:
-    """A proxy for an application that is not there yet: even its signature cannot be asked for."""
+    """A proxy for an application that does not exist yet, so that reading its signature raises."""
 
     @property
     def __signature__(self) -> Any:
@@ -72,7 +72,7 @@ class Unreadable:
 
 @Werkzeug.application
 def decorated(request: Werkzeug) -> Response:
-    """Its decorator takes another argument than it does, and copies its signature."""
+    """Its decorator returns a function with other arguments, but copies the signature."""
     return Response("page")
 
 

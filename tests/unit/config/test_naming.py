@@ -1,4 +1,4 @@
-"""A missing or misspelt option, and one of another library's, is a ConfigError that says what to write."""
+"""A missing or misspelt option, or one of another library, raises a ConfigError that says what to write."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pytest
 
 from wsgi_session import ConfigError, SessionMiddleware
 from wsgi_session.config import naming
-from wsgi_session.config import options as config
+from wsgi_session.config.text import PARSERS
 
 SECRET = "naming-9d1f6a27c3e04b58a1d27f60e39b4c85"
-OPTIONS = dict.fromkeys(config._PARSERS, "")
+OPTIONS = dict.fromkeys(PARSERS, "")
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -24,7 +24,7 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
 
 
 def refusal(*arguments: Any, **options: Any) -> str:
-    """Return what is said of these arguments, given as options and in a mapping of text; it is the same."""
+    """Return the message for these arguments; check that it is the same for options as text."""
     with pytest.raises(ConfigError) as caught:
         SessionMiddleware(*arguments, **options)
     said = str(caught.value)
@@ -130,13 +130,13 @@ def test_one_that_is_called_as_ours_but_for_its_prefix_is_told_so(option: str) -
 
 
 def test_nothing_of_ours_is_taken_for_anothers() -> None:
-    assert not set(naming._OTHER_LIBRARIES) & set(config._PARSERS)
+    assert not set(naming._OTHER_LIBRARIES) & set(PARSERS)
 
 
 def test_every_option_that_is_advised_is_one_of_ours() -> None:
     for advice in naming._OTHER_LIBRARIES.values():
         words = advice.removeprefix("write ").split()
-        assert advice.startswith("leave it out: ") or words[0].strip(",:") in config._PARSERS or words[0][0] == "?"
+        assert advice.startswith("leave it out: ") or words[0].strip(",:") in PARSERS or words[0][0] == "?"
 
 
 @pytest.mark.parametrize("missing", ["secret", "store"])

@@ -1,4 +1,4 @@
-"""Secrets that do not show."""
+"""Secrets with a hidden ``repr``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a response with a session in it says to caches."""
+"""The cache headers of responses that use the session."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def cache_control(*values: str) -> Headers:
     ids=repr,
 )
 def test_vary_names_cookie_once_whatever_it_named_before(given_values: list[str], expected: list[str]) -> None:
-    """CVE-2023-30861: a shared cache kept a page, and its Set-Cookie, for everybody."""
+    """CVE-2023-30861: a shared cache sent a stored page, with its Set-Cookie, to other visitors."""
     headers = [TYPE, *(("vARY", value) for value in given_values)]
     add_vary_cookie(headers)
     assert headers[0] == TYPE
@@ -48,7 +48,7 @@ def test_vary_names_cookie_once_whatever_it_named_before(given_values: list[str]
     assert headers == before
 
 
-# Whether shared caches may keep it.
+# Whether shared caches may store the response.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The session's cookie: read strictly, written with the attributes that keep it safe."""
+"""The session's cookie: strict reading, and safe attributes when it is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HOST = SessionCookie("sid", secure=True)
 
 
 def by_the_book(name: str, header: str) -> list[str]:
-    """Rule 12, word for word."""
+    """Read the header literally as rule 12 says."""
     found = []
     for part in header.split(";"):
         name_found, equals, value = part.strip(" \t").partition("=")
@@ -68,7 +68,7 @@ JUNK = [
 
 @given(st.lists(st.sampled_from(JUNK)), st.lists(st.sampled_from(JUNK)), st.sampled_from([";", "; ", " ;\t"]))
 def test_no_neighbour_hides_the_cookie_or_plants_another(before: list[str], after: list[str], separator: str) -> None:
-    """Beaker #231, CVE-2015-2156, CVE-2016-7401: parsers that stop at junk, or let it speak."""
+    """Beaker #231, CVE-2015-2156, CVE-2016-7401: invalid cookies stopped parsers, or were read as other cookies."""
     header = separator.join([*before, "sid=good", *after])
     assert SID.read(header) == ["good"], header
 
@@ -99,7 +99,7 @@ def test_no_neighbour_hides_the_cookie_or_plants_another(before: list[str], afte
     ids=ascii,
 )
 def test_only_the_very_name_is_the_name(header: str) -> None:
-    """CVE-2023-23934, CVE-2020-8184, CVE-2022-31629: names that became ours by decoding."""
+    """CVE-2023-23934, CVE-2020-8184, CVE-2022-31629: decoding turned other names into the session cookie's."""
     assert HOST.read(header) == []
     assert HOST.read(f"{header}; __Host-sid=good") == ["good"]
     assert HOST.read(f"__Host-sid=good; {header}") == ["good"]
@@ -122,7 +122,7 @@ def test_what_is_over_64_kb_is_ignored() -> None:
 
 
 class Counting(str):
-    """A header that tells how often it was gone through."""
+    """A header that counts how often it is searched."""
 
     passes = 0
 
@@ -144,7 +144,7 @@ def test_a_header_is_gone_through_a_few_times_whatever_is_in_it(filling: str) ->
     assert Counting.passes <= 4
 
 
-# Pieces, for a state too long for one cookie.
+# Further cookies, for a value too long for one.
 
 
 def test_a_piece_is_a_cookie_of_its_own_with_the_same_attributes() -> None:
@@ -179,7 +179,7 @@ def test_a_piece_is_a_cookie_of_its_own_with_the_same_attributes() -> None:
     ids=repr,
 )
 def test_a_cookie_is_written_and_removed_with_the_same_attributes(options: dict[str, Any], expected: str) -> None:
-    """A removal with another path, domain or prefix removes nothing."""
+    """A removal with another path, domain or prefix would have no effect."""
     cookie = SessionCookie("sid", **options)
     assert cookie.write("v", 60) == expected
     name, _, attributes = expected.partition("=v; Max-Age=60")
@@ -199,11 +199,11 @@ def test_a_cookie_without_a_life_ends_with_the_browser() -> None:
     ("seconds", "said"), [(0.2, 1), (59.5, 60), (MAX_AGE, MAX_AGE), (MAX_AGE + 1, MAX_AGE), (1e9, MAX_AGE)]
 )
 def test_a_life_is_told_in_whole_seconds_and_at_most_400_days(seconds: float, said: int) -> None:
-    """Rounded up: a record must not outlive its cookie. The cap is RFC 6265bis'."""
+    """Rounded up, because a record must not outlive its cookie. RFC 6265bis has the limit of 400 days."""
     assert f"; Max-Age={said};" in SID.write("v", seconds)
 
 
-# By the scheme.
+# Which name for which scheme.
 
 
 def scheme_cookies(*, same: bool = False) -> tuple[SchemeCookies, list[str]]:
@@ -295,7 +295,7 @@ _INJECTIONS = ["a;b", "a,b", "a\rb", "a\nb", "a b", "caf\xe9", "a\n", "a; Domain
     ids=repr,
 )
 def test_what_would_add_attributes_or_be_refused_by_browsers_is_refused(option: str, value: Any) -> None:
-    """CVE-2024-47764: a cookie's name, path or domain that carried more than that."""
+    """CVE-2024-47764: a cookie's name, path or domain injected attributes."""
     with pytest.raises(ConfigError) as caught:
         check_cookie_options(**{**GOOD, option: value})
     said = str(caught.value)

@@ -34,8 +34,8 @@ def test_a_seal_opens_to_what_was_sealed(plain: bytes) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 2, 40])
-def test_every_changed_character_makes_it_nobodys(size: int) -> None:
-    """CVE-2012-3458 and others. Bits of the last character that hold nothing, and foreign ones, count too."""
+def test_a_seal_with_any_changed_character_is_invalid(size: int) -> None:
+    """CVE-2012-3458 and others. This includes characters outside the alphabet, and unused bits of the last one."""
     text = SEALS.seal(os.urandom(size))
     opened = [
         changed
@@ -48,7 +48,7 @@ def test_every_changed_character_makes_it_nobodys(size: int) -> None:
 
 
 @given(st.binary(max_size=60), st.data())
-def test_every_flipped_bit_makes_it_nobodys(plain: bytes, data: st.DataObject) -> None:
+def test_a_seal_with_any_flipped_bit_is_invalid(plain: bytes, data: st.DataObject) -> None:
     right = raw(SEALS.seal(plain))
     place = data.draw(st.integers(0, len(right) - 1))
     bits = data.draw(st.integers(1, 255))
@@ -81,14 +81,14 @@ def test_the_same_bytes_sealed_twice_have_nothing_in_common() -> None:
 
 
 def test_repeated_contents_show_no_repetition() -> None:
-    """CVE-2012-3458: Beaker sealed with AES in ECB mode, whose blocks show what repeats."""
+    """CVE-2012-3458: Beaker used AES in ECB mode, whose ciphertext shows repeated blocks."""
     sealed = raw(SEALS.seal(bytes(range(64)) * 50))[33:]
     windows = [sealed[start : start + 8] for start in range(len(sealed) - 8)]
     assert len(set(windows)) == len(windows)
 
 
 def test_the_first_key_seals_and_all_open() -> None:
-    """CVE-2025-47278: Flask signed with the oldest of its keys."""
+    """CVE-2025-47278: Flask signed with the oldest key."""
     both = Sealer([NEW, OLD], b"for tests")
     text = both.seal(b"fresh")
     assert SEALS.open(text) == (b"fresh", True)
@@ -104,7 +104,7 @@ def test_the_same_key_twice_is_one_key() -> None:
 
 @pytest.mark.parametrize("purpose", [b"", b"for", b"for tests ", b"for tests\x01", b"other"])
 def test_a_seal_for_another_purpose_opens_nothing(purpose: bytes) -> None:
-    """CVE-2021-41263, CVE-2023-48309: a value sealed with the same secret for something else passed as a session."""
+    """CVE-2021-41263, CVE-2023-48309: a value that was sealed for another purpose was accepted as a session."""
     assert SEALS.open(Sealer([NEW], purpose).seal(b"x")) is None
 
 

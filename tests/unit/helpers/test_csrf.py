@@ -1,4 +1,4 @@
-"""The check in front of everything that changes something."""
+"""``check_csrf``."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_token_with_anything_changed_is_none(browser: Browser, token: str) -> 
     for place in range(len(token)):
         changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
         got = browser.call(check_csrf, make_environ(method="POST", HTTP_X_CSRF_TOKEN=changed))
-        # The last letter of base64 has bits that say nothing.
+        # The last character of base64 has unused bits.
         assert got is False or place == len(token) - 1, place
 
 

@@ -1,4 +1,4 @@
-"""One field of a form, with the form still there for the application."""
+"""Reading one field of a form, after which the application can still read the form."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_field_is_read_and_the_body_stays_readable(body: bytes, content_type: 
 
 @pytest.mark.parametrize("value", ["", "a b+c&d=e", "é ü", "line\r\nline", "\r\n--", "0" * 5000])
 def test_a_value_comes_back_as_it_was_typed(value: str) -> None:
-    # WebOb encodes, as a browser would. Imported here: its cgi is deprecated, and the package knows how to import it.
+    # WebOb encodes the form as a browser does. Imported here, because it warns about the deprecated cgi module.
     from webob import Request
 
     for content_type in (URLENCODED, "multipart/form-data"):
@@ -127,7 +127,7 @@ def test_a_field_in_front_of_a_large_upload_is_found_and_the_rest_stays_with_the
     while size := min(70_001, len(body) - sum(map(len, chunks))):
         chunks.append(stream.read(size))
     assert b"".join(chunks) == body
-    # The beginning is still known when the application has read it all.
+    # The field is still found after the application has read the whole body.
     assert read_field(environ, "a") == "one"
 
 
@@ -234,7 +234,7 @@ def test_an_environ_that_the_body_could_not_be_put_back_into_is_not_read() -> No
 
 
 class Raises:
-    """A request whose framework refuses the form."""
+    """A request whose framework raises when it parses the form."""
 
     def __init__(self, error: Exception, environ: dict[str, Any]) -> None:
         self.environ = environ
@@ -315,7 +315,7 @@ def test_falcons_form_is_asked_for_where_it_is_one_of_known_length() -> None:
 
 
 def test_a_form_that_flask_has_parsed_is_found_from_its_environ() -> None:
-    # Werkzeug leaves the request in the environ, and what it has parsed in the request's __dict__.
+    # Werkzeug stores the request in the environ, and the parsed form in the request's __dict__.
     environ = with_body(b"")
     environ["werkzeug.request"] = SimpleNamespace(environ=environ, form={"a": "one"})
     assert read_field(environ, "a") == "one"
@@ -333,8 +333,7 @@ def test_no_body_makes_an_exception_and_every_body_stays_readable(body: bytes, c
     name = name.encode(errors="replace").decode()
     environ = with_body(body, content_type)
     assert read_field(environ, name) is None or body
-    if body:
-        assert environ["wsgi.input"].read(len(body)) == body
+    assert environ["wsgi.input"].read(len(body)) == body
 
 
 @given(st.text(), st.text(), st.integers())
@@ -369,7 +368,7 @@ def test_a_mebibyte_of_anything_is_read_in_linear_time(unit: bytes) -> None:
         return time.process_time() - begun
 
     small, large = cost(MAX_BODY // 16), cost(MAX_BODY - 100)
-    # Sixteen times as much, where quadratic would be 256 times; the constant covers the clock's own grain.
+    # The body is 16 times as long; quadratic time would be 256 times. The constant covers the clock's resolution.
     assert large < 64 * small + 0.2, f"{small:.4f} s for a sixteenth, {large:.4f} s for the whole"
 
 

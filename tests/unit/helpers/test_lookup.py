@@ -1,4 +1,4 @@
-"""The environ and the session of whatever a framework calls a request."""
+"""Finding the environ and the session of a framework's request object."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_what_is_no_request_is_refused_with_what_to_give(request_object: object)
 
 
 class Proxy:
-    """A session as Beaker's: no registered Mapping, everything through ``__getattr__``."""
+    """A session like Beaker's: not registered as a Mapping, and with everything behind ``__getattr__``."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr({"user": {"email": "ann@example.com"}}, name)
@@ -63,7 +63,7 @@ def test_no_session_says_what_is_there_and_what_to_wrap(session: object, found: 
 
 def django_request() -> Any:
     http = pytest.importorskip("django.http", reason="pip install django")
-    # Not made by calling it: that asks for settings.
+    # __new__, because the constructor needs settings.
     request = http.HttpRequest.__new__(http.HttpRequest)
     request.META = make_environ()
     return request

@@ -1,4 +1,4 @@
-"""Paths on this site, judged by what browsers make of them."""
+"""Which paths stay on this site, compared with how browsers resolve them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_no_known_open_redirect_gets_through() -> None:
 
 @needs_a_browsers_parser
 def test_the_known_open_redirects_are_known_to_browsers() -> None:
-    """Or the test above would hold with harmless payloads."""
+    """Shows that the payloads of the test above are not harmless."""
     away = [payload for payload, found in zip(PAYLOADS, follow(PAYLOADS), strict=True) if found.origin != SITE]
     assert len(away) >= 100, away
 
@@ -100,7 +100,7 @@ def test_what_a_header_cannot_hold_is_encoded(path: str, sent: str) -> None:
     "path", ["/.//..;@evil.example", "/x/..//..;@evil.example", "/.//..%3b@evil.example", "/%2e//%2E%2e;a@evil.example"]
 )
 def test_a_path_that_leads_to_two_slashes_where_parameters_are_part_of_a_name_is_refused(path: str) -> None:
-    """A browser knows no path parameters: ``/.//..;@host`` has the path ``//..;@host``, which leads to that host."""
+    """Browsers have no path parameters: they resolve ``/.//..;@host`` to ``//..;@host``, which leads to that host."""
     assert local_path_or_none(path) is None
 
 

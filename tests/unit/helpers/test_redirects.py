@@ -1,4 +1,4 @@
-"""To the login page and back, and never off the site."""
+"""Redirects to the login page and back, which never lead to another site."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from wsgi_session.helpers.redirects import LoginRedirect
 
 
 def location(path: str = "/profile", login_url: str = "/login", **environ: Any) -> str:
-    """Return where an anonymous visitor's request for ``path`` is sent."""
+    """Return the ``Location`` for an anonymous visitor's request for ``path``."""
     response = redirect_if_anonymous(make_environ(path, session={}, **environ), login_url)
     assert response is not None
     assert response.location == dict(response.headerlist)["Location"]
@@ -143,14 +143,14 @@ def test_a_login_url_that_no_header_should_hold_is_refused(login_url: Any) -> No
 
 
 def run(response: LoginRedirect, environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
-    """Call the response as a WSGI application under the standard's own checker."""
+    """Call the response as a WSGI application under wsgiref's validator."""
     seen: list[Any] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         seen[:] = [status, headers]
         return lambda data: None
 
-    # It holds that whatever is not text has a dot in its key.
+    # The validator requires a dot in each key whose value is not text.
     dotted = {name: value for name, value in environ.items() if name != "session"}
     body: Any = validator(response)(dotted, start_response)
     try:
@@ -193,7 +193,7 @@ def test_head_gets_the_headers_without_the_body() -> None:
 
 
 def test_the_answer_has_a_length_for_get_and_head_whatever_the_application_made_of_it() -> None:
-    """Without one, a server behind a middleware that wraps the body has to close the connection after it."""
+    """Without a length, a server has to close the connection if a middleware wraps the body."""
     for method in ("GET", "HEAD", "POST"):
         environ = make_environ("/profile", method=method, session={})
         response = redirect_if_anonymous(environ)
@@ -202,13 +202,13 @@ def test_the_answer_has_a_length_for_get_and_head_whatever_the_application_made_
         assert dict(run(response, environ)[1])["Content-Length"] == str(len(body))
         response.body = b"Please log in."
         assert [value for name, value in run(response, environ)[1] if name == "Content-Length"] == ["14"]
-        # How long that will be, nobody knows.
+        # The length of an iterator is not known.
         response.app_iter = iter([b"Please ", b"log in."])
         assert "Content-Length" not in dict(run(response, environ)[1])
 
 
 def test_a_redirect_behind_what_wraps_the_body_keeps_the_connection() -> None:
-    """waitress knows the length of a list of one by itself, and of a generator not."""
+    """waitress knows the length of a list with one item, but not that of a generator."""
     waitress = pytest.importorskip("waitress.server", reason="pip install waitress")
 
     def app(environ: dict[str, Any], start_response: Any) -> Any:
@@ -220,7 +220,7 @@ def test_a_redirect_behind_what_wraps_the_body_keeps_the_connection() -> None:
     server = waitress.create_server(app, host="127.0.0.1", port=0)
 
     def serve() -> None:
-        # The server is closed by another thread, which its loop may notice as a bad file descriptor.
+        # Another thread closes the server, after which its loop may raise for a bad file descriptor.
         with suppress(OSError):
             server.run()
 

@@ -1,4 +1,4 @@
-"""The dict that ``atomic`` hands out."""
+"""The dict that ``atomic`` passes to the application's function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one request changed of the values that it loaded, and how that goes on top of what others wrote."""
+"""The changes of one request to the values that it loaded, and merging them into newer values."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ def test_a_value_that_was_set_back_is_nothing_to_save_alone_and_is_carried_into_
     ("own", "expected"), [(False, {"new": 1, FLASH: ["x"], b"flash:2": ["y"]}), (True, {"new": 1})]
 )
 def test_clearing_drops_what_others_added_meanwhile_too(own: bool, expected: dict[Any, Any]) -> None:
-    """The package's own keys only where the session changes its owner (CVE-2014-0482)."""
+    """Internal keys are deleted only if the session gets another owner (CVE-2014-0482)."""
     values = Data(packed({"a": 1, FLASH: ["x"]}))
     values.assign("b", 1)
     values.clear(internal=own)
@@ -220,7 +220,7 @@ def test_a_second_clear_brings_no_own_keys_back() -> None:
 
 @pytest.mark.parametrize("value", [1, "x", [1], "\xe9"], ids=repr)
 def test_what_is_written_again_after_a_clear_is_kept(value: Any) -> None:
-    """Also where it is what was there before: the clear drops that one."""
+    """Also if the value equals the old one, which the clear deletes."""
     values = loaded(a=value, b=2)
     values.clear()
     values.assign("a", value)
@@ -253,7 +253,7 @@ def test_what_another_request_cleared_comes_back_only_where_this_one_wrote() -> 
     assert merged(values, {}) == {"a": [1, 2]}
 
 
-# What a request sees.
+# Reading.
 
 
 @given(st.dictionaries(keys, kept_values))
@@ -315,7 +315,7 @@ def test_a_cycle_that_was_made_inside_is_found() -> None:
 
 
 def test_what_is_loaded_is_not_changed_but_copied() -> None:
-    """Another thread's request may have loaded the very same."""
+    """A request in another thread may have loaded the same objects."""
     stored = packed({"a": 1, "b": 2})
     before = dict(stored)
     values = Data(stored)
@@ -388,13 +388,13 @@ def test_on_another_base_only_this_requests_changes_are_seen() -> None:
 def test_a_tuple_that_shares_its_parts_is_refused_before_it_is_packed(
     put_into: Callable[[Any, Any], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Put into what was read. Of each level, there are twice as many to pack as of the one before."""
+    """The tuple is put into a value that was read. Each level has twice as many parts as the one above."""
     stored = packed({"in a list": [1], "in a dict": {"a": 1}, "in both": [1]})
     values = Data(stored, 1000)
     shared: tuple[Any, ...] = (0,)
     for _ in range(14):
         shared = (shared, shared)
-        gc.collect(0)  # From now on it is not tracked: its parts are not either.
+        gc.collect(0)  # From now on the garbage collector tracks neither the tuple nor its parts.
     assert not gc.is_tracked(shared)
     put_into({key: values.get(key) for key in stored}, shared)
     gc.collect(0)

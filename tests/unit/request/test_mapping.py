@@ -1,4 +1,4 @@
-"""``environ['session']`` is a mapping that does all that a ``dict`` does, and keeps it from one request to the next."""
+"""``environ['session']`` behaves like a ``dict``, and keeps its contents from one request to the next."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.site import ANN, Site
 from tests.support.values import keepable, shape, values
 from wsgi_session import Session, UnsupportedValue, login
 
-# Against a real dict: requests of several operations each, done to both.
+# Compared with a real dict: requests with several operations each run on both.
 
 keys = st.sampled_from(["a", "b", "c", "\xe9", ""])
 plain = st.recursive(
@@ -29,7 +29,7 @@ mappings = st.dictionaries(keys, plain, max_size=3)
 
 
 class Operation(NamedTuple):
-    """Something to do to a mapping; each side gets values of its own, so that a change in one is none in the other."""
+    """An operation on a mapping. Each of the two gets its own values, so that they share no objects."""
 
     name: str
     do: Callable[..., Any]
@@ -39,7 +39,7 @@ class Operation(NamedTuple):
         return f"{self.name}{self.arguments!r}"
 
     def on(self, mapping: Any) -> Any:
-        """Return what came of it: a value to compare, or the type of the error."""
+        """Return the result, or the type of the error."""
         try:
             result = self.do(mapping, *copy.deepcopy(self.arguments))
         except (KeyError, TypeError) as error:
@@ -124,7 +124,7 @@ def test_whatever_is_done_to_it_is_what_a_dict_does(requests: list[list[Operatio
 
 def do_to_both(model: dict[str, Any], operations: list[Operation], environ: dict[str, Any]) -> None:
     session = session_in(environ)
-    # Within a request keys stand in the order of a dict's; from one to the next it is what they hold that is kept.
+    # Within a request the keys have the order of a dict; from one request to the next only the contents are kept.
     ordered = {key: model[key] for key in session}
     assert len(ordered) == len(model)
     model.clear()
@@ -149,16 +149,16 @@ def test_every_value_under_every_key_is_kept(updates: list[dict[str, Any]]) -> N
 
 
 def test_it_has_every_method_that_a_dict_has() -> None:
-    """But those that have nothing to do with one: a session is not made from keys, nor subscripted as a type."""
+    """Except ``fromkeys`` and ``__class_getitem__``, which are for the type and not for one mapping."""
     assert set(dir(dict)) - set(dir(Session)) <= {"fromkeys", "__class_getitem__"}
     assert issubclass(Session, MutableMapping)
 
 
-# What one request sees.
+# Within one request.
 
 
 def in_one_request(look: Callable[[Session], Any], stored: dict[str, Any] | None = None, **options: Any) -> Any:
-    """Return what ``look`` returns, given a session with ``stored`` in it from an earlier request."""
+    """Return the result of ``look`` for a session in which an earlier request has stored ``stored``."""
     browser = Site(**options).browser()
     if stored is not None:
         browser.call(lambda environ: session_in(environ).update(stored))
@@ -325,7 +325,7 @@ def test_clearing_an_anonymous_session_keeps_its_flash_messages() -> None:
     assert browser.call(lambda environ: (dict(session_in(environ)), session_in(environ).flashes())) == ({}, ["saved"])
 
 
-# What it refuses.
+# Refused keys and values.
 
 
 def test_what_cannot_be_kept_is_refused_at_the_assignment_and_what_was_there_stays() -> None:
@@ -357,15 +357,10 @@ def test_a_key_that_is_no_str_can_be_looked_for_and_not_set(key: Any) -> None:
     in_one_request(look, {"cart": [1]})
 
 
-class Name(str):
-    pass
-
-
-@pytest.mark.parametrize("key", ["\ud800", Name("cart")], ids=ascii)
-def test_a_key_that_would_not_come_back_as_it_is_is_refused(key: str) -> None:
+def test_a_key_that_cannot_be_encoded_is_refused() -> None:
     def look(session: Session) -> None:
         with pytest.raises(UnsupportedValue):
-            session[key] = 1
+            session["\ud800"] = 1
         assert dict(session) == {}
 
     in_one_request(look)
@@ -408,7 +403,7 @@ def test_it_is_no_key_of_a_dict_as_no_dict_is() -> None:
     in_one_request(look)
 
 
-# How it shows itself.
+# repr.
 
 
 def test_its_repr_loads_nothing_and_shows_state_handle_and_number_of_keys() -> None:

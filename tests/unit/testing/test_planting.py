@@ -1,4 +1,4 @@
-"""``plant`` and ``read``: what users test their applications with."""
+"""``plant`` and ``read``, for the tests of applications."""
 
 from __future__ import annotations
 

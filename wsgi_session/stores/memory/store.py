@@ -61,7 +61,7 @@ class MemoryStore(Store):
             raise ConfigError(f"max_sessions={max_sessions!r}: give a whole number of sessions, 1 or more.")
         self._max_sessions = max_sessions
         self._auto_sweep = sweep
-        # This many anonymous sessions are not evicted for a user's session. One tombstone more than this is stored.
+        # This many anonymous sessions are not evicted for a user's session. The limit of tombstones is one higher.
         self._reserved = max_sessions // 10
         # Each is in the order of use, the least recently used first.
         self._anonymous: OrderedDict[bytes, Record] = OrderedDict()

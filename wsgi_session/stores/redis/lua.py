@@ -30,7 +30,8 @@ end
 local function rewrite_byte(key) redis.call('SETRANGE', key, 0, '\1') end
 """
 
-# The server's clock decides nothing: it removes records that have been dead for five minutes by the writer's clock.
+# The server's clock does not decide whether a record is alive. The server only removes a record five minutes after it
+# has died by the writer's clock.
 TTL = """
 local function ttl_ms(expires, now)
   return math.max(1, math.min(math.ceil((expires - now) * 1000) + 300000, 1e14))

@@ -17,7 +17,7 @@ from wsgi_session.stores.forks import freeze_at_forks
 from wsgi_session.stores.pool import FORK_CHECK_INTERVAL, FORK_CHECKS
 from wsgi_session.stores.redis.failures import FAILURES, without_passwords
 
-#: The part of an operation's timeout that each node has to answer where the slots are.
+#: The part of an operation's timeout that each node may take to answer where the slots are.
 SHARE = 1 / 3
 
 

@@ -137,6 +137,8 @@ class Node:
 
     def close(self) -> None:
         self._process_pool().close()
+        if self._primary is not None:
+            self._primary.close()
 
     def __repr__(self) -> str:
         service = getattr(self._source, "service_name", None)

@@ -23,7 +23,7 @@ ASK_EVERY = 1.0
 ANSWER_TIMEOUT = 0.25
 #: Seconds until the next question if no Sentinel has answered.
 ASK_LATER = 10.0
-#: Seconds after a change of the primary in which connections to other addresses are replaced. At their end the old
+#: Connections to other addresses are replaced for this many seconds after a change of the primary. By then the old
 #: primary has closed its connections.
 CHANGE_PERIOD = 15.0
 
@@ -61,6 +61,11 @@ class Primary:
         if self._announced is None or now >= self._changing_until:
             return False
         return _address(connection) != self._announced.address
+
+    def close(self) -> None:
+        """Close the idle connections that redis-py keeps to the Sentinels; it opens new ones if it needs them again."""
+        for sentinel in self._source.sentinel_manager.sentinels:
+            sentinel.connection_pool.disconnect(inuse_connections=False)
 
     def _ask(self, connection: Any, timeout: float) -> None:
         sentinels = self._source.sentinel_manager.sentinels

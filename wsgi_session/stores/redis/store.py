@@ -52,7 +52,7 @@ class RedisStore(Store):
     """Keep sessions in the server or cluster of ``client``.
 
     ``client``: a ``redis.Redis`` (also one from Sentinel), a ``redis.RedisCluster``, or a function that returns a
-    ``RedisCluster``. The function is called on first use, because to construct a ``RedisCluster`` contacts the cluster.
+    ``RedisCluster``. The function is called on first use, because constructing a ``RedisCluster`` contacts the cluster.
     ``prefix``: the beginning of all key names. ``pool``: the maximum number of connections of each process to each
     node. They belong to the store, and use the client's settings (address, login, TLS, timeouts). ``wait``: how many
     replicas must acknowledge a write before it succeeds (Redis WAIT). ``timeout``: seconds that one operation may take,
@@ -72,7 +72,7 @@ class RedisStore(Store):
         timeout: float | None = None,
     ) -> None:
         if not prefix:
-            raise ConfigError("prefix='': give at least one character, which tells the store's keys from others.")
+            raise ConfigError("prefix='': give at least one character, so that the store knows its own keys.")
         if type(pool) is not int or pool < 1:
             raise ConfigError(f"pool={pool!r}: give a whole number of connections, 1 or more.")
         if type(wait) is not int or wait < 0:

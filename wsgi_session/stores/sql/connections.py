@@ -48,7 +48,7 @@ class Connections:
         # Call getpid() each time (0.15 µs), because a server that forks in C does not run Python's fork hooks.
         if process_pool.pid != os.getpid():
             # The inherited pool is never closed or freed: that would send commands on the parent's sockets, and its
-            # lock may be held by a thread that does not exist here. If two threads come, both get the same new pool.
+            # lock may be held by a thread that does not exist here. Two threads at the same time get the same new pool.
             new = _ProcessPool(os.getpid(), Pool(self._size, self._errors), process_pool)
             self._process_pool = process_pool = process_pool.per_process.setdefault(os.getpid(), new)
         return process_pool.pool

@@ -43,7 +43,7 @@ class Driver:
 
     #: Whether its connections must be closed when the process forks.
     closes_at_fork = False
-    #: Whether the server ends a statement by itself or when it is told to. If it then does not, it may hang.
+    #: Whether the server ends a statement after a time limit or on request. A server that does not do so may hang.
     ends_statements = False
 
     def __init__(self, dialect: Dialect, timeout: float) -> None:
@@ -205,7 +205,7 @@ class PyMySQL(Driver):
         super().configure(connection, deadline)
         if not connection.open:
             raise self.dialect.loaded_dbapi.OperationalError("The server did not answer in time.")
-        # PyMySQL closes a connection whose reply is late. While this file exists, the operating system does not.
+        # PyMySQL closes a connection whose reply is late. While this file exists, the socket itself stays open.
         return _socket(connection).makefile("rb", buffering=0)
 
     def fileno(self, connection: Any) -> int:

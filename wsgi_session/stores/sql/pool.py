@@ -59,7 +59,7 @@ class Slot:
         self.deadline = Deadline()
         #: For a slot that was given up: whether the server has ended its statement.
         self.has_ended: Callable[[], bool] = bool
-        #: For a slot that was given up: whether this takes so long that the server may hang.
+        #: For a slot that was given up: whether its statement has not ended for so long that the server may hang.
         self.hangs: Callable[[], bool] = bool
 
     def close(self) -> None:

@@ -84,7 +84,7 @@ class Schema:
         )
 
     def statements(self, dialect: Dialect) -> list[str]:
-        """Return the statements that create everything. The last one inserts the version: if it exists, so does all."""
+        """Return the statements that create everything. The last one inserts the version, once all the rest exists."""
         # MySQL has no IF NOT EXISTS for an index; Database ignores its error "duplicate key name".
         if_not_exists = dialect.name not in ("mysql", "mariadb")
         # A migration may run twice, so insert the version only if the table is empty.

@@ -56,8 +56,8 @@ def open_store(url: str) -> Store:
         near = nearest(scheme, {*_BUILT_IN, *published})
         hint = f" (did you mean {near}://?)" if near else ""
         raise ConfigError(
-            f"No store is known for {scheme}://{hint}. Known are: {known}. For another URL of SQLAlchemy's, give "
-            "wsgi_session.stores.sql.SQLStore.from_url(URL) as the store."
+            f"No store is known for {scheme}://{hint}. The known schemes are: {known}. For another URL of "
+            "SQLAlchemy's, give wsgi_session.stores.sql.SQLStore.from_url(URL) as the store."
         )
     entry = published[scheme]
     try:

@@ -134,14 +134,14 @@ def _shown(address: str) -> str:
 
 def _login(url: str) -> HiddenText:
     rest = split_scheme(url)[1]
-    # After an empty host follows the path of a file, in which an @ has no special meaning.
+    # If the host is empty, the rest is the path of a file, in which an @ has no special meaning.
     return HiddenText("") if rest.startswith("/") else rest.rpartition("@")[0]
 
 
 def _passwords(url: str) -> Iterator[str]:
     yield _login(url).partition(":")[2]
     rest = split_scheme(url)[1]
-    # The login may contain a ? too, so also search after it.
+    # The login may contain a ? too, so also look for the query after the login.
     for start in {rest.find("?"), rest.find("?", rest.rfind("@"))} - {-1}:
         for name, value in parse_qsl(rest[start + 1 :]):
             if is_secret(name):
