@@ -961,6 +961,34 @@ def test_in_the_first_phase_a_login_of_the_same_user_is_not_bound_to_the_other_l
     assert both.do(lambda s: s.owner).result == "id:1"
 
 
+def test_after_a_revocation_of_all_sessions_an_older_one_is_not_adopted(
+    site: Site, ann: Browser, old: OldLibrary, clock: FakeClock
+) -> None:
+    site.middleware.sessions.revoke_all({"id": 1})
+    clock.advance(1)
+    site.middleware.sessions.revoke_all("id:1")
+    assert ann.do(read).result == {}
+    assert refusals(site) == ["ended"]
+    assert list(site.middleware.sessions.of({"id": 1})) == []
+    # A session without times may be older, too. Another user's, and one that began later, may be adopted.
+    for began, user, expected in ((None, "1", None), (clock(), "1", None), (clock(), "2", "id:2")):
+        old.records["ann"] = Foreign({}, began, None if began is None else clock(), user_id=user)
+        assert ann.do(owner).result == expected
+    clock.advance(1)
+    later = site.browser()
+    later.header = "old=later"
+    old.records["later"] = Foreign({}, clock(), clock(), user_id="1")
+    assert later.do(owner).result == "id:1"
+
+
+@pytest.mark.parametrize("step", ["load", "create"])
+def test_a_revocation_during_an_adoption_ends_the_session(site: Site, ann: Browser, old: OldLibrary, step: str) -> None:
+    site.calls.before[step] = lambda: site.middleware.sessions.revoke_all({"id": 1})
+    ann.do(read)
+    assert ann.do(read).result == {}
+    assert list(site.middleware.sessions.of({"id": 1})) == []
+
+
 def test_the_id_of_a_signed_cookie_opens_nothing_as_an_unsigned_one(make_site: MakeSite, clock: FakeClock) -> None:
     unsigned = OldLibrary()
     unsigned.cookie_values = FlaskCookie(KEY).cookie_values  # type: ignore[method-assign]
@@ -1053,12 +1081,12 @@ def test_a_request_without_a_foreign_cookie_makes_no_more_calls(site: Site, old:
     assert old.calls == []
 
 
-def test_an_adoption_costs_one_load_there_and_a_look_and_two_creates_here(
+def test_an_adoption_costs_one_load_there_and_two_looks_and_two_creates_here(
     site: Site, ann: Browser, old: OldLibrary
 ) -> None:
     ann.do(read)
     assert old.calls == ["load", "delete"]
-    assert site.calls.counts() == {"load": 1, "create": 2, "touch": 1}
+    assert site.calls.counts() == {"load": 2, "create": 2, "touch": 1}
 
 
 # Options.

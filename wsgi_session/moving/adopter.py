@@ -8,6 +8,7 @@ from typing import Any
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.settings import Settings
+from wsgi_session.codec.packing import pack, unpack
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.markers import (
@@ -25,6 +26,9 @@ from wsgi_session.stores.contract import CLOCK_SKEW, Outcome, Record, Store
 
 #: Seconds for which a session that the other library never ends is remembered, unless ``until`` comes first.
 NEVER = 10 * 365 * 86_400.0
+
+# Takes the place of the reader in the key of the marker for a revocation. No reader's scope is like it.
+_REVOKED = "revoked"
 
 
 class Adopter:
@@ -99,6 +103,10 @@ class Adopter:
         its_key = self._key_of_session(session_id, marker)
         create_once(store, its_key, prepared.record, now)
         try:
+            # Only now: a revocation that was not to be seen yet finds the session that was just stored.
+            if self._is_revoked(prepared.record.owner, foreign, now):
+                store.delete(its_key)
+                raise NotAdopted("ended", "sessions of this user were revoked")
             # Two anonymous visitors can have the same cookie: the same data, signed in the same second. They must not
             # share a session, so each gets a copy, and a marker is left only by a logout.
             is_copy = reader.in_cookie and not prepared.has_owner
@@ -139,6 +147,24 @@ class Adopter:
             ends = None
         key = marker_key(self.settings.namespace, reader.scope, session_id)
         return None if self.leave_grave(key, ends, now) else self.find_marker(reader, session_id, now)
+
+    def revoke(self, owner: bytes, now: float) -> None:
+        """Remember that the foreign sessions of ``owner`` that began before now must not be adopted any more."""
+        key = marker_key(self.settings.namespace, _REVOKED, owner.hex())
+        marker = make_marker(pack(now, "revoked"), now, self._end(None, now), self.settings.namespace)
+        before = None if create_once(self._store, key, marker, now) else self._store.load(key, now)
+        # Of two calls at once, each is as good as the other.
+        if before is not None:
+            self._put(key, marker, before, now)
+
+    def _is_revoked(self, owner: bytes | None, foreign: Foreign, now: float) -> bool:
+        marker = None
+        if owner is not None:
+            marker = self._store.load(marker_key(self.settings.namespace, _REVOKED, owner.hex()), now)
+        if marker is None:
+            return False
+        began = foreign.touched if foreign.created is None else foreign.created
+        return began is None or began <= unpack(marker.data)
 
     def leave_grave(self, key: bytes, ends: float | None, now: float) -> bool:
         """Create a marker that leads nowhere; return False if there is a marker already."""

@@ -237,6 +237,10 @@ class Adoption:
         else:
             self._adopter.remove_old(reader, session_id)
 
+    def revoke(self, owner: bytes, now: float) -> None:
+        """Let no foreign session of ``owner`` that began before now be adopted; see ``Sessions.revoke_all``."""
+        self._adopter.revoke(owner, now)
+
     # Cookies.
 
     def must_remove(self, environ: Mapping[str, Any]) -> bool:
