@@ -17,6 +17,7 @@ from tests.support.interruptions import interrupted
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session.middleware import internals_of
 from wsgi_session.moving import Adopt, FlaskCookie, Foreign, NotAdopted
 from wsgi_session.moving.markers import make_marker, marker_key
 from wsgi_session.moving.opaque import Opaque
@@ -371,6 +372,12 @@ def test_a_session_without_a_known_user_that_ends_is_not_adopted_again(in_cookie
     browser.do(log_out)
     browser.header = header
     assert browser.do(read).result == {}
+
+
+def test_the_end_of_a_damaged_session_leaves_no_marker(in_cookie: Site, clock: FakeClock) -> None:
+    adoption = internals_of(in_cookie.middleware).backend.adoption  # type: ignore[attr-defined]
+    adoption.end_adopted(make_marker(b"\xc1", clock(), clock() + 60, "sid"), clock())
+    assert in_cookie.calls.counts() == {}
 
 
 def test_after_a_login_and_a_logout_the_anonymous_cookie_may_be_adopted_again(
@@ -951,6 +958,37 @@ def test_a_save_at_the_same_moment_does_not_keep_the_second_phase_from_its_work(
     assert answer.code == (200 if times == 1 else 503)
     assert browser.do(read).result["n"] == 1
     assert old.records == {}
+
+
+def test_the_second_phase_ends_no_session_that_is_rotated_at_the_same_moment(
+    make_site: MakeSite, both: Browser, old: OldLibrary
+) -> None:
+    other, second = both.copy(), make_site(adopt=old)
+    second.calls.before["replace"] = lambda: other.do(lambda s: s.rotate())
+    browser = second.browser()
+    browser.jar = both.copy().jar
+    assert browser.do(state).result == "rotated"
+    browser.jar = other.jar
+    assert browser.do(read).result == {"_user_id": "1", **CART}
+    assert list(browser.jar) == ["sid"]
+
+
+def test_a_path_without_the_old_cookie_leaves_the_work_of_the_second_phase_to_the_next_request(
+    make_site: MakeSite, clock: FakeClock
+) -> None:
+    old = OldLibrary(cookie_path="/shop")
+    old.records["ann"] = Foreign(CART)
+    browser = make_site(adopt=Adopt(old, keep_old=True)).browser()
+    browser.header = "old=ann"
+    browser.do(read, SCRIPT_NAME="", PATH_INFO="/shop/cart")
+    second = make_site(adopt=old).browser()
+    second.jar = {"sid": browser.jar["sid"]}
+    assert second.do(read, SCRIPT_NAME="", PATH_INFO="/").result == CART
+    second.jar["old"] = "ann"
+    assert second.do(read, SCRIPT_NAME="", PATH_INFO="/shop").result == CART
+    assert old.records == {}
+    assert list(second.jar) == ["sid"]
+    assert second.do(read, SCRIPT_NAME="", PATH_INFO="/shop").result == CART
 
 
 def test_in_the_first_phase_a_login_of_the_same_user_is_not_bound_to_the_other_library(

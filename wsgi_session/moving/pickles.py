@@ -148,9 +148,7 @@ class _Machine:
 
     def count_arguments(self, arguments: Any) -> None:
         if type(arguments) in (list, tuple):
-            self.arguments += len(arguments)
-            if self.arguments <= MAX_ARGUMENTS:
-                self.arguments += sum(len(each) for each in arguments if type(each) in _SIZED)
+            self.arguments += len(arguments) + sum(len(each) for each in arguments if type(each) in _SIZED)
         if self.arguments > MAX_ARGUMENTS:
             raise NotAdopted("too_large", f"a pickle with arguments of more than {MAX_ARGUMENTS:,} parts")
 
