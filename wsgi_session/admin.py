@@ -97,6 +97,10 @@ class Sessions:
         # Any other value is a Session, or an integration's wrapper around one, such as Pyramid's.
         kept = {keep} if keep is None or isinstance(keep, str) else work_of(keep).open().handles
         called = self._settings.clock()
+        # Sessions of another library that were not adopted yet.
+        adoption = getattr(self._backend, "adoption", None)
+        if adoption is not None:
+            adoption.revoke(owner, called)
         # A machine whose clock is ahead may have given an existing session a later ``created``: go by its handle.
         existing: set[str] = set()
         for batch in in_batches(owned_sessions(store, key, called)):

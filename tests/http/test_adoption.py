@@ -17,11 +17,14 @@ from tests.support.interruptions import interrupted
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session.middleware import internals_of
 from wsgi_session.moving import Adopt, FlaskCookie, Foreign, NotAdopted
 from wsgi_session.moving.markers import make_marker, marker_key
+from wsgi_session.moving.opaque import Opaque
 from wsgi_session.moving.records import ADOPTED
 from wsgi_session.request.login import OWNER
 from wsgi_session.session import work_of
+from wsgi_session.stores.contract import CLOCK_SKEW
 from wsgi_session.testing.clock import FakeClock
 
 pytestmark = pytest.mark.needs(SERVER)
@@ -317,14 +320,14 @@ def test_a_session_that_ends_is_remembered_until_the_other_library_would_have_en
         browser.header = f"session={value}"
         assert browser.do(read).result == {}
         assert refusals(site)[-1] == reason
-        clock.advance(DAY / 2 + 2)
+        clock.advance(DAY / 2 + 2 + CLOCK_SKEW)
 
 
 @pytest.mark.needs(SWEEPS)
 def test_markers_are_swept_when_they_are_over(site: Site, ann: Browser, clock: FakeClock) -> None:
     ann.do(read)
     ann.do(log_out)
-    clock.advance(2 * 3600 + 3)
+    clock.advance(2 * 3600 + CLOCK_SKEW + 3)
     assert site.calls.inner.sweep(10, clock()) == 1  # type: ignore[attr-defined]
 
 
@@ -369,6 +372,12 @@ def test_a_session_without_a_known_user_that_ends_is_not_adopted_again(in_cookie
     browser.do(log_out)
     browser.header = header
     assert browser.do(read).result == {}
+
+
+def test_the_end_of_a_damaged_session_leaves_no_marker(in_cookie: Site, clock: FakeClock) -> None:
+    adoption = internals_of(in_cookie.middleware).backend.adoption  # type: ignore[attr-defined]
+    adoption.end_adopted(make_marker(b"\xc1", clock(), clock() + 60, "sid"), clock())
+    assert in_cookie.calls.counts() == {}
 
 
 def test_after_a_login_and_a_logout_the_anonymous_cookie_may_be_adopted_again(
@@ -497,7 +506,7 @@ def test_an_outage_of_our_store_while_the_marker_is_made_leaves_no_session(
 
 
 def test_a_marker_that_vanishes_during_a_race_gives_an_empty_session(site: Site, ann: Browser, old: OldLibrary) -> None:
-    other, marker = ann.copy(), marker_key("sid", "ann")
+    other, marker = ann.copy(), marker_key("sid", "old/old/store", "ann")
 
     def overtake() -> None:
         other.do(read)
@@ -650,8 +659,10 @@ def test_a_value_nested_too_deeply_is_dropped(ann: Browser, old: OldLibrary) -> 
 
 def test_a_damaged_marker_opens_nothing(site: Site, ann: Browser, clock: FakeClock) -> None:
     for data in (b"", b"1", b"2", b"3" + bytes(32)):
-        site.calls.inner.delete(marker_key("sid", "ann"))
-        site.calls.inner.create(marker_key("sid", "ann"), make_marker(data, clock(), clock() + 60, "sid"), clock())
+        site.calls.inner.delete(marker_key("sid", "old/old/store", "ann"))
+        site.calls.inner.create(
+            marker_key("sid", "old/old/store", "ann"), make_marker(data, clock(), clock() + 60, "sid"), clock()
+        )
         assert ann.do(read).result == {}
 
 
@@ -662,6 +673,15 @@ def test_a_forged_cookie_is_left_where_it_is(make_site: MakeSite) -> None:
     browser.do(put(a=1))
     browser.do(log_out)
     assert list(browser.jar) == ["session"]
+
+
+def test_a_message_with_a_stand_in_and_keys_that_are_no_text_are_dropped(
+    site: Site, ann: Browser, old: OldLibrary
+) -> None:
+    numbers = dict.fromkeys(range(100), "x")
+    old.records["ann"] = Foreign({**CART, **numbers}, flashes=[("note", Opaque("Money")), ("note", "hello")])
+    assert ann.do(lambda s: (s.copy(), s.flashes())).result[0] == CART
+    assert site.happened("keys_dropped")[0]["keys"] == {"int": "str", "flashed message": "Money"}
 
 
 # The two phases, and the end.
@@ -852,6 +872,184 @@ def test_the_second_phase_takes_the_old_record_and_cookie_away(
     assert old.records == {}
 
 
+def test_a_logout_in_an_old_process_counts_in_the_second_phase(
+    make_site: MakeSite, both: Browser, old: OldLibrary
+) -> None:
+    # The last request of the first phase that a new process saw was before the logout.
+    del old.records["ann"]
+    del both.jar["old"]
+    second = make_site(adopt=old)
+    browser = second.browser()
+    browser.jar = both.jar
+    assert browser.do(read).result == {}
+    assert list(second.middleware.sessions.of({"id": 1})) == []
+
+
+def test_a_logout_in_an_old_process_counts_in_the_second_phase_with_the_old_cookie_alone(
+    make_site: MakeSite, both: Browser, old: OldLibrary
+) -> None:
+    del old.records["ann"]
+    browser = make_site(adopt=old).browser()
+    browser.header = "old=ann"
+    assert browser.do(read).result == {}
+
+
+def test_another_login_in_an_old_process_counts_in_the_second_phase(
+    make_site: MakeSite, both: Browser, old: OldLibrary
+) -> None:
+    old.records["ann"] = Foreign({"_user_id": "2"}, user_id="2")
+    second = make_site(adopt=old)
+    browser = second.browser()
+    browser.jar = both.jar
+    assert browser.do(owner).result == "id:2"
+    assert old.records == {}
+    assert list(browser.jar) == ["sid"]
+    assert list(second.middleware.sessions.of({"id": 1})) == []
+
+
+def test_while_the_second_phase_is_deployed_nobody_is_logged_out(
+    first: Site, make_site: MakeSite, both: Browser, old: OldLibrary
+) -> None:
+    second = make_site(adopt=old).browser()
+    second.jar = both.jar
+    assert second.do(read).result == {"_user_id": "1", **CART}
+    assert list(second.jar) == ["sid"]
+    back = first.browser()
+    back.jar = second.jar
+    assert back.do(read).result == {"_user_id": "1", **CART}
+    old.records["bob"] = Foreign({"_user_id": "2"}, user_id="2")
+    bob = make_site(adopt=old).browser()
+    bob.header = "old=bob"
+    bob.do(read)
+    back.jar = bob.jar
+    assert back.do(owner).result == "id:2"
+
+
+def test_a_first_phase_request_overtaken_by_the_second_phase_logs_nobody_out(
+    make_site: MakeSite, both: Browser, old: OldLibrary
+) -> None:
+    second = make_site(adopt=old).browser()
+    second.jar = both.copy().jar
+    old.before["load"] = lambda: second.do(read)
+    assert both.do(read).result == {"_user_id": "1", **CART}
+    assert old.records == {}
+    assert both.do(read).result == {"_user_id": "1", **CART}
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_save_at_the_same_moment_does_not_keep_the_second_phase_from_its_work(
+    first: Site, make_site: MakeSite, both: Browser, old: OldLibrary, times: int
+) -> None:
+    other, second = both.copy(), make_site(adopt=old)
+    left = [times]
+
+    def save() -> None:
+        second.calls.before.clear()
+        other.do(lambda s: s.__setitem__("n", left[0]))
+        left[0] -= 1
+        if left[0]:
+            second.calls.before["replace"] = save
+
+    second.calls.before["replace"] = save
+    browser = second.browser()
+    browser.jar = both.jar
+    answer = browser.do(read)
+    second.calls.before.clear()
+    assert answer.code == (200 if times == 1 else 503)
+    assert browser.do(read).result["n"] == 1
+    assert old.records == {}
+
+
+def test_the_second_phase_ends_no_session_that_is_rotated_at_the_same_moment(
+    make_site: MakeSite, both: Browser, old: OldLibrary
+) -> None:
+    other, second = both.copy(), make_site(adopt=old)
+    second.calls.before["replace"] = lambda: other.do(lambda s: s.rotate())
+    browser = second.browser()
+    browser.jar = both.copy().jar
+    assert browser.do(state).result == "rotated"
+    browser.jar = other.jar
+    assert browser.do(read).result == {"_user_id": "1", **CART}
+    assert list(browser.jar) == ["sid"]
+
+
+def test_a_path_without_the_old_cookie_leaves_the_work_of_the_second_phase_to_the_next_request(
+    make_site: MakeSite, clock: FakeClock
+) -> None:
+    old = OldLibrary(cookie_path="/shop")
+    old.records["ann"] = Foreign(CART)
+    browser = make_site(adopt=Adopt(old, keep_old=True)).browser()
+    browser.header = "old=ann"
+    browser.do(read, SCRIPT_NAME="", PATH_INFO="/shop/cart")
+    second = make_site(adopt=old).browser()
+    second.jar = {"sid": browser.jar["sid"]}
+    assert second.do(read, SCRIPT_NAME="", PATH_INFO="/").result == CART
+    second.jar["old"] = "ann"
+    assert second.do(read, SCRIPT_NAME="", PATH_INFO="/shop").result == CART
+    assert old.records == {}
+    assert list(second.jar) == ["sid"]
+    assert second.do(read, SCRIPT_NAME="", PATH_INFO="/shop").result == CART
+
+
+def test_in_the_first_phase_a_login_of_the_same_user_is_not_bound_to_the_other_library(
+    both: Browser, old: OldLibrary
+) -> None:
+    both.do(log_in({"id": 1}))
+    old.records.clear()
+    assert both.do(lambda s: s.owner).result == "id:1"
+
+
+def test_after_a_revocation_of_all_sessions_an_older_one_is_not_adopted(
+    site: Site, ann: Browser, old: OldLibrary, clock: FakeClock
+) -> None:
+    site.middleware.sessions.revoke_all({"id": 1})
+    clock.advance(1)
+    site.middleware.sessions.revoke_all("id:1")
+    assert ann.do(read).result == {}
+    assert refusals(site) == ["ended"]
+    assert list(site.middleware.sessions.of({"id": 1})) == []
+    # A session without times may be older, too. Another user's, and one that began later, may be adopted.
+    for began, user, expected in ((None, "1", None), (clock(), "1", None), (clock(), "2", "id:2")):
+        old.records["ann"] = Foreign({}, began, None if began is None else clock(), user_id=user)
+        assert ann.do(owner).result == expected
+    clock.advance(1)
+    later = site.browser()
+    later.header = "old=later"
+    old.records["later"] = Foreign({}, clock(), clock(), user_id="1")
+    assert later.do(owner).result == "id:1"
+
+
+@pytest.mark.parametrize("step", ["load", "create"])
+def test_a_revocation_during_an_adoption_ends_the_session(site: Site, ann: Browser, old: OldLibrary, step: str) -> None:
+    site.calls.before[step] = lambda: site.middleware.sessions.revoke_all({"id": 1})
+    ann.do(read)
+    assert ann.do(read).result == {}
+    assert list(site.middleware.sessions.of({"id": 1})) == []
+
+
+def test_the_id_of_a_signed_cookie_opens_nothing_as_an_unsigned_one(make_site: MakeSite, clock: FakeClock) -> None:
+    unsigned = OldLibrary()
+    unsigned.cookie_values = FlaskCookie(KEY).cookie_values  # type: ignore[method-assign]
+    site = make_site(adopt=[FlaskCookie(KEY), unsigned])
+    value = flask_cookie({"_user_id": "1"}, clock())
+    browser = site.browser()
+    browser.header = f"session={value}"
+    assert browser.do(owner).result == "id:1"
+    thief = site.browser()
+    # The payload can be guessed: it is only signed.
+    thief.header = f"session={value.rpartition('.')[0]}; old=x"
+    assert thief.do(read).result == {}
+
+
+def test_a_marker_outlives_the_foreign_session_by_the_difference_of_two_clocks(
+    site: Site, ann: Browser, clock: FakeClock
+) -> None:
+    ann.do(log_out)
+    marker = site.calls.inner.load(marker_key("sid", "old/old/store", "ann"), clock())
+    assert marker is not None
+    assert marker.expires == clock() + 3600 + CLOCK_SKEW
+
+
 def test_nothing_is_adopted_from_the_given_date_on(make_site: MakeSite, old: OldLibrary, clock: FakeClock) -> None:
     day = date(2033, 5, 19)
     site = make_site(adopt=Adopt(old, until=day))
@@ -874,9 +1072,9 @@ def test_a_marker_is_remembered_no_longer_than_sessions_are_adopted(
     browser = site.browser()
     browser.header = "old=ann"
     browser.do(read)
-    marker = site.calls.inner.load(marker_key("sid", "ann"), clock())
+    marker = site.calls.inner.load(marker_key("sid", "old/old/store", "ann"), clock())
     assert marker is not None
-    assert marker.expires == clock() + 60
+    assert marker.expires == clock() + 60 + CLOCK_SKEW
 
 
 def test_a_foreign_cookie_of_the_same_name_is_replaced(make_site: MakeSite, clock: FakeClock) -> None:
@@ -921,12 +1119,12 @@ def test_a_request_without_a_foreign_cookie_makes_no_more_calls(site: Site, old:
     assert old.calls == []
 
 
-def test_an_adoption_costs_one_load_there_and_a_look_and_two_creates_here(
+def test_an_adoption_costs_one_load_there_and_two_looks_and_two_creates_here(
     site: Site, ann: Browser, old: OldLibrary
 ) -> None:
     ann.do(read)
     assert old.calls == ["load", "delete"]
-    assert site.calls.counts() == {"load": 1, "create": 2, "touch": 1}
+    assert site.calls.counts() == {"load": 2, "create": 2, "touch": 1}
 
 
 # Options.

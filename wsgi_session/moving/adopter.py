@@ -8,6 +8,7 @@ from typing import Any
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.settings import Settings
+from wsgi_session.codec.packing import pack, unpack
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.markers import (
@@ -21,10 +22,13 @@ from wsgi_session.moving.markers import (
 )
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
 from wsgi_session.moving.records import Prepared, owner_text, prepare
-from wsgi_session.stores.contract import Outcome, Record, Store
+from wsgi_session.stores.contract import CLOCK_SKEW, Outcome, Record, Store
 
 #: Seconds for which a session that the other library never ends is remembered, unless ``until`` comes first.
 NEVER = 10 * 365 * 86_400.0
+
+# Takes the place of the reader in the key of the marker for a revocation. No reader's scope is like it.
+_REVOKED = "revoked"
 
 
 class Adopter:
@@ -37,23 +41,23 @@ class Adopter:
         # Returns the credential whose token is derived from secret bytes.
         self._derive = derive
 
-    def find_marker(self, session_id: str, now: float) -> Record | None:
+    def find_marker(self, reader: Reader, session_id: str, now: float) -> Record | None:
         """Return the marker of a foreign session that was adopted, or that ended; ``None`` if there is none."""
-        return self._store.load(marker_key(self.settings.namespace, session_id), now)
+        return self._store.load(marker_key(self.settings.namespace, reader.scope, session_id), now)
 
     def adopt(self, reader: Reader, session_id: str, now: float) -> tuple[Record, Record | None]:
         """Return the marker of a foreign session, and its record if this call has adopted it.
 
         Raises ``NotAdopted``; ``StoreUnavailable`` if one of the two stores does not answer.
         """
-        marker = self.find_marker(session_id, now)
+        marker = self.find_marker(reader, session_id, now)
         if marker is not None:
             return self._renew(reader, session_id, marker, now) if was_in_advance(marker) else (marker, None)
         try:
             foreign = self.read(reader, session_id, now)
         except NotAdopted:
             # Another request may have adopted it, and deleted the record, since the marker was looked for.
-            marker = self.find_marker(session_id, now)
+            marker = self.find_marker(reader, session_id, now)
             if marker is None:
                 raise
             return marker, None
@@ -70,7 +74,7 @@ class Adopter:
         except StoreUnavailable:
             return marker, None
         except NotAdopted:
-            newest = self.find_marker(session_id, now)
+            newest = self.find_marker(reader, session_id, now)
             if newest is not None and newest.version != marker.version:
                 return newest, None  # Another request was faster, and has deleted the old record.
             self._store.delete(self._key_of_session(session_id, marker))
@@ -93,12 +97,16 @@ class Adopter:
         Return the marker, and the session's record; ``None`` if another request was faster, whose session counts.
         """
         settings, store = self.settings, self._store
-        key = marker_key(settings.namespace, session_id)
+        key = marker_key(settings.namespace, reader.scope, session_id)
         prepared: Prepared = guard(prepare, foreign, self._adopt, settings, now, key if reader.in_cookie else None)
         marker = make_marker(new_lead(advance=advance), now, self._end(prepared.ends, now), settings.namespace)
         its_key = self._key_of_session(session_id, marker)
         create_once(store, its_key, prepared.record, now)
         try:
+            # Only now: a revocation that was not to be seen yet finds the session that was just stored.
+            if self._is_revoked(prepared.record.owner, foreign, now):
+                store.delete(its_key)
+                raise NotAdopted("ended", "sessions of this user were revoked")
             # Two anonymous visitors can have the same cookie: the same data, signed in the same second. They must not
             # share a session, so each gets a copy, and a marker is left only by a logout.
             is_copy = reader.in_cookie and not prepared.has_owner
@@ -125,7 +133,7 @@ class Adopter:
 
         ``logout``: also if nobody is logged in and the session is in the cookie, which others may have, too.
         """
-        marker = self.find_marker(session_id, now)
+        marker = self.find_marker(reader, session_id, now)
         if marker is not None:
             return marker
         try:
@@ -137,8 +145,26 @@ class Adopter:
             return None  # There is nothing to adopt.
         except StoreUnavailable:
             ends = None
-        key = marker_key(self.settings.namespace, session_id)
-        return None if self.leave_grave(key, ends, now) else self.find_marker(session_id, now)
+        key = marker_key(self.settings.namespace, reader.scope, session_id)
+        return None if self.leave_grave(key, ends, now) else self.find_marker(reader, session_id, now)
+
+    def revoke(self, owner: bytes, now: float) -> None:
+        """Remember that the foreign sessions of ``owner`` that began before now must not be adopted any more."""
+        key = marker_key(self.settings.namespace, _REVOKED, owner.hex())
+        marker = make_marker(pack(now, "revoked"), now, self._end(None, now), self.settings.namespace)
+        before = None if create_once(self._store, key, marker, now) else self._store.load(key, now)
+        # Of two calls at once, each is as good as the other.
+        if before is not None:
+            self._put(key, marker, before, now)
+
+    def _is_revoked(self, owner: bytes | None, foreign: Foreign, now: float) -> bool:
+        marker = None
+        if owner is not None:
+            marker = self._store.load(marker_key(self.settings.namespace, _REVOKED, owner.hex()), now)
+        if marker is None:
+            return False
+        began = foreign.touched if foreign.created is None else foreign.created
+        return began is None or began <= unpack(marker.data)
 
     def leave_grave(self, key: bytes, ends: float | None, now: float) -> bool:
         """Create a marker that leads nowhere; return False if there is a marker already."""
@@ -179,9 +205,12 @@ class Adopter:
         return outcome is Outcome.SAVED
 
     def _end(self, ends: float | None, now: float) -> float:
-        """Return until when to remember a session that would have ended at ``ends``."""
-        end = now + NEVER if ends is None else max(ends, now + 1.0)
-        return end if self._adopt.until is None else max(now + 1.0, min(end, self._adopt.until))
+        """Return until when to remember a session that would have ended at ``ends``.
+
+        Another machine's clock may be slow: by it, the session can be adopted for ``CLOCK_SKEW`` longer.
+        """
+        end = now + NEVER if ends is None else max(ends, now)
+        return (end if self._adopt.until is None else max(now, min(end, self._adopt.until))) + CLOCK_SKEW
 
 
 def guard(call: Callable[..., Any], *arguments: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.server import MAX_CREDENTIALS
-from wsgi_session.codec.packing import split, unpack
+from wsgi_session.codec.packing import join, split
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import path_covers
@@ -23,8 +23,11 @@ from wsgi_session.moving.adopter import Adopter, guard
 from wsgi_session.moving.foreign import ENVIRON_KEY, ForeignCredential, Named, Sessions
 from wsgi_session.moving.markers import seed_of
 from wsgi_session.moving.reader import MAX_ID, Foreign, NotAdopted, Reader
-from wsgi_session.moving.records import ADOPTED, owner_text
-from wsgi_session.stores.contract import Record
+from wsgi_session.moving.records import ADOPTED, note_of, owner_text
+from wsgi_session.stores.contract import Outcome, Record
+
+#: How often to try to save that an adopted session is independent, while other requests save it.
+MAX_RELEASES = 100
 
 
 class Adoption:
@@ -48,8 +51,8 @@ class Adoption:
 
     def apply(self, loaded: Loaded, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the session of a request: the one that was loaded if it is live, or the one that is adopted now."""
-        state, _, _, packed = loaded
-        bound = self._adopt.keep_old and ADOPTED in packed
+        state, _, _, _ = loaded
+        bound = self._is_bound(loaded)
         mentioned = self._mentions(environ.get("HTTP_COOKIE", ""))
         if state == "rotated" or not (bound or mentioned) or self._is_over(now):
             return loaded
@@ -59,7 +62,9 @@ class Adoption:
         named = Named(self._find_named(environ, now, quiet=state == "live"))
         environ[ENVIRON_KEY] = named  # type: ignore[index]  # PEP 3333: it is a dict
         if bound:
-            return self._load_bound(loaded, self._may_be_missing(environ), named, now)
+            loaded = self._load_bound(loaded, self._may_be_missing(environ), named, now)
+            # In the second phase, what is left of the old session is taken away now.
+            return self._load_beside(loaded, named, now) if loaded[0] == "live" else loaded
         if not named:
             return loaded
         return self._load_beside(loaded, named, now) if state == "live" else self._adopt_first(loaded, named, now)
@@ -71,15 +76,13 @@ class Adoption:
         """
         marker, new = self._adopter.adopt(reader, session_id, now)
         found = self._follow(session_id, marker, now, new)
-        if found[0] != "live":
-            return found
-        if not self._adopt.keep_old:
-            self._adopter.remove_old(reader, session_id)
-        elif new is None and ADOPTED in found[3]:
+        if new is None and self._is_bound(found):
             # A process of the old kind may have ended the session since it was adopted.
             found = self._load_bound(found, False, Named([(reader, session_id)]), now)
             if found[0] == "unknown":
                 raise NotAdopted("ended")
+        if found[0] == "live" and not self._adopt.keep_old:
+            self._adopter.remove_old(reader, session_id)
         return found
 
     def _adopt_first(self, loaded: Loaded, named: Named, now: float) -> Loaded:
@@ -109,27 +112,40 @@ class Adoption:
             current = current and self.same_name
         return state, ForeignCredential(credential, current=current, named=named), record, packed
 
+    def _is_bound(self, loaded: Loaded) -> bool:
+        """Return whether processes of the old kind may have ended this adopted session, and this must be checked."""
+        _, _, record, packed = loaded
+        if record is None or ADOPTED not in packed:
+            return False
+        note = note_of(packed)
+        # A login of ours since then has made it a session of our own: it has another handle, or an owner.
+        return note.bound == record.handle and record.owner == self._owner_key(note.owner)
+
     def _load_bound(self, loaded: Loaded, may_be_missing: bool, named: Named, now: float) -> Loaded:
-        """Return an adopted session in the first phase, if the other library has not ended the foreign session."""
+        """Return a session that was adopted in the first phase, if the foreign session has not ended there."""
         state, credential, record, packed = loaded
         assert credential is not None and record is not None
-        ours = ForeignCredential(credential, current=credential.current, named=named)
-        owner, _, _ = _adopted_value(record)
-        if record.owner != self._owner_key(owner) or (may_be_missing and not named):
-            # A login of ours since then has made it a session of our own.
-            return state, ours, record, packed
+        if may_be_missing and not named:
+            return state, ForeignCredential(credential, current=credential.current, named=named), record, packed
+        owner = note_of(packed).owner
         changed = None
         for reader, session_id in named:
             try:
                 foreign = self._adopter.read(reader, session_id, now)
                 if guard(owner_text, foreign, self._adopt) == owner:
-                    return state, ours, record, packed
+                    return self._as_own(
+                        loaded if self._adopt.keep_old else self._release(loaded, now), credential, named
+                    )
                 changed = changed or (reader, session_id, foreign)
             except NotAdopted:
                 pass
+        newest = self._sessions.look_up(credential, now)
+        if newest[0] != "live" or not self._is_bound(newest):
+            # A process in the second phase was faster, and has taken the old session away.
+            return self._as_own(newest, credential, named)
         # A process of the old kind has logged the visitor out, or somebody else in. Then the new session comes
         # first: if that fails, the next request tries again.
-        after: Loaded = "unknown", ours, None, {}
+        after: Loaded = "unknown", ForeignCredential(credential, current=credential.current, named=named), None, {}
         if changed is not None:
             try:
                 state, found, new_record, packed = self._replace_bound(credential, *changed, now)
@@ -140,11 +156,33 @@ class Adoption:
         self._settings.events("destroyed", handle=record.handle)
         return after
 
+    def _release(self, loaded: Loaded, now: float) -> Loaded:
+        """Make an adopted session independent of the foreign one, in the second phase; return it as it is then.
+
+        This comes before the old record and cookie are taken away. Otherwise their absence would pass for a logout, to
+        processes of the first phase and to requests at the same moment.
+        """
+        for _ in range(MAX_RELEASES):
+            _, credential, record, packed = loaded
+            if not self._is_bound(loaded):
+                return loaded
+            assert credential is not None and record is not None
+            packed = {**packed, ADOPTED: note_of(packed)._replace(bound=None).packed()}
+            released = record._replace(data=join(packed), version=tokens.new_handle_and_version()[1])
+            if self._sessions.replace(credential, released, record.version, now) is Outcome.SAVED:
+                return "live", credential, released, packed
+            loaded = self._sessions.look_up(credential, now)
+        raise StoreUnavailable(f"An adopted session was changed {MAX_RELEASES} times by other requests meanwhile.")
+
+    def _as_own(self, loaded: Loaded, credential: Credential, named: Named) -> Loaded:
+        state, _, record, packed = loaded
+        return state, ForeignCredential(credential, current=credential.current, named=named), record, packed
+
     def _replace_bound(
         self, credential: Credential, reader: Reader, session_id: str, foreign: Foreign, now: float
     ) -> Loaded:
         """Adopt what a foreign session has become, in place of the session of ``credential``."""
-        marker = self._adopter.find_marker(session_id, now)
+        marker = self._adopter.find_marker(reader, session_id, now)
         lead = None if marker is None else self._credential(session_id, marker)
         if marker is None or (lead is not None and lead.key == credential.key):
             marker, _ = self._adopter.claim(reader, session_id, foreign, marker, now)
@@ -170,9 +208,12 @@ class Adoption:
 
     def end_adopted(self, record: Record, now: float) -> None:
         """Leave a marker for a session that was adopted from a cookie, and that ends without a login of ours."""
-        _, key, ends = _adopted_value(record)
-        if key is not None and record.owner is None:
-            self._adopter.leave_grave(key, ends, now)
+        try:
+            note = note_of(split(record.data))
+        except (ValueError, TypeError):
+            return
+        if note.marker is not None and record.owner is None:
+            self._adopter.leave_grave(note.marker, note.ends, now)
 
     def end_named(self, credential: Credential, now: float) -> None:
         """End the foreign sessions that the request of this credential named."""
@@ -195,6 +236,10 @@ class Adoption:
                 self._report(reader, refusal)
         else:
             self._adopter.remove_old(reader, session_id)
+
+    def revoke(self, owner: bytes, now: float) -> None:
+        """Let no foreign session of ``owner`` that began before now be adopted; see ``Sessions.revoke_all``."""
+        self._adopter.revoke(owner, now)
 
     # Cookies.
 
@@ -249,13 +294,3 @@ class Adoption:
         """Report why a foreign session was not adopted."""
         reason, detail = getattr(refusal, "reason", "corrupt"), getattr(refusal, "detail", "")
         self._settings.events("not_adopted", source=reader.name, reason=reason, detail=detail)
-
-
-def _adopted_value(record: Record) -> tuple[str | None, bytes | None, float | None]:
-    """Return what the record of an adopted session says about the adoption; nothing for any other record."""
-    try:
-        packed = split(record.data)
-        owner, key, ends = unpack(packed[ADOPTED]) if ADOPTED in packed else (None, None, None)
-    except (ValueError, TypeError):
-        return None, None, None
-    return owner, key, ends

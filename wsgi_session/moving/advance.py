@@ -72,7 +72,7 @@ def adopt_all(adopt: Adopt, store: Store, settings: Settings, *, dry_run: bool) 
         for listed in reader.session_ids():
             session_id = HiddenText(listed)
             now = time.time()
-            if adopter.find_marker(session_id, now) is not None:
+            if adopter.find_marker(reader, session_id, now) is not None:
                 yield (BEFORE,)
                 continue
             try:

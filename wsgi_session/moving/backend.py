@@ -13,6 +13,7 @@ from wsgi_session.cookies.cookie import SchemeCookies
 from wsgi_session.errors import ConfigError
 from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.adoption import Adoption
+from wsgi_session.moving.records import ADOPTED
 from wsgi_session.stores.contract import Record, Store
 
 
@@ -63,7 +64,7 @@ class AdoptingBackend(EndsForeign):
         """Return the request's live session, or the one that it adopts."""
         loaded = StoreBackend.load(self, environ, now)
         # Without a local variable for the header, which error reporters would show.
-        if self._name not in environ.get("HTTP_COOKIE", ""):
+        if self._name not in environ.get("HTTP_COOKIE", "") and ADOPTED not in loaded[3]:
             return loaded
         return self.adoption.apply(loaded, environ, now)
 

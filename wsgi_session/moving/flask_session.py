@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -24,6 +25,8 @@ from wsgi_session.moving.opening import open_place
 from wsgi_session.moving.pickles import load_pickle
 from wsgi_session.moving.places import Found, Place, seconds_of_date
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
+
+_ID = re.compile(r"[!-~]{1,255}")
 
 
 class FlaskSessionStore(Reader):
@@ -60,7 +63,11 @@ class FlaskSessionStore(Reader):
         self._place: Place = open_place(store, _CacheFolder, table, columns, seconds_of_date, schema)
 
     def identify(self, value: str, now: float) -> str:
-        return value if self._signer is None else unsign(self._signer, value)
+        session_id = value if self._signer is None else unsign(self._signer, value)
+        if not _ID.fullmatch(session_id):
+            # A database may refuse such a text, which would pass for an outage.
+            raise NotAdopted("forged")
+        return session_id
 
     def load(self, session_id: str, now: float) -> Foreign | None:
         found = self._place.get(self._key(session_id), now)

@@ -7,7 +7,7 @@ from typing import Protocol
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.settings import Settings
 from wsgi_session.moving.reader import Reader
-from wsgi_session.stores.contract import Record, Store
+from wsgi_session.stores.contract import Outcome, Record, Store
 
 #: Where the environ has the foreign sessions of the request.
 ENVIRON_KEY = "wsgi_session.foreign"
@@ -46,6 +46,9 @@ class Sessions(Protocol):
 
     def derived_credential(self, seed: bytes) -> Credential:
         """Return the credential whose token is derived from 32 secret bytes."""
+
+    def replace(self, credential: Credential, record: Record, version: bytes, now: float) -> Outcome:
+        """See ``Backend.replace``."""
 
     def delete(self, credential: Credential, record: Record, now: float) -> None:
         """See ``Backend.delete``."""

@@ -40,9 +40,13 @@ def marker_namespace(namespace: str) -> str:
     return f"{namespace}/adopted"
 
 
-def marker_key(namespace: str, session_id: str) -> bytes:
-    """Return the store's key for the marker of a foreign session."""
-    scope = namespace.encode()
+def marker_key(namespace: str, reader: str, session_id: str) -> bytes:
+    """Return the store's key for the marker of a foreign session; ``reader``: the reader's ``scope``.
+
+    A reader that checks a signature has ids that are no secrets. Under another reader, which checks none, the same id
+    must not lead to the same session.
+    """
+    scope = f"{namespace}/{reader}".encode()
     return hashlib.sha256(_MARKER + b"%d:%b:" % (len(scope), scope) + _encode(session_id)).digest()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from wsgi_session.codec.supported import CONTAINERS, IMMUTABLE, MAX_DEPTH
@@ -78,3 +79,25 @@ def class_in(value: Any) -> str:
         elif type(part) not in IMMUTABLE and type(part) not in CONTAINERS:
             return type(part).__name__
     return type(value).__name__
+
+
+def opaque_in(value: Any) -> str | None:
+    """Return the class for which an ``Opaque`` in ``value`` stands; ``None`` if there is none."""
+    return next((part.name for part in _parts(value) if isinstance(part, Opaque)), None)
+
+
+def count_parts(value: Any) -> int:
+    """Return the number of items in ``value`` and in the containers in it. A shared container counts once."""
+    return sum(1 for _ in _parts(value))
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """Yield the value and the items in it, at every depth. The items of a shared container come once."""
+    seen: set[int] = set()
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        yield part
+        if isinstance(part, (dict, list, tuple, set, frozenset)) and id(part) not in seen:
+            seen.add(id(part))
+            parts.extend([*part.keys(), *part.values()] if isinstance(part, dict) else part)

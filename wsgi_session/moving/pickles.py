@@ -17,11 +17,14 @@ from wsgi_session.moving.opaque import Opaque
 from wsgi_session.moving.pickle_types import MAX_DIGITS, Global, add_items, add_pairs, build, construct, construct_new
 from wsgi_session.moving.reader import NotAdopted
 
-#: Limits of a pickle: bytes, opcodes, entries of the memo, and open marks.
+#: Limits of a pickle: bytes, opcodes, entries of the memo, open marks, and parts of all arguments together: a few bytes
+#: can copy one large container again and again.
 MAX_SIZE = 4 * 1_048_576
 MAX_OPCODES = 250_000
 MAX_MEMO = 100_000
 MAX_MARKS = 1_000
+MAX_ARGUMENTS = MAX_SIZE
+_SIZED = (str, bytes, list, tuple, dict, set, frozenset)
 
 
 def load_pickle(data: bytes) -> Any:
@@ -47,6 +50,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
         self.memo: dict[int, Any] = {}
+        self.arguments = 0
 
     def run(self) -> Any:
         for _ in range(MAX_OPCODES):
@@ -139,7 +143,14 @@ class _Machine:
 
     def call(self, make: Callable[[Any, Any], Any]) -> None:
         arguments = self.stack.pop()
+        self.count_arguments(arguments)
         self.stack[-1] = make(self.stack[-1], arguments)
+
+    def count_arguments(self, arguments: Any) -> None:
+        if type(arguments) in (list, tuple):
+            self.arguments += len(arguments) + sum(len(each) for each in arguments if type(each) in _SIZED)
+        if self.arguments > MAX_ARGUMENTS:
+            raise NotAdopted("too_large", f"a pickle with arguments of more than {MAX_ARGUMENTS:,} parts")
 
     def call_with_names(self) -> None:
         self.stack.pop()  # No class of the closed list is written with named arguments.
@@ -148,6 +159,7 @@ class _Machine:
         self.stack[-1] = Opaque(kind.name if isinstance(kind, Opaque) else "object")
 
     def make_object(self, kind: Any, arguments: list[Any]) -> None:
+        self.count_arguments(arguments)
         self.push(construct(kind, tuple(arguments)))
 
     def make_global(self) -> None:

@@ -78,6 +78,11 @@ class Reader(ABC):
         self.domain = cookie_domain
         self._cookie = SessionCookie(cookie_name, path=cookie_path, domain=cookie_domain, secure=secure)
 
+    @property
+    def scope(self) -> str:
+        """Distinguishes the ids of this reader from those of the others."""
+        return f"{self.name}/{self.cookie_name}/{'cookie' if self.in_cookie else 'store'}"
+
     def cookie_values(self, header: str) -> list[str]:
         """Return the values of the other library's cookies in a Cookie header."""
         return self._cookie.read(header)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsgi_session.backends.settings import Settings
-from wsgi_session.codec.packing import check_key, join, pack
+from wsgi_session.codec.packing import check_key, join, pack, unpack
 from wsgi_session.codec.supported import printable
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, SessionTooLarge, UnsupportedValue
 from wsgi_session.moving.adopt import Adopt
-from wsgi_session.moving.opaque import class_in, plain
+from wsgi_session.moving.opaque import class_in, count_parts, opaque_in, plain
 from wsgi_session.moving.reader import Foreign, NotAdopted
 from wsgi_session.owner import owner_of, user_mapping_or_none
 from wsgi_session.request.data import Data
@@ -22,10 +22,36 @@ from wsgi_session.request.login import OWNER
 from wsgi_session.stores.contract import CLOCK_SKEW, LAST_TIME, Record
 
 #: The internal key that marks an adopted session. Its value: the owner at the adoption, or ``None``; the key under
-#: which a logout leaves a marker, or ``None``; and until when that marker is needed.
+#: which a logout leaves a marker, or ``None``; until when that marker is needed; and the session's handle as long as
+#: processes of the old kind may end it by ending the foreign one, else ``None``. (A login changes the handle.)
 ADOPTED = b"adopted"
 #: A session with more keys is not adopted.
 MAX_KEYS = 10_000
+#: A session of which more parts have to be looked at to drop keys is not adopted: keys can share one large value.
+MAX_DROPPED_PARTS = 500_000
+# What counts for a value that only packing has found out: the attempt may have looked at shared parts again and again.
+_PACKING_PARTS = 25_000
+
+
+class Note(NamedTuple):
+    """What the record of an adopted session says about the adoption; see ``ADOPTED``."""
+
+    owner: str | None = None
+    marker: bytes | None = None
+    ends: float | None = None
+    bound: str | None = None
+
+    def packed(self) -> bytes:
+        """Return the value to store under ``ADOPTED``."""
+        return pack(list(self), "adopted")
+
+
+def note_of(data: Mapping[Any, bytes]) -> Note:
+    """Return the note in a session's packed data; an empty one if there is none, or if it is damaged."""
+    try:
+        return Note(*unpack(data[ADOPTED])) if ADOPTED in data else Note()
+    except (ValueError, TypeError):
+        return Note()
 
 
 @dataclass
@@ -39,6 +65,8 @@ class Prepared:
     has_owner: bool = False
     #: The keys that were dropped, each with what it contained.
     dropped: dict[str, str] = field(default_factory=dict)
+    #: The number of parts of the values that were dropped.
+    dropped_parts: int = 0
 
 
 def prepare(foreign: Foreign, adopt: Adopt, settings: Settings, now: float, marker: bytes | None = None) -> Prepared:
@@ -66,14 +94,14 @@ def prepare(foreign: Foreign, adopt: Adopt, settings: Settings, now: float, mark
         _keep(data, key, value, prepared, adopt)
     for category, message in foreign.flashes:
         _keep_flash(data, category, message, prepared, adopt, now)
-    adopted = [owner, None if owner is not None else marker, ends]
-    data.put(ADOPTED, adopted, pack(adopted, "adopted"))
+    handle, version = tokens.new_handle_and_version()
+    note = Note(owner, None if owner is not None else marker, ends, handle if adopt.keep_old else None)
+    data.put(ADOPTED, note, note.packed())
     if owner is not None:
         data.put(OWNER, owner, pack(owner, "user"))
     packed = join(data.apply_to({}))
     if len(packed) > settings.max_size:
         raise NotAdopted("too_large", f"{len(packed):,} bytes, but max_size is {settings.max_size:,}")
-    handle, version = tokens.new_handle_and_version()
     prepared.has_owner = owner is not None
     prepared.record = Record(
         data=packed,
@@ -120,25 +148,41 @@ def _times(foreign: Foreign, now: float) -> tuple[float, float, float | None]:
 
 
 def _keep(data: Data, key: Any, value: Any, prepared: Prepared, adopt: Adopt) -> None:
+    kept = plain(value)
+    kind: str | None = class_in(value)
     try:
-        data.assign(check_key(plain(key)), plain(value))
+        name = check_key(plain(key))
+        kind = opaque_in(kept)
+        if kind is None:
+            data.assign(name, kept)
+            return
     except SessionTooLarge as error:
         raise NotAdopted("too_large", f"more than max_size, {error.limit:,} bytes") from None
     except (UnsupportedValue, RecursionError):
-        _drop(printable(str(key)[:200]) if isinstance(key, str) else type(key).__name__, value, prepared, adopt)
+        pass
+    _drop(printable(str(key)[:200]) if isinstance(key, str) else type(key).__name__, value, kind, prepared, adopt)
 
 
 def _keep_flash(data: Data, category: Any, message: Any, prepared: Prepared, adopt: Adopt, now: float) -> None:
+    kept = plain(message)
+    kind: str | None = None
     try:
-        put_message(data, plain(message), str(category), now)
+        kind = opaque_in(kept)
+        if kind is None:
+            put_message(data, kept, str(category), now)
+            return
     except SessionTooLarge as error:
         raise NotAdopted("too_large", f"more than max_size, {error.limit:,} bytes") from None
     except (UnsupportedValue, RecursionError):
-        _drop("flashed message", message, prepared, adopt)
+        pass
+    _drop("flashed message", message, kind, prepared, adopt)
 
 
-def _drop(key: str, value: Any, prepared: Prepared, adopt: Adopt) -> None:
-    kind = class_in(value)
+def _drop(key: str, value: Any, kind: str | None, prepared: Prepared, adopt: Adopt) -> None:
+    prepared.dropped_parts += count_parts(value) + (_PACKING_PARTS if kind is None else 0)
+    if prepared.dropped_parts > MAX_DROPPED_PARTS:
+        raise NotAdopted("too_large", f"more than {MAX_DROPPED_PARTS:,} parts in values that cannot be stored")
+    kind = kind or class_in(value)
     if adopt.refuse:
         raise NotAdopted("unsupported", f"{key}: {kind}")
     prepared.dropped[key] = kind

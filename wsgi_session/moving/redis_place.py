@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import ResponseError
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.moving.places import Found, Place, outage
+from wsgi_session.moving.reader import NotAdopted
 from wsgi_session.stores.redis.failures import FAILURES
 from wsgi_session.stores.redis.urls import CONNECT_TIMEOUT, TIMEOUT
 from wsgi_session.stores.urls.parts import without_secrets
@@ -39,6 +41,10 @@ class RedisPlace(Place):
         try:
             data = self._client.get(key)
             life = -2 if data is None else self._client.pttl(key)
+        except ResponseError as error:
+            if str(error).startswith("WRONGTYPE"):
+                raise NotAdopted("corrupt", "the key is no string") from None
+            raise outage(self.name, error) from None
         except FAILURES as error:
             raise outage(self.name, error) from None
         if data is None or life == -2:

@@ -47,7 +47,7 @@ class SQLPlace(Place):
         where = table(quoted_name(table_name, quote=None), *map(column, names), schema=schema)
         self._key = where.c[key]
         self._where = where
-        self._select = select(*(where.c[name] for name in names if name != key))
+        self._select = select(*(where.c[name] for name in (data, expiry, key) if name is not None))
         self._expires_at = expires_at
         self._with_expiry = expiry is not None
 
@@ -57,7 +57,8 @@ class SQLPlace(Place):
                 row = connection.execute(self._select.where(self._key == str.__str__(key))).first()
         except (SQLAlchemyError, OSError) as error:
             raise outage(self.name, error) from None
-        if row is None:
+        # MySQL compares without regard to case. Two ids must not open one session: it could be adopted twice.
+        if row is None or row[-1] != key:
             return None
         data = row[0].encode() if isinstance(row[0], str) else bytes(row[0])
         expires = self._expires_at(row[1]) if self._with_expiry else None

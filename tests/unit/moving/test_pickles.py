@@ -304,6 +304,30 @@ def test_a_bomb_takes_little_time(data: bytes) -> None:
     assert time.perf_counter() - started < 20
 
 
+_COPIES = b"cbuiltins\n%s\n\x94" + b"h\x01h\x00\x85R0" * 40_000 + b"N."
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"(" + b"N" * 30_000 + b"t\x94" + _COPIES % b"list",
+        b"(" + b"N" * 30_000 + b"t\x94" + _COPIES % b"set",
+        b"("
+        + b"".join(b"J" + place.to_bytes(4, "little") + b"N" for place in range(20_000))
+        + b"d\x94"
+        + _COPIES % b"dict",
+        b"(" + b"N" * 30_000 + b"t\x94" + b"cbuiltins\nset\n\x94" + b"h\x01h\x00R0" * 40_000 + b"N.",
+        b"(" + b"N" * 30_000 + b"l\x94cos\nsystem\n\x94" + b"(h\x01h\x00o0" * 40_000 + b"N.",
+    ],
+)
+def test_a_container_cannot_be_copied_again_and_again(data: bytes) -> None:
+    started = time.process_time()
+    with pytest.raises(NotAdopted) as caught:
+        load_pickle(data)
+    assert caught.value.reason == "too_large"
+    assert time.process_time() - started < 20
+
+
 def test_elements_with_equal_hashes_cannot_slow_a_set_down() -> None:
     prime = (1 << 61) - 1
     small = {Decimal(number * prime) for number in range(100)}
