@@ -13,6 +13,7 @@ from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.server import MAX_CREDENTIALS
+from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import join, split
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.cookies import tokens
@@ -153,7 +154,7 @@ class Adoption:
             except NotAdopted as refusal:
                 self._report(changed[0], refusal)
         self._sessions.delete(credential, record, now)
-        self._settings.events("destroyed", handle=record.handle)
+        self._settings.events("destroyed", handle=record.handle, owner=stored_owner(record), reason="application")
         return after
 
     def _release(self, loaded: Loaded, now: float) -> Loaded:
