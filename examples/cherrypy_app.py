@@ -4,7 +4,7 @@ from collections import Counter
 from html import escape
 
 from cheroot.wsgi import Server
-from cherrypy import HTTPError, HTTPRedirect, expose, request, tools, tree
+from cherrypy import HTTPError, HTTPRedirect, expose, request, response, tools, tree
 from wsgi_session import (
     SessionMiddleware, check_csrf, login, logout, next_url, redirect_if_anonymous, user_email_or_none, user_or_none,
 )
@@ -32,8 +32,10 @@ class Shop:
 
     @expose
     def profile(self):
-        if response := redirect_if_anonymous(request):
-            raise HTTPRedirect(response.location, response.status_int)
+        if anonymous := redirect_if_anonymous(request):
+            response.status = anonymous.status
+            response.headers.update(anonymous.headers)
+            return anonymous.body
         return f"<p>Your email is {escape(user_email_or_none(request))}</p>"
 
     @expose

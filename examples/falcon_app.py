@@ -34,7 +34,7 @@ class Shop:
 
     def on_get_profile(self, req, resp):
         if response := redirect_if_anonymous(req):
-            raise falcon.HTTPStatus(response.status, response.headerlist)
+            raise falcon.HTTPStatus(response.status, response.headerlist, response.text)
         resp.text = f"<p>Your email is {escape(user_email_or_none(req))}</p>"
 
     def on_post_cart(self, req, resp):

@@ -34,7 +34,7 @@ class Login:
 class Account:
     def GET(self):
         if response := redirect_if_anonymous(web.ctx):
-            raise web.HTTPError(response.status, dict(response.headerlist))
+            raise web.HTTPError(response.status, dict(response.headerlist), response.text)
         return f"<p>Your email is {web.websafe(user_email_or_none(web.ctx))}</p>"
 
     def POST(self):

@@ -19,10 +19,12 @@ from wsgi_session.errors import (
     UnsupportedValue,
 )
 from wsgi_session.helpers.apps import require_login, session_info
-from wsgi_session.helpers.csrf import check_csrf
+from wsgi_session.helpers.csrf import check_csrf, protect_from_csrf
+from wsgi_session.helpers.fresh import confirm, redirect_unless_fresh
 from wsgi_session.helpers.redirects import next_url, redirect_if_anonymous
 from wsgi_session.helpers.users import get_session, login, logout, user_email_or_none, user_or_none
 from wsgi_session.middleware import SessionMiddleware
+from wsgi_session.request.confirmation import Confirmation
 from wsgi_session.session import Session
 
 # On PyPy 3.11, sqlite3 keeps a statement open after its rows were read, so that commits fail, and with `text_factory`
@@ -35,6 +37,7 @@ if _implementation.name != "cpython":
 
 __all__ = [
     "ConfigError",
+    "Confirmation",
     "HeadersAlreadySent",
     "KeyExists",
     "Session",
@@ -48,11 +51,14 @@ __all__ = [
     "Unsupported",
     "UnsupportedValue",
     "check_csrf",
+    "confirm",
     "get_session",
     "login",
     "logout",
     "next_url",
+    "protect_from_csrf",
     "redirect_if_anonymous",
+    "redirect_unless_fresh",
     "require_login",
     "session_info",
     "user_email_or_none",

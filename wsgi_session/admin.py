@@ -7,17 +7,22 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import cached_property, partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
+from wsgi_session.backends.base import Backend, Credential
 from wsgi_session.backends.revocation import end_sessions, follow_tombstones, in_batches, owned_sessions
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import CorruptData, split, unpack
 from wsgi_session.cookies import tokens
-from wsgi_session.errors import ConfigError, Unsupported
+from wsgi_session.errors import ConfigError, SessionGone, Unsupported
 from wsgi_session.owner import owner_of
+from wsgi_session.request.atomic import apply
+from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Counts, ListsOwners, OwnedSession, Store, Sweeps, has_sound_times
 from wsgi_session.stores.unsupported import unsupported
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,10 @@ class Sessions:
     the store does not support the operation.
     """
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, backend: Backend) -> None:
         self._store = store
         self._settings = settings
+        self._backend = backend
 
     def of(self, user: Mapping[str, Any] | str) -> list[SessionInfo]:
         """Return the user's live sessions, newest login first; an empty list if there are none.
@@ -102,6 +108,34 @@ class Sessions:
         )
         self._report(owner, None, ended)
         return ended
+
+    def update(self, user: Mapping[str, Any] | str, handle: str, function: Callable[[dict[str, Any]], T]) -> T:
+        """Apply ``function`` to the data of the user's session with this ``handle``, as ``session.atomic`` does.
+
+        For jobs, sockets and administrators, outside of a request. ``function`` gets a dict of the newest stored data;
+        what it leaves there is saved, and what it returns is returned. It is called again if a request wrote in
+        between, or gave the session a new token, so it must have no other effects. This does not count as activity.
+
+        Raises ``SessionGone`` if the user has no live session with this handle; ``UnsupportedValue`` or
+        ``SessionTooLarge`` for what cannot be stored.
+        """
+        now = self._settings.clock()
+        owned = self._owner_store("update").of_owner(self._key(user), now)
+        found = next((session for session in owned if session.handle == handle), None)
+        key, tried = (None if found is None else found.key), None
+        while key is not None and key != tried:
+            work = Work(self._backend, {})
+            data = work.start(self._backend.look_up(Credential(b"", True, key), now), now)
+            work.touching = False
+            if work.record is not None:
+                try:
+                    return apply(work, data, function)
+                except SessionGone:
+                    pass
+            # A request may have given it a new token meanwhile, and so another key.
+            moved = follow_tombstones(self._store, key, handle, now)
+            key, tried = (None if moved is None else moved[0]), key
+        raise SessionGone("The user has no live session with this handle, so nothing was saved.", handle=handle)
 
     def sweep(self, limit: int) -> int:
         """Remove at most ``limit`` records that expired more than an hour ago; return the number removed."""

@@ -22,6 +22,7 @@ event                  when                                                     
 ``late_access``        the first access to the session came after the headers       warning
 ``behind_proxy``       the proxy uses https, this server http: see ``cookie_secure`` warning
 ``outside_path``       a request outside of ``cookie_path`` cannot store a session             warning
+``cross_origin``       ``check_csrf`` refused a request of another site                info
 ``unfiled_user``       a user was put into the session without ``login()``          warning
 =====================  =================================================================  ========
 """
@@ -47,6 +48,7 @@ _LEVELS = {
     "invalid": logging.INFO,
     "revoked": logging.INFO,
     "nothing_revoked": logging.INFO,
+    "cross_origin": logging.INFO,
     "dropped": logging.WARNING,
     "touch_failed": logging.WARNING,
     "cache_overridden": logging.WARNING,

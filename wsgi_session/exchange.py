@@ -149,10 +149,12 @@ class Exchange:
             return given
         headers = list(given)
         if self._cookies:
-            if dropped := make_private(headers):
+            if dropped := make_private(headers, no_store=work.logged_in):
                 work.backend.settings.events("cache_overridden", dropped=dropped)
             for cookie in self._cookies:
                 headers.append(("Set-Cookie", cookie))  # noqa: PERF401  (a list of one, mostly)
+        if work.clear_site_data:
+            headers.append(("Clear-Site-Data", work.clear_site_data))
         add_vary_cookie(headers)
         return headers
 

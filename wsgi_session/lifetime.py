@@ -16,6 +16,8 @@ class Lifetime:
     absolute: float | None
     #: Activity is recorded at most this often.
     touch_interval: float
+    #: The idle timeout of sessions without an owner, at most ``idle``. ``None``: the same as ``idle``.
+    anonymous: float | None = None
 
     def end(self, touched: float, created: float, idle: float | None) -> float:
         """Return when a session expires by these timeouts; ``idle`` is the session's own, which can only shorten it."""

@@ -72,6 +72,9 @@ class SessionMiddleware:
         idle_timeout: timedelta | float = timedelta(days=30),
         # Maximum age of a session or a login, however active the visitor is. None: no maximum.
         absolute_timeout: timedelta | float | None = timedelta(days=90),
+        # The idle timeout of visitors who are not logged in, because robots leave a session for each page that starts
+        # one. None: the same as idle_timeout.
+        anonymous_timeout: timedelta | float | None = None,
         # A session's activity is recorded at most once in this time. None: 1/30 of the idle timeout.
         touch_interval: timedelta | float | None = None,
         # Maximum size of one session's stored data, in bytes.
@@ -108,6 +111,7 @@ class SessionMiddleware:
                 idle=config.seconds("idle_timeout", idle_timeout),
                 absolute=None if absolute_timeout is None else config.seconds("absolute_timeout", absolute_timeout),
                 touch_interval=config.check_touch_interval(touch_interval, idle_timeout),
+                anonymous=config.check_anonymous_timeout(anonymous_timeout, idle_timeout),
             ),
             max_size=config.check_max_size(max_size),
             anonymous_in_outage=config.check_on_store_error(on_store_error),
@@ -138,7 +142,7 @@ class SessionMiddleware:
         # Whether a first request has shown that no middleware around this one has the same cookie name.
         self._cookie_name_checked = False
         #: The administrator's view.
-        self.sessions = Sessions(self.store, settings)
+        self.sessions = Sessions(self.store, self._settings, self._backend)
 
     @classmethod
     def from_config(cls, app: Application, mapping: Mapping[str, Any], prefix: str = "session.") -> SessionMiddleware:

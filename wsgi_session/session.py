@@ -10,7 +10,9 @@ from wsgi_session.backends.base import State
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.request import atomic, times
+from wsgi_session.request.confirmation import Confirmation, last_confirmation
 from wsgi_session.request.flash import Flash, find_flashes, put_flash
+from wsgi_session.request.loading import reload
 from wsgi_session.request.login import OWNER
 from wsgi_session.request.mapping import WorkMapping
 from wsgi_session.request.work import Work
@@ -81,6 +83,15 @@ class Session(WorkMapping):
         owner: str | None = self._work.peek(OWNER)
         return owner
 
+    @property
+    def confirmed(self) -> Confirmation | None:
+        """When (``at``, aware, UTC) and how (``method``) the logged-in user last proved who they are.
+
+        That is the last ``confirm()``, or the login, without a method; ``None`` if no user is logged in with
+        ``login()``, or if only a cookie that remembers the user has logged them in.
+        """
+        return None if self._work.user() is None else last_confirmation(self._work)
+
     # Methods.
 
     def rotate(self) -> None:
@@ -99,6 +110,16 @@ class Session(WorkMapping):
         just rotated is ended under its new token.
         """
         self._work.destroy()
+
+    def reload(self) -> bool:
+        """Load the newest stored data; return whether the session is still live. For streams that live long.
+
+        Unsaved changes of this request are kept, and ``session[key]`` is a new object for each other key. ``validate``
+        is called again. False if the session has ended, has expired, or has a new token (a login, ``rotate``) that the
+        client has not used here: end the stream, so that the client comes again with its new cookie. With ``cookie://``,
+        where no newer data can be loaded, this does nothing. Raises ``StoreUnavailable`` if the store is down.
+        """
+        return reload(self._work)
 
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Apply ``function`` to the newest data and save the result immediately; return what ``function`` returned.

@@ -29,7 +29,7 @@ from django.urls import path
 
 from tests.support.servers.process import Server
 from tests.support.stores import ENGINE, KINDS, CountingStore, Kind, counting
-from wsgi_session import redirect_if_anonymous, user_email_or_none, user_or_none
+from wsgi_session import confirm, redirect_if_anonymous, redirect_unless_fresh, user_email_or_none, user_or_none
 
 SECRET = "django-4c1b9f0e7a6d4f52b8c3e0d19a75f264"
 OVER = [
@@ -159,6 +159,17 @@ def profile(request: HttpRequest) -> HttpResponse:
     return HttpResponse(user_email_or_none(request))
 
 
+def secret(request: HttpRequest) -> HttpResponse:
+    """Show a page to a user who was confirmed a short time ago, by ``method`` if one is given."""
+    if found := redirect_unless_fresh(request, method=request.GET.get("method")):
+        return HttpResponse(found.body, status=found.status_int, headers=found.headerlist)
+    return JsonResponse({"confirmed": request.session.confirmed.method})  # type: ignore[attr-defined]
+
+
+def confirm_user(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"done": confirm(request, request.GET["method"])})
+
+
 def nothing(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
@@ -173,6 +184,8 @@ urlpatterns = [
     path("say", say),
     path("said", said),
     path("profile", profile),
+    path("secret", secret),
+    path("confirm", confirm_user),
     path("nothing", nothing),
 ]
 

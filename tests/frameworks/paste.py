@@ -20,6 +20,8 @@ from wsgi_session.config.keygen import new_secret
 from wsgi_session.testing import plant
 
 PAGE = ROOT / "docs" / "frameworks.md"
+#: What a browser sends with a script's request.
+SCRIPT = {"Sec-Fetch-Mode": "cors"}
 ANN = {"id": 1, "name": "Ann", "email": "ann@example.com"}
 
 
@@ -37,7 +39,8 @@ def visit_any(heading: str) -> list[tuple[int, str | None, str]]:
     cookie_name = "session" if heading == "Flask" else "sid"
     with SessionMiddleware(app, secret=secret, store="sqlite:///sessions.db", cookie_name=cookie_name) as middleware:
         cookie = plant(middleware, {"user": ANN})
-    answers = [Request.blank("/profile", headers=headers).get_response(app) for headers in ({}, {"Cookie": cookie})]
+    requests: tuple[dict[str, str], ...] = ({}, {"Cookie": cookie}, SCRIPT)
+    answers = [Request.blank("/profile", headers=headers).get_response(app) for headers in requests]
     return [(answer.status_int, answer.location, answer.text) for answer in answers]
 
 
@@ -68,9 +71,9 @@ def visit_django() -> list[tuple[int, str | None, str]]:
     from django.test import Client
 
     client = Client()
-    stranger = client.get("/profile")
+    stranger, script = client.get("/profile"), client.get("/profile", headers=SCRIPT)
     client.force_login(User.objects.create_user("ann", "ann@example.com"))
-    answers = [stranger, client.get("/profile")]
+    answers = [stranger, client.get("/profile"), script]
     return [(answer.status_code, answer.headers.get("Location"), answer.text) for answer in answers]
 
 

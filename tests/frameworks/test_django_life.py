@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -9,7 +10,7 @@ from django.core.management import call_command
 from django.test import Client, override_settings
 
 from tests.frameworks.django_site import store
-from tests.frameworks.django_visitor import DAY, again, client, clock, cookie, seen_by, stored, visitor
+from tests.frameworks.django_visitor import DAY, again, client, clock, cookie, log_in, page, seen_by, stored, visitor
 from tests.support.stores import CountingStore
 from wsgi_session.integrations.django import SessionStore
 from wsgi_session.stores import SWEEP_GRACE, Sweeps
@@ -28,6 +29,25 @@ def test_a_session_ends_a_cookie_age_after_the_last_save(clock: FakeClock) -> No
     assert "a" in again(session), "a save prolongs it"
     clock.advance(DAY + 1)
     assert "a" not in again(session)
+
+
+def test_a_visitor_who_is_not_logged_in_has_a_shorter_life(store: CountingStore, client: Client) -> None:
+    clock = FakeClock(time.time())
+    with override_settings(WSGI_SESSION_OPTIONS={"clock": clock, "anonymous_timeout": timedelta(hours=1)}):
+        client.get("/put", {"key": "cart", "value": "tea"})
+        assert cookie(client)["max-age"] == 3600
+        clock.advance(3599)
+        assert page(client)["session"] == {"cart": "tea"}
+        clock.advance(1)
+        assert page(client)["session"] == {}
+        client.get("/put", {"key": "cart", "value": "tea"})
+        log_in(client)
+        assert cookie(client)["max-age"] == 14 * DAY
+        clock.advance(13 * DAY)
+        assert (page(client)["user"], page(client)["session"]) == ("ann", {"cart": "tea"})
+        session = SessionStore()
+        session.set_expiry(60)
+        assert session.get_expiry_age() == 60
 
 
 @pytest.mark.parametrize("age", [60, 400 * DAY], ids=["shorter", "longer"])

@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user, get_user_model
+from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from tests.frameworks.django_site import store
-from tests.frameworks.django_visitor import client, cookie, log_in, page, stored, user_id, visitor
+from tests.frameworks.django_visitor import client, clock, cookie, log_in, page, stored, user_id, visitor
 from tests.support.stores import CountingStore
-from wsgi_session import Session, SessionMissing, get_session, user_email_or_none
+from wsgi_session import Session, SessionMissing, confirm, get_session, redirect_unless_fresh, user_email_or_none
 from wsgi_session.integrations.django import HelpersMiddleware, SessionStore, sessions
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.request.work import Work
+from wsgi_session.testing import FakeClock
 
-__all__ = ["client", "store"]
+__all__ = ["client", "clock", "store"]
 
 
 def test_a_login_keeps_the_cart_and_has_another_key(client: Client) -> None:
@@ -36,6 +38,35 @@ def test_another_user_gets_nothing_of_the_first_ones(client: Client) -> None:
     assert (shown["user"], shown["session"]) == ("bob", {})
     assert sessions().of(user_id("ann")) == []
     assert [info.handle for info in sessions().of(user_id("bob"))] == [shown["handle"]]
+
+
+def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(client: Client, clock: FakeClock) -> None:
+    assert client.get("/secret").headers["Location"] == "/login?next=/secret"
+    assert client.get("/confirm", {"method": "totp"}).json() == {"done": False}
+    log_in(client)
+    assert client.get("/secret").json() == {"confirmed": None}
+    clock.advance(900)
+    assert client.get("/secret").headers["Location"] == "/confirm?next=/secret"
+    before, handle = cookie(client).value, page(client)["handle"]
+    assert client.get("/confirm", {"method": "totp"}).json() == {"done": True}
+    assert cookie(client).value != before
+    assert not SessionStore().exists(before)
+    assert page(client)["handle"] == handle
+    assert client.get("/secret", {"method": "totp"}).json() == {"confirmed": "totp"}
+    assert client.get("/secret", {"method": "password"}).status_code == 302
+    log_in(client)
+    assert client.get("/secret", {"method": "totp"}).status_code == 302
+
+
+def test_a_session_of_another_engine_cannot_be_confirmed(client: Client) -> None:
+    from django.contrib.sessions.backends.signed_cookies import SessionStore as Cookies
+
+    request = RequestFactory().get("/")
+    request.session, request.user = Cookies(), get_user_model().objects.get(username="ann")
+    HelpersMiddleware(lambda request: HttpResponse()).process_request(request)
+    for helper in (confirm, redirect_unless_fresh):
+        with pytest.raises(SessionMissing):
+            helper(request)
 
 
 def test_a_logout_ends_the_session_everywhere_and_removes_the_cookie(client: Client) -> None:
@@ -171,12 +202,12 @@ def prepared() -> Any:
     request = RequestFactory().get("/")
     request.session = SessionStore()
     request.user = get_user(request)
-    HelpersMiddleware(lambda request: None).process_request(request)  # type: ignore[arg-type,return-value]
+    HelpersMiddleware(lambda request: HttpResponse()).process_request(request)  # type: ignore[arg-type,return-value]
     return request
 
 
 def test_around_all_of_django_our_middleware_serves_all_helpers(store: CountingStore) -> None:
     request = RequestFactory().get("/")
     session = request.META["session"] = Session(Work(backend(), request.META))
-    HelpersMiddleware(lambda request: None).process_request(request)  # type: ignore[arg-type,return-value]
+    HelpersMiddleware(lambda request: HttpResponse()).process_request(request)  # type: ignore[arg-type,return-value]
     assert get_session(request) is session

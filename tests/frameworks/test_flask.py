@@ -23,7 +23,7 @@ from flask import (
 from flask.sessions import SessionMixin
 from markupsafe import Markup
 
-from tests.frameworks.flask_site import ANN, MakeApp, Visitor, app, clock, make_app, store, visitor
+from tests.frameworks.flask_site import ANN, SECRET, MakeApp, Visitor, app, clock, make_app, store, visitor
 from tests.support.stores import CountingStore
 from tests.support.work import calls_of
 from wsgi_session import (
@@ -36,11 +36,13 @@ from wsgi_session import (
     login,
     logout,
     next_url,
+    protect_from_csrf,
     redirect_if_anonymous,
     user_email_or_none,
     user_or_none,
 )
 from wsgi_session.codec.packing import join, split
+from wsgi_session.integrations.flask import FlaskSessions
 from wsgi_session.testing import FakeClock, plant, read
 
 __all__ = ["app", "clock", "make_app", "store", "visitor"]
@@ -789,6 +791,19 @@ def test_a_view_returns_the_redirect_as_it_is(visitor: Visitor) -> None:
 def test_before_request_can_return_the_redirect_too(visitor: Visitor) -> None:
     visitor.app.before_request(lambda: redirect_if_anonymous(request))
     assert visitor.visit(lambda: "secret", "/profile").location == "/login?next=/profile"
+
+
+def test_forms_need_no_token_in_flask_and_the_wrapper_goes_inside_of_the_middleware() -> None:
+    app = Flask(__name__)
+    app.config["SECRET_KEY"] = SECRET
+    app.wsgi_app = protect_from_csrf(app.wsgi_app)  # type: ignore[method-assign,assignment]
+    FlaskSessions(app, store="memory://")
+    app.add_url_rule("/", view_func=lambda: str(check_csrf(request)) + request.form["a"], methods=["POST"])
+    client = app.test_client()
+    answer = client.post("/", data={"a": "1"}, headers={"Sec-Fetch-Site": "same-origin"})
+    assert (answer.text, answer.headers.getlist("Set-Cookie")) == ("True1", [])
+    assert client.post("/", data={"a": "1"}, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert client.post("/", data={"a": "1"}).status_code == 403
 
 
 def test_login_changes_the_token_and_keeps_the_cart_and_logout_kills_it(visitor: Visitor) -> None:

@@ -29,9 +29,11 @@ from tests.support.stores import CountingStore
 from wsgi_session import (
     HeadersAlreadySent,
     StoreUnavailable,
+    confirm,
     get_session,
     login,
     redirect_if_anonymous,
+    redirect_unless_fresh,
     require_login,
     user_email_or_none,
     user_or_none,
@@ -235,6 +237,38 @@ def test_the_helpers_see_the_same_user_as_flask_login(visitor: Visitor, monkeypa
     assert visitor.do(helpers) == ({"id": "ann"}, None, True), "by the remember cookie"
     monkeypatch.delitem(USERS, "ann")
     assert visitor.do(helpers) == (None, None, False), "the user loader finds nobody"
+
+
+def test_a_login_is_fresh_and_a_remember_cookie_is_not(visitor: Visitor) -> None:
+    def fresh() -> bool:
+        return redirect_unless_fresh(request) is None
+
+    assert not visitor.do(fresh), "nobody is logged in"
+    visitor.do(lambda: log_in(remember=True))
+    assert visitor.do(fresh)
+    visitor.client.delete_cookie("session")
+    assert visitor.do(lambda: (who(), fresh(), get_session(request).confirmed)) == ("ann", False, None)
+    assert not visitor.do(fresh), "in the session that the remember cookie has made"
+    visitor.do(confirm_login)
+    assert visitor.do(lambda: (fresh(), getattr(get_session(request).confirmed, "method", None))) == (
+        True,
+        "confirm_login",
+    )
+    assert visitor.do(lambda: confirm(request, "totp")) is True
+    assert visitor.do(lambda: redirect_unless_fresh(request, method="totp") is None)
+    visitor.do(logout_user)
+    assert not visitor.do(fresh)
+    assert visitor.do(lambda: (confirm(request), confirm_login())[0]) is False
+
+
+def test_a_user_of_the_remember_cookie_alone_is_not_confirmed(visitor: Visitor) -> None:
+    """The session has just ended, so the remember cookie makes no other one in this request."""
+    visitor.do(lambda: log_in(remember=True))
+    sessions_of(visitor).revoke_all({"id": "ann"})
+    assert visitor.do(lambda: (who(), confirm(request))) == ("ann", True)
+    in_flight = visitor.copy()
+    visitor.do(lambda: get_session(request).rotate())
+    assert in_flight.do(lambda: (who(), confirm(request))) == ("ann", False)
 
 
 def test_a_user_loader_may_ask_the_helpers(visitor: Visitor) -> None:

@@ -87,6 +87,16 @@ def test_over_https_the_cookie_is_secure_with_no_setting_also_behind_a_proxy(app
     assert (behind.cookie.name, behind.cookie.attributes) == ("__Host-session", secure)
 
 
+def test_a_visitor_who_is_not_logged_in_may_have_a_shorter_life(make_app: MakeApp, clock: FakeClock) -> None:
+    visitor = Visitor(make_app(WSGI_SESSION_ANONYMOUS_TIMEOUT="1h"))
+    visitor.do(lambda: session.update(cart=["tea"]))
+    clock.advance(3600)
+    assert visitor.do(lambda: dict(session)) == {}
+    visitor.do(lambda: login(request, ANN))
+    clock.advance(3600)
+    assert visitor.do(lambda: session["user"]) == ANN
+
+
 def test_a_lifetime_over_90_days_is_not_cut_short(make_app: MakeApp, clock: FakeClock) -> None:
     year = Visitor(make_app(PERMANENT_SESSION_LIFETIME=timedelta(days=365)))
     month = Visitor(make_app(SESSION_COOKIE_NAME="month"))

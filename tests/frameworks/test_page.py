@@ -87,10 +87,12 @@ def test_ten_lines_send_a_stranger_to_the_login_and_know_who_is_logged_in(
         pytest.skip(why_missing(heading))
     out, errors = running[heading].communicate(timeout=60)
     assert running[heading].returncode == 0, errors
-    (status, location, _), (found, _, text) = json.loads(out.splitlines()[-1])
+    (status, location, _), (found, _, text), (refused, _, answer) = json.loads(out.splitlines()[-1])
     assert (status, urlsplit(location)[2:]) == (302, ("/login", "next=/profile", ""))
     assert found == 200
     assert "ann@example.com" in text
+    # A script is refused with the address of the login.
+    assert (refused, json.loads(answer)) == (401, {"error": "login_required", "login_url": "/login"})
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +145,9 @@ def test_every_framework_has_a_section_and_every_section_a_framework() -> None:
 
 
 @pytest.mark.parametrize("heading", FRAMEWORKS)
-def test_a_section_is_ten_lines_to_paste_and_names_its_example(heading: str) -> None:
+def test_a_section_is_a_dozen_lines_to_paste_and_names_its_example(heading: str) -> None:
     for block in re.findall(r"^```python\n(.*?)^```$", section(TEXT, heading), re.M | re.S):
-        assert len([line for line in block.splitlines() if line]) <= 10, block
+        assert len([line for line in block.splitlines() if line]) <= 12, block
     assert python_of(section(TEXT, heading)).strip()
     (example,) = re.findall(r"\]\(\.\./examples/(\w+_app\.py)\)", section(TEXT, heading))
     assert (ROOT / "examples" / example).exists()

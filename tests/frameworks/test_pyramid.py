@@ -363,6 +363,16 @@ def test_nobody_elses_token_is_taken_nor_none_nor_a_hostile_one() -> None:
         assert browser.see("/check_page", POST={"csrf_token": given}) == "False", given
 
 
+def test_a_form_of_this_site_needs_no_token_in_pyramids_own_check() -> None:
+    browser = Site(token_page, check_page).browser()
+    for site, allowed in (("same-origin", "True"), ("same-site", "False"), ("cross-site", "False"), ("none", "False")):
+        assert browser.see("/check_page", POST={}, headers={"Sec-Fetch-Site": site}) == allowed
+    assert browser.cookies == {}
+    token = token_of(browser)
+    # Pyramid has its own list of trusted origins.
+    assert browser.see("/check_page", POST={"csrf_token": token}, headers={"Sec-Fetch-Site": "cross-site"}) == "True"
+
+
 def test_a_token_that_is_not_text_is_a_wrong_token() -> None:
     """A file part is one, and the visitor's own token in it does not help."""
     browser = Site(token_page, check_page).browser()

@@ -16,7 +16,16 @@ from pyramid.response import Response
 from pyramid.security import forget, remember
 
 from tests.frameworks.pyramid_site import Browser, Site, View
-from wsgi_session import HeadersAlreadySent, get_session, login, redirect_if_anonymous, user_email_or_none, user_or_none
+from wsgi_session import (
+    HeadersAlreadySent,
+    confirm,
+    get_session,
+    login,
+    redirect_if_anonymous,
+    redirect_unless_fresh,
+    user_email_or_none,
+    user_or_none,
+)
 
 ANN = {"id": "ann", "email": "ann@example.com"}
 # The users that the site knows: a test may take one away.
@@ -137,6 +146,18 @@ def test_the_helpers_see_who_is_logged_in(visitor: Visitor) -> None:
     assert visitor.do(helpers) == "(None, None, False)"
     visitor.do(lambda request: login(request, ANN))
     assert visitor.do(user_email_or_none) == "'ann@example.com'", "our own login stays what it was"
+
+
+def test_remember_is_a_fresh_login_which_can_be_confirmed(visitor: Visitor) -> None:
+    assert visitor.do(lambda request: confirm(request)) == "False"
+    visitor.do(log_in)
+    assert visitor.do(lambda request: redirect_unless_fresh(request) is None) == "True"
+    assert visitor.do(lambda request: redirect_unless_fresh(request, method="totp") is None) == "False"
+    assert visitor.do(lambda request: confirm(request, "totp")) == "True"
+    assert visitor.do(lambda request: redirect_unless_fresh(request, method="totp") is None) == "True"
+    assert visitor.do(lambda request: request.session.confirmed.method) == "'totp'"
+    visitor.do(forget)
+    assert visitor.do(lambda request: request.session.confirmed) == "None"
 
 
 def test_without_a_policy_the_helpers_go_by_the_session() -> None:

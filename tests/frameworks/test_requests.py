@@ -249,6 +249,13 @@ def test_the_token_is_found_in_the_form_which_stays_there_for_the_application(si
         assert site.ask(check_csrf, environ) == (given == token, "apple", file)
 
 
+def test_a_page_of_this_site_needs_no_token_and_another_site_is_refused_with_one(site: Site) -> None:
+    token = site.ask(lambda request: get_session(request).csrf_token, make_environ())[0]
+    for origin, allowed in (("same-origin", True), ("same-site", False), ("cross-site", False)):
+        environ = posted(URLENCODED, {"csrf_token": token, "item": "apple"}, b"")
+        assert site.ask(check_csrf, {**environ, "HTTP_SEC_FETCH_SITE": origin})[:2] == (allowed, "apple")
+
+
 def test_a_token_that_is_sent_as_a_file_is_a_wrong_token(site: Site) -> None:
     token = site.ask(lambda request: get_session(request).csrf_token, make_environ())[0]
     environ = posted(MULTIPART, {'csrf_token"; filename="token.txt': token}, b"a file")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
-from wsgi_session import Session
+from wsgi_session import ConfigError, Session, SessionGone, StoreUnavailable, UnsupportedValue
 from wsgi_session.cookies import tokens
 from wsgi_session.testing import plant
 from wsgi_session.testing import read as read_planted
@@ -344,3 +344,111 @@ def test_revoking_all_but_the_only_session_is_not_reported(site: Site) -> None:
     assert site.middleware.sessions.revoke_all(ANN, keep=handle(ann)) == 0
     assert site.middleware.sessions.revoke(ANN, "of nobody") is False
     assert site.happened("nothing_revoked") == []
+
+
+# Writing from outside of a request.
+
+
+def test_update_changes_a_session_outside_of_a_request(site: Site) -> None:
+    ann = logged_in(site, ANN, count=1)
+
+    def add(data: dict[str, Any]) -> int:
+        data["count"] += 1
+        data["user"]["plan"] = "pro"
+        return int(data["count"])
+
+    before = ann.do(lambda session: (session.expires, session.created)).result
+    assert site.middleware.sessions.update(ANN, handle(ann), add) == 2
+    assert site.middleware.sessions.update("id:1", handle(ann), add) == 3
+    assert ann.do(read).result == {"user": {**ANN, "plan": "pro"}, "count": 3}
+    assert ann.do(lambda session: (session.expires, session.created)).result == before
+
+
+def test_update_is_no_activity(site: Site, clock: FakeClock) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+    clock.advance(20 * DAY)
+    site.middleware.sessions.update(ANN, name, lambda data: data.update(a=1))
+    clock.advance(10 * DAY)
+    assert ann.do(state).result == "unknown"
+
+
+def test_update_finds_no_session_of_another_user_nor_one_that_has_ended(site: Site, clock: FakeClock) -> None:
+    ann, bob = logged_in(site, ANN), logged_in(site, BOB)
+    name = handle(bob)
+
+    def refused(user: Any, handle: str) -> None:
+        with pytest.raises(SessionGone, match="no live session with this handle") as caught:
+            site.middleware.sessions.update(user, handle, lambda data: data.update(a=1))
+        assert caught.value.handle == handle
+
+    refused(ANN, name)
+    refused(ANN, "")
+    refused({"id": 3}, name)
+    bob.do(log_out)
+    refused(BOB, name)
+    name = handle(ann)
+    clock.advance(30 * DAY)
+    refused(ANN, name)
+    with pytest.raises(ConfigError, match="is not an owner"):
+        site.middleware.sessions.update("ann", name, lambda data: None)
+
+
+def test_update_does_not_lose_what_a_request_writes_at_the_same_time(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+    calls: list[int] = []
+
+    def add(data: dict[str, Any]) -> None:
+        if not calls:
+            ann.do(put(count=10))
+        calls.append(1)
+        data["count"] = data.get("count", 0) + 1
+
+    site.middleware.sessions.update(ANN, name, add)
+    assert (ann.do(read).result["count"], len(calls)) == (11, 2)
+
+
+def test_update_follows_a_session_that_gets_a_new_token_meanwhile(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+    calls: list[int] = []
+
+    def add(data: dict[str, Any]) -> None:
+        if not calls:
+            ann.do(lambda session: session.rotate())
+        calls.append(1)
+        data["a"] = 1
+
+    site.middleware.sessions.update(ANN, name, add)
+    assert (ann.do(read).result["a"], len(calls)) == (1, 2)
+
+
+@pytest.mark.parametrize("end", [log_out, log_in(BOB)], ids=["logout", "login of another"])
+def test_update_brings_back_no_session_that_ends_meanwhile(site: Site, end: Any) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+
+    def write(data: dict[str, Any]) -> None:
+        ann.do(end)
+        data["a"] = 1
+
+    with pytest.raises(SessionGone):
+        site.middleware.sessions.update(ANN, name, write)
+    assert site.middleware.sessions.of(ANN) == []
+    assert "a" not in ann.do(read).result
+
+
+def test_what_update_cannot_store_is_refused(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    with pytest.raises(UnsupportedValue):
+        site.middleware.sessions.update(ANN, handle(ann), lambda data: data.update(a=object()))
+    assert "a" not in ann.do(read).result
+
+
+def test_an_outage_is_no_end_for_update(site: Site) -> None:
+    ann = logged_in(site, ANN)
+    name = handle(ann)
+    site.calls.fail("replace")
+    with pytest.raises(StoreUnavailable):
+        site.middleware.sessions.update(ANN, name, lambda data: data.update(a=1))

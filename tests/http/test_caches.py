@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.support.client import Answer, Application
-from tests.support.site import Browser, Site, put, read
+from tests.support.site import ANN, Browser, Site, put, read
 from tests.support.stores import SERVER
-from wsgi_session import HeadersAlreadySent, Session
+from wsgi_session import HeadersAlreadySent, Session, login
 from wsgi_session.testing.clock import FakeClock
 
 DAY = 86_400.0
@@ -220,3 +220,24 @@ def test_a_second_look_after_the_commit_is_no_late_one(site: Site, browser: Brow
 
     assert browser.visit(app).body == b"page"
     assert site.happened("late_access") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ([], ["private, no-store"]),
+        (["max-age=60"], ["max-age=60, private, no-store"]),
+        (["No-Store"], ["No-Store, private"]),
+        (["public, max-age=60"], ["max-age=60, private, no-store"]),
+    ],
+)
+def test_no_cache_keeps_the_answer_that_sets_the_cookie_of_a_login(
+    browser: Browser, given: list[str], sent: list[str]
+) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        login(environ, ANN)
+        start_response("303 See Other", [("Location", "/"), *(("Cache-Control", value) for value in given)])
+        return []
+
+    assert browser.visit(app, lint=False).all("Cache-Control") == sent
+    assert browser.do(lambda session: session.rotate()).all("Cache-Control") == ["private"]

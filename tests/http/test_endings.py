@@ -10,7 +10,7 @@ import pytest
 from tests.support.client import Answer
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
-from wsgi_session import Session, SessionGone, SessionMiddleware
+from wsgi_session import ConfigError, Session, SessionGone, SessionMiddleware, logout
 from wsgi_session.cookies import tokens
 from wsgi_session.stores import TOMBSTONE_LIFE, MemoryStore, Record
 from wsgi_session.testing.clock import FakeClock
@@ -890,3 +890,76 @@ def test_a_session_ended_while_a_second_middleware_holds_it_stays_ended(make_sit
 
     held.do(slow)
     assert two.middleware.sessions.count() == 0
+
+
+# What the browser deletes at a logout.
+
+
+def leave(*kinds: str) -> Any:
+    return lambda session: logout({"session": session}, clear_site_data=kinds)
+
+
+def test_a_logout_tells_the_browser_what_else_to_delete(browser: Browser) -> None:
+    browser.do(log_in(ANN))
+    answer = browser.do(leave("cache", "storage"))
+    assert answer.all("Clear-Site-Data") == ['"cache", "storage"']
+    assert browser.jar == {}
+    assert browser.do(log_out).all("Clear-Site-Data") == []
+
+
+def test_it_is_told_too_where_nobody_is_logged_in_and_where_a_new_session_begins(browser: Browser) -> None:
+    assert browser.do(leave("*")).all("Clear-Site-Data") == ['"*"']
+
+    def page(session: Session) -> None:
+        leave("cache")(session)
+        session.flash("bye")
+
+    browser.do(log_in(ANN))
+    answer = browser.do(page)
+    assert answer.all("Clear-Site-Data") == ['"cache"']
+    assert browser.jar != {}
+
+
+def test_it_is_told_if_the_request_fails_because_the_logout_stays_done(browser: Browser) -> None:
+    browser.do(log_in(ANN))
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        logout(environ, clear_site_data=["storage"])
+        start_response("500 Oops", [("Content-Type", "text/plain"), ("Clear-Site-Data", '"cache"')])
+        return [b""]
+
+    assert browser.visit(app).all("Clear-Site-Data") == ['"cache"', '"storage"']
+
+
+@pytest.mark.needs(SERVER)
+def test_after_the_headers_the_session_ends_and_nothing_is_told(browser: Browser) -> None:
+    browser.do(log_in(ANN))
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        environ["session"].get("user")
+        yield b"page"
+        logout(environ, clear_site_data=["cache"])
+
+    assert browser.visit(app).all("Clear-Site-Data") == []
+    assert browser.do(lambda session: session.get("user")).result is None
+
+
+@pytest.mark.needs(SERVER)
+def test_in_an_outage_nobody_is_logged_out_and_nothing_deleted(site: Site, browser: Browser) -> None:
+    browser.do(log_in(ANN))
+    site.calls.fail("delete")
+    answer = browser.do(leave("cache"))
+    assert (answer.code, answer.all("Clear-Site-Data")) == (503, [])
+
+
+@pytest.mark.parametrize("wrong", ["cache", ["Cache"], ["cache", 5], [["cache"]], ['"cache"'], True, None, [""]])
+def test_what_the_standard_does_not_have_is_refused_and_ends_nothing(browser: Browser, wrong: Any) -> None:
+    browser.do(log_in(ANN))
+
+    def page(session: Session) -> None:
+        with pytest.raises(ConfigError, match="clear_site_data="):
+            logout({"session": session}, clear_site_data=wrong)
+
+    browser.do(page)
+    assert browser.do(lambda session: session["user"]).result == ANN

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.site import ANN, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
-from tests.support.stores import SERVER
+from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import Session, SessionGone
 from wsgi_session.stores import CLOCK_SKEW, TOMBSTONE_LIFE
 from wsgi_session.testing.clock import FakeClock
@@ -572,3 +572,114 @@ def test_max_age_is_told_under_the_current_settings(browser: Browser, make_site:
     answer = shorter.do(lambda session: session.rotate())
     assert answer.cookie, answer
     assert answer.cookie.attributes["max-age"] == str(int(5 * DAY))
+
+
+# Anonymous visitors.
+
+ROBOTS = {"idle_timeout": 30 * DAY, "anonymous_timeout": 3600}
+
+
+def max_age(browser: Browser) -> float | None:
+    """Return the Max-Age of the cookie in the last response, if it set one."""
+    found = [value for name, value in browser.answer.headers if name == "Set-Cookie" and "Max-Age=" in value]
+    return float(found[0].partition("Max-Age=")[2].partition(";")[0]) if found else None
+
+
+def test_an_anonymous_session_ends_sooner_and_so_does_its_cookie(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site(**ROBOTS).browser()
+    browser.do(put(cart=["tea"]))
+    assert max_age(browser) == 3600
+    assert browser.do(lambda session: session.expires).result == datetime.fromtimestamp(clock() + 3600, timezone.utc)
+    clock.advance(3599)
+    stale = browser.copy()
+    assert browser.do(read).result == {"cart": ["tea"]}
+    assert max_age(browser) == 3600, "the visit counts as activity"
+    clock.advance(3599)
+    assert browser.do(state).result == "live"
+    if stale.header != browser.header:  # A cookie that holds the session ends by its own time.
+        assert stale.do(state).result == "unknown"
+    clock.advance(3600)
+    assert browser.do(state).result == "unknown"
+
+
+@pytest.mark.needs(SERVER)
+def test_what_robots_leave_is_neither_counted_nor_kept(make_site: MakeSite, clock: FakeClock) -> None:
+    site = make_site(**ROBOTS)
+    for _ in range(5):
+        site.browser().do(lambda session: session.csrf_token)
+    ann = site.browser()
+    ann.do(log_in(ANN))
+    assert site.middleware.sessions.count() == 6
+    clock.advance(3600)
+    assert site.middleware.sessions.count() == 1
+    assert ann.do(state).result == "live"
+
+
+@pytest.mark.needs(SERVER, SWEEPS)
+def test_a_sweep_removes_what_robots_left(make_site: MakeSite, clock: FakeClock) -> None:
+    site = make_site(**ROBOTS)
+    for _ in range(5):
+        site.browser().do(lambda session: session.csrf_token)
+    site.browser().do(log_in(ANN))
+    clock.advance(2 * 3600 + 1)
+    assert site.middleware.sessions.sweep(100) == 5
+
+
+def test_a_login_gives_the_whole_life_and_a_logout_takes_it_away(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site(**ROBOTS).browser()
+    browser.do(put(cart=["tea"]))
+    browser.do(log_in(ANN))
+    assert max_age(browser) == 30 * DAY
+    clock.advance(29 * DAY)
+    assert browser.do(read).result["cart"] == ["tea"]
+
+    def leave(session: Session) -> None:
+        log_out(session)
+        session.flash("bye")
+
+    browser.do(leave)
+    assert max_age(browser) == 3600
+    clock.advance(3600)
+    assert browser.do(state).result == "unknown"
+
+
+def test_a_rotation_gives_no_longer_life(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site(**ROBOTS).browser()
+    browser.do(put(cart=["tea"]))
+    browser.do(lambda session: session.rotate())
+    clock.advance(3600)
+    assert browser.do(state).result == "unknown"
+
+
+@pytest.mark.parametrize("before", [None, 7 * DAY, 600], ids=["none", "longer", "shorter"])
+def test_the_current_anonymous_timeout_holds_for_what_is_stored(
+    make_site: MakeSite, clock: FakeClock, before: float | None
+) -> None:
+    """And activity is recorded as often as the current one needs."""
+    old = make_site(anonymous_timeout=before).browser()
+    old.do(put(cart=["tea"]))
+    browser = visit_with(make_site(**ROBOTS), old)
+    for _ in range(5):
+        clock.advance(590)
+        assert browser.do(state).result == "live"
+    clock.advance(3600)
+    assert browser.do(state).result == "unknown"
+
+
+def test_without_the_option_again_a_visitor_gets_the_whole_life(make_site: MakeSite, clock: FakeClock) -> None:
+    old = make_site(**ROBOTS, touch_interval=60).browser()
+    old.do(put(cart=["tea"]))
+    browser = visit_with(make_site(touch_interval=60), old)
+    clock.advance(3000)
+    assert browser.do(state).result == "live"
+    clock.advance(29 * DAY)
+    assert browser.do(state).result == "live"
+
+
+def test_an_own_idle_timeout_of_a_login_is_not_touched_by_it(make_site: MakeSite, clock: FakeClock) -> None:
+    browser = make_site(**ROBOTS).browser()
+    browser.do(log_in(ANN, idle_timeout=7200))
+    clock.advance(7100)
+    assert browser.do(state).result == "live"
+    clock.advance(7200)
+    assert browser.do(state).result == "unknown"

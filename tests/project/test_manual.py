@@ -48,6 +48,7 @@ def test_the_examples_run_and_do_what_the_page_says(names: dict[str, Any]) -> No
     assert names["shown"] == [("success", "Saved.")]
     assert names["response"] is None
     assert names["after_login"] == "/cart"
+    assert names["refusal"] == {"error": "login_required", "login_url": "/login"}
     assert names["allowed"] is True
     assert names["answer"].status_int == 200
 

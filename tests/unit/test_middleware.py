@@ -62,6 +62,7 @@ WRONG: dict[str, list[Any]] = {
     "cookie_persistent": ["yes", None, 1],
     "idle_timeout": [0, -1, None, "15m", float("nan"), float("inf"), timedelta(0), True],
     "absolute_timeout": [0, -1, "15m", float("nan"), float("inf"), timedelta(-1), False],
+    "anonymous_timeout": [0, -1, "15m", float("nan"), timedelta(0), False, timedelta(days=31)],
     "touch_interval": [0, -1, "15m", float("nan"), timedelta(0)],
     "max_size": [0, -1, 1.5, "1MB", None, True],
     "on_store_error": ["", "ignore", None, True],

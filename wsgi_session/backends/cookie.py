@@ -155,6 +155,9 @@ class CookieBackend:
         if types not in _FIELD_TYPES or not all(map(_is_time, (created, touched, expires, idle or 0))):
             raise ValueError("The sealed value is not a session.")
         namespace = self.settings.namespace
+        if owner is None:
+            # It may have been sealed under another anonymous_timeout; the current one counts.
+            idle = self.settings.lifetime.anonymous
         return token, Record(data, b"", handle, created, touched, expires, owner, persistent, idle, namespace)
 
 

@@ -92,14 +92,19 @@ class StoreBackend:
         if record is None:
             return "unknown", credential, None, {}
         # Unpacked, because reading one field by its name takes as long as unpacking all of them.
-        data, _, handle, created, touched, expires, _, _, idle, _ = record
+        data, _, handle, created, touched, expires, owner, _, idle, _ = record
         if not handle:
             return "rotated", credential, None, {}
         try:
             # The check of has_sound_times(), inlined because every request runs it.
             if not 0.0 <= created + touched + expires < LAST_TIME or (idle is not None and not 0.0 < idle < LAST_TIME):
                 raise CorruptData
-            if now >= expires or now >= self.settings.lifetime.end(touched, created, idle):
+            lifetime = self.settings.lifetime
+            if owner is None and idle != lifetime.anonymous:
+                # It was stored under another anonymous_timeout; the current one counts.
+                idle = lifetime.anonymous
+                record = record._replace(idle=idle)
+            if now >= expires or now >= lifetime.end(touched, created, idle):
                 return "unknown", credential, None, {}
             return "live", credential, record, split(data)
         except (CorruptData, TypeError):  # TypeError if a time is a text: SQLite stores any type in any column.

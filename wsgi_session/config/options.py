@@ -96,6 +96,19 @@ def check_touch_interval(touch_interval: object, idle_timeout: object) -> float:
     return interval
 
 
+def check_anonymous_timeout(anonymous_timeout: object, idle_timeout: object) -> float | None:
+    """Return the idle timeout of anonymous visitors in seconds, ``None`` for none of their own; or ``ConfigError``."""
+    if anonymous_timeout is None:
+        return None
+    anonymous = seconds("anonymous_timeout", anonymous_timeout)
+    if anonymous > seconds("idle_timeout", idle_timeout):
+        raise ConfigError(
+            f"anonymous_timeout={anonymous_timeout!r} is longer than idle_timeout={idle_timeout!r}: give a shorter "
+            "one, or None for the same."
+        )
+    return anonymous
+
+
 def check_environ_key(value: object) -> str:
     """Return the environ key, or raise ``ConfigError`` if it is not a non-empty text."""
     if not isinstance(value, str) or not value:

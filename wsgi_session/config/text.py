@@ -104,6 +104,7 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "cookie_persistent": _flag,
     "idle_timeout": _duration,
     "absolute_timeout": _optional_duration,
+    "anonymous_timeout": _optional_duration,
     "touch_interval": _optional_duration,
     "max_size": _bytes,
     "on_store_error": _text,

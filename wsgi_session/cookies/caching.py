@@ -53,15 +53,18 @@ def is_public(headers: Headers) -> bool:
     return False
 
 
-def make_private(headers: Headers) -> list[str]:
-    """Forbid shared caches to store a response that sets our cookie; return the removed directives and headers."""
+def make_private(headers: Headers, *, no_store: bool = False) -> list[str]:
+    """Forbid shared caches to store a response that sets our cookie; return the removed directives and headers.
+
+    ``no_store``: forbid it to the browser's cache too.
+    """
     dropped: list[str] = []
     kept: list[str] = []
     for name, _ in headers:
         if name[-7:].lower() in _ENDINGS:
             break
     else:
-        headers.append(("Cache-Control", "private"))
+        headers.append(("Cache-Control", "private, no-store" if no_store else "private"))
         return dropped
     for index in range(len(headers) - 1, -1, -1):
         name, value = headers[index]
@@ -77,6 +80,8 @@ def make_private(headers: Headers) -> list[str]:
     # `private="Some-Header"` is not enough, because it covers that header only.
     if "private" not in (text.lower() for text in kept):
         kept.append("private")
+    if no_store and "no-store" not in (text.lower() for text in kept):
+        kept.append("no-store")
     headers.append(("Cache-Control", ", ".join(kept)))
     return dropped
 

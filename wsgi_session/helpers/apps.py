@@ -13,6 +13,7 @@ from uuid import UUID
 from wsgi_session.errors import ConfigError
 from wsgi_session.helpers.lookup import peek_user, session_of
 from wsgi_session.helpers.paths import requested_path, with_mount_point
+from wsgi_session.helpers.preflight import answer_preflight, is_preflight
 from wsgi_session.helpers.redirects import check_login_url, redirect_if_anonymous
 from wsgi_session.session import Session
 
@@ -20,12 +21,19 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-def require_login(app: WSGIApplication, login_url: str = "/login", key: str = "session") -> WSGIApplication:
+def require_login(
+    app: WSGIApplication, login_url: str = "/login", key: str = "session", *, navigation: bool | None = None
+) -> WSGIApplication:
     """Return a WSGI application that lets only logged-in visitors through to ``app``.
 
-    Anonymous visitors are redirected as by :func:`redirect_if_anonymous`, except from the login page itself: its path
-    must be exactly that of ``login_url``, so ``/login/`` and ``//login`` are redirected too. ``key`` is the environ key
-    of the session. Put the ``SessionMiddleware`` around this application, not the other way round.
+    Anonymous visitors are redirected (scripts are refused) as by :func:`redirect_if_anonymous`, except from the login
+    page itself: its path must be exactly that of ``login_url``, so ``/login/`` and ``//login`` are redirected too.
+    ``key`` is the environ key of the session, and ``navigation`` that of :func:`redirect_if_anonymous`.
+
+    CORS preflights reach ``app``, because a browser sends them without cookies. Anyone can send one, so only the status
+    and the headers of the response are passed on, never its body.
+
+    Put the ``SessionMiddleware`` around this application, not the other way round.
 
     Raises ``ConfigError`` if ``login_url`` is neither a path nor an absolute http(s) URL. A request raises
     ``StoreUnavailable`` if the store is down, and ``SessionMissing`` without the middleware.
@@ -39,8 +47,12 @@ def require_login(app: WSGIApplication, login_url: str = "/login", key: str = "s
         may_be_login = on_this_site and environ.get("PATH_INFO")
         if may_be_login and unquote_to_bytes(with_mount_point(environ, login_path)) == requested_path(environ):
             return app(environ, start_response)
-        response = redirect_if_anonymous(environ, login_url, key)
-        return response(environ, start_response) if response else app(environ, start_response)
+        response = redirect_if_anonymous(environ, login_url, key, navigation=navigation)
+        if response is None:
+            return app(environ, start_response)
+        if is_preflight(environ):
+            return answer_preflight(app, environ, start_response)
+        return response(environ, start_response)
 
     return guarded
 

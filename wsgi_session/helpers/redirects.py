@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.helpers.forms import find_urlencoded_field, read_field
 from wsgi_session.helpers.lookup import bytes_of, environ_of, peek_user, session_of
+from wsgi_session.helpers.navigation import htmx_page, is_htmx, is_navigation
 from wsgi_session.helpers.paths import local_path_or_none, requested_target, with_mount_point
 
 with warnings.catch_warnings():
@@ -27,19 +29,23 @@ _LOGIN_URL = re.compile(r"(?:/(?!/)|https?://(?=[^/?#]))[!-\[\]-~]*", re.IGNOREC
 
 
 class LoginRedirect(Response, Exception):
-    """A redirect to the login page: a WebOb response that can be returned, called as a WSGI application, or raised."""
+    """The answer that sends a visitor to the login page, or that refuses a script's request with 401.
 
-    def __init__(self, location: str, *, see_other: bool) -> None:
-        body = f'<!doctype html><title>Log in</title><p>Please <a href="{escape(location)}">log in</a>.</p>\n'
+    A WebOb response that can be returned, called as a WSGI application, or raised. ``.location`` is the login page.
+    """
+
+    def __init__(self, status: int, location: str, content_type: str, body: str, *more: tuple[str, str]) -> None:
         Response.__init__(
             self,
-            status=303 if see_other else 302,
+            status=status,
             headerlist=[
+                # A browser ignores it in a 401, but a view may turn it into its framework's redirect.
                 ("Location", location),
                 # No cache may store this, because after the login the same request gets another response.
                 ("Cache-Control", "no-store"),
                 ("Vary", "Cookie"),
-                ("Content-Type", "text/html; charset=UTF-8"),
+                ("Content-Type", content_type),
+                *more,
                 # No Content-Length, because a framework may use these headers for a response without this body.
             ],
             app_iter=[body.encode("ascii")],
@@ -55,7 +61,9 @@ class LoginRedirect(Response, Exception):
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else self.app_iter
 
 
-def redirect_if_anonymous(request: object, login_url: str = "/login", key: str = "session") -> LoginRedirect | None:
+def redirect_if_anonymous(
+    request: object, login_url: str = "/login", key: str = "session", *, navigation: bool | None = None
+) -> LoginRedirect | None:
     """Return ``None`` if a user is logged in, else a redirect to ``login_url`` as a WSGI application.
 
         if response := redirect_if_anonymous(environ):
@@ -66,20 +74,43 @@ def redirect_if_anonymous(request: object, login_url: str = "/login", key: str =
     already; a URL is sent unchanged. For GET, a path gets ``next=`` with this request's path and query, for
     :func:`next_url`, unless these exceed 2,000 bytes. ``key`` is the environ key of the session.
 
+    A request that says that it is no navigation gets 401 in place of the redirect, which a script would follow without
+    noticing: one with a ``Sec-Fetch-Mode`` other than ``navigate``, ``HX-Request``, ``X-Requested-With:
+    XMLHttpRequest``, or an ``Accept`` without HTML. The body is ``{"error": "login_required", "login_url": "/login"}``,
+    without ``next``, because the visitor has not opened this request's path. htmx also gets ``HX-Redirect``, with its
+    page as ``next``. ``navigation``: True always redirects, False always refuses, None decides by the headers.
+
     Raises ``ConfigError`` for any other ``login_url``; ``StoreUnavailable`` if the store is down (which does not mean
     that the visitor is logged out); ``SessionMissing`` without the middleware.
     """
     check_login_url(login_url)
     if peek_user(session_of(request, key)):
         return None
-    environ = environ_of(request)
+    return send_to(environ_of(request), login_url, "login_required", navigation)
+
+
+def send_to(environ: Mapping[str, Any], page: str, error: str, navigation: bool | None) -> LoginRedirect:
+    """Return the redirect to ``page``, a valid login URL, or for what is no navigation the 401 that names the page."""
+    navigated = is_navigation(environ)
     method = environ.get("REQUEST_METHOD")
-    location = login_url
-    if login_url.startswith("/"):
-        location = with_mount_point(environ, login_url)
-        target = requested_target(environ) if method == "GET" else None
+    redirecting = navigated if navigation is None else navigation
+    location = page
+    if page.startswith("/"):
+        location = with_mount_point(environ, page)
+        if navigated:
+            target = requested_target(environ) if method == "GET" else None
+        else:
+            target = local_path_or_none(htmx_page(environ) or "") if is_htmx(environ) else None
         location = _add_next_parameter(location, target) if target else location
-    return LoginRedirect(location, see_other=method not in ("GET", "HEAD"))
+    if redirecting:
+        body = f'<!doctype html><title>Log in</title><p>Please <a href="{escape(location)}">log in</a>.</p>\n'
+        return LoginRedirect(302 if method in ("GET", "HEAD") else 303, location, "text/html; charset=UTF-8", body)
+    # RFC 9110, 15.5.2: a 401 has a challenge. No browser knows this scheme, so none opens a dialog.
+    more = [("WWW-Authenticate", 'Cookie realm="login"')]
+    if is_htmx(environ):
+        more.append(("HX-Redirect", location))
+    body = json.dumps({"error": error, "login_url": location}) + "\n"
+    return LoginRedirect(401, location, "application/json", body, *more)
 
 
 def next_url(request: object, default: str = "/", key: str = "session") -> str:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
 from wsgi_session.config.options import check_flag, seconds
+from wsgi_session.errors import ConfigError
 from wsgi_session.helpers.lookup import peek_user, session_missing_error, session_of
 from wsgi_session.owner import owner_of, user_mapping_or_none
 from wsgi_session.request.login import log_in
 from wsgi_session.session import Session, work_of
+
+# The values of Clear-Site-Data, of which browsers ignore those that they do not know.
+_SITE_DATA = (
+    "cache",
+    "cookies",
+    "storage",
+    "executionContexts",
+    "clientHints",
+    "prefetchCache",
+    "prerenderCache",
+    "*",
+)
 
 
 def get_session(request: object, key: str = "session") -> Session:
@@ -80,13 +93,32 @@ def login(
     log_in(work_of(session), user if type(user) is dict else dict(user), remember=remember, idle=idle)
 
 
-def logout(request: object, key: str = "session") -> None:
+def logout(request: object, key: str = "session", *, clear_site_data: Iterable[str] = ()) -> None:
     """End this session immediately: delete the record, and remove the cookie.
 
     It is safe to call if no user is logged in: an anonymous visitor's session (a cart) is ended too. The user's other
     sessions are not affected.
 
+    ``clear_site_data``: what the browser shall delete of this origin, such as ``("cache", "storage")``, sent as the
+    header ``Clear-Site-Data`` (W3C; over https and on localhost). ``"cookies"`` deletes those of the whole domain, of
+    other applications too. If the headers were sent already, the session ends, and the browser deletes nothing.
+
     Raises ``StoreUnavailable`` if the store is down: the visitor is then still logged in, and must be told so;
-    ``HeadersAlreadySent`` after the end of the response; ``SessionMissing`` without the middleware.
+    ``HeadersAlreadySent`` after the end of the response; ``SessionMissing`` without the middleware; ``ConfigError`` for
+    a value of ``clear_site_data`` that is not in the standard, and then nothing is ended.
     """
-    get_session(request, key).destroy()
+    header = _clear_site_data(clear_site_data)
+    session = get_session(request, key)
+    session.destroy()
+    if header:
+        work_of(session).clear_site_data = header
+
+
+def _clear_site_data(kinds: Iterable[str]) -> str:
+    """Return the header's value, or raise ``ConfigError``."""
+    given = (None,) if isinstance(kinds, str) or not hasattr(kinds, "__iter__") else tuple(kinds)
+    if any(kind not in _SITE_DATA for kind in given):
+        raise ConfigError(
+            f"clear_site_data={kinds!r}: give a sequence of {', '.join(_SITE_DATA)}, such as ('cache', 'storage')."
+        )
+    return ", ".join(f'"{kind}"' for kind in given)

@@ -4,7 +4,7 @@
 
     SESSION_ENGINE = "wsgi_session.integrations.django"
     WSGI_SESSION_STORE = "sqlite:///sessions.db"
-    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional: also max_size, on_event, clock
+    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional, as are the others
 
 Keep Django's own ``SessionMiddleware``: it decides when to save, and sets the cookie by Django's SESSION_COOKIE_*
 settings. SECRET_KEY signs the cookie's value; values signed with one of SECRET_KEY_FALLBACKS are accepted too.
@@ -44,7 +44,7 @@ from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.cookies import tokens
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
-from wsgi_session.integrations.django_async import AsynchronousSession
+from wsgi_session.integrations.django_confirm import ConfirmableSession
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.integrations.django_site import sessions as sessions
@@ -57,7 +57,7 @@ from wsgi_session.stores.contract import Sweeps
 _SWEEP_BATCH = 1000
 
 
-class SessionStore(AsynchronousSession):
+class SessionStore(ConfirmableSession):
     """``request.session``. A subclass may override ``get_session_cookie_age()``, as with Django's engines."""
 
     # Set on first access. The name is Django's.
@@ -103,6 +103,12 @@ class SessionStore(AsynchronousSession):
         if work is None or work.state not in ("unknown", "tampered", "rotated"):
             return super().is_empty()
         return False if self._session_cache else neither_remove_nor_save()
+
+    def get_expiry_age(self, **kwargs: Any) -> int:
+        """Return the seconds that the cookie is kept; at most the anonymous timeout if no user is logged in."""
+        age = super().get_expiry_age(**kwargs)
+        anonymous = self._backend.settings.lifetime.anonymous
+        return age if anonymous is None or USER_ID in self else min(age, int(anonymous))
 
     # Methods that use the store.
 

@@ -20,7 +20,7 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.middleware import SessionMiddleware, internals_of
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
-_OPTIONS = ("absolute_timeout", "max_size", "on_event", "clock")
+_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "on_event", "clock")
 _SETTINGS = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
 
 # The site's only middleware, if it was made. It is never called: the site uses its checks, store, tokens and view.
@@ -72,6 +72,16 @@ class _UserSession:
         name = user.get_full_name() if hasattr(user, "get_full_name") else ""
         email = getattr(user, user.get_email_field_name(), None)
         return {"id": user.pk, "name": name or user.get_username(), "email": email}
+
+    @property
+    def confirm(self) -> Any:
+        """The method of ``request.session``; ``None`` if that is another engine's."""
+        return getattr(self._request.session, "confirm", None)
+
+    @property
+    def is_fresh(self) -> Any:
+        """The method of ``request.session``; ``None`` if that is another engine's."""
+        return getattr(self._request.session, "is_fresh", None)
 
 
 def _middleware() -> SessionMiddleware:

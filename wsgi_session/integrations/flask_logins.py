@@ -14,6 +14,7 @@ from flask import session as current_session
 
 from wsgi_session.errors import HeadersAlreadySent
 from wsgi_session.integrations.logins import end_login, log_in_as, user_with_id
+from wsgi_session.request.confirmation import note_confirmation, note_unconfirmed
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 
@@ -26,6 +27,10 @@ _USER_ID = "_user_id"
 _OF_LOGIN = ("_fresh", "_id", "_remember", "_remember_seconds")
 
 
+# The name of a confirmation by Flask-Login's confirm_login().
+_CONFIRM_METHOD = "confirm_login"
+
+
 def follow_flask_login(app: Flask) -> None:
     """Connect to Flask-Login's signals, if it is installed."""
     try:
@@ -34,7 +39,7 @@ def follow_flask_login(app: Flask) -> None:
         return
     signals.user_logged_in.connect(_log_in, app)
     signals.user_loaded_from_cookie.connect(_log_in_from_cookie, app)
-    signals.user_login_confirmed.connect(_rotate, app)
+    signals.user_login_confirmed.connect(_confirm, app)
     signals.user_logged_out.connect(_log_out, app)
     signals.session_protected.connect(_log_out_protected, app)
 
@@ -95,6 +100,8 @@ def _log_in_from_cookie(app: Flask, **kwargs: Any) -> None:
     # would replace that cookie in the browser, and with it the session's data.
     if session is not None and not _has_ended(work_of(session)):
         _log_in(app)
+        # Whoever has the remember cookie need not know the password: see redirect_unless_fresh.
+        note_unconfirmed(work_of(session))
 
 
 def _has_ended(work: Work) -> bool:
@@ -102,9 +109,14 @@ def _has_ended(work: Work) -> bool:
     return work.ended
 
 
-def _rotate(app: Flask, **kwargs: Any) -> None:
-    if (session := _session()) is not None:
-        session.rotate()
+def _confirm(app: Flask, **kwargs: Any) -> None:
+    if (session := _session()) is None:
+        return
+    work = work_of(session)
+    work.writable(needs_cookie=True)
+    if work.has_owner:
+        note_confirmation(work, _CONFIRM_METHOD)
+    session.rotate()
 
 
 def _log_out(app: Flask, **kwargs: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wsgi_session.codec.packing import CorruptData, pack
+from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.login import OWNER, plan_login
 from wsgi_session.request.states import OPEN
 from wsgi_session.request.work import Work
@@ -46,10 +47,10 @@ def user_with_id(work: Work, user_id: Any) -> dict[str, Any] | None:
 
 
 def _contents(work: Work) -> dict[str | bytes, Any]:
-    """Return all values except the owner, including flash messages; an empty dict if the record is corrupt."""
+    """Return all values but those of the login, including flash messages; an empty dict if the record is corrupt."""
     data = work.data or work.load()
     try:
         keys: list[str | bytes] = [*data.keys(), *data.internal_keys()]
-        return {key: data.get(key) for key in keys if key != OWNER}
+        return {key: data.get(key) for key in keys if key not in (OWNER, CONFIRMED)}
     except CorruptData:
         return {}

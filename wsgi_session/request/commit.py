@@ -219,6 +219,7 @@ def _cookie_after(work: Work, credential: Credential, before: Record, record: Re
 def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packed, event: str) -> None:
     events = work.backend.settings.events
     if work.login is not None:
+        work.logged_in = True
         events("logged_in", handle=record.handle)
     work.adopt_new(credential, record, packed)
     events(event, handle=record.handle)

@@ -60,6 +60,29 @@ def load(work: Work) -> Data:
     return data
 
 
+def reload(work: Work) -> bool:
+    """Load the newest stored data, and keep this request's changes; return whether the session is still live."""
+    work.open()
+    record, credential, settings = work.record, work.credential, work.backend.settings
+    if record is None or credential is None or not work.backend.compares:
+        return record is not None
+    now = settings.clock()
+    try:
+        _, _, record, packed = work.backend.look_up(credential, now)
+        if record is None:
+            work.note_end()
+            (work.data or work.load()).rebase({})
+            return False
+        work.record, work.loaded_at = record, now
+        (work.data or work.load()).rebase(packed)
+        if settings.validate is not None:
+            _validate(work)
+    except StoreUnavailable as error:
+        work.note_outage(error)
+        raise
+    return work.record is not None
+
+
 def unload(work: Work) -> None:
     """Forget what was loaded and intended, including the cookie. An immediate ``destroy`` is not undone."""
     for name in _SET_LATER:

@@ -13,8 +13,9 @@ from wsgi_session.stores.contract import Record, make_record
 
 def first_record(handle: str, data: bytes, version: bytes, now: float, settings: Settings) -> Record:
     """Return the record of a new anonymous session."""
-    expires = settings.lifetime.end(now, now, None)
-    return make_record((data, version, handle, now, now, expires, None, settings.persistent, None, settings.namespace))
+    idle = settings.lifetime.anonymous
+    expires = settings.lifetime.end(now, now, idle)
+    return make_record((data, version, handle, now, now, expires, None, settings.persistent, idle, settings.namespace))
 
 
 def login_record(login: Login, data: bytes, version: bytes, now: float, settings: Settings) -> Record:

@@ -56,6 +56,11 @@ class Work:
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
     outside_path = False
 
+    #: The value of the header ``Clear-Site-Data``, if the response shall have one.
+    clear_site_data = ""
+    #: Whether a login was saved: no cache may store the response.
+    logged_in = False
+
     #: A corrupt session: its record stays unchanged unless the request ends it.
     unread: tuple[Credential | None, Record | None] = (None, None)
     #: The credential of the request, if it was not accepted.

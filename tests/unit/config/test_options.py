@@ -11,7 +11,7 @@ import pytest
 from wsgi_session import ConfigError
 from wsgi_session.config import options as config
 from wsgi_session.config.keygen import new_secret
-from wsgi_session.config.options import check_secrets, seconds
+from wsgi_session.config.options import check_anonymous_timeout, check_secrets, seconds
 
 GOOD = "q7" * 16
 HOUR = 3600.0
@@ -138,3 +138,13 @@ def test_a_duration_that_no_clock_could_count_is_refused(value: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         seconds("idle_timeout", value)
     assert str(caught.value).startswith(f"idle_timeout={value!r}: give a timedelta or a number of seconds")
+
+
+def test_an_anonymous_timeout_is_at_most_the_idle_timeout() -> None:
+    assert check_anonymous_timeout(None, 900) is None
+    assert check_anonymous_timeout(timedelta(minutes=15), 900) == 900.0
+    with pytest.raises(ConfigError, match=r"^anonymous_timeout=901 is longer than idle_timeout=900: give"):
+        check_anonymous_timeout(901, 900)
+    for value in (0, -1, float("nan"), "1h", True):
+        with pytest.raises(ConfigError, match=r"^anonymous_timeout="):
+            check_anonymous_timeout(value, 900)

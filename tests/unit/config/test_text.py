@@ -53,6 +53,8 @@ def parsed(**more: Any) -> dict[str, Any]:
         ("idle_timeout", "2w", 1_209_600.0),
         ("absolute_timeout", "none", None),
         ("absolute_timeout", "90d", 7_776_000.0),
+        ("anonymous_timeout", "none", None),
+        ("anonymous_timeout", "2h", 7200.0),
         ("touch_interval", "None", None),
         ("touch_interval", "1d", 86_400.0),
         ("max_size", "4096", 4096),

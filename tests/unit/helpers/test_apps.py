@@ -267,3 +267,80 @@ def test_an_outage_is_no_logout() -> None:
             Answer(require_login(inside, key=KEY), environ)
 
     browser_in_an_outage(KEY).call(look)
+
+
+PREFLIGHT = {"HTTP_ORIGIN": "https://front.example", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"}
+
+
+def preflight(user: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {**make_environ("/cart", method="OPTIONS", **PREFLIGHT), KEY: {} if user is None else {"user": user}}
+
+
+def shared(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Answer every method with a page, as an application does that does not look at the method."""
+    start_response(
+        "200 OK", [("Access-Control-Allow-Methods", "PUT"), ("Content-Length", "6"), ("Content-Type", "x/y")]
+    )
+    return [b"secret"]
+
+
+def test_a_preflight_passes_the_door_and_brings_the_headers_and_no_body() -> None:
+    answer = Answer(require_login(shared, key=KEY), preflight())
+    assert (answer.status, answer.body) == ("200 OK", b"")
+    assert answer.headers["Access-Control-Allow-Methods"] == "PUT"
+    assert answer.headers["Content-Length"] == "0"
+
+
+def test_a_preflight_may_be_answered_by_a_generator_that_is_closed_again() -> None:
+    closed: list[bool] = []
+
+    def late(environ: dict[str, Any], start_response: Any) -> Any:
+        try:
+            yield b""
+            start_response("204 No Content", [("Access-Control-Allow-Methods", "PUT")])
+            yield b""
+            raise AssertionError("not asked for")
+        finally:
+            closed.append(True)
+
+    seen: list[Any] = []
+    app = require_login(late, key=KEY)
+    environ = preflight()
+    body = app(environ, lambda *given: seen.append(given))  # type: ignore[arg-type,return-value]
+    assert (list(body), closed) == ([], [True])
+    assert seen == [("204 No Content", [("Access-Control-Allow-Methods", "PUT")])]
+
+
+def test_a_preflight_that_fails_fails_as_before_and_write_shows_nothing() -> None:
+    def writes(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])(b"secret")
+        return []
+
+    seen: list[Any] = []
+    environ = preflight()
+    body = require_login(writes, key=KEY)(environ, lambda *given: seen.append(given))  # type: ignore[arg-type,return-value]
+    assert (list(body), seen) == ([], [("200 OK", [("Content-Length", "0")])])
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"method": "OPTIONS"},
+        {"method": "OPTIONS", "HTTP_ORIGIN": "https://front.example"},
+        {"method": "OPTIONS", "HTTP_ACCESS_CONTROL_REQUEST_METHOD": "PUT"},
+        {"method": "PUT", **PREFLIGHT},
+    ],
+)
+def test_what_is_no_preflight_does_not_pass(environ: dict[str, Any]) -> None:
+    assert knock("/cart", **environ).status == "303 See Other"
+
+
+def test_a_user_gets_the_whole_answer_to_a_preflight() -> None:
+    environ = preflight(ANN)
+    assert Answer(require_login(shared, key=KEY), environ).body == b"secret"
+
+
+def test_a_script_is_refused_at_the_door_unless_it_decides_otherwise() -> None:
+    assert knock("/cart", HTTP_SEC_FETCH_MODE="cors").status == "401 Unauthorized"
+    environ = {**make_environ("/cart", HTTP_SEC_FETCH_MODE="cors"), KEY: {}}
+    assert Answer(require_login(inside, key=KEY, navigation=True), environ).status == "302 Found"
