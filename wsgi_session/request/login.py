@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
+from wsgi_session.codec.packing import CorruptData, Packed, pack, split, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError
 from wsgi_session.owner import owner_of, user_mapping_or_none
@@ -55,6 +55,18 @@ def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, *ke
     data.put(OWNER, owner, pack(owner, "user"))
     now = work.backend.settings.clock()
     work.intend_login(Login(owner, tokens.new_handle_and_version()[0], now, persistent, idle), (*keys, OWNER))
+
+
+def stored_owner(record: Record) -> str | None:
+    """Return the owner of ``record`` as text; ``None`` if it has none, or if its data cannot be read."""
+    if record.owner is None:
+        return None
+    try:
+        packed = split(record.data).get(OWNER)
+        owner = None if packed is None else unpack(packed)
+    except CorruptData:
+        return None
+    return owner if isinstance(owner, str) else None
 
 
 def _belongs_to_another(work: Work, owner: str) -> bool:

@@ -1,52 +1,48 @@
-"""The administrator's view: list a user's sessions, end them, and count and sweep the store."""
+"""The administrator's view: list the sessions of a user or of everybody, end them, and count and sweep the store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from functools import partial
 from operator import itemgetter
 from typing import Any, TypeVar
 
+from wsgi_session.admin.info import SessionInfo
 from wsgi_session.backends.base import Backend, Credential
-from wsgi_session.backends.revocation import end_sessions, follow_tombstones, in_batches, owned_sessions
+from wsgi_session.backends.revocation import (
+    end_existing,
+    end_sessions,
+    every_session,
+    follow_tombstones,
+    in_batches,
+    listing_of_everyone,
+    listing_of_owner,
+    owned_sessions,
+)
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import CorruptData, split, unpack
+from wsgi_session.config.options import check_flag, seconds
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, SessionGone, Unsupported
-from wsgi_session.owner import owner_of
+from wsgi_session.owner import check_owner, owner_of
 from wsgi_session.request.atomic import apply
+from wsgi_session.request.login import stored_owner
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
-from wsgi_session.stores.contract import Counts, ListsOwners, OwnedSession, Store, Sweeps, has_sound_times
+from wsgi_session.stores.contract import (
+    Counts,
+    ListsOwners,
+    OwnedSession,
+    Scans,
+    Store,
+    Sweeps,
+    has_sound_times,
+    owned_session,
+)
 from wsgi_session.stores.unsupported import unsupported
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class SessionInfo:
-    """One session of a user. It contains no credential, so it is safe to show to an administrator (CVE-2020-5224)."""
-
-    #: The public name of the session, for :meth:`Sessions.revoke`.
-    handle: str
-    #: When the user logged in (aware, UTC).
-    created: datetime
-    #: The last recorded activity (aware, UTC). The last request may be up to ``touch_interval`` later.
-    last_seen: datetime
-    #: When the session expires if no further request arrives (aware, UTC).
-    expires: datetime
-    _load: Callable[[], dict[str, Any]] = field(repr=False, compare=False)
-
-    @cached_property
-    def data(self) -> dict[str, Any]:
-        """A decoded copy of the session's data, loaded at the first access to this attribute.
-
-        Empty if the session has ended since it was listed, or if its data is corrupt (then with the event ``corrupt``).
-        Raises ``StoreUnavailable`` if the store is down.
-        """
-        return self._load()
 
 
 class Sessions:
@@ -69,9 +65,31 @@ class Sessions:
         """
         now = self._settings.clock()
         found: list[tuple[float, SessionInfo]] = []
+        owner = _owner(user)
         for batch in in_batches(self._owner_store("of").of_owner(self._key(user), now)):
-            found += [(session.created, self._info(session)) for session in batch if self._alive(session, now)]
+            found += [(session.created, self._info(session, owner)) for session in batch if self._alive(session, now)]
         return [info for _, info in sorted(found, key=itemgetter(0), reverse=True)]
+
+    def all(self, *, active_within: timedelta | float | None = None) -> Iterator[SessionInfo]:
+        """Return an iterator over this middleware's live sessions, in any order, including anonymous ones.
+
+        The store is read in pages while you iterate, so take as many as you show, with ``itertools.islice``. This reads
+        every session, of all users. A session that begins or ends meanwhile may be missing, or be returned.
+
+        ``active_within`` (a timedelta, or seconds): only sessions that were active in this time, for "who is online".
+        Activity is recorded once per ``touch_interval``, so a shorter time raises ``ConfigError``.
+        """
+        within = None if active_within is None else seconds("active_within", active_within)
+        interval = self._settings.lifetime.touch_interval
+        if within is not None and within < interval:
+            raise ConfigError(
+                f"active_within={active_within!r} is shorter than touch_interval ({interval:g} s). Activity is "
+                "recorded at most once in that time, so visitors who are active now would be missing. Give a longer "
+                "time, or set a shorter touch_interval."
+            )
+        store = self._scan_store("all")
+        now = self._settings.clock()
+        return self._all(store, now, None if within is None else now - within)
 
     def revoke(self, user: Mapping[str, Any] | str, handle: str) -> bool:
         """End the session with this ``handle``, if it belongs to the user; return whether one was ended.
@@ -93,20 +111,25 @@ class Sessions:
         """
         store = self._owner_store("revoke_all")
         owner = self._key(user)
-        # Any other value is a Session, or an integration's wrapper around one, such as Pyramid's.
-        kept = {keep} if keep is None or isinstance(keep, str) else work_of(keep).open().handles
-        called = self._settings.clock()
-        # A machine whose clock is ahead may have given an existing session a later ``created``: go by its handle.
-        existing: set[str] = set()
-        for batch in in_batches(owned_sessions(store, owner, called)):
-            existing.update(other.handle for other in batch if _began_after(called, other))
-        ended = end_sessions(
-            store,
-            owner,
-            called,
-            lambda other: other.handle not in kept and (other.handle in existing or not _began_after(called, other)),
-        )
+        kept = _handles(keep)
+        ended = end_existing(self._store, listing_of_owner(store, owner), self._settings.clock(), kept)
         self._report(owner, None, ended)
+        return ended
+
+    def revoke_everyone(self, keep: Session | str | None = None, *, anonymous: bool = True) -> int:
+        """End every session that was created before this call, except ``keep`` (a Session or a handle).
+
+        ``anonymous=False`` spares the visitors who are not logged in. This reads every session of the store, in small
+        batches, with pauses in which other requests run. A login that completes later is not ended. Return the number
+        of live sessions that were ended.
+        """
+        check_flag("anonymous", anonymous)
+        store = self._scan_store("revoke_everyone")
+        listing = listing_of_everyone(store, self._settings.namespace, anonymous=anonymous)
+        kept = _handles(keep)
+        ended = end_existing(self._store, listing, self._settings.clock(), kept)
+        if ended:
+            self._settings.events("revoked", handle=None, count=ended)
         return ended
 
     def update(self, user: Mapping[str, Any] | str, handle: str, function: Callable[[dict[str, Any]], T]) -> T:
@@ -158,14 +181,7 @@ class Sessions:
             self._settings.events("nothing_revoked", handle=handle, advice=advice)
 
     def _key(self, user: Mapping[str, Any] | str) -> bytes:
-        if not isinstance(user, str):
-            return tokens.owner_key(self._settings.namespace, owner_of(user))
-        if not user.startswith(("id:", "email:")):
-            raise ConfigError(
-                f"user={user!r} is not an owner. Give the user mapping, or an owner such as 'id:5' or "
-                "'email:ann@example.com'."
-            )
-        return tokens.owner_key(self._settings.namespace, user)
+        return tokens.owner_key(self._settings.namespace, _owner(user))
 
     def _owner_store(self, operation: str) -> Any:
         if not isinstance(self._store, ListsOwners):
@@ -178,10 +194,24 @@ class Sessions:
             return False
         return now < self._settings.lifetime.end_of(session)
 
-    def _info(self, session: OwnedSession) -> SessionInfo:
+    def _all(self, store: Scans, now: float, since: float | None) -> Iterator[SessionInfo]:
+        lifetime = self._settings.lifetime
+        for key, record in every_session(store, self._settings.namespace, now):
+            if record.owner is None:
+                # It may have been stored under another anonymous_timeout; the current one counts.
+                record = record._replace(idle=lifetime.anonymous)
+            if now < lifetime.end_of(record) and (since is None or record.touched > since):
+                yield self._info(owned_session(key, record), stored_owner(record))
+
+    def _scan_store(self, operation: str) -> Scans:
+        if not isinstance(self._store, Scans):
+            raise self._unsupported(operation)
+        return self._store
+
+    def _info(self, session: OwnedSession, owner: str | None) -> SessionInfo:
         end = self._settings.lifetime.end_of(session)
         data = partial(self._data, session)
-        return SessionInfo(session.handle, _utc(session.created), _utc(session.touched), _utc(end), data)
+        return SessionInfo(session.handle, _utc(session.created), _utc(session.touched), _utc(end), owner, data)
 
     def _data(self, session: OwnedSession) -> dict[str, Any]:
         found = follow_tombstones(self._store, session.key, session.handle, self._settings.clock())
@@ -198,8 +228,14 @@ class Sessions:
         return unsupported(self._store, operation)
 
 
-def _began_after(moment: float, session: OwnedSession) -> bool:
-    return has_sound_times(session) and session.created > moment
+def _owner(user: Mapping[str, Any] | str) -> str:
+    return check_owner(user) if isinstance(user, str) else owner_of(user)
+
+
+def _handles(keep: Session | str | None) -> set[str | None]:
+    """Return the handles of the session to keep."""
+    # Any other value is a Session, or an integration's wrapper around one, such as Pyramid's.
+    return {keep} if keep is None or isinstance(keep, str) else {*work_of(keep).open().handles}
 
 
 def _utc(seconds: float) -> datetime:
