@@ -6,6 +6,7 @@ event                  when                                                     
 ``created``            a session was stored for the first time                      debug
 ``rotated``            a session got a new token (``login`` included)               debug
 ``logged_in``          ``login()`` was saved                                        info
+``displaced``          a login ended the user's oldest session: ``max_sessions``   info
 ``destroyed``          the application ended a session                              info
 ``invalid``            ``validate`` ended a session                                 info
 ``revoked``            ``middleware.sessions`` ended sessions                       info
@@ -44,6 +45,7 @@ _LEVELS = {
     "tampered": logging.DEBUG,
     "conflict": logging.DEBUG,
     "logged_in": logging.INFO,
+    "displaced": logging.INFO,
     "destroyed": logging.INFO,
     "invalid": logging.INFO,
     "revoked": logging.INFO,

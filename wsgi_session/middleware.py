@@ -27,7 +27,7 @@ from wsgi_session.request.states import CLOSED
 from wsgi_session.request.work import Work
 from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import Session, work_of
-from wsgi_session.stores.contract import Store
+from wsgi_session.stores.contract import ListsOwners, Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.urls.opening import open_store
 
@@ -79,6 +79,10 @@ class SessionMiddleware:
         touch_interval: timedelta | float | None = None,
         # Maximum size of one session's stored data, in bytes.
         max_size: int = 1_048_576,
+        # A user's oldest session ends if a login would make it one more than this. None: no limit.
+        max_sessions: int | None = None,
+        # Describes the device of a login, for SessionInfo.about; such as describe_device.
+        describe: Callable[[Mapping[str, Any]], str | None] | None = None,
         # If the store is down: "fail" sends a 503 response; "anonymous" lets reads see an empty session.
         on_store_error: Literal["fail", "anonymous"] = "fail",
         # A WSGI application for the body of that 503 (JSON, HTML, CORS headers). None: a line of plain text.
@@ -94,6 +98,8 @@ class SessionMiddleware:
         check_store(store, Store)
         if validate is not None:
             config.check_callable("validate", validate, "a function of the session, or None")
+        if describe is not None:
+            config.check_callable("describe", describe, "a function of the request's environ, or None")
         if outage_page is not None:
             config.check_callable("outage_page", outage_page, "a WSGI application, or None")
         if on_event is not None:
@@ -102,6 +108,7 @@ class SessionMiddleware:
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
+        config.check_max_sessions(max_sessions, lists_owners=True)
         settings = Settings(
             environ_key=config.check_environ_key(environ_key),
             namespace=cookie_name,
@@ -119,12 +126,15 @@ class SessionMiddleware:
             outage_page=outage_page,
             events=Events(on_event),
             clock=config.check_clock(clock),
+            describe=describe,
+            max_sessions=max_sessions,
         )
         self.app = app
         # Copied from the class, where each request would take longer to find them.
         self._work_type, self._session_type = self._work_type, self._session_type
         self._owns_store = isinstance(store, str)
         self.store = open_store(store) if isinstance(store, str) else store
+        config.check_max_sessions(max_sessions, lists_owners=isinstance(self.store, ListsOwners))
         cookies = _make_cookies(
             cookie_name,
             cookie_secure,

@@ -30,6 +30,7 @@ from wsgi_session import (
     HeadersAlreadySent,
     StoreUnavailable,
     confirm,
+    describe_device,
     get_session,
     login,
     redirect_if_anonymous,
@@ -167,6 +168,17 @@ def ann(make_app: MakeApp) -> Visitor:
 def sessions_of(visitor: Visitor) -> Sessions:
     sessions: Sessions = visitor.app.extensions["wsgi_session"].sessions
     return sessions
+
+
+def test_a_login_describes_its_device_and_displaces_the_oldest(make_app: MakeApp) -> None:
+    app = with_logins(make_app(describe=describe_device, max_sessions=1))
+    phone, laptop = Visitor(app), Visitor(app)
+    phone.do(log_in)
+    laptop.client.environ_base["HTTP_USER_AGENT"] = "Firefox/140.0 (X11; Linux)"
+    laptop.do(log_in)
+    (info,) = sessions_of(laptop).of({"id": "ann"})
+    assert info.about == "Firefox on Linux, IPv4"
+    assert (phone.do(who), laptop.do(who)) == (None, "ann")
 
 
 @pytest.mark.parametrize("user", [{"id": 7}, {"id": "7"}, "id:7"], ids=str)

@@ -160,6 +160,16 @@ def test_remember_is_a_fresh_login_which_can_be_confirmed(visitor: Visitor) -> N
     assert visitor.do(lambda request: request.session.confirmed) == "None"
 
 
+def test_remember_describes_its_device_and_displaces_the_oldest(setup: Callable[[Any], None]) -> None:
+    site = Site(do, setup=setup, describe="wsgi_session.describe_device", max_sessions="1")
+    phone, laptop = Visitor(site), Visitor(site)
+    phone.do(log_in)
+    laptop.do(log_in)
+    (info,) = site.middleware.sessions.of({"id": "ann"})
+    assert info.about == "A browser"
+    assert (phone.do(user_or_none), laptop.do(lambda request: user_or_none(request) is None)) == ("None", "False")
+
+
 def test_without_a_policy_the_helpers_go_by_the_session() -> None:
     visitor = Visitor(Site(do))
     visitor.do(lambda request: SessionAuthenticationHelper().remember(request, "ann"))

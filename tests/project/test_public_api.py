@@ -42,6 +42,7 @@ CONTRACT = {
         "confirm",
         "redirect_unless_fresh",
         "require_login",
+        "describe_device",
         "session_info",
     },
     "errors": {

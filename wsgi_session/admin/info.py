@@ -23,13 +23,24 @@ class SessionInfo:
     expires: datetime
     #: The user who is logged in, as ``session.owner`` returns it; ``None`` for an anonymous visitor.
     owner: str | None
-    _load: Callable[[], dict[str, Any]] = field(repr=False, compare=False)
+    #: Whether it is the session that was given as ``current`` to ``sessions.of()``.
+    current: bool
+    _load: Callable[[], tuple[dict[str, Any], str | None]] = field(repr=False, compare=False)
 
-    @cached_property
+    @property
     def data(self) -> dict[str, Any]:
         """A decoded copy of the session's data, loaded at the first access to this attribute.
 
         Empty if the session has ended since it was listed, or if its data is corrupt (then with the event ``corrupt``).
         Raises ``StoreUnavailable`` if the store is down.
         """
+        return self._loaded[0]
+
+    @property
+    def about(self) -> str | None:
+        """What ``describe`` said of the device at the login; ``None`` if nothing. Loaded together with :attr:`data`."""
+        return self._loaded[1]
+
+    @cached_property
+    def _loaded(self) -> tuple[dict[str, Any], str | None]:
         return self._load()

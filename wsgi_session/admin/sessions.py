@@ -27,6 +27,7 @@ from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, SessionGone, Unsupported
 from wsgi_session.owner import check_owner, owner_of
 from wsgi_session.request.atomic import apply
+from wsgi_session.request.devices import stored_about
 from wsgi_session.request.login import stored_owner
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
@@ -58,16 +59,18 @@ class Sessions:
         self._settings = settings
         self._backend = backend
 
-    def of(self, user: Mapping[str, Any] | str) -> list[SessionInfo]:
+    def of(self, user: Mapping[str, Any] | str, current: Session | str | None = None) -> list[SessionInfo]:
         """Return the user's live sessions, newest login first; an empty list if there are none.
 
+        The one that is ``current`` (a Session or a handle) says so.
         Their data is not read. Many sessions are read in small batches, with pauses in which other requests run.
         """
         now = self._settings.clock()
         found: list[tuple[float, SessionInfo]] = []
-        owner = _owner(user)
+        owner, handles = _owner(user), _handles(current)
         for batch in in_batches(self._owner_store("of").of_owner(self._key(user), now)):
-            found += [(session.created, self._info(session, owner)) for session in batch if self._alive(session, now)]
+            live = (session for session in batch if self._alive(session, now))
+            found += [(one.created, self._info(one, owner, one.handle in handles)) for one in live]
         return [info for _, info in sorted(found, key=itemgetter(0), reverse=True)]
 
     def all(self, *, active_within: timedelta | float | None = None) -> Iterator[SessionInfo]:
@@ -208,21 +211,24 @@ class Sessions:
             raise self._unsupported(operation)
         return self._store
 
-    def _info(self, session: OwnedSession, owner: str | None) -> SessionInfo:
+    def _info(self, session: OwnedSession, owner: str | None, current: bool = False) -> SessionInfo:
         end = self._settings.lifetime.end_of(session)
         data = partial(self._data, session)
-        return SessionInfo(session.handle, _utc(session.created), _utc(session.touched), _utc(end), owner, data)
+        times = _utc(session.created), _utc(session.touched), _utc(end)
+        return SessionInfo(session.handle, *times, owner, current, data)
 
-    def _data(self, session: OwnedSession) -> dict[str, Any]:
+    def _data(self, session: OwnedSession) -> tuple[dict[str, Any], str | None]:
         found = follow_tombstones(self._store, session.key, session.handle, self._settings.clock())
         if found is None:
-            return {}
+            return {}, None
         try:
-            return {key: unpack(packed) for key, packed in split(found[1].data).items() if isinstance(key, str)}
+            values = split(found[1].data)
+            about = stored_about(values, session.handle)
+            return {key: unpack(packed) for key, packed in values.items() if isinstance(key, str)}, about
         except CorruptData:
             # The session is listed with empty data, so that an administrator can still revoke it.
             self._settings.events("corrupt", handle=session.handle)
-            return {}
+            return {}, None
 
     def _unsupported(self, operation: str) -> Unsupported:
         return unsupported(self._store, operation)
@@ -232,10 +238,10 @@ def _owner(user: Mapping[str, Any] | str) -> str:
     return check_owner(user) if isinstance(user, str) else owner_of(user)
 
 
-def _handles(keep: Session | str | None) -> set[str | None]:
-    """Return the handles of the session to keep."""
+def _handles(given: Session | str | None) -> set[str | None]:
+    """Return the handles of a session that was given as itself, or by its handle."""
     # Any other value is a Session, or an integration's wrapper around one, such as Pyramid's.
-    return {keep} if keep is None or isinstance(keep, str) else {*work_of(keep).open().handles}
+    return {given} if given is None or isinstance(given, str) else {*work_of(given).open().handles}
 
 
 def _utc(seconds: float) -> datetime:

@@ -28,6 +28,7 @@ How this differs from Django's own engines:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -50,6 +51,7 @@ from wsgi_session.integrations.django_site import backend
 from wsgi_session.integrations.django_site import sessions as sessions
 from wsgi_session.integrations.logins import log_in_as, owner_with_id
 from wsgi_session.request.commit import save
+from wsgi_session.request.loading import NO_ENVIRON, client_of
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Sweeps
@@ -160,13 +162,14 @@ class SessionStore(ConfirmableSession):
         if self._backend.sweep_due:
             self._backend.sweep(now)
 
-    def log_in(self) -> None:
-        """Give the session a new key and handle after a login with ``django.contrib.auth``.
+    def log_in(self, environ: Mapping[str, Any] = NO_ENVIRON) -> None:
+        """Give the session a new key and handle after a login with ``django.contrib.auth``; ``environ`` for describe.
 
         If two requests log in at once, each gets its own session, although the first login has moved the session that
         both had loaded.
         """
         work = self._work
+        work.environ = client_of(environ)
         log_in_as(work, self[USER_ID], USER_ID)
         assert work.next_credential is not None
         self._session_key = self._backend.cookie_value(work.next_credential)
@@ -294,4 +297,4 @@ def _started_work(backend: StoreBackend, loaded: Loaded, now: float) -> Work:
 def _log_in(*, request: HttpRequest, **kwargs: object) -> None:
     session = getattr(request, "session", None)
     if isinstance(session, SessionStore):
-        session.log_in()
+        session.log_in(request.META)

@@ -20,7 +20,7 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.middleware import SessionMiddleware, internals_of
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
-_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "on_event", "clock")
+_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "max_sessions", "describe", "on_event", "clock")
 _SETTINGS = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
 
 # The site's only middleware, if it was made. It is never called: the site uses its checks, store, tokens and view.

@@ -17,6 +17,7 @@ from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import OUTSIDE
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
 from wsgi_session.request.data import Data
+from wsgi_session.request.devices import after_login
 from wsgi_session.request.ending import forget_refused
 from wsgi_session.request.login import report_unfiled_user
 from wsgi_session.request.records import changed_record, first_record, join_checked, login_record
@@ -220,7 +221,7 @@ def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packe
     events = work.backend.settings.events
     if work.login is not None:
         work.logged_in = True
-        events("logged_in", handle=record.handle)
+        events("logged_in", handle=record.handle, **after_login(work, record, packed))
     work.adopt_new(credential, record, packed)
     events(event, handle=record.handle)
 

@@ -8,6 +8,7 @@ from wsgi_session.codec.packing import CorruptData, Packed, pack, split, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError
 from wsgi_session.owner import owner_of, user_mapping_or_none
+from wsgi_session.request.devices import note_device
 from wsgi_session.stores.contract import Record
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, *ke
     data = work.data or work.load()
     data.put(OWNER, owner, pack(owner, "user"))
     now = work.backend.settings.clock()
-    work.intend_login(Login(owner, tokens.new_handle_and_version()[0], now, persistent, idle), (*keys, OWNER))
+    handle, _ = tokens.new_handle_and_version()
+    note_device(work, owner, handle)
+    work.intend_login(Login(owner, handle, now, persistent, idle), (*keys, OWNER))
 
 
 def stored_owner(record: Record) -> str | None:
