@@ -84,6 +84,13 @@ def test_a_login_describes_its_device_and_displaces_the_oldest(store: CountingSt
     assert [new for name, new in events if name == "logged_in"] == [True, True]
 
 
+def test_a_logout_at_the_identity_provider_ends_the_login_that_was_filed(client: Client) -> None:
+    assert client.get("/login", {"name": "ann", "provider_session": "sid-1"}).status_code == 200
+    assert page(client)["user"] == "ann"
+    assert sessions().revoke_provider_session("sid-1") == 1
+    assert page(client)["user"] == ""
+
+
 def test_a_session_of_another_engine_cannot_be_confirmed(client: Client) -> None:
     from django.contrib.sessions.backends.signed_cookies import SessionStore as Cookies
 

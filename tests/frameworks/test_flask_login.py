@@ -27,6 +27,7 @@ from tests.frameworks.flask_logins import USERS, User, with_logins
 from tests.frameworks.flask_site import MakeApp, Visitor, clock, make_app, store
 from tests.support.stores import CountingStore
 from wsgi_session import (
+    ConfigError,
     HeadersAlreadySent,
     StoreUnavailable,
     confirm,
@@ -36,6 +37,7 @@ from wsgi_session import (
     redirect_if_anonymous,
     redirect_unless_fresh,
     require_login,
+    set_provider_session,
     user_email_or_none,
     user_or_none,
 )
@@ -179,6 +181,18 @@ def test_a_login_describes_its_device_and_displaces_the_oldest(make_app: MakeApp
     (info,) = sessions_of(laptop).of({"id": "ann"})
     assert info.about == "Firefox on Linux, IPv4"
     assert (phone.do(who), laptop.do(who)) == (None, "ann")
+
+
+def test_a_logout_at_the_identity_provider_ends_the_login_that_was_filed(visitor: Visitor) -> None:
+    def too_early() -> None:
+        with pytest.raises(ConfigError, match="after the login, in the same request"):
+            set_provider_session(request, "sid-1")
+
+    visitor.do(too_early)
+    visitor.do(lambda: (log_in(), set_provider_session(request, "sid-1")))
+    assert visitor.do(who) == "ann"
+    assert sessions_of(visitor).revoke_provider_session("sid-1") == 1
+    assert visitor.do(who) is None
 
 
 @pytest.mark.parametrize("user", [{"id": 7}, {"id": "7"}, "id:7"], ids=str)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from wsgi_session.admin.info import SessionInfo
 from wsgi_session.backends.base import Backend, Credential
+from wsgi_session.backends.providers import end_provider_session, provider_key
 from wsgi_session.backends.revocation import (
     end_existing,
     end_sessions,
@@ -131,6 +132,19 @@ class Sessions:
         listing = listing_of_everyone(store, self._settings.namespace, anonymous=anonymous)
         kept = _handles(keep)
         ended = end_existing(self._store, listing, self._settings.clock(), kept)
+        if ended:
+            self._settings.events("revoked", handle=None, count=ended)
+        return ended
+
+    def revoke_provider_session(self, provider_session: str) -> int:
+        """End every session that ``login(provider_session=...)`` has filed under this name; return the number ended.
+
+        For a logout at the identity provider: OpenID Connect's back-channel logout, SAML's single logout. Check the
+        provider's token first: whoever may call this ends sessions. It can be repeated after an outage, and also ends a
+        login that is being saved at that moment. Raises ``ConfigError`` for anything but a non-empty text.
+        """
+        provider = provider_key(self._store, self._settings.namespace, provider_session)
+        ended = end_provider_session(self._store, provider, self._settings.clock())
         if ended:
             self._settings.events("revoked", handle=None, count=ended)
         return ended

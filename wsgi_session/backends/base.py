@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
-from wsgi_session.stores.contract import Outcome, OwnedSession, Record
+from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
 
 #: See ``Session.state``.
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
@@ -44,6 +44,7 @@ class Backend(Protocol):
     """The sessions of one middleware."""
 
     settings: Settings
+    store: Store
     #: Whether a write is a compare-and-set, which merging and ``atomic`` need.
     compares: bool
     #: Whether each change has to be sent to the browser in a cookie.

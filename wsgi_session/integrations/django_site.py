@@ -83,6 +83,11 @@ class _UserSession:
         """The method of ``request.session``; ``None`` if that is another engine's."""
         return getattr(self._request.session, "is_fresh", None)
 
+    @property
+    def set_provider_session(self) -> Any:
+        """The method of ``request.session``; ``None`` if that is another engine's."""
+        return getattr(self._request.session, "set_provider_session", None)
+
 
 def _middleware() -> SessionMiddleware:
     if not _middlewares:

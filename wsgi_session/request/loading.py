@@ -23,6 +23,7 @@ _SET_LATER = (
     "ended",
     "ended_handle",
     "login_keys",
+    "provider",
     "remember",
     "create_if_empty",
     "outside_path",

@@ -51,11 +51,12 @@ class Work:
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
     #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
+    #: The key of the identity provider's session under which the login is filed too.
+    provider: bytes | None = None
     #: Whether to store the session even if it is empty: the visitor has a CSRF token for it.
     create_if_empty = False
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
     outside_path = False
-
     #: The value of the header ``Clear-Site-Data``, if the response shall have one.
     clear_site_data = ""
     #: Whether a login was saved: no cache may store the response.
