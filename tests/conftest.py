@@ -32,6 +32,7 @@ FULL_ONLY = frozenset(
         "faults",
         "fuzz",
         "frameworks/test_flask_socketio.py",
+        "frameworks/test_moving_phases.py",
         "security/test_denial_of_service.py",
         "demo/test_pages.py",
         "project/test_conftest.py",

@@ -25,6 +25,11 @@ event                  when                                                     
 ``outside_path``       a request outside of ``cookie_path`` cannot store a session             warning
 ``cross_origin``       ``check_csrf`` refused a request of another site                info
 ``unfiled_user``       a user was put into the session without ``login()``          warning
+``adopted``            a session of another library was taken over                        info
+``not_adopted``        a session of another library was not taken over; ``reason``        info
+``keys_dropped``       an adopted session had values that cannot be stored                warning
+``old_kept``           the record of an adopted session could not be deleted              warning
+``adoption_over``      the date ``until`` of ``adopt`` has passed; reported once          warning
 =====================  =================================================================  ========
 """
 
@@ -51,6 +56,11 @@ _LEVELS = {
     "revoked": logging.INFO,
     "nothing_revoked": logging.INFO,
     "cross_origin": logging.INFO,
+    "adopted": logging.INFO,
+    "not_adopted": logging.INFO,
+    "keys_dropped": logging.WARNING,
+    "old_kept": logging.WARNING,
+    "adoption_over": logging.WARNING,
     "dropped": logging.WARNING,
     "touch_failed": logging.WARNING,
     "cache_overridden": logging.WARNING,

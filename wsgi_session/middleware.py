@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wsgi_session.admin import Sessions
 from wsgi_session.backends.base import Backend
@@ -17,7 +17,7 @@ from wsgi_session.config.given import check_app, check_store
 from wsgi_session.config.naming import named_options
 from wsgi_session.config.secrets import hide_secret
 from wsgi_session.config.text import parse_options
-from wsgi_session.cookies.cookie import SchemeCookies, SessionCookie, as_in_environ, check_cookie_options
+from wsgi_session.cookies.cookie import SchemeCookies, as_in_environ, check_cookie_options, make_cookies
 from wsgi_session.cookies.tokens import TokenSigner
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
@@ -30,6 +30,10 @@ from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import ListsOwners, Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.urls.opening import open_store
+
+if TYPE_CHECKING:
+    from wsgi_session.moving.adopt import Adopt
+    from wsgi_session.moving.reader import Reader
 
 
 class SessionMiddleware:
@@ -89,6 +93,8 @@ class SessionMiddleware:
         outage_page: OutagePage | None = None,
         # Called once per request, when a session with a logged-in user is loaded. Return False to end the session.
         validate: Callable[[Session], bool] | None = None,
+        # Takes over the sessions of another library: a reader of wsgi_session.moving, several of them, or an Adopt.
+        adopt: Adopt | Reader | Sequence[Reader] | None = None,
         # Called with each event's name and data; see the events page of the documentation.
         on_event: OnEvent | None = None,
         # Seconds since the epoch. Tests pass a FakeClock.
@@ -96,14 +102,11 @@ class SessionMiddleware:
     ) -> None:
         check_app(app)
         check_store(store, Store)
-        if validate is not None:
-            config.check_callable("validate", validate, "a function of the session, or None")
-        if describe is not None:
-            config.check_callable("describe", describe, "a function of the request's environ, or None")
-        if outage_page is not None:
-            config.check_callable("outage_page", outage_page, "a WSGI application, or None")
-        if on_event is not None:
-            config.check_callable("on_event", on_event, "a function of an event's name and its data, or None")
+        config.check_callable_or_none("validate", validate, "a function of the session, or None")
+        config.check_callable_or_none("describe", describe, "a function of the request's environ, or None")
+        config.check_callable_or_none("outage_page", outage_page, "a WSGI application, or None")
+        adoption = None if adopt is None else _check_adopt(adopt)
+        config.check_callable_or_none("on_event", on_event, "a function of an event's name and its data, or None")
         secrets = config.check_secrets(secret)
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
@@ -135,7 +138,7 @@ class SessionMiddleware:
         self._owns_store = isinstance(store, str)
         self.store = open_store(store) if isinstance(store, str) else store
         config.check_max_sessions(max_sessions, lists_owners=isinstance(self.store, ListsOwners))
-        cookies = _make_cookies(
+        cookies = make_cookies(
             cookie_name,
             cookie_secure,
             settings.events,
@@ -144,7 +147,7 @@ class SessionMiddleware:
             samesite=cookie_samesite,
             partitioned=cookie_partitioned,
         )
-        self._backend = _make_backend(self.store, secrets, cookies, settings)
+        self._backend = _make_backend(self.store, secrets, cookies, settings, adoption)
         self._settings = self._backend.settings
         self._internals = Internals(self._backend, self._work_type, self._session_type)
         self._environ_key = settings.environ_key
@@ -267,16 +270,29 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
     return SessionMiddleware.from_config(app, options, prefix="")
 
 
-def _make_backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: Settings) -> Backend:
+def _check_adopt(given: object) -> Adopt:
+    # Imported here, because few sites have sessions of another library.
+    from wsgi_session.moving.adopt import make_adopt
+
+    return make_adopt(given)
+
+
+def _make_backend(
+    store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: Settings, adopt: Adopt | None
+) -> Backend:
     if not isinstance(store, CookieStore):
-        return StoreBackend(store, TokenSigner(secrets, settings.namespace), cookies, settings)
+        signer = TokenSigner(secrets, settings.namespace)
+        if adopt is None:
+            return StoreBackend(store, signer, cookies, settings)
+        from wsgi_session.moving.backend import AdoptingBackend
+
+        return AdoptingBackend(store, signer, cookies, settings, adopt)
+    if adopt is not None:
+        raise ConfigError(
+            "adopt: cookie:// has nowhere to remember which sessions were adopted, so a logged-out visitor could come "
+            "back with the old cookie. Give a store that keeps sessions, such as sqlite:///sessions.db."
+        )
     # Imported here, because it needs the extra ``crypto``, which no other store needs.
     from wsgi_session.backends.cookie import CookieBackend
 
     return CookieBackend(store, secrets, cookies, settings)
-
-
-def _make_cookies(name: str, secure: bool | str, events: Events, **attributes: Any) -> SchemeCookies:
-    http = SessionCookie(name, secure=secure is True, **attributes)
-    https = SessionCookie(name, secure=True, **attributes) if secure == "auto" else http
-    return SchemeCookies(http, https, events)

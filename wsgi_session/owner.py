@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from wsgi_session.codec.plain import to_scalar
 from wsgi_session.errors import ConfigError
 
 #: A larger int is not a plausible id, and Python refuses to convert very large ones to text.
@@ -28,8 +29,9 @@ def owner_of(user: Mapping[str, Any]) -> str:
         raise ConfigError(
             f"The user is of type {type(user).__name__}. Give a mapping, such as {{'id': 5, 'name': 'Ann'}}."
         )
-    user_id, email = user.get("id"), user.get("email")
-    # Exact types only: True is not an id, and a subclass may return anything from __str__.
+    # As the session stores them: an id may be of an enum's type, and a subclass may return anything from __str__.
+    user_id, email = to_scalar(user.get("id")), to_scalar(user.get("email"))
+    # Not isinstance(): True is not an id.
     if type(user_id) is int and user_id.bit_length() > MAX_ID_BITS:
         raise ConfigError(f"The user's id has {user_id.bit_length()} bits. At most {MAX_ID_BITS} are allowed.")
     if type(user_id) in (int, str, UUID) and user_id != "":

@@ -108,7 +108,7 @@ def show(request: HttpRequest) -> HttpResponse:
         {
             "user": request.user.get_username(),
             "session": {key: value for key, value in request.session.items() if not key.startswith("_auth")},
-            "handle": request.session.handle,  # type: ignore[attr-defined]
+            "handle": getattr(request.session, "handle", None),
             "helpers": [user_or_none(request), user_email_or_none(request)],
         }
     )

@@ -8,7 +8,9 @@ from datetime import datetime, timezone
 
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
+from django.db import models
 from django.test import Client
+from django.utils.datastructures import MultiValueDict
 from django.utils.functional import lazystr
 from django.utils.safestring import mark_safe
 
@@ -175,7 +177,20 @@ def test_values_come_back_as_what_they_were(store: CountingStore) -> None:
     assert dict(again(stored(**values)).items()) == values
 
 
-@pytest.mark.parametrize("value", [lazystr("later"), mark_safe("<b>"), object()], ids=["lazy", "safe", "object"])
+class Size(models.TextChoices):
+    LARGE = "L"
+
+
+def test_values_of_djangos_own_types_come_back_as_with_its_json(store: CountingStore) -> None:
+    post = MultiValueDict({"a": ["1", "2"]})
+    session = stored(post=post, safe=mark_safe("<b>"), size=Size.LARGE)
+    assert session["post"] is post
+    values = dict(again(session).items())
+    assert values == {"post": {"a": "2"}, "safe": "<b>", "size": "L"}
+    assert [type(value) for value in values.values()] == [dict, str, str]
+
+
+@pytest.mark.parametrize("value", [lazystr("later"), object()], ids=["lazy", "object"])
 def test_what_cannot_be_kept_is_a_type_error_where_it_is_assigned(store: CountingStore, value: object) -> None:
     session = SessionStore()
     with pytest.raises(UnsupportedValue, match=r"cart\[0\]") as caught:

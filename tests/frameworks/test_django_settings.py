@@ -10,7 +10,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
-from tests.frameworks.django_site import set_up, store
+from tests.frameworks.django_site import SECRET, set_up, store
 from tests.frameworks.django_visitor import again, stored
 from tests.support.stores import CountingStore
 from wsgi_session import StoreUnavailable
@@ -28,7 +28,6 @@ __all__ = ["store"]
         ({"WSGI_SESSION_STORE": ""}, "WSGI_SESSION_STORE"),
         ({"WSGI_SESSION_STORE": "nosuch://"}, "nosuch"),
         ({"WSGI_SESSION_STORE": "cookie://"}, "cookie://"),
-        ({"SECRET_KEY": "too short"}, "SECRET_KEY"),
         ({"WSGI_SESSION_OPTIONS": {"idle_timeout": 60, "cookie_path": "/"}}, "cookie_path, idle_timeout"),
         ({"WSGI_SESSION_OPTIONS": {"absolut_timeout": 60}}, "absolut_timeout.* Did you mean absolute_timeout"),
         ({"WSGI_SESSION_OPTIONS": {"absolute_timeout": -1}}, "absolute_timeout"),
@@ -73,6 +72,30 @@ def test_threads_that_come_first_make_one_store_between_them(monkeypatch: pytest
     with override_settings(WSGI_SESSION_STORE="memory://", WSGI_SESSION_OPTIONS=Options()):
         one, other = run_concurrently([backend, backend])
     assert one.store is other.store
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"SECRET_KEY": "short"},
+        {"SECRET_KEY": "short", "SECRET_KEY_FALLBACKS": [SECRET]},
+        {"SESSION_COOKIE_NAME": "other"},
+        {"WSGI_SESSION_OPTIONS": {"max_size": 4096}},
+    ],
+    ids=str,
+)
+def test_a_test_that_overrides_another_setting_neither_closes_the_store_nor_loses_it(other: dict[str, Any]) -> None:
+    set_up()
+    with override_settings(WSGI_SESSION_STORE="memory://"):
+        session, opened = stored(a=1), backend().store
+        with override_settings(**other):
+            assert backend().store is opened
+            within = stored(b=2)
+            session["c"] = 3
+            session.save()
+            assert again(within).get("b") == 2
+        assert backend().store is opened
+        assert dict(again(session).items()) == {"a": 1, "c": 3}
 
 
 def test_a_store_from_a_url_is_closed_when_a_test_puts_another_in_its_place(tmp_path: Path) -> None:

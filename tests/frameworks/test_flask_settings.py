@@ -165,12 +165,6 @@ def test_a_missing_store_is_an_error_that_says_what_to_write() -> None:
         FlaskSessions(new_app())
 
 
-def test_a_setting_of_flask_sessions_that_named_the_store_is_told_of() -> None:
-    app = new_app(SESSION_TYPE="redis")
-    with pytest.raises(ConfigError, match=r"store is missing: .*\(SESSION_TYPE is Flask-Session's\.\)"):
-        FlaskSessions(app)
-
-
 def test_an_application_gets_its_sessions_once(app: Flask) -> None:
     with pytest.raises(ConfigError, match="once"):
         FlaskSessions(app, store="memory://")

@@ -141,7 +141,13 @@ def listens(port: int) -> bool:
 
 def test_every_framework_has_a_section_and_every_section_a_framework() -> None:
     headings = re.findall(r"^## (.*)$", TEXT, re.M)
-    assert headings == [*FRAMEWORKS, "Any other", "Websockets and server-sent events", "Frameworks and servers"]
+    assert headings == [
+        *FRAMEWORKS,
+        "Any other",
+        "Beaker",
+        "Websockets and server-sent events",
+        "Frameworks and servers",
+    ]
 
 
 @pytest.mark.parametrize("heading", FRAMEWORKS)

@@ -48,6 +48,7 @@ from wsgi_session import (
 )
 from wsgi_session.integrations import pyramid as integration
 from wsgi_session.integrations.pyramid import _session_of
+from wsgi_session.integrations.pyramid_session import PyramidSession
 from wsgi_session.session import work_of
 from wsgi_session.testing import plant, read
 
@@ -64,7 +65,7 @@ def test_a_session_is_an_isession() -> None:
     def page(request: Any) -> bool:
         return bool(verifyObject(ISession, request.session) and verifyObject(ISession, request.session))
 
-    assert verifyClass(ISession, integration.PyramidSession)
+    assert verifyClass(ISession, PyramidSession)
     assert visiting(page).see() == "True"
 
 

@@ -304,9 +304,9 @@ def test_the_time_a_header_takes_is_linear_in_its_size(site: Site, flood: str) -
         request = site.browser().request(_reads, HTTP_COOKIE=FLOODS[flood](size))
         best = float("inf")
         for _ in range(5):
-            started = time.perf_counter()
+            started = time.thread_time()
             site.middleware(dict(request), lambda status, headers: lambda data: None)
-            best = min(best, time.perf_counter() - started)
+            best = min(best, time.thread_time() - started)
         return best
 
     small, large = seconds(2 * KB), seconds(64 * KB)

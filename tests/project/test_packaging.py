@@ -106,7 +106,12 @@ def test_the_licence_is_stated_and_enclosed(wheel: zipfile.ZipFile, metadata: Me
 def test_paste_finds_the_filter(wheel: zipfile.ZipFile) -> None:
     (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     entry_points = wheel.read(name).decode()
-    assert "[paste.filter_app_factory]\nmain = wsgi_session.middleware:filter_app_factory\n" in entry_points
+    assert "[paste.filter_app_factory]\n" in entry_points
+    assert "\nmain = wsgi_session.middleware:filter_app_factory\n" in entry_points
+    # Under Beaker's names.
+    beaker = "beaker_session = wsgi_session.integrations.beaker:session_filter"
+    assert f"\n{beaker}_app_factory\n" in entry_points
+    assert f"[paste.filter_factory]\n{beaker}_factory\n" in entry_points
 
 
 def test_the_command_line_is_installed_as_a_script(wheel: zipfile.ZipFile) -> None:

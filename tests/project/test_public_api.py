@@ -187,6 +187,15 @@ DANGEROUS_MODULES = {
 }
 
 
+# What looks dangerous and is not: Beaker has files of dbm, which are no pickles (and what is in them is read by our own
+# reader); a command imports what its user names; and WebOb's signer is told to return bytes.
+HARMLESS = {
+    ("moving/beaker_files.py", "dbm"),
+    ("moving/advance.py", "importlib.import_module"),
+    ("moving/pyramid.py", "self._signer.loads"),
+}
+
+
 def test_nothing_is_unpickled_evaluated_or_imported_by_a_name_from_data() -> None:
     """Flask-Session's, Beaker's and Pyramid's pickles ran whatever code reached their store."""
     found = []
@@ -209,7 +218,7 @@ def test_nothing_is_unpickled_evaluated_or_imported_by_a_name_from_data() -> Non
             found.append((place, name))
         if name.rpartition(".")[2] in {"loads", "load_module"} and not name.startswith("json."):
             found.append((place, name))
-    assert found == []
+    assert [(place, name) for place, name in found if (place.partition(":")[0], name) not in HARMLESS] == []
 
 
 def test_only_stores_that_were_installed_are_imported_by_name() -> None:

@@ -515,11 +515,11 @@ def test_a_cluster_is_asked_as_its_url_says_and_redis_py_sends_nothing_again_by_
     with open_url(valkey_cluster() + "?timeout=30&connect_timeout=45&pool=4") as store:
         store.ping()
         link: Any = store._client  # type: ignore[attr-defined]
-        assert link._map.client(0.0).retry.get_retries() == 0
+        assert link._map.client(0.0).retry._retries == 0
         for node in link._nodes.values():
             found = node._pool.idle[0].connection
             assert (found.socket_timeout, found.socket_connect_timeout) == (30.0, 30.0), "connecting is a part of it"
-            assert (found.retry.get_retries(), node._pool._size) == (0, 4)
+            assert (found.retry._retries, node._pool._size) == (0, 4)
 
 
 def test_an_interrupted_question_where_the_slots_are_is_asked_again() -> None:

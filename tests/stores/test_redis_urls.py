@@ -12,6 +12,7 @@ from wsgi_session.errors import ConfigError, StoreUnavailable
 
 pytest.importorskip("redis", reason="no Redis client here: pip install redis hiredis")
 
+from wsgi_session.stores.redis import urls
 from wsgi_session.stores.redis.urls import open_url
 
 PASSWORD = "hunter2"
@@ -45,13 +46,17 @@ def test_each_scheme_is_published(scheme: str) -> None:
             "redis://cache?timeout=2.5&connect_timeout=3&pool=7",
             {"socket_timeout": 2.5, "socket_connect_timeout": 3.0, "size": 7},
         ),
-        ("rediss://cache", {"class": "SSLConnection", "host": "cache"}),
+        ("rediss://cache", {"class": "SSLConnection", "host": "cache", "ssl_check_hostname": True}),
         ("rediss://cache?ssl_ca_certs=/ca.pem", {"ssl_ca_certs": "/ca.pem"}),
         ("rediss://c?ssl_certfile=/c.pem&ssl_keyfile=/k.pem", {"ssl_certfile": "/c.pem", "ssl_keyfile": "/k.pem"}),
         ("unix:///run/redis.sock", {"path": "/run/redis.sock", "db": 0, "class": "UnixDomainSocketConnection"}),
         ("unix://ann:pw@/run/a%20b.sock?db=2", {"path": "/run/a b.sock", "db": 2, "username": "ann", "password": "pw"}),
         ("redis+sentinel://s1,s2:7000/mine", {"class": "SentinelManagedConnection", "socket_timeout": 1.0}),
-        ("redis+sentinel://ann:pw@s1/mine/4?tls=on", {"class": "SentinelManagedSSLConnection", "db": 4}),
+        (
+            "redis+sentinel://ann:pw@s1/mine/4?tls=on",
+            {"class": "SentinelManagedSSLConnection", "ssl_check_hostname": True},
+        ),
+        ("redis+sentinel://ann:pw@s1/mine/4", {"db": 4}),
         ("redis+sentinel://ann:pw@s1/mine", {"username": "ann", "password": "pw"}),
     ],
 )
@@ -63,9 +68,21 @@ def test_a_url_says_where_and_how(url: str, wanted: dict[str, Any]) -> None:
 @pytest.mark.parametrize("url", ["redis://cache", "rediss://cache", "unix:///s", "redis+sentinel://s1/mine"])
 def test_redis_py_sends_nothing_again_by_itself(url: str) -> None:
     found = settings(url)
-    assert found["retry"].get_retries() == 0
+    assert found["retry"]._retries == 0
     assert not found.get("retry_on_error")
     assert not found.get("retry_on_timeout")
+
+
+def test_a_cluster_over_tls_needs_a_client_that_checks_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """redis-py 5 drops the setting, and would accept the certificate of another server."""
+    url = "redis+cluster://ann:pw@c?tls=on"
+    monkeypatch.setattr(urls, "REDIS_ALLOWED_KEYS", ["ssl"])
+    with pytest.raises(ConfigError, match="needs redis 6 or newer") as caught:
+        open_url(url)
+    assert "pw" not in str(caught.value)
+    open_url("redis+cluster://c").close()
+    monkeypatch.setattr(urls, "REDIS_ALLOWED_KEYS", ["ssl", "ssl_check_hostname"])
+    open_url(url).close()
 
 
 def test_sentinels_are_asked_with_their_own_login() -> None:
@@ -78,7 +95,7 @@ def test_sentinels_are_asked_with_their_own_login() -> None:
     assert [(one["host"], one["port"]) for one in found] == [("s1", 26379), ("::1", 7000)]
     for one in found:
         assert (one["username"], one["password"], one["db"]) == ("w", "x", 0)
-        assert (one["socket_timeout"], one["retry"].get_retries()) == (0.5, 0), "of two, within 1 s together"
+        assert (one["socket_timeout"], one["retry"]._retries) == (0.5, 0), "of two, within 1 s together"
 
 
 def test_sentinels_that_name_nobody_are_told_of_without_their_password() -> None:

@@ -12,12 +12,11 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from click.testing import CliRunner, Result
 
+from tests.support.cli import run
 from tests.support.leaks import Watch
 from tests.support.servers.valkey import Valkey
 from wsgi_session import ConfigError, SessionMiddleware, StoreUnavailable
-from wsgi_session.cli import cli
 from wsgi_session.stores import open_store
 from wsgi_session.stores.memory import MemoryStore
 from wsgi_session.stores.urls.parts import redact_passwords, redact_urls
@@ -161,10 +160,6 @@ def legacy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
-
-
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(cli, arguments)
 
 
 @pytest.mark.usefixtures("legacy")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+from importlib.metadata import version
+from typing import Any
 
 from click.testing import CliRunner, Result
 
@@ -13,8 +15,12 @@ from wsgi_session.stores import Record, Store
 HOUR = 3600.0
 
 
+# click 8.1 has to be told to keep the two streams apart.
+_APART: dict[str, Any] = {"mix_stderr": False} if version("click").startswith("8.1.") else {}
+
+
 def run(*arguments: str, **environ: str) -> Result:
-    return CliRunner().invoke(cli, arguments, env=environ, prog_name="wsgi_session")
+    return CliRunner(**_APART).invoke(cli, arguments, env=environ, prog_name="wsgi_session")
 
 
 def fill(store: Store, *, dead: int, live: dict[str, int]) -> None:

@@ -166,6 +166,7 @@ def watching() -> Iterator[Watch]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tokens, "new_token", _then(note_drawn, tokens.new_token))
+        patch.setattr(tokens, "new_short_token", _then(note_drawn, tokens.new_short_token))
         patch.setattr(tokens, "csrf_token", _then(note_csrf, tokens.csrf_token))
         patch.setattr(TokenSigner, "sign", _then(watch.note, TokenSigner.sign))
         patch.setattr(Sealer, "seal", _then(note_seal, Sealer.seal))

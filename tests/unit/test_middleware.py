@@ -69,6 +69,7 @@ WRONG: dict[str, list[Any]] = {
     "describe": ["mine:name", 5, False],
     "on_store_error": ["", "ignore", None, True],
     "validate": ["mine:check", 5, False],
+    "adopt": ["flask", 5, False, []],
     "outage_page": ["<h1>Later</h1>", 5, False],
     "on_event": ["mine:count", 5, False],
     "clock": [None, 5, "time.time"],

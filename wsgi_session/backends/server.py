@@ -41,6 +41,8 @@ class StoreBackend:
     compares = True
     change_needs_cookie = False
     sweep_missed = False
+    #: The adoption of another library's sessions, if the middleware has the option.
+    adoption: Any = None
 
     def __init__(self, store: Store, signer: tokens.TokenSigner, cookies: SchemeCookies, settings: Settings) -> None:
         self.store = store
@@ -76,18 +78,6 @@ class StoreBackend:
         self.settings.events("tampered", cookies=cookies)
         self._cookies.warn_of_foreign(look_signed)
 
-    def credential_of(self, cookie_value: str | None) -> Credential | None:
-        """Return the credential in a cookie's value; ``None`` if none of our secrets signed it."""
-        verified = None if cookie_value is None else self._signer.verify(cookie_value)
-        if verified is None:
-            return None
-        token, current = verified
-        return Credential(token, current, tokens.store_key(token))
-
-    def cookie_value(self, credential: Credential) -> str:
-        """Return the cookie's value for ``credential``."""
-        return self._signer.sign(credential.token)
-
     def look_up(self, credential: Credential, now: float) -> Loaded:
         """Load the session of ``credential``, and apply the current timeouts to it."""
         record = self.store.load(credential.key, now)
@@ -117,6 +107,10 @@ class StoreBackend:
         """Return a new, unused credential."""
         token = tokens.new_token()
         return Credential(token, True, tokens.store_key(token))
+
+    def derived_credential(self, seed: bytes) -> Credential:
+        """Return the credential whose token is made of 32 secret bytes, for a session that is adopted."""
+        return token_credential(seed)
 
     def create(self, credential: Credential, record: Record, now: float) -> Credential:
         """Store a new session; return its credential, which is another one if the given one was already in use."""
@@ -250,6 +244,13 @@ class StoreBackend:
             return self.store.rotate(old.key, new.key, record, version, now)
         except StoreUnavailable as error:
             return _retry_write(error, lambda: self.store.rotate(old.key, new.key, record, version, now))
+
+
+def token_credential(seed: bytes) -> Credential:
+    """Return the credential whose token is made of 32 secret bytes. It counts as signed by an older secret."""
+    credential = Credential(tokens.token_of(seed), False)
+    credential.key = tokens.store_key(credential.token)
+    return credential
 
 
 def _retry_write(error: StoreUnavailable, write: Callable[[], Outcome]) -> Outcome:

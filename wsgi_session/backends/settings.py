@@ -30,6 +30,6 @@ class Settings:
     events: Events
     clock: Callable[[], float]
     #: Describes the device of a login, given the texts of the request's environ.
-    describe: Callable[[Mapping[str, Any]], str | None] | None
+    describe: Callable[[Mapping[str, Any]], str | None] | None = None
     #: How many live sessions a user may have. ``None``: any number.
-    max_sessions: int | None
+    max_sessions: int | None = None

@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import click
 
@@ -17,6 +17,7 @@ from wsgi_session.stores.contract import Store
 from wsgi_session.stores.migrating.store import MigratingStore
 from wsgi_session.stores.migrating.urls import inner_urls
 from wsgi_session.stores.sqlite.store import SQLiteStore
+from wsgi_session.stores.tables import HasTables
 from wsgi_session.stores.urls.opening import open_store
 from wsgi_session.stores.urls.parts import redact_urls
 
@@ -29,20 +30,6 @@ def hide_url(context: click.Context, parameter: click.Parameter, url: Any) -> Hi
 # If no URL is given, it is read from the variable that SessionMiddleware.from_environ uses too. Every user of the
 # machine can see a command line, including a password in it.
 store_url = click.argument("url", envvar="WSGI_SESSION_STORE", callback=hide_url)
-
-
-@runtime_checkable
-class HasTables(Protocol):
-    """A store whose engine needs tables before the first session."""
-
-    def init(self) -> None:
-        """Create the tables, unless they exist."""
-
-    def ddl(self) -> str:
-        """Return the SQL that creates the tables."""
-
-    def make_no_tables(self) -> None:
-        """Let only :meth:`init` create the tables, and not the first use of the store."""
 
 
 @contextmanager

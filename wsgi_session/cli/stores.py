@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 
 import click
 
 from wsgi_session.cli.group import cli
 from wsgi_session.cli.opening import (
-    HasTables,
     hide_url,
     opened,
     parts_of,
@@ -21,9 +21,11 @@ from wsgi_session.cli.opening import (
 )
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.errors import SessionError, StoreUnavailable, Unsupported
+from wsgi_session.moving.advance import ADOPTED, adopt_all, load_adopt, settings_of
 from wsgi_session.stores.contract import Counts, Scans, Store, Sweeps
 from wsgi_session.stores.migrating.moving import move_all
 from wsgi_session.stores.migrating.store import MigratingStore
+from wsgi_session.stores.tables import HasTables
 from wsgi_session.stores.unsupported import unsupported
 
 #: Records per batch: few enough that no engine holds a lock for long, enough that the round trips cost little.
@@ -167,6 +169,35 @@ def copy(old: str, new: str) -> None:
             click.echo(f"Failed after {moved} sessions were moved. Run it again to continue.", err=True)
             raise
         click.echo(f"sessions moved: {moved}")
+
+
+@cli.command()
+@click.option("--from", "source", required=True, metavar="MODULE:NAME", help="What the site gives to adopt=.")
+@click.option("--to", "url", required=True, envvar="WSGI_SESSION_STORE", callback=hide_url, help="The site's store.")
+@click.option("--namespace", default="sid", show_default=True, metavar="NAME", help="The site's cookie_name.")
+@click.option("--idle-timeout", default="30d", show_default=True, metavar="TIME", help="That of the site.")
+@click.option("--absolute-timeout", default="90d", show_default=True, metavar="TIME", help="That of the site, or none.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; only say how many sessions would be adopted.")
+def adopt(source: str, url: str, namespace: str, idle_timeout: str, absolute_timeout: str, dry_run: bool) -> None:
+    """Adopt every session of another library's store in advance.
+
+    Run it just before the switch, with the site's own reader: --from shop.app:ADOPT. Old records stay until the
+    visitor comes. It is safe to interrupt, and to run again.
+    """
+    counts: Counter[str] = Counter()
+    with opened(url, may_be_new=True) as store:
+        settings = settings_of(namespace, idle_timeout, absolute_timeout)
+        try:
+            for number, words in enumerate(adopt_all(load_adopt(source), store, settings, dry_run=dry_run), 1):
+                counts.update(words)
+                if number % BATCH == 0:
+                    show_progress(f"{number} read, {counts[ADOPTED]} adopted ...")
+        finally:
+            show_progress("")
+            for word, count in counts.items():
+                click.echo(f"{'would be ' if dry_run and word == ADOPTED else ''}{word}: {count}")
+        if not counts:
+            click.echo("no sessions found")
 
 
 def sweep_batches(store: Sweeps, limit: int | None) -> Iterator[int]:

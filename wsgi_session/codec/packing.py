@@ -18,8 +18,10 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
+import msgpack
 from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 
+from wsgi_session.codec.plain import plain_text, to_plain
 from wsgi_session.codec.supported import (
     CONTAINERS,
     DATES,
@@ -28,7 +30,6 @@ from wsgi_session.codec.supported import (
     children,
     fits,
     printable,
-    refusal,
     step,
     step_to,
 )
@@ -37,6 +38,9 @@ from wsgi_session.errors import UnsupportedValue
 # Types that are packed again after unpacking, to check that the bytes are the same; and types that need no check.
 _PACKED_AGAIN = CONTAINERS | {float}
 _UNCHECKED = IMMUTABLE - _PACKED_AGAIN
+
+# Whether a packer can be told to begin with a small buffer instead of a megabyte. msgpack 1.0 has no such option.
+_SIZED = msgpack.version >= (1, 1)
 
 Packed = dict["str | bytes", bytes]
 Moment = TypeVar("Moment", datetime, time)
@@ -53,10 +57,11 @@ class NotFlat(Exception):
 def pack(value: Any, key: str, limit: int = sys.maxsize) -> bytes:
     """Return ``value`` as bytes, or raise ``UnsupportedValue`` with the path to the part that is not supported.
 
-    A container that is sure to take more than ``limit`` bytes raises ``SessionTooLarge`` before anything is packed.
+    An instance of a subclass is packed as its base type: see ``plain.py``. A container that is sure to take more than
+    ``limit`` bytes raises ``SessionTooLarge`` before anything is packed.
     """
     if type(value) not in IMMUTABLE and not fits(value, limit):
-        raise refusal(value, key, limit)
+        value = to_plain(value, key, limit)
     try:
         return new_packer()(value)
     except UnicodeEncodeError as error:
@@ -69,7 +74,8 @@ def pack(value: Any, key: str, limit: int = sys.maxsize) -> bytes:
 
 
 def check_key(key: object) -> str:
-    """Return ``key`` if it is a valid session key, else raise ``UnsupportedValue``."""
+    """Return ``key`` as plain text if it is a valid session key, else raise ``UnsupportedValue``."""
+    key = plain_text(key)
     if type(key) is not str:
         path = step(key)[:200]
         raise UnsupportedValue(f"{path}: a key of type {type(key).__name__}. Session keys must be str.", path=path)
@@ -95,7 +101,13 @@ def new_packer(*, flat: bool = False) -> Callable[[Any], bytes]:
     Threads must not share the function: its ``default`` hook runs Python code, so one packer could mix their bytes.
     """
     default = _extend_scalar if flat else _extend
-    pack: Callable[[Any], bytes] = Packer(default=default, strict_types=True, buf_size=1024).pack
+    # Without **options, which take ten times as long.
+    packer = (
+        Packer(default=default, strict_types=True, buf_size=1024)
+        if _SIZED
+        else Packer(default=default, strict_types=True)
+    )
+    pack: Callable[[Any], bytes] = packer.pack
     return pack
 
 
@@ -122,7 +134,7 @@ def unpack(packed: bytes) -> Any:
 
 def join(packed: Mapping[str | bytes, bytes]) -> bytes:
     """Return a record's data, made of packed values."""
-    data: bytes = Packer(buf_size=4096).pack(packed)
+    data: bytes = (Packer(buf_size=4096) if _SIZED else Packer()).pack(packed)
     return data
 
 
@@ -149,7 +161,7 @@ def _surrogate_path(value: Any, path: str) -> str:
             try:
                 _pack(item)
             except UnicodeEncodeError:
-                return _surrogate_path(item, path + step_to(value, place))
+                return _surrogate_path(item, path + step_to(type(value), place))
     return path
 
 
@@ -176,7 +188,7 @@ def _unpack_items(data: bytes, depth: int, strict: bool) -> Any:
 def _pack_set(items: Iterable[Any]) -> bytes:
     # Sort the items by their bytes. A set has no order, so without sorting, reading one could look like a change.
     packed = sorted(map(_pack, items))
-    header: bytes = Packer(buf_size=16).pack_array_header(len(packed))
+    header: bytes = (Packer(buf_size=16) if _SIZED else Packer()).pack_array_header(len(packed))
     return header + b"".join(packed)
 
 
@@ -188,9 +200,8 @@ def _unpack_int(data: bytes) -> int:
     return int.from_bytes(data, "big", signed=True)
 
 
-def _pack_moment(kind: Any, value: Any) -> bytes:
-    # Not value.isoformat(), because a subclass may write more: pandas' has nanoseconds.
-    text: str = kind.isoformat(value)
+def _pack_moment(value: Any) -> bytes:
+    text: str = value.isoformat()
     return text.encode() + (b"f" if value.fold else b"")
 
 
@@ -208,14 +219,9 @@ def _unpack_moment(kind: type[Moment], data: bytes) -> Moment:
 
 # Stored records contain these numbers, so never change or reuse one.
 _TABLE: tuple[tuple[int, type, Callable[[Any], bytes], Callable[[bytes], Any]], ...] = (
-    (4, DATES[0], partial(_pack_moment, DATES[0]), partial(_unpack_moment, DATES[0])),
-    (
-        5,
-        DATES[1],
-        lambda value: DATES[1].isoformat(value).encode(),
-        lambda data: DATES[1].fromisoformat(str(data, "ascii")),
-    ),
-    (6, time, partial(_pack_moment, time), partial(_unpack_moment, time)),
+    (4, DATES[0], _pack_moment, partial(_unpack_moment, DATES[0])),
+    (5, DATES[1], lambda value: value.isoformat().encode(), lambda data: DATES[1].fromisoformat(str(data, "ascii"))),
+    (6, time, _pack_moment, partial(_unpack_moment, time)),
     (
         7,
         timedelta,
@@ -236,7 +242,7 @@ _UNPACK = {code: unpacker for code, _, _, unpacker in _TABLE}
 
 def _extend(value: Any) -> ExtType:
     """Encode a value that MessagePack has no type for (a tuple, an int over 64 bits …). msgpack calls this."""
-    found = _PACK.get(type(value)) or next((_PACK[kind] for kind in DATES if isinstance(value, kind)), None)
+    found = _PACK.get(type(value))
     if found is None:
         raise TypeError(type(value).__name__)
     code, packer = found

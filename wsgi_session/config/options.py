@@ -155,3 +155,9 @@ def check_callable(option: str, value: object, allowed: str) -> None:
     """Raise ``ConfigError`` if ``value`` cannot be called."""
     if not callable(value):
         raise ConfigError(f"{option}={value!r} cannot be called: give {allowed}.")
+
+
+def check_callable_or_none(option: str, value: object, allowed: str) -> None:
+    """Raise ``ConfigError`` if ``value`` is neither ``None`` nor can be called."""
+    if value is not None:
+        check_callable(option, value, allowed)

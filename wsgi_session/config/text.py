@@ -120,6 +120,7 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "on_store_error": _text,
     "outage_page": _not_text,
     "validate": _not_text,
+    "adopt": _not_text,
     "on_event": _not_text,
     "clock": _not_text,
 }

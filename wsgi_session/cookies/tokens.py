@@ -12,6 +12,7 @@ import hashlib
 import hmac
 import os
 import re
+from base64 import b32encode
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Sequence
 from hmac import compare_digest
@@ -87,6 +88,19 @@ def new_token() -> bytes:
     Only the server issues tokens, never the client (CVE-2011-4718, CVE-2024-38513).
     """
     return b2a_base64(os.urandom(32), newline=False).translate(_URL_SAFE, b"=")
+
+
+def token_of(seed: bytes) -> bytes:
+    """Return the token that is made of 32 secret bytes."""
+    return _base64url(seed)
+
+
+def new_short_token() -> bytes:
+    """Return a new token of 40 characters, for a cookie without a signature: 200 random bits as lowercase base32.
+
+    In one case only, because a column of a database or a file system may ignore the case.
+    """
+    return b32encode(os.urandom(25)).lower()
 
 
 def store_key(token: bytes) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
+from wsgi_session.codec.plain import plain_text
 from wsgi_session.config.options import check_flag, seconds
 from wsgi_session.errors import ConfigError
 from wsgi_session.helpers.lookup import peek_user, session_missing_error, session_of
@@ -57,7 +58,7 @@ def user_email_or_none(request: object, key: str = "session") -> str | None:
     sometimes ``False`` (CVE-2022-24880). Raises the same errors as :func:`user_or_none`.
     """
     user = peek_user(session_of(request, key))
-    email = user.get("email") if user else None
+    email = plain_text(user.get("email")) if user else None
     return email if type(email) is str and email else None
 
 
@@ -92,15 +93,10 @@ def login(
     if remember is not None:
         check_flag("remember", remember)
     idle = None if idle_timeout is None else seconds("idle_timeout", idle_timeout)
-    # A session stores exact types only, so other mappings are converted. A dict is not copied, so that
+    # A mapping that is not based on dict cannot be stored, so it is converted. Any other is not copied, so that
     # session["user"] is the caller's object.
-    log_in(
-        work_of(session),
-        user if type(user) is dict else dict(user),
-        remember=remember,
-        idle=idle,
-        provider_session=provider_session,
-    )
+    stored: Any = user if issubclass(type(user), dict) else dict(user)
+    log_in(work_of(session), stored, remember=remember, idle=idle, provider_session=provider_session)
 
 
 def logout(request: object, key: str = "session", *, clear_site_data: Iterable[str] = ()) -> None:

@@ -4,19 +4,21 @@
 
     SESSION_ENGINE = "wsgi_session.integrations.django"
     WSGI_SESSION_STORE = "sqlite:///sessions.db"
-    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional, as are the others
+    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional: also max_size, on_event, adopt
 
 Keep Django's own ``SessionMiddleware``: it decides when to save, and sets the cookie by Django's SESSION_COOKIE_*
-settings. SECRET_KEY signs the cookie's value; values signed with one of SECRET_KEY_FALLBACKS are accepted too.
-SESSION_COOKIE_NAME is the namespace: give two sites that share a store different names.
+settings. SESSION_COOKIE_NAME is the namespace: give two sites that share a store different names. SECRET_KEY has no
+effect on session keys; if it changes, ``django.contrib.auth`` logs users out unless SECRET_KEY_FALLBACKS has the old.
 
 How this differs from Django's own engines:
 
 * A save writes only the keys that this request changed, merged with what other requests have saved by then. A change
   inside a value is found without ``session.modified = True``.
-* ``session_key`` is the secret that the browser has; no store contains it. To identify a session in a log or a table,
-  use ``session.handle``.
-* ``cycle_key()`` takes effect when the session is saved. If the request fails, the visitor keeps the old key.
+* ``session_key`` has 40 characters. It is the secret that the browser has; no store contains it. To identify a session
+  in a log or a table, use ``session.handle``.
+* ``cycle_key()`` takes effect when the session is saved, or when code of the same request asks for one of the two keys.
+  If the request fails before that, the visitor keeps the old key.
+* ``Session.objects`` of ``django.contrib.sessions.models`` raises ``Unsupported``, because no session is in that table.
 * A cookie that is not accepted is not removed, because a login in a parallel request may just have replaced it;
   ``flush()`` removes it. A write to a session that ended meanwhile is answered with 400, as with Django's engines.
 * SESSION_SERIALIZER is used by ``encode()`` and ``decode()`` only. Values keep their types; assigning a value that
@@ -30,7 +32,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -42,13 +43,17 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from wsgi_session.backends.base import Credential, Loaded
-from wsgi_session.backends.server import StoreBackend
-from wsgi_session.cookies import tokens
+from wsgi_session.integrations.django_adopt import AdoptMiddleware as AdoptMiddleware
+from wsgi_session.integrations.django_adopt import adopted_work
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
 from wsgi_session.integrations.django_confirm import ConfirmableSession
+from wsgi_session.integrations.django_owner import set_owner
+from wsgi_session.integrations.django_pending import remember, save_pending
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.integrations.django_site import sessions as sessions
+from wsgi_session.integrations.django_table import guard_table
+from wsgi_session.integrations.django_times import set_idle_timeout, started_work, touch
 from wsgi_session.integrations.logins import log_in_as, owner_with_id
 from wsgi_session.request.commit import save
 from wsgi_session.request.loading import NO_ENVIRON, client_of
@@ -67,6 +72,8 @@ class SessionStore(ConfirmableSession):
     _modified = False
     # Whether the store was down when the session was accessed.
     _failed = False
+    # The owner of the last login that was saved here.
+    _saved_login: str | None = None
 
     def __init__(self, session_key: str | None = None) -> None:
         super().__init__(session_key)
@@ -79,13 +86,12 @@ class SessionStore(ConfirmableSession):
 
     @property
     def modified(self) -> bool:
-        """Whether there is something to save: also a change inside a value, or a cookie signed by an older secret."""
+        """Whether there is something to save: also a change inside a value."""
         if not self._modified and (work := self._loaded) is not None:
             data = work.data or work.load()
             before = data.changed.copy()
             data.find_changes()
-            credential = work.credential if work.record is not None else None
-            self._modified = data.changed != before or (credential is not None and not credential.current)
+            self._modified = data.changed != before
         return self._modified
 
     @modified.setter
@@ -116,10 +122,10 @@ class SessionStore(ConfirmableSession):
 
     def load(self) -> Session:  # type: ignore[override]  # a mapping, but not a dict
         """Load the stored session, without this request's changes. A key that is not accepted is discarded."""
-        work = self._look_up(self._backend.credential_of(self.session_key))
+        work = adopted_work(self, self._look_up(self._backend.credential_of(self.session_key)))
         if work.state == "new" and self.session_key is not None:
             work.state = "tampered"
-            self._backend.report_tampered(map(tokens.looks_signed, [self.session_key]))
+            self._backend.settings.events("tampered", cookies=1)
         if work.record is None:
             self._session_key = None
         return Session(work)
@@ -128,11 +134,7 @@ class SessionStore(ConfirmableSession):
         """Return whether the key belongs to a live session. A key that ``cycle_key()`` has replaced does not."""
         credential = self._backend.credential_of(session_key)
         del session_key  # A traceback may show local variables.
-        found, loaded = self._look_up(credential), self._loaded
-        if found.record is None or found.credential is None:
-            return False
-        replaced = loaded.credential if loaded is not None and loaded.next_credential is not None else None
-        return replaced is None or replaced.key != found.credential.key
+        return self._look_up(credential).record is not None
 
     def create(self) -> None:
         """Store this session's data as a new session. The session that was loaded stays unchanged."""
@@ -149,16 +151,19 @@ class SessionStore(ConfirmableSession):
             self.create()
             return
         work = self._work
-        self._set_owner(work)
+        set_owner(work)
         now = work.backend.settings.clock()
-        self._set_idle_timeout(work, now)
+        set_idle_timeout(work, self._expires(work, now) - now, now)
         # As in Django, a save stores the session even if it is empty.
         work.create_if_empty = True
-        if not save(work, work.data or work.load()) and not self._touch(work, now):
+        login = work.login
+        if not save(work, work.data or work.load()) and not touch(work, now):
             raise UpdateError
         if work.record is None or work.credential is None:
             raise UpdateError
-        self._session_key = self._backend.cookie_value(work.credential)
+        if login is not None:
+            self._saved_login = login.owner
+        self._session_key = self._backend.session_key_of(work.credential)
         if self._backend.sweep_due:
             self._backend.sweep(now)
 
@@ -168,11 +173,15 @@ class SessionStore(ConfirmableSession):
         If two requests log in at once, each gets its own session, although the first login has moved the session that
         both had loaded.
         """
-        work = self._work
+        work, user_id = self._work, self[USER_ID]
+        saved = work.record is not None and work.next_credential is None and self._saved_login == owner_with_id(user_id)
+        if saved:
+            # Another receiver of the signal has saved this login, and may have noted its key.
+            return
         work.environ = client_of(environ)
-        log_in_as(work, self[USER_ID], USER_ID)
+        log_in_as(work, user_id, USER_ID)
         assert work.next_credential is not None
-        self._session_key = self._backend.cookie_value(work.next_credential)
+        self._take_key(work.next_credential)
 
     def delete(self, session_key: str | None = None) -> None:
         """End the session with that key, by default this one, which then cannot be saved any more."""
@@ -193,10 +202,25 @@ class SessionStore(ConfirmableSession):
         self._modified = self._modified or not work.ended
 
     def cycle_key(self) -> None:
-        """Give the session a new key, with the same data, when it is saved."""
+        """Give the session a new key, with the same data.
+
+        If the request fails, the visitor keeps the old key: the store changes when this session is saved, or before, as
+        soon as another ``SessionStore`` of this request asks for either key.
+        """
         credential = self._work.next_credential = self._backend.new_credential()
-        self._session_key = self._backend.cookie_value(credential)
+        self._take_key(credential)
         self.modified = True
+
+    def save_new_key(self) -> None:
+        """Save the session if its key is still to be changed, because other code asks for one of the keys."""
+        loaded = self._loaded
+        if loaded is None or loaded.next_credential is None:
+            return
+        try:
+            self.save()
+        except UpdateError:
+            # It has ended meanwhile, so neither key opens anything. The save at the end of the request reports that.
+            pass
 
     def clear(self) -> None:
         """Delete every key, including keys that other requests add meanwhile. The session itself stays."""
@@ -241,15 +265,22 @@ class SessionStore(ConfirmableSession):
     def _work(self) -> Work:
         return work_of(self._get_session())
 
+    def _take_key(self, credential: Credential) -> None:
+        """Show the session's next key as its key."""
+        self._session_key = self._backend.session_key_of(credential)
+        remember(self, self._work.credential, credential)
+
     def _look_up(self, credential: Credential | None) -> Work:
         """Load the session; apply the current settings to it, and the expiry that ``set_expiry()`` stored in it."""
-        # A copy, because _set_idle_timeout() changes the settings for one save.
+        if credential is not None:
+            save_pending(credential)
+        # A copy, because set_idle_timeout() changes the settings for one save.
         backend = copy(self._backend)
         now = backend.settings.clock()
         loaded: Loaded = ("new", None, None, {}) if credential is None else backend.look_up(credential, now)
-        work = _started_work(backend, loaded, now)
+        work = started_work(backend, loaded, now)
         if work.record is not None and now >= self._expires(work, work.record.touched):
-            return _started_work(backend, ("unknown", credential, None, {}), now)
+            return started_work(backend, ("unknown", credential, None, {}), now)
         return work
 
     def _expires(self, work: Work, touched: float) -> float:
@@ -258,39 +289,8 @@ class SessionStore(ConfirmableSession):
         saved = datetime.fromtimestamp(touched, timezone.utc)
         return self.get_expiry_date(modification=saved, expiry=expiry).timestamp()
 
-    def _set_idle_timeout(self, work: Work, now: float) -> None:
-        """Let the record expire no earlier than the session."""
-        idle = self._expires(work, now) - now
-        if work.record is not None:
-            # The record must be live for this save, even if the session now expires earlier: _look_up() checks that.
-            idle = max(idle, now - work.record.touched + 1)
-        settings = work.backend.settings
-        lifetime = replace(settings.lifetime, idle=idle, touch_interval=0.0)
-        work.backend.settings = replace(settings, lifetime=lifetime)
 
-    def _set_owner(self, work: Work) -> None:
-        """Set the owner if the user was put into the session without a login, so that it can be found and revoked."""
-        user = work.peek(USER_ID)
-        if user is None or (work.login is not None and work.login.owner == owner_with_id(user)):
-            return
-        owner = tokens.owner_key(work.backend.settings.namespace, owner_with_id(user))
-        if work.record is None or work.record.owner != owner:
-            log_in_as(work, user, USER_ID)
-
-    def _touch(self, work: Work, now: float) -> bool:
-        """Touch the record for a save without changes, which extends the session too; return False if it has ended."""
-        record, credential = work.record, work.credential
-        assert record is not None and credential is not None
-        lifetime = work.backend.settings.lifetime
-        touched, expires = lifetime.times_after(record, now, touching=True)
-        moment = lifetime.judged_at(record, now, work.loaded_at)
-        return moment is not None and work.backend.touch(credential, touched, expires, moment)
-
-
-def _started_work(backend: StoreBackend, loaded: Loaded, now: float) -> Work:
-    work = Work(backend, {})
-    work.start(loaded, now)
-    return work
+guard_table(SessionStore)
 
 
 @receiver(user_logged_in)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -13,18 +14,37 @@ from django.http import HttpRequest
 from django.utils.deprecation import MiddlewareMixin
 
 from wsgi_session.admin import Sessions
-from wsgi_session.backends.server import StoreBackend
 from wsgi_session.config.naming import nearest
 from wsgi_session.config.options import MAX_SECONDS
 from wsgi_session.errors import ConfigError
+from wsgi_session.integrations.django_keys import KeyBackend
 from wsgi_session.middleware import SessionMiddleware, internals_of
+from wsgi_session.stores import Store, open_store
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
-_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "max_sessions", "describe", "on_event", "clock")
-_SETTINGS = ("SECRET_KEY", "SECRET_KEY_FALLBACKS", "SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
+_OPTIONS = (
+    "anonymous_timeout",
+    "absolute_timeout",
+    "max_size",
+    "max_sessions",
+    "describe",
+    "on_event",
+    "adopt",
+    "clock",
+)
+# The settings from which the site's objects are made.
+_SETTINGS = ("SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
 
-# The site's only middleware, if it was made. It is never called: the site uses its checks, store, tokens and view.
-_middlewares: list[SessionMiddleware] = []
+
+class _Site(NamedTuple):
+    #: The administrator's view.
+    sessions: Sessions
+    backend: KeyBackend
+
+
+# Each has one element or none. The store outlives the site when a test overrides another setting.
+_sites: list[_Site] = []
+_stores: list[Store] = []
 _lock = Lock()
 
 
@@ -36,14 +56,12 @@ def sessions() -> Sessions:
         sessions().of({"id": user.pk})  # on which devices
         sessions().revoke_all({"id": user.pk}, keep=request.session.handle)  # log out everywhere else
     """
-    return _middleware().sessions
+    return _site().sessions
 
 
-def backend() -> StoreBackend:
+def backend() -> KeyBackend:
     """Return the backend of this site's sessions."""
-    backend = internals_of(_middleware()).backend
-    assert isinstance(backend, StoreBackend)
-    return backend
+    return _site().backend
 
 
 class HelpersMiddleware(MiddlewareMixin):
@@ -89,16 +107,16 @@ class _UserSession:
         return getattr(self._request.session, "set_provider_session", None)
 
 
-def _middleware() -> SessionMiddleware:
-    if not _middlewares:
+def _site() -> _Site:
+    if not _sites:
         with _lock:
             # Check again with the lock: if two threads each made a store in memory, the sessions in one would be lost.
-            if not _middlewares:
-                _middlewares.append(_make_middleware())
-    return _middlewares[0]
+            if not _sites:
+                _sites.append(_make_site())
+    return _sites[0]
 
 
-def _make_middleware() -> SessionMiddleware:
+def _make_site() -> _Site:
     options = getattr(settings, "WSGI_SESSION_OPTIONS", {})
     if unknown := sorted(options.keys() - set(_OPTIONS)):
         near = nearest(unknown[0], _OPTIONS)
@@ -108,10 +126,12 @@ def _make_middleware() -> SessionMiddleware:
             "(Django's own settings, such as SESSION_COOKIE_AGE, provide the others.)"
         )
     try:
+        # Never called, because Django's own SessionMiddleware handles the requests: it checks the options, and makes
+        # the administrator's view. It signs nothing either.
         middleware = SessionMiddleware(
-            lambda environ, start_response: [],  # Never called: Django's own SessionMiddleware handles the requests.
-            secret=[settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS],
-            store=getattr(settings, "WSGI_SESSION_STORE", ""),
+            lambda environ, start_response: [],
+            secret=os.urandom(32),
+            store=_open_store(),
             cookie_name=settings.SESSION_COOKIE_NAME,
             # Django sets the cookie, so every name must be accepted here, even "__Host-sessionid".
             cookie_secure=True,
@@ -120,19 +140,36 @@ def _make_middleware() -> SessionMiddleware:
             **{"absolute_timeout": None, **options},
         )
     except ConfigError as error:
-        raise ImproperlyConfigured(
-            f"{error} (The store is set by WSGI_SESSION_STORE, the secret by SECRET_KEY and SECRET_KEY_FALLBACKS.)"
-        ) from error
-    if not internals_of(middleware).backend.compares:
+        raise ImproperlyConfigured(f"{error} (The store is set by WSGI_SESSION_STORE.)") from error
+    backend = internals_of(middleware).backend
+    if not backend.compares:
         raise ImproperlyConfigured(
             "WSGI_SESSION_STORE is cookie://, but Django's cookie can contain only a key. Give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'
         )
-    return middleware
+    if "adopt" not in options:
+        return _Site(middleware.sessions, KeyBackend(middleware.store, backend.settings))
+    # Imported here, because few sites have sessions of another library.
+    from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
+
+    adopting = AdoptingKeyBackend(middleware.store, backend.settings, options["adopt"], settings.SESSION_COOKIE_AGE)
+    return _Site(middleware.sessions, adopting)
+
+
+def _open_store() -> Any:
+    """Return the setting's store, which the middleware checks; a URL is opened once."""
+    given = getattr(settings, "WSGI_SESSION_STORE", "")
+    if not isinstance(given, str):
+        return given
+    if not _stores:
+        _stores.append(open_store(given))
+    return _stores[0]
 
 
 @receiver(setting_changed)
-def _close_middleware(*, setting: str, **kwargs: object) -> None:
-    """Close the middleware when a test overrides a setting from which it was made."""
-    if setting in _SETTINGS and _middlewares:
-        _middlewares.pop().close()
+def _forget_site(*, setting: str, **kwargs: object) -> None:
+    """Make the site's objects anew when a test overrides a setting; the store stays open unless that is overridden."""
+    if setting in _SETTINGS:
+        _sites.clear()
+    if setting == "WSGI_SESSION_STORE" and _stores:
+        _stores.pop().close()

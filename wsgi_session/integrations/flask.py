@@ -22,16 +22,17 @@ from typing import Any
 from flask import Flask, current_app
 from flask.sessions import SessionInterface, SessionMixin
 from flask.wrappers import Request, Response
-from werkzeug.datastructures import Headers
 
 from wsgi_session.config.secrets import hide_secret
 from wsgi_session.errors import ConfigError
 from wsgi_session.integrations.flask_events import EventSession, is_event
 from wsgi_session.integrations.flask_logins import follow_flask_login
-from wsgi_session.integrations.flask_session import FlaskSession
+from wsgi_session.integrations.flask_session import FlaskSession, register_with_flask_session
+from wsgi_session.integrations.flask_session_settings import add_cleanup_command, uses_flask_session
 from wsgi_session.integrations.flask_settings import options_for
+from wsgi_session.integrations.flask_standalone import make_standalone_session
+from wsgi_session.integrations.flask_templates import prefer_keys_in_templates
 from wsgi_session.integrations.flask_work import EventWork, FlaskWork
-from wsgi_session.integrations.standalone import StandAlone
 from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.request.commit import save
 from wsgi_session.request.states import CLOSED
@@ -46,6 +47,17 @@ class FlaskMiddleware(SessionMiddleware):
 
     _work_type = FlaskWork
     _session_type = FlaskSession
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a public attribute of what ``app.wsgi_app`` was before, such as the application's own middleware."""
+        # Others would tell inspect about another object than this one.
+        if not name.startswith("_") and hasattr(inner := vars(self).get("app"), name):
+            return getattr(inner, name)
+        raise AttributeError(f"Neither {type(self).__name__} nor the application in it has an attribute {name!r}.")
+
+    def take_store(self) -> None:
+        """Close the store with this middleware, although it was not opened from a URL."""
+        self._owns_store = True
 
 
 class FlaskSessionInterface(SessionInterface):
@@ -75,26 +87,18 @@ class FlaskSessionInterface(SessionInterface):
             # In a copy of the environ, because several events of one client may run at once.
             request.environ = {**environ, key: session}
         else:
-            session = environ[key] = _make_standalone_session(self._middleware, environ)
+            session = environ[key] = make_standalone_session(self._middleware, environ)
         return session
+
+    def regenerate(self, session: FlaskSession) -> None:
+        """Give the session a new token, as Flask-Session does after a login; data and ``sid`` stay. See ``rotate``."""
+        if session:
+            session.rotate()
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         """Save a session outside of the middleware. Inside, the middleware saves it when the response is ready."""
         if isinstance(session, FlaskSession) and session.save_into is not None:
             session.save_into(response)
-
-
-def _make_standalone_session(middleware: FlaskMiddleware, environ: dict[str, Any]) -> FlaskSession:
-    """Return a session whose ``save_into`` saves it, and adds its cookie to the response."""
-    request = StandAlone(middleware, environ)
-
-    def save_into(response: Response) -> None:
-        response.headers = Headers(request.finish(response.status, response.headers.to_wsgi_list()))
-
-    session = request.session
-    assert isinstance(session, FlaskSession)
-    session.save_into = save_into
-    return session
 
 
 def _make_event_session(middleware: FlaskMiddleware, environ: dict[str, Any]) -> EventSession:
@@ -117,6 +121,9 @@ class FlaskSessions:
     Takes every option of :class:`~wsgi_session.SessionMiddleware`, as an argument or from ``app.config``, where Flask's
     own settings provide most of them: see :mod:`wsgi_session.integrations.flask_settings`.
 
+    An application that used Flask-Session keeps that extension's settings: see
+    :mod:`wsgi_session.integrations.flask_session_settings`.
+
     As in Flask, the cookie ends when the browser closes, except after ``session.permanent = True`` or
     ``login(remember=True)``, or with ``cookie_persistent=True``. A login or logout with Flask-Login is one of this
     package too: see :mod:`wsgi_session.integrations.flask_logins`.
@@ -133,11 +140,18 @@ class FlaskSessions:
         """Put the middleware around ``app``. Raises ``ConfigError`` for invalid options."""
         if EXTENSION in app.extensions:
             raise ConfigError("This application has sessions already. Call FlaskSessions(app) or init_app(app) once.")
-        middleware = FlaskMiddleware(app.wsgi_app, **options_for(app, self._options))
+        options, opened = options_for(app, self._options)
+        middleware = FlaskMiddleware(app.wsgi_app, **options)
+        if opened:
+            middleware.take_store()
         app.wsgi_app = middleware  # type: ignore[method-assign]  # Flask's documented way
         app.session_interface = FlaskSessionInterface(middleware)
         app.extensions[EXTENSION] = middleware
+        if uses_flask_session(app.config):
+            add_cleanup_command(app, middleware.sessions)
         follow_flask_login(app)
+        prefer_keys_in_templates(app)
+        register_with_flask_session()
 
     @property
     def middleware(self) -> SessionMiddleware:

@@ -61,7 +61,7 @@ def to_stored(message: Any) -> Any:
     if hasattr(message, "__html__"):
         return {_MARKUP: str(message.__html__())}
     # A dict is wrapped, because a client may have chosen its keys, and it must not be taken for markup.
-    return {_DICT: message} if type(message) is dict else message
+    return {_DICT: message} if issubclass(type(message), dict) else message
 
 
 def _from_stored(stored: Any) -> Any:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from flask.sessions import SessionMixin
+from flask.sessions import SecureCookieSession, SessionMixin
 from flask.wrappers import Response
 
 from wsgi_session.integrations.flask_flashes import FlashedMessages, to_stored
 from wsgi_session.integrations.flask_work import FlaskWork
+from wsgi_session.integrations.names import public_name
 from wsgi_session.request.flash import put_message
 from wsgi_session.session import Session
 
@@ -48,6 +49,20 @@ class FlaskSession(Session, SessionMixin):
         work.set_persistent(work.permanent)
 
     @property
+    def sid(self) -> str:
+        """The session's public name, its ``handle``, which a new session has already; Flask-Session's name for it.
+
+        It is not what the cookie contains, and not a credential. ``sessions.revoke(user, sid)`` ends the session.
+        """
+        return public_name(self._work)
+
+    @sid.setter
+    def sid(self, value: object) -> None:
+        raise AttributeError(
+            "The sid cannot be chosen. For a new token, call app.session_interface.regenerate(session)."
+        )
+
+    @property
     def new(self) -> bool:  # type: ignore[override]  # an attribute in SessionMixin, though applications never set it
         """Whether nothing is stored yet, like ``is_new``."""
         return self.is_new
@@ -55,10 +70,10 @@ class FlaskSession(Session, SessionMixin):
     @property
     def modified(self) -> bool:
         """Whether this request has changed something so far, including nested values. You never need to set it."""
-        data = self._work.data
-        if data is None:
+        work = self._work
+        if work.data is None:
             return False
-        return data.find_changes() or self._work.next_credential is not None or self._work.state == "destroyed"
+        return work.saved or work.data.find_changes() or work.next_credential is not None or work.state == "destroyed"
 
     @modified.setter
     def modified(self, value: bool) -> None:
@@ -145,3 +160,16 @@ class FlaskSession(Session, SessionMixin):
         for category, message in flashed[len(flashed.keys) :]:
             flashed.keys.append(put_message(data, to_stored(message), category, now))
         flashed.mark_stored()
+
+
+# For applications that ask isinstance(session, SecureCookieSession).
+SecureCookieSession.register(FlaskSession)
+
+
+def register_with_flask_session() -> None:
+    """Let ``isinstance(session, ServerSideSession)`` be true, if Flask-Session is installed."""
+    try:
+        from flask_session.base import ServerSideSession
+    except ImportError:
+        return
+    ServerSideSession.register(FlaskSession)

@@ -10,6 +10,9 @@ precedence; then come the settings ``WSGI_SESSION_STORE``, ``WSGI_SESSION_IDLE_T
   ``"auto"``: over https the cookie is Secure anyway. ``_HTTPONLY=False`` is refused;
 * ``PERMANENT_SESSION_LIFETIME``: ``idle_timeout``; ``absolute_timeout`` is the same or 90 days, whichever is longer;
 * ``SESSION_REFRESH_EACH_REQUEST`` is ignored: the cookie is sent again when its expiry has moved by ``touch_interval``.
+
+If the application used Flask-Session, that extension's settings come last: see
+:mod:`wsgi_session.integrations.flask_session_settings`.
 """
 
 from __future__ import annotations
@@ -22,15 +25,17 @@ from flask import Flask
 from wsgi_session.config.secrets import hide, hide_secret
 from wsgi_session.config.text import check_names, parse_options
 from wsgi_session.errors import ConfigError
+from wsgi_session.integrations.flask_session_settings import store_of_flask_session, uses_flask_session
 
 PREFIX = "WSGI_SESSION_"
-# Flask-Session's settings for its store, which an application that used it may still have.
-_FLASK_SESSION = ("SESSION_TYPE", "SESSION_REDIS", "SESSION_SQLALCHEMY", "SESSION_CACHELIB", "SESSION_FILE_DIR")
 _NINETY_DAYS = timedelta(days=90)
 
 
-def options_for(app: Flask, given: dict[str, Any]) -> dict[str, Any]:
-    """Return the middleware's options; ``given`` are the arguments of ``FlaskSessions``, with the secret hidden."""
+def options_for(app: Flask, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """Return the middleware's options, and whether the caller must close the store, which was opened here.
+
+    ``given`` are the arguments of ``FlaskSessions``, with the secret hidden.
+    """
     names = [name for name in app.config if name.startswith(PREFIX)]
     settings = hide_secret({name[len(PREFIX) :].lower(): app.config[name] for name in names}, "")
     if isinstance(given.get("secret"), str):
@@ -43,12 +48,14 @@ def options_for(app: Flask, given: dict[str, Any]) -> dict[str, Any]:
             'secret is missing: set app.config["SECRET_KEY"] before FlaskSessions(app), or give secret=... '
             "Make one with: python -m wsgi_session keygen."
         )
-    if "store" not in options:
-        hint = next((f" ({name} is Flask-Session's.)" for name in _FLASK_SESSION if name in app.config), "")
-        raise ConfigError(
-            f'store is missing: give store="sqlite:///sessions.db", or set app.config["WSGI_SESSION_STORE"].{hint}'
-        )
-    return parse_options({PREFIX + name: value for name, value in options.items()}, PREFIX, spell=str.upper)
+    opens = "store" not in options
+    if opens:
+        if not uses_flask_session(app.config):
+            raise ConfigError(
+                'store is missing: give store="sqlite:///sessions.db", or set app.config["WSGI_SESSION_STORE"].'
+            )
+        options["store"] = store_of_flask_session(app)
+    return parse_options({PREFIX + name: value for name, value in options.items()}, PREFIX, spell=str.upper), opens
 
 
 def _flask_options(app: Flask) -> dict[str, Any]:
@@ -67,7 +74,8 @@ def _flask_options(app: Flask) -> dict[str, Any]:
         "cookie_secure": app.config["SESSION_COOKIE_SECURE"] or "auto",
         # Flask has this setting since 3.1, and SECRET_KEY_FALLBACKS too.
         "cookie_partitioned": app.config.get("SESSION_COOKIE_PARTITIONED", False),
-        "cookie_persistent": False,
+        # Flask-Session's cookie is permanent unless its application says otherwise.
+        "cookie_persistent": uses_flask_session(app.config) and bool(app.config.get("SESSION_PERMANENT", True)),
         "idle_timeout": lifetime,
         "absolute_timeout": max(lifetime, _NINETY_DAYS),
     }

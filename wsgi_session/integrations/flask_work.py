@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wsgi_session.codec.packing import Packed
 from wsgi_session.errors import HeadersAlreadySent
 from wsgi_session.integrations.flask_logins import current_user, stored_user
 from wsgi_session.request.data import Data
-from wsgi_session.request.states import OPEN
+from wsgi_session.request.states import OPEN, Cookie
 from wsgi_session.request.work import Work
+from wsgi_session.stores.contract import Record
 
 
 class FlaskWork(Work):
@@ -17,6 +19,8 @@ class FlaskWork(Work):
 
     #: The value that ``session.permanent`` was set to before the session was loaded.
     permanent: bool | None = None
+    #: Whether the session was saved in this request.
+    saved = False
     #: Whether Flask-Login is loading its user at the moment.
     asks_flask_login = False
 
@@ -25,6 +29,10 @@ class FlaskWork(Work):
         if self.permanent is not None and self.phase is OPEN:
             self.set_persistent(self.permanent)
         return data
+
+    def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
+        super().adopt(record, packed, cookie)
+        self.saved = True
 
     def user(self) -> Mapping[str, Any] | None:
         return super().user() or stored_user(self)

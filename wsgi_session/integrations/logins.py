@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from wsgi_session.codec.packing import CorruptData, pack
+from wsgi_session.codec.plain import to_scalar
 from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.devices import ABOUT
 from wsgi_session.request.login import OWNER, plan_login
@@ -14,7 +15,7 @@ from wsgi_session.request.work import Work
 
 def owner_with_id(user_id: object) -> str:
     """Return the owner of the user ``{"id": user_id}``, as ``owner_of()`` does."""
-    return f"id:{user_id}"
+    return f"id:{to_scalar(user_id)}"
 
 
 def log_in_as(work: Work, user_id: object, *login_keys: str) -> None:

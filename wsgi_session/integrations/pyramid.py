@@ -6,7 +6,7 @@
     config.include("wsgi_session.integrations.pyramid")
 
 The settings are the options of SessionMiddleware with ``wsgi_session.`` in front, as text (see
-``SessionMiddleware.from_config``) or as objects; ``validate``, ``on_event``, ``clock``, ``outage_page`` and
+``SessionMiddleware.from_config``) or as objects; ``validate``, ``adopt``, ``on_event``, ``clock``, ``outage_page`` and
 ``describe`` may be dotted names. The middleware is ``request.registry["wsgi_session"]``; its ``sessions`` is the
 administrator's view.
 
@@ -21,25 +21,23 @@ streaming responses too, and the helpers take a Pyramid request.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 from pyramid.config import PHASE3_CONFIG
 from pyramid.events import NewRequest
-from pyramid.interfaces import ICSRFStoragePolicy, IExecutionPolicy, ISession
+from pyramid.interfaces import ICSRFStoragePolicy, IExecutionPolicy
 from pyramid.router import default_execution_policy
 from zope.interface import implementer
 
 from wsgi_session.config.secrets import hide
-from wsgi_session.cookies.tokens import unmasked_csrf_token
 from wsgi_session.exchange import StartResponse
 from wsgi_session.helpers.csrf import csrf_matches
 from wsgi_session.helpers.origin import is_same_origin
 from wsgi_session.helpers.redirects import LoginRedirect
 from wsgi_session.integrations.pyramid_logins import USERID_KEY, make_middleware_type
+from wsgi_session.integrations.pyramid_session import PyramidSession
 from wsgi_session.integrations.standalone import StandAlone
 from wsgi_session.middleware import SessionMiddleware, internals_of
-from wsgi_session.request.flash import find_messages, put_message
-from wsgi_session.request.mapping import WorkMapping
 from wsgi_session.session import Session, work_of
 
 try:
@@ -52,7 +50,7 @@ PREFIX = "wsgi_session."
 REGISTRY_KEY = "wsgi_session"
 _ROUTER = "wsgi_session.router"
 # Options that are Python objects; in an ini file, give their dotted names.
-_OBJECTS = ("validate", "on_event", "clock", "outage_page", "describe")
+_OBJECTS = ("validate", "adopt", "on_event", "clock", "outage_page", "describe")
 
 
 def includeme(config: Any) -> None:
@@ -144,91 +142,6 @@ def _reset_session(environ: dict[str, Any], middleware: SessionMiddleware) -> No
 
 def _environ_key(middleware: SessionMiddleware) -> str:
     return internals_of(middleware).backend.settings.environ_key
-
-
-@implementer(ISession)
-class PyramidSession(WorkMapping):
-    """``request.session``: a session with Pyramid's methods. All other attributes are those of :class:`Session`."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._work = work_of(session)
-        self._accessed_at = self._work.backend.settings.clock()
-
-    # The methods of Pyramid's ISession.
-
-    @property
-    def created(self) -> int:
-        """The session's ``created`` in seconds since the epoch; for a new session, the time of its first use."""
-        created = self._session.created
-        return int(self._accessed_at if created is None else created.timestamp())
-
-    @property
-    def new(self) -> bool:
-        """Whether nothing is stored yet."""
-        return self._session.is_new
-
-    def invalidate(self) -> None:
-        """End the session immediately. Data written afterwards starts a new session with another token."""
-        self._session.destroy()
-
-    def changed(self) -> None:
-        """Do nothing, because a change inside a nested value is found without it."""
-
-    def flash(self, msg: Any, queue: str = "", allow_duplicate: bool = True) -> None:
-        """Append a message of any supported type to ``queue``.
-
-        A subclass of ``str`` (a translation string, markup) is stored as plain text.
-        """
-        message = str(msg) if isinstance(msg, str) else msg
-        if allow_duplicate or message not in self.peek_flash(queue):
-            put_message(self._work.writable(), message, queue, self._work.backend.settings.clock())
-
-    def pop_flash(self, queue: str = "") -> list[Any]:
-        """Return the messages of ``queue``, oldest first, and delete them."""
-        found = find_messages(self._work, queue)
-        if found:
-            data = self._work.writable()
-            for key, _, _ in found:
-                data.delete(key)
-        return [message for _, _, message in found]
-
-    def peek_flash(self, queue: str = "") -> list[Any]:
-        """Return the messages of ``queue``, oldest first, without deleting them."""
-        return [message for _, _, message in find_messages(self._work, queue)]
-
-    def get_csrf_token(self) -> str:
-        """Return the CSRF token: the same text until the session gets a new token (``login``, ``new_csrf_token``)."""
-        return unmasked_csrf_token(self._session.csrf_token)
-
-    def new_csrf_token(self) -> str:
-        """Return a new CSRF token. It is derived from the session's token, so the session gets a new token too."""
-        self._work.writable(needs_cookie=True)
-        self._work.renew()
-        return self.get_csrf_token()
-
-    # Methods of Session that WorkMapping would replace.
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        self._session[key] = value
-
-    def __delitem__(self, key: str) -> None:
-        del self._session[key]
-
-    def update(self, other: Any = (), /, **more: Any) -> None:
-        self._session.update(other, **more)
-
-    def destroy(self) -> None:
-        self._session.destroy()
-
-    def __repr__(self) -> str:
-        return repr(self._session)
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        self._session.__reduce_ex__(protocol)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
 
 
 @implementer(ICSRFStoragePolicy)

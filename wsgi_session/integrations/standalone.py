@@ -8,15 +8,21 @@ from typing import Any
 from wsgi_session.cookies.caching import Headers
 from wsgi_session.exchange import Application, Exchange
 from wsgi_session.middleware import SessionMiddleware, internals_of
+from wsgi_session.request.work import Work
 from wsgi_session.session import Session
 
 
 class StandAlone:
-    """A request to ``middleware`` with the cookies of ``environ``. Use ``session``, then call one method once."""
+    """A request to ``middleware`` with the cookies of ``environ``. Use ``session``, then call one method once.
 
-    def __init__(self, middleware: SessionMiddleware, environ: dict[str, Any]) -> None:
-        backend, work_type, session_type = internals_of(middleware)
-        work = work_type(backend, environ)
+    ``work_type``: another class for the unit of work than the middleware's.
+    """
+
+    def __init__(
+        self, middleware: SessionMiddleware, environ: dict[str, Any], work_type: type[Work] | None = None
+    ) -> None:
+        backend, its_work_type, session_type = internals_of(middleware)
+        work = (work_type or its_work_type)(backend, environ)
         self.session: Session = session_type(work)
         self._status = ""
         self._headers: Headers = []

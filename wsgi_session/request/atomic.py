@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
+from wsgi_session.codec.plain import plain_text
 from wsgi_session.errors import SessionGone, Unsupported
 from wsgi_session.request.assigned import AssignedDict
 from wsgi_session.request.commit import create, replace
@@ -112,7 +113,8 @@ def _call(function: Function[T], packed: Packed, limit: int) -> tuple[Packed, se
     """Call ``function`` with the application's values; return the new values, the assigned keys, and its result."""
     data = AssignedDict({key: unpack(value) for key, value in packed.items() if type(key) is str})
     result = function(data)
-    return {check_key(key): pack(value, key, limit) for key, value in data.items()}, data.assigned, result
+    assigned = {plain_text(key) for key in data.assigned}
+    return {(name := check_key(key)): pack(value, name, limit) for key, value in data.items()}, assigned, result
 
 
 def _gone_error(work: Work) -> SessionGone:

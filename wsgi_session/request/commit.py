@@ -53,6 +53,7 @@ def save(work: Work, data: Data) -> bool:
 
 
 def _save(work: Work, data: Data) -> bool:
+    data = work.data_to_save(data)
     changed = data.find_changes()
     if work.late and work.backend.change_needs_cookie:
         # The session is in the cookie, and the headers were sent: nothing can be saved any more.
@@ -196,7 +197,7 @@ def create(work: Work, packed: Packed, now: float) -> None:
     data = join_checked(packed, settings.max_size)
     handle, version = tokens.new_handle_and_version()
     if work.login is None:
-        record = first_record(handle, data, version, now, settings)
+        record = first_record(work.planned_handle or handle, data, version, now, settings)
     else:
         record = login_record(work.login, data, version, now, settings)
         forget_refused(work)

@@ -109,7 +109,7 @@ class Data:
     def assign(self, key: str, value: Any) -> None:
         """Put ``value`` under ``key``, or raise ``UnsupportedValue`` or ``SessionTooLarge``."""
         if type(key) is not str or not key.isascii():
-            check_key(key)
+            key = check_key(key)
         self._write(key, pack(value, key, self.limit))
         self._objects[key] = value
 
@@ -128,7 +128,7 @@ class Data:
                         continue
                     except UnicodeEncodeError:
                         pass
-                packed[key] = pack(value, key, self.limit)  # Raises, with the path to the refused part.
+                packed[key] = pack(value, key, self.limit)  # Stores an instance of a subclass, or raises.
         finally:
             self.maybe_dirty = True
             if self._app_keys is not None:
@@ -215,16 +215,16 @@ class Data:
                     unchanged = fits(value, max(self.limit, len(before))) and packer(value) == before
             except (TypeError, ValueError, OverflowError, RecursionError):
                 unchanged = False
-            if not unchanged:
-                # Pack it again, this time checking every type in it.
-                self._write(key, pack(value, str(key), self.limit))
+            # Pack it again, this time checking every type in it. With a subclass in it, it may have the same bytes.
+            if not unchanged and (packed := pack(value, str(key), self.limit)) != before:
+                self._write(key, packed)
                 current = self._current
         # Clearing an empty session is not a change.
         if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):
             return True
         base = self._base
-        for key, packed in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
-            if base.get(key) != packed:
+        for key, change in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
+            if base.get(key) != change:
                 return True
         return False
 

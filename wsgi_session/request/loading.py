@@ -25,6 +25,7 @@ _SET_LATER = (
     "login_keys",
     "provider",
     "remember",
+    "planned_handle",
     "create_if_empty",
     "outside_path",
     "unread",
@@ -82,6 +83,19 @@ def reload(work: Work) -> bool:
         work.note_outage(error)
         raise
     return work.record is not None
+
+
+def mark_corrupt(work: Work) -> None:
+    """Treat a session with an unreadable value as unknown: this request's changes go into a new session."""
+    if work.record is not None:
+        work.unread = work.credential, work.record
+        work.backend.settings.events("corrupt", handle=work.record.handle)
+        if work.late:
+            # The headers were sent, so no cookie can be set for a new session.
+            work.ended_handle, work.ended = work.record.handle, True
+    work.state = "unknown"
+    work.record = work.credential = None
+    (work.data or work.load()).rebase({})
 
 
 def unload(work: Work) -> None:

@@ -7,10 +7,12 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Mu
 from typing import Any, TypeVar
 
 from wsgi_session.codec.packing import CorruptData
+from wsgi_session.codec.plain import plain_text, text_key
 from wsgi_session.request.work import Work
 
 Self = TypeVar("Self", bound="WorkMapping")
 _MISSING: Any = object()
+_TEXT = frozenset({str})
 
 
 class _Keys(KeysView[str]):
@@ -48,8 +50,8 @@ class WorkMapping(MutableMapping[str, Any]):
     def __getitem__(self, key: str) -> Any:
         work = self._work
         data = work.data or work.load()
-        if not isinstance(key, str):
-            raise KeyError(key)
+        if type(key) is not str:
+            key = text_key(key)
         try:
             return data.get(key)
         except CorruptData:
@@ -60,8 +62,8 @@ class WorkMapping(MutableMapping[str, Any]):
         work = self._work
         data = work.data or work.load()
         try:
-            if not isinstance(key, str):
-                raise KeyError(key)
+            if type(key) is not str:
+                key = text_key(key)
             return data.get(key)
         except KeyError:
             return default
@@ -72,7 +74,12 @@ class WorkMapping(MutableMapping[str, Any]):
     def __contains__(self, key: object) -> bool:
         data = self._work.data or self._work.load()
         # Decode the value, so that a key whose value is corrupt is not reported as present.
-        return isinstance(key, str) and key in data and self.get(key, _MISSING) is not _MISSING
+        if type(key) is not str:
+            try:
+                key = text_key(key)
+            except KeyError:
+                return False
+        return key in data and self.get(key, _MISSING) is not _MISSING
 
     def keys(self) -> KeysView[str]:
         return _Keys(self)
@@ -100,20 +107,20 @@ class WorkMapping(MutableMapping[str, Any]):
         if key not in self:
             self[key] = default
             return default
-        (self._work.data or self._work.load()).keep_default(key)
+        (self._work.data or self._work.load()).keep_default(text_key(key))
         return self[key]
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Like ``dict.update()``: takes a mapping, pairs or keywords."""
         # Read ``other`` before loading the session: iterating over it may run code that logs the visitor out.
         items = dict(other, **more) if more else dict(other)
+        if not _TEXT.issuperset(map(type, items)):
+            items = {plain_text(key): value for key, value in items.items()}
         self._work.writable().update(items)
 
     def __delitem__(self, key: str) -> None:
         data = self._work.writable()
-        if not isinstance(key, str):
-            raise KeyError(key)
-        data.delete(key)
+        data.delete(text_key(key))
 
     def clear(self) -> None:
         """Delete every key, including keys that other requests add before this one is saved.

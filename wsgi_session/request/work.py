@@ -12,7 +12,7 @@ from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.owner import user_mapping_or_none
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import closed_error, destroy
-from wsgi_session.request.loading import NO_ENVIRON, load, unload
+from wsgi_session.request.loading import NO_ENVIRON, load, mark_corrupt, unload
 from wsgi_session.request.login import OWNER, Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
 from wsgi_session.stores.contract import Record
@@ -53,6 +53,8 @@ class Work:
     remember: bool | None = None
     #: The key of the identity provider's session under which the login is filed too.
     provider: bytes | None = None
+    #: The handle that a new session will get, because the application has asked for it already.
+    planned_handle: str | None = None
     #: Whether to store the session even if it is empty: the visitor has a CSRF token for it.
     create_if_empty = False
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
@@ -236,22 +238,13 @@ class Work:
 
     def forget(self) -> None:
         """Discard the session and its unsaved changes: this request has ended it."""
-        self.record = self.credential = self.next_credential = self.login = None
+        self.record = self.credential = self.next_credential = self.login = self.planned_handle = None
         self.unread = (None, None)
         self.create_if_empty = False
         self.data = Data({}, self.backend.settings.max_size)
 
-    def mark_corrupt(self) -> None:
-        """Treat a session with an unreadable value as unknown: this request's changes go into a new session."""
-        if self.record is not None:
-            self.unread = self.credential, self.record
-            self.backend.settings.events("corrupt", handle=self.record.handle)
-            if self.late:
-                # The headers were sent, so no cookie can be set for a new session.
-                self.ended_handle, self.ended = self.record.handle, True
-        self.state = "unknown"
-        self.record = self.credential = None
-        (self.data or self.load()).rebase({})
+    #: Treat a session with an unreadable value as unknown: this request's changes go into a new session.
+    mark_corrupt = mark_corrupt
 
     def reset(self, environ: Mapping[str, Any]) -> None:
         """Forget what was loaded and intended. What ``destroy`` and ``atomic`` did immediately is not undone."""
@@ -269,6 +262,10 @@ class Work:
         self.environ = NO_ENVIRON
 
     # Called by the commit.
+
+    def data_to_save(self, data: Data) -> Data:
+        """Return the data whose changes are saved: ``data``, unless an integration saves only on request."""
+        return data
 
     def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
         """Take over the record and the values that were stored under the same token."""

@@ -9,7 +9,6 @@ import random
 import subprocess
 import sys
 import threading
-from collections import OrderedDict, namedtuple
 from collections.abc import Callable
 from datetime import datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
@@ -23,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.values import hashables, keepable, shape, values
+from wsgi_session.codec import packing
 from wsgi_session.codec.packing import CorruptData, check_key, join, new_packer, pack, split, unpack
 from wsgi_session.codec.supported import MAX_DEPTH
 from wsgi_session.errors import UnsupportedValue
@@ -174,29 +174,21 @@ class Markup(str):
     pass
 
 
-Point = namedtuple("Point", "x y")
-
-
 @pytest.mark.parametrize(
     ("value", "message"),
     [
         ([0, 1, 2, {"price": Money()}], "cart[3].price: Money"),
         (Money(), "cart: Money"),
         (Money, "cart: type"),
-        (Colour.RED, "cart: Colour"),
-        (Markup("<b>"), "cart: Markup"),
-        ([Point(1, 2)], "cart[0]: Point"),
-        (OrderedDict(a=1), "cart: OrderedDict"),
         (bytearray(b"a"), "cart: bytearray"),
         (memoryview(b"a"), "cart: memoryview"),
-        (msgpack.ExtType(1, b"\x90"), "cart: ExtType"),
         ([msgpack.Timestamp(1)], "cart[0]: Timestamp"),
         (1j, "cart: complex"),
         (range(3), "cart: range"),
         ({1: {b"x": (0, {5: len})}}, "cart[1][b'x'][1][5]: builtin_function_or_method"),
         ({"a": {None: object()}}, "cart.a[None]: object"),
         ({Money}, "cart{}: type"),
-        ((frozenset({(Colour.RED,)}),), "cart[0]{}[0]: Colour"),
+        ((frozenset({(1j,)}),), "cart[0]{}[0]: complex"),
     ],
     ids=str,
 )
@@ -207,7 +199,7 @@ def test_another_type_is_refused_with_the_path_to_it(value: Any, message: str) -
     assert isinstance(error, TypeError)
 
 
-@pytest.mark.parametrize("key", [1.5, (1,), frozenset(), Markup("a"), Colour.RED, UUID(int=0)], ids=repr)
+@pytest.mark.parametrize("key", [1.5, (1,), frozenset(), UUID(int=0)], ids=repr)
 def test_a_dict_key_of_another_type_is_refused(key: Any) -> None:
     error = refusal({"ok": 1, "lines": [{key: 1}]})
     assert error.path == "cart.lines[0]"
@@ -296,9 +288,7 @@ def test_a_path_through_the_longest_int_is_short() -> None:
     assert unpack(pack({10**5000: [1]}, "key")) == {10**5000: [1]}
 
 
-@pytest.mark.parametrize(
-    "key", [5, None, b"flash", ("a",), 1.5, Markup("a"), 10**5000], ids=lambda key: type(key).__name__
-)
+@pytest.mark.parametrize("key", [5, None, b"flash", ("a",), 1.5, 10**5000], ids=lambda key: type(key).__name__)
 def test_a_key_that_is_no_str_is_refused(key: Any) -> None:
     with pytest.raises(
         UnsupportedValue, match=rf"a key of type {type(key).__name__}. Session keys must be str"
@@ -506,6 +496,17 @@ def test_a_records_value_that_is_no_bytes_is_found_when_it_is_read(value: Any) -
     assert unpack(packed["b"]) == 5
     with pytest.raises(CorruptData):
         unpack(packed["a"])
+
+
+def test_msgpack_with_and_without_a_size_for_its_buffer_writes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """msgpack 1.0 has no ``buf_size``. A newer version writes the same without it."""
+
+    def write() -> bytes:
+        return join({"a": pack([{1, ("x", 2**70)}], "a"), b"own": pack("b", "b")})
+
+    written = write()
+    monkeypatch.setattr(packing, "_SIZED", False)
+    assert write() == written
 
 
 def test_splitting_decodes_no_value() -> None:

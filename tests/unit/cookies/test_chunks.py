@@ -168,13 +168,15 @@ def test_reading_takes_time_in_proportion_to_the_header(part: str) -> None:
         header = part * (length // 2 // len(part)) + "sid.1=mmmmmm." + "x" * (length // 2 - 100)
         best = 1e9
         for _ in range(5):
-            begin = time.perf_counter()
+            # The CPU time of this thread, which does not depend on other load.
+            begin = time.thread_time()
             PIECES.read(SID, header)
-            best = min(best, time.perf_counter() - begin)
+            best = min(best, time.thread_time() - begin)
         return best
 
     planted = "sid=5.aaaaaaaammmmmm; " * 100 + "sid.1=mmmmmm." + "x" * 9000
     assert sum(map(len, PIECES.read(SID, planted))) < len(planted), "a piece was taken more than once"
-    short, long = seconds(MAX_HEADER // 2), seconds(MAX_HEADER)
+    short, long = seconds(MAX_HEADER // 8), seconds(MAX_HEADER)
     assert long < 0.25, f"{long:.3f} s for 64 KB"
-    assert long < short * 6, f"{short:.4f} s for 32 KB, {long:.4f} s for 64 KB"
+    # 8 times the length; quadratic would be 64 times the time.
+    assert long < short * 30, f"{short:.4f} s for 8 KB, {long:.4f} s for 64 KB"

@@ -357,15 +357,10 @@ def test_a_key_that_is_no_str_can_be_looked_for_and_not_set(key: Any) -> None:
     in_one_request(look, {"cart": [1]})
 
 
-class Name(str):
-    pass
-
-
-@pytest.mark.parametrize("key", ["\ud800", Name("cart")], ids=ascii)
-def test_a_key_that_would_not_come_back_as_it_is_is_refused(key: str) -> None:
+def test_a_key_that_cannot_be_encoded_is_refused() -> None:
     def look(session: Session) -> None:
         with pytest.raises(UnsupportedValue):
-            session[key] = 1
+            session["\ud800"] = 1
         assert dict(session) == {}
 
     in_one_request(look)

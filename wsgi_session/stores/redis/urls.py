@@ -19,7 +19,7 @@ from urllib.parse import unquote
 
 from redis import Redis
 from redis.backoff import NoBackoff
-from redis.cluster import ClusterNode, RedisCluster
+from redis.cluster import REDIS_ALLOWED_KEYS, ClusterNode, RedisCluster
 from redis.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisClusterException
 from redis.retry import Retry
@@ -46,6 +46,8 @@ _COMMON: dict[str, Callable[[str], Any]] = {
     "pool": parse_count,
 }
 _TLS: dict[str, Callable[[str], Any]] = {"ssl_ca_certs": str, "ssl_certfile": str, "ssl_keyfile": str}
+# The default since redis-py 6. Before, it accepts the certificate of any server that the authority vouches for.
+_CHECKED = {"ssl_check_hostname": True}
 _LOGIN: dict[str, Callable[[str], Any]] = {"sentinel_username": str, "sentinel_password": HiddenText}
 
 
@@ -81,7 +83,8 @@ def _open_server(url: str, parts: Parts) -> RedisStore:
     tls = parts.scheme == "rediss"
     options = parse_query_options(url, _COMMON | _TLS if tls else _COMMON)
     database = _database_of(url, parts.path) or 0
-    settings = {"host": host, "port": port, "db": database, **_connection_settings(parts, options)}
+    checks = _CHECKED if tls else {}
+    settings = {"host": host, "port": port, "db": database, **checks, **_connection_settings(parts, options)}
     return _store_for(SSLConnection if tls else Connection, settings, options)
 
 
@@ -110,7 +113,13 @@ def _open_cluster(url: str, parts: Parts) -> RedisStore:
     if parts.path.strip("/") not in ("", "0"):
         raise ConfigError(f"{without_secrets(url)}: a cluster has only one database. Remove the path after the hosts.")
     addresses = read_addresses(url, parts.hosts, _PORT)
-    settings = {"ssl": options.pop("tls", False), **_connection_settings(parts, options)}
+    tls = {"ssl": True, **_CHECKED} if options.pop("tls", False) else {}
+    if tls and not _CHECKED.keys() <= set(REDIS_ALLOWED_KEYS):
+        raise ConfigError(
+            f"{without_secrets(url)}: tls=on for a cluster needs redis 6 or newer, because older versions do not check "
+            "the host in the certificate. Upgrade redis: pip install 'redis>=6'."
+        )
+    settings = {**tls, **_connection_settings(parts, options)}
 
     timeout = settings["socket_timeout"]
     # The nodes are asked one after the other where the slots are, and the operation itself needs some time too.
@@ -140,7 +149,7 @@ def _open_sentinel(url: str, parts: Parts) -> RedisStore:
     if not service:
         raise ConfigError(f"{without_secrets(url)}: name the service of the Sentinels, such as host:26379/mymaster.")
     login = {name: options.pop("sentinel_" + name, None) for name in ("username", "password")}
-    tls = {"ssl": True} if options.pop("tls", False) else {}
+    tls = {"ssl": True, **_CHECKED} if options.pop("tls", False) else {}
     settings = {**tls, **_connection_settings(parts, options)}
     if database:
         settings["db"] = _database_of(url, database)

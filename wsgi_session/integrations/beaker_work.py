@@ -1,0 +1,77 @@
+"""The unit of work of a request under Beaker's interface, and of a session outside of any request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from wsgi_session.backends.base import Backend, Credential
+from wsgi_session.integrations.beaker_cookie import Place, stored_place
+from wsgi_session.request.data import Data
+from wsgi_session.request.login import Login
+from wsgi_session.request.work import Work
+
+# What load() needs of a request's environ.
+_OF_REQUEST = ("HTTP_COOKIE", "wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO")
+
+
+class BeakerSettings(NamedTuple):
+    """What the sessions of one middleware have in common."""
+
+    autosave: bool = False
+    #: The cookie's domain and path, as configured.
+    place: Place = Place()
+    secure: bool | Literal["auto"] = "auto"
+
+
+class BeakerWork(Work):
+    """A unit of work whose changes are saved only if the application asks for it, as with Beaker."""
+
+    beaker = BeakerSettings()
+    #: Whether the application has called ``save()``.
+    dirty = False
+    #: Whether the application has called ``delete()``: then an empty session is not stored.
+    deleted = False
+    #: The cookie's domain and path for this session.
+    place: Place
+    #: The parts of the environ that are needed to load the session again.
+    request: Mapping[str, Any] = {}
+
+    def load(self) -> Data:
+        if self.environ:
+            self.request = {name: self.environ[name] for name in _OF_REQUEST if name in self.environ}
+        data = super().load()
+        self.place = stored_place(self, data)
+        return data
+
+    def intend_login(self, login: Login, keys: tuple[str | bytes, ...]) -> None:
+        super().intend_login(login, keys)
+        self.dirty = True
+
+    def mark_to_save(self) -> None:
+        """Let the commit save every change, and create a new session even if it is empty."""
+        self.writable()
+        self.dirty = True
+        if self.record is None and not self.deleted:
+            self.next_credential = self.next_credential or self.backend.new_credential()
+            self.create_if_empty = True
+
+    def data_to_save(self, data: Data) -> Data:
+        return data if self.dirty or self.beaker.autosave else Data(data.stored, data.limit)
+
+
+class DetachedWork(BeakerWork):
+    """A unit of work outside of any request, for a session that was found by its id, or a new one."""
+
+    def __init__(self, backend: Backend, beaker: BeakerSettings, credential: Credential | None) -> None:
+        super().__init__(backend, {})
+        self.beaker = beaker
+        self.credential = credential
+
+    def load(self) -> Data:
+        if self.credential is None:
+            return super().load()
+        now = self.backend.settings.clock()
+        data = self.start(self.backend.look_up(self.credential, now), now)
+        self.place = stored_place(self, data)
+        return data

@@ -1,0 +1,195 @@
+"""The steps of an adoption in the store. Their order, and the reason for it, is described in ``markers.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from wsgi_session.backends.base import Credential
+from wsgi_session.backends.settings import Settings
+from wsgi_session.errors import StoreUnavailable
+from wsgi_session.moving.adopt import Adopt
+from wsgi_session.moving.markers import (
+    NOWHERE,
+    create_once,
+    make_marker,
+    marker_key,
+    new_lead,
+    seed_of,
+    was_in_advance,
+)
+from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
+from wsgi_session.moving.records import Prepared, owner_text, prepare
+from wsgi_session.stores.contract import Outcome, Record, Store
+
+#: Seconds for which a session that the other library never ends is remembered, unless ``until`` comes first.
+NEVER = 10 * 365 * 86_400.0
+
+
+class Adopter:
+    """Adopts foreign sessions into one store, for one namespace."""
+
+    def __init__(self, store: Store, settings: Settings, adopt: Adopt, derive: Callable[[bytes], Credential]) -> None:
+        self._store = store
+        self.settings = settings
+        self._adopt = adopt
+        # Returns the credential whose token is derived from secret bytes.
+        self._derive = derive
+
+    def find_marker(self, session_id: str, now: float) -> Record | None:
+        """Return the marker of a foreign session that was adopted, or that ended; ``None`` if there is none."""
+        return self._store.load(marker_key(self.settings.namespace, session_id), now)
+
+    def adopt(self, reader: Reader, session_id: str, now: float) -> tuple[Record, Record | None]:
+        """Return the marker of a foreign session, and its record if this call has adopted it.
+
+        Raises ``NotAdopted``; ``StoreUnavailable`` if one of the two stores does not answer.
+        """
+        marker = self.find_marker(session_id, now)
+        if marker is not None:
+            return self._renew(reader, session_id, marker, now) if was_in_advance(marker) else (marker, None)
+        try:
+            foreign = self.read(reader, session_id, now)
+        except NotAdopted:
+            # Another request may have adopted it, and deleted the record, since the marker was looked for.
+            marker = self.find_marker(session_id, now)
+            if marker is None:
+                raise
+            return marker, None
+        return self.claim(reader, session_id, foreign, None, now)
+
+    def _renew(self, reader: Reader, session_id: str, marker: Record, now: float) -> tuple[Record, Record | None]:
+        """Adopt a session anew at the first visit after it was adopted in advance.
+
+        If it has ended in the other library since, it ends here. If the old store is away, the copy counts.
+        """
+        try:
+            foreign = self.read(reader, session_id, now)
+            renewed = self.claim(reader, session_id, foreign, marker, now)
+        except StoreUnavailable:
+            return marker, None
+        except NotAdopted:
+            newest = self.find_marker(session_id, now)
+            if newest is not None and newest.version != marker.version:
+                return newest, None  # Another request was faster, and has deleted the old record.
+            self._store.delete(self._key_of_session(session_id, marker))
+            raise
+        self._store.delete(self._key_of_session(session_id, marker))
+        return renewed
+
+    def claim(
+        self,
+        reader: Reader,
+        session_id: str,
+        foreign: Foreign,
+        before: Record | None,
+        now: float,
+        *,
+        advance: bool = False,
+    ) -> tuple[Record, Record | None]:
+        """Store the session and its marker, in place of the marker ``before``.
+
+        Return the marker, and the session's record; ``None`` if another request was faster, whose session counts.
+        """
+        settings, store = self.settings, self._store
+        key = marker_key(settings.namespace, session_id)
+        prepared: Prepared = guard(prepare, foreign, self._adopt, settings, now, key if reader.in_cookie else None)
+        marker = make_marker(new_lead(advance=advance), now, self._end(prepared.ends, now), settings.namespace)
+        its_key = self._key_of_session(session_id, marker)
+        create_once(store, its_key, prepared.record, now)
+        try:
+            # Two anonymous visitors can have the same cookie: the same data, signed in the same second. They must not
+            # share a session, so each gets a copy, and a marker is left only by a logout.
+            is_copy = reader.in_cookie and not prepared.has_owner
+            won = is_copy or self._put(key, marker, before, now)
+        except StoreUnavailable:
+            with suppress(StoreUnavailable):
+                store.delete(its_key)
+            raise
+        if won:
+            handle = prepared.record.handle
+            settings.events("adopted", handle=handle, source=reader.name)
+            if prepared.dropped:
+                settings.events("keys_dropped", handle=handle, source=reader.name, keys=prepared.dropped)
+            return marker, prepared.record
+        # Nobody knows the token of this session.
+        store.delete(its_key)
+        theirs = store.load(key, now)
+        if theirs is None:
+            raise NotAdopted("ended")
+        return theirs, None
+
+    def bury(self, reader: Reader, session_id: str, now: float, *, logout: bool) -> Record | None:
+        """Remember that a foreign session must not be adopted any more; return the marker if it was adopted before.
+
+        ``logout``: also if nobody is logged in and the session is in the cookie, which others may have, too.
+        """
+        marker = self.find_marker(session_id, now)
+        if marker is not None:
+            return marker
+        try:
+            foreign = self.read(reader, session_id, now)
+            if not logout and reader.in_cookie and guard(owner_text, foreign, self._adopt) is None:
+                return None
+            ends = foreign.expires
+        except NotAdopted:
+            return None  # There is nothing to adopt.
+        except StoreUnavailable:
+            ends = None
+        key = marker_key(self.settings.namespace, session_id)
+        return None if self.leave_grave(key, ends, now) else self.find_marker(session_id, now)
+
+    def leave_grave(self, key: bytes, ends: float | None, now: float) -> bool:
+        """Create a marker that leads nowhere; return False if there is a marker already."""
+        grave = make_marker(NOWHERE, now, self._end(ends, now), self.settings.namespace)
+        return create_once(self._store, key, grave, now)
+
+    def remove_old(self, reader: Reader, session_id: str) -> None:
+        """Delete the foreign record. In an outage it stays: its marker keeps it from being adopted again."""
+        try:
+            guard(reader.delete, session_id)
+        except StoreUnavailable as error:
+            self.settings.events("old_kept", source=reader.name, error=str(error))
+        except NotAdopted as error:
+            self.settings.events("old_kept", source=reader.name, error=error.detail)
+
+    def read(self, reader: Reader, session_id: str, now: float) -> Foreign:
+        """Return the foreign session, or raise ``NotAdopted`` or ``StoreUnavailable``."""
+        foreign: Foreign | None = guard(reader.load, session_id, now)
+        if foreign is None:
+            raise NotAdopted("unknown")
+        return foreign
+
+    def _key_of_session(self, session_id: str, marker: Record) -> bytes:
+        """Return the store's key for the session to which a marker leads."""
+        seed = seed_of(session_id, marker)
+        assert seed is not None
+        return self._derive(seed).key
+
+    def _put(self, key: bytes, marker: Record, before: Record | None, now: float) -> bool:
+        if before is None:
+            return create_once(self._store, key, marker, now)
+        try:
+            outcome = self._store.replace(key, marker, before.version, now)
+        except StoreUnavailable as error:
+            if not error.answer_lost:
+                raise
+            outcome = self._store.replace(key, marker, before.version, now)
+        return outcome is Outcome.SAVED
+
+    def _end(self, ends: float | None, now: float) -> float:
+        """Return until when to remember a session that would have ended at ``ends``."""
+        end = now + NEVER if ends is None else max(ends, now + 1.0)
+        return end if self._adopt.until is None else max(now + 1.0, min(end, self._adopt.until))
+
+
+def guard(call: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a reader. Whatever it raises because of what a client sent, the request must not fail."""
+    try:
+        return call(*arguments)
+    except (NotAdopted, StoreUnavailable):
+        raise
+    except Exception as error:
+        # The text of the error may contain a part of the session.
+        raise NotAdopted("corrupt", type(error).__name__) from None

@@ -1,0 +1,83 @@
+"""The backend of a middleware with the option ``adopt``: a store that takes over sessions of other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from wsgi_session.backends.base import Credential, Loaded
+from wsgi_session.backends.server import StoreBackend
+from wsgi_session.backends.settings import Settings
+from wsgi_session.cookies import tokens
+from wsgi_session.cookies.cookie import SchemeCookies
+from wsgi_session.errors import ConfigError
+from wsgi_session.moving.adopt import Adopt
+from wsgi_session.moving.adoption import Adoption
+from wsgi_session.stores.contract import Record, Store
+
+
+class EndsForeign(StoreBackend):
+    """A backend with an adoption. A session that ends here ends in the other library, too."""
+
+    adoption: Adoption
+
+    def delete(self, credential: Credential, record: Record, now: float) -> None:
+        super().delete(credential, record, now)
+        self.adoption.end_adopted(record, now)
+        self.adoption.end_named(credential, now)
+
+    def end(self, credential: Credential, now: float) -> Record | None:
+        record = super().end(credential, now) if credential.key else None
+        if record is not None:
+            self.adoption.end_adopted(record, now)
+        self.adoption.end_named(credential, now)
+        return record
+
+    def forget(self, credential: Credential) -> None:
+        if credential.key:
+            super().forget(credential)
+        self.adoption.end_named(credential, self.settings.clock())
+
+
+class AdoptingBackend(EndsForeign):
+    """The sessions of one middleware, in a store, and those that it adopts."""
+
+    def __init__(
+        self, store: Store, signer: tokens.TokenSigner, cookies: SchemeCookies, settings: Settings, adopt: Adopt
+    ) -> None:
+        super().__init__(store, signer, cookies, settings)
+        # Django sets its cookie itself, under the name without a prefix.
+        names = (cookies.http.name, cookies.https.name, settings.namespace)
+        same_name = any(reader.cookie_name in names for reader in adopt.readers)
+        if same_name and adopt.keep_old:
+            raise ConfigError(
+                "adopt: with keep_old=True, processes of both kinds set their cookies. Give this middleware another "
+                f"cookie_name than {settings.namespace!r}."
+            )
+        # What the Cookie header of a request that is to be looked at contains; with several readers, and in the first
+        # phase, every request is looked at. A search for one name costs the least.
+        self._name = adopt.readers[0].cookie_name if len(adopt.readers) == 1 and not adopt.keep_old else ""
+        self.adoption = Adoption(self, adopt, same_name=same_name)
+
+    def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
+        """Return the request's live session, or the one that it adopts."""
+        loaded = StoreBackend.load(self, environ, now)
+        # Without a local variable for the header, which error reporters would show.
+        if self._name not in environ.get("HTTP_COOKIE", ""):
+            return loaded
+        return self.adoption.apply(loaded, environ, now)
+
+    def report_tampered(self, look_signed: Iterable[bool], cookies: int = 1) -> None:
+        """Report a cookie that none of our secrets signed, unless a foreign cookie has our cookie's name."""
+        if not self.adoption.same_name:
+            super().report_tampered(look_signed, cookies)
+
+    def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
+        cookies = super().set_cookies(environ, credential, max_age)
+        return cookies + self._removals(environ) if self.adoption.must_remove(environ) else cookies
+
+    def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
+        return super().remove_cookies(environ) + self._removals(environ)
+
+    def _removals(self, environ: Mapping[str, Any]) -> list[str]:
+        return self.adoption.removals(environ, self._cookies.of(environ).name)
