@@ -41,12 +41,23 @@ def test_a_logout_at_the_provider_ends_the_logins_of_that_provider_session_only(
     assert shop.middleware.sessions.revoke_provider_session("sid-1") == 1
 
 
+def test_two_logouts_at_once_end_the_login_once(make_site: MakeSite) -> None:
+    site = make_site()
+    browser = enter(site, "sid-1")
+    counts: list[int] = []
+    site.calls.before["load"] = lambda: counts.append(site.middleware.sessions.revoke_provider_session("sid-1"))
+    counts.append(site.middleware.sessions.revoke_provider_session("sid-1"))
+    assert counts == [1, 0]
+    assert states(browser) == ["unknown"]
+
+
 def test_what_is_filed_is_no_session(make_site: MakeSite) -> None:
     site = make_site()
     browser = enter(site, "sid-1")
     sessions = site.middleware.sessions
     assert sessions.count() == len(list(sessions.all())) == len(sessions.of(ANN)) == 1
     assert sessions.of("id:sid-1") == []
+    assert sessions.of("email:sid-1") == []
     assert sessions.revoke_everyone() == 1
     assert states(browser) == ["unknown"]
 

@@ -23,8 +23,8 @@ from wsgi_session.stores.unsupported import unsupported
 WITHOUT_LIMIT = 400 * 86_400.0
 #: The version of a marked entry.
 _MARKED = bytes(16)
-# No cookie's name contains a space, so that no middleware has this namespace.
-_NAMESPACE = " provider"
+# No cookie's name contains a slash, so that no middleware lists or counts the entries.
+_NAMESPACE = "/provider"
 
 
 def provider_key(store: Store, namespace: str, provider_session: object) -> bytes:
