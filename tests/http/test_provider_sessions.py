@@ -185,6 +185,7 @@ def test_sessions_in_the_cookie_cannot_be_filed() -> None:
     def app(environ: Any, start_response: Any) -> list[bytes]:
         return []
 
+    pytest.importorskip("cryptography", reason="pip install cryptography")
     middleware = SessionMiddleware(app, secret=SECRET, store="cookie://")
     plant(middleware, {"user": ANN})
     with pytest.raises(Unsupported, match="cookie://"):
