@@ -18,6 +18,8 @@ PAGES = {
     for name, title in (
         ("manual", "The manual"),
         ("frameworks", "In your framework"),
+        ("moving", "Move from another library"),
+        ("compatibility", "Compatibility"),
         ("deploy", "Deploy"),
         ("security", "Security"),
         ("reliability", "Durability and failures"),
