@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from webob import Request, Response
 
-from demo import browsers, cart, cost, docs, users
+from demo import cart, cost, docs, users
 from demo.pages import page, plain_page
 from demo.web import FILES, POLICY_WITH_SCRIPT, file, secure, see_other
 from wsgi_session import (
@@ -23,6 +23,7 @@ from wsgi_session import (
     SessionMiddleware,
     check_csrf,
     confirm,
+    describe_device,
     get_session,
     login,
     logout,
@@ -78,6 +79,7 @@ class Site:
             cookie_name="cookie_jar",  # Other applications on this host need other names, even on other ports.
             touch_interval=timedelta(minutes=1),  # Keeps "last seen" exact to a minute, with one write per minute.
             absolute_timeout=LONGEST,
+            describe=describe_device,  # Names browser and system of each device.
         )
         self.sessions = middleware.sessions
         self.app = secure(cost.bar(middleware))
@@ -181,9 +183,6 @@ class Site:
         login(request, user, remember=remember)
         session = get_session(request)
         session["remember"] = remember
-        session["browser"] = browsers.short_name(request.user_agent or "")
-        session["mobile"] = browsers.is_mobile(request.user_agent or "")
-        session["address"] = request.remote_addr
         session.flash(user["name"], "hello")  # The template keeps right-to-left names from reordering the rest.
         return see_other(next_url(request))
 
@@ -224,8 +223,8 @@ class Site:
         if response := redirect_if_anonymous(request):
             return response
         session = get_session(request)
-        devices = self.sessions.of(session["user"])
-        devices.sort(key=lambda device: (device.handle == session.handle, device.last_seen), reverse=True)
+        devices = self.sessions.of(session["user"], current=session)
+        devices.sort(key=lambda device: (device.current, device.last_seen), reverse=True)
         return page(request, "devices.html", devices=devices)
 
     def sign_out_one(self, request: Request) -> WSGIApplication:

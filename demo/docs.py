@@ -29,6 +29,8 @@ CHAPTERS = {
         ("start/quickstart", "Quick start"),
         ("howto/index", "How to"),
         ("frameworks", "In your framework"),
+        ("moving", "Move from another library"),
+        ("compatibility", "Compatibility"),
         ("deploy", "Deploy"),
         ("security", "Security"),
         ("reliability", "Durability and failures"),

@@ -20,7 +20,9 @@ from wsgi_session.errors import (
 )
 from wsgi_session.helpers.apps import require_login, session_info
 from wsgi_session.helpers.csrf import check_csrf, protect_from_csrf
+from wsgi_session.helpers.devices import describe_device
 from wsgi_session.helpers.fresh import confirm, redirect_unless_fresh
+from wsgi_session.helpers.providers import set_provider_session
 from wsgi_session.helpers.redirects import next_url, redirect_if_anonymous
 from wsgi_session.helpers.typed import typed
 from wsgi_session.helpers.users import get_session, login, logout, user_email_or_none, user_or_none
@@ -53,6 +55,7 @@ __all__ = [
     "UnsupportedValue",
     "check_csrf",
     "confirm",
+    "describe_device",
     "get_session",
     "login",
     "logout",
@@ -62,6 +65,7 @@ __all__ = [
     "redirect_unless_fresh",
     "require_login",
     "session_info",
+    "set_provider_session",
     "typed",
     "user_email_or_none",
     "user_or_none",

@@ -1,4 +1,4 @@
-"""``python -m wsgi_session``: generate a secret, and maintain a session store.
+"""``python -m wsgi_session``, or ``wsgi-session``: generate a secret, and maintain a session store.
 
 The commands are in ``wsgi_session.cli`` and need the ``cli`` extra. ``keygen`` works without it, because it is the
 first command that a new user runs.
@@ -6,6 +6,7 @@ first command that a new user runs.
 
 from __future__ import annotations
 
+import os
 import sys
 
 from wsgi_session.config.keygen import new_secret
@@ -22,7 +23,8 @@ def main() -> None:
         if error.name != "click":
             raise
         sys.exit("The command line needs click: pip install 'wsgi-session[cli]'. (Only keygen works without it.)")
-    cli(prog_name="python -m wsgi_session")
+    script = os.path.basename(sys.argv[0])
+    cli(prog_name=script if script.startswith("wsgi-session") else "python -m wsgi_session")
 
 
 if __name__ == "__main__":

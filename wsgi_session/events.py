@@ -36,8 +36,10 @@ EVENTS: dict[str, Event] = {
     "created": Event(_DEBUG, _SESSION),
     # A session got a new token (``login`` included).
     "rotated": Event(_DEBUG, _SESSION),
-    # ``login()`` was saved.
-    "logged_in": Event(_INFO, _SESSION),
+    # ``login()`` was saved. ``new_device`` is ``None`` where it is not known, as without ``describe``.
+    "logged_in": Event(_INFO, (*_SESSION, "new_device")),
+    # A login ended the user's oldest session, because of ``max_sessions``; ``by`` is the handle of the login.
+    "displaced": Event(_INFO, (*_SESSION, "by")),
     # The application ended a session.
     "destroyed": Event(_INFO, (*_SESSION, "reason"), ("application",)),
     # ``validate`` ended a session.

@@ -17,7 +17,7 @@ from wsgi_session.config.given import check_app, check_store
 from wsgi_session.config.naming import named_options
 from wsgi_session.config.secrets import hide_secret
 from wsgi_session.config.text import parse_options
-from wsgi_session.cookies.cookie import SchemeCookies, SessionCookie, as_in_environ, check_cookie_options
+from wsgi_session.cookies.cookie import SchemeCookies, as_in_environ, check_cookie_options, make_cookies
 from wsgi_session.cookies.tokens import TokenSigner
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
@@ -27,7 +27,7 @@ from wsgi_session.request.states import CLOSED
 from wsgi_session.request.work import Work
 from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import Session, work_of
-from wsgi_session.stores.contract import Store
+from wsgi_session.stores.contract import ListsOwners, Store
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.timed import timed
 from wsgi_session.stores.urls.opening import open_store
@@ -84,6 +84,10 @@ class SessionMiddleware:
         touch_interval: timedelta | float | None = None,
         # Maximum size of one session's stored data, in bytes.
         max_size: int = 1_048_576,
+        # A user's oldest session ends if a login would make it one more than this. None: no limit.
+        max_sessions: int | None = None,
+        # Describes the device of a login, for SessionInfo.about; such as describe_device.
+        describe: Callable[[Mapping[str, Any]], str | None] | None = None,
         # If the store is down: "fail" sends a 503 response; "anonymous" lets reads see an empty session.
         on_store_error: Literal["fail", "anonymous"] = "fail",
         # A WSGI application for the body of that 503 (JSON, HTML, CORS headers). None: a line of plain text.
@@ -100,17 +104,16 @@ class SessionMiddleware:
     ) -> None:
         check_app(app)
         check_store(store, Store)
-        if validate is not None:
-            config.check_callable("validate", validate, "a function of the session, or None")
-        if outage_page is not None:
-            config.check_callable("outage_page", outage_page, "a WSGI application, or None")
+        config.check_callable_or_none("validate", validate, "a function of the session, or None")
+        config.check_callable_or_none("describe", describe, "a function of the request's environ, or None")
+        config.check_callable_or_none("outage_page", outage_page, "a WSGI application, or None")
         adoption = None if adopt is None else _check_adopt(adopt)
-        if on_event is not None:
-            config.check_callable("on_event", on_event, "a function of an event's name and its data, or None")
+        config.check_callable_or_none("on_event", on_event, "a function of an event's name and its data, or None")
         secrets = config.check_secrets(secret)
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
+        config.check_max_sessions(max_sessions, lists_owners=True)
         settings = Settings(
             environ_key=config.check_environ_key(environ_key),
             namespace=cookie_name,
@@ -128,13 +131,16 @@ class SessionMiddleware:
             outage_page=outage_page,
             events=Events(on_event),
             clock=config.check_clock(clock),
+            describe=describe,
+            max_sessions=max_sessions,
         )
         self.app = app
         # Copied from the class, where each request would take longer to find them.
         self._work_type, self._session_type = self._work_type, self._session_type
         self._owns_store = isinstance(store, str)
         self.store = open_store(store) if isinstance(store, str) else store
-        cookies = _make_cookies(
+        config.check_max_sessions(max_sessions, lists_owners=isinstance(self.store, ListsOwners))
+        cookies = make_cookies(
             cookie_name,
             cookie_secure,
             settings.events,
@@ -292,9 +298,3 @@ def _make_backend(
     from wsgi_session.backends.cookie import CookieBackend
 
     return CookieBackend(store, secrets, cookies, settings)
-
-
-def _make_cookies(name: str, secure: bool | str, events: Events, **attributes: Any) -> SchemeCookies:
-    http = SessionCookie(name, secure=secure is True, **attributes)
-    https = SessionCookie(name, secure=True, **attributes) if secure == "auto" else http
-    return SchemeCookies(http, https, events)

@@ -45,6 +45,16 @@ def owner_of(user: Mapping[str, Any]) -> str:
     )
 
 
+def check_owner(owner: str) -> str:
+    """Return an owner as ``session.owner`` shows it, or raise :class:`~wsgi_session.ConfigError`."""
+    if not owner.startswith(("id:", "email:")):
+        raise ConfigError(
+            f"user={owner!r} is not an owner. Give the user mapping, or an owner such as 'id:5' or "
+            "'email:ann@example.com'."
+        )
+    return owner
+
+
 def _check_encodable(owner: str) -> str:
     try:
         owner.encode()

@@ -245,7 +245,7 @@ def test_the_page_of_devices_reads_the_data_of_each_once(visitor: Callable[..., 
     ann.log_in()
     ann.get("/")
     page = ann.get("/devices")
-    devices = page.body.count(b"<dt>Address</dt>")
+    devices = page.body.count(b"<dt>Last seen</dt>")
     assert devices
     # The page's own session, the list, and the data of each.
     assert f"this page: {2 + devices} store calls ·" in page.words

@@ -16,24 +16,24 @@ def elsewhere(visitor: Curl) -> list[tuple[str, str]]:
     return re.findall(r'<h2>([^<]+?)</h2>.*?action="/devices/sign-out">.*?name="handle" value="([^"]+)"', html, re.S)
 
 
-def test_the_list_names_browser_address_and_times_and_says_which_is_this_one(visitor: Visitor) -> None:
+def test_the_list_names_browser_and_times_and_says_which_is_this_one(visitor: Visitor) -> None:
     laptop, phone = visitor(), visitor(IPHONE)
     laptop.log_in()
     phone.log_in()
     laptop.submit("/devices", "/devices/sign-out-others")
     phone.log_in()
     seen_from_the_laptop = laptop.get("/devices").words
-    line = "Address 127.0.0.1 Logged in just now Last seen just now"
-    assert f"Firefox on Linux this device {line} Log out" in seen_from_the_laptop
-    assert f"Safari on iPhone {line} Sign out" in seen_from_the_laptop
-    assert f"Safari on iPhone this device {line} Log out" in phone.get("/devices").words
+    line = "Logged in just now Last seen just now"
+    assert f"Firefox on Linux, IPv4 this device {line} Log out" in seen_from_the_laptop
+    assert f"Safari on iPhone, IPv4 {line} Sign out" in seen_from_the_laptop
+    assert f"Safari on iPhone, IPv4 this device {line} Log out" in phone.get("/devices").words
 
 
 def test_signing_one_out_ends_that_one_only(visitor: Visitor) -> None:
     laptop, phone, tablet = visitor(), visitor(IPHONE), visitor()
     for device in (phone, tablet, laptop):
         device.log_in("bjorn@example.com", "gingersnap")
-    (handle,) = (handle for name, handle in elsewhere(laptop) if name == "Safari on iPhone")
+    (handle,) = (handle for name, handle in elsewhere(laptop) if name == "Safari on iPhone, IPv4")
     laptop.submit("/devices", "/devices/sign-out", handle=handle)
     assert "That device is signed out." in laptop.get("/devices").words
     assert [device.get("/profile").status for device in (laptop, phone, tablet)] == [200, 302, 200]

@@ -29,7 +29,14 @@ from django.urls import path
 
 from tests.support.servers.process import Server
 from tests.support.stores import ENGINE, KINDS, CountingStore, Kind, counting
-from wsgi_session import confirm, redirect_if_anonymous, redirect_unless_fresh, user_email_or_none, user_or_none
+from wsgi_session import (
+    confirm,
+    redirect_if_anonymous,
+    redirect_unless_fresh,
+    set_provider_session,
+    user_email_or_none,
+    user_or_none,
+)
 
 SECRET = "django-4c1b9f0e7a6d4f52b8c3e0d19a75f264"
 OVER = [
@@ -129,6 +136,8 @@ def log_in(request: HttpRequest) -> HttpResponse:
     if user is None:
         return HttpResponse(status=403)
     login(request, user)
+    if "provider_session" in request.GET:
+        set_provider_session(request, request.GET["provider_session"])
     return HttpResponse(status=int(request.GET.get("status", "200")))
 
 

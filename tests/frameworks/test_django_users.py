@@ -13,7 +13,15 @@ from django.test import AsyncClient, Client, RequestFactory, override_settings
 from tests.frameworks.django_site import store
 from tests.frameworks.django_visitor import client, clock, cookie, log_in, page, stored, user_id, visitor
 from tests.support.stores import CountingStore
-from wsgi_session import Session, SessionMissing, confirm, get_session, redirect_unless_fresh, user_email_or_none
+from wsgi_session import (
+    Session,
+    SessionMissing,
+    confirm,
+    describe_device,
+    get_session,
+    redirect_unless_fresh,
+    user_email_or_none,
+)
 from wsgi_session.integrations.django import HelpersMiddleware, SessionStore, sessions
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.request.work import Work
@@ -56,6 +64,31 @@ def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(client: Client, clock:
     assert client.get("/secret", {"method": "password"}).status_code == 302
     log_in(client)
     assert client.get("/secret", {"method": "totp"}).status_code == 302
+
+
+def test_a_login_describes_its_device_and_displaces_the_oldest(store: CountingStore) -> None:
+    events: list[tuple[str, Any]] = []
+    options = {
+        "describe": describe_device,
+        "max_sessions": 1,
+        "on_event": lambda name, data: events.append((name, data.get("new_device"))),
+    }
+    with override_settings(WSGI_SESSION_OPTIONS=options):
+        phone, laptop = visitor(), visitor()
+        phone.get("/login", {"name": "ann"}, headers={"user-agent": "Safari/604.1 (iPhone)"})
+        shown = log_in(laptop)
+        (info,) = sessions().of(user_id("ann"), current=shown["handle"])
+        assert (info.about, info.current) == ("A browser, IPv4", True)
+        assert page(phone)["user"] == ""
+    assert [name for name, _ in events if name == "displaced"] == ["displaced"]
+    assert [new for name, new in events if name == "logged_in"] == [True, True]
+
+
+def test_a_logout_at_the_identity_provider_ends_the_login_that_was_filed(client: Client) -> None:
+    assert client.get("/login", {"name": "ann", "provider_session": "sid-1"}).status_code == 200
+    assert page(client)["user"] == "ann"
+    assert sessions().revoke_provider_session("sid-1") == 1
+    assert page(client)["user"] == ""
 
 
 def test_a_session_of_another_engine_cannot_be_confirmed(client: Client) -> None:

@@ -27,14 +27,17 @@ from tests.frameworks.flask_logins import USERS, User, with_logins
 from tests.frameworks.flask_site import MakeApp, Visitor, clock, make_app, store
 from tests.support.stores import CountingStore
 from wsgi_session import (
+    ConfigError,
     HeadersAlreadySent,
     StoreUnavailable,
     confirm,
+    describe_device,
     get_session,
     login,
     redirect_if_anonymous,
     redirect_unless_fresh,
     require_login,
+    set_provider_session,
     user_email_or_none,
     user_or_none,
 )
@@ -167,6 +170,29 @@ def ann(make_app: MakeApp) -> Visitor:
 def sessions_of(visitor: Visitor) -> Sessions:
     sessions: Sessions = visitor.app.extensions["wsgi_session"].sessions
     return sessions
+
+
+def test_a_login_describes_its_device_and_displaces_the_oldest(make_app: MakeApp) -> None:
+    app = with_logins(make_app(describe=describe_device, max_sessions=1))
+    phone, laptop = Visitor(app), Visitor(app)
+    phone.do(log_in)
+    laptop.client.environ_base["HTTP_USER_AGENT"] = "Firefox/140.0 (X11; Linux)"
+    laptop.do(log_in)
+    (info,) = sessions_of(laptop).of({"id": "ann"})
+    assert info.about == "Firefox on Linux, IPv4"
+    assert (phone.do(who), laptop.do(who)) == (None, "ann")
+
+
+def test_a_logout_at_the_identity_provider_ends_the_login_that_was_filed(visitor: Visitor) -> None:
+    def too_early() -> None:
+        with pytest.raises(ConfigError, match="after the login, in the same request"):
+            set_provider_session(request, "sid-1")
+
+    visitor.do(too_early)
+    visitor.do(lambda: (log_in(), set_provider_session(request, "sid-1")))
+    assert visitor.do(who) == "ann"
+    assert sessions_of(visitor).revoke_provider_session("sid-1") == 1
+    assert visitor.do(who) is None
 
 
 @pytest.mark.parametrize("user", [{"id": 7}, {"id": "7"}, "id:7"], ids=str)

@@ -23,6 +23,7 @@ from wsgi_session import (
     login,
     redirect_if_anonymous,
     redirect_unless_fresh,
+    set_provider_session,
     user_email_or_none,
     user_or_none,
 )
@@ -158,6 +159,23 @@ def test_remember_is_a_fresh_login_which_can_be_confirmed(visitor: Visitor) -> N
     assert visitor.do(lambda request: request.session.confirmed.method) == "'totp'"
     visitor.do(forget)
     assert visitor.do(lambda request: request.session.confirmed) == "None"
+
+
+def test_remember_describes_its_device_and_displaces_the_oldest(setup: Callable[[Any], None]) -> None:
+    site = Site(do, setup=setup, describe="wsgi_session.describe_device", max_sessions="1")
+    phone, laptop = Visitor(site), Visitor(site)
+    phone.do(log_in)
+    laptop.do(log_in)
+    (info,) = site.middleware.sessions.of({"id": "ann"})
+    assert info.about == "A browser"
+    assert (phone.do(user_or_none), laptop.do(lambda request: user_or_none(request) is None)) == ("None", "False")
+
+
+def test_a_logout_at_the_identity_provider_ends_the_login_that_was_filed(visitor: Visitor) -> None:
+    visitor.do(lambda request: (log_in(request), set_provider_session(request, "sid-1")))
+    assert visitor.do(who) == "'ann'"
+    assert visitor.site.middleware.sessions.revoke_provider_session("sid-1") == 1
+    assert visitor.do(who) == "None"
 
 
 def test_without_a_policy_the_helpers_go_by_the_session() -> None:

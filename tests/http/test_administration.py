@@ -138,6 +138,101 @@ def test_a_login_of_another_user_is_listed_for_that_user_only(site: Site) -> Non
     assert (len(site.middleware.sessions.of(ANN)), len(site.middleware.sessions.of(BOB))) == (0, 1)
 
 
+# Everybody.
+
+
+def test_all_lists_everybody_with_the_owner_and_no_other_cookie_names_sessions(make_site: MakeSite) -> None:
+    site, shop = make_site(), make_site(cookie_name="shop")
+    ann, visitor = logged_in(site, ANN), site.browser()
+    visitor.do(put(cart=[1]))
+    logged_in(shop, BOB)
+    listed = {info.handle: info.owner for info in site.middleware.sessions.all()}
+    assert listed == {handle(ann): "id:1", handle(visitor): None}
+    assert [info.owner for info in shop.middleware.sessions.all()] == ["id:2"]
+    assert [info.owner for info in site.middleware.sessions.of(ANN)] == ["id:1"]
+    by_handle = {info.handle: info.data for info in site.middleware.sessions.all()}
+    assert by_handle == {handle(ann): {"user": ANN}, handle(visitor): {"cart": [1]}}
+
+
+def test_all_lists_what_a_visitor_could_still_use_under_the_current_timeouts(
+    make_site: MakeSite, clock: FakeClock
+) -> None:
+    site = make_site()
+    logged_in(site, ANN)
+    site.browser().do(put(cart=[1]))
+    clock.advance(2 * DAY)
+    strict = make_site(anonymous_timeout=DAY)
+    assert [info.owner for info in strict.middleware.sessions.all()] == ["id:1"]
+    assert len(list(site.middleware.sessions.all())) == 2
+    assert list(make_site(idle_timeout=DAY).middleware.sessions.all()) == []
+
+
+def test_who_is_online_is_who_was_active_within_some_minutes(make_site: MakeSite, clock: FakeClock) -> None:
+    site = make_site(touch_interval=60)
+    ann, bob = logged_in(site, ANN), logged_in(site, BOB)
+    clock.advance(1000)
+    ann.do(read)
+    clock.advance(59)
+    ann.do(read)
+    assert [info.owner for info in site.middleware.sessions.all(active_within=60)] == ["id:1"]
+    bob.do(read)
+    online = site.middleware.sessions.all(active_within=timedelta(minutes=5))
+    assert {info.owner for info in online} == {"id:1", "id:2"}
+
+
+def test_who_is_online_cannot_be_told_more_exactly_than_activity_is_recorded(site: Site) -> None:
+    with pytest.raises(ConfigError, match=r"^active_within=300 is shorter than touch_interval \(86400 s\)"):
+        site.middleware.sessions.all(active_within=300)
+    bad: list[Any] = [0, -1, "5m", True]
+    for value in bad:
+        with pytest.raises(ConfigError, match="active_within"):
+            site.middleware.sessions.all(active_within=value)
+
+
+def test_revoke_everyone_ends_each_session_of_this_cookie_name(make_site: MakeSite) -> None:
+    site, shop = make_site(), make_site(cookie_name="shop")
+    here = [logged_in(site, ANN), logged_in(site, BOB), site.browser()]
+    here[2].do(put(cart=[1]))
+    there = logged_in(shop, ANN)
+    assert site.middleware.sessions.revoke_everyone() == 3
+    later = logged_in(site, ANN)
+    assert [browser.do(state).result for browser in here] == ["unknown"] * 3
+    assert (later.do(state).result, there.do(state).result) == ("live", "live")
+    assert [event["count"] for event in site.happened("revoked")] == [3]
+    assert make_site(cookie_name="none").middleware.sessions.revoke_everyone() == 0
+
+
+def test_revoke_everyone_can_spare_one_session_and_those_who_are_not_logged_in(site: Site) -> None:
+    here, there, visitor = logged_in(site, ANN), logged_in(site, BOB), site.browser()
+    visitor.do(put(cart=[1]))
+    sessions = site.middleware.sessions
+    ended = here.do(lambda session: sessions.revoke_everyone(keep=session, anonymous=False)).result
+    assert ended == 1
+    assert [one.do(state).result for one in (here, there, visitor)] == ["live", "unknown", "live"]
+    assert sessions.revoke_everyone(keep=handle(here)) == 1
+    assert [one.do(state).result for one in (here, visitor)] == ["live", "unknown"]
+    no: Any = "no"
+    with pytest.raises(ConfigError, match="anonymous"):
+        sessions.revoke_everyone(anonymous=no)
+
+
+@pytest.mark.parametrize("anonymous", [False, True])
+def test_revoke_everyone_meets_a_session_that_is_being_rotated(site: Site, anonymous: bool) -> None:
+    browser = site.browser()
+    browser.do(put(cart=[1]) if anonymous else log_in(ANN))
+    site.calls.before["delete"] = lambda: browser.do(lambda session: session.rotate())
+    assert site.middleware.sessions.revoke_everyone() == 1
+    assert browser.do(state).result == "unknown"
+    assert site.middleware.sessions.count() == 0
+
+
+def test_revoke_everyone_ends_what_a_machine_with_a_fast_clock_stored(make_site: MakeSite, clock: FakeClock) -> None:
+    fast = make_site(clock=FakeClock(clock() + 60))
+    ann = logged_in(fast, ANN)
+    assert make_site().middleware.sessions.revoke_everyone() == 1
+    assert ann.do(state).result == "unknown"
+
+
 def test_count_counts_the_living(site: Site, clock: FakeClock) -> None:
     for _ in range(3):
         site.browser().do(put(a=1))

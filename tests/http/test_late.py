@@ -425,6 +425,6 @@ def test_a_body_that_is_closed_twice_sweeps_once(site: Site, browser: Browser) -
 
 def test_a_store_that_asks_for_a_sweep_and_offers_none_is_not_asked_again(site: Site) -> None:
     backend = site.middleware._backend
-    backend.store = SimpleNamespace(sweep_due=True)  # type: ignore[attr-defined]
+    backend.store = SimpleNamespace(sweep_due=True)  # type: ignore[assignment]
     backend.sweep(0.0)
     assert backend.sweep_due is False

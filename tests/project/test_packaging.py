@@ -114,6 +114,11 @@ def test_paste_finds_the_filter(wheel: zipfile.ZipFile) -> None:
     assert f"[paste.filter_factory]\n{beaker}_factory\n" in entry_points
 
 
+def test_the_command_line_is_installed_as_a_script(wheel: zipfile.ZipFile) -> None:
+    (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    assert "[console_scripts]\nwsgi-session = wsgi_session.__main__:main\n" in wheel.read(name).decode()
+
+
 def test_the_versions_of_python_that_are_named_are_those_that_ci_runs(metadata: Message) -> None:
     named = [
         classifier.rpartition(" ")[2]

@@ -43,6 +43,8 @@ CONTRACT = {
         "confirm",
         "redirect_unless_fresh",
         "require_login",
+        "describe_device",
+        "set_provider_session",
         "session_info",
     },
     "errors": {
@@ -79,7 +81,17 @@ SESSION_MEMBERS = {
 MIDDLEWARE_MEMBERS = {"from_config", "from_environ", "close"}
 # What stores may offer: documented on the protocols.
 OPTIONAL = {"sweep", "of_owner", "count"}
-SESSIONS_MEMBERS = {"of", "revoke", "revoke_all", "update", "sweep", "count"}
+SESSIONS_MEMBERS = {
+    "of",
+    "all",
+    "revoke",
+    "revoke_all",
+    "revoke_everyone",
+    "revoke_provider_session",
+    "update",
+    "sweep",
+    "count",
+}
 
 
 def nodes(kind: type[Any]) -> Iterator[tuple[str, Any]]:

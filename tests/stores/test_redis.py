@@ -17,7 +17,6 @@ numbers = count(1)
 class OnServer(StoreConformance):
     """Each test has its own prefix; all of them share one server."""
 
-    counts = False
     sweeps = False
     url = ""
 

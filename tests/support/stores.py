@@ -181,6 +181,12 @@ class _CountsByScan(CountingStore):
         return sum(namespace in (None, record.namespace) for _, record in self.inner.scan(now))
 
 
+class _Scans(CountingStore):
+    def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        found: Iterator[tuple[bytes, Record]] = self._pass_on("scan", now)
+        return found
+
+
 class _Sweeps(CountingStore):
     def sweep(self, limit: int, now: float) -> int:
         return int(self._pass_on("sweep", limit, now))
@@ -189,6 +195,11 @@ class _Sweeps(CountingStore):
 def counting(inner: Store) -> CountingStore:
     """Return a ``CountingStore`` with the optional operations of ``inner``, and always with ``count``."""
     counts = _Counts if isinstance(inner, Counts) else _CountsByScan
-    offers: list[tuple[type, Any]] = [(_Lists, ListsOwners), (counts, (Counts, Scans)), (_Sweeps, Sweeps)]
+    offers: list[tuple[type, Any]] = [
+        (_Lists, ListsOwners),
+        (counts, (Counts, Scans)),
+        (_Scans, Scans),
+        (_Sweeps, Sweeps),
+    ]
     bases = tuple(mixin for mixin, protocol in offers if isinstance(inner, protocol))
     return type("CountingStore", bases or (CountingStore,), {})(inner)

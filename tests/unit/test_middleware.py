@@ -65,6 +65,8 @@ WRONG: dict[str, list[Any]] = {
     "anonymous_timeout": [0, -1, "15m", float("nan"), timedelta(0), False, timedelta(days=31)],
     "touch_interval": [0, -1, "15m", float("nan"), timedelta(0)],
     "max_size": [0, -1, 1.5, "1MB", None, True],
+    "max_sessions": [0, -1, 1.5, "5", True],
+    "describe": ["mine:name", 5, False],
     "on_store_error": ["", "ignore", None, True],
     "validate": ["mine:check", 5, False],
     "adopt": ["flask", 5, False, []],

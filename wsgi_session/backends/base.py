@@ -5,12 +5,12 @@ The rest of the package asks a backend what it can do, never which of the two it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Literal, Protocol
 
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
-from wsgi_session.stores.contract import Outcome, Record
+from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
 
 #: See ``Session.state``.
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
@@ -44,6 +44,7 @@ class Backend(Protocol):
     """The sessions of one middleware."""
 
     settings: Settings
+    store: Store
     #: Whether a write is a compare-and-set, which merging and ``atomic`` need.
     compares: bool
     #: Whether each change has to be sent to the browser in a cookie.
@@ -86,6 +87,12 @@ class Backend(Protocol):
 
     def end(self, credential: Credential, now: float) -> Record | None:
         """End the session of ``credential``, also if it was rotated without a login; return its record, or ``None``."""
+
+    def logins_of(self, owner: bytes, now: float) -> list[OwnedSession]:
+        """Return the owner's live sessions, in any order; an empty list if they cannot be listed."""
+
+    def end_logins(self, owner: bytes, handles: Container[str], now: float) -> int:
+        """End the owner's sessions with these handles; return how many were ended."""
 
     def forget(self, credential: Credential) -> None:
         """Delete what is stored for a credential that was not accepted: an expired or unreadable record."""

@@ -7,7 +7,7 @@ seal, so the server decides when a session expires, even if the browser keeps th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from wsgi_session.cookies.chunks import MAX_CHUNKS, CookieChunks
 from wsgi_session.cookies.cookie import SchemeCookies
 from wsgi_session.cookies.seal import OVERHEAD, RANDOM_PART, Sealer
 from wsgi_session.errors import ConfigError
-from wsgi_session.stores.contract import Outcome, Record, Store
+from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
 
 #: The maximum difference between the clocks of two servers, in seconds.
 MAX_SKEW = 60.0
@@ -106,6 +106,14 @@ class CookieBackend:
 
     def end(self, credential: Credential, now: float) -> Record | None:
         """Do nothing, as :meth:`delete`."""
+
+    def logins_of(self, owner: bytes, now: float) -> list[OwnedSession]:
+        """Return an empty list: a user's other sessions are in other browsers."""
+        return []
+
+    def end_logins(self, owner: bytes, handles: Container[str], now: float) -> int:
+        """End nothing, for the same reason."""
+        return 0
 
     def forget(self, credential: Credential) -> None:
         """Do nothing, as :meth:`delete`."""

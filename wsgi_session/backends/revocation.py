@@ -1,10 +1,11 @@
-"""Ending the sessions of an owner, including those that are being rotated at that moment."""
+"""Ending the sessions of an owner, or of everybody, including those that are being rotated at that moment."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 from wsgi_session.cookies.tokens import rotated_by_login
 from wsgi_session.errors import StoreUnavailable
@@ -16,8 +17,10 @@ from wsgi_session.stores.contract import (
     ListsOwners,
     OwnedSession,
     Record,
+    Scans,
     Store,
     has_sound_times,
+    owned_session,
 )
 
 #: The pause after a batch, as a multiple of the time that the batch took: other requests run meanwhile.
@@ -31,6 +34,12 @@ MAX_PASSES = 1000
 MAX_MOVES = 128
 
 ShouldEnd = Callable[[OwnedSession], bool]
+#: Called after each batch with the number of sessions that were ended by then.
+Progress = Callable[[int], object]
+
+
+def _no_progress(ended: int) -> None:
+    """Show no progress."""
 
 
 def owned_sessions(store: Store, owner: bytes, now: float) -> Iterator[OwnedSession]:
@@ -58,8 +67,65 @@ def in_batches(sessions: Iterable[OwnedSession], pause: float = PAUSE) -> Iterat
         time.sleep(min(pause * (time.perf_counter() - started), MAX_PAUSE))
 
 
+def every_session(store: Scans, namespace: str, now: float) -> Iterator[tuple[bytes, Record]]:
+    """Yield key and record of every live session of ``namespace``."""
+    for key, record in store.scan(now):
+        if record.namespace == namespace:
+            yield key, record
+
+
+class Listing(NamedTuple):
+    """The sessions that are to be ended, as a pass reads them."""
+
+    #: Yields those that are live at a time (seconds since the epoch).
+    live_at: Callable[[float], Iterator[OwnedSession]]
+    #: If there are at most this many, all are read at one moment; ``None``: they never are.
+    page: int | None
+
+
+def listing_of_owner(store: ListsOwners, owner: bytes) -> Listing:
+    """Return the listing of the sessions of ``owner``."""
+    return Listing(lambda now: store.of_owner(owner, now), OWNED_PAGE)
+
+
+def listing_of_everyone(store: Scans, namespace: str, *, anonymous: bool = True) -> Listing:
+    """Return the listing of all sessions of ``namespace``; with ``anonymous=False``, only of those with an owner."""
+
+    def live_at(now: float) -> Iterator[OwnedSession]:
+        for key, record in every_session(store, namespace, now):
+            if anonymous or record.owner is not None:
+                yield owned_session(key, record)
+
+    return Listing(live_at, None)
+
+
+def end_existing(
+    store: Store, listing: Listing, called: float, kept: Container[str | None], progress: Progress = _no_progress
+) -> int:
+    """End the sessions of ``listing`` that were created before ``called``, except the handles in ``kept``."""
+    # A machine whose clock is ahead may have given an existing session a later ``created``: go by its handle.
+    existing: set[str] = set()
+    for batch in in_batches(listing.live_at(called - SWEEP_GRACE)):
+        existing.update(other.handle for other in batch if _began_after(called, other))
+    return end_listed(
+        store,
+        listing,
+        called,
+        lambda other: other.handle not in kept and (other.handle in existing or not _began_after(called, other)),
+        progress,
+    )
+
+
 def end_sessions(store: Store, owner: bytes, now: float, should_end: ShouldEnd) -> int:
-    """Delete the sessions of ``owner`` for which ``should_end`` is true, in passes until none is left.
+    """Delete the sessions of ``owner`` for which ``should_end`` is true; see :func:`end_listed`."""
+    assert isinstance(store, ListsOwners)
+    return end_listed(store, listing_of_owner(store, owner), now, should_end)
+
+
+def end_listed(
+    store: Store, listing: Listing, now: float, should_end: ShouldEnd, progress: Progress = _no_progress
+) -> int:
+    """Delete the sessions of ``listing`` for which ``should_end`` is true, in passes until none is left.
 
     Return how many of them may have been live by any machine's clock. A rotation moves a session to another key, so a
     delete under the old key misses it; the next pass finds it.
@@ -67,11 +133,18 @@ def end_sessions(store: Store, owner: bytes, now: float, should_end: ShouldEnd) 
     ended = 0
     none_before = False
     for _ in range(MAX_PASSES):
-        count, found, one_page = _end_listed(store, owned_sessions(store, owner, now), now, should_end)
-        ended += count
+        found, listed = False, 0
+        for batch in in_batches(listing.live_at(now - SWEEP_GRACE), store.delete_pause):
+            listed += len(batch)
+            # Without a handle, it is a tombstone to which a manual change gave an owner: delete() does not remove it.
+            picked = [session for session in batch if session.handle and should_end(session)]
+            found = found or bool(picked)
+            ended += _delete(store, [session.key for session in picked if _may_live(session, now)])
+            _delete(store, [session.key for session in picked if not _may_live(session, now)])
+            progress(ended)
         # A page is read at one moment. If there are several pages, a rotation may have moved a session from a later to
         # an earlier page, so two passes in a row must find none.
-        if not found and (one_page or none_before):
+        if not found and (none_before or (listing.page is not None and listed <= listing.page)):
             store.await_replicas()
             return ended
         none_before = not found
@@ -104,22 +177,6 @@ def follow_tombstones(store: Store, key: bytes, handle: str | None, now: float) 
     )
 
 
-def _end_listed(
-    store: Store, sessions: Iterator[OwnedSession], now: float, should_end: ShouldEnd
-) -> tuple[int, bool, bool]:
-    """Return the number of live sessions that were ended, whether any was to end, and whether one page had them all."""
-    listed = ended = 0
-    found = False
-    for batch in in_batches(sessions, store.delete_pause):
-        listed += len(batch)
-        # Without a handle, it is a tombstone to which a manual change gave an owner: delete() does not remove it.
-        picked = [session for session in batch if session.handle and should_end(session)]
-        found = found or bool(picked)
-        ended += _delete(store, [session.key for session in picked if _may_live(session, now)])
-        _delete(store, [session.key for session in picked if not _may_live(session, now)])
-    return ended, found, listed <= OWNED_PAGE
-
-
 def _delete(store: Store, keys: list[bytes]) -> int:
     if len(keys) > 1:
         return store.delete_many(keys)
@@ -128,3 +185,7 @@ def _delete(store: Store, keys: list[bytes]) -> int:
 
 def _may_live(session: OwnedSession, now: float) -> bool:
     return not has_sound_times(session) or now - CLOCK_SKEW < session.expires
+
+
+def _began_after(moment: float, session: OwnedSession) -> bool:
+    return has_sound_times(session) and session.created > moment

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded
@@ -19,9 +19,11 @@ from wsgi_session.stores.contract import (
     SWEEP_LIMIT,
     ListsOwners,
     Outcome,
+    OwnedSession,
     Record,
     Store,
     Sweeps,
+    has_sound_times,
 )
 
 #: The maximum number of validly signed cookies to look up. A browser sends more only if an attacker has set them.
@@ -188,6 +190,18 @@ class StoreBackend:
             end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
         else:
             self.store.await_replicas()
+
+    def logins_of(self, owner: bytes, now: float) -> list[OwnedSession]:
+        """Return the owner's live sessions, in any order; an empty list if the store cannot list them."""
+        if not isinstance(self.store, ListsOwners):
+            return []
+        end_of = self.settings.lifetime.end_of
+        listed = self.store.of_owner(owner, now)
+        return [login for login in listed if login.handle and has_sound_times(login) and now < end_of(login)]
+
+    def end_logins(self, owner: bytes, handles: Container[str], now: float) -> int:
+        """End the owner's sessions with these handles; return how many were ended."""
+        return end_sessions(self.store, owner, now, lambda login: login.handle in handles)
 
     def forget(self, credential: Credential) -> None:
         """Delete the record of a credential that was not accepted: an expired or unreadable one."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,3 +29,7 @@ class Settings:
     outage_page: Callable[..., Any] | None
     events: Events
     clock: Callable[[], float]
+    #: Describes the device of a login, given the texts of the request's environ.
+    describe: Callable[[Mapping[str, Any]], str | None] | None = None
+    #: How many live sessions a user may have. ``None``: any number.
+    max_sessions: int | None = None

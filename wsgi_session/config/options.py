@@ -137,7 +137,27 @@ def check_on_store_error(value: object) -> bool:
     return value == "anonymous"
 
 
+def check_max_sessions(max_sessions: object, *, lists_owners: bool) -> int | None:
+    """Return how many sessions a user may have, ``None`` for any number; or raise ``ConfigError``."""
+    if max_sessions is None:
+        return None
+    if type(max_sessions) is not int or max_sessions < 1:
+        raise ConfigError(f"max_sessions={max_sessions!r}: give a whole number of sessions, 1 or more, or None.")
+    if not lists_owners:
+        raise ConfigError(
+            f"max_sessions={max_sessions!r}: this store cannot list a user's sessions. Give None, or a store that can, "
+            "such as sqlite:///sessions.db."
+        )
+    return max_sessions
+
+
 def check_callable(option: str, value: object, allowed: str) -> None:
     """Raise ``ConfigError`` if ``value`` cannot be called."""
     if not callable(value):
         raise ConfigError(f"{option}={value!r} cannot be called: give {allowed}.")
+
+
+def check_callable_or_none(option: str, value: object, allowed: str) -> None:
+    """Raise ``ConfigError`` if ``value`` is neither ``None`` nor can be called."""
+    if value is not None:
+        check_callable(option, value, allowed)

@@ -87,6 +87,14 @@ def _bytes(name: str, value: str) -> int:
     return int(value)
 
 
+def _count(name: str, value: str) -> int | None:
+    if value.lower() == "none":
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", value):
+        raise ConfigError(f"{name}={value!r}: give a whole number, such as 5, or none.")
+    return int(value)
+
+
 def _not_text(name: str, value: str) -> Any:
     raise ConfigError(f"{name}={value!r}: this option cannot be text. Pass a Python object to SessionMiddleware.")
 
@@ -107,6 +115,8 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "anonymous_timeout": _optional_duration,
     "touch_interval": _optional_duration,
     "max_size": _bytes,
+    "max_sessions": _count,
+    "describe": _not_text,
     "on_store_error": _text,
     "outage_page": _not_text,
     "validate": _not_text,

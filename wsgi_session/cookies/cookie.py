@@ -174,3 +174,10 @@ def check_cookie_options(
         )
     if name.startswith("__Host-") and (path != "/" or domain is not None):
         raise ConfigError(f"cookie_name={name!r}: a __Host- cookie needs cookie_path='/' and no cookie_domain.")
+
+
+def make_cookies(name: str, secure: bool | str, events: Events, **attributes: Any) -> SchemeCookies:
+    """Return the cookies for http and https; the attributes are those of ``SessionCookie``."""
+    http = SessionCookie(name, secure=secure is True, **attributes)
+    https = SessionCookie(name, secure=True, **attributes) if secure == "auto" else http
+    return SchemeCookies(http, https, events)

@@ -68,6 +68,7 @@ def login(
     *,
     remember: bool | None = None,
     idle_timeout: timedelta | float | None = None,
+    provider_session: str | None = None,
     key: str = "session",
 ) -> None:
     """Log ``user`` in: store it under the key ``user``, and give the session a new token (against session fixation).
@@ -78,11 +79,14 @@ def login(
 
     ``remember``: True keeps the cookie after the browser closes, False does not, None uses the middleware's
     ``cookie_persistent``. ``idle_timeout`` (a timedelta, or seconds) shortens the middleware's idle timeout for this
-    login; a longer one has no effect. ``key`` is the environ key of the session.
+    login; a longer one has no effect. ``provider_session``: the name of the session at the identity provider (the claim
+    ``sid`` of OpenID, the SessionIndex of SAML), by which ``sessions.revoke_provider_session`` ends this login.
+    ``key`` is the environ key of the session.
 
     Raises ``ConfigError`` if the user has neither an id nor an email, or an option is invalid; ``UnsupportedValue`` or
     ``SessionTooLarge`` if the user cannot be stored; ``StoreUnavailable`` if the store is down; ``HeadersAlreadySent``
-    after the headers were sent; ``SessionMissing`` without the middleware.
+    after the headers were sent; ``SessionMissing`` without the middleware; ``Unsupported`` for a ``provider_session``
+    with a store that cannot list a user's sessions (``cookie://``).
     """
     session = get_session(request, key)
     owner_of(user)
@@ -92,7 +96,7 @@ def login(
     # A mapping that is not based on dict cannot be stored, so it is converted. Any other is not copied, so that
     # session["user"] is the caller's object.
     stored: Any = user if issubclass(type(user), dict) else dict(user)
-    log_in(work_of(session), stored, remember=remember, idle=idle)
+    log_in(work_of(session), stored, remember=remember, idle=idle, provider_session=provider_session)
 
 
 def logout(request: object, key: str = "session", *, clear_site_data: Iterable[str] = ()) -> None:

@@ -30,6 +30,7 @@ How this differs from Django's own engines:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 from datetime import datetime, timezone
 from typing import Any
@@ -41,11 +42,11 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 
 from wsgi_session.backends.base import Credential, Loaded
-from wsgi_session.cookies import tokens
 from wsgi_session.integrations.django_adopt import AdoptMiddleware as AdoptMiddleware
 from wsgi_session.integrations.django_adopt import adopted_work
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
 from wsgi_session.integrations.django_confirm import ConfirmableSession
+from wsgi_session.integrations.django_owner import set_owner
 from wsgi_session.integrations.django_pending import remember, save_pending
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
@@ -54,6 +55,7 @@ from wsgi_session.integrations.django_table import guard_table
 from wsgi_session.integrations.django_times import set_idle_timeout, started_work, touch
 from wsgi_session.integrations.logins import log_in_as, owner_with_id
 from wsgi_session.request.commit import save
+from wsgi_session.request.loading import NO_ENVIRON, client_of
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Sweeps
@@ -148,7 +150,7 @@ class SessionStore(ConfirmableSession):
             self.create()
             return
         work = self._work
-        self._set_owner(work)
+        set_owner(work)
         now = work.backend.settings.clock()
         set_idle_timeout(work, self._expires(work, now) - now, now)
         # As in Django, a save stores the session even if it is empty.
@@ -164,8 +166,8 @@ class SessionStore(ConfirmableSession):
         if self._backend.sweep_due:
             self._backend.sweep(now)
 
-    def log_in(self) -> None:
-        """Give the session a new key and handle after a login with ``django.contrib.auth``.
+    def log_in(self, environ: Mapping[str, Any] = NO_ENVIRON) -> None:
+        """Give the session a new key and handle after a login with ``django.contrib.auth``; ``environ`` for describe.
 
         If two requests log in at once, each gets its own session, although the first login has moved the session that
         both had loaded.
@@ -175,6 +177,7 @@ class SessionStore(ConfirmableSession):
         if saved:
             # Another receiver of the signal has saved this login, and may have noted its key.
             return
+        work.environ = client_of(environ)
         log_in_as(work, user_id, USER_ID)
         assert work.next_credential is not None
         self._take_key(work.next_credential)
@@ -280,15 +283,6 @@ class SessionStore(ConfirmableSession):
         saved = datetime.fromtimestamp(touched, timezone.utc)
         return self.get_expiry_date(modification=saved, expiry=expiry).timestamp()
 
-    def _set_owner(self, work: Work) -> None:
-        """Set the owner if the user was put into the session without a login, so that it can be found and revoked."""
-        user = work.peek(USER_ID)
-        if user is None or (work.login is not None and work.login.owner == owner_with_id(user)):
-            return
-        owner = tokens.owner_key(work.backend.settings.namespace, owner_with_id(user))
-        if work.record is None or work.record.owner != owner:
-            log_in_as(work, user, USER_ID)
-
 
 guard_table(SessionStore)
 
@@ -297,4 +291,4 @@ guard_table(SessionStore)
 def _log_in(*, request: HttpRequest, **kwargs: object) -> None:
     session = getattr(request, "session", None)
     if isinstance(session, SessionStore):
-        session.log_in()
+        session.log_in(request.META)

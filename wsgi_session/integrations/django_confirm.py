@@ -1,4 +1,4 @@
-"""The confirmations of a Django session: when the user last proved who they are, by a password or another factor."""
+"""What the helpers need of a Django session: when the user last proved who they are, and the provider's session."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from wsgi_session.request.confirmation import (
     last_confirmation,
     note_confirmation,
 )
+from wsgi_session.request.providers import file_this_login
 from wsgi_session.request.work import Work
 
 
 class ConfirmableSession(AsynchronousSession):
-    """What ``wsgi_session.confirm`` and ``redirect_unless_fresh`` need; a login with ``django.contrib.auth`` counts."""
+    """For the helpers ``confirm``, ``redirect_unless_fresh`` and ``set_provider_session``, after Django's login."""
 
     if TYPE_CHECKING:
 
         @property
         def _work(self) -> Work: ...
+
+    def set_provider_session(self, provider_session: str) -> None:
+        """File this request's login under the provider's session: see ``wsgi_session.set_provider_session``."""
+        file_this_login(self._work, provider_session)
 
     @property
     def confirmed(self) -> Confirmation | None:

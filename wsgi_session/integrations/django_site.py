@@ -23,7 +23,17 @@ from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.stores import Store, open_store
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
-_OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "on_event", "report_store_calls", "adopt", "clock")
+_OPTIONS = (
+    "anonymous_timeout",
+    "absolute_timeout",
+    "max_size",
+    "max_sessions",
+    "describe",
+    "on_event",
+    "report_store_calls",
+    "adopt",
+    "clock",
+)
 # The settings from which the site's objects are made.
 _SETTINGS = ("SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
 
@@ -92,6 +102,11 @@ class _UserSession:
     def is_fresh(self) -> Any:
         """The method of ``request.session``; ``None`` if that is another engine's."""
         return getattr(self._request.session, "is_fresh", None)
+
+    @property
+    def set_provider_session(self) -> Any:
+        """The method of ``request.session``; ``None`` if that is another engine's."""
+        return getattr(self._request.session, "set_provider_session", None)
 
 
 def _site() -> _Site:

@@ -8,6 +8,7 @@ from wsgi_session.backends.stored_owner import OWNER
 from wsgi_session.codec.packing import CorruptData, pack
 from wsgi_session.codec.plain import to_scalar
 from wsgi_session.request.confirmation import CONFIRMED
+from wsgi_session.request.devices import ABOUT
 from wsgi_session.request.login import plan_login
 from wsgi_session.request.states import OPEN
 from wsgi_session.request.work import Work
@@ -53,6 +54,6 @@ def _contents(work: Work) -> dict[str | bytes, Any]:
     data = work.data or work.load()
     try:
         keys: list[str | bytes] = [*data.keys(), *data.internal_keys()]
-        return {key: data.get(key) for key in keys if key not in (OWNER, CONFIRMED)}
+        return {key: data.get(key) for key in keys if key not in (OWNER, CONFIRMED, ABOUT)}
     except CorruptData:
         return {}

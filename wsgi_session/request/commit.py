@@ -18,8 +18,10 @@ from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import OUTSIDE
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
 from wsgi_session.request.data import Data
+from wsgi_session.request.devices import after_login
 from wsgi_session.request.ending import forget_refused
 from wsgi_session.request.login import owner_text, report_unfiled_user
+from wsgi_session.request.providers import check_after, file_before
 from wsgi_session.request.records import changed_record, first_record, join_checked, login_record
 from wsgi_session.request.states import KEEP, SET, Cookie
 from wsgi_session.request.times import active_at
@@ -63,6 +65,9 @@ def _save(work: Work, data: Data) -> bool:
     now = work.backend.settings.clock()
     if work.login is not None:
         data.keep_written()
+        if work.provider is not None:
+            # Once, before the first attempt: a later one could file again what a logout at the provider has ended.
+            file_before(work, login_record(work.login, b"", b"", now, work.backend.settings), now)
     record, credential = work.record, work.credential
     if record is None or credential is None:
         if work.ended:
@@ -225,7 +230,8 @@ def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packe
     owner = stored_owner(record)
     if work.login is not None:
         work.logged_in = True
-        events("logged_in", handle=record.handle, owner=owner)
+        check_after(work, record)
+        events("logged_in", handle=record.handle, owner=owner, **after_login(work, record, packed))
     work.adopt_new(credential, record, packed)
     events(event, handle=record.handle, owner=owner)
 

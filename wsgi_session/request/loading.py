@@ -23,6 +23,7 @@ _SET_LATER = (
     "ended",
     "ended_record",
     "login_keys",
+    "provider",
     "remember",
     "planned_handle",
     "create_if_empty",
@@ -57,7 +58,7 @@ def load(work: Work) -> Data:
         data = work.start(("unavailable", None, None, {}), now)
     work.scheme = work.environ.get("wsgi.url_scheme")
     # The environ contains the session: only the garbage collector would free such a cycle.
-    work.environ = NO_ENVIRON
+    work.environ = NO_ENVIRON if settings.describe is None else client_of(work.environ)
     return data
 
 
@@ -102,6 +103,12 @@ def unload(work: Work) -> None:
     for name in _SET_LATER:
         vars(work).pop(name, None)
     work.data, work.cookie = None, KEEP
+
+
+def client_of(environ: Mapping[str, Any]) -> dict[str, str]:
+    """Return what ``describe`` may see of the request: its texts, without the credentials."""
+    hidden = ("HTTP_COOKIE", "HTTP_AUTHORIZATION")
+    return {name: value for name, value in environ.items() if type(value) is str and name not in hidden}
 
 
 def _prepare_late_load(work: Work) -> None:

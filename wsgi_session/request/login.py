@@ -10,6 +10,8 @@ from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError
 from wsgi_session.owner import owner_of, user_mapping_or_none
+from wsgi_session.request.devices import note_device
+from wsgi_session.request.providers import provider_key_of
 from wsgi_session.stores.contract import Record
 
 if TYPE_CHECKING:
@@ -28,12 +30,21 @@ class Login(NamedTuple):
     idle: float | None
 
 
-def log_in(work: Work, user: dict[str, Any], *, remember: bool | None, idle: float | None) -> None:
+def log_in(
+    work: Work,
+    user: dict[str, Any],
+    *,
+    remember: bool | None,
+    idle: float | None,
+    provider_session: str | None = None,
+) -> None:
     """Let the commit give the session to the user, with a new token, handle and time of creation.
 
     ``remember``: whether the cookie is kept after the browser closes; ``None``: the middleware's setting. ``idle``: the
-    login's own idle timeout in seconds.
+    login's own idle timeout in seconds. ``provider_session``: the session at the identity provider, if there is one.
     """
+    # Checked before anything is changed.
+    provider = None if provider_session is None else provider_key_of(work, provider_session)
     data = work.writable(needs_cookie=True)
     settings = work.backend.settings
     owner = owner_of(user)
@@ -44,6 +55,7 @@ def log_in(work: Work, user: dict[str, Any], *, remember: bool | None, idle: flo
     data.put("user", user, packed)
     persistent = settings.persistent if remember is None else remember
     plan_login(work, owner, persistent, None if idle is None else min(idle, settings.lifetime.idle), "user")
+    work.provider = provider
     if remember is not None:
         work.remember = None
 
@@ -53,7 +65,11 @@ def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, *ke
     data = work.data or work.load()
     data.put(OWNER, owner, pack(owner, "user"))
     now = work.backend.settings.clock()
-    work.intend_login(Login(owner, tokens.new_handle_and_version()[0], now, persistent, idle), (*keys, OWNER))
+    # That of an earlier login in this request does not count for this one.
+    work.provider = None
+    handle, _ = tokens.new_handle_and_version()
+    note_device(work, owner, handle)
+    work.intend_login(Login(owner, handle, now, persistent, idle), (*keys, OWNER))
 
 
 def owner_text(work: Work) -> str | None:

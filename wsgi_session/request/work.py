@@ -51,13 +51,14 @@ class Work:
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
     #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
+    #: The key of the identity provider's session under which the login is filed too.
+    provider: bytes | None = None
     #: The handle that a new session will get, because the application has asked for it already.
     planned_handle: str | None = None
     #: Whether to store the session even if it is empty: the visitor has a CSRF token for it.
     create_if_empty = False
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
     outside_path = False
-
     #: The value of the header ``Clear-Site-Data``, if the response shall have one.
     clear_site_data = ""
     #: Whether a login was saved: no cache may store the response.
@@ -242,7 +243,7 @@ class Work:
         self.create_if_empty = False
         self.data = Data({}, self.backend.settings.max_size)
 
-    #: Treat a session with an unreadable value as unknown.
+    #: Treat a session with an unreadable value as unknown: this request's changes go into a new session.
     mark_corrupt = mark_corrupt
 
     def reset(self, environ: Mapping[str, Any]) -> None:

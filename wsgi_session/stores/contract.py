@@ -282,7 +282,7 @@ class ListsOwners(Protocol):
 
 @runtime_checkable
 class Counts(Protocol):
-    """A store that can count its sessions with a single query."""
+    """A store that can count its sessions without reading their data."""
 
     def count(self, now: float, namespace: str | None = None) -> int:
         """Return the number of live sessions in ``namespace`` (``None``: in all namespaces), excluding tombstones."""

@@ -57,6 +57,8 @@ def parsed(**more: Any) -> dict[str, Any]:
         ("anonymous_timeout", "2h", 7200.0),
         ("touch_interval", "None", None),
         ("touch_interval", "1d", 86_400.0),
+        ("max_sessions", "5", 5),
+        ("max_sessions", "None", None),
         ("max_size", "4096", 4096),
         ("max_size", "1_048_576", 1_048_576),
         ("on_store_error", "anonymous", "anonymous"),
@@ -73,6 +75,7 @@ def test_every_option_is_read_from_text(option: str, text: str, expected: Any) -
         *[("idle_timeout", text) for text in ["", "soon", "15x", "-5m", "1e3", "inf", "5m 3s", "none", "15M", ".5h"]],
         ("absolute_timeout", "never"),
         ("touch_interval", ""),
+        *[("max_sessions", text) for text in ["", "many", "-1", "1.5", "9" * 5000]],
         *[
             ("max_size", text)
             for text in ["", "1MB", "-1", "1.5", "1__0", "1_0", "_1", "9" * 5000, "1" + "_000" * 5000]

@@ -25,7 +25,7 @@ from wsgi_session.stores.contract import (
     tombstone_of,
 )
 from wsgi_session.stores.redis.cluster import Cluster
-from wsgi_session.stores.redis.index import Index
+from wsgi_session.stores.redis.index import HEAD, Index
 from wsgi_session.stores.redis.node import Node
 from wsgi_session.stores.redis.records import pack, pack_change, pack_time, pack_touch, pack_versions, unpack
 from wsgi_session.stores.redis.scripts import (
@@ -185,19 +185,28 @@ class RedisStore(Store):
             # If several sessions end at the same time, the last ones of this page are the first ones of the next.
             begin, before = last, frozenset(found[::2])
 
+    def count(self, now: float, namespace: str | None = None) -> int:
+        """Count the sessions by the head of each record, because Redis keeps no number of them; see ``Counts``."""
+        heads = self._scan(now, b"GETRANGE", b"0", b"%d" % (HEAD - 1))
+        return sum(1 for _, record in heads if namespace in (None, record.namespace))
+
     def scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         """Yield all sessions of the server, or of each primary of a cluster; see ``wsgi_session.stores.Scans``."""
+        return self._scan(now, b"GET")
+
+    def _scan(self, now: float, command: bytes, *arguments: bytes) -> Iterator[tuple[bytes, Record]]:
+        """Yield key and record of each live session, as ``command`` reads it."""
         seen: set[bytes] = set()
         length = len(self._prefix) + KEY_SIZE  # The name of an owner index is longer.
         for batch in self._client.scan(_GLOB.sub(rb"\\\g<0>", self._prefix) + b"*"):
             names = [name for name in batch if len(name) == length and name not in seen]
             seen.update(names)
-            read = [(b"GET", name) for name in names]
+            read = [(command, name, *arguments) for name in names]
             for name, value in zip(names, self._client.call_many(names, read), strict=True):
                 if isinstance(value, ResponseError):  # The key has moved to another node, or is not a string.
                     with suppress(ResponseError):
-                        value = self._client.call(name, b"GET", name)
-                record = unpack(value) if isinstance(value, bytes) else None
+                        value = self._client.call(name, command, name, *arguments)
+                record = unpack(value) if isinstance(value, bytes) and value else None
                 if record is not None and record.handle and now < record.expires and has_sound_times(record):
                     yield name[len(self._prefix) :], record
 

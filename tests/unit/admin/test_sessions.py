@@ -380,7 +380,16 @@ def test_what_a_store_does_not_offer_is_said_with_what_to_do_instead() -> None:
         wrap(FakeClock(), store=Scanned()).sessions.count()
     pytest.importorskip("cryptography", reason="pip install cryptography")
     sessions = wrap(FakeClock(), store="cookie://").sessions
-    for call in (sessions.count, lambda: sessions.of(ANN), lambda: sessions.revoke_all(ANN), lambda: sessions.sweep(1)):
+    calls: list[Callable[[], object]] = [
+        sessions.count,
+        sessions.all,
+        sessions.revoke_everyone,
+        lambda: sessions.of(ANN),
+        lambda: sessions.revoke_all(ANN),
+        lambda: sessions.revoke_provider_session("sid-1"),
+        lambda: sessions.sweep(1),
+    ]
+    for call in calls:
         with pytest.raises(Unsupported, match=r"sqlite:///sessions\.db; or end sessions with validate"):
             call()
 

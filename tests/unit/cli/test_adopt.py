@@ -174,7 +174,7 @@ def test_cookie_sessions_cannot_be_adopted_in_advance(module: str) -> None:
 def test_progress_is_shown_on_a_terminal(
     module: str, store: SQLiteStore, old: OldLibrary, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from wsgi_session import cli as commands
+    from wsgi_session.cli import stores as commands
 
     shown: list[str] = []
     monkeypatch.setattr(commands, "BATCH", 2)

@@ -18,9 +18,11 @@ import pytest
 
 from tests.support import ROOT
 from tests.support.cli import fill, run
-from wsgi_session import cli as commands
 from wsgi_session.__main__ import main
-from wsgi_session.cli import BATCH, cli, reporting_errors
+from wsgi_session.cli import cli
+from wsgi_session.cli import opening as commands
+from wsgi_session.cli.opening import reporting_errors
+from wsgi_session.cli.stores import BATCH
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.config.options import check_secrets
 from wsgi_session.errors import StoreUnavailable
@@ -36,6 +38,12 @@ def python(*arguments: str, code: str = "") -> subprocess.CompletedProcess[str]:
     run_module = f"sys.argv[1:] = {arguments!r}; runpy.run_module('wsgi_session', run_name='__main__')"
     command = ["-c", f"import runpy, sys; {code}; {run_module}"] if code else ["-m", "wsgi_session", *arguments]
     return subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def forget_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the modules of the commands be imported again."""
+    for name in [name for name in sys.modules if name.startswith("wsgi_session.cli")]:
+        monkeypatch.delitem(sys.modules, name)
 
 
 @pytest.fixture
@@ -94,7 +102,7 @@ def test_without_click_the_rest_says_what_to_install() -> None:
 
 def test_another_missing_module_is_not_taken_for_click(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["wsgi_session", "stats"])
-    monkeypatch.delitem(sys.modules, "wsgi_session.cli")
+    forget_commands(monkeypatch)
     monkeypatch.setitem(sys.modules, "wsgi_session.stores.urls.opening", None)
     with pytest.raises(ModuleNotFoundError, match=r"wsgi_session\.stores\.urls"):
         main()
@@ -116,7 +124,7 @@ def test_main_says_which_version_it_is(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 def test_main_without_click_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["wsgi_session", "stats"])
-    monkeypatch.delitem(sys.modules, "wsgi_session.cli")
+    forget_commands(monkeypatch)
     monkeypatch.setitem(sys.modules, "click", None)
     with pytest.raises(SystemExit, match="needs click"):
         main()

@@ -1,52 +1,50 @@
-"""The administrator's view: list a user's sessions, end them, and count and sweep the store."""
+"""The administrator's view: list the sessions of a user or of everybody, end them, and count and sweep the store."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
-from functools import cached_property, partial
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from functools import partial
 from operator import itemgetter
 from typing import Any, TypeVar
 
+from wsgi_session.admin.info import SessionInfo
 from wsgi_session.backends.base import Backend, Credential
-from wsgi_session.backends.revocation import end_sessions, follow_tombstones, in_batches, owned_sessions
+from wsgi_session.backends.providers import end_provider_session, provider_key
+from wsgi_session.backends.revocation import (
+    end_existing,
+    end_sessions,
+    every_session,
+    follow_tombstones,
+    in_batches,
+    listing_of_everyone,
+    listing_of_owner,
+    owned_sessions,
+)
 from wsgi_session.backends.settings import Settings
+from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData, split, unpack
+from wsgi_session.config.options import check_flag, seconds
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, SessionGone, Unsupported
-from wsgi_session.owner import owner_of
+from wsgi_session.owner import check_owner, owner_of
 from wsgi_session.request.atomic import apply
+from wsgi_session.request.devices import stored_about
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
-from wsgi_session.stores.contract import Counts, ListsOwners, OwnedSession, Store, Sweeps, has_sound_times
+from wsgi_session.stores.contract import (
+    Counts,
+    ListsOwners,
+    OwnedSession,
+    Scans,
+    Store,
+    Sweeps,
+    has_sound_times,
+    owned_session,
+)
 from wsgi_session.stores.unsupported import unsupported
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class SessionInfo:
-    """One session of a user. It contains no credential, so it is safe to show to an administrator (CVE-2020-5224)."""
-
-    #: The public name of the session, for :meth:`Sessions.revoke`.
-    handle: str
-    #: When the user logged in (aware, UTC).
-    created: datetime
-    #: The last recorded activity (aware, UTC). The last request may be up to ``touch_interval`` later.
-    last_seen: datetime
-    #: When the session expires if no further request arrives (aware, UTC).
-    expires: datetime
-    _load: Callable[[], dict[str, Any]] = field(repr=False, compare=False)
-
-    @cached_property
-    def data(self) -> dict[str, Any]:
-        """A decoded copy of the session's data, loaded at the first access to this attribute.
-
-        Empty if the session has ended since it was listed, or if its data is corrupt (then with the event ``corrupt``).
-        Raises ``StoreUnavailable`` if the store is down.
-        """
-        return self._load()
 
 
 class Sessions:
@@ -62,16 +60,40 @@ class Sessions:
         self._settings = settings
         self._backend = backend
 
-    def of(self, user: Mapping[str, Any] | str) -> list[SessionInfo]:
+    def of(self, user: Mapping[str, Any] | str, current: Session | str | None = None) -> list[SessionInfo]:
         """Return the user's live sessions, newest login first; an empty list if there are none.
 
+        The one that is ``current`` (a Session or a handle) says so.
         Their data is not read. Many sessions are read in small batches, with pauses in which other requests run.
         """
         now = self._settings.clock()
         found: list[tuple[float, SessionInfo]] = []
+        owner, handles = _owner(user), _handles(current)
         for batch in in_batches(self._owner_store("of").of_owner(self._key(user), now)):
-            found += [(session.created, self._info(session)) for session in batch if self._alive(session, now)]
+            live = (session for session in batch if self._alive(session, now))
+            found += [(one.created, self._info(one, owner, one.handle in handles)) for one in live]
         return [info for _, info in sorted(found, key=itemgetter(0), reverse=True)]
+
+    def all(self, *, active_within: timedelta | float | None = None) -> Iterator[SessionInfo]:
+        """Return an iterator over this middleware's live sessions, in any order, including anonymous ones.
+
+        The store is read in pages while you iterate, so take as many as you show, with ``itertools.islice``. This reads
+        every session, of all users. A session that begins or ends meanwhile may be missing, or be returned.
+
+        ``active_within`` (a timedelta, or seconds): only sessions that were active in this time, for "who is online".
+        Activity is recorded once per ``touch_interval``, so a shorter time raises ``ConfigError``.
+        """
+        within = None if active_within is None else seconds("active_within", active_within)
+        interval = self._settings.lifetime.touch_interval
+        if within is not None and within < interval:
+            raise ConfigError(
+                f"active_within={active_within!r} is shorter than touch_interval ({interval:g} s). Activity is "
+                "recorded at most once in that time, so visitors who are active now would be missing. Give a longer "
+                "time, or set a shorter touch_interval."
+            )
+        store = self._scan_store("all")
+        now = self._settings.clock()
+        return self._all(store, now, None if within is None else now - within)
 
     def revoke(self, user: Mapping[str, Any] | str, handle: str) -> bool:
         """End the session with this ``handle``, if it belongs to the user; return whether one was ended.
@@ -79,7 +101,7 @@ class Sessions:
         The handle of another user's session ends nothing (CVE-2017-18878).
         """
         store = self._owner_store("revoke")
-        owner = self._owner(user)
+        owner = _owner(user)
         ended = end_sessions(store, self._key(owner), self._settings.clock(), lambda record: record.handle == handle)
         self._report(owner, handle, ended)
         return ended > 0
@@ -92,26 +114,43 @@ class Sessions:
         requests run.
         """
         store = self._owner_store("revoke_all")
-        owner = self._owner(user)
-        key = self._key(owner)
-        # Any other value is a Session, or an integration's wrapper around one, such as Pyramid's.
-        kept = {keep} if keep is None or isinstance(keep, str) else work_of(keep).open().handles
+        owner, kept = _owner(user), _handles(keep)
         called = self._settings.clock()
         # Sessions of another library that were not adopted yet.
         adoption = getattr(self._backend, "adoption", None)
         if adoption is not None:
             adoption.revoke(owner, called)
-        # A machine whose clock is ahead may have given an existing session a later ``created``: go by its handle.
-        existing: set[str] = set()
-        for batch in in_batches(owned_sessions(store, key, called)):
-            existing.update(other.handle for other in batch if _began_after(called, other))
-        ended = end_sessions(
-            store,
-            key,
-            called,
-            lambda other: other.handle not in kept and (other.handle in existing or not _began_after(called, other)),
-        )
+        ended = end_existing(self._store, listing_of_owner(store, self._key(owner)), called, kept)
         self._report(owner, None, ended)
+        return ended
+
+    def revoke_everyone(self, keep: Session | str | None = None, *, anonymous: bool = True) -> int:
+        """End every session that was created before this call, except ``keep`` (a Session or a handle).
+
+        ``anonymous=False`` spares the visitors who are not logged in. This reads every session of the store, in small
+        batches, with pauses in which other requests run. A login that completes later is not ended. Return the number
+        of live sessions that were ended.
+        """
+        check_flag("anonymous", anonymous)
+        store = self._scan_store("revoke_everyone")
+        listing = listing_of_everyone(store, self._settings.namespace, anonymous=anonymous)
+        kept = _handles(keep)
+        ended = end_existing(self._store, listing, self._settings.clock(), kept)
+        if ended:
+            self._settings.events("revoked", handle=None, owner=None, reason="revoked", count=ended)
+        return ended
+
+    def revoke_provider_session(self, provider_session: str) -> int:
+        """End every session that ``login(provider_session=...)`` has filed under this name; return the number ended.
+
+        For a logout at the identity provider: OpenID Connect's back-channel logout, SAML's single logout. Check the
+        provider's token first: whoever may call this ends sessions. It can be repeated after an outage, and also ends a
+        login that is being saved at that moment. Raises ``ConfigError`` for anything but a non-empty text.
+        """
+        provider = provider_key(self._store, self._settings.namespace, provider_session)
+        ended = end_provider_session(self._store, provider, self._settings.clock())
+        if ended:
+            self._settings.events("revoked", handle=None, owner=None, reason="revoked", count=ended)
         return ended
 
     def update(self, user: Mapping[str, Any] | str, handle: str, function: Callable[[dict[str, Any]], T]) -> T:
@@ -163,17 +202,7 @@ class Sessions:
             self._settings.events("nothing_revoked", handle=handle, owner=owner, advice=advice)
 
     def _key(self, user: Mapping[str, Any] | str) -> bytes:
-        return tokens.owner_key(self._settings.namespace, self._owner(user))
-
-    def _owner(self, user: Mapping[str, Any] | str) -> str:
-        if not isinstance(user, str):
-            return owner_of(user)
-        if not user.startswith(("id:", "email:")):
-            raise ConfigError(
-                f"user={user!r} is not an owner. Give the user mapping, or an owner such as 'id:5' or "
-                "'email:ann@example.com'."
-            )
-        return user
+        return tokens.owner_key(self._settings.namespace, _owner(user))
 
     def _owner_store(self, operation: str) -> Any:
         if not isinstance(self._store, ListsOwners):
@@ -186,28 +215,51 @@ class Sessions:
             return False
         return now < self._settings.lifetime.end_of(session)
 
-    def _info(self, session: OwnedSession) -> SessionInfo:
+    def _all(self, store: Scans, now: float, since: float | None) -> Iterator[SessionInfo]:
+        lifetime = self._settings.lifetime
+        for key, record in every_session(store, self._settings.namespace, now):
+            if record.owner is None:
+                # It may have been stored under another anonymous_timeout; the current one counts.
+                record = record._replace(idle=lifetime.anonymous)
+            if now < lifetime.end_of(record) and (since is None or record.touched > since):
+                yield self._info(owned_session(key, record), stored_owner(record))
+
+    def _scan_store(self, operation: str) -> Scans:
+        if not isinstance(self._store, Scans):
+            raise self._unsupported(operation)
+        return self._store
+
+    def _info(self, session: OwnedSession, owner: str | None, current: bool = False) -> SessionInfo:
         end = self._settings.lifetime.end_of(session)
         data = partial(self._data, session)
-        return SessionInfo(session.handle, _utc(session.created), _utc(session.touched), _utc(end), data)
+        times = _utc(session.created), _utc(session.touched), _utc(end)
+        return SessionInfo(session.handle, *times, owner, current, data)
 
-    def _data(self, session: OwnedSession) -> dict[str, Any]:
+    def _data(self, session: OwnedSession) -> tuple[dict[str, Any], str | None]:
         found = follow_tombstones(self._store, session.key, session.handle, self._settings.clock())
         if found is None:
-            return {}
+            return {}, None
         try:
-            return {key: unpack(packed) for key, packed in split(found[1].data).items() if isinstance(key, str)}
+            values = split(found[1].data)
+            about = stored_about(values, session.handle)
+            return {key: unpack(packed) for key, packed in values.items() if isinstance(key, str)}, about
         except CorruptData:
             # The session is listed with empty data, so that an administrator can still revoke it.
             self._settings.events("corrupt", handle=session.handle)
-            return {}
+            return {}, None
 
     def _unsupported(self, operation: str) -> Unsupported:
         return unsupported(self._store, operation)
 
 
-def _began_after(moment: float, session: OwnedSession) -> bool:
-    return has_sound_times(session) and session.created > moment
+def _owner(user: Mapping[str, Any] | str) -> str:
+    return check_owner(user) if isinstance(user, str) else owner_of(user)
+
+
+def _handles(given: Session | str | None) -> set[str | None]:
+    """Return the handles of a session that was given as itself, or by its handle."""
+    # Any other value is a Session, or an integration's wrapper around one, such as Pyramid's.
+    return {given} if given is None or isinstance(given, str) else {*work_of(given).open().handles}
 
 
 def _utc(seconds: float) -> datetime:

@@ -1,58 +1,35 @@
-"""The commands of ``python -m wsgi_session``. All but ``keygen`` open a store by its URL.
-
-Results go to stdout, progress and errors to stderr. The exit codes: 0, success; 1, the store or its URL failed (stderr
-says why in one line); 2, wrong usage; 130, interrupted with Ctrl-C.
-"""
+"""The commands that make a secret, and that look after a store as a whole."""
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Iterator
 
 import click
 
+from wsgi_session.cli.group import cli
+from wsgi_session.cli.opening import (
+    hide_url,
+    opened,
+    parts_of,
+    reachable,
+    reporting_errors,
+    show_progress,
+    store_url,
+)
 from wsgi_session.config.keygen import new_secret
-from wsgi_session.config.secrets import HiddenText
-from wsgi_session.errors import ConfigError, SessionError, StoreUnavailable, Unsupported
+from wsgi_session.errors import SessionError, StoreUnavailable, Unsupported
 from wsgi_session.moving.advance import ADOPTED, adopt_all, load_adopt, settings_of
 from wsgi_session.stores.contract import Counts, Scans, Store, Sweeps
 from wsgi_session.stores.migrating.moving import move_all
 from wsgi_session.stores.migrating.store import MigratingStore
-from wsgi_session.stores.migrating.urls import inner_urls
-from wsgi_session.stores.sqlite.store import SQLiteStore
 from wsgi_session.stores.tables import HasTables
 from wsgi_session.stores.unsupported import unsupported
-from wsgi_session.stores.urls.opening import open_store
-from wsgi_session.stores.urls.parts import redact_urls
 
 #: Records per batch: few enough that no engine holds a lock for long, enough that the round trips cost little.
 BATCH = 1000
-
-
-def hide_url(context: click.Context, parameter: click.Parameter, url: Any) -> HiddenText:
-    """Keep the password in a URL out of tracebacks that show local variables."""
-    return HiddenText(url)
-
-
-# If no URL is given, it is read from the variable that SessionMiddleware.from_environ uses too. Every user of the
-# machine can see a command line, including a password in it.
-store_url = click.argument("url", envvar="WSGI_SESSION_STORE", callback=hide_url)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="wsgi-session", message="wsgi-session %(version)s")
-def cli() -> None:
-    """Generate a secret, and maintain a session store.
-
-    URL is the store's URL, as given to SessionMiddleware, such as sqlite:///sessions.db. If you leave it out, it is
-    read from the environment variable WSGI_SESSION_STORE.
-    """
 
 
 @cli.command()
@@ -96,11 +73,18 @@ def ping(url: str) -> None:
 
 @cli.command()
 @store_url
-@click.option("--namespace", metavar="NAME", help="Count only sessions of the middleware with this cookie name.")
+@click.option(
+    "--cookie-name",
+    "--namespace",
+    "namespace",
+    metavar="NAME",
+    help="Count only sessions of the middleware with this cookie name.",
+)
 def stats(url: str, namespace: str | None) -> None:
     """Print the number of live sessions.
 
-    If the engine cannot count by itself (Redis), the command reads every session.
+    Redis reads the head of every session for this. For a third-party store that cannot count, the command reads every
+    session.
     """
     with opened(url) as store:
         live = sum(count_live(part, namespace) for part in parts_of(store))
@@ -227,72 +211,3 @@ def sweep_batches(store: Sweeps, limit: int | None) -> Iterator[int]:
         yield removed
         if left is not None:
             left -= removed
-
-
-@contextmanager
-def opened(url: str, *, may_be_new: bool = False) -> Iterator[Store]:
-    """Open the store that ``url`` names, and report errors as :func:`reporting_errors` does."""
-    with reporting_errors(url), reachable(url, may_be_new=may_be_new) as store:
-        yield store
-
-
-@contextmanager
-def reporting_errors(*urls: str) -> Iterator[None]:
-    """Report an error on stderr, and exit with code 1.
-
-    An error of this package is reported in one line, any other one (a bug, or an error of a third-party store) with its
-    traceback. Neither contains a password of ``urls``.
-    """
-    hidden = [given for url in urls for given in (url, *inner_urls(url))]
-    try:
-        yield
-    except SessionError as error:
-        raise click.ClickException(redact_urls(str(error), hidden)) from error
-    except BrokenPipeError:
-        # The reader of the output has exited: click ends the command without a message.
-        raise
-    except KeyboardInterrupt:
-        # click would exit with 1 on Ctrl-C, but here 1 means that the store failed.
-        click.echo("Stopped.", err=True)
-        sys.exit(130)
-    except Exception:
-        click.echo(redact_urls(traceback.format_exc(), hidden), err=True, nl=False)
-        sys.exit(1)
-
-
-@contextmanager
-def reachable(url: str, *, may_be_new: bool = False) -> Iterator[Store]:
-    """Open the store that ``url`` names, and check it with :func:`check_reachable`."""
-    with open_store(url) as store:
-        check_reachable(store, may_be_new=may_be_new)
-        yield store
-
-
-def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
-    """Raise ``Unsupported`` if the store is inside the site's process, ``ConfigError`` if its file does not exist."""
-    if not store.multiprocess:
-        raise Unsupported(
-            f"{type(store).__name__} lives inside the process that serves the site, so no command can reach it. Use "
-            "middleware.sessions in that process.",
-            operation="open",
-        )
-    if may_be_new:
-        return
-    # The first use would create the store's file or tables as the user who runs the command (often root), and the site
-    # could then not write to them.
-    for part in parts_of(store):
-        if isinstance(part, SQLiteStore) and not os.path.exists(part.path):
-            raise ConfigError(f"{part.path} does not exist. The site creates it with its first session.")
-        if isinstance(part, HasTables):
-            part.make_no_tables()
-
-
-def parts_of(store: Store) -> Sequence[Store]:
-    """Return the two stores of a MigratingStore, or ``store`` itself."""
-    return store.stores if isinstance(store, MigratingStore) else (store,)
-
-
-def show_progress(line: str) -> None:
-    """Replace the progress line with ``line``, if stderr is a terminal."""
-    if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{line}", nl=False, err=True)

@@ -1,0 +1,154 @@
+"""The commands for sessions: their arguments, their progress, and what goes wrong."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import run
+from wsgi_session import SessionMiddleware, StoreUnavailable
+from wsgi_session.__main__ import main
+from wsgi_session.backends import revocation
+from wsgi_session.cli import cli, sessions
+from wsgi_session.stores import Record, SQLiteStore
+from wsgi_session.testing import plant
+
+SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A store with 30 sessions of one user."""
+    url = f"sqlite:///{tmp_path}/sessions.db"
+    with SessionMiddleware(lambda environ, start_response: [], secret=SECRET, store=url) as middleware:
+        for _ in range(30):
+            plant(middleware, {"user": {"id": 5}})
+    return url
+
+
+def put(url: str, handle: str) -> None:
+    now = time.time()
+    with SQLiteStore(url.removeprefix("sqlite:///")) as store:
+        store.create(os.urandom(32), Record(b"\x80", os.urandom(16), handle, now, now, now + 60, namespace="sid"), now)
+
+
+@pytest.mark.parametrize("handle", ["-h00000000000000", "--00000000000000", "-000000000000000"])
+def test_a_handle_may_look_like_an_option(url: str, handle: str) -> None:
+    put(url, handle)
+    assert f"handle:     {handle}\n" in run("show", url, handle).stdout
+    assert run("revoke", url, handle).stdout == "sessions ended: 1\n"
+
+
+@pytest.mark.parametrize(("command", "operand"), [("show", "HANDLE"), ("revoke", "HANDLE"), ("revoke-user", "OWNER")])
+def test_the_url_may_stand_in_the_environment_and_one_of_both_is_needed(url: str, command: str, operand: str) -> None:
+    given = "id:5" if operand == "OWNER" else "nobody"
+    dry = ["--dry-run"] * (operand == "OWNER")
+    with_url, without = run(command, url, given, *dry), run(command, given, *dry, WSGI_SESSION_STORE=url)
+    assert (with_url.exit_code, with_url.output) == (without.exit_code, without.output)
+    for arguments in ([], [given], [url, given, given], [url, ""]):
+        result = run(command, *arguments, WSGI_SESSION_STORE="")
+        assert result.exit_code == 2, arguments
+        assert f"Give URL {operand}; or set WSGI_SESSION_STORE, and give {operand}." in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["revoke-user", "{url}", "ann"], ["list", "{url}", "--user", "5"]])
+def test_what_is_no_owner_is_wrong_usage_and_ends_nothing(url: str, arguments: list[str]) -> None:
+    result = run(*[argument.format(url=url) for argument in arguments])
+    assert result.exit_code == 2
+    assert "is not an owner. Give the user mapping, or an owner such as 'id:5'" in result.stderr
+    assert run("stats", url).stdout == "live sessions: 30\n"
+
+
+@pytest.mark.parametrize("owner", ["id:5\x00", "id:5 ", "ID:5", "id:\udcff", "email:id:5", "id:6"])
+def test_the_owner_is_compared_byte_for_byte(url: str, owner: str) -> None:
+    result = run("revoke-user", url, owner)
+    assert result.stdout in ("", "sessions ended: 0\n")
+    assert run("stats", url).stdout == "live sessions: 30\n"
+
+
+def test_an_owner_that_is_no_valid_text_lists_nothing_on_a_real_command_line(url: str) -> None:
+    command: list[str | bytes] = [sys.executable, "-m", "wsgi_session", "revoke-user", url, b"id:\xff"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"sessions ended: 0\n", b"")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["list"], ["show", "h"], ["revoke", "h"], ["revoke-user", "id:5"], ["revoke-everyone"], ["broken"]]
+)
+def test_a_store_without_a_list_says_so(arguments: list[str]) -> None:
+    command, *rest = arguments
+    result = run(command, "cookie://", *rest)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("Error: cookie:// keeps sessions in the browsers, so they cannot be listed")
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    """Return what the command shows on a terminal, on stderr."""
+    ours, theirs = pty.openpty()
+    try:
+        with open(theirs, "w", closefd=False) as terminal:
+            monkeypatch.setattr(sys, "stderr", terminal)
+            cli(arguments, standalone_mode=False)
+        shown = b""
+        while not shown.endswith(b"\x1b[K"):  # The terminal may pass the output on in parts.
+            shown += os.read(ours, 10_000)
+        return shown.decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_on_a_terminal_the_commands_show_how_far_they_are(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "STEP", 20)
+    assert on_terminal(monkeypatch, "broken", url) == "\r\x1b[K20 read ...\r\x1b[K"
+    shown = on_terminal(monkeypatch, "revoke-user", url, "id:5")
+    assert shown == "\r\x1b[K20 ended ...\r\x1b[K30 ended ...\r\x1b[K"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "Stopped: 20 sessions ended so far. Run it again to continue.\n"),
+        (StoreUnavailable("the disk is full"), 1, "Failed after 20 sessions were ended.\nError: the disk is full\n"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["revoke-user", "id:5"], ["revoke-everyone"]])
+def test_a_revocation_that_is_stopped_says_how_far_it_got_and_the_next_one_ends_the_rest(
+    url: str, monkeypatch: pytest.MonkeyPatch, arguments: list[str], error: BaseException, code: int, said: str
+) -> None:
+    delete_many: Callable[..., int] = SQLiteStore.delete_many
+    calls: list[object] = []
+
+    def stopped(store: SQLiteStore, keys: list[bytes]) -> int:
+        calls.append(keys)
+        if len(calls) == 2:
+            raise error
+        return delete_many(store, keys)
+
+    monkeypatch.setattr(SQLiteStore, "delete_many", stopped)
+    monkeypatch.setattr(revocation, "PAUSE", 0.0)
+    command, *rest = arguments
+    result = run(command, url, *rest)
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", said)
+    assert run(command, url, *rest).stdout == "sessions ended: 10\n"
+
+
+def test_the_script_calls_itself_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for argv, name in (("/usr/bin/wsgi-session", "wsgi-session"), ("/x/__main__.py", "python -m wsgi_session")):
+        monkeypatch.setattr(sys, "argv", [argv, "list", "--help"])
+        with pytest.raises(SystemExit):
+            main()
+        assert f"Usage: {name} list " in capsys.readouterr().out
+
+
+def test_a_store_that_other_processes_cannot_see_is_refused() -> None:
+    assert "lives inside the process" in run("list", "memory://").stderr

@@ -1,0 +1,4 @@
+"""The administrator's view, ``middleware.sessions``."""
+
+from wsgi_session.admin.info import SessionInfo as SessionInfo
+from wsgi_session.admin.sessions import Sessions as Sessions

@@ -1,0 +1,88 @@
+"""The sessions of an identity provider: which of our sessions a logout at the provider ends.
+
+Each login with a ``provider_session`` has an entry in the store: a record in a namespace of its own, whose owner is the
+provider's session, whose handle is that of our session, and whose data is the key of our session's owner. So a store
+needs nothing but ``of_owner`` for it.
+
+The entry is stored before the session, and the login looks at it again afterwards. A logout at the provider first marks
+the entries that it finds, then ends the sessions. So a login that is being saved at that moment ends too: either its
+session is found, or it finds its entry marked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from wsgi_session.backends.revocation import ShouldEnd, end_sessions
+from wsgi_session.cookies.tokens import owner_key
+from wsgi_session.errors import ConfigError
+from wsgi_session.stores.contract import CLOCK_SKEW, ListsOwners, Record, Store
+from wsgi_session.stores.unsupported import unsupported
+
+#: Seconds for which an entry is kept if ``absolute_timeout`` is None: the longest life of a cookie (RFC 6265bis).
+WITHOUT_LIMIT = 400 * 86_400.0
+#: The version of a marked entry.
+_MARKED = bytes(16)
+# No cookie's name contains a slash, so that no middleware lists or counts the entries.
+_NAMESPACE = "/provider"
+
+
+def provider_key(store: Store, namespace: str, provider_session: object) -> bytes:
+    """Return the key of a provider's session in the store's index of owners.
+
+    Raises ``ConfigError`` for anything but a non-empty text, ``Unsupported`` if the store cannot list by owner.
+    """
+    if not isinstance(provider_session, str) or not provider_session:
+        raise ConfigError(
+            f"provider_session is of type {type(provider_session).__name__}, or empty: give the text that names the "
+            "session at the provider, such as the claim 'sid' of an ID token."
+        )
+    if not isinstance(store, ListsOwners):
+        raise unsupported(store, "revoke_provider_session")
+    # Owners begin with "id:" or "email:", so that no user has the key of a provider's session.
+    return owner_key(namespace, f"provider:{provider_session}")
+
+
+def file_login(store: Store, provider: bytes, record: Record, absolute: float | None, now: float) -> None:
+    """Store the entry for the login of ``record``. Call it once for a login: a second call could undo a mark."""
+    key = _entry_key(provider, record)
+    life = WITHOUT_LIMIT if absolute is None else absolute + CLOCK_SKEW
+    entry = Record(
+        data=record.owner or b"",
+        version=key[:16],
+        handle=record.handle,
+        created=record.created,
+        touched=now,
+        expires=record.created + life,
+        owner=provider,
+        namespace=record.namespace + _NAMESPACE,
+    )
+    store.create(key, entry, now)
+
+
+def is_filed(store: Store, provider: bytes, record: Record, now: float) -> bool:
+    """Return whether the entry for the login of ``record`` is still there, and not marked."""
+    entry = store.load(_entry_key(provider, record), now)
+    return entry is not None and entry.version != _MARKED
+
+
+def end_provider_session(store: Store, provider: bytes, now: float) -> int:
+    """End every session that was filed under ``provider``; return how many were ended. It can be repeated."""
+    assert isinstance(store, ListsOwners)
+    ended = 0
+    for listed in list(store.of_owner(provider, now)):
+        entry = store.load(listed.key, now)
+        if entry is None:
+            continue
+        store.replace(listed.key, entry._replace(version=_MARKED), entry.version, now)
+        ended += end_sessions(store, entry.data, now, _has(entry.handle))
+        store.delete(listed.key)
+    return ended
+
+
+def _has(handle: str) -> ShouldEnd:
+    return lambda session: session.handle == handle
+
+
+def _entry_key(provider: bytes, record: Record) -> bytes:
+    return hashlib.sha256(b"provider session" + provider + record.handle.encode()).digest()

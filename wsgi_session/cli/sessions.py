@@ -1,0 +1,268 @@
+"""The commands for single sessions: list, show and end them. They print handles, owners and times, never the data.
+
+They need no secret, only the store's URL and the name of the cookie.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from itertools import islice
+from typing import Any
+
+import click
+
+from wsgi_session.backends.revocation import (
+    Listing,
+    end_existing,
+    end_listed,
+    every_session,
+    listing_of_everyone,
+    listing_of_owner,
+)
+from wsgi_session.cli.group import cli
+from wsgi_session.cli.opening import hide_url, opened, show_progress, store_url
+from wsgi_session.codec.packing import CorruptData, split, unpack
+from wsgi_session.codec.supported import printable
+from wsgi_session.cookies.tokens import owner_key
+from wsgi_session.errors import SessionError, SessionGone
+from wsgi_session.owner import check_owner
+from wsgi_session.backends.stored_owner import stored_owner
+from wsgi_session.stores.contract import ListsOwners, OwnedSession, Record, Scans, Store
+from wsgi_session.stores.unsupported import unsupported
+
+#: How many sessions are read between two updates of the progress line.
+STEP = 1000
+
+cookie_name = click.option(
+    "--cookie-name",
+    "--namespace",
+    "namespace",
+    metavar="NAME",
+    default="sid",
+    show_default=True,
+    envvar="WSGI_SESSION_COOKIE_NAME",
+    help="The cookie_name of the middleware.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: one object in each line.")
+dry_run_option = click.option("--dry-run", is_flag=True, help="End nothing; print what would be ended.")
+anonymous_option = click.option("--anonymous", is_flag=True, help="Include visitors who are not logged in.")
+# A handle can begin with "-", or even with "-h".
+_HANDLE_SETTINGS: dict[str, Any] = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
+
+
+def url_and(operand: str, check: Callable[[str], str] = str) -> Callable[[Any], Any]:
+    """Return a decorator that adds the arguments ``[URL] OPERAND``; the command gets both as ``given``."""
+
+    def parse(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, str] | None:
+        *urls, last = given or ("",)
+        url = urls[0] if urls else os.environ.get("WSGI_SESSION_STORE")
+        if len(urls) > 1 or not url or not last:
+            raise click.UsageError(f"Give URL {operand}; or set WSGI_SESSION_STORE, and give {operand}.", context)
+        return hide_url(context, parameter, url), check(last)
+
+    return click.argument("given", nargs=-1, metavar=f"[URL] {operand}", callback=parse)
+
+
+def owner_argument(owner: str) -> str:
+    """Return ``owner``, or raise the error for wrong usage."""
+    try:
+        return check_owner(owner)
+    except SessionError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@cli.command("list")
+@store_url
+@cookie_name
+@click.option("--user", metavar="OWNER", help="Only this user's, such as id:5 or email:ann@example.com.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Print at most N.")
+@anonymous_option
+@json_option
+def list_sessions(
+    url: str, namespace: str, user: str | None, limit: int | None, anonymous: bool, as_json: bool
+) -> None:
+    """Print the live sessions of logged-in users: handle, login, last activity and expiry (UTC), and owner."""
+    key = None if user is None else owner_key(namespace, owner_argument(user))
+    with opened(url) as store:
+        found = sessions_of(store, namespace)
+        chosen = (one for one in found if (one.owner == key if key else anonymous or one.owner is not None))
+        for record in islice(chosen, limit):
+            print_session(described(record), as_json)
+
+
+@cli.command(context_settings=_HANDLE_SETTINGS)
+@url_and("HANDLE")
+@cookie_name
+@json_option
+def show(given: tuple[str, str], namespace: str, as_json: bool) -> None:
+    """Print one session, with the size of its data in bytes."""
+    url, handle = given
+    with opened(url) as store:
+        record = find(store, namespace, handle)
+        shown = {**described(record), "persistent": record.persistent, "size": len(record.data)}
+        if as_json:
+            print_session(shown, as_json)
+            return
+        for name, value in shown.items():
+            click.echo(f"{name + ':':12}{text_of(value)}")
+
+
+@cli.command(context_settings=_HANDLE_SETTINGS)
+@url_and("HANDLE")
+@cookie_name
+@dry_run_option
+@json_option
+def revoke(given: tuple[str, str], namespace: str, dry_run: bool, as_json: bool) -> None:
+    """End one session. This reads every session of the store to find it."""
+    url, handle = given
+    with opened(url) as store:
+        owner = find(store, namespace, handle).owner
+        if owner is not None and isinstance(store, ListsOwners):
+            listing = listing_of_owner(store, owner)
+        else:
+            listing = listing_of_everyone(scannable(store), namespace)
+        end(store, listing, dry_run, as_json, lambda session: session.handle == handle)
+
+
+@cli.command("revoke-user")
+@url_and("OWNER", owner_argument)
+@cookie_name
+@dry_run_option
+@json_option
+def revoke_user(given: tuple[str, str], namespace: str, dry_run: bool, as_json: bool) -> None:
+    """End every session of a user. OWNER is such as id:5 or email:ann@example.com."""
+    url, owner = given
+    with opened(url) as store:
+        if not isinstance(store, ListsOwners):
+            raise unsupported(store, "revoke-user")
+        end(store, listing_of_owner(store, owner_key(namespace, owner)), dry_run, as_json)
+
+
+@cli.command("revoke-everyone")
+@store_url
+@cookie_name
+@anonymous_option
+@dry_run_option
+@json_option
+def revoke_everyone(url: str, namespace: str, anonymous: bool, dry_run: bool, as_json: bool) -> None:
+    """End the sessions of all users."""
+    with opened(url) as store:
+        end(store, listing_of_everyone(scannable(store), namespace, anonymous=anonymous), dry_run, as_json)
+
+
+@cli.command()
+@store_url
+@cookie_name
+@json_option
+def broken(url: str, namespace: str, as_json: bool) -> None:
+    """Print the sessions whose data cannot be read, and why. To their visitors they look expired; revoke ends one."""
+    with opened(url) as store:
+        for record in sessions_of(store, namespace):
+            if reason := damage(record, namespace):
+                print_session({**described(record), "reason": reason}, as_json)
+
+
+def end(
+    store: Store,
+    listing: Listing,
+    dry_run: bool,
+    as_json: bool,
+    should_end: Callable[[OwnedSession], bool] | None = None,
+) -> None:
+    """End the sessions of ``listing`` (all that exist, or those that ``should_end`` picks), and print how many."""
+    called, ended = time.time(), 0
+
+    def progress(count: int) -> None:
+        nonlocal ended
+        ended = count
+        show_progress(f"{count} ended ...")
+
+    if dry_run:
+        number = sum(should_end is None or should_end(session) for session in listing.live_at(called))
+        click.echo(json.dumps({"would_end": number}) if as_json else f"sessions that would be ended: {number}")
+        return
+    try:
+        if should_end is None:
+            total = end_existing(store, listing, called, set(), progress)
+        else:
+            total = end_listed(store, listing, called, should_end, progress)
+    except KeyboardInterrupt:
+        show_progress("")
+        click.echo(f"Stopped: {ended} sessions ended so far. Run it again to continue.", err=True)
+        sys.exit(130)
+    except SessionError:
+        show_progress("")
+        click.echo(f"Failed after {ended} sessions were ended.", err=True)
+        raise
+    show_progress("")
+    click.echo(json.dumps({"ended": total}) if as_json else f"sessions ended: {total}")
+
+
+def scannable(store: Store) -> Scans:
+    """Return ``store``, or raise ``Unsupported`` if its sessions cannot be read one after the other."""
+    if not isinstance(store, Scans):
+        raise unsupported(store, "scan")
+    return store
+
+
+def sessions_of(store: Store, namespace: str) -> Iterator[Record]:
+    """Yield the live sessions of ``namespace``, and show how many were read."""
+    number = 0
+    for number, (_, record) in enumerate(every_session(scannable(store), namespace, time.time()), 1):
+        if number % STEP == 0 and not sys.stdout.isatty():
+            show_progress(f"{number} read ...")
+        yield record
+    show_progress("")
+
+
+def find(store: Store, namespace: str, handle: str) -> Record:
+    """Return the live session with this handle, or raise ``SessionGone``."""
+    for record in sessions_of(store, namespace):
+        if record.handle == handle:
+            show_progress("")
+            return record
+    raise SessionGone(f"No live session with the cookie name {namespace!r} has the handle {handle!r}.", handle=handle)
+
+
+def described(record: Record) -> dict[str, Any]:
+    """Return what may be shown of a session."""
+    return {
+        "handle": record.handle,
+        "created": utc(record.created),
+        "last_seen": utc(record.touched),
+        "expires": utc(record.expires),
+        "owner": stored_owner(record),
+    }
+
+
+def damage(record: Record, namespace: str) -> str | None:
+    """Return why the session cannot be read; ``None`` if it can."""
+    try:
+        for packed in split(record.data).values():
+            unpack(packed)
+    except (CorruptData, TypeError):  # TypeError: SQLite stores any type in any column.
+        return "the data is not in the format of this package"
+    owner = stored_owner(record)
+    if owner is not None and owner_key(namespace, owner) != record.owner:
+        return "the owner in the data is not the owner in the index"
+    return None
+
+
+def print_session(shown: dict[str, Any], as_json: bool) -> None:
+    """Print a session in one line."""
+    click.echo(json.dumps(shown) if as_json else "  ".join(map(text_of, shown.values())))
+
+
+def text_of(value: object) -> str:
+    """Return a value for people: a user's name cannot contain control sequences of the terminal."""
+    return "-" if value is None else printable(str(value))
+
+
+def utc(seconds: float) -> str:
+    """Return a time as text, such as 2026-01-31T12:00:00Z."""
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,19 @@
+"""The owner of a Django session whose user was put into it without a login."""
+
+from __future__ import annotations
+
+from django.contrib.auth import SESSION_KEY as USER_ID
+
+from wsgi_session.cookies import tokens
+from wsgi_session.integrations.logins import log_in_as, owner_with_id
+from wsgi_session.request.work import Work
+
+
+def set_owner(work: Work) -> None:
+    """Set the owner if the user was put into the session without a login, so that it can be found and revoked."""
+    user = work.peek(USER_ID)
+    if user is None or (work.login is not None and work.login.owner == owner_with_id(user)):
+        return
+    owner = tokens.owner_key(work.backend.settings.namespace, owner_with_id(user))
+    if work.record is None or work.record.owner != owner:
+        log_in_as(work, user, USER_ID)
