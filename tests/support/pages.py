@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -48,9 +49,15 @@ def run_page(page: Path) -> dict[str, Any]:
 
     environ: dict[str, Any] = {"QUERY_STRING": "next=/cart"}
     setup_testing_defaults(environ)
-    with SessionMiddleware(site, secret=names["SECRET"], store="sqlite:///given.db") as middleware:
-        names["middleware"] = middleware
-        list(middleware(environ, lambda status, headers: lambda data: None))
+    logger = logging.getLogger("wsgi_session")
+    level = logger.level
+    try:
+        with SessionMiddleware(site, secret=names["SECRET"], store="sqlite:///given.db") as middleware:
+            names["middleware"] = middleware
+            list(middleware(environ, lambda status, headers: lambda data: None))
+    finally:
+        # A page says how to see more of the log.
+        logger.setLevel(level)
     for thing in names.values():
         if isinstance(thing, (SessionMiddleware, Store)):
             thing.close()

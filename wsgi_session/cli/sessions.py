@@ -24,6 +24,7 @@ from wsgi_session.backends.revocation import (
     listing_of_everyone,
     listing_of_owner,
 )
+from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.cli.group import cli
 from wsgi_session.cli.opening import hide_url, opened, show_progress, store_url
 from wsgi_session.codec.packing import CorruptData, split, unpack
@@ -31,7 +32,6 @@ from wsgi_session.codec.supported import printable
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import SessionError, SessionGone
 from wsgi_session.owner import check_owner
-from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.stores.contract import ListsOwners, OwnedSession, Record, Scans, Store
 from wsgi_session.stores.unsupported import unsupported
 

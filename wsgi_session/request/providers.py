@@ -39,6 +39,4 @@ def check_after(work: Work, record: Record) -> None:
         return
     now = backend.settings.clock()
     if not is_filed(backend.store, provider, record, now) and backend.end_logins(record.owner, [record.handle], now):
-        backend.settings.events(
-            "revoked", handle=record.handle, owner=stored_owner(record), reason="revoked", count=1
-        )
+        backend.settings.events("revoked", handle=record.handle, owner=stored_owner(record), reason="revoked", count=1)
