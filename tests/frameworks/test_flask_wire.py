@@ -104,7 +104,7 @@ def test_a_visit_from_login_to_logout(browser: Browser) -> None:
     welcome = browser.get("/login")
     (cookie,) = welcome.cookies
     assert (cookie.name, cookie.attributes) == ("session", {"path": "/", "httponly": True, "samesite": "Lax"})
-    assert (welcome.headers["Vary"], welcome.headers["Cache-Control"]) == ("Cookie", "private")
+    assert (welcome.headers["Vary"], welcome.headers["Cache-Control"]) == ("Cookie", "private, no-store")
     stolen = Browser(browser.port)
     stolen.jar = dict(browser.jar)
     profile = browser.get("/profile")

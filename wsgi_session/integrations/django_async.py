@@ -12,9 +12,10 @@ class AsynchronousSession(SessionBase):
     """Runs the synchronous methods in a thread. Django's own asynchronous methods would not call them."""
 
     async def _aget_session(self, no_load: bool = False) -> Any:
-        # Only loading needs the thread.
-        loaded = self.__dict__.get("_session_cache")
-        return loaded if loaded is not None else await sync_to_async(self._get_session)()  # type: ignore[attr-defined]
+        if "_session_cache" not in self.__dict__:
+            # Only loading needs the thread.
+            await sync_to_async(self._get_session)()  # type: ignore[attr-defined]
+        return self._get_session()  # type: ignore[attr-defined]
 
     async def aflush(self) -> None:
         await sync_to_async(self.flush)()

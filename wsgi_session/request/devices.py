@@ -34,8 +34,8 @@ def note_device(work: Work, owner: str, handle: str) -> None:
     if about is not None and not isinstance(about, str):
         raise ConfigError(f"describe returned an object of type {type(about).__name__}: return a str, or None.")
     about = about and about[:MAX_ABOUT]
-    known = False
-    if record is not None and record.owner == tokens.owner_key(settings.namespace, owner):
+    known, owner_key = False, tokens.owner_key(settings.namespace, owner)
+    if record is not None and record.owner == owner_key:
         known = about_of(work.peek(ABOUT), record.handle) == about
     value = [handle, about, known]
     (work.data or work.load()).put(ABOUT, value, pack(value, "about"))
