@@ -107,8 +107,10 @@ def test_a_subclass_comes_back_as_what_it_is_based_on(value: Any, plain: Any) ->
 
 
 def test_a_row_of_a_database_is_stored_as_the_dict_that_is_made_of_it() -> None:
-    with create_engine("sqlite://").connect() as connection:
+    engine = create_engine("sqlite://")
+    with engine.connect() as connection:
         row = connection.execute(text("SELECT 5 AS id, 'Ann' AS name")).mappings().one()
+    engine.dispose()
     assert shape(unpack(pack(dict(row), "user"))) == shape({"id": 5, "name": "Ann"})
 
 
