@@ -128,6 +128,7 @@ def test_a_page_of_the_docs_is_whole_and_each_of_its_links_leads_to_a_heading_or
     answer = ann.get(path)
     page = Page(answer.html)
     assert len(page.all("h1")) == 1
+    assert " style=" not in answer.html, "a browser would report it, because of the Content-Security-Policy"
     assert ann.cookie is None
     for link in page.all("a"):
         target = link["href"] or ""

@@ -33,7 +33,7 @@ def phone(shop: str, device: Device) -> Page:
 
 
 def test_each_browser_is_a_device_and_knows_which_it_is(laptop: Page, phone: Page) -> None:
-    for page, own in ((laptop, "Chrome on Linux"), (phone, "Safari on iPhone")):
+    for page, own in ((laptop, "Chrome on Linux, IPv4"), (phone, "Safari on iPhone, IPv4")):
         page.goto("/devices")
         names = page.get_by_role("main").get_by_role("heading", level=2)
         expect(names).to_have_count(2)
@@ -70,5 +70,5 @@ def test_another_user_is_not_among_them(laptop: Page, shop: str, device: Device)
     bjorn = device(shop)
     bjorn.goto("/login?next=/devices")
     log_in(bjorn, "bjorn")
-    expect(bjorn.get_by_role("main").get_by_role("heading", level=2)).to_have_text(["Chrome on Linux this device"])
+    expect(bjorn.get_by_role("main").get_by_role("heading", level=2)).to_have_text(["Chrome on Linux, IPv4 this device"])
     expect(bjorn.get_by_role("button", name="Sign out everywhere else")).to_have_count(0)

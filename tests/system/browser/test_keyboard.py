@@ -22,7 +22,8 @@ REACHABLE = """() => {
 #: What has the focus now: its number, whether an outline shows it, and whether nothing lies over it.
 FOCUSED = """() => {
     const element = document.activeElement;
-    const box = element.getBoundingClientRect();
+    // A link may go over two lines: there is nothing of it in the middle of both.
+    const box = element.getClientRects()[0];
     const top = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
     return [reachable.indexOf(element), getComputedStyle(element).outlineStyle, element.contains(top)];
 }"""
