@@ -29,7 +29,7 @@ def test_a_login_and_a_logout_name_the_session_and_its_owner(site: Site) -> None
     browser.do(log_out)
     told = {"handle": handle, "owner": "id:1"}
     assert site.events == [
-        ("logged_in", told),
+        ("logged_in", {**told, "new_device": None}),
         ("created", told),
         ("destroyed", {**told, "reason": "application"}),
     ]

@@ -145,7 +145,7 @@ def test_a_login_says_whether_its_device_is_new_to_the_user(make_site: MakeSite,
 def test_without_describe_the_event_says_nothing_of_devices_and_the_login_lists_nothing(site: Site) -> None:
     site.forget()
     enter(site, LAPTOP)
-    assert [set(event) for event in site.happened("logged_in")] == [{"handle"}]
+    assert [event["new_device"] for event in site.happened("logged_in")] == [None]
     assert site.calls.counts() == {"create": 1}
 
 

@@ -119,7 +119,7 @@ class Sessions:
         # Sessions of another library that were not adopted yet.
         adoption = getattr(self._backend, "adoption", None)
         if adoption is not None:
-            adoption.revoke(owner, called)
+            adoption.revoke(self._key(owner), called)
         ended = end_existing(self._store, listing_of_owner(store, self._key(owner)), called, kept)
         self._report(owner, None, ended)
         return ended
