@@ -70,5 +70,7 @@ def test_another_user_is_not_among_them(laptop: Page, shop: str, device: Device)
     bjorn = device(shop)
     bjorn.goto("/login?next=/devices")
     log_in(bjorn, "bjorn")
-    expect(bjorn.get_by_role("main").get_by_role("heading", level=2)).to_have_text(["Chrome on Linux, IPv4 this device"])
+    expect(bjorn.get_by_role("main").get_by_role("heading", level=2)).to_have_text(
+        ["Chrome on Linux, IPv4 this device"]
+    )
     expect(bjorn.get_by_role("button", name="Sign out everywhere else")).to_have_count(0)
