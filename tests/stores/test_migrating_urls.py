@@ -157,4 +157,4 @@ def test_init_makes_the_tables_of_those_that_have_tables(tmp_path: Path) -> None
 def test_a_mistyped_file_of_one_of_them_is_not_made(site: str, tmp_path: Path) -> None:
     (tmp_path / "new.db").rename(tmp_path / "elsewhere.db")
     result = run("ping", site)
-    assert (result.exit_code, "does not exist" in result.output) == (1, True)
+    assert (result.exit_code, "does not exist" in result.stderr) == (1, True)

@@ -152,8 +152,8 @@ def test_a_lock_that_somebody_holds_leaves_no_more_waiting_at_the_server_than_th
 ) -> None:
     with table_lock(site, store):
         assert 0 < many_fail(site, lambda key: store.load(key, NOW)) <= POOL
-        wait_until(lambda: ends_at_the_server(site, store), "nothing waits that nobody waits for", 20)
-    wait_until(lambda: loads(store), "it heals", 10)
+        wait_until(lambda: ends_at_the_server(site, store), "nothing waits that nobody waits for")
+    wait_until(lambda: loads(store), "it heals")
 
 
 def ends_at_the_server(site: Site, store: SQLStore) -> bool:
@@ -179,7 +179,7 @@ def test_so_it_is_where_the_server_cannot_be_told_to_stop(
         wait_until(lambda: all(map(fails, calls)) and len(pool.given_up()) == POOL, "all of the pool waits")
         error, _ = fails(lambda: store.load(BOB, NOW))
         assert f"{POOL} of them for statements that were given up" in str(error)
-    wait_until(lambda: loads(store), "it heals", 10)
+    wait_until(lambda: loads(store), "it heals")
     assert pool.given_up() == []
 
 
@@ -208,8 +208,8 @@ def test_a_connection_that_was_given_up_is_free_when_the_server_has_closed_it(
                 "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
             )
             site.server.execute(f"KILL {number}")
-        wait_until(lambda: pool.given_up() == [], "it is closed", 10)
-    wait_until(lambda: loads(store), "it works", 10)
+        wait_until(lambda: pool.given_up() == [], "it is closed")
+    wait_until(lambda: loads(store), "it works")
 
 
 def test_a_connection_that_was_given_up_is_free_when_the_network_has_cut_it(
@@ -227,8 +227,8 @@ def test_a_connection_that_was_given_up_is_free_when_the_network_has_cut_it(
             # For MariaDB, our side of the connection was half closed, and then this proxy cuts it.
             assert len(pool.given_up()) == 1 or isinstance(site.server, MariaDB)
             proxy.sever()
-            wait_until(lambda: pool.given_up() == [], "it is cut", 10)
-            wait_until(lambda: loads(cut_off), "it works", 10)
+            wait_until(lambda: pool.given_up() == [], "it is cut")
+            wait_until(lambda: loads(cut_off), "it works")
 
 
 def test_a_statement_that_waited_for_a_lock_in_vain_is_never_carried_out(site: Site, store: SQLStore) -> None:
@@ -311,7 +311,7 @@ def test_interruptions_by_signals_cost_no_place_and_leave_nothing_running(site: 
     pool = store._database._connections.pool
     wait_until(lambda: pool.given_up() == [], "what was interrupted has ended")
     assert sum(reference() is not None for reference in pool._slots) == len(pool._idle)
-    wait_until(lambda: loads(store), "it works", 10)
+    wait_until(lambda: loads(store), "it works")
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="platform: no timer signals here")
@@ -329,9 +329,9 @@ def test_what_is_interrupted_while_it_waits_for_a_lock_waits_no_longer(site: Sit
                     store.touch(ANN, NOW + 1, NOW + 2000, NOW)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 assert waiting(site) <= POOL
-            wait_until(lambda: waiting(site) == 0 or not fails(partial(touch, store, ANN)), "nothing waits", 20)
+            wait_until(lambda: waiting(site) == 0 or not fails(partial(touch, store, ANN)), "nothing waits")
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     wait_until(lambda: store._database._connections.pool.given_up() == [], "what was interrupted has ended")
-    wait_until(lambda: loads(store), "it works", 10)
+    wait_until(lambda: loads(store), "it works")

@@ -7,11 +7,10 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from click.testing import CliRunner
 
 from tests.support import ROOT
+from tests.support.cli import run
 from tests.support.servers.postgres import Postgres
-from wsgi_session.cli import cli
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.stores.sql import SQLStore
 
@@ -41,20 +40,20 @@ def sites(server: Postgres) -> str:
 
 @pytest.mark.parametrize("command", ["ping", "stats", "sweep"])
 def test_no_command_makes_tables_that_the_site_could_not_use(server: Postgres, command: str) -> None:
-    result = CliRunner().invoke(cli, [command, server.url])
+    result = run(command, server.url)
     assert result.exit_code == 1
     assert "Create them with python -m wsgi_session init URL" in result.stderr
     assert server.execute(TABLES) == [(0,)]
     with SQLStore(sites(server)) as store:
         store.ping()
-    assert CliRunner().invoke(cli, [command, server.url]).exit_code == 0
+    assert run(command, server.url).exit_code == 0
 
 
 @pytest.mark.parametrize("create", ["on", "off"])
 def test_tables_of_another_user_are_told_of_with_what_to_grant_and_the_page_s_grants_suffice(
     server: Postgres, create: str
 ) -> None:
-    assert CliRunner().invoke(cli, ["init", server.url]).exit_code == 0
+    assert run("init", server.url).exit_code == 0
     with SQLStore.from_url(f"{sites(server)}?create={create}") as store:
         grants = "GRANT SELECT, INSERT, UPDATE, DELETE ON wsgi_sessions; GRANT SELECT ON wsgi_sessions_schema"
         with pytest.raises(StoreUnavailable, match=re.escape(grants)):
