@@ -145,7 +145,7 @@ def test_an_outage_of_the_old_store_says_what_was_done(module: str, store: SQLit
     old._call = fail  # type: ignore[method-assign]
     done = adopt(store, f"{module}:READER")
     assert done.exit_code == 1
-    assert done.output == "adopted: 2\nError: the old store is away\n"
+    assert (done.stdout, done.stderr) == ("adopted: 2\n", "Error: the old store is away\n")
 
 
 @pytest.mark.parametrize(
@@ -161,14 +161,14 @@ def test_an_outage_of_the_old_store_says_what_was_done(module: str, store: SQLit
 def test_a_wrong_source_is_named(module: str, store: SQLiteStore, source: str, said: str) -> None:
     done = adopt(store, source)
     assert done.exit_code == 1
-    assert said in done.output
-    assert "Traceback" not in done.output
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_cookie_sessions_cannot_be_adopted_in_advance(module: str) -> None:
     done = run("adopt", "--from", f"{module}:READER", "--to", "cookie://")
     assert done.exit_code == 1
-    assert "Traceback" not in done.output
+    assert "Traceback" not in done.stderr
 
 
 def test_progress_is_shown_on_a_terminal(
