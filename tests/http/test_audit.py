@@ -10,7 +10,7 @@ from msgpack import packb
 
 from tests.support.site import ANN, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
-from wsgi_session import check_csrf
+from wsgi_session import Session, UnsupportedValue, check_csrf
 from wsgi_session.testing import FakeClock
 
 QUARTER = 15 * 60
@@ -33,6 +33,17 @@ def test_a_login_and_a_logout_name_the_session_and_its_owner(site: Site) -> None
         ("created", told),
         ("destroyed", {**told, "reason": "application"}),
     ]
+
+
+def test_a_login_that_cannot_be_saved_names_the_user(site: Site) -> None:
+    def log_in_badly(session: Session) -> None:
+        log_in(ANN)(session)
+        session["cart"] = [{}]
+        session["cart"][0]["price"] = object()
+
+    with pytest.raises(UnsupportedValue):
+        site.browser().do(log_in_badly)
+    assert [event["owner"] for event in site.happened("unsaved")] == ["id:1"]
 
 
 def test_the_session_of_a_stranger_has_no_owner(site: Site) -> None:

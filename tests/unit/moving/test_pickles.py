@@ -233,6 +233,7 @@ def test_nothing_that_a_pickle_names_is_called(protocol: int, tmp_path: Any) -> 
         b"ccopy_reg\n_reconstructor\n(cos\nsystem\nc__builtin__\nobject\nNtR}b.",
         b"ccopyreg\n__newobj__\n(cos\nsystem\ntR.",
         b"\x80\x04cos\nsystem\n)}\x92.",
+        b"cdatetime\ndate\nK\x05R.",
     ],
 )
 def test_pickles_by_hand_give_stand_ins(data: bytes) -> None:
