@@ -11,7 +11,17 @@ from tests.support.records import make_record
 from wsgi_session import KeyExists, SessionMiddleware, StoreUnavailable, Unsupported
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.events import Events
-from wsgi_session.stores import Counts, ListsOwners, MemoryStore, OwnedSession, Record, SQLiteStore, Store, Sweeps
+from wsgi_session.stores import (
+    Counts,
+    ListsOwners,
+    MemoryStore,
+    OwnedSession,
+    Record,
+    Scans,
+    SQLiteStore,
+    Store,
+    Sweeps,
+)
 from wsgi_session.stores.timed import TimedStore
 from wsgi_session.testing import StoreConformance, plant, read
 
@@ -24,8 +34,6 @@ def no_site(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 class TestTimedStore(StoreConformance):
-    scans = False
-
     def make_store(self) -> Store:
         return TimedStore(MemoryStore(), Events(None))
 
@@ -117,8 +125,21 @@ def test_a_listing_is_told_once_at_its_end_or_where_it_is_given_up() -> None:
 def test_it_offers_what_the_inner_store_offers() -> None:
     for inner in (MemoryStore(), NoExtras()):
         store, _ = timed(inner)
-        for protocol in (Sweeps, Counts, ListsOwners):
+        for protocol in (Sweeps, Counts, ListsOwners, Scans):
             assert isinstance(store, protocol) is isinstance(inner, protocol), protocol
+
+
+def test_the_sessions_of_everybody_are_listed_and_ended_where_calls_are_reported() -> None:
+    heard = Heard()
+    with SessionMiddleware(
+        no_site, secret=SECRET, store="memory://", report_store_calls=True, on_event=heard
+    ) as middleware:
+        for number in range(2):
+            plant(middleware, {"user": {"id": number}})
+        heard.clear()
+        assert {info.owner for info in middleware.sessions.all()} == {"id:0", "id:1"}
+        assert [(call["operation"], call["outcome"]) for call in heard] == [("scan", "ok")]
+        assert middleware.sessions.revoke_everyone() == 2
 
 
 def test_a_sweep_that_is_due_is_due_for_both() -> None:

@@ -115,12 +115,12 @@ class Sessions:
         """
         store = self._owner_store("revoke_all")
         owner, kept = _owner(user), _handles(keep)
-        called = self._settings.clock()
+        key, called = self._key(owner), self._settings.clock()
         # Sessions of another library that were not adopted yet.
         adoption = getattr(self._backend, "adoption", None)
         if adoption is not None:
-            adoption.revoke(self._key(owner), called)
-        ended = end_existing(self._store, listing_of_owner(store, self._key(owner)), called, kept)
+            adoption.revoke(key, called)
+        ended = end_existing(self._store, listing_of_owner(store, key), called, kept)
         self._report(owner, None, ended)
         return ended
 
@@ -144,8 +144,9 @@ class Sessions:
         """End every session that ``login(provider_session=...)`` has filed under this name; return the number ended.
 
         For a logout at the identity provider: OpenID Connect's back-channel logout, SAML's single logout. Check the
-        provider's token first: whoever may call this ends sessions. It can be repeated after an outage, and also ends a
-        login that is being saved at that moment. Raises ``ConfigError`` for anything but a non-empty text.
+        provider's token first, because a request that reaches this call ends sessions. It can be repeated after an
+        outage, and also ends a login that is being saved at that moment. Raises ``ConfigError`` for anything but a
+        non-empty text.
         """
         provider = provider_key(self._store, self._settings.namespace, provider_session)
         ended = end_provider_session(self._store, provider, self._settings.clock())

@@ -100,7 +100,7 @@ def _log_in_from_cookie(app: Flask, **kwargs: Any) -> None:
     # would replace that cookie in the browser, and with it the session's data.
     if session is not None and not _has_ended(work_of(session)):
         _log_in(app)
-        # Whoever has the remember cookie need not know the password: see redirect_unless_fresh.
+        # A visitor with the remember cookie may not know the password: see redirect_unless_fresh.
         note_unconfirmed(work_of(session))
 
 

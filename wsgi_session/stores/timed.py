@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from wsgi_session.config.options import check_flag
 from wsgi_session.errors import KeyExists, StoreUnavailable
 from wsgi_session.events import Events
-from wsgi_session.stores.contract import Counts, ListsOwners, Outcome, OwnedSession, Record, Store, Sweeps
+from wsgi_session.stores.contract import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps
 from wsgi_session.stores.cookie import CookieStore
 
 T = TypeVar("T")
@@ -33,7 +33,9 @@ class TimedStore(Store):
         if isinstance(inner, Counts):
             self.count = partial(self._call, "count", inner.count)
         if isinstance(inner, ListsOwners):
-            self.of_owner = partial(self._list, inner)
+            self.of_owner = partial(self._list, "of_owner", inner.of_owner)
+        if isinstance(inner, Scans):
+            self.scan = partial(self._list, "scan", inner.scan)
 
     @property
     def sweep_due(self) -> bool:
@@ -84,9 +86,9 @@ class TimedStore(Store):
         self._report(operation, perf_counter() - started, outcome)
         return result
 
-    def _list(self, inner: ListsOwners, owner: bytes, now: float) -> Iterator[OwnedSession]:
-        """List an owner's sessions, and report the time that the inner store took for all of them."""
-        sessions, seconds, outcome = inner.of_owner(owner, now), 0.0, "ok"
+    def _list(self, operation: str, method: Callable[..., Iterator[T]], *arguments: Any) -> Iterator[T]:
+        """Yield what ``method`` yields, and report the time that the inner store took for all of it."""
+        sessions, seconds, outcome = method(*arguments), 0.0, "ok"
         try:
             while True:
                 started = perf_counter()
@@ -101,7 +103,7 @@ class TimedStore(Store):
                     return
                 yield session
         finally:
-            self._report("of_owner", seconds, outcome)
+            self._report(operation, seconds, outcome)
 
     def _report(self, operation: str, seconds: float, outcome: str) -> None:
         self._events("store_call", operation=operation, system=self.inner.system, seconds=seconds, outcome=outcome)
