@@ -19,12 +19,13 @@ from wsgi_session.config.keygen import new_secret
 from wsgi_session.testing import plant
 
 DOCS = ROOT / "docs"
-#: The tutorial, the page that consists of tests and the one that needs a provider have tests of their own; those of the
-#: other pages are in ``tests/frameworks`` and ``tests/system/servers``.
+#: The tutorial, the page that consists of tests, and those that need a provider or a platform have tests of their own;
+#: those of the other pages are in ``tests/frameworks`` and ``tests/system``.
 PAGES = sorted(
     {DOCS / "faq.md", DOCS / "stores.md"}
     | {page for folder in ("start", "howto", "explanation") for page in (DOCS / folder).glob("*.md")}
-    - {DOCS / "start" / "tutorial.md", DOCS / "howto" / "testing-tools.md", DOCS / "howto" / "openid.md"}
+    - {DOCS / "start" / "tutorial.md"}
+    - {DOCS / "howto" / f"{name}.md" for name in ("testing-tools", "openid", "lambda")}
 )
 
 
