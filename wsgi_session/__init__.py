@@ -22,6 +22,7 @@ from wsgi_session.helpers.apps import require_login, session_info
 from wsgi_session.helpers.csrf import check_csrf, protect_from_csrf
 from wsgi_session.helpers.fresh import confirm, redirect_unless_fresh
 from wsgi_session.helpers.redirects import next_url, redirect_if_anonymous
+from wsgi_session.helpers.transaction import begin_transaction, end_transaction
 from wsgi_session.helpers.typed import typed
 from wsgi_session.helpers.users import get_session, login, logout, user_email_or_none, user_or_none
 from wsgi_session.middleware import SessionMiddleware
@@ -51,8 +52,10 @@ __all__ = [
     "StoreUnavailable",
     "Unsupported",
     "UnsupportedValue",
+    "begin_transaction",
     "check_csrf",
     "confirm",
+    "end_transaction",
     "get_session",
     "login",
     "logout",

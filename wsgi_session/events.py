@@ -23,6 +23,7 @@ event                  when                                                     
 ``behind_proxy``       the proxy uses https, this server http: see ``cookie_secure`` warning
 ``outside_path``       a request outside of ``cookie_path`` cannot store a session             warning
 ``cross_origin``       ``check_csrf`` refused a request of another site                info
+``cross_site_write``   a request of another site came without the cookie: nothing stored  warning
 ``unfiled_user``       a user was put into the session without ``login()``          warning
 =====================  =================================================================  ========
 """
@@ -55,6 +56,7 @@ _LEVELS = {
     "late_access": logging.WARNING,
     "behind_proxy": logging.WARNING,
     "outside_path": logging.WARNING,
+    "cross_site_write": logging.WARNING,
     "unfiled_user": logging.WARNING,
     "foreign_cookie": logging.WARNING,
     "corrupt": logging.ERROR,

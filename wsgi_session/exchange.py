@@ -148,10 +148,13 @@ class Exchange:
         if not work.accessed:
             return given
         headers = list(given)
-        if self._cookies:
+        cookies = self._cookies
+        if work.more_cookies:
+            cookies = [*cookies, *work.more_cookies]
+        if cookies:
             if dropped := make_private(headers, no_store=work.logged_in):
                 work.backend.settings.events("cache_overridden", dropped=dropped)
-            for cookie in self._cookies:
+            for cookie in cookies:
                 headers.append(("Set-Cookie", cookie))  # noqa: PERF401  (a list of one, mostly)
         if work.clear_site_data:
             headers.append(("Clear-Site-Data", work.clear_site_data))

@@ -12,6 +12,7 @@ from wsgi_session.admin import Sessions
 from wsgi_session.backends.base import Backend
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
+from wsgi_session.backends.transactions import StoreTransactions
 from wsgi_session.config import options as config
 from wsgi_session.config.given import check_app, check_store
 from wsgi_session.config.naming import named_options
@@ -19,6 +20,7 @@ from wsgi_session.config.secrets import hide_secret
 from wsgi_session.config.text import parse_options
 from wsgi_session.cookies.cookie import SchemeCookies, SessionCookie, as_in_environ, check_cookie_options
 from wsgi_session.cookies.tokens import TokenSigner
+from wsgi_session.cookies.transaction import TransactionCookies
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
@@ -103,6 +105,7 @@ class SessionMiddleware:
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
         settings = Settings(
+            samesite=cookie_samesite,
             environ_key=config.check_environ_key(environ_key),
             namespace=cookie_name,
             cookie_path=as_in_environ(cookie_path),
@@ -134,7 +137,14 @@ class SessionMiddleware:
             samesite=cookie_samesite,
             partitioned=cookie_partitioned,
         )
-        self._backend = _make_backend(self.store, secrets, cookies, settings)
+        transaction_cookies = TransactionCookies(
+            cookie_name,
+            secure=cookie_secure,
+            path=cookie_path,
+            domain=cookie_domain,
+            partitioned=cookie_partitioned,
+        )
+        self._backend = _make_backend(self.store, secrets, cookies, transaction_cookies, settings)
         self._settings = self._backend.settings
         self._internals = Internals(self._backend, self._work_type, self._session_type)
         self._environ_key = settings.environ_key
@@ -257,13 +267,22 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
     return SessionMiddleware.from_config(app, options, prefix="")
 
 
-def _make_backend(store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: Settings) -> Backend:
+def _make_backend(
+    store: Store,
+    secrets: list[bytes],
+    cookies: SchemeCookies,
+    transaction_cookies: TransactionCookies,
+    settings: Settings,
+) -> Backend:
     if not isinstance(store, CookieStore):
-        return StoreBackend(store, TokenSigner(secrets, settings.namespace), cookies, settings)
-    # Imported here, because it needs the extra ``crypto``, which no other store needs.
+        transactions = StoreTransactions(store, transaction_cookies, settings)
+        return StoreBackend(store, TokenSigner(secrets, settings.namespace), cookies, transactions, settings)
+    # Imported here, because they need the extra ``crypto``, which no other store needs.
     from wsgi_session.backends.cookie import CookieBackend
+    from wsgi_session.backends.sealed_transactions import SealedTransactions
 
-    return CookieBackend(store, secrets, cookies, settings)
+    sealed = SealedTransactions(secrets, transaction_cookies, settings)
+    return CookieBackend(store, secrets, cookies, sealed, settings)
 
 
 def _make_cookies(name: str, secure: bool | str, events: Events, **attributes: Any) -> SchemeCookies:

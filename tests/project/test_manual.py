@@ -11,6 +11,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 
 from tests.support import ROOT
+from tests.support.client import Client
 from tests.support.pages import python_of
 from wsgi_session import SessionMiddleware
 from wsgi_session.config.keygen import new_secret
@@ -51,6 +52,25 @@ def test_the_examples_run_and_do_what_the_page_says(names: dict[str, Any]) -> No
     assert names["refusal"] == {"error": "login_required", "login_url": "/login"}
     assert names["allowed"] is True
     assert names["answer"].status_int == 200
+
+
+def test_the_login_at_another_site_takes_the_cart_along(names: dict[str, Any]) -> None:
+    def site(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
+        page = names["finish_login" if environ["REQUEST_METHOD"] == "POST" else "start_login"]
+        if environ["REQUEST_METHOD"] == "GET":
+            environ["session"]["cart"] = ["tea"]
+        body: Iterable[bytes] = page(environ, start_response)
+        return body
+
+    with SessionMiddleware(site, secret=names["SECRET"], store="memory://") as app:
+        visitor = Client(app)
+        state = str(visitor.open("/login", lint=False).header("Location")).partition("RelayState=")[2]
+        del visitor.jar["sid"]
+        form = {"RelayState": state}
+        answer = visitor.open("/answer", lint=False, POST=form, headers={"Sec-Fetch-Site": "cross-site"})
+        assert answer.header("Location") == "/cart"
+        assert app.sessions.of("id:5")[0].data["cart"] == ["tea"]
+        assert visitor.open("/answer", lint=False, POST=form).header("Location") == "/login"
 
 
 def test_the_manual_names_every_event() -> None:

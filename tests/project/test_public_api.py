@@ -40,6 +40,8 @@ CONTRACT = {
         "check_csrf",
         "protect_from_csrf",
         "typed",
+        "begin_transaction",
+        "end_transaction",
         "confirm",
         "redirect_unless_fresh",
         "require_login",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from wsgi_session.backends.base import Credential, Loaded
+from wsgi_session.backends.base import Credential, Loaded, Transactions
 from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow_tombstones
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import CorruptData, split
@@ -40,8 +40,16 @@ class StoreBackend:
     change_needs_cookie = False
     sweep_missed = False
 
-    def __init__(self, store: Store, signer: tokens.TokenSigner, cookies: SchemeCookies, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        signer: tokens.TokenSigner,
+        cookies: SchemeCookies,
+        transactions: Transactions,
+        settings: Settings,
+    ) -> None:
         self.store = store
+        self.transactions = transactions
         self._signer = signer
         self._cookies = cookies
         self.settings = settings

@@ -19,6 +19,7 @@ class Settings:
     namespace: str
     #: As in a WSGI environ: percent-decoded.
     cookie_path: str
+    samesite: str
     persistent: bool
     lifetime: Lifetime
     max_size: int

@@ -11,12 +11,17 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
 from wsgi_session.admin import Sessions
+from wsgi_session.backends.transactions import StoreTransactions
 from wsgi_session.config.naming import nearest
 from wsgi_session.config.options import MAX_SECONDS
-from wsgi_session.errors import ConfigError
+from wsgi_session.cookies.cookie import may_lack_cookie
+from wsgi_session.cookies.transaction import TransactionCookies
+from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.integrations.django_keys import KeyBackend
 from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.stores import Store, open_store
@@ -24,7 +29,11 @@ from wsgi_session.stores import Store, open_store
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
 _OPTIONS = ("anonymous_timeout", "absolute_timeout", "max_size", "on_event", "clock")
 # The settings from which the site's objects are made.
-_SETTINGS = ("SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
+_SETTINGS = (
+    *(f"SESSION_COOKIE_{name}" for name in ("NAME", "SECURE", "PATH", "DOMAIN")),
+    "WSGI_SESSION_STORE",
+    "WSGI_SESSION_OPTIONS",
+)
 
 
 class _Site(NamedTuple):
@@ -64,6 +73,18 @@ class HelpersMiddleware(MiddlewareMixin):
     def process_request(self, request: HttpRequest) -> None:
         # An existing entry is the session of a SessionMiddleware around all of Django, which the helpers use then.
         request.META.setdefault("session", _UserSession(request))
+        session: Any = getattr(request, "session", None)
+        if hasattr(session, "cross_site") and settings.SESSION_COOKIE_NAME not in request.COOKIES:
+            session.cross_site = may_lack_cookie(request.META, settings.SESSION_COOKIE_SAMESITE)
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        session = request.META.get("session")
+        if isinstance(session, _UserSession) and session.accessed:
+            patch_vary_headers(response, ("Cookie",))
+            for cookie in session.more_cookies:
+                response.cookies.load(cookie)
+                patch_cache_control(response, private=True)
+        return response
 
 
 class _UserSession:
@@ -71,6 +92,16 @@ class _UserSession:
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
+        #: The Set-Cookie values of transactions, and whether the request used any.
+        self.more_cookies: tuple[str, ...] = ()
+        self.accessed = False
+
+    @property
+    def backend(self) -> KeyBackend:
+        return backend()
+
+    def note_outage(self, error: StoreUnavailable) -> None:
+        """Do nothing: Django sends its own page for the error."""
 
     def get(self, key: str, default: object = None) -> Any:
         user = getattr(self._request, "user", None)
@@ -133,7 +164,14 @@ def _make_site() -> _Site:
             "WSGI_SESSION_STORE is cookie://, but Django's cookie can contain only a key. Give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'
         )
-    return _Site(middleware.sessions, KeyBackend(middleware.store, backend.settings))
+    cookies = TransactionCookies(
+        settings.SESSION_COOKIE_NAME,
+        secure=settings.SESSION_COOKIE_SECURE,
+        path=settings.SESSION_COOKIE_PATH,
+        domain=settings.SESSION_COOKIE_DOMAIN,
+    )
+    transactions = StoreTransactions(middleware.store, cookies, backend.settings)
+    return _Site(middleware.sessions, KeyBackend(middleware.store, transactions, backend.settings))
 
 
 def _open_store() -> Any:

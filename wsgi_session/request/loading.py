@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from wsgi_session.cookies.caching import is_public
-from wsgi_session.cookies.cookie import path_covers
+from wsgi_session.cookies.cookie import may_lack_cookie, path_covers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import end
@@ -27,6 +27,7 @@ _SET_LATER = (
     "planned_handle",
     "create_if_empty",
     "outside_path",
+    "cross_site",
     "unread",
     "refused",
 )
@@ -46,6 +47,8 @@ def load(work: Work) -> Data:
         if work.record is None:
             if settings.cookie_path != "/" and not path_covers(settings.cookie_path, work.environ):
                 work.outside_path = work.ended = True
+            elif work.state == "new" and may_lack_cookie(work.environ, settings.samesite):
+                work.cross_site = work.ended = True
         elif settings.validate is not None:
             data = _validate(work)
     except StoreUnavailable as error:
@@ -89,6 +92,19 @@ def unload(work: Work) -> None:
     for name in _SET_LATER:
         vars(work).pop(name, None)
     work.data, work.cookie = None, KEEP
+
+
+def mark_corrupt(work: Work) -> None:
+    """Treat a session with an unreadable value as unknown: this request's changes go into a new session."""
+    if work.record is not None:
+        work.unread = work.credential, work.record
+        work.backend.settings.events("corrupt", handle=work.record.handle)
+        if work.late:
+            # The headers were sent, so no cookie can be set for a new session.
+            work.ended_handle, work.ended = work.record.handle, True
+    work.state = "unknown"
+    work.record = work.credential = None
+    (work.data or work.load()).rebase({})
 
 
 def _prepare_late_load(work: Work) -> None:

@@ -12,7 +12,7 @@ from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.owner import user_mapping_or_none
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import closed_error, destroy
-from wsgi_session.request.loading import NO_ENVIRON, load, unload
+from wsgi_session.request.loading import NO_ENVIRON, load, mark_corrupt, unload
 from wsgi_session.request.login import OWNER, Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
 from wsgi_session.stores.contract import Record
@@ -58,8 +58,14 @@ class Work:
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
     outside_path = False
 
+    #: Whether another site's page sent the request, without the session cookie that the browser may have: nothing is
+    #: stored unless the request logs in, because a new session would replace the visitor's.
+    cross_site = False
+
     #: The value of the header ``Clear-Site-Data``, if the response shall have one.
     clear_site_data = ""
+    #: Set-Cookie values besides the session's: those of transactions.
+    more_cookies: tuple[str, ...] = ()
     #: Whether a login was saved: no cache may store the response.
     logged_in = False
 
@@ -242,17 +248,8 @@ class Work:
         self.create_if_empty = False
         self.data = Data({}, self.backend.settings.max_size)
 
-    def mark_corrupt(self) -> None:
-        """Treat a session with an unreadable value as unknown: this request's changes go into a new session."""
-        if self.record is not None:
-            self.unread = self.credential, self.record
-            self.backend.settings.events("corrupt", handle=self.record.handle)
-            if self.late:
-                # The headers were sent, so no cookie can be set for a new session.
-                self.ended_handle, self.ended = self.record.handle, True
-        self.state = "unknown"
-        self.record = self.credential = None
-        (self.data or self.load()).rebase({})
+    #: Treat a session with an unreadable value as unknown.
+    mark_corrupt = mark_corrupt
 
     def reset(self, environ: Mapping[str, Any]) -> None:
         """Forget what was loaded and intended. What ``destroy`` and ``atomic`` did immediately is not undone."""
