@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from wsgi_session.backends.base import Backend, Credential
 from wsgi_session.backends.revocation import end_sessions, follow_tombstones, in_batches, owned_sessions
 from wsgi_session.backends.settings import Settings
+from wsgi_session.backends.tenants import Tenants
 from wsgi_session.codec.packing import CorruptData, split, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, SessionGone, Unsupported
@@ -61,6 +62,13 @@ class Sessions:
         self._store = store
         self._settings = settings
         self._backend = backend
+
+    def tenant(self, name: str) -> Sessions:
+        """Return the view of one tenant; ``name`` is what the function ``namespace=`` returns for its requests.
+
+        Raises ``ConfigError`` if the middleware has no such function.
+        """
+        raise ConfigError(f"There is no tenant {name!r}, because SessionMiddleware has no namespace=.")
 
     def of(self, user: Mapping[str, Any] | str) -> list[SessionInfo]:
         """Return the user's live sessions, newest login first; an empty list if there are none.
@@ -196,6 +204,28 @@ class Sessions:
 
     def _unsupported(self, operation: str) -> Unsupported:
         return unsupported(self._store, operation)
+
+
+class TenantSessions(Sessions):
+    """The type of ``middleware.sessions`` of a middleware with ``namespace=``: only ``tenant`` and ``sweep`` work."""
+
+    def __init__(self, store: Store, settings: Settings, backend: Backend, tenants: Tenants) -> None:
+        super().__init__(store, settings, backend)
+        self._tenants = tenants
+
+    def tenant(self, name: str) -> Sessions:
+        backend = self._tenants.backend(name)
+        return Sessions(self._store, backend.settings, backend)
+
+    def count(self) -> int:
+        raise _no_tenant_error()
+
+    def _key(self, user: Mapping[str, Any] | str) -> bytes:
+        raise _no_tenant_error()
+
+
+def _no_tenant_error() -> ConfigError:
+    return ConfigError("Each tenant has its own sessions: write middleware.sessions.tenant(name), then this method.")
 
 
 def _began_after(moment: float, session: OwnedSession) -> bool:

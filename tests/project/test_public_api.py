@@ -81,7 +81,7 @@ SESSION_MEMBERS = {
 MIDDLEWARE_MEMBERS = {"from_config", "from_environ", "close"}
 # What stores may offer: documented on the protocols.
 OPTIONAL = {"sweep", "of_owner", "count"}
-SESSIONS_MEMBERS = {"of", "revoke", "revoke_all", "update", "sweep", "count"}
+SESSIONS_MEMBERS = {"tenant", "of", "revoke", "revoke_all", "update", "sweep", "count"}
 
 
 def nodes(kind: type[Any]) -> Iterator[tuple[str, Any]]:

@@ -39,7 +39,7 @@ class StoreTransactions:
         self._store = store
         self._cookies = cookies
         # No cookie's name contains a space, so that these records are no sessions of any middleware.
-        self._namespace = settings.namespace + " login"
+        self._namespace = "login " + settings.namespace
         self._purpose = _PURPOSE + settings.namespace.encode() + b" "
 
     def begin(self, environ: Mapping[str, Any], data: bytes, max_age: float, now: float) -> tuple[str, list[str]]:

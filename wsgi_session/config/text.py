@@ -96,6 +96,7 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "store": _text,
     "environ_key": _text,
     "cookie_name": _text,
+    "namespace": _not_text,
     "cookie_path": _text,
     "cookie_domain": _optional_text,
     "cookie_secure": _secure,
@@ -110,6 +111,7 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "on_store_error": _text,
     "outage_page": _not_text,
     "validate": _not_text,
+    "validate_every": _optional_duration,
     "on_event": _not_text,
     "clock": _not_text,
 }

@@ -58,12 +58,9 @@ class Work:
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
     outside_path = False
 
-    #: Whether another site's page sent the request, without the session cookie that the browser may have: nothing is
-    #: stored unless the request logs in, because a new session would replace the visitor's.
+    #: Whether another site sent the request, and the browser left its cookie out: only a login is stored.
     cross_site = False
-
-    #: The value of the header ``Clear-Site-Data``, if the response shall have one.
-    clear_site_data = ""
+    clear_site_data = ""  # The value of that header, if the response shall have it.
     #: Set-Cookie values besides the session's: those of transactions.
     more_cookies: tuple[str, ...] = ()
     #: Whether a login was saved: no cache may store the response.
@@ -75,6 +72,8 @@ class Work:
     refused: Credential | None = None
     #: The headers that were passed to the server. Only the exchange sets it.
     sent_headers: Headers = []  # noqa: RUF012  (always replaced, never changed)
+    #: The request's environ without the session, if ``validate`` takes it.
+    validated_environ: Mapping[str, Any] = NO_ENVIRON
     #: Cookie header and scheme, in case the session is loaded after the response.
     cookie_and_scheme: tuple[str, str | None] | None = None
 
@@ -248,7 +247,6 @@ class Work:
         self.create_if_empty = False
         self.data = Data({}, self.backend.settings.max_size)
 
-    #: Treat a session with an unreadable value as unknown.
     mark_corrupt = mark_corrupt
 
     def reset(self, environ: Mapping[str, Any]) -> None:

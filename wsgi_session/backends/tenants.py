@@ -1,0 +1,48 @@
+"""Several tenants in one application: each has a namespace, and so a backend, of its own.
+
+A namespace is a part of everything that a cookie, an owner or a count is bound to: a tenant's cookie opens nothing at
+another tenant, even over the same store with the same secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from wsgi_session.backends.base import Backend
+from wsgi_session.errors import ConfigError
+
+#: The number of tenants whose backends are kept. Clients may invent host names, so there must be a limit.
+MAX_TENANTS = 1024
+# A longer name is hashed, because SQL stores allow 255 characters for the namespace.
+_MAX_NAME = 100
+
+
+class Tenants:
+    """The backends of a middleware with ``namespace=``. ``make`` returns the backend of a namespace."""
+
+    def __init__(
+        self, function: Callable[[Mapping[str, Any]], str], cookie_name: str, make: Callable[[str], Backend]
+    ) -> None:
+        self._function = function
+        #: Return the backend of a tenant, given the name. A tenant whose backend was dropped gets an equal one.
+        self.backend = lru_cache(MAX_TENANTS)(lambda name: make(_namespace(cookie_name, name)))
+
+    def backend_of(self, environ: Mapping[str, Any]) -> Backend:
+        """Return the backend of the request's tenant. Raise ``ConfigError`` if the function returns no name."""
+        name = self._function(environ)
+        if type(name) is not str or not name:
+            raise ConfigError(
+                f"namespace returned {name!r}: it must return a non-empty str, the name of the request's tenant. For "
+                "an unknown host, return a fixed name, or refuse the request outside of the middleware."
+            )
+        return self.backend(name)
+
+
+def _namespace(cookie_name: str, name: str) -> str:
+    """Return the namespace of a tenant. No cookie's name contains ``@`` or ``:``, so it is no other middleware's."""
+    if len(name) <= _MAX_NAME and name.isascii() and name.isprintable():
+        return f"{cookie_name}@{name}"
+    return f"{cookie_name}:{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()}"
