@@ -221,7 +221,7 @@ def test_it_costs_one_write_an_interval(checked: Site) -> None:
 
 
 def test_validate_every_needs_validate() -> None:
-    with pytest.raises(ConfigError, match="validate_every=60 needs validate"):
+    with pytest.raises(ConfigError, match="validate_every=60 needs validate: give"):
         SessionMiddleware(page(), secret="q7" * 16, store="memory://", validate_every=60)
     with pytest.raises(ConfigError, match="validate_every=0: give"):
         SessionMiddleware(page(), secret="q7" * 16, store="memory://", validate=bool, validate_every=0)

@@ -114,7 +114,7 @@ def check_validate_every(validate_every: object, validate: object) -> float | No
     if validate_every is None:
         return None
     if validate is None:
-        raise ConfigError(f"validate_every={validate_every!r} needs validate, the function to call.")
+        raise ConfigError(f"validate_every={validate_every!r} needs validate: give validate the function to call.")
     return seconds("validate_every", validate_every)
 
 
