@@ -185,12 +185,12 @@ def to_other_site(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 def from_other_site(request: HttpRequest) -> HttpResponse:
-    """Say what the login remembers, and log ``name`` in, or leave a message."""
+    """Say what the login remembers, and log ``name`` in, or write into the session."""
     found = end_transaction(request, request.POST.get("state"))
     if "name" in request.POST:
         login(request, authenticate(request, username=request.POST["name"], password=request.POST["name"]))
     else:
-        messages.info(request, "Try again.")
+        request.session["failed"] = True
     return JsonResponse({"found": found})
 
 

@@ -228,7 +228,7 @@ def test_the_answer_of_another_site_finds_what_the_login_remembers_and_keeps_the
         answer = client.post("/from-other-site", form, headers={"Sec-Fetch-Site": "cross-site"})
         assert answer.json() == {"found": expected}
         assert "Cookie" in answer.headers["Vary"]
-    assert client.cookies[ours.key]["max-age"] == 0 or client.cookies[ours.key]["max-age"] == "0"
+    assert str(client.cookies[ours.key]["max-age"]) == "0"
     if name is None:
         assert "sessionid" not in client.cookies
         client.cookies["sessionid"] = before.value

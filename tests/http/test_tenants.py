@@ -82,7 +82,7 @@ def test_many_invented_hosts_do_not_end_a_session(tenants: Site, shop: Browser) 
 
 @pytest.mark.parametrize("name", ["", None, b"a", 5])
 def test_a_function_that_returns_no_name_is_an_error(make_site: MakeSite, name: Any) -> None:
-    with pytest.raises(ConfigError, match=re.escape(f"namespace returned {name!r}: it must return a non-empty str")):
+    with pytest.raises(ConfigError, match=re.escape(f"The namespace is {name!r}, but the name of a tenant is")):
         make_site(namespace=lambda environ: name).browser().do(read)
 
 
@@ -96,6 +96,9 @@ def test_what_does_not_name_a_tenant_says_so(tenants: Site, site: Site) -> None:
     ):
         with pytest.raises((ConfigError, Unsupported)):
             call()
+    for name in ("", None, ["a"]):
+        with pytest.raises(ConfigError, match="The namespace is"):
+            sessions.tenant(name)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="There is no tenant 'a'"):
         site.middleware.sessions.tenant("a")
     with pytest.raises(ConfigError, match="namespace='a' cannot be called"):

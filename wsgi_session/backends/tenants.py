@@ -27,18 +27,21 @@ class Tenants:
         self, function: Callable[[Mapping[str, Any]], str], cookie_name: str, make: Callable[[str], Backend]
     ) -> None:
         self._function = function
-        #: Return the backend of a tenant, given the name. A tenant whose backend was dropped gets an equal one.
-        self.backend = lru_cache(MAX_TENANTS)(lambda name: make(_namespace(cookie_name, name)))
+        # A tenant whose backend was dropped gets an equal one.
+        self._backend = lru_cache(MAX_TENANTS)(lambda name: make(_namespace(cookie_name, name)))
 
     def backend_of(self, environ: Mapping[str, Any]) -> Backend:
         """Return the backend of the request's tenant. Raise ``ConfigError`` if the function returns no name."""
-        name = self._function(environ)
+        return self.backend(self._function(environ))
+
+    def backend(self, name: object) -> Backend:
+        """Return the backend of a tenant, or raise ``ConfigError`` if ``name`` is not a non-empty text."""
         if type(name) is not str or not name:
             raise ConfigError(
-                f"namespace returned {name!r}: it must return a non-empty str, the name of the request's tenant. For "
-                "an unknown host, return a fixed name, or refuse the request outside of the middleware."
+                f"The namespace is {name!r}, but the name of a tenant is a non-empty str. For an unknown host, return "
+                "a fixed name, or refuse the request outside of the middleware."
             )
-        return self.backend(name)
+        return self._backend(name)
 
 
 def _namespace(cookie_name: str, name: str) -> str:

@@ -101,12 +101,12 @@ class SessionStore(SessionWithCookie):
         A cookie that was not accepted is not removed, because a login in a parallel request may have replaced it.
         """
         work = self._loaded
-        if self._failed or self.would_replace_another():
+        if self._failed:
             # In an outage it is not known whether there is a session. The application may have caught the error and
             # sent its own page.
             return neither_remove_nor_save()
         if work is None or work.state not in ("unknown", "tampered", "rotated"):
-            return super().is_empty()
+            return super().is_empty() or self.would_replace_another()
         return False if self._session_cache else neither_remove_nor_save()
 
     # Methods that use the store.

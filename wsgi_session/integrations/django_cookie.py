@@ -25,8 +25,11 @@ class SessionWithCookie(ConfirmableSession):
         return age if anonymous is None or USER_ID in self else min(age, int(anonymous))
 
     def would_replace_another(self) -> bool:
-        """Return whether the cookie would replace one that the browser has and did not send; a login may do that."""
-        if not self.cross_site or USER_ID in self or super().is_empty():
+        """Return whether a new session's cookie would replace one that the browser did not send; a login's may.
+
+        The request has no cookie, so Django has none to remove, and does not save what it takes for empty.
+        """
+        if not self.cross_site or USER_ID in self:
             return False
         self._backend.settings.events.once("cross_site_write", advice=CROSS_SITE)
         return True
