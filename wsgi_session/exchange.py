@@ -148,10 +148,10 @@ class Exchange:
         if not work.accessed:
             return given
         headers = list(given)
-        if self._cookies:
+        if self._cookies or work.more_cookies:
             if dropped := make_private(headers, no_store=work.logged_in):
                 work.backend.settings.events("cache_overridden", dropped=dropped)
-            for cookie in self._cookies:
+            for cookie in chain(self._cookies, work.more_cookies):
                 headers.append(("Set-Cookie", cookie))  # noqa: PERF401  (a list of one, mostly)
         if work.clear_site_data:
             headers.append(("Clear-Site-Data", work.clear_site_data))

@@ -150,19 +150,37 @@ def test_a_job_tells_the_visitor_its_result_and_does_not_mind_a_logout() -> None
 
 def test_tenants_share_a_store_and_no_session() -> None:
     names = build("several-sites")
-    store = names["store"] = names["open_store"]("memory://")
-    names["TENANTS"].update({f"{name}.example.com": names["tenant"](name) for name in ("ann", "bob")})
+    with serve(names["count"], namespace=names["tenant_of"], validate=names["is_allowed"]) as app:
 
-    def visits(host: str, cookie: str = "") -> Any:
-        return Request.blank("/", headers={"Host": host, "Cookie": cookie}).get_response(names["app"])
+        def visits(host: str, cookie: str = "") -> Any:
+            return Request.blank("/", headers={"Host": host, "Cookie": cookie}).get_response(app)
 
-    first = visits("ann.example.com")
-    cookie = first.headers["Set-Cookie"].partition(";")[0]
-    assert visits("ann.example.com", cookie).text == "2"
-    assert visits("bob.example.com", cookie).text == "1"
-    assert visits("bob.example.com", cookie.replace("sid_ann", "sid_bob")).text == "1"
-    assert visits("eve.example.com").status_int == 404
-    store.close()
+        cookie = visits("ann.example.com").headers["Set-Cookie"].partition(";")[0]
+        assert visits("ann.example.com:8000", cookie).text == "2"
+        assert visits("bob.example.com", cookie).text == "1"
+        assert visits("eve.example.com", cookie).text == "1"
+        # Only Ann's first visit, and what the cookie did not open for Bob and Eve.
+        counts = [app.sessions.tenant(name).count() for name in ("ann", "bob", "unknown")]
+        assert counts == [1, 1, 1]
+
+
+def test_a_login_at_another_site_takes_the_cart_along_and_its_answer_works_once() -> None:
+    names = build("transactions")
+
+    def site(environ: dict[str, Any], start_response: Any) -> Any:
+        page = names["finish_login" if environ["REQUEST_METHOD"] == "POST" else "start_login"]
+        if environ["REQUEST_METHOD"] == "GET":
+            environ["session"]["cart"] = ["tea"]
+        return page(environ, start_response)
+
+    with serve(site) as app:
+        visitor = Client(app)
+        state = str(visitor.open("/login", lint=False).header("Location")).partition("RelayState=")[2]
+        del visitor.jar["sid"]
+        answer: dict[str, Any] = {"POST": {"RelayState": state}, "headers": {"Sec-Fetch-Site": "cross-site"}}
+        assert visitor.open("/answer", lint=False, **answer).header("Location") == "/cart"
+        assert app.sessions.of("id:5")[0].data["cart"] == ["tea"]
+        assert visitor.open("/answer", lint=False, **answer).header("Location") == "/login"
 
 
 def test_robots_leave_nothing_and_a_guest_leaves_something_for_two_hours() -> None:

@@ -40,6 +40,16 @@ class Credential:
 Loaded = tuple[State, Credential | None, Record | None, Packed]
 
 
+class Transactions(Protocol):
+    """Begins and ends the transactions of one middleware."""
+
+    def begin(self, environ: Mapping[str, Any], data: bytes, max_age: float, now: float) -> tuple[str, list[str]]:
+        """Keep ``data`` for ``max_age`` seconds; return the state and the Set-Cookie values."""
+
+    def end(self, environ: Mapping[str, Any], state: object, now: float) -> tuple[bytes | None, list[str]]:
+        """Return the data of the transaction with this state, and the Set-Cookie values; ``None`` if there is none."""
+
+
 class Backend(Protocol):
     """The sessions of one middleware."""
 
@@ -51,6 +61,10 @@ class Backend(Protocol):
     change_needs_cookie: bool
     #: Whether a sweep was skipped because the server never closed a response's body.
     sweep_missed: bool
+
+    @property
+    def transactions(self) -> Transactions:
+        """What logins at other sites have to remember, apart from the session."""
 
     @property
     def sweep_due(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from wsgi_session.errors import StoreUnavailable
@@ -13,11 +14,18 @@ from wsgi_session.request.login import log_in
 from wsgi_session.session import Session, work_of
 
 
-def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str = "http") -> str:
+def plant(
+    middleware: SessionMiddleware,
+    data: Mapping[str, Any],
+    *,
+    scheme: str = "http",
+    environ: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
     """Create a session with ``data`` and return the ``Cookie`` header for it.
 
     A mapping under ``user`` is logged in as by ``login()``, so that the session can be listed and revoked like any
-    other. ``scheme`` is that of the requests in the test, because the cookie has another name over https.
+    other. ``scheme`` is that of the requests in the test, because the cookie has another name over https. ``environ``
+    is what else the request's environ contains, such as the ``HTTP_HOST`` by which ``namespace=`` names the tenant.
 
     Raises ``StoreUnavailable`` if the store is down.
     """
@@ -31,15 +39,22 @@ def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str
         # Create the session even if `data` is empty, because there must be a cookie to return.
         work_of(session).create_if_empty = True
 
-    headers = _run_request(middleware, fill, {"wsgi.url_scheme": scheme})
+    headers = _run_request(middleware, fill, {**environ, "wsgi.url_scheme": scheme})
     # A sealed session may need several cookies.
     return "; ".join(value.partition(";")[0] for name, value in headers if name == "Set-Cookie")
 
 
-def read(middleware: SessionMiddleware, cookie: str, *, scheme: str = "http") -> dict[str, Any]:
+def read(
+    middleware: SessionMiddleware,
+    cookie: str,
+    *,
+    scheme: str = "http",
+    environ: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Return the data of the session for the ``Cookie`` header ``cookie``; ``{}`` if the cookie has no valid session.
 
-    This does not count as activity. Raises ``StoreUnavailable`` if the store is down.
+    ``scheme`` and ``environ`` are those of :func:`plant`. This does not count as activity. Raises ``StoreUnavailable``
+    if the store is down.
     """
     data: dict[str, Any] = {}
 
@@ -47,7 +62,7 @@ def read(middleware: SessionMiddleware, cookie: str, *, scheme: str = "http") ->
         session.no_touch()
         data.update(session.copy())
 
-    _run_request(middleware, copy_data, {"wsgi.url_scheme": scheme, "HTTP_COOKIE": cookie})
+    _run_request(middleware, copy_data, {**environ, "wsgi.url_scheme": scheme, "HTTP_COOKIE": cookie})
     return data
 
 
