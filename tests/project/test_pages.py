@@ -25,7 +25,7 @@ PAGES = sorted(
     {DOCS / "faq.md", DOCS / "stores.md"}
     | {page for folder in ("start", "howto", "explanation") for page in (DOCS / folder).glob("*.md")}
     - {DOCS / "start" / "tutorial.md"}
-    - {DOCS / "howto" / f"{name}.md" for name in ("testing-tools", "openid", "lambda")}
+    - {DOCS / "howto" / f"{name}.md" for name in ("testing-tools", "openid", "saml", "lambda")}
 )
 
 

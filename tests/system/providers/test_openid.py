@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.npm import modules
-from tests.support.openid import PACKAGE, OpenIDProvider, page_program, serving_shop
+from tests.support.providers import openid_by_transaction, program_of, serving_shop
+from tests.support.providers.openid import OpenIDProvider
+from tests.system.providers.visitor import Visitor
 from wsgi_session import user_or_none
 
-requests = pytest.importorskip("requests", reason="pip install requests")
 pytest.importorskip("authlib", reason="pip install Authlib")
 flask = pytest.importorskip("flask", reason="pip install Flask")
 
@@ -21,46 +20,22 @@ LOGIN = 'login(request, user, provider_session=claims.get("sid"))'
 TUTORIAL = 'session["user"] = token["userinfo"]'
 
 
-class Visitor:
-    """A visitor who keeps cookies, follows redirects and fills forms in."""
-
-    def __init__(self, shop: str) -> None:
-        self.shop = shop
-        self.session = requests.Session()
-        self.page: Any = None
-
-    def open(self, address: str, fields: dict[str, str] | None = None, *, follow: bool = True) -> str:
-        """Open a page, a path being one of the shop's, and return its text."""
-        address = self.shop + address if address.startswith("/") else address
-        method = "GET" if fields is None else "POST"
-        self.page = self.session.request(method, address, data=fields, allow_redirects=follow, timeout=30)
-        return str(self.page.text)
-
-    def submit(self, **fields: str) -> str:
-        """Send the form of the page, with its hidden fields and these."""
-        (action,) = re.findall(r'<form [^>]*action="([^"]+)"', self.page.text)[:1]
-        hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', self.page.text))
-        return self.open(requests.compat.urljoin(self.page.url, action), {**hidden, **fields})
-
-    def sign_in(self, name: str) -> str:
-        self.open("/login?next=/profile")
-        return self.submit(login=name, password="any")
-
-    def token(self) -> str | None:
-        return self.session.cookies.get("session", domain="127.0.0.1")
-
-
 @pytest.fixture
 def provider(request: pytest.FixtureRequest) -> Iterator[OpenIDProvider]:
-    provider = OpenIDProvider(modules(request.config.cache, PACKAGE))
+    provider = OpenIDProvider(request.config.cache)
     yield provider
     provider.kill()
 
 
 @pytest.fixture
 def shop(provider: OpenIDProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with serving_shop(page_program(), provider, tmp_path, monkeypatch) as app:
+    with serving_shop(program_of("openid"), provider, tmp_path, monkeypatch) as app:
         yield app
+
+
+def sign_in(visitor: Visitor) -> str:
+    visitor.open("/login?next=/profile")
+    return visitor.submit(login="ann", password="any")
 
 
 def client(shop: Any) -> Any:
@@ -83,7 +58,7 @@ def test_a_visitor_signs_in_under_a_new_token_and_logs_out(provider: OpenIDProvi
 
 def test_the_answer_for_one_visitor_signs_no_other_visitor_in(provider: OpenIDProvider, shop: Any) -> None:
     ann, eve = Visitor(provider.shop), Visitor(provider.shop)
-    ann.sign_in("ann")
+    sign_in(ann)
     ann.open("/logout", {}, follow=False)
     # The provider knows Ann by now, and sends her back at once.
     ann.open("/login", follow=False)
@@ -101,7 +76,7 @@ def test_the_answer_for_one_visitor_signs_no_other_visitor_in(provider: OpenIDPr
 def test_a_logout_at_the_provider_ends_the_sessions_of_that_browser_only(provider: OpenIDProvider, shop: Any) -> None:
     phone, desk = Visitor(provider.shop), Visitor(provider.shop)
     for device in (phone, desk):
-        assert device.sign_in("ann") == "Your email is ann@example.com"
+        assert sign_in(device) == "Your email is ann@example.com"
     phone.open(f"{provider.address}/session/end")
     phone.submit(logout="yes")
     assert phone.open("/profile").startswith("<!DOCTYPE html>")
@@ -111,7 +86,7 @@ def test_a_logout_at_the_provider_ends_the_sessions_of_that_browser_only(provide
 def test_a_logout_at_the_provider_counts_after_a_change_of_its_keys(provider: OpenIDProvider, shop: Any) -> None:
     keys = pytest.importorskip("joserfc.jwk", reason="pip install joserfc")
     ann = Visitor(provider.shop)
-    ann.sign_in("ann")
+    sign_in(ann)
     # As if the keys that the shop has were those of last month.
     old = keys.RSAKey.generate_key(2048, {"kid": "old"})
     client(shop).server_metadata["jwks"] = {"keys": [old.as_dict(private=False)]}
@@ -133,7 +108,7 @@ def test_only_the_providers_own_logout_token_ends_sessions(
 
     monkeypatch.setattr(client(shop), "parse_id_token", see)
     ann, eve = Visitor(provider.shop), Visitor(provider.shop)
-    ann.sign_in("ann")
+    sign_in(ann)
     (token,) = seen
     for text in ("", "no token", token["id_token"]):
         eve.open("/backchannel-logout", {"logout_token": text})
@@ -144,7 +119,7 @@ def test_only_the_providers_own_logout_token_ends_sessions(
 def test_the_line_of_the_tutorials_signs_in(
     provider: OpenIDProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    program = page_program()
+    program = program_of("openid")
     assert LOGIN in program
     with serving_shop(program.replace(LOGIN, TUTORIAL), provider, tmp_path, monkeypatch) as app:
 
@@ -153,6 +128,21 @@ def test_the_line_of_the_tutorials_signs_in(
             return f"{type(flask.session['user']).__name__} {(user_or_none(flask.request) or {})['sub']}"
 
         ann = Visitor(provider.shop)
-        ann.sign_in("ann")
+        sign_in(ann)
         assert ann.open("/who") == "dict ann"
     assert "unfiled_user" in caplog.text
+
+
+def test_an_answer_by_form_signs_in_only_the_browser_that_asked(
+    provider: OpenIDProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving_shop(openid_by_transaction(), provider, tmp_path, monkeypatch):
+        ann, eve = Visitor(provider.shop), Visitor(provider.shop)
+        sign_in(ann)
+        eve.page = form = ann.page
+        assert "Try again" in eve.submit()
+        ann.page = form
+        assert 'content="0; url=/profile"' in ann.submit()
+        assert ann.open("/profile") == "Your email is ann@example.com"
+        ann.page = form
+        assert "Try again" in ann.submit()

@@ -1,4 +1,4 @@
-// node openid.cjs NODE_MODULES PORT SHOP: npm's oidc-provider on http://localhost:PORT, for the site at SHOP. Its login form
+// node openid.cjs NODE_MODULES PORT SHOP FOLDER: npm's oidc-provider on http://localhost:PORT, for the site at SHOP. Its login form
 // takes any name, and the visitor agrees to everything. It is an ES module, which finds no packages by NODE_PATH.
 
 const [modules, port, shop] = process.argv.slice(2);
