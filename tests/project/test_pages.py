@@ -16,6 +16,7 @@ from tests.support import ROOT
 from tests.support.pages import run_page
 from wsgi_session import Session, SessionMiddleware, login, logout
 from wsgi_session.config.keygen import new_secret
+from wsgi_session.stores import open_store
 from wsgi_session.testing import plant
 
 DOCS = ROOT / "docs"
@@ -125,3 +126,11 @@ def test_every_how_to_is_listed() -> None:
     sidebar = (DOCS / "index.md").read_text("utf-8")
     pages = {page.stem for page in (DOCS / "howto").glob("*.md")} - {"index"}
     assert {name for name in pages if f"({name}.md)" not in index or f"\nhowto/{name}\n" not in sidebar} == set()
+
+
+def test_every_url_of_the_page_on_scale_opens_a_store() -> None:
+    text = (DOCS / "scale.md").read_text("utf-8")
+    urls = re.findall(r"`((?:memory|sqlite|redis|postgresql)[+a-z]*://[^`\s]+)`", text)
+    assert len(urls) == 6, urls
+    for url in urls:
+        open_store(url).close()
