@@ -1,7 +1,7 @@
 """Sessions that an earlier version has stored are read as they were: the formats of the stores and of the cookies stay.
 
-``stored_before.json`` was written by the version of 29 November 2026 (commit a881a26). Ann came as a guest, stored a value
-of each type, logged in and was shown a message. If a format has to change, keep reading this one, and add a file.
+``stored_before.json`` was written by the version of 29 November 2026. Ann came as a guest, stored a value of each type,
+logged in and was shown a message. If a format has to change, keep reading this one, and add a file.
 """
 
 from __future__ import annotations
