@@ -16,8 +16,6 @@ import(`${modules}/oidc-provider/lib/index.js`).then(({ default: Provider }) => 
     cookies: { keys: ["signs the cookies of this run"] },
     claims: { openid: ["sub"], email: ["email"], profile: ["name"] },
     features: { backchannelLogout: { enabled: true } },
-    // Without the dispatcher that refuses loopback addresses, where the shop is.
-    fetch: (url, { dispatcher, ...options }) => fetch(url, options),
     findAccount: (context, id) => ({ accountId: id, claims: () => ({ sub: id, name: id, email: `${id}@example.com` }) }),
     loadExistingGrant: async ({ oidc }) => {
       const grant = new oidc.provider.Grant({ clientId: oidc.client.clientId, accountId: oidc.session.accountId });
