@@ -7,7 +7,7 @@ from tests.support.providers import Provider
 
 class OpenIDProvider(Provider):
     name = "oidc-provider"
-    # The newest that runs on Debian's Node 18. From 9 on it also needs an option to call a site on the loopback address.
+    # The newest that runs on Debian's Node 18. (Version 9 needs an option to call a site on the loopback address.)
     packages = ("oidc-provider@8.8.1",)
     script = "openid.cjs"
 
