@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.names import name_of
 from tests.support.requests import make_environ, session_in
-from tests.support.site import ANN, Browser, Site
+from tests.support.site import ANN, SECRET, Browser, Site
 from wsgi_session import ConfigError, SessionMiddleware, SessionTooLarge, StoreUnavailable, login, user_or_none
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.middleware import filter_app_factory
@@ -20,7 +21,6 @@ from wsgi_session.stores import MemoryStore, Record, SQLiteStore, Store
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.planting import plant, read
 
-SECRET = new_secret()
 TELLTALE = "tell-tale-9f3a" * 2
 DAY = timedelta(days=1)
 
@@ -109,7 +109,7 @@ def test_the_value_of_a_wrong_option_is_shown_unless_it_is_secret(option: str, v
         wrap(**{option: value})
 
 
-@pytest.mark.parametrize("app", [None, "app", b"", 5, [application]], ids=repr)
+@pytest.mark.parametrize("app", [None, "app", b"", 5, [application]], ids=name_of)
 def test_what_is_no_application_is_refused(app: Any) -> None:
     with pytest.raises(ConfigError, match=r"app is .*: give (a WSGI application|the application itself)"):
         SessionMiddleware(app, secret=SECRET, store=MemoryStore())
