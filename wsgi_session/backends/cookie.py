@@ -37,6 +37,12 @@ class CookieBackend:
 
     compares = False
     change_needs_cookie = True
+    browser_sends = True
+    credential_key = "HTTP_COOKIE"
+    answer_header = "Set-Cookie"
+    # No browser knows this scheme, so none opens a dialog.
+    challenge = 'Cookie realm="login"'
+    by_header = None
     sweep_due = sweep_missed = False
 
     def __init__(

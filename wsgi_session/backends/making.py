@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from wsgi_session.backends.base import Backend
+from wsgi_session.backends.header import HeaderBackend, TokenHeader
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.transactions import StoreTransactions
@@ -23,15 +24,30 @@ def make_backend(
     transaction_cookies: TransactionCookies,
     settings: Settings,
     store_backend: Callable[..., StoreBackend],
+    header: TokenHeader | None,
 ) -> Backend:
-    """Return the backend for ``store``; ``store_backend`` makes one that keeps sessions, perhaps one that adopts."""
+    """Return the backend for ``store``.
+
+    ``store_backend`` makes one that keeps sessions, perhaps one that adopts; ``header`` is that of ``transport``.
+    """
     if not isinstance(store, CookieStore):
         transactions = StoreTransactions(store, transaction_cookies, settings)
-        return store_backend(store, TokenSigner(secrets, settings.namespace), cookies, transactions, settings)
+        by_header = None if header is None else HeaderBackend(store, secrets, header, transactions, settings)
+        if header is not None and by_header is not None and header.only:
+            return by_header
+        signer = TokenSigner(secrets, settings.namespace)
+        backend = store_backend(store, signer, cookies, transactions, settings)
+        backend.by_header = by_header
+        return backend
     if store_backend is not StoreBackend:
         raise ConfigError(
             "adopt: cookie:// has nowhere to remember which sessions were adopted, so a logged-out visitor could come "
             "back with the old cookie. Give a store that keeps sessions, such as sqlite:///sessions.db."
+        )
+    if header is not None:
+        raise ConfigError(
+            "transport: cookie:// keeps the session in the cookie, so a header cannot replace that. Give a store that "
+            "keeps sessions, such as sqlite:///sessions.db."
         )
     # Imported here, because they need the extra ``crypto``, which no other store needs.
     from wsgi_session.backends.cookie import CookieBackend

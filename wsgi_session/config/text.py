@@ -111,6 +111,8 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "cookie_samesite": _text,
     "cookie_partitioned": _flag,
     "cookie_persistent": _flag,
+    "transport": _text,
+    "transport_header": _text,
     "idle_timeout": _duration,
     "absolute_timeout": _optional_duration,
     "anonymous_timeout": _optional_duration,

@@ -171,7 +171,7 @@ class SessionStore(SessionWithCookie):
         if saved:
             # Another receiver of the signal has saved this login, and may have noted its key.
             return
-        work.environ = client_of(environ)
+        work.environ = client_of(environ, work.backend.credential_key)
         log_in_as(work, user_id, USER_ID)
         assert work.next_credential is not None
         self._take_key(work.next_credential)

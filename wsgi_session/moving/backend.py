@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded, Transactions
+from wsgi_session.backends.header import TokenHeader
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.cookies import tokens
@@ -18,13 +19,18 @@ from wsgi_session.moving.records import ADOPTED
 from wsgi_session.stores.contract import Record, Store
 
 
-def adopting_backend(adopt: object, namespace: object) -> Callable[..., StoreBackend]:
+def adopting_backend(adopt: object, namespace: object, header: TokenHeader | None) -> Callable[..., StoreBackend]:
     """Return what makes the backend of a middleware with these options, or raise ``ConfigError``."""
     checked = make_adopt(adopt)
     if namespace is not None:
         raise ConfigError(
             "adopt: a session of another library does not say to which tenant it belongs, so it would open at each "
             "of them. Leave out namespace=, or give each tenant a middleware of its own with its own cookie_name."
+        )
+    if header is not None and header.only:
+        raise ConfigError(
+            "adopt: a session of another library comes in a cookie, which transport='header' does not read. Give "
+            "transport='both', or leave out one of the two."
         )
     return partial(AdoptingBackend, adopt=checked)
 

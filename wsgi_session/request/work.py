@@ -76,7 +76,7 @@ class Work:
     sent_headers: Headers = []  # noqa: RUF012  (always replaced, never changed)
     #: The request's environ without the session, if ``validate`` takes it.
     validated_environ: Mapping[str, Any] = NO_ENVIRON
-    #: Cookie header and scheme, in case the session is loaded after the response.
+    #: The header with the credential, and the scheme, in case the session is loaded after the response.
     cookie_and_scheme: tuple[str, str | None] | None = None
 
     def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
@@ -257,7 +257,7 @@ class Work:
         self.phase = CLOSED
         self.sent_headers = headers
         environ = self.environ
-        self.cookie_and_scheme = environ.get("HTTP_COOKIE", ""), environ.get("wsgi.url_scheme")
+        self.cookie_and_scheme = environ.get(self.backend.credential_key, ""), environ.get("wsgi.url_scheme")
         self.environ = NO_ENVIRON
 
     # Called by the commit.
