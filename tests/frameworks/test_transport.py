@@ -28,7 +28,12 @@ def test_a_flask_application_answers_an_app_with_a_token_and_a_browser_with_a_co
     app = flask.Flask(__name__)
     app.config.update(SECRET_KEY=SECRET, WSGI_SESSION_TRANSPORT="both")
     sessions = FlaskSessions(app, store="memory://")
-    app.add_url_rule("/login", "login", lambda: login(flask.request, {"id": 5}) or "", methods=["POST"])
+
+    def log_in() -> str:
+        login(flask.request, {"id": 5})
+        return ""
+
+    app.add_url_rule("/login", "login", log_in, methods=["POST"])
     app.add_url_rule("/read", "read", lambda: dict(flask.session))
     client = Client(app)
     headers = bearer(client.open("/login", method="POST", headers=NEW))

@@ -104,7 +104,7 @@ def session_info(
 
 def _wants_csrf_token(environ: WSGIEnvironment) -> bool:
     query = str(environ.get("QUERY_STRING", ""))
-    return any(part.partition("=")[0] == "csrf_token" for part in query.split("&"))
+    return "csrf_token" in (part.partition("=")[0] for part in query.split("&"))
 
 
 def _respond(

@@ -313,7 +313,7 @@ def test_a_stranger_who_asks_for_the_csrf_token_gets_a_session_for_it() -> None:
 
 
 def test_the_session_of_another_library_has_no_csrf_token() -> None:
-    environ = make_environ(QUERY_STRING="csrf_token", **{KEY: {"user": ANN}})
+    environ = {**make_environ(query="csrf_token"), KEY: {"user": ANN}}
     assert json.loads(Answer(session_info(key=KEY), environ).body) == {"user": ANN, "expires": None}
 
 
