@@ -78,6 +78,8 @@ EVENTS: dict[str, Event] = {
     "behind_proxy": Event(_WARNING, ("advice",)),
     # A request outside of ``cookie_path`` cannot store a session.
     "outside_path": Event(_WARNING, ("advice",)),
+    # Another site's page sent a request without the session cookie, and the application changed the session.
+    "cross_site_write": Event(_WARNING, ("advice",)),
     # A user was put into the session without ``login()``.
     "unfiled_user": Event(_WARNING, ("handle", "advice")),
     # ``check_csrf`` refused a request of another site.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
-from wsgi_session.cookies.caching import Headers, add_vary_cookie, is_public, make_private
+from wsgi_session.cookies.caching import Headers, add_vary, is_public, make_private
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.request.commit import drop, refresh, save
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SENT, SET
@@ -38,7 +38,7 @@ class Exchange:
         self._server_start_response = start_response
         # The status that the application gave.
         self._status: str | None = None
-        # The Set-Cookie values that are sent with the response.
+        # The values of Set-Cookie, or of the header that replaces it, that are sent with the response.
         self._cookies: Sequence[str] = ()
         # Whether the application called ``write``.
         self._wrote = False
@@ -148,14 +148,16 @@ class Exchange:
         if not work.accessed:
             return given
         headers = list(given)
-        if self._cookies:
-            if dropped := make_private(headers, no_store=work.logged_in):
-                work.backend.settings.events("cache_overridden", dropped=dropped)
-            for cookie in self._cookies:
-                headers.append(("Set-Cookie", cookie))  # noqa: PERF401  (a list of one, mostly)
+        if self._cookies or work.more_cookies:
+            backend = work.backend
+            # A header is not special to a browser's cache, as Set-Cookie is.
+            if dropped := make_private(headers, no_store=work.logged_in or not backend.browser_sends):
+                backend.settings.events("cache_overridden", dropped=dropped)
+            headers += [(backend.answer_header, value) for value in self._cookies]
+            headers += [("Set-Cookie", value) for value in work.more_cookies]
         if work.clear_site_data:
             headers.append(("Clear-Site-Data", work.clear_site_data))
-        add_vary_cookie(headers)
+        add_vary(headers, work.backend.settings.vary)
         return headers
 
     def _answer_unavailable(self, error: StoreUnavailable) -> Iterable[bytes]:

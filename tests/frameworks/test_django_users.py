@@ -11,7 +11,7 @@ from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from tests.frameworks.django_site import store
-from tests.frameworks.django_visitor import client, clock, cookie, log_in, page, stored, user_id, visitor
+from tests.frameworks.django_visitor import client, clock, cookie, log_in, page, seen_by, stored, user_id, visitor
 from tests.support.stores import CountingStore
 from wsgi_session import (
     Session,
@@ -255,3 +255,35 @@ def test_around_all_of_django_our_middleware_serves_all_helpers(store: CountingS
     session = request.META["session"] = Session(Work(backend(), request.META))
     HelpersMiddleware(lambda request: HttpResponse()).process_request(request)  # type: ignore[arg-type,return-value]
     assert get_session(request) is session
+
+
+@pytest.mark.parametrize("name", [None, "ann"])
+def test_the_answer_of_another_site_finds_what_the_login_remembers_and_keeps_the_session(
+    client: Client, name: str | None
+) -> None:
+    client.get("/put", {"key": "cart", "value": "tea"})
+    before = client.cookies.pop("sessionid")
+    state = client.get("/to-other-site").json()["state"]
+    (ours,) = client.cookies.values()
+    assert ours.key == f"sessionid-login-{state[:12]}"
+    assert (ours["path"], ours["max-age"], ours["samesite"], ours["httponly"]) == ("/", "600", "", True)
+    form = {"state": state} if name is None else {"state": state, "name": name}
+    for expected in ({"next": "/cart"}, None):
+        answer = client.post("/from-other-site", form, headers={"Sec-Fetch-Site": "cross-site"})
+        assert answer.json() == {"found": expected}
+        assert "Cookie" in answer.headers["Vary"]
+    assert str(client.cookies[ours.key]["max-age"]) == "0"
+    if name is None:
+        assert "sessionid" not in client.cookies
+        client.cookies["sessionid"] = before.value
+        assert seen_by(client) == {"cart": "tea"}
+    else:
+        assert page(client)["user"] == name
+
+
+def test_over_https_every_site_may_send_the_cookie_of_a_transaction(client: Client) -> None:
+    with override_settings(SESSION_COOKIE_SECURE=True):
+        client.get("/to-other-site", secure=True)
+    (ours,) = client.cookies.values()
+    assert ours.key.startswith("__Host-sessionid-login-")
+    assert (ours["samesite"], ours["secure"]) == ("None", True)

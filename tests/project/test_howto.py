@@ -108,6 +108,60 @@ def test_a_front_end_on_another_origin_logs_in_and_other_origins_do_not() -> Non
         assert visitor.open("/cart", headers=theirs).text == '["tea"]'
 
 
+def test_a_front_end_on_another_site_keeps_its_token_and_says_that_the_visitor_stays() -> None:
+    names, clock = build("json-api"), FakeClock()
+    with serve(names["api"], transport="header", clock=clock, idle_timeout=3600) as inner:
+        front_end = Client(names["allow_front_end"](inner))
+        theirs = {"Origin": names["FRONT_END"], "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
+        preflight = front_end.open("/cart", method="OPTIONS", headers=theirs)
+        assert (preflight.code, preflight.header("Access-Control-Allow-Headers")) == (
+            204,
+            "Authorization, Content-Type",
+        )
+        token = "new"
+
+        def call(path: str, method: str = "GET", body: bytes = b"") -> Any:
+            nonlocal token
+            headers = {**theirs, "Authorization": f"Bearer {token}"}
+            answer = front_end.open(path, method=method, body=body, headers=headers)
+            assert "Session-Token" in str(answer.header("Access-Control-Expose-Headers"))
+            token = answer.header("Session-Token") or token
+            return answer
+
+        assert call("/cart").code == 401
+        assert call("/login", "POST", b'{"name": "ann"}').code == 200
+        assert call("/cart", "POST", b'["tea"]').text == '["tea"]'
+        clock.advance(3500)
+        before = json.loads(call("/session").text)["expires"]
+        assert json.loads(call("/session", "POST").text)["expires"] > before
+        clock.advance(3500)
+        assert call("/cart").text == '["tea"]'
+        call("/logout", "POST")
+        assert call("/session").text == "{}"
+        assert front_end.jar == {}
+
+
+def test_an_app_and_a_website_have_the_same_users() -> None:
+    names = build("mobile-app")
+    options = {"transport": "both", "describe": names["describe_device"]}
+    with serve(names["protect_from_csrf"](names["shop"]), **options) as app:
+        client = Client(app)
+        posted: dict[str, Any] = {"method": "POST", "body": b'{"name": "Ann"}'}
+        first = client.open("/login", headers={"Authorization": "Bearer new"}, **posted)
+        assert (first.header("Cache-Control"), first.header("Vary")) == ("private, no-store", "Cookie, Authorization")
+        theirs = {"Authorization": f"Bearer {first.header('Session-Token')}"}
+        assert client.open("/orders", headers=theirs).text == "[]"
+        assert client.open("/orders", headers={"Authorization": "Bearer new"}).code == 401
+        assert client.jar == {}
+        assert client.open("/login", **posted).code == 403
+        assert client.open("/login", headers=SCRIPT, **posted).header("Session-Token") is None
+        assert client.open("/orders").text == "[]"
+        assert len(app.sessions.of("id:5")) == 2
+        client.open("/logout", headers=theirs, method="POST")
+        assert len(app.sessions.of("id:5")) == 1
+        assert client.open("/orders", headers=theirs).code == 401
+
+
 def test_a_stream_shows_news_of_others_and_ends_with_the_logout() -> None:
     names = build("realtime")
     names["INTERVAL"] = 0
@@ -150,19 +204,37 @@ def test_a_job_tells_the_visitor_its_result_and_does_not_mind_a_logout() -> None
 
 def test_tenants_share_a_store_and_no_session() -> None:
     names = build("several-sites")
-    store = names["store"] = names["open_store"]("memory://")
-    names["TENANTS"].update({f"{name}.example.com": names["tenant"](name) for name in ("ann", "bob")})
+    with serve(names["count"], namespace=names["tenant_of"], validate=names["is_allowed"]) as app:
 
-    def visits(host: str, cookie: str = "") -> Any:
-        return Request.blank("/", headers={"Host": host, "Cookie": cookie}).get_response(names["app"])
+        def visits(host: str, cookie: str = "") -> Any:
+            return Request.blank("/", headers={"Host": host, "Cookie": cookie}).get_response(app)
 
-    first = visits("ann.example.com")
-    cookie = first.headers["Set-Cookie"].partition(";")[0]
-    assert visits("ann.example.com", cookie).text == "2"
-    assert visits("bob.example.com", cookie).text == "1"
-    assert visits("bob.example.com", cookie.replace("sid_ann", "sid_bob")).text == "1"
-    assert visits("eve.example.com").status_int == 404
-    store.close()
+        cookie = visits("ann.example.com").headers["Set-Cookie"].partition(";")[0]
+        assert visits("ann.example.com:8000", cookie).text == "2"
+        assert visits("bob.example.com", cookie).text == "1"
+        assert visits("eve.example.com", cookie).text == "1"
+        # Only Ann's first visit, and what the cookie did not open for Bob and Eve.
+        counts = [app.sessions.tenant(name).count() for name in ("ann", "bob", "unknown")]
+        assert counts == [1, 1, 1]
+
+
+def test_a_login_at_another_site_takes_the_cart_along_and_its_answer_works_once() -> None:
+    names = build("transactions")
+
+    def site(environ: dict[str, Any], start_response: Any) -> Any:
+        page = names["finish_login" if environ["REQUEST_METHOD"] == "POST" else "start_login"]
+        if environ["REQUEST_METHOD"] == "GET":
+            environ["session"]["cart"] = ["tea"]
+        return page(environ, start_response)
+
+    with serve(site) as app:
+        visitor = Client(app)
+        state = str(visitor.open("/login", lint=False).header("Location")).partition("RelayState=")[2]
+        del visitor.jar["sid"]
+        answer: dict[str, Any] = {"POST": {"RelayState": state}, "headers": {"Sec-Fetch-Site": "cross-site"}}
+        assert visitor.open("/answer", lint=False, **answer).header("Location") == "/cart"
+        assert app.sessions.of("id:5")[0].data["cart"] == ["tea"]
+        assert visitor.open("/answer", lint=False, **answer).header("Location") == "/login"
 
 
 def test_robots_leave_nothing_and_a_guest_leaves_something_for_two_hours() -> None:

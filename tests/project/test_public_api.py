@@ -40,6 +40,8 @@ CONTRACT = {
         "check_csrf",
         "protect_from_csrf",
         "typed",
+        "begin_transaction",
+        "end_transaction",
         "confirm",
         "redirect_unless_fresh",
         "require_login",
@@ -82,6 +84,7 @@ MIDDLEWARE_MEMBERS = {"from_config", "from_environ", "close"}
 # What stores may offer: documented on the protocols.
 OPTIONAL = {"sweep", "of_owner", "count"}
 SESSIONS_MEMBERS = {
+    "tenant",
     "of",
     "all",
     "revoke",

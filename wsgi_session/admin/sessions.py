@@ -60,6 +60,13 @@ class Sessions:
         self._settings = settings
         self._backend = backend
 
+    def tenant(self, name: str) -> Sessions:
+        """Return the view of one tenant; ``name`` is what the function ``namespace=`` returns for its requests.
+
+        Raises ``ConfigError`` if the middleware has no such function.
+        """
+        raise ConfigError(f"There is no tenant {name!r}, because SessionMiddleware has no namespace=.")
+
     def of(self, user: Mapping[str, Any] | str, current: Session | str | None = None) -> list[SessionInfo]:
         """Return the user's live sessions, newest login first; an empty list if there are none.
 

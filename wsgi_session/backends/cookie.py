@@ -13,7 +13,7 @@ from typing import Any
 
 from msgpack import packb, unpackb
 
-from wsgi_session.backends.base import Credential, Loaded, State
+from wsgi_session.backends.base import Credential, Loaded, State, Transactions
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import split
@@ -37,12 +37,24 @@ class CookieBackend:
 
     compares = False
     change_needs_cookie = True
+    browser_sends = True
+    credential_key = "HTTP_COOKIE"
+    answer_header = "Set-Cookie"
+    # No browser knows this scheme, so none opens a dialog.
+    challenge = 'Cookie realm="login"'
+    by_header = None
     sweep_due = sweep_missed = False
 
     def __init__(
-        self, store: Store, secrets_newest_first: Sequence[bytes], cookies: SchemeCookies, settings: Settings
+        self,
+        store: Store,
+        secrets_newest_first: Sequence[bytes],
+        cookies: SchemeCookies,
+        transactions: Transactions,
+        settings: Settings,
     ) -> None:
         self.store = store
+        self.transactions = transactions
         self._cookies = cookies
         self._chunks = CookieChunks(cookies, RANDOM_PART)
         self._sealer = Sealer(secrets_newest_first, _purpose(cookies, settings))

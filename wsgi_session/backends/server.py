@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
-from wsgi_session.backends.base import Credential, Loaded
+from wsgi_session.backends.base import Backend, Credential, Loaded, Transactions
 from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow_tombstones
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
@@ -41,12 +41,26 @@ class StoreBackend:
 
     compares = True
     change_needs_cookie = False
+    browser_sends = True
+    credential_key = "HTTP_COOKIE"
+    answer_header = "Set-Cookie"
+    # No browser knows this scheme, so none opens a dialog.
+    challenge = 'Cookie realm="login"'
+    by_header: Backend | None = None
     sweep_missed = False
     #: The adoption of another library's sessions, if the middleware has the option.
     adoption: Any = None
 
-    def __init__(self, store: Store, signer: tokens.TokenSigner, cookies: SchemeCookies, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        signer: tokens.TokenSigner,
+        cookies: SchemeCookies,
+        transactions: Transactions,
+        settings: Settings,
+    ) -> None:
         self.store = store
+        self.transactions = transactions
         self._signer = signer
         self._cookies = cookies
         self.settings = settings

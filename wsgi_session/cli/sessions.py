@@ -26,6 +26,7 @@ from wsgi_session.backends.revocation import (
 )
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.cli.group import cli
+from wsgi_session.cli.naming import namespace_options
 from wsgi_session.cli.opening import hide_url, opened, show_progress, store_url
 from wsgi_session.codec.packing import CorruptData, split, unpack
 from wsgi_session.codec.supported import printable
@@ -38,16 +39,7 @@ from wsgi_session.stores.unsupported import unsupported
 #: How many sessions are read between two updates of the progress line.
 STEP = 1000
 
-cookie_name = click.option(
-    "--cookie-name",
-    "--namespace",
-    "namespace",
-    metavar="NAME",
-    default="sid",
-    show_default=True,
-    envvar="WSGI_SESSION_COOKIE_NAME",
-    help="The cookie_name of the middleware.",
-)
+cookie_name = namespace_options("The cookie_name of the middleware.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: one object in each line.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="End nothing; print what would be ended.")
 anonymous_option = click.option("--anonymous", is_flag=True, help="Include visitors who are not logged in.")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import click
 
 from wsgi_session.cli.group import cli
+from wsgi_session.cli.naming import namespace_options
 from wsgi_session.cli.opening import (
     hide_url,
     opened,
@@ -73,13 +74,7 @@ def ping(url: str) -> None:
 
 @cli.command()
 @store_url
-@click.option(
-    "--cookie-name",
-    "--namespace",
-    "namespace",
-    metavar="NAME",
-    help="Count only sessions of the middleware with this cookie name.",
-)
+@namespace_options("Count only sessions of the middleware with this cookie name.", default=None)
 def stats(url: str, namespace: str | None) -> None:
     """Print the number of live sessions.
 

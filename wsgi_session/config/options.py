@@ -109,6 +109,15 @@ def check_anonymous_timeout(anonymous_timeout: object, idle_timeout: object) -> 
     return anonymous
 
 
+def check_validate_every(validate_every: object, validate: object) -> float | None:
+    """Return the minimum seconds between two calls of ``validate``, ``None`` for none; or raise ``ConfigError``."""
+    if validate_every is None:
+        return None
+    if validate is None:
+        raise ConfigError(f"validate_every={validate_every!r} needs validate: give validate the function to call.")
+    return seconds("validate_every", validate_every)
+
+
 def check_environ_key(value: object) -> str:
     """Return the environ key, or raise ``ConfigError`` if it is not a non-empty text."""
     if not isinstance(value, str) or not value:

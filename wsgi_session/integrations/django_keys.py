@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from wsgi_session.backends.base import Credential
+from wsgi_session.backends.base import Credential, Transactions
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.cookies import tokens
@@ -21,8 +21,9 @@ _KEY = re.compile(r"[a-z2-7]{40}", re.ASCII)
 class KeyBackend(StoreBackend):
     """The sessions of a Django site. It has no signer and no cookies: Django reads and sets the cookie."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, transactions: Transactions, settings: Settings) -> None:
         self.store = store
+        self.transactions = transactions
         self.settings = settings
         name = settings.namespace.encode()
         # The hash includes the namespace, so that no site opens a session of another one in the same store.

@@ -11,13 +11,18 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
 from wsgi_session.admin import Sessions
 from wsgi_session.backends.server import StoreBackend
+from wsgi_session.backends.transactions import StoreTransactions
 from wsgi_session.config.naming import nearest
 from wsgi_session.config.options import MAX_SECONDS
-from wsgi_session.errors import ConfigError
+from wsgi_session.cookies.cookie import may_lack_cookie
+from wsgi_session.cookies.transaction import TransactionCookies
+from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.integrations.django_keys import KeyBackend
 from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.stores import Store, open_store
@@ -35,7 +40,11 @@ _OPTIONS = (
     "clock",
 )
 # The settings from which the site's objects are made.
-_SETTINGS = ("SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
+_SETTINGS = (
+    *(f"SESSION_COOKIE_{name}" for name in ("NAME", "SECURE", "PATH", "DOMAIN")),
+    "WSGI_SESSION_STORE",
+    "WSGI_SESSION_OPTIONS",
+)
 
 
 class _Site(NamedTuple):
@@ -75,6 +84,18 @@ class HelpersMiddleware(MiddlewareMixin):
     def process_request(self, request: HttpRequest) -> None:
         # An existing entry is the session of a SessionMiddleware around all of Django, which the helpers use then.
         request.META.setdefault("session", _UserSession(request))
+        session: Any = getattr(request, "session", None)
+        if hasattr(session, "cross_site") and settings.SESSION_COOKIE_NAME not in request.COOKIES:
+            session.cross_site = may_lack_cookie(request.META, settings.SESSION_COOKIE_SAMESITE)
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        session = request.META.get("session")
+        if isinstance(session, _UserSession) and session.accessed:
+            patch_vary_headers(response, ("Cookie",))
+            for cookie in session.more_cookies:
+                response.cookies.load(cookie)
+                patch_cache_control(response, private=True)
+        return response
 
 
 class _UserSession:
@@ -82,6 +103,16 @@ class _UserSession:
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
+        #: The Set-Cookie values of transactions, and whether the request used any.
+        self.more_cookies: tuple[str, ...] = ()
+        self.accessed = False
+
+    @property
+    def backend(self) -> KeyBackend:
+        return backend()
+
+    def note_outage(self, error: StoreUnavailable) -> None:
+        """Do nothing: Django sends its own page for the error."""
 
     def get(self, key: str, default: object = None) -> Any:
         user = getattr(self._request, "user", None)
@@ -149,13 +180,20 @@ def _make_site() -> _Site:
             "WSGI_SESSION_STORE is cookie://, but Django's cookie can contain only a key. Give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'
         )
+    cookies = TransactionCookies(
+        settings.SESSION_COOKIE_NAME,
+        secure=settings.SESSION_COOKIE_SECURE,
+        path=settings.SESSION_COOKIE_PATH,
+        domain=settings.SESSION_COOKIE_DOMAIN,
+    )
+    transactions = StoreTransactions(backend.store, cookies, backend.settings)
     if "adopt" not in options:
-        return _Site(middleware.sessions, KeyBackend(backend.store, backend.settings))
+        return _Site(middleware.sessions, KeyBackend(backend.store, transactions, backend.settings))
     # Imported here, because few sites have sessions of another library.
     from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
 
-    adopting = AdoptingKeyBackend(backend.store, backend.settings, options["adopt"], settings.SESSION_COOKIE_AGE)
-    return _Site(middleware.sessions, adopting)
+    adopt, age = options["adopt"], settings.SESSION_COOKIE_AGE
+    return _Site(middleware.sessions, AdoptingKeyBackend(backend.store, transactions, backend.settings, adopt, age))
 
 
 def _open_store() -> Any:

@@ -48,13 +48,16 @@ def settings_of(namespace: str, idle_timeout: str, absolute_timeout: str) -> Set
     options = parse_options({"secret": "", "store": "", **given}, "")
     return Settings(
         environ_key="session",
+        cookie_name=namespace,
         namespace=namespace,
         cookie_path="/",
+        samesite="Lax",
         persistent=True,
         lifetime=Lifetime(options["idle_timeout"], options["absolute_timeout"], MAX_SECONDS),
         max_size=1_048_576,
         anonymous_in_outage=False,
         validate=None,
+        validate_every=None,
         outage_page=None,
         events=Events(None),
         clock=wall_clock,

@@ -15,7 +15,7 @@ from wsgi_session.backends.base import Credential
 from wsgi_session.backends.stored_owner import names_of, stored_owner
 from wsgi_session.codec.packing import Packed
 from wsgi_session.cookies import tokens
-from wsgi_session.cookies.cookie import OUTSIDE
+from wsgi_session.cookies.cookie import CROSS_SITE, OUTSIDE
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
 from wsgi_session.request.data import Data
 from wsgi_session.request.devices import after_login
@@ -71,7 +71,7 @@ def _save(work: Work, data: Data) -> bool:
     record, credential = work.record, work.credential
     if record is None or credential is None:
         if work.ended:
-            if changed or work.outside_path:
+            if changed or work.outside_path or (work.cross_site and work.create_if_empty):
                 drop(work, data)
             return True
         if not (changed or work.create_if_empty or work.login is not None):
@@ -125,6 +125,8 @@ def drop(work: Work, data: Data) -> None:
     events = work.backend.settings.events
     if work.outside_path:
         events.once("outside_path", advice=OUTSIDE)
+    elif work.cross_site:
+        events.once("cross_site_write", advice=CROSS_SITE)
     else:
         keys = sorted(key for key in data.changed if isinstance(key, str))
         # The session is still there if a save failed after the headers.

@@ -11,7 +11,7 @@ from wsgi_session.cookies.caching import Headers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.owner import user_mapping_or_none
 from wsgi_session.request.data import Data
-from wsgi_session.request.ending import closed_error, destroy
+from wsgi_session.request.ending import closed_error, destroy, note_end
 from wsgi_session.request.loading import NO_ENVIRON, load, mark_corrupt, unload
 from wsgi_session.request.login import OWNER, Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
@@ -59,8 +59,12 @@ class Work:
     create_if_empty = False
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
     outside_path = False
+    #: Whether another site sent the request, and the browser left its cookie out: only a login is stored.
+    cross_site = False
     #: The value of the header ``Clear-Site-Data``, if the response shall have one.
     clear_site_data = ""
+    #: Set-Cookie values besides the session's: those of transactions.
+    more_cookies: tuple[str, ...] = ()
     #: Whether a login was saved: no cache may store the response.
     logged_in = False
 
@@ -70,7 +74,9 @@ class Work:
     refused: Credential | None = None
     #: The headers that were passed to the server. Only the exchange sets it.
     sent_headers: Headers = []  # noqa: RUF012  (always replaced, never changed)
-    #: Cookie header and scheme, in case the session is loaded after the response.
+    #: The request's environ without the session, if ``validate`` takes it.
+    validated_environ: Mapping[str, Any] = NO_ENVIRON
+    #: The header with the credential, and the scheme, in case the session is loaded after the response.
     cookie_and_scheme: tuple[str, str | None] | None = None
 
     def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
@@ -236,13 +242,6 @@ class Work:
         if changes:
             self.rotate()
 
-    def forget(self) -> None:
-        """Discard the session and its unsaved changes: this request has ended it."""
-        self.record = self.credential = self.next_credential = self.login = self.planned_handle = None
-        self.unread = (None, None)
-        self.create_if_empty = False
-        self.data = Data({}, self.backend.settings.max_size)
-
     #: Treat a session with an unreadable value as unknown: this request's changes go into a new session.
     mark_corrupt = mark_corrupt
 
@@ -258,7 +257,7 @@ class Work:
         self.phase = CLOSED
         self.sent_headers = headers
         environ = self.environ
-        self.cookie_and_scheme = environ.get("HTTP_COOKIE", ""), environ.get("wsgi.url_scheme")
+        self.cookie_and_scheme = environ.get(self.backend.credential_key, ""), environ.get("wsgi.url_scheme")
         self.environ = NO_ENVIRON
 
     # Called by the commit.
@@ -285,13 +284,5 @@ class Work:
         if cookie is SET:
             self.cookie = SET
 
-    def note_end(self) -> None:
-        """Record that another request ended the session: changes are dropped, unless this request logs in."""
-        self.ended_record = self.record
-        self.state = "unknown"
-        self.record = self.credential = None
-        data = self.data or self.load()
-        data.stored = {}
-        if self.login is not None:
-            data.keep_written()
-        self.ended = self.login is None
+    #: Record that another request ended the session: changes are dropped, unless this request logs in.
+    note_end = note_end

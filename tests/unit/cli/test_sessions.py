@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,16 +20,20 @@ from wsgi_session.__main__ import main
 from wsgi_session.backends import revocation
 from wsgi_session.cli import cli, sessions
 from wsgi_session.stores import Record, SQLiteStore
-from wsgi_session.testing import plant
+from wsgi_session.testing import plant, read
 
 SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
+
+
+def no_site(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    return []
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     """A store with 30 sessions of one user."""
     url = f"sqlite:///{tmp_path}/sessions.db"
-    with SessionMiddleware(lambda environ, start_response: [], secret=SECRET, store=url) as middleware:
+    with SessionMiddleware(no_site, secret=SECRET, store=url) as middleware:
         for _ in range(30):
             plant(middleware, {"user": {"id": 5}})
     return url
@@ -152,3 +158,22 @@ def test_the_script_calls_itself_by_its_name(
 
 def test_a_store_that_other_processes_cannot_see_is_refused() -> None:
     assert "lives inside the process" in run("list", "memory://").stderr
+
+
+def test_a_command_works_on_the_sessions_of_one_tenant(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/tenants.db"
+    options: dict[str, Any] = {"secret": SECRET, "store": url, "cookie_name": "shop"}
+    with SessionMiddleware(no_site, namespace=lambda environ: environ["HTTP_HOST"], **options) as middleware:
+        cookies = {}
+        for host in ("a.example", "b.example", "münchen.example/x"):
+            cookies[host] = plant(middleware, {"user": {"id": 5}}, environ={"HTTP_HOST": host})
+            shown = run("list", url, "--cookie-name", "shop", "--tenant", host, "--json").stdout
+            assert [json.loads(line)["owner"] for line in shown.splitlines()] == ["id:5"]
+        assert run("list", url, "--cookie-name", "shop").stdout == ""
+        assert run("stats", url, "--cookie-name", "shop", "--tenant", "a.example").stdout == "live sessions: 1\n"
+        ended = run("revoke-user", url, "id:5", "--tenant", "a.example", WSGI_SESSION_COOKIE_NAME="shop")
+        assert ended.stdout == "sessions ended: 1\n"
+        left = {host: read(middleware, cookie, environ={"HTTP_HOST": host}) for host, cookie in cookies.items()}
+    assert [host for host, data in left.items() if data] == ["b.example", "münchen.example/x"]
+    empty = run("list", url, "--tenant", "")
+    assert (empty.exit_code, "--tenant is empty: give the tenant's name." in empty.stderr) == (2, True)

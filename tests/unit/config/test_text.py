@@ -59,6 +59,8 @@ def parsed(**more: Any) -> dict[str, Any]:
         ("touch_interval", "1d", 86_400.0),
         ("max_sessions", "5", 5),
         ("max_sessions", "None", None),
+        ("validate_every", "5m", 300.0),
+        ("validate_every", "none", None),
         ("max_size", "4096", 4096),
         ("max_size", "1_048_576", 1_048_576),
         ("on_store_error", "anonymous", "anonymous"),
@@ -83,7 +85,7 @@ def test_every_option_is_read_from_text(option: str, text: str, expected: Any) -
         *[("cookie_secure", text) for text in ["", "maybe", "2"]],
         ("cookie_partitioned", "none"),
         ("cookie_persistent", "nein"),
-        *[(option, "myapp:function") for option in ["validate", "on_event", "clock"]],
+        *[(option, "myapp:function") for option in ["namespace", "validate", "on_event", "clock"]],
     ],
     ids=lambda value: value[:20],
 )
