@@ -147,7 +147,7 @@ class Exchange:
         work = self._work
         if not work.accessed:
             return given
-        headers = list(given)
+        headers = [*given]
         if self._cookies:
             if dropped := make_private(headers, no_store=work.logged_in):
                 work.backend.settings.events("cache_overridden", dropped=dropped)
