@@ -115,6 +115,10 @@ class Events:
         """Return whether :meth:`once` has reported this event."""
         return name in self._reported
 
+    def are_heard(self, name: str) -> bool:
+        """Return whether a call would report this event. If not, a frequent event needs no data."""
+        return self._on_event is not None or logger.isEnabledFor(EVENTS[name].level)
+
     def __call__(self, name: str, /, **data: Any) -> None:
         level = EVENTS[name].level
         if logger.isEnabledFor(level):

@@ -147,7 +147,7 @@ class Exchange:
         work = self._work
         if not work.accessed:
             return given
-        headers = list(given)
+        headers = [*given]
         if self._cookies or work.more_cookies:
             backend = work.backend
             # A header is not special to a browser's cache, as Set-Cookie is.

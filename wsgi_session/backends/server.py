@@ -71,6 +71,7 @@ class StoreBackend:
             return "new", None, None, {}
         credentials, cookies = self._credentials(environ)
         if cookies > 1:
+            del credentials[MAX_CREDENTIALS:]
             for credential in credentials:
                 credential.others = [other for other in credentials if other is not credential]
         best: Loaded | None = None
@@ -245,7 +246,7 @@ class StoreBackend:
         return [cookie.remove()] if cookie.read(environ.get("HTTP_COOKIE", "")) else []
 
     def _credentials(self, environ: Mapping[str, Any]) -> tuple[list[Credential], int]:
-        """Return the credentials of the first validly signed cookies, and the number of all cookies of our name.
+        """Return the credentials of the validly signed cookies, and the number of all cookies of our name.
 
         A separate method, so that no frame that waits for the store has a token in a local variable, which error
         reporters show.
@@ -257,8 +258,6 @@ class StoreBackend:
             if verified is not None:
                 token, current = verified
                 credentials.append(Credential(token, current, tokens.store_key(token)))
-                if len(credentials) == MAX_CREDENTIALS:
-                    break
         return credentials, len(values)
 
     def _rotate(self, old: Credential, new: Credential, record: Record, version: bytes, now: float) -> Outcome:

@@ -229,13 +229,14 @@ def _cookie_after(work: Work, credential: Credential, before: Record, record: Re
 
 def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packed, event: str) -> None:
     events = work.backend.settings.events
-    owner = stored_owner(record)
     if work.login is not None:
         work.logged_in = True
         check_after(work, record)
-        events("logged_in", handle=record.handle, owner=owner, **after_login(work, record, packed))
+        devices = after_login(work, record, packed)
+        events("logged_in", handle=record.handle, owner=stored_owner(record), **devices)
     work.adopt_new(credential, record, packed)
-    events(event, handle=record.handle, owner=owner)
+    if events.are_heard(event):
+        events(event, handle=record.handle, owner=stored_owner(record))
 
 
 def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:

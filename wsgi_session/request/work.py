@@ -61,8 +61,6 @@ class Work:
     outside_path = False
     #: Whether another site sent the request, and the browser left its cookie out: only a login is stored.
     cross_site = False
-    #: The value of the header ``Clear-Site-Data``, if the response shall have one.
-    clear_site_data = ""
     #: Set-Cookie values besides the session's: those of transactions.
     more_cookies: tuple[str, ...] = ()
     #: Whether a login was saved: no cache may store the response.
@@ -88,6 +86,8 @@ class Work:
         self.accessed = False
         #: What the response does to the cookie.
         self.cookie = KEEP
+        #: The value of the header ``Clear-Site-Data``, if the response shall have one.
+        self.clear_site_data = ""
         #: ``None`` until the session is loaded.
         self.data: Data | None = None
 
@@ -106,10 +106,11 @@ class Work:
         """Take over the session that was loaded at ``now``; return its data."""
         self.loaded_at = now
         self.state, self.credential, self.record, packed = loaded
-        if self.state == "unknown":
-            self.refused, self.credential = self.credential, None
-        elif self.state == "rotated":
-            self.ended = True
+        if self.record is None:
+            if self.state == "unknown":
+                self.refused, self.credential = self.credential, None
+            elif self.state == "rotated":
+                self.ended = True
         self.login: Login | None = None
         #: The credential after a rotation, or of a session that is not stored yet.
         self.next_credential: Credential | None = None
@@ -268,7 +269,9 @@ class Work:
 
     def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
         """Take over the record and the values that were stored under the same token."""
-        self.adopt_times(record, cookie)
+        self.record = record
+        if cookie is SET:
+            self.cookie = SET
         (self.data or self.load()).adopt(packed)
 
     def adopt_new(self, credential: Credential, record: Record, packed: Packed) -> None:
