@@ -26,7 +26,7 @@ from wsgi_session.backends.revocation import (
 )
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.cli.group import cli
-from wsgi_session.cli.opening import hide_url, opened, show_progress, store_url
+from wsgi_session.cli.opening import counting, hide_url, opened, show_progress, store_url
 from wsgi_session.codec.packing import CorruptData, split, unpack
 from wsgi_session.codec.supported import printable
 from wsgi_session.cookies.tokens import owner_key
@@ -175,31 +175,16 @@ def end(
     should_end: Callable[[OwnedSession], bool] | None = None,
 ) -> None:
     """End the sessions of ``listing`` (all that exist, or those that ``should_end`` picks), and print how many."""
-    called, ended = time.time(), 0
-
-    def progress(count: int) -> None:
-        nonlocal ended
-        ended = count
-        show_progress(f"{count} ended ...")
-
+    called = time.time()
     if dry_run:
         number = sum(should_end is None or should_end(session) for session in listing.live_at(called))
         click.echo(json.dumps({"would_end": number}) if as_json else f"sessions that would be ended: {number}")
         return
-    try:
+    with counting("sessions", "ended") as show:
         if should_end is None:
-            total = end_existing(store, listing, called, set(), progress)
+            total = end_existing(store, listing, called, set(), show)
         else:
-            total = end_listed(store, listing, called, should_end, progress)
-    except KeyboardInterrupt:
-        show_progress("")
-        click.echo(f"Stopped: {ended} sessions ended so far. Run it again to continue.", err=True)
-        sys.exit(130)
-    except SessionError:
-        show_progress("")
-        click.echo(f"Failed after {ended} sessions were ended.", err=True)
-        raise
-    show_progress("")
+            total = end_listed(store, listing, called, should_end, show)
     click.echo(json.dumps({"ended": total}) if as_json else f"sessions ended: {total}")
 
 
