@@ -4,14 +4,15 @@ Each login with a ``provider_session`` has an entry in the store: a record in a 
 provider's session, whose handle is that of our session, and whose data is the key of our session's owner. So a store
 needs nothing but ``of_owner`` for it.
 
-The entry is stored before the session, and the login looks at it again afterwards. A logout at the provider first marks
-the entries that it finds, then ends the sessions. So a login that is being saved at that moment ends too: either its
-session is found, or it finds its entry marked.
+The entry is stored when the user logs in, and the session with the commit, which looks at the entry again afterwards. A
+logout at the provider first marks the entries that it finds, then ends the sessions. So a login that is not saved yet
+ends too: either its session is found, or it finds its entry marked.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 
 from wsgi_session.backends.revocation import ShouldEnd, end_sessions
 from wsgi_session.cookies.tokens import owner_key
@@ -66,18 +67,18 @@ def is_filed(store: Store, provider: bytes, record: Record, now: float) -> bool:
     return entry is not None and entry.version != _MARKED
 
 
-def end_provider_session(store: Store, provider: bytes, now: float) -> int:
-    """End every session that was filed under ``provider``; return how many were ended. It can be repeated."""
+def end_provider_session(store: Store, provider: bytes, now: float) -> Iterator[str]:
+    """End every session that was filed under ``provider``, and yield its handle. It can be repeated."""
     assert isinstance(store, ListsOwners)
-    ended = 0
     for listed in list(store.of_owner(provider, now)):
         entry = store.load(listed.key, now)
         if entry is None:
             continue
         store.replace(listed.key, entry._replace(version=_MARKED), entry.version, now)
-        ended += end_sessions(store, entry.data, now, _has(entry.handle))
+        ended = end_sessions(store, entry.data, now, _has(entry.handle))
         store.delete(listed.key)
-    return ended
+        if ended:
+            yield entry.handle
 
 
 def _has(handle: str) -> ShouldEnd:

@@ -53,6 +53,7 @@ def note_confirmation(work: Work, method: str) -> None:
     times = {**confirmations(work), method: work.backend.settings.clock()}
     newest = sorted(times, key=lambda name: times[name])[-_MAX_METHODS:]
     _put(work, {name: times[name] for name in newest})
+    work.confirming = method
 
 
 def note_unconfirmed(work: Work) -> None:

@@ -10,8 +10,9 @@ from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError
 from wsgi_session.owner import owner_of, user_mapping_or_none
-from wsgi_session.request.devices import note_device
-from wsgi_session.request.providers import provider_key_of
+from wsgi_session.request.confirmation import CONFIRMED
+from wsgi_session.request.devices import ABOUT, note_device
+from wsgi_session.request.providers import file_under, provider_key_of
 from wsgi_session.stores.contract import Record
 
 if TYPE_CHECKING:
@@ -55,9 +56,10 @@ def log_in(
     data.put("user", user, packed)
     persistent = settings.persistent if remember is None else remember
     plan_login(work, owner, persistent, None if idle is None else min(idle, settings.lifetime.idle), "user")
-    work.provider = provider
     if remember is not None:
         work.remember = None
+    if provider is not None:
+        file_under(work, provider)
 
 
 def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, *keys: str) -> None:
@@ -66,10 +68,10 @@ def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, *ke
     data.put(OWNER, owner, pack(owner, "user"))
     now = work.backend.settings.clock()
     # That of an earlier login in this request does not count for this one.
-    work.provider = None
+    work.provider = work.confirming = None
     handle, _ = tokens.new_handle_and_version()
     note_device(work, owner, handle)
-    work.intend_login(Login(owner, handle, now, persistent, idle), (*keys, OWNER))
+    work.intend_login(Login(owner, handle, now, persistent, idle), (*keys, OWNER, ABOUT, CONFIRMED))
 
 
 def owner_text(work: Work) -> str | None:
