@@ -149,9 +149,9 @@ class Sessions:
         """
         provider = provider_key(self._store, self._settings.namespace, provider_session)
         ended = 0
-        for handle in end_provider_session(self._store, provider, self._settings.clock()):
-            self._settings.events("revoked", handle=handle, owner=None, reason="revoked", count=1)
-            ended += 1
+        for handle, count in end_provider_session(self._store, provider, self._settings.clock()):
+            self._settings.events("revoked", handle=handle, owner=None, reason="revoked", count=count)
+            ended += count
         return ended
 
     def update(self, user: Mapping[str, Any] | str, handle: str, function: Callable[[dict[str, Any]], T]) -> T:

@@ -12,9 +12,9 @@ ends too: either its session is found, or it finds its entry marked.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
-from wsgi_session.backends.revocation import ShouldEnd, end_sessions
+from wsgi_session.backends.revocation import ShouldEnd, end_sessions, in_batches
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores.contract import CLOCK_SKEW, ListsOwners, Record, Store
@@ -67,22 +67,30 @@ def is_filed(store: Store, provider: bytes, record: Record, now: float) -> bool:
     return entry is not None and entry.version != _MARKED
 
 
-def end_provider_session(store: Store, provider: bytes, now: float) -> Iterator[str]:
-    """End every session that was filed under ``provider``, and yield its handle. It can be repeated."""
+def end_provider_session(store: Store, provider: bytes, now: float) -> Iterator[tuple[str | None, int]]:
+    """End every session that was filed under ``provider``. It can be repeated.
+
+    For each user, yield the number of sessions that were ended, and the handle if there was only one login.
+    """
     assert isinstance(store, ListsOwners)
-    for listed in list(store.of_owner(provider, now)):
-        entry = store.load(listed.key, now)
-        if entry is None:
-            continue
-        store.replace(listed.key, entry._replace(version=_MARKED), entry.version, now)
-        ended = end_sessions(store, entry.data, now, _has(entry.handle))
-        store.delete(listed.key)
+    # The keys of the entries by owner and handle: a user's sessions are listed once, not for each of many logins.
+    filed: dict[bytes, dict[str, bytes]] = {}
+    for batch in in_batches(store.of_owner(provider, now)):
+        for listed in batch:
+            entry = store.load(listed.key, now)
+            if entry is not None:
+                store.replace(listed.key, entry._replace(version=_MARKED), entry.version, now)
+                filed.setdefault(entry.data, {})[entry.handle] = listed.key
+    for owner, keys in filed.items():
+        ended = end_sessions(store, owner, now, _is_among(keys))
+        for batch in in_batches(keys.values(), store.delete_pause):
+            store.delete_many(batch)
         if ended:
-            yield entry.handle
+            yield (next(iter(keys)) if len(keys) == 1 else None), ended
 
 
-def _has(handle: str) -> ShouldEnd:
-    return lambda session: session.handle == handle
+def _is_among(handles: Container[str]) -> ShouldEnd:
+    return lambda session: session.handle in handles
 
 
 def _entry_key(provider: bytes, record: Record) -> bytes:

@@ -217,7 +217,8 @@ def find(store: Store, namespace: str, handle: str) -> Record:
 def described(record: Record) -> dict[str, Any]:
     """Return what may be shown of a session."""
     return {
-        "handle": record.handle,
+        # SQLite stores any type in any column.
+        "handle": str(record.handle),
         "created": utc(record.created),
         "last_seen": utc(record.touched),
         "expires": utc(record.expires),
@@ -248,6 +249,9 @@ def text_of(value: object) -> str:
     return "-" if value is None else printable(str(value))
 
 
-def utc(seconds: float) -> str:
-    """Return a time as text, such as 2026-01-31T12:00:00Z."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+def utc(seconds: float) -> str | None:
+    """Return a time as text, such as 2026-01-31T12:00:00Z; ``None`` for one before the year 1, in a damaged record."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        return None

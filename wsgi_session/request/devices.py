@@ -73,7 +73,7 @@ def after_login(work: Work, record: Record, packed: Packed) -> dict[str, bool | 
         novelty = _UNKNOWN if settings.describe is None else _novelty(work, record, packed, logins)
         if settings.max_sessions is not None:
             oldest = [login.handle for login in logins[: -settings.max_sessions]]
-            if oldest and work.backend.end_logins(record.owner, oldest, settings.clock()):
+            if oldest and work.backend.end_logins(record.owner, frozenset(oldest), settings.clock()):
                 for handle in oldest:
                     settings.events("displaced", handle=handle, owner=stored_owner(record), by=record.handle)
         return novelty

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 import time
@@ -152,3 +153,17 @@ def test_the_script_calls_itself_by_its_name(
 
 def test_a_store_that_other_processes_cannot_see_is_refused() -> None:
     assert "lives inside the process" in run("list", "memory://").stderr
+
+
+def test_a_record_that_was_damaged_by_hand_does_not_hide_the_other_sessions(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    put(f"sqlite:///{path}", "intact")
+    put(f"sqlite:///{path}", "damaged")
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE sessions SET handle = x'ff', created = -1e11, touched = 2e11 WHERE handle = 'damaged'")
+    database.close()
+    for flags in ((), ("--json",)):
+        result = run("list", f"sqlite:///{path}", "--anonymous", *flags)
+        assert result.exit_code == 0, result.output
+        assert "intact" in result.stdout
+        assert len(result.stdout.splitlines()) == 2
