@@ -83,8 +83,8 @@ def end_provider_session(store: Store, provider: bytes, now: float) -> Iterator[
                 filed.setdefault(entry.data, {})[entry.handle] = listed.key
     for owner, keys in filed.items():
         ended = end_sessions(store, owner, now, _is_among(keys))
-        for batch in in_batches(keys.values(), store.delete_pause):
-            store.delete_many(batch)
+        for gone in in_batches(keys.values(), store.delete_pause):
+            store.delete_many(gone)
         if ended:
             yield (next(iter(keys)) if len(keys) == 1 else None), ended
 
