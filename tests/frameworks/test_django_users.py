@@ -48,7 +48,10 @@ def test_another_user_gets_nothing_of_the_first_ones(client: Client) -> None:
     assert [info.handle for info in sessions().of(user_id("bob"))] == [shown["handle"]]
 
 
-def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(client: Client, clock: FakeClock) -> None:
+def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(
+    client: Client, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "wsgi_session")
     assert client.get("/secret").headers["Location"] == "/login?next=/secret"
     assert client.get("/confirm", {"method": "totp"}).json() == {"done": False}
     log_in(client)
@@ -60,6 +63,9 @@ def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(client: Client, clock:
     assert cookie(client).value != before
     assert not SessionStore().exists(before)
     assert page(client)["handle"] == handle
+    owner = f"id:{user_id('ann')['id']}"
+    told = [line for line in caplog.messages if line.startswith("confirmed")]
+    assert told == [f"confirmed handle={handle!r} owner={owner!r} method='totp'"]
     assert client.get("/secret", {"method": "totp"}).json() == {"confirmed": "totp"}
     assert client.get("/secret", {"method": "password"}).status_code == 302
     log_in(client)

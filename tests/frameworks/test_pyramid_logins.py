@@ -149,7 +149,8 @@ def test_the_helpers_see_who_is_logged_in(visitor: Visitor) -> None:
     assert visitor.do(user_email_or_none) == "'ann@example.com'", "our own login stays what it was"
 
 
-def test_remember_is_a_fresh_login_which_can_be_confirmed(visitor: Visitor) -> None:
+def test_remember_is_a_fresh_login_which_can_be_confirmed(visitor: Visitor, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "wsgi_session")
     assert visitor.do(lambda request: confirm(request)) == "False"
     visitor.do(log_in)
     assert visitor.do(lambda request: redirect_unless_fresh(request) is None) == "True"
@@ -157,6 +158,8 @@ def test_remember_is_a_fresh_login_which_can_be_confirmed(visitor: Visitor) -> N
     assert visitor.do(lambda request: confirm(request, "totp")) == "True"
     assert visitor.do(lambda request: redirect_unless_fresh(request, method="totp") is None) == "True"
     assert visitor.do(lambda request: request.session.confirmed.method) == "'totp'"
+    handle = visitor.do(lambda request: request.session.handle)
+    assert f"confirmed handle={handle} owner='id:ann' method='totp'" in caplog.messages
     visitor.do(forget)
     assert visitor.do(lambda request: request.session.confirmed) == "None"
 
