@@ -497,6 +497,18 @@ def test_nothing_of_two_logins_in_one_request_is_stored_by_atomic_before_they_ar
     assert visitor.do(lambda: (keys(), user_or_none(request), who())) == ({"cart", "count"}, None, None)
 
 
+def test_a_login_whose_device_cannot_be_described_is_no_login(make_app: MakeApp) -> None:
+    visitor = Visitor(with_logins(make_app(describe=lambda environ: environ["HTTP_NO_SUCH_HEADER"])))
+    visitor.do(lambda: session.update(cart=["apple"]))
+
+    def careless() -> None:
+        with pytest.raises(KeyError):
+            log_in()
+
+    visitor.do(careless)
+    assert visitor.do(lambda: (who(), session["cart"])) == (None, ["apple"])
+
+
 def test_an_event_names_the_user_and_the_stores_calls_are_told_on_request(make_app: MakeApp) -> None:
     told: list[tuple[str, Any]] = []
     options = {"on_event": lambda name, data: told.append((name, dict(data))), "WSGI_SESSION_REPORT_STORE_CALLS": "on"}

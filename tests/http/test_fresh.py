@@ -327,7 +327,7 @@ def test_an_older_process_keeps_what_it_does_not_know(browser: Browser) -> None:
     assert b"newer" in browser.do(lambda session: work_of(session).load().internal_keys()).result
 
 
-@pytest.mark.parametrize("method", ["", "x" * 65, 5, b"password"])
+@pytest.mark.parametrize("method", ["", "x" * 65, 5, b"password", "a\nb", "\udcff"])
 def test_an_invalid_method_or_time_is_refused(method: Any) -> None:
     session = {"session": {"user": ANN}}
     with pytest.raises(ConfigError, match="method="):

@@ -34,8 +34,10 @@ class Confirmation(NamedTuple):
 
 def check_method(method: object) -> str:
     """Return the name of a method, or raise ``ConfigError``."""
-    if not isinstance(method, str) or not 0 < len(method) <= _MAX_NAME:
-        raise ConfigError(f"method={method!r}: give a text of 1 to {_MAX_NAME} characters, such as 'password'.")
+    if not isinstance(method, str) or not 0 < len(method) <= _MAX_NAME or not method.isprintable():
+        raise ConfigError(
+            f"method={method!r}: give a text of 1 to {_MAX_NAME} printable characters, such as 'password'."
+        )
     return str.__str__(method)
 
 
