@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -51,6 +52,8 @@ cookie_name = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: one object in each line.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="End nothing; print what would be ended.")
 anonymous_option = click.option("--anonymous", is_flag=True, help="Include visitors who are not logged in.")
+# The beginning of a URL. (An owner may look like one.)
+_URL = re.compile(r"(?!id:|email:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # A handle can begin with "-", or even with "-h".
 _HANDLE_SETTINGS: dict[str, Any] = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
@@ -61,7 +64,8 @@ def url_and(operand: str, check: Callable[[str], str] = str) -> Callable[[Any], 
     def parse(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, str] | None:
         *urls, last = given or ("",)
         url = urls[0] if urls else os.environ.get("WSGI_SESSION_STORE")
-        if len(urls) > 1 or not url or not last:
+        # A URL alone must not pass for the operand: messages about that would show the password in it.
+        if len(urls) > 1 or not url or not last or _URL.match(last):
             raise click.UsageError(f"Give URL {operand}; or set WSGI_SESSION_STORE, and give {operand}.", context)
         return hide_url(context, parameter, url), check(last)
 

@@ -59,6 +59,15 @@ def test_the_url_may_stand_in_the_environment_and_one_of_both_is_needed(url: str
         assert f"Give URL {operand}; or set WSGI_SESSION_STORE, and give {operand}." in result.stderr
 
 
+@pytest.mark.parametrize("command", ["show", "revoke", "revoke-user"])
+def test_a_url_in_place_of_the_operand_is_wrong_usage_and_its_password_is_not_shown(url: str, command: str) -> None:
+    for given in (["postgresql://shop:hunter2@db/shop"], [url, "redis://:hunter2@cache"]):
+        result = run(command, *given, WSGI_SESSION_STORE=url)
+        assert result.exit_code == 2
+        assert "hunter2" not in result.output
+    assert run("revoke-user", url, "id://5", "--json").stdout == '{"ended": 0}\n'
+
+
 @pytest.mark.parametrize("arguments", [["revoke-user", "{url}", "ann"], ["list", "{url}", "--user", "5"]])
 def test_what_is_no_owner_is_wrong_usage_and_ends_nothing(url: str, arguments: list[str]) -> None:
     result = run(*[argument.format(url=url) for argument in arguments])
