@@ -38,6 +38,8 @@ EVENTS: dict[str, Event] = {
     "rotated": Event(_DEBUG, _SESSION),
     # ``login()`` was saved. ``new_device`` is ``None`` where it is not known, as without ``describe``.
     "logged_in": Event(_INFO, (*_SESSION, "new_device")),
+    # ``confirm()`` was saved: the logged-in user has proved again who they are.
+    "confirmed": Event(_INFO, (*_SESSION, "method")),
     # A login ended the user's oldest session, because of ``max_sessions``; ``by`` is the handle of the login.
     "displaced": Event(_INFO, (*_SESSION, "by")),
     # The application ended a session.
@@ -46,6 +48,8 @@ EVENTS: dict[str, Event] = {
     "invalid": Event(_INFO, (*_SESSION, "reason"), ("validate",)),
     # ``middleware.sessions`` ended sessions.
     "revoked": Event(_INFO, (*_SESSION, "reason", "count"), ("revoked",)),
+    # ``sessions.update()`` has changed a session outside of a request.
+    "updated": Event(_INFO, _SESSION),
     # A request came with the cookie of a session that has expired.
     "expired": Event(_DEBUG, (*_SESSION, "reason"), ("idle", "absolute")),
     # ``middleware.sessions`` found no session of that user.
@@ -85,7 +89,7 @@ EVENTS: dict[str, Event] = {
     # ``check_csrf`` refused a request of another site.
     "cross_origin": Event(_INFO, ("origin", "host")),
     # A session of another library was taken over, or was not.
-    "adopted": Event(_INFO, ("handle", "source")),
+    "adopted": Event(_INFO, (*_SESSION, "source")),
     "not_adopted": Event(_INFO, ("source", "reason", "detail"), _REFUSALS),
     # An adopted session had values that cannot be stored.
     "keys_dropped": Event(_WARNING, ("handle", "source", "keys")),

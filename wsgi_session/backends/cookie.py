@@ -127,6 +127,9 @@ class CookieBackend:
         """End nothing, for the same reason."""
         return 0
 
+    def revoke_foreign(self, whose: bytes, now: float) -> None:
+        """Do nothing: no sessions are adopted."""
+
     def forget(self, credential: Credential) -> None:
         """Do nothing, as :meth:`delete`."""
 

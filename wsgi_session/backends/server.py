@@ -218,6 +218,9 @@ class StoreBackend:
         """End the owner's sessions with these handles; return how many were ended."""
         return end_sessions(self.store, owner, now, lambda login: login.handle in handles)
 
+    def revoke_foreign(self, whose: bytes, now: float) -> None:
+        """Do nothing: only a backend with the option ``adopt`` adopts sessions of another library."""
+
     def forget(self, credential: Credential) -> None:
         """Delete the record of a credential that was not accepted: an expired or unreadable one."""
         self.store.delete(credential.key)

@@ -52,6 +52,9 @@ class EndsForeign(StoreBackend):
         self.adoption.end_named(credential, now)
         return record
 
+    def revoke_foreign(self, whose: bytes, now: float) -> None:
+        self.adoption.revoke(whose, now)
+
     def forget(self, credential: Credential) -> None:
         if credential.key:
             super().forget(credential)

@@ -30,6 +30,7 @@ _SET_LATER = (
     "provider",
     "remember",
     "planned_handle",
+    "confirming",
     "create_if_empty",
     "outside_path",
     "cross_site",

@@ -51,8 +51,10 @@ class Work:
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
     #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
-    #: The key of the identity provider's session under which the login is filed too.
+    #: The key of the identity provider's session under which the login is filed.
     provider: bytes | None = None
+    #: The method of a confirmation that is not saved yet.
+    confirming: str | None = None
     #: The handle that a new session will get, because the application has asked for it already.
     planned_handle: str | None = None
     #: Whether to store the session even if it is empty: the visitor has a CSRF token for it.
