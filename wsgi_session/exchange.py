@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsgi_session.cookies.caching import Headers, add_vary_cookie, is_public, make_private
 from wsgi_session.errors import StoreUnavailable
@@ -19,6 +19,9 @@ from wsgi_session.request.times import refresh_due
 from wsgi_session.request.work import Work
 from wsgi_session.responses.body import Body, Sweep, SweepingList, close_body, close_in_outage, first_item
 from wsgi_session.responses.outage import outage_answer, with_outage_headers
+
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
 
 StartResponse = Callable[..., Callable[[bytes], object]]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -153,10 +156,19 @@ class Exchange:
                 work.backend.settings.events("cache_overridden", dropped=dropped)
             for cookie in self._cookies:
                 headers.append(("Set-Cookie", cookie))  # noqa: PERF401  (a list of one, mostly)
+            if work.logged_in and work.backend.binding is not None:
+                self._invite_to_register(headers, work.backend.binding)
         if work.clear_site_data:
             headers.append(("Clear-Site-Data", work.clear_site_data))
         add_vary_cookie(headers)
         return headers
+
+    def _invite_to_register(self, headers: Headers, binding: Binding) -> None:
+        """Ask the browser, after a login, to bind the session to its device. Others ignore the header."""
+        settings, handle = self._work.backend.settings, self._work.handle or ""
+        invitation = binding.invitation(self._environ, settings.cookie_path, handle, settings.clock())
+        if invitation is not None:
+            headers.append(("Secure-Session-Registration", invitation))
 
     def _answer_unavailable(self, error: StoreUnavailable) -> Iterable[bytes]:
         """Answer 503. An outage is not a logout, so the visitor keeps the cookie."""

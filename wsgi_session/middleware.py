@@ -10,25 +10,23 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wsgi_session.admin import Sessions
 from wsgi_session.backends.base import Backend
-from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.config import options as config
 from wsgi_session.config.given import check_app, check_store
 from wsgi_session.config.naming import named_options
 from wsgi_session.config.secrets import hide_secret
 from wsgi_session.config.text import parse_options
-from wsgi_session.cookies.cookie import SchemeCookies, as_in_environ, check_cookie_options, make_cookies
-from wsgi_session.cookies.tokens import TokenSigner
+from wsgi_session.cookies.cookie import as_in_environ, check_cookie_options, make_cookies
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
 from wsgi_session.lifetime import Lifetime
+from wsgi_session.moving.making import make_backend
 from wsgi_session.request.states import CLOSED
 from wsgi_session.request.work import Work
 from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import ListsOwners, Store
-from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.timed import timed
 from wsgi_session.stores.urls.opening import open_store
 
@@ -96,6 +94,9 @@ class SessionMiddleware:
         validate: Callable[[Session], bool] | None = None,
         # Takes over the sessions of another library: a reader of wsgi_session.moving, several of them, or an Adopt.
         adopt: Adopt | Reader | Sequence[Reader] | None = None,
+        # Experimental: binds logins to the device, in browsers with Device Bound Session Credentials. True, or the path
+        # below which the middleware answers these browsers, "/device-bound" by default.
+        experimental_device_bound: bool | str = False,
         # Called with each event's name and data; see the events page. Each store call is one if the second is True.
         on_event: OnEvent | None = None,
         report_store_calls: bool = False,
@@ -114,6 +115,7 @@ class SessionMiddleware:
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
         config.check_max_sessions(max_sessions, lists_owners=True)
+        device_prefix = config.check_device_bound(experimental_device_bound, cookie_domain, cookie_partitioned)
         settings = Settings(
             environ_key=config.check_environ_key(environ_key),
             namespace=cookie_name,
@@ -135,6 +137,8 @@ class SessionMiddleware:
             max_sessions=max_sessions,
         )
         self.app = app
+        # What each request is passed to: the application, or what answers at paths of the middleware's own.
+        self._entrance = app
         # Copied from the class, where each request would take longer to find them.
         self._work_type, self._session_type = self._work_type, self._session_type
         self._owns_store = isinstance(store, str)
@@ -150,8 +154,12 @@ class SessionMiddleware:
             partitioned=cookie_partitioned,
         )
         used = timed(self.store, settings.events, report_store_calls)
-        self._backend = _make_backend(used, secrets, cookies, settings, adoption)
+        self._backend = make_backend(used, secrets, cookies, settings, adoption, device_prefix)
         self._settings = self._backend.settings
+        if device_prefix is not None:
+            from wsgi_session.helpers.device_bound import DeviceEndpoints
+
+            self._entrance = DeviceEndpoints(app, device_prefix, settings.environ_key)
         self._internals = Internals(self._backend, self._work_type, self._session_type)
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
@@ -196,9 +204,9 @@ class SessionMiddleware:
         environ[self._environ_key] = self._session_type(work)
         exchange = Exchange(work, environ, start_response)
         if outer is None:
-            return exchange.run(self.app)
+            return exchange.run(self._entrance)
         try:
-            return exchange.run(self.app)
+            return exchange.run(self._entrance)
         finally:
             if isinstance(outer, Session) and work_of(outer).phase is not CLOSED:
                 # This was a sub-request in the environ of an unfinished request: restore that request's session.
@@ -277,24 +285,3 @@ def _check_adopt(given: object) -> Adopt:
     from wsgi_session.moving.adopt import make_adopt
 
     return make_adopt(given)
-
-
-def _make_backend(
-    store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: Settings, adopt: Adopt | None
-) -> Backend:
-    if not isinstance(store, CookieStore):
-        signer = TokenSigner(secrets, settings.namespace)
-        if adopt is None:
-            return StoreBackend(store, signer, cookies, settings)
-        from wsgi_session.moving.backend import AdoptingBackend
-
-        return AdoptingBackend(store, signer, cookies, settings, adopt)
-    if adopt is not None:
-        raise ConfigError(
-            "adopt: cookie:// has nowhere to remember which sessions were adopted, so a logged-out visitor could come "
-            "back with the old cookie. Give a store that keeps sessions, such as sqlite:///sessions.db."
-        )
-    # Imported here, because it needs the extra ``crypto``, which no other store needs.
-    from wsgi_session.backends.cookie import CookieBackend
-
-    return CookieBackend(store, secrets, cookies, settings)

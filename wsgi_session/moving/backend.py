@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded
+from wsgi_session.backends.device_bound import DeviceBoundBackend
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.cookies import tokens
@@ -82,3 +83,7 @@ class AdoptingBackend(EndsForeign):
 
     def _removals(self, environ: Mapping[str, Any]) -> list[str]:
         return self.adoption.removals(environ, self._cookies.of(environ).name)
+
+
+class BoundAdoptingBackend(DeviceBoundBackend, AdoptingBackend):
+    """A backend with ``adopt`` and ``experimental_device_bound``. A session is bound from its next login on."""
