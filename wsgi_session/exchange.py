@@ -154,21 +154,21 @@ class Exchange:
         if self._cookies:
             if dropped := make_private(headers, no_store=work.logged_in):
                 work.backend.settings.events("cache_overridden", dropped=dropped)
-            for cookie in self._cookies:
-                headers.append(("Set-Cookie", cookie))  # noqa: PERF401  (a list of one, mostly)
             if work.logged_in and work.backend.binding is not None:
-                self._invite_to_register(headers, work.backend.binding)
+                # Before the cookies are added, because an error reporter would show them with the event.
+                headers += self._invitation(work.backend.binding)
+            for cookie in self._cookies:
+                headers.append(("Set-Cookie", cookie))
         if work.clear_site_data:
             headers.append(("Clear-Site-Data", work.clear_site_data))
         add_vary_cookie(headers)
         return headers
 
-    def _invite_to_register(self, headers: Headers, binding: Binding) -> None:
-        """Ask the browser, after a login, to bind the session to its device. Others ignore the header."""
+    def _invitation(self, binding: Binding) -> Headers:
+        """Return the header that asks the browser, after a login, to bind the session to its device."""
         settings, handle = self._work.backend.settings, self._work.handle or ""
         invitation = binding.invitation(self._environ, settings.cookie_path, handle, settings.clock())
-        if invitation is not None:
-            headers.append(("Secure-Session-Registration", invitation))
+        return [] if invitation is None else [("Secure-Session-Registration", invitation)]
 
     def _answer_unavailable(self, error: StoreUnavailable) -> Iterable[bytes]:
         """Answer 503. An outage is not a logout, so the visitor keeps the cookie."""

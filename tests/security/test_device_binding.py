@@ -1,0 +1,256 @@
+"""Attacks on device-bound logins: stolen cookies, forged and replayed proofs, other sessions' challenges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.client import Answer
+from tests.support.device import DeviceBrowser, Key
+from tests.support.site import ANN, BOB, Browser, Site, log_in, put, read
+from wsgi_session import Session
+from wsgi_session.backends.binding import BOUND_GRACE, BOUND_SECONDS, CHALLENGE_SECONDS
+from wsgi_session.stores import MemoryStore
+from wsgi_session.testing.clock import FakeClock
+
+SID, BOUND = "__Host-sid", "__Host-sid-bound"
+REGISTER, REFRESH = "/device-bound/register", "/device-bound/refresh"
+
+
+@pytest.fixture
+def bound_site(clock: FakeClock) -> Site:
+    return Site(MemoryStore(), clock, experimental_device_bound=True)
+
+
+@pytest.fixture
+def ann(bound_site: Site) -> DeviceBrowser:
+    """Ann's browser, with a session that is bound."""
+    return logged_in(bound_site, ANN)
+
+
+def logged_in(site: Site, who: dict[str, Any]) -> DeviceBrowser:
+    browser = DeviceBrowser(site)
+    browser.do(log_in(who))
+    site.clock.advance(BOUND_SECONDS)
+    browser.do(read)
+    return browser
+
+
+def thief_of(browser: DeviceBrowser, *names: str) -> DeviceBrowser:
+    """Return a thief with a browser that speaks the protocol, and with copies of these cookies."""
+    thief = DeviceBrowser(browser.site)
+    thief.jar = {name: value for name, value in browser.jar.items() if name in names}
+    return thief
+
+
+def user(session: Session) -> Any:
+    return session.get("user")
+
+
+def is_ann(browser: Browser) -> bool:
+    return browser.do(user).result is not None
+
+
+def id_of(browser: DeviceBrowser) -> str:
+    assert browser.instructions is not None
+    handle: str = browser.instructions["session_identifier"]
+    return handle
+
+
+def fresh_challenge(browser: DeviceBrowser, handle: str) -> str:
+    answer = browser.post(REFRESH, {"Sec-Secure-Session-Id": handle})
+    assert answer.code == 403
+    return (answer.header("Secure-Session-Challenge") or "").split('"')[1]
+
+
+def refresh_with(browser: DeviceBrowser, handle: str, proof: str) -> Answer:
+    return browser.post(REFRESH, {"Sec-Secure-Session-Id": handle, "Secure-Session-Response": proof})
+
+
+def reasons(site: Site) -> list[str]:
+    return [event["reason"] for event in site.happened("device_refused")]
+
+
+def test_a_thief_cannot_register_a_key_of_his_own(bound_site: Site) -> None:
+    """Not even before the browser does: only the answer to the login has the challenge."""
+    ann = DeviceBrowser(bound_site)
+    ann.registers = False
+    ann.do(log_in(ANN))
+    thief = thief_of(ann, SID)
+    other = DeviceBrowser(bound_site)
+    other.registers = False
+    other.do(log_in(BOB))
+    handle = bound_site.middleware.sessions.of(ANN)[0].handle
+    for challenge in ("", "x", other.invitation, ann.invitation[:-1], f"{2**33}.{'A' * 43}", handle):
+        answer = thief.post(REGISTER, {"Secure-Session-Response": Key().proof(challenge, jwk=True)})
+        assert answer.code == 400
+        assert answer.cookies == []
+    assert set(reasons(bound_site)) == {"challenge"}
+    assert ann.register().code == 200
+    bound_site.clock.advance(BOUND_SECONDS)
+    assert is_ann(ann)
+    assert not is_ann(thief)
+
+
+def test_a_thief_cannot_register_later_with_a_challenge_that_he_has_read(bound_site: Site) -> None:
+    ann = DeviceBrowser(bound_site)
+    ann.do(log_in(ANN))
+    thief = thief_of(ann, SID)
+    proof = Key().proof(ann.invitation, jwk=True)
+    assert thief.post(REGISTER, {"Secure-Session-Response": proof}).code == 400
+    assert reasons(bound_site) == ["registered"]
+    late = DeviceBrowser(bound_site)
+    late.registers = False
+    late.do(log_in(BOB))
+    bound_site.clock.advance(CHALLENGE_SECONDS)
+    assert late.register().code == 400
+    assert reasons(bound_site) == ["registered", "challenge"]
+
+
+def test_a_challenge_of_a_renewal_registers_nothing_and_the_other_way_round(
+    bound_site: Site, ann: DeviceBrowser
+) -> None:
+    challenge = fresh_challenge(ann, id_of(ann))
+    assert ann.post(REGISTER, {"Secure-Session-Response": Key().proof(challenge, jwk=True)}).code == 400
+    assert ann.key is not None
+    assert refresh_with(ann, id_of(ann), ann.key.proof(ann.invitation)).code == 403
+    ann.jar[BOUND] = challenge
+    assert not is_ann(ann.stolen())
+
+
+def test_a_thief_cannot_renew_without_the_key(bound_site: Site, ann: DeviceBrowser) -> None:
+    thief, handle = thief_of(ann, SID), id_of(ann)
+    challenge = fresh_challenge(thief, handle)
+    key = Key()
+    for proof in (key.proof(challenge), key.proof(challenge, jwk=True), "", ".", "x" * 60_000, "é"):
+        answer = refresh_with(thief, handle, proof)
+        assert answer.code == (403 if not proof else 400)
+        assert answer.cookies == []
+    assert set(reasons(bound_site)) == {"proof"}
+    assert not is_ann(thief)
+    assert is_ann(ann)
+
+
+def test_an_algorithm_of_the_thiefs_choice_does_not_help(bound_site: Site, ann: DeviceBrowser) -> None:
+    thief, handle = thief_of(ann, SID), id_of(ann)
+    challenge = fresh_challenge(thief, handle)
+    assert ann.key is not None
+    for header in ({"alg": "none"}, {"alg": "HS256"}, {"crit": ["x"]}, {"typ": "JWT"}):
+        assert refresh_with(thief, handle, ann.key.proof(challenge, header=header)).code == 400
+    unsigned = ann.key.proof(challenge).rpartition(".")[0] + "."
+    assert refresh_with(thief, handle, unsigned).code == 400
+
+
+def test_a_replayed_proof_is_worth_no_more_than_the_cookies_that_came_with_it(
+    bound_site: Site, ann: DeviceBrowser
+) -> None:
+    handle = id_of(ann)
+    assert ann.key is not None
+    proof = ann.key.proof(fresh_challenge(ann, handle))
+    thief = thief_of(ann, SID)
+    bound_site.clock.advance(CHALLENGE_SECONDS - 1)
+    assert refresh_with(thief, handle, proof).code == 200
+    bound_site.clock.advance(1)
+    assert refresh_with(thief, handle, proof).code == 403
+    bound_site.clock.advance(BOUND_SECONDS + BOUND_GRACE - 1)
+    assert not is_ann(thief)
+
+
+def test_a_proof_of_one_session_renews_no_other(bound_site: Site, ann: DeviceBrowser) -> None:
+    bob = logged_in(bound_site, BOB)
+    assert bob.key is not None
+    challenge = fresh_challenge(bob, id_of(bob))
+    thief = thief_of(ann, SID)
+    assert refresh_with(thief, id_of(ann), bob.key.proof(challenge)).code == 400
+    assert refresh_with(thief, id_of(bob), bob.key.proof(challenge)).code == 404
+    # With the right key, and a challenge for another session:
+    assert ann.key is not None
+    assert refresh_with(ann, id_of(ann), ann.key.proof(challenge)).code == 403
+
+
+def test_the_second_cookie_of_one_session_serves_no_other(bound_site: Site, ann: DeviceBrowser) -> None:
+    bob = logged_in(bound_site, BOB)
+    thief = thief_of(ann, SID)
+    thief.jar[BOUND] = bob.jar[BOUND]
+    assert not is_ann(thief)
+    assert is_ann(ann)
+
+
+def test_a_second_cookie_cannot_be_forged_or_prolonged(bound_site: Site, ann: DeviceBrowser) -> None:
+    expires, _, mac = ann.jar[BOUND].partition(".")
+    forged = [
+        "",
+        "x",
+        ".",
+        f".{mac}",
+        f"{int(expires) + 1000}.{mac}",
+        f"0{expires}.{mac}",
+        f"{expires}.",
+        f" {expires}.{mac}x",
+    ]
+    forged += [
+        f"{expires}.{mac[:-1]}",
+        f"{expires}.{mac}.",
+        f"{'9' * 40}.{mac}",
+        f"-1.{mac}",
+        f"{expires}.{'A' * 43}",
+        "\u0661.x",
+    ]
+    for value in forged:
+        thief = thief_of(ann, SID)
+        thief.jar[BOUND] = value
+        assert not is_ann(thief), value
+
+
+def test_a_thief_who_leaves_headers_out_or_adds_some_gets_nothing(bound_site: Site, ann: DeviceBrowser) -> None:
+    thief, handle = thief_of(ann, SID), id_of(ann)
+    assert thief.post(REFRESH, {}).code == 404
+    assert thief.post(REFRESH, {"Sec-Secure-Session-Id": f'{handle}, "{handle}"'}).code == 404
+    assert thief.post(REGISTER, {}).code == 404
+    for name in ("HTTP_SEC_SECURE_SESSION_ID", "HTTP_SECURE_SESSION_SKIPPED", "HTTP_SECURE_SESSION_RESPONSE"):
+        for value in (handle, "?1", "quota_exceeded", "x" * 60_000):
+            assert thief.do(user, **{name: value}).result is None
+    for environ in ({"HTTP_WSGI_SESSION_PROVING": "1"}, {"PATH_INFO": REFRESH + "/"}, {"PATH_INFO": "/x" + REFRESH}):
+        assert thief.do(user, SCRIPT_NAME="", **environ).result is None
+
+
+def test_two_response_headers_are_refused(bound_site: Site, ann: DeviceBrowser) -> None:
+    """A server joins them with a comma."""
+    handle = id_of(ann)
+    assert ann.key is not None
+    proof = ann.key.proof(fresh_challenge(ann, handle))
+    assert refresh_with(ann, handle, f"{proof},{proof}").code == 400
+    assert refresh_with(ann, handle, f"{proof}, {Key().proof('x')}").code == 400
+
+
+def test_a_cookie_that_was_copied_before_the_logins_rotation_binds_nothing(bound_site: Site) -> None:
+    """Session fixation: the attacker knows the anonymous token, and the login changes it."""
+    victim = DeviceBrowser(bound_site)
+    victim.do(put(cart=1))
+    attacker = victim.stolen()
+    victim.do(log_in(ANN))
+    assert not is_ann(attacker)
+    thief = DeviceBrowser(bound_site)
+    thief.jar = dict(attacker.jar)
+    proof = Key().proof(victim.invitation, jwk=True)
+    assert thief.post(REGISTER, {"Secure-Session-Response": proof}).code == 503  # It was rotated a moment ago.
+    bound_site.clock.advance(BOUND_SECONDS)
+    assert thief.post(REGISTER, {"Secure-Session-Response": proof}).code == 404
+
+
+def test_a_thief_cannot_take_the_binding_away(bound_site: Site, ann: DeviceBrowser) -> None:
+    """What a thief writes goes into another session, and a login of his own has a session of its own."""
+    thief = thief_of(ann, SID)
+    thief.registers = False
+    thief.do(put(device=None, cart=1))
+    assert thief.jar[SID] != ann.jar[SID]
+    again = thief_of(ann, SID)
+    assert not is_ann(again)
+    assert is_ann(ann)
+
+
+def test_no_answer_shows_the_key_or_the_token(bound_site: Site, ann: DeviceBrowser) -> None:
+    shown = repr(bound_site.events) + repr(ann.post(REFRESH, {"Sec-Secure-Session-Id": id_of(ann)}).headers)
+    assert ann.jar[SID] not in shown
+    assert ann.jar[BOUND] not in shown
