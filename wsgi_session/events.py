@@ -52,7 +52,7 @@ EVENTS: dict[str, Event] = {
     "nothing_revoked": Event(_INFO, (*_SESSION, "advice")),
     # A request that changes something came without a valid CSRF token.
     "csrf_failed": Event(_INFO, (*_SESSION, "reason"), ("no_session", "no_token", "wrong_token")),
-    # A browser has shown that only its device can renew the second cookie, which the session needs from now on.
+    # A browser has renewed its second cookie for the first time: from now on, the session needs it.
     "device_bound": Event(_INFO, _SESSION),
     # A bound session's cookie came without a valid second cookie; ``skipped``: the browser says it could not renew it.
     "device_missing": Event(_INFO, (*_SESSION, "reason"), ("no_proof", "skipped")),

@@ -58,14 +58,23 @@ def id_of(browser: DeviceBrowser) -> str:
     return handle
 
 
-def fresh_challenge(browser: DeviceBrowser, handle: str) -> str:
-    answer = browser.post(REFRESH, {"Sec-Secure-Session-Id": handle})
+def url_of(browser: DeviceBrowser) -> str:
+    assert browser.instructions is not None
+    url: str = browser.instructions["refresh_url"]
+    return url
+
+
+def fresh_challenge(browser: DeviceBrowser, owner: DeviceBrowser | None = None) -> str:
+    """Return a challenge for the session of ``owner``, which may be a browser that is attacked."""
+    owner = owner or browser
+    answer = browser.post(url_of(owner), {"Sec-Secure-Session-Id": id_of(owner)})
     assert answer.code == 403
     return (answer.header("Secure-Session-Challenge") or "").split('"')[1]
 
 
-def refresh_with(browser: DeviceBrowser, handle: str, proof: str) -> Answer:
-    return browser.post(REFRESH, {"Sec-Secure-Session-Id": handle, "Secure-Session-Response": proof})
+def refresh_with(browser: DeviceBrowser, owner: DeviceBrowser, proof: str, url: str = "", handle: str = "") -> Answer:
+    headers = {"Sec-Secure-Session-Id": handle or id_of(owner), "Secure-Session-Response": proof}
+    return browser.post(url or url_of(owner), headers)
 
 
 def reasons(site: Site) -> list[str]:
@@ -81,10 +90,14 @@ def test_a_thief_cannot_register_a_key_of_his_own(bound_site: Site) -> None:
     other = DeviceBrowser(bound_site)
     other.registers = False
     other.do(log_in(BOB))
-    handle = bound_site.middleware.sessions.of(ANN)[0].handle
-    for challenge in ("", "x", other.invitation, ann.invitation[:-1], f"{2**33}.{'A' * 43}", handle):
+    handle, _, rest = ann.invitation.partition(".")
+    _, _, others = other.invitation.partition(".")
+    expires, _, mac = rest.partition(".")
+    forged = ["", "x", "..", ann.invitation[:-1], f"{handle}.{others}", f"{handle}.{2**33}.{mac}", rest, handle]
+    forged += [f"{handle}.{expires}.{'A' * 43}", f"{handle}\n.{rest}", f"{handle}.{rest}\n", "é." + rest]
+    for challenge in forged:
         answer = thief.post(REGISTER, {"Secure-Session-Response": Key().proof(challenge, jwk=True)})
-        assert answer.code == 400
+        assert answer.code == 400, challenge
         assert answer.cookies == []
     assert set(reasons(bound_site)) == {"challenge"}
     assert ann.register().code == 200
@@ -93,66 +106,95 @@ def test_a_thief_cannot_register_a_key_of_his_own(bound_site: Site) -> None:
     assert not is_ann(thief)
 
 
-def test_a_thief_cannot_register_later_with_a_challenge_that_he_has_read(bound_site: Site) -> None:
-    ann = DeviceBrowser(bound_site)
-    ann.do(log_in(ANN))
+def test_a_challenge_of_his_own_login_gives_a_thief_no_key_for_another_session(
+    bound_site: Site, ann: DeviceBrowser
+) -> None:
+    mallory = logged_in(bound_site, BOB)
     thief = thief_of(ann, SID)
-    proof = Key().proof(ann.invitation, jwk=True)
-    assert thief.post(REGISTER, {"Secure-Session-Response": proof}).code == 400
-    assert reasons(bound_site) == ["registered"]
-    late = DeviceBrowser(bound_site)
-    late.registers = False
-    late.do(log_in(BOB))
-    bound_site.clock.advance(CHALLENGE_SECONDS)
-    assert late.register().code == 400
-    assert reasons(bound_site) == ["registered", "challenge"]
+    assert mallory.key is not None
+    # His own signed key, for Ann's session: the address is signed for his handle only.
+    assert thief.post(url_of(mallory), {"Sec-Secure-Session-Id": id_of(ann)}).code == 404
+    proof = mallory.key.proof(fresh_challenge(mallory))
+    assert refresh_with(thief, mallory, proof).code == 404
+    assert refresh_with(mallory, ann, mallory.key.proof(fresh_challenge(mallory, ann))).code == 400
+    assert not is_ann(thief)
+
+
+def test_a_challenge_that_was_read_registers_no_second_key(bound_site: Site, ann: DeviceBrowser) -> None:
+    thief = thief_of(ann, SID)
+    thief.invitation, thief.register_path = ann.invitation, ann.register_path
+    assert thief.register().code == 400  # The challenge has expired.
+    assert reasons(bound_site) == ["challenge"]
+    victim = DeviceBrowser(bound_site)
+    victim.do(log_in(BOB))
+    victim.refresh()
+    thief = thief_of(victim, SID)
+    thief.invitation, thief.register_path = victim.invitation, victim.register_path
+    assert thief.register().code == 200
+    assert thief.refresh().code == 400
+    assert reasons(bound_site) == ["challenge", "registered"]
+    assert victim.do(user).result == BOB
 
 
 def test_a_challenge_of_a_renewal_registers_nothing_and_the_other_way_round(
     bound_site: Site, ann: DeviceBrowser
 ) -> None:
-    challenge = fresh_challenge(ann, id_of(ann))
-    assert ann.post(REGISTER, {"Secure-Session-Response": Key().proof(challenge, jwk=True)}).code == 400
+    challenge = fresh_challenge(ann)
+    for one in (challenge, f"{id_of(ann)}.{challenge}"):
+        assert ann.post(REGISTER, {"Secure-Session-Response": Key().proof(one, jwk=True)}).code == 400
     assert ann.key is not None
-    assert refresh_with(ann, id_of(ann), ann.key.proof(ann.invitation)).code == 403
-    ann.jar[BOUND] = challenge
-    assert not is_ann(ann.stolen())
+    for one in (ann.invitation, ann.invitation.partition(".")[2], ann.jar[BOUND]):
+        assert refresh_with(ann, ann, ann.key.proof(one)).code == 403
+    thief = thief_of(ann, SID)
+    thief.jar[BOUND] = challenge
+    assert not is_ann(thief)
 
 
 def test_a_thief_cannot_renew_without_the_key(bound_site: Site, ann: DeviceBrowser) -> None:
-    thief, handle = thief_of(ann, SID), id_of(ann)
-    challenge = fresh_challenge(thief, handle)
-    key = Key()
+    thief = thief_of(ann, SID)
+    challenge, key = fresh_challenge(thief, ann), Key()
     for proof in (key.proof(challenge), key.proof(challenge, jwk=True), "", ".", "x" * 60_000, "é"):
-        answer = refresh_with(thief, handle, proof)
-        assert answer.code == (403 if not proof else 400)
+        answer = refresh_with(thief, ann, proof)
+        assert answer.code == (400 if proof else 403)
         assert answer.cookies == []
     assert set(reasons(bound_site)) == {"proof"}
     assert not is_ann(thief)
     assert is_ann(ann)
 
 
+def test_an_address_with_another_key_is_refused(bound_site: Site, ann: DeviceBrowser) -> None:
+    thief, url = thief_of(ann, SID), url_of(ann)
+    own = logged_in(bound_site, BOB)
+    text, _, mac = url.partition("key=")[2].partition(".")
+    other = url_of(own).partition("key=")[2].partition(".")[0]
+    queries = ["", "key=", f"key={other}.{mac}", f"key={text}.{'A' * 43}", f"key={text}", f"key={text}.{mac}&key=x"]
+    queries += [f"x=1&key={text}.{mac}", f"key={text[:-1]}.{mac}", f"KEY={text}.{mac}", "key=" + "A" * 60_000, "%00"]
+    for query in queries:
+        answer = refresh_with(thief, ann, Key().proof("x"), f"{REFRESH}?{query}")
+        assert answer.code == 404, query
+        assert answer.cookies == []
+
+
 def test_an_algorithm_of_the_thiefs_choice_does_not_help(bound_site: Site, ann: DeviceBrowser) -> None:
-    thief, handle = thief_of(ann, SID), id_of(ann)
-    challenge = fresh_challenge(thief, handle)
+    thief = thief_of(ann, SID)
+    challenge = fresh_challenge(thief, ann)
     assert ann.key is not None
     for header in ({"alg": "none"}, {"alg": "HS256"}, {"crit": ["x"]}, {"typ": "JWT"}):
-        assert refresh_with(thief, handle, ann.key.proof(challenge, header=header)).code == 400
+        assert refresh_with(thief, ann, ann.key.proof(challenge, header=header)).code == 400
     unsigned = ann.key.proof(challenge).rpartition(".")[0] + "."
-    assert refresh_with(thief, handle, unsigned).code == 400
+    assert refresh_with(thief, ann, unsigned).code == 400
 
 
 def test_a_replayed_proof_is_worth_no_more_than_the_cookies_that_came_with_it(
     bound_site: Site, ann: DeviceBrowser
 ) -> None:
-    handle = id_of(ann)
     assert ann.key is not None
-    proof = ann.key.proof(fresh_challenge(ann, handle))
+    proof = ann.key.proof(fresh_challenge(ann))
     thief = thief_of(ann, SID)
     bound_site.clock.advance(CHALLENGE_SECONDS - 1)
-    assert refresh_with(thief, handle, proof).code == 200
+    assert refresh_with(thief, ann, proof).code == 200
     bound_site.clock.advance(1)
-    assert refresh_with(thief, handle, proof).code == 403
+    assert refresh_with(thief, ann, proof).code == 403
     bound_site.clock.advance(BOUND_SECONDS + BOUND_GRACE - 1)
     assert not is_ann(thief)
 
@@ -160,13 +202,13 @@ def test_a_replayed_proof_is_worth_no_more_than_the_cookies_that_came_with_it(
 def test_a_proof_of_one_session_renews_no_other(bound_site: Site, ann: DeviceBrowser) -> None:
     bob = logged_in(bound_site, BOB)
     assert bob.key is not None
-    challenge = fresh_challenge(bob, id_of(bob))
+    challenge = fresh_challenge(bob)
     thief = thief_of(ann, SID)
-    assert refresh_with(thief, id_of(ann), bob.key.proof(challenge)).code == 400
-    assert refresh_with(thief, id_of(bob), bob.key.proof(challenge)).code == 404
+    assert refresh_with(thief, ann, bob.key.proof(challenge)).code == 400
+    assert refresh_with(thief, bob, bob.key.proof(challenge)).code == 404
     # With the right key, and a challenge for another session:
     assert ann.key is not None
-    assert refresh_with(ann, id_of(ann), ann.key.proof(challenge)).code == 403
+    assert refresh_with(ann, ann, ann.key.proof(challenge)).code == 403
 
 
 def test_the_second_cookie_of_one_session_serves_no_other(bound_site: Site, ann: DeviceBrowser) -> None:
@@ -206,22 +248,23 @@ def test_a_second_cookie_cannot_be_forged_or_prolonged(bound_site: Site, ann: De
 def test_a_thief_who_leaves_headers_out_or_adds_some_gets_nothing(bound_site: Site, ann: DeviceBrowser) -> None:
     thief, handle = thief_of(ann, SID), id_of(ann)
     assert thief.post(REFRESH, {}).code == 404
-    assert thief.post(REFRESH, {"Sec-Secure-Session-Id": f'{handle}, "{handle}"'}).code == 404
-    assert thief.post(REGISTER, {}).code == 404
+    assert thief.post(url_of(ann), {}).code == 404
+    assert thief.post(url_of(ann), {"Sec-Secure-Session-Id": f'{handle}, "{handle}"'}).code == 404
+    assert thief.post(url_of(ann), {"Sec-Secure-Session-Id": f'"{handle}"'}).code == 403
+    assert thief.post(REGISTER, {}).code == 400
     for name in ("HTTP_SEC_SECURE_SESSION_ID", "HTTP_SECURE_SESSION_SKIPPED", "HTTP_SECURE_SESSION_RESPONSE"):
         for value in (handle, "?1", "quota_exceeded", "x" * 60_000):
             assert thief.do(user, **{name: value}).result is None
     for environ in ({"HTTP_WSGI_SESSION_PROVING": "1"}, {"PATH_INFO": REFRESH + "/"}, {"PATH_INFO": "/x" + REFRESH}):
-        assert thief.do(user, SCRIPT_NAME="", **environ).result is None
+        assert thief.do(user, **{"SCRIPT_NAME": "", "PATH_INFO": "/", **environ}).result is None
 
 
 def test_two_response_headers_are_refused(bound_site: Site, ann: DeviceBrowser) -> None:
     """A server joins them with a comma."""
-    handle = id_of(ann)
     assert ann.key is not None
-    proof = ann.key.proof(fresh_challenge(ann, handle))
-    assert refresh_with(ann, handle, f"{proof},{proof}").code == 400
-    assert refresh_with(ann, handle, f"{proof}, {Key().proof('x')}").code == 400
+    proof = ann.key.proof(fresh_challenge(ann))
+    assert refresh_with(ann, ann, f"{proof},{proof}").code == 400
+    assert refresh_with(ann, ann, f"{proof}, {Key().proof('x')}").code == 400
 
 
 def test_a_cookie_that_was_copied_before_the_logins_rotation_binds_nothing(bound_site: Site) -> None:
@@ -231,12 +274,6 @@ def test_a_cookie_that_was_copied_before_the_logins_rotation_binds_nothing(bound
     attacker = victim.stolen()
     victim.do(log_in(ANN))
     assert not is_ann(attacker)
-    thief = DeviceBrowser(bound_site)
-    thief.jar = dict(attacker.jar)
-    proof = Key().proof(victim.invitation, jwk=True)
-    assert thief.post(REGISTER, {"Secure-Session-Response": proof}).code == 503  # It was rotated a moment ago.
-    bound_site.clock.advance(BOUND_SECONDS)
-    assert thief.post(REGISTER, {"Secure-Session-Response": proof}).code == 404
 
 
 def test_a_thief_cannot_take_the_binding_away(bound_site: Site, ann: DeviceBrowser) -> None:
@@ -251,6 +288,6 @@ def test_a_thief_cannot_take_the_binding_away(bound_site: Site, ann: DeviceBrows
 
 
 def test_no_answer_shows_the_key_or_the_token(bound_site: Site, ann: DeviceBrowser) -> None:
-    shown = repr(bound_site.events) + repr(ann.post(REFRESH, {"Sec-Secure-Session-Id": id_of(ann)}).headers)
+    shown = repr(bound_site.events) + repr(ann.post(url_of(ann), {"Sec-Secure-Session-Id": id_of(ann)}).headers)
     assert ann.jar[SID] not in shown
     assert ann.jar[BOUND] not in shown

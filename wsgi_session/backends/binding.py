@@ -2,65 +2,58 @@
 
 The key is an internal key of the record, so that older processes, which do not know it, keep it. It belongs to one
 login, by its handle: it stays after a rotation, and does not count after the next login. The texts are signed for one
-handle and one purpose, with their expiry, so that checking one takes an HMAC and no call of the store.
+handle and one purpose, mostly with their expiry, so that checking one takes an HMAC and no call of the store.
 """
 
 from __future__ import annotations
 
 import hmac
 import re
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
 from hmac import compare_digest
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies.cookie import OUTSIDE, SchemeCookies, SessionCookie, path_covers
 from wsgi_session.events import Events
 
-#: The internal key. Its value is the login's handle, the public key, and whether the browser has renewed its cookie.
+#: The internal key. Its value is the login's handle, and the public key: a point of the curve P-256 in 65 bytes.
 DEVICE = b"device"
 #: How long the browser keeps the second cookie, in seconds.
 BOUND_SECONDS = 240
 #: How much longer the server accepts it, for clocks that differ and for requests under way.
 BOUND_GRACE = 60
-#: How long the browser keeps the first one: so short that it soon shows that it can renew the cookie.
+#: How long the browser keeps the first one: so short that it soon renews the cookie, with which the binding begins.
 FIRST_SECONDS = 30
 #: How long a challenge may be answered, in seconds.
 CHALLENGE_SECONDS = 120
 #: What a signed text is for.
-COOKIE, REGISTER, REFRESH = b"cookie", b"register", b"refresh"
+COOKIE, REGISTER, REFRESH, KEY = b"cookie", b"register", b"refresh", b"key"
 # More cookies of the name are not looked at: a browser sends more only if an attacker has set them.
 _MAX_COOKIES = 3
-_SIGNED = re.compile(r"([0-9]{1,11})\.[A-Za-z0-9_-]{43}", re.ASCII)
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_SIGNED = re.compile(r"([0-9]{1,11})\.([A-Za-z0-9_-]{43})", re.ASCII)
+_KEY = re.compile(r"key=([A-Za-z0-9_-]{87})\.([A-Za-z0-9_-]{43})", re.ASCII)
+_CHALLENGE = re.compile(r"([A-Za-z0-9_-]{1,64})\.(.+)", re.ASCII)
+_URL_SAFE, _STANDARD = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
 _UNREACHED = "register paths of experimental_device_bound: no browser sends the session's cookie there. "
 
 
-class Device(NamedTuple):
-    """The device to which a session is bound."""
-
-    #: The public key, a point of the curve P-256 in 65 bytes.
-    key: bytes
-    #: Whether the browser has renewed its second cookie. Before that, the session does not need the cookie: a browser
-    #: that never got the answer to its registration could not come back.
-    proven: bool
-
-
-def device_of(packed: Packed, handle: str) -> Device | None:
-    """Return the device of the login ``handle``, ``None`` if it has none. Raises ``CorruptData``."""
+def device_key(packed: Packed, handle: str) -> bytes | None:
+    """Return the public key to which the login ``handle`` is bound, ``None`` if it is not. Raises ``CorruptData``."""
     if DEVICE not in packed:
         return None
     stored = unpack(packed[DEVICE])
-    if not isinstance(stored, list) or len(stored) != 3 or not isinstance(stored[1], bytes):
+    if not isinstance(stored, list) or len(stored) != 2 or not isinstance(stored[1], bytes):
         raise CorruptData
-    return Device(stored[1], stored[2] is True) if stored[0] == handle else None
+    key: bytes = stored[1]
+    return key if stored[0] == handle else None
 
 
-def packed_device(handle: str, device: Device) -> bytes:
+def packed_device(handle: str, key: bytes) -> bytes:
     """Return the value of the internal key."""
-    return pack([handle, *device], "device")
+    return pack([handle, key], "device")
 
 
 def paths_below(prefix: str) -> dict[bytes, str]:
@@ -96,10 +89,22 @@ class Binding:
     def is_valid(self, purpose: bytes, handle: str, text: str, now: float) -> bool:
         """Return whether :meth:`sign` made this text for this purpose and handle, and it has not expired."""
         form = _SIGNED.fullmatch(text)
-        if form is None or now >= int(form[1]):
-            return False
-        given = text[len(form[1]) + 1 :]
-        return any(compare_digest(_mac(key, purpose, handle, form[1]), given) for key in self._keys)
+        return form is not None and now < int(form[1]) and self._is_signed(purpose, handle, form[1], form[2])
+
+    def sign_key(self, handle: str, key: bytes) -> str:
+        """Return a query string with the public key that was registered for the login ``handle``."""
+        text = _base64url(key)
+        return f"key={text}.{_mac(self._keys[0], KEY, handle, text)}"
+
+    def signed_key(self, handle: str, query: str) -> bytes | None:
+        """Return the public key in the query string; ``None`` if it was not registered for the login ``handle``."""
+        form = _KEY.fullmatch(query)
+        if form is None or not self._is_signed(KEY, handle, form[1], form[2]):
+            return None
+        return a2b_base64(form[1].encode().translate(_STANDARD) + b"=")
+
+    def _is_signed(self, purpose: bytes, handle: str, text: str, mac: str) -> bool:
+        return any(compare_digest(_mac(key, purpose, handle, text), mac) for key in self._keys)
 
     def has_proof(self, environ: Mapping[str, Any], handle: str, now: float) -> bool:
         """Return whether the request has a valid second cookie for the session ``handle``."""
@@ -123,10 +128,18 @@ class Binding:
         if cookie_path != "/" and not path_covers(cookie_path, place):
             self._events.once("outside_path", advice=_UNREACHED + OUTSIDE)
             return None
-        challenge = self.sign(REGISTER, handle, now + CHALLENGE_SECONDS)
+        challenge = f"{handle}.{self.sign(REGISTER, handle, now + CHALLENGE_SECONDS)}"
         return f'(ES256);path="{self.url(environ, REGISTER)}";challenge="{challenge}"'
 
+    def invited(self, challenge: str, now: float) -> str | None:
+        """Return the handle of the login whose answer had this challenge; ``None`` if it is not valid."""
+        form = _CHALLENGE.fullmatch(challenge)
+        return form[1] if form is not None and self.is_valid(REGISTER, form[1], form[2], now) else None
 
-def _mac(key: bytes, purpose: bytes, handle: str, expires: str) -> str:
-    mac = hmac.digest(key, b"\0".join((purpose, handle.encode(), expires.encode())), "sha256")
-    return b2a_base64(mac, newline=False).translate(_URL_SAFE, b"=").decode()
+
+def _base64url(raw: bytes) -> str:
+    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
+
+
+def _mac(key: bytes, purpose: bytes, handle: str, text: str) -> str:
+    return _base64url(hmac.digest(key, b"\0".join((purpose, handle.encode(), text.encode())), "sha256"))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wsgi_session.backends.base import Loaded
-from wsgi_session.backends.binding import device_of
+from wsgi_session.backends.binding import device_key
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData
@@ -30,11 +30,11 @@ class DeviceBoundBackend(StoreBackend):
         if record is None:
             return loaded
         try:
-            device = device_of(packed, record.handle)
+            key = device_key(packed, record.handle)
         except CorruptData:
             self.settings.events("corrupt", handle=record.handle)
             return "unknown", credential, None, {}
-        if device is None or not device.proven or PROVING in environ:
+        if key is None or PROVING in environ:
             return loaded
         assert self.binding is not None
         if self.binding.has_proof(environ, record.handle, now):

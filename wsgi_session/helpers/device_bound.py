@@ -1,6 +1,11 @@
 """The two paths at which browsers register a key and renew their second cookie (Device Bound Session Credentials).
 
-The draft of the W3C is at https://w3c.github.io/webappsec-dbsc/; what differs from it is what Chromium 156 does.
+The draft of the W3C is at https://w3c.github.io/webappsec-dbsc/; where the two differ, this is what Chromium 156 does.
+
+A registration stores nothing: its answer has the key in a signed address, at which the browser renews. The first
+renewal binds the session to the key, if it has none. So a browser whose registration went wrong stays logged in. And a
+request without the session's cookie can do both: after a link or a redirect from another site, such as a sign-in
+provider's, browsers send no cookie with ``SameSite=Lax`` to these paths.
 """
 
 from __future__ import annotations
@@ -15,10 +20,8 @@ from wsgi_session.backends.binding import (
     DEVICE,
     FIRST_SECONDS,
     REFRESH,
-    REGISTER,
     Binding,
-    Device,
-    device_of,
+    device_key,
     packed_device,
     paths_below,
 )
@@ -27,7 +30,9 @@ from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData, Packed
 from wsgi_session.cookies.caching import Headers
 from wsgi_session.cookies.proofs import registered_key, signed_challenge, unquoted
+from wsgi_session.errors import StoreUnavailable
 from wsgi_session.request.commit import replace
+from wsgi_session.request.data import Data
 from wsgi_session.request.work import Work
 from wsgi_session.session import work_of
 
@@ -36,10 +41,9 @@ if TYPE_CHECKING:
 
 Answer = tuple[str, Headers, bytes]
 
-# A browser ends its own session at any other 4xx, and tries again later at a 503.
+# A browser ends its own session at these.
 _ENDED: Answer = ("404 Not Found", [], b"")
 _REFUSED: Answer = ("400 Bad Request", [], b"")
-_LATER: Answer = ("503 Service Unavailable", [("Retry-After", "1")], b"")
 _POST_ONLY: Answer = ("405 Method Not Allowed", [("Allow", "POST")], b"")
 
 
@@ -76,66 +80,83 @@ class DeviceEndpoints:
 
 
 def _register(binding: Binding, work: Work, environ: Mapping[str, Any]) -> Answer:
-    """Store the public key, if the browser answers the challenge of this very login, and no key is stored yet."""
-    missing = _open(work)
-    if missing is not None:
-        return missing
-    handle, now = work.handle or "", work.backend.settings.clock()
+    """Sign the public key, if the browser has signed the challenge of a login with it."""
     registered = registered_key(environ.get("HTTP_SECURE_SESSION_RESPONSE", ""))
     if registered is None:
-        return _refuse(work, "proof")
-    key, challenge = registered
-    if not binding.is_valid(REGISTER, handle, challenge, now):
-        return _refuse(work, "challenge")
-    try:
-        if not _store(work, Device(key, proven=False), first=True):
-            return _ENDED
-    except _AlreadyRegisteredError:
-        return _refuse(work, "registered")
-    return _renewed(binding, environ, handle, now, FIRST_SECONDS)
+        return _refuse(work, None, "proof")
+    (key, challenge), now = registered, work.backend.settings.clock()
+    handle = binding.invited(challenge, now)
+    if handle is None:
+        return _refuse(work, None, "challenge")
+    return _renewed(binding, environ, handle, key, now, FIRST_SECONDS)
 
 
 def _refresh(binding: Binding, work: Work, environ: Mapping[str, Any]) -> Answer:
-    """Renew the second cookie, if the browser answers a challenge with the key of this session."""
-    missing = _open(work)
-    if missing is not None:
-        return missing
-    handle, now = work.handle or "", work.backend.settings.clock()
-    device = _device(work)
-    # The browser may still have a key of an earlier login: it must not renew the cookie of this one.
-    if device is None or unquoted(environ.get("HTTP_SEC_SECURE_SESSION_ID", "")) != handle:
+    """Renew the second cookie, if the browser has signed a challenge with the key that it has registered."""
+    handle = unquoted(environ.get("HTTP_SEC_SECURE_SESSION_ID", ""))
+    key = binding.signed_key(handle, environ.get("QUERY_STRING", ""))
+    if key is None:
         return _ENDED
-    proof = environ.get("HTTP_SECURE_SESSION_RESPONSE")
-    challenge = None
+    now, proof, challenge = work.backend.settings.clock(), environ.get("HTTP_SECURE_SESSION_RESPONSE"), None
     if proof:
-        challenge = signed_challenge(proof, device.key)
+        challenge = signed_challenge(proof, key)
         if challenge is None:
-            return _refuse(work, "proof")
+            return _refuse(work, handle, "proof")
     if challenge is None or not binding.is_valid(REFRESH, handle, challenge, now):
         # The first request brings no answer, or one to a challenge of the time before: the browser signs this one.
         fresh = binding.sign(REFRESH, handle, now + CHALLENGE_SECONDS)
         return "403 Forbidden", [("Secure-Session-Challenge", f'"{fresh}";id="{handle}"')], b""
-    if not device.proven:
-        if not _store(work, Device(device.key, proven=True)):
+    ended = _look_at_session(binding, work, environ, handle, key)
+    if ended is not None:
+        return ended
+    # If no session was seen, the browser shall soon come again, and either show it or be told that it has ended.
+    seen = work.data is not None and work.record is not None
+    return _renewed(binding, environ, handle, key, now, BOUND_SECONDS if seen else FIRST_SECONDS)
+
+
+def _look_at_session(
+    binding: Binding, work: Work, environ: Mapping[str, Any], handle: str, key: bytes
+) -> Answer | None:
+    """Bind the session to the key; return the answer if the browser must not renew its second cookie any more."""
+    try:
+        work.open().touching = False  # The browser renews its cookie by itself, which is no activity of the visitor.
+        if work.record is None:
+            return None if _may_have_session(binding, work, environ) else _ENDED
+        # The browser may still have the key of an earlier login.
+        if work.handle != handle:
             return _ENDED
-        _report(work, "device_bound")
-    return _renewed(binding, environ, handle, now, BOUND_SECONDS)
+        data = work.data or work.load()
+        if device_key(data.stored, handle) == key:
+            return None
+        if not _store(work, data, handle, key):
+            return _ENDED
+    except _OtherKeyError:
+        return _refuse(work, handle, "registered")
+    except CorruptData:
+        work.mark_corrupt()
+        return _ENDED
+    except StoreUnavailable:
+        # Browsers that are sent away come without the second cookie for a while, also after the outage.
+        return None
+    _report(work, "device_bound", handle)
+    return None
 
 
-def _open(work: Work) -> Answer | None:
-    """Load the session; return the answer if there is none that a user has logged in to."""
-    work.open().touching = False  # The browser renews its cookie by itself, which is no activity of the visitor.
-    if work.state in ("rotated", "unavailable"):
-        # In a moment the browser sends the new cookie, or the store is back: it must not end its own session.
-        return _LATER
-    return None if work.has_owner else _ENDED
+def _may_have_session(binding: Binding, work: Work, environ: Mapping[str, Any]) -> bool:
+    """Return whether the browser may have a live session, although this request shows none."""
+    if work.state == "new":
+        # After another site's link, neither cookie comes. If only the second one does, the visitor has logged out.
+        return not binding.cookie(environ).read(environ.get("HTTP_COOKIE", ""))
+    return work.state in ("rotated", "unavailable")
 
 
-def _renewed(binding: Binding, environ: Mapping[str, Any], handle: str, now: float, seconds: float) -> Answer:
+def _renewed(
+    binding: Binding, environ: Mapping[str, Any], handle: str, key: bytes, now: float, seconds: float
+) -> Answer:
     cookie = binding.cookie(environ)
     instructions = {
         "session_identifier": handle,
-        "refresh_url": binding.url(environ, REFRESH),
+        "refresh_url": f"{binding.url(environ, REFRESH)}?{binding.sign_key(handle, key)}",
         "scope": {"include_site": False, "scope_specification": []},
         "credentials": [{"type": "cookie", "name": cookie.name, "attributes": cookie.attributes}],
         # Else a visitor who follows another site's link would come without the cookie, and see the login page.
@@ -145,39 +166,30 @@ def _renewed(binding: Binding, environ: Mapping[str, Any], handle: str, now: flo
     return "200 OK", headers, json.dumps(instructions).encode("ascii")
 
 
-class _AlreadyRegisteredError(Exception):
-    """The session has a key already. The first one stays, so that a copied cookie cannot bring another."""
+class _OtherKeyError(Exception):
+    """The session is bound to another key. The first one stays, so that nobody can take the session over."""
 
 
-def _device(work: Work) -> Device | None:
-    data = work.data or work.load()
-    try:
-        return device_of(data.stored, work.handle or "")
-    except CorruptData:
-        work.mark_corrupt()
-        return None
-
-
-def _store(work: Work, device: Device, *, first: bool = False) -> bool:
-    """Store the device in the session; return False if the session has ended. ``first``: only if there is none yet."""
-    record, credential, data = work.record, work.credential, work.data or work.load()
+def _store(work: Work, data: Data, handle: str, key: bytes) -> bool:
+    """Bind the session to the key; return False if the session has ended."""
+    record, credential = work.record, work.credential
     assert record is not None and credential is not None
-    handle = record.handle
     data.find_changes()  # ``validate`` may have written.
 
     def merge(base: Packed) -> Packed:
-        if first and device_of(base, handle) is not None:
-            raise _AlreadyRegisteredError
-        return {**data.apply_to(base), DEVICE: packed_device(handle, device)}
+        if device_key(base, handle) not in (None, key):
+            raise _OtherKeyError
+        return {**data.apply_to(base), DEVICE: packed_device(handle, key)}
 
     return replace(work, (credential, record, data.stored), merge, work.backend.settings.clock())
 
 
-def _refuse(work: Work, reason: str) -> Answer:
-    _report(work, "device_refused", reason=reason)
+def _refuse(work: Work, handle: str | None, reason: str) -> Answer:
+    _report(work, "device_refused", handle, reason=reason)
     return _REFUSED
 
 
-def _report(work: Work, event: str, **data: Any) -> None:
-    owner = None if work.record is None else stored_owner(work.record)
-    work.backend.settings.events(event, handle=work.handle, owner=owner, **data)
+def _report(work: Work, event: str, handle: str | None, **data: Any) -> None:
+    record = None if work.data is None else work.record
+    owner = None if record is None else stored_owner(record)
+    work.backend.settings.events(event, handle=handle, owner=owner, **data)
