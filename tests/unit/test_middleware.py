@@ -71,6 +71,7 @@ WRONG: dict[str, list[Any]] = {
     "validate": ["mine:check", 5, False],
     "adopt": ["flask", 5, False, []],
     "outage_page": ["<h1>Later</h1>", 5, False],
+    "experimental_device_bound": ["", "device", "/", "/a/", "/a b", "/a//b", "/é", "/a\n", None, 5],
     "on_event": ["mine:count", 5, False],
     "report_store_calls": ["yes", None, 1],
     "clock": [None, 5, "time.time"],
