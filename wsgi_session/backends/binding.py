@@ -108,7 +108,7 @@ class Binding:
 
     def has_proof(self, environ: Mapping[str, Any], handle: str, now: float) -> bool:
         """Return whether the request has a valid second cookie for the session ``handle``."""
-        values = self.cookie(environ).read(environ["HTTP_COOKIE"])[:_MAX_COOKIES]
+        values = self.cookie(environ).read(environ.get("HTTP_COOKIE", ""))[:_MAX_COOKIES]
         return any(self.is_valid(COOKIE, handle, value, now) for value in values)
 
     def set_cookie(self, environ: Mapping[str, Any], handle: str, now: float, seconds: float) -> str:

@@ -20,29 +20,8 @@ class DeviceBoundBackend(StoreBackend):
     """The sessions of one middleware, in a store, some of them bound to a device."""
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
-        """Return the request's live session. One that is bound counts as unknown without its second cookie.
-
-        If the browser says that it could not renew the cookie, the session counts as rotated: then the request cannot
-        replace the session's cookie, and the visitor is back as soon as the browser succeeds.
-        """
-        loaded = super().load(environ, now)
-        _, credential, record, packed = loaded
-        if record is None:
-            return loaded
-        try:
-            key = device_key(packed, record.handle)
-        except CorruptData:
-            self.settings.events("corrupt", handle=record.handle)
-            return "unknown", credential, None, {}
-        if key is None or PROVING in environ:
-            return loaded
-        assert self.binding is not None
-        if self.binding.has_proof(environ, record.handle, now):
-            return loaded
-        skipped = bool(environ.get("HTTP_SECURE_SESSION_SKIPPED"))
-        reason = "skipped" if skipped else "no_proof"
-        self.settings.events("device_missing", handle=record.handle, owner=stored_owner(record), reason=reason)
-        return ("rotated" if skipped else "unknown"), credential, None, {}
+        """Return the request's live session. One that is bound counts as unknown without its second cookie."""
+        return only_with_proof(self, super().load(environ, now), environ, now)
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
         """Return the Set-Cookie values that remove the request's session cookie, and its second cookie."""
@@ -50,3 +29,25 @@ class DeviceBoundBackend(StoreBackend):
         second = self.binding.cookie(environ)
         removal = [second.remove()] if second.read(environ.get("HTTP_COOKIE", "")) else []
         return super().remove_cookies(environ) + removal
+
+
+def only_with_proof(backend: StoreBackend, loaded: Loaded, environ: Mapping[str, Any], now: float) -> Loaded:
+    """Return ``loaded``, unless it is bound to a device and the request has no valid second cookie: then, unknown.
+
+    If the browser says that it could not renew the cookie, the session counts as rotated: then the request cannot
+    replace the session's cookie, and the visitor is back as soon as the browser succeeds.
+    """
+    (_, credential, record, packed), binding = loaded, backend.binding
+    if record is None or binding is None:
+        return loaded
+    try:
+        key = device_key(packed, record.handle)
+    except CorruptData:
+        backend.settings.events("corrupt", handle=record.handle)
+        return "unknown", credential, None, {}
+    if key is None or PROVING in environ or binding.has_proof(environ, record.handle, now):
+        return loaded
+    skipped = bool(environ.get("HTTP_SECURE_SESSION_SKIPPED"))
+    reason = "skipped" if skipped else "no_proof"
+    backend.settings.events("device_missing", handle=record.handle, owner=stored_owner(record), reason=reason)
+    return ("rotated" if skipped else "unknown"), credential, None, {}
