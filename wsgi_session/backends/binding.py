@@ -76,6 +76,8 @@ class Binding:
         self._bound = {cookie.name: cookie.with_suffix("-bound") for cookie in (cookies.http, cookies.https)}
         self._events = events
         self._paths = paths_below(prefix)
+        #: What each of the two paths is for.
+        self.purposes = {path: purpose for purpose, path in self._paths.items()}
 
     def cookie(self, environ: Mapping[str, Any]) -> SessionCookie:
         """Return the second cookie: like the session's, with another name."""

@@ -32,10 +32,13 @@ _OPTIONS = (
     "on_event",
     "report_store_calls",
     "adopt",
+    "experimental_device_bound",
     "clock",
 )
 # The settings from which the site's objects are made.
 _SETTINGS = ("SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
+# The option of device-bound logins. Only then is more than these settings needed.
+_BOUND = "experimental_device_bound"
 
 
 class _Site(NamedTuple):
@@ -149,13 +152,23 @@ def _make_site() -> _Site:
             "WSGI_SESSION_STORE is cookie://, but Django's cookie can contain only a key. Give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'
         )
-    if "adopt" not in options:
-        return _Site(middleware.sessions, KeyBackend(backend.store, backend.settings))
-    # Imported here, because few sites have sessions of another library.
-    from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
+    return _Site(middleware.sessions, _key_backend(backend, options))
 
-    adopting = AdoptingKeyBackend(backend.store, backend.settings, options["adopt"], settings.SESSION_COOKIE_AGE)
-    return _Site(middleware.sessions, adopting)
+
+def _key_backend(backend: StoreBackend, options: dict[str, Any]) -> KeyBackend:
+    if "adopt" in options:
+        # Imported here, because few sites have sessions of another library.
+        from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
+
+        age = settings.SESSION_COOKIE_AGE
+        keys: KeyBackend = AdoptingKeyBackend(backend.store, backend.settings, options["adopt"], age)
+    else:
+        keys = KeyBackend(backend.store, backend.settings)
+    if options.get(_BOUND):
+        from wsgi_session.integrations.django_device import make_binding
+
+        keys.binding = make_binding(options[_BOUND], backend.settings.events)
+    return keys
 
 
 def _open_store() -> Any:
