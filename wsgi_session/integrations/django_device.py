@@ -12,26 +12,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponse
 from django.utils.deprecation import MiddlewareMixin
 
-from wsgi_session.backends.binding import REFRESH, Binding
+from wsgi_session.backends.binding import REFRESH
 from wsgi_session.backends.device_bound import PROVING
-from wsgi_session.config.options import check_device_bound
-from wsgi_session.cookies.cookie import SchemeCookies, SessionCookie, as_in_environ
-from wsgi_session.errors import ConfigError
-from wsgi_session.events import Events
+from wsgi_session.cookies.cookie import as_in_environ
 from wsgi_session.helpers.device_bound import DeviceRequest
 from wsgi_session.integrations.django_site import backend
 from wsgi_session.request.work import Work
 from wsgi_session.session import work_of
-
-_NAME = f"{__name__}.DeviceBoundMiddleware"
 
 
 class DeviceBoundMiddleware(MiddlewareMixin):
@@ -68,28 +61,6 @@ class DeviceBoundMiddleware(MiddlewareMixin):
         elif work.state == "destroyed":
             response.delete_cookie(binding.cookie(request.META).name, settings.SESSION_COOKIE_PATH)
         return response
-
-
-def make_binding(option: object, events: Events) -> Binding:
-    """Return what binds this site's sessions. Raises ``ImproperlyConfigured`` for settings that cannot work."""
-    try:
-        prefix = check_device_bound(option, settings.SESSION_COOKIE_DOMAIN, partitioned=False)
-    except ConfigError as error:
-        raise ImproperlyConfigured(f"{error} (The domain is SESSION_COOKIE_DOMAIN.)") from error
-    assert prefix is not None
-    if _NAME not in settings.MIDDLEWARE:
-        raise ImproperlyConfigured(
-            f"experimental_device_bound needs {_NAME!r} in MIDDLEWARE, directly below SessionMiddleware."
-        )
-    cookie = SessionCookie(
-        settings.SESSION_COOKIE_NAME,
-        path=settings.SESSION_COOKIE_PATH,
-        secure=settings.SESSION_COOKIE_SECURE,
-        samesite=settings.SESSION_COOKIE_SAMESITE or "None",
-    )
-    secrets: Sequence[Any] = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    keys = [key if isinstance(key, bytes) else str(key).encode() for key in secrets]
-    return Binding(keys, settings.SESSION_COOKIE_NAME, SchemeCookies(cookie, cookie, events), events, prefix)
 
 
 def _work(session: Any) -> Work:

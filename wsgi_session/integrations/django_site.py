@@ -165,7 +165,7 @@ def _key_backend(backend: StoreBackend, options: dict[str, Any]) -> KeyBackend:
     else:
         keys = KeyBackend(backend.store, backend.settings)
     if options.get(_BOUND):
-        from wsgi_session.integrations.django_device import make_binding
+        from wsgi_session.integrations.django_bound import make_binding
 
         keys.binding = make_binding(options[_BOUND], backend.settings.events)
     return keys
