@@ -7,7 +7,6 @@ handle and one purpose, mostly with their expiry, so that checking one takes an 
 
 from __future__ import annotations
 
-import hmac
 import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from urllib.parse import quote
 
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies.cookie import OUTSIDE, SchemeCookies, SessionCookie, path_covers
+from wsgi_session.cookies.tokens import make_signer
 from wsgi_session.events import Events
 
 #: The internal key. Its value is the login's handle, and the public key: a point of the curve P-256 in 65 bytes.
@@ -33,7 +33,6 @@ CHALLENGE_SECONDS = 120
 COOKIE, REGISTER, REFRESH, KEY = b"cookie", b"register", b"refresh", b"key"
 # More cookies of the name are not looked at: a browser sends more only if an attacker has set them.
 _MAX_COOKIES = 3
-_SIGNED = re.compile(r"([0-9]{1,11})\.([A-Za-z0-9_-]{43})", re.ASCII)
 _KEY = re.compile(r"key=([A-Za-z0-9_-]{87})\.([A-Za-z0-9_-]{43})", re.ASCII)
 _CHALLENGE = re.compile(r"([A-Za-z0-9_-]{1,64})\.(.+)", re.ASCII)
 _URL_SAFE, _STANDARD = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
@@ -70,8 +69,8 @@ class Binding:
     def __init__(
         self, secrets_newest_first: Sequence[bytes], namespace: str, cookies: SchemeCookies, events: Events, prefix: str
     ) -> None:
-        purpose = b"wsgi-session.device." + namespace.encode()
-        self._keys = [hmac.digest(secret, purpose, "sha256") for secret in secrets_newest_first]
+        salt = b"wsgi-session.device." + namespace.encode()
+        self._signers = [make_signer(secret, salt) for secret in secrets_newest_first]
         self._cookies = cookies
         self._bound = {cookie.name: cookie.with_suffix("-bound") for cookie in (cookies.http, cookies.https)}
         self._events = events
@@ -85,18 +84,17 @@ class Binding:
 
     def sign(self, purpose: bytes, handle: str, expires: float) -> str:
         """Return a text that is valid for this purpose and this handle until ``expires``, in seconds."""
-        end = str(int(expires))
-        return f"{end}.{_mac(self._keys[0], purpose, handle, end)}"
+        return self._signed(purpose, handle, str(int(expires)))
 
     def is_valid(self, purpose: bytes, handle: str, text: str, now: float) -> bool:
         """Return whether :meth:`sign` made this text for this purpose and handle, and it has not expired."""
-        form = _SIGNED.fullmatch(text)
-        return form is not None and now < int(form[1]) and self._is_signed(purpose, handle, form[1], form[2])
+        end, _, mac = text.partition(".")
+        return self._is_signed(purpose, handle, end, mac) and now < int(end)
 
     def sign_key(self, handle: str, key: bytes) -> str:
         """Return a query string with the public key that was registered for the login ``handle``."""
-        text = _base64url(key)
-        return f"key={text}.{_mac(self._keys[0], KEY, handle, text)}"
+        text = b2a_base64(key, newline=False).translate(_URL_SAFE, b"=").decode()
+        return f"key={self._signed(KEY, handle, text)}"
 
     def signed_key(self, handle: str, query: str) -> bytes | None:
         """Return the public key in the query string; ``None`` if it was not registered for the login ``handle``."""
@@ -105,13 +103,21 @@ class Binding:
             return None
         return a2b_base64(form[1].encode().translate(_STANDARD) + b"=")
 
-    def _is_signed(self, purpose: bytes, handle: str, text: str, mac: str) -> bool:
-        return any(compare_digest(_mac(key, purpose, handle, text), mac) for key in self._keys)
+    def _signed(self, purpose: bytes, handle: str, text: str) -> str:
+        return f"{text}.{self._signers[0](_joined(purpose, handle, text)).decode()}"
+
+    def _is_signed(self, purpose: bytes, handle: str, text: str, signature: str) -> bool:
+        if not text.isascii() or not signature.isascii():
+            return False
+        joined, given = _joined(purpose, handle, text), signature.encode()
+        return any(compare_digest(sign(joined), given) for sign in self._signers)
 
     def has_proof(self, environ: Mapping[str, Any], handle: str, now: float) -> bool:
         """Return whether the request has a valid second cookie for the session ``handle``."""
-        values = self.cookie(environ).read(environ.get("HTTP_COOKIE", ""))[:_MAX_COOKIES]
-        return any(self.is_valid(COOKIE, handle, value, now) for value in values)
+        for value in self.cookie(environ).read(environ.get("HTTP_COOKIE", ""))[:_MAX_COOKIES]:
+            if self.is_valid(COOKIE, handle, value, now):
+                return True
+        return False
 
     def set_cookie(self, environ: Mapping[str, Any], handle: str, now: float, seconds: float) -> str:
         """Return the Set-Cookie value of a second cookie that the browser keeps for so many seconds."""
@@ -139,9 +145,5 @@ class Binding:
         return form[1] if form is not None and self.is_valid(REGISTER, form[1], form[2], now) else None
 
 
-def _base64url(raw: bytes) -> str:
-    return b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
-
-
-def _mac(key: bytes, purpose: bytes, handle: str, text: str) -> str:
-    return _base64url(hmac.digest(key, b"\0".join((purpose, handle.encode(), text.encode())), "sha256"))
+def _joined(purpose: bytes, handle: str, text: str) -> bytes:
+    return b"%b\0%b\0%b" % (purpose, handle.encode(errors="replace"), text.encode())
