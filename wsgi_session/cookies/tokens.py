@@ -33,9 +33,8 @@ class TokenSigner:
     """Signs and verifies the tokens of one namespace. The first of ``secrets_newest_first`` signs; all verify."""
 
     def __init__(self, secrets_newest_first: Sequence[bytes], namespace: str) -> None:
-        self._newest, *self._older = [
-            make_signer(secret, b"wsgi-session.token." + namespace.encode()) for secret in secrets_newest_first
-        ]
+        salt = b"wsgi-session.token." + namespace.encode()
+        self._newest, *self._older = [make_signer(secret, salt) for secret in secrets_newest_first]
 
     def sign(self, token: bytes) -> str:
         """Return the signed token, which is the cookie's value."""
