@@ -80,6 +80,9 @@ class Bank:
             self.page.wait_for_timeout(100)
         raise AssertionError(f"not in 30 s; the browser's events: {json.dumps(self.sessions, indent=1)}")
 
+    def ended(self) -> list[dict[str, Any]]:
+        return [event for event in self.sessions if "terminationEventDetails" in event]
+
     def happened(self, name: str) -> list[dict[str, Any]]:
         return [data for event, data in self.heard if event == name]
 
@@ -140,12 +143,20 @@ def test_chromium_binds_a_login_to_its_device(bank: Bank) -> None:
     assert bank.page.inner_text("body") == "Ann"
     assert len(bank.happened("device_missing")) == 1
 
+    # The next login is bound to a new key, and the browser ends its session for the old one.
+    assert bank.text("/login") == "Ann"
+    bank.wait_until(lambda: len(bank.ended()) == 1 or bank.text() != "Ann")
+    bank.lose_second_cookie()
+    assert bank.text() == "Ann"
+    assert len(bank.happened("device_bound")) == 2
+    assert len(bank.happened("device_missing")) == 1
+
     # After a logout, the browser forgets its key as soon as it would renew again.
     assert bank.text("/logout") == "nobody"
     assert "__Host-sid" not in bank.cookies()
     bank.text()
     bank.text()
-    bank.wait_until(lambda: any("terminationEventDetails" in event for event in bank.sessions))
+    bank.wait_until(lambda: len(bank.ended()) == 2)
 
 
 def test_a_login_that_begins_on_another_site_is_bound(bank: Bank) -> None:
