@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.client import Answer
 from tests.support.device import DeviceBrowser, Key
@@ -291,3 +293,59 @@ def test_no_answer_shows_the_key_or_the_token(bound_site: Site, ann: DeviceBrows
     shown = repr(bound_site.events) + repr(ann.post(url_of(ann), {"Sec-Secure-Session-Id": id_of(ann)}).headers)
     assert ann.jar[SID] not in shown
     assert ann.jar[BOUND] not in shown
+
+
+PIECES = [
+    "key=",
+    ".",
+    "-",
+    "_",
+    "A",
+    "A" * 43,
+    "A" * 87,
+    '"',
+    ";",
+    ",",
+    "=",
+    "{",
+    "[",
+    "\x00",
+    "é",
+    "\xff",
+    "9" * 12,
+    "\n",
+]
+HOSTILE = st.one_of(
+    st.text(st.characters(max_codepoint=255)),
+    st.lists(st.sampled_from([*PIECES, *Key().proof("c", jwk=True).split(".")])).map("".join),
+)
+
+
+@given(HOSTILE, HOSTILE, HOSTILE, HOSTILE, st.sampled_from([REGISTER, REFRESH]))
+def test_no_request_of_the_protocol_fails(response: str, session_id: str, query: str, cookie: str, path: str) -> None:
+    site = Site(MemoryStore(), FakeClock(), experimental_device_bound=True)
+    answer = DeviceBrowser(site).send(
+        {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": path,
+            "SCRIPT_NAME": "",
+            "QUERY_STRING": query,
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "443",
+            "wsgi.url_scheme": "https",
+            "HTTP_COOKIE": f"{SID}={cookie}; {BOUND}={cookie}",
+            "HTTP_SECURE_SESSION_RESPONSE": response,
+            "HTTP_SEC_SECURE_SESSION_ID": session_id,
+        },
+        lint=False,
+    )
+    assert answer.code in (400, 404)
+    assert answer.cookies == []
+
+
+@given(HOSTILE)
+def test_no_second_cookie_makes_a_request_fail(cookie: str) -> None:
+    site = Site(MemoryStore(), FakeClock(), experimental_device_bound=True)
+    thief = thief_of(logged_in(site, ANN), SID)
+    header = f"{SID}={thief.jar[SID]}; {BOUND}={cookie}"
+    assert thief.call(lambda environ: user(environ["session"]), {"HTTP_COOKIE": header}) is None
