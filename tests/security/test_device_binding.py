@@ -133,8 +133,14 @@ def test_a_challenge_that_was_read_registers_no_second_key(bound_site: Site, ann
     thief = thief_of(victim, SID)
     thief.invitation, thief.register_path = victim.invitation, victim.register_path
     assert thief.register().code == 200
-    assert thief.refresh().code == 400
+    assert thief.same().refresh().code == 400
     assert reasons(bound_site) == ["challenge", "registered"]
+    # Nor does a second cookie that he gets without showing the session serve the session of another key.
+    thief.jar.clear()
+    assert thief.refresh().code == 200
+    thief.jar[SID] = victim.jar[SID]
+    assert BOUND in thief.jar
+    assert thief.stolen().do(user).result is None
     assert victim.do(user).result == BOB
 
 

@@ -2,7 +2,8 @@
 
 The key is an internal key of the record, so that older processes, which do not know it, keep it. It belongs to one
 login, by its handle: it stays after a rotation, and does not count after the next login. The texts are signed for one
-handle and one purpose, mostly with their expiry, so that checking one takes an HMAC and no call of the store.
+handle and one purpose, mostly with their expiry, so that checking one takes an HMAC and no call of the store. A second
+cookie is signed for one key too: if two were registered for a login, only the cookies of the stored key serve.
 """
 
 from __future__ import annotations
@@ -82,14 +83,14 @@ class Binding:
         """Return the second cookie: like the session's, with another name."""
         return self._bound[self._cookies.of(environ).name]
 
-    def sign(self, purpose: bytes, handle: str, expires: float) -> str:
-        """Return a text that is valid for this purpose and this handle until ``expires``, in seconds."""
-        return self._signed(purpose, handle, str(int(expires)))
+    def sign(self, purpose: bytes, handle: str, expires: float, key: bytes = b"") -> str:
+        """Return a text that is valid for this purpose, handle and public key until ``expires``, in seconds."""
+        return self._signed(purpose + key, handle, str(int(expires)))
 
-    def is_valid(self, purpose: bytes, handle: str, text: str, now: float) -> bool:
-        """Return whether :meth:`sign` made this text for this purpose and handle, and it has not expired."""
-        end, _, mac = text.partition(".")
-        return self._is_signed(purpose, handle, end, mac) and now < int(end)
+    def is_valid(self, purpose: bytes, handle: str, text: str, now: float, key: bytes = b"") -> bool:
+        """Return whether :meth:`sign` made this text for this purpose, handle and key, and it has not expired."""
+        end, _, signature = text.partition(".")
+        return self._is_signed(purpose + key, handle, end, signature) and now < int(end)
 
     def sign_key(self, handle: str, key: bytes) -> str:
         """Return a query string with the public key that was registered for the login ``handle``."""
@@ -112,16 +113,16 @@ class Binding:
         joined, given = _joined(purpose, handle, text), signature.encode()
         return any(compare_digest(sign(joined), given) for sign in self._signers)
 
-    def has_proof(self, environ: Mapping[str, Any], handle: str, now: float) -> bool:
-        """Return whether the request has a valid second cookie for the session ``handle``."""
+    def has_proof(self, environ: Mapping[str, Any], handle: str, key: bytes, now: float) -> bool:
+        """Return whether the request has a valid second cookie for the session ``handle`` with this public key."""
         for value in self.cookie(environ).read(environ.get("HTTP_COOKIE", ""))[:_MAX_COOKIES]:
-            if self.is_valid(COOKIE, handle, value, now):
+            if self.is_valid(COOKIE, handle, value, now, key):
                 return True
         return False
 
-    def set_cookie(self, environ: Mapping[str, Any], handle: str, now: float, seconds: float) -> str:
+    def set_cookie(self, environ: Mapping[str, Any], handle: str, key: bytes, now: float, seconds: float) -> str:
         """Return the Set-Cookie value of a second cookie that the browser keeps for so many seconds."""
-        return self.cookie(environ).write(self.sign(COOKIE, handle, now + seconds + BOUND_GRACE), seconds)
+        return self.cookie(environ).write(self.sign(COOKIE, handle, now + seconds + BOUND_GRACE, key), seconds)
 
     def url(self, environ: Mapping[str, Any], purpose: bytes) -> str:
         """Return the path of an endpoint as a browser writes it: percent-encoded, with the application's own path."""
@@ -146,4 +147,5 @@ class Binding:
 
 
 def _joined(purpose: bytes, handle: str, text: str) -> bytes:
+    # The first part, a purpose with or without a key, has one length for each purpose; the others contain no zero byte.
     return b"%b\0%b\0%b" % (purpose, handle.encode(errors="replace"), text.encode())

@@ -45,7 +45,7 @@ def only_with_proof(backend: StoreBackend, loaded: Loaded, environ: Mapping[str,
     except CorruptData:
         backend.settings.events("corrupt", handle=record.handle)
         return "unknown", credential, None, {}
-    if key is None or PROVING in environ or binding.has_proof(environ, record.handle, now):
+    if key is None or PROVING in environ or binding.has_proof(environ, record.handle, key, now):
         return loaded
     skipped = bool(environ.get("HTTP_SECURE_SESSION_SKIPPED"))
     reason = "skipped" if skipped else "no_proof"

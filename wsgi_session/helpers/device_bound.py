@@ -171,7 +171,7 @@ class DeviceRequest:
             # Else a visitor who follows another site's link would come without the cookie, and see the login page.
             "allowed_refresh_initiators": ["*"],
         }
-        headers = [("Set-Cookie", self._binding.set_cookie(self._environ, handle, self._now, seconds))]
+        headers = [("Set-Cookie", self._binding.set_cookie(self._environ, handle, key, self._now, seconds))]
         return "200 OK", headers, json.dumps(instructions).encode("ascii")
 
     def _refuse(self, handle: str | None, reason: str) -> Answer:
