@@ -14,18 +14,19 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wsgi_session.backends.base import Backend
 from wsgi_session.backends.binding import (
     BOUND_SECONDS,
     CHALLENGE_SECONDS,
     DEVICE,
     FIRST_SECONDS,
     REFRESH,
+    Binding,
     device_key,
     packed_device,
     paths_below,
 )
 from wsgi_session.backends.device_bound import PROVING
+from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import Packed
 from wsgi_session.cookies.caching import Headers
@@ -58,12 +59,13 @@ class DeviceEndpoints:
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         purpose = self._purposes.get(environ.get("PATH_INFO", ""))
-        if purpose is None:
+        work = work_of(environ[self._environ_key])
+        binding = work.backend.binding
+        if purpose is None or binding is None:
             return self._app(environ, start_response)
         if purpose is REFRESH:
             environ[PROVING] = True
-        work = work_of(environ[self._environ_key])
-        status, headers, body = DeviceRequest(work.backend, environ, work.open).answer(purpose)
+        status, headers, body = DeviceRequest(binding, work.backend.settings, environ, work.open).answer(purpose)
         start_response(status, headers)
         return [body]
 
@@ -71,10 +73,11 @@ class DeviceEndpoints:
 class DeviceRequest:
     """One request of the protocol. ``open_work`` loads the session, for which it need not have the second cookie."""
 
-    def __init__(self, backend: Backend, environ: Mapping[str, Any], open_work: Callable[[], Work]) -> None:
-        assert backend.binding is not None
-        self._binding = backend.binding
-        self._settings = backend.settings
+    def __init__(
+        self, binding: Binding, settings: Settings, environ: Mapping[str, Any], open_work: Callable[[], Work]
+    ) -> None:
+        self._binding = binding
+        self._settings = settings
         self._environ = environ
         self._open_work = open_work
         self._now = self._settings.clock()

@@ -40,7 +40,8 @@ class DeviceBoundMiddleware(MiddlewareMixin):
             return None
         if purpose is REFRESH:
             request.META[PROVING] = True
-        status, headers, body = DeviceRequest(site, request.META, lambda: _work(session)).answer(purpose)
+        asked = DeviceRequest(site.binding, site.settings, request.META, lambda: _work(session))
+        status, headers, body = asked.answer(purpose)
         response = HttpResponse(body, status=int(status[:3]))
         for name, value in headers:
             response[name] = value
