@@ -56,6 +56,12 @@ EVENTS: dict[str, Event] = {
     "nothing_revoked": Event(_INFO, (*_SESSION, "advice")),
     # A request that changes something came without a valid CSRF token.
     "csrf_failed": Event(_INFO, (*_SESSION, "reason"), ("no_session", "no_token", "wrong_token")),
+    # A browser has renewed its second cookie for the first time: from now on, the session needs it.
+    "device_bound": Event(_INFO, _SESSION),
+    # A bound session's cookie came without a valid second cookie; ``skipped``: the browser says it could not renew it.
+    "device_missing": Event(_INFO, (*_SESSION, "reason"), ("no_proof", "skipped")),
+    # A registration or a renewal was refused.
+    "device_refused": Event(_INFO, (*_SESSION, "reason"), ("challenge", "proof", "registered")),
     # A session cookie had no valid signature.
     "tampered": Event(_DEBUG, ("cookies",)),
     # Another secret signed a session cookie; reported once.

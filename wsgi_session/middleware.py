@@ -111,6 +111,9 @@ class SessionMiddleware:
         validate_every: timedelta | float | None = None,
         # Takes over the sessions of another library: a reader of wsgi_session.moving, several of them, or an Adopt.
         adopt: Adopt | Reader | Sequence[Reader] | None = None,
+        # Experimental: binds logins to the device, in browsers with Device Bound Session Credentials. True, or the path
+        # below which the middleware answers these browsers, "/device-bound" by default.
+        experimental_device_bound: bool | str = False,
         # Called with each event's name and data; see the events page. Each store call is one if the second is True.
         on_event: OnEvent | None = None,
         report_store_calls: bool = False,
@@ -124,13 +127,14 @@ class SessionMiddleware:
         config.check_callable_or_none("describe", describe, "a function of the request's environ, or None")
         config.check_callable_or_none("outage_page", outage_page, "a WSGI application, or None")
         header = check_transport(transport, transport_header)
-        store_backend = _store_backend(adopt, namespace, header)
         config.check_callable_or_none("on_event", on_event, "a function of an event's name and its data, or None")
         secrets = config.check_secrets(secret)
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
         config.check_max_sessions(max_sessions, lists_owners=True)
+        device_prefix = config.check_device_bound(experimental_device_bound, cookie_domain, cookie_partitioned)
+        store_backend = _store_backend(adopt, namespace, header, bound=device_prefix is not None)
         settings = Settings(
             samesite=cookie_samesite,
             environ_key=config.check_environ_key(environ_key),
@@ -156,6 +160,8 @@ class SessionMiddleware:
             vary="Cookie" if header is None else header.vary,
         )
         self.app = app
+        # What each request is passed to: the application, or what answers at paths of the middleware's own.
+        self._entrance = app
         # Copied from the class, where each request would take longer to find them.
         self._work_type, self._session_type = self._work_type, self._session_type
         self._owns_store = isinstance(store, str)
@@ -168,7 +174,7 @@ class SessionMiddleware:
 
         def backend_of(namespace: str) -> Backend:
             own = replace(settings, namespace=namespace)
-            return make_backend(used, secrets, cookies, transaction_cookies, own, store_backend, header)
+            return make_backend(used, secrets, cookies, transaction_cookies, own, store_backend, header, device_prefix)
 
         # With tenants, the one of no tenant: it has what all have in common.
         self._backend = backend_of(cookie_name)
@@ -179,6 +185,10 @@ class SessionMiddleware:
         # A request that needs none of them pays for none.
         simple = tenants is None and self._backend.by_header is None and not takes_environ(validate)
         self._new_work = partial(self._work_type, self._backend) if simple else new_work
+        if device_prefix is not None:
+            from wsgi_session.helpers.device_bound import DeviceEndpoints
+
+            self._entrance = DeviceEndpoints(app, device_prefix, settings.environ_key)
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
         # Whether a first request has shown that no middleware around this one has the same cookie name.
@@ -225,9 +235,9 @@ class SessionMiddleware:
         environ[self._environ_key] = self._session_type(work)
         exchange = Exchange(work, environ, start_response)
         if outer is None:
-            return exchange.run(self.app)
+            return exchange.run(self._entrance)
         try:
-            return exchange.run(self.app)
+            return exchange.run(self._entrance)
         finally:
             if isinstance(outer, Session) and work_of(outer).phase is not CLOSED:
                 # This was a sub-request in the environ of an unfinished request: restore that request's session.
@@ -274,11 +284,15 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
 
 
 def _store_backend(
-    adopt: Adopt | Reader | Sequence[Reader] | None, namespace: object, header: TokenHeader | None
+    adopt: Adopt | Reader | Sequence[Reader] | None, namespace: object, header: TokenHeader | None, *, bound: bool
 ) -> Callable[..., StoreBackend]:
-    if adopt is None:
+    if adopt is None and not bound:
         return StoreBackend
+    if adopt is None:
+        from wsgi_session.backends.device_bound import DeviceBoundBackend
+
+        return DeviceBoundBackend
     # Imported here, because few sites have sessions of another library.
     from wsgi_session.moving.backend import adopting_backend
 
-    return adopting_backend(adopt, namespace, header)
+    return adopting_backend(adopt, namespace, header, bound=bound)

@@ -73,6 +73,21 @@ def test_a_cart_survives_the_login_is_joined_and_ends_with_the_logout() -> None:
         assert phone.open("/").text == "{}"
 
 
+def test_a_login_is_bound_to_its_device() -> None:
+    from tests.support.device import DeviceClient
+
+    clock = FakeClock()
+    with serve(build("device-bound")["site"], experimental_device_bound=True, clock=clock) as app:
+        visitor = DeviceClient(app)
+        visitor.clock = clock
+        visitor.open("/login", base_url="https://localhost")
+        clock.advance(240)
+        assert visitor.open("/", base_url="https://localhost").text == "Ann"
+        thief = Client(app)
+        thief.jar = {"__Host-sid": visitor.jar["__Host-sid"]}
+        assert thief.open("/", base_url="https://localhost").text == "Nobody is logged in."
+
+
 def test_htmx_opens_the_login_page_and_needs_no_token() -> None:
     with serve(build("htmx")["members"]) as app:
         htmx = {**SCRIPT, "HX-Request": "true"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -75,6 +76,7 @@ WRONG: dict[str, list[Any]] = {
     "adopt": ["flask", 5, False, []],
     "validate_every": [0, -1, "15m", float("nan"), timedelta(minutes=1)],
     "outage_page": ["<h1>Later</h1>", 5, False],
+    "experimental_device_bound": ["", "device", "/", "/a/", "/a b", "/a//b", "/é", "/a\n", None, 5],
     "on_event": ["mine:count", 5, False],
     "report_store_calls": ["yes", None, 1],
     "clock": [None, 5, "time.time"],
@@ -524,3 +526,29 @@ def test_a_touch_interval_that_would_log_active_visitors_out_is_refused() -> Non
             idle_timeout=900,
             touch_interval=900,
         )
+
+
+# Device-bound logins.
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"store": "cookie://"}, r"cookie:// cannot bind a session.*Give a store that keeps sessions"),
+        ({"cookie_domain": "example.com"}, r"experimental_device_bound and cookie_domain: .*Leave cookie_domain out"),
+        ({"cookie_partitioned": True, "cookie_secure": True}, r"Leave cookie_partitioned out"),
+    ],
+)
+def test_what_cannot_be_bound_to_a_device_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        wrap(experimental_device_bound=True, **options)
+
+
+def test_without_cryptography_device_bound_logins_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wsgi_session.cookies.proofs", None)
+    with pytest.raises(ConfigError, match=r"experimental_device_bound .*pip install 'wsgi-session\[crypto\]'"):
+        wrap(experimental_device_bound=True)
+
+
+def test_the_wrapped_application_is_at_hand_with_device_bound_logins_too() -> None:
+    assert wrap(experimental_device_bound="/auth").app is application

@@ -6,11 +6,14 @@ The rest of the package asks a backend what it can do, never which of the two it
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
 from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
+
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
 
 #: See ``Session.state``.
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
@@ -59,6 +62,8 @@ class Backend(Protocol):
 
     settings: Settings
     store: Store
+    #: What binds sessions to devices; ``None`` without the option.
+    binding: Binding | None
     #: Whether a write is a compare-and-set, which merging and ``atomic`` need.
     compares: bool
     #: Whether the request's credential is one that browsers send by themselves: a cookie.

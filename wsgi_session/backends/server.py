@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsgi_session.backends.base import Backend, Credential, Loaded, Transactions
 from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow_tombstones
@@ -25,6 +25,9 @@ from wsgi_session.stores.contract import (
     Sweeps,
     has_sound_times,
 )
+
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
 
 #: The maximum number of validly signed cookies to look up. A browser sends more only if an attacker has set them.
 MAX_CREDENTIALS = 3
@@ -50,6 +53,8 @@ class StoreBackend:
     sweep_missed = False
     #: The adoption of another library's sessions, if the middleware has the option.
     adoption: Any = None
+    #: What binds sessions to devices, if the middleware has the option.
+    binding: Binding | None = None
 
     def __init__(
         self,
