@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wsgi_session.admin import Sessions, TenantSessions
 from wsgi_session.backends.base import Backend
+from wsgi_session.backends.header import TokenHeader, check_transport
 from wsgi_session.backends.making import make_backend
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
@@ -80,6 +81,10 @@ class SessionMiddleware:
         cookie_partitioned: bool = False,
         # Whether the cookie is kept after the browser closes; login(remember=...) can override it for one login.
         cookie_persistent: bool = True,
+        # How clients send the token: in the "cookie", in a "header" that they set themselves, or in "both" ways.
+        transport: Literal["cookie", "header", "both"] = "cookie",
+        # The request header with the token: "Authorization", with "Bearer" in front of it, or another one without.
+        transport_header: str = "Authorization",
         # A session expires after this time without recorded activity.
         idle_timeout: timedelta | float = timedelta(days=30),
         # Maximum age of a session or a login, however active the visitor is. None: no maximum.
@@ -106,6 +111,9 @@ class SessionMiddleware:
         validate_every: timedelta | float | None = None,
         # Takes over the sessions of another library: a reader of wsgi_session.moving, several of them, or an Adopt.
         adopt: Adopt | Reader | Sequence[Reader] | None = None,
+        # Experimental: binds logins to the device, in browsers with Device Bound Session Credentials. True, or the path
+        # below which the middleware answers these browsers, "/device-bound" by default.
+        experimental_device_bound: bool | str = False,
         # Called with each event's name and data; see the events page. Each store call is one if the second is True.
         on_event: OnEvent | None = None,
         report_store_calls: bool = False,
@@ -118,13 +126,15 @@ class SessionMiddleware:
         config.check_callable_or_none("namespace", namespace, "a function of the environ, or None")
         config.check_callable_or_none("describe", describe, "a function of the request's environ, or None")
         config.check_callable_or_none("outage_page", outage_page, "a WSGI application, or None")
-        store_backend = _store_backend(adopt, namespace)
+        header = check_transport(transport, transport_header)
         config.check_callable_or_none("on_event", on_event, "a function of an event's name and its data, or None")
         secrets = config.check_secrets(secret)
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
         config.check_max_sessions(max_sessions, lists_owners=True)
+        device_prefix = config.check_device_bound(experimental_device_bound, cookie_domain, cookie_partitioned)
+        store_backend = _store_backend(adopt, namespace, header, bound=device_prefix is not None)
         settings = Settings(
             samesite=cookie_samesite,
             environ_key=config.check_environ_key(environ_key),
@@ -147,8 +157,11 @@ class SessionMiddleware:
             clock=config.check_clock(clock),
             describe=describe,
             max_sessions=max_sessions,
+            vary="Cookie" if header is None else header.vary,
         )
         self.app = app
+        # What each request is passed to: the application, or what answers at paths of the middleware's own.
+        self._entrance = app
         # Copied from the class, where each request would take longer to find them.
         self._work_type, self._session_type = self._work_type, self._session_type
         self._owns_store = isinstance(store, str)
@@ -161,17 +174,21 @@ class SessionMiddleware:
 
         def backend_of(namespace: str) -> Backend:
             own = replace(settings, namespace=namespace)
-            return make_backend(used, secrets, cookies, transaction_cookies, own, store_backend)
+            return make_backend(used, secrets, cookies, transaction_cookies, own, store_backend, header, device_prefix)
 
         # With tenants, the one of no tenant: it has what all have in common.
         self._backend = backend_of(cookie_name)
         self._settings = self._backend.settings
         tenants = None if namespace is None else Tenants(namespace, cookie_name, backend_of)
-        new_work = partial(make_work, self._work_type, self._backend, tenants, takes_environ(validate))
+        new_work = partial(make_work, self._work_type, self._backend, tenants, header, takes_environ(validate))
         self._internals = Internals(self._backend, new_work, self._session_type)
-        # A request that needs neither pays for neither.
-        simple = tenants is None and not takes_environ(validate)
+        # A request that needs none of them pays for none.
+        simple = tenants is None and self._backend.by_header is None and not takes_environ(validate)
         self._new_work = partial(self._work_type, self._backend) if simple else new_work
+        if device_prefix is not None:
+            from wsgi_session.helpers.device_bound import DeviceEndpoints
+
+            self._entrance = DeviceEndpoints(app, device_prefix, settings.environ_key)
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
         # Whether a first request has shown that no middleware around this one has the same cookie name.
@@ -218,9 +235,9 @@ class SessionMiddleware:
         environ[self._environ_key] = self._session_type(work)
         exchange = Exchange(work, environ, start_response)
         if outer is None:
-            return exchange.run(self.app)
+            return exchange.run(self._entrance)
         try:
-            return exchange.run(self.app)
+            return exchange.run(self._entrance)
         finally:
             if isinstance(outer, Session) and work_of(outer).phase is not CLOSED:
                 # This was a sub-request in the environ of an unfinished request: restore that request's session.
@@ -266,10 +283,16 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
     return SessionMiddleware.from_config(app, options, prefix="")
 
 
-def _store_backend(adopt: Adopt | Reader | Sequence[Reader] | None, namespace: object) -> Callable[..., StoreBackend]:
-    if adopt is None:
+def _store_backend(
+    adopt: Adopt | Reader | Sequence[Reader] | None, namespace: object, header: TokenHeader | None, *, bound: bool
+) -> Callable[..., StoreBackend]:
+    if adopt is None and not bound:
         return StoreBackend
+    if adopt is None:
+        from wsgi_session.backends.device_bound import DeviceBoundBackend
+
+        return DeviceBoundBackend
     # Imported here, because few sites have sessions of another library.
     from wsgi_session.moving.backend import adopting_backend
 
-    return adopting_backend(adopt, namespace)
+    return adopting_backend(adopt, namespace, header, bound=bound)

@@ -74,6 +74,21 @@ def test_a_cart_survives_the_login_is_joined_and_ends_with_the_logout() -> None:
         assert phone.open("/").text == "{}"
 
 
+def test_a_login_is_bound_to_its_device() -> None:
+    from tests.support.device import DeviceClient
+
+    clock = FakeClock()
+    with serve(build("device-bound")["site"], experimental_device_bound=True, clock=clock) as app:
+        visitor = DeviceClient(app)
+        visitor.clock = clock
+        visitor.open("/login", base_url="https://localhost")
+        clock.advance(240)
+        assert visitor.open("/", base_url="https://localhost").text == "Ann"
+        thief = Client(app)
+        thief.jar = {"__Host-sid": visitor.jar["__Host-sid"]}
+        assert thief.open("/", base_url="https://localhost").text == "Nobody is logged in."
+
+
 def test_htmx_opens_the_login_page_and_needs_no_token() -> None:
     with serve(build("htmx")["members"]) as app:
         htmx = {**SCRIPT, "HX-Request": "true"}
@@ -107,6 +122,60 @@ def test_a_front_end_on_another_origin_logs_in_and_other_origins_do_not() -> Non
         assert '"id": "ann"' in visitor.open("/session", headers=theirs).text
         assert post("/cart", b"[]", Origin="https://evil.example.com").code == 403
         assert visitor.open("/cart", headers=theirs).text == '["tea"]'
+
+
+def test_a_front_end_on_another_site_keeps_its_token_and_says_that_the_visitor_stays() -> None:
+    names, clock = build("json-api"), FakeClock()
+    with serve(names["api"], transport="header", clock=clock, idle_timeout=3600) as inner:
+        front_end = Client(names["allow_front_end"](inner))
+        theirs = {"Origin": names["FRONT_END"], "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
+        preflight = front_end.open("/cart", method="OPTIONS", headers=theirs)
+        assert (preflight.code, preflight.header("Access-Control-Allow-Headers")) == (
+            204,
+            "Authorization, Content-Type",
+        )
+        token = "new"
+
+        def call(path: str, method: str = "GET", body: bytes = b"") -> Any:
+            nonlocal token
+            headers = {**theirs, "Authorization": f"Bearer {token}"}
+            answer = front_end.open(path, method=method, body=body, headers=headers)
+            assert "Session-Token" in str(answer.header("Access-Control-Expose-Headers"))
+            token = answer.header("Session-Token") or token
+            return answer
+
+        assert call("/cart").code == 401
+        assert call("/login", "POST", b'{"name": "ann"}').code == 200
+        assert call("/cart", "POST", b'["tea"]').text == '["tea"]'
+        clock.advance(3500)
+        before = json.loads(call("/session").text)["expires"]
+        assert json.loads(call("/session", "POST").text)["expires"] > before
+        clock.advance(3500)
+        assert call("/cart").text == '["tea"]'
+        call("/logout", "POST")
+        assert call("/session").text == "{}"
+        assert front_end.jar == {}
+
+
+def test_an_app_and_a_website_have_the_same_users() -> None:
+    names = build("mobile-app")
+    options = {"transport": "both", "describe": names["describe_device"]}
+    with serve(names["protect_from_csrf"](names["shop"]), **options) as app:
+        client = Client(app)
+        posted: dict[str, Any] = {"method": "POST", "body": b'{"name": "Ann"}'}
+        first = client.open("/login", headers={"Authorization": "Bearer new"}, **posted)
+        assert (first.header("Cache-Control"), first.header("Vary")) == ("private, no-store", "Cookie, Authorization")
+        theirs = {"Authorization": f"Bearer {first.header('Session-Token')}"}
+        assert client.open("/orders", headers=theirs).text == "[]"
+        assert client.open("/orders", headers={"Authorization": "Bearer new"}).code == 401
+        assert client.jar == {}
+        assert client.open("/login", **posted).code == 403
+        assert client.open("/login", headers=SCRIPT, **posted).header("Session-Token") is None
+        assert client.open("/orders").text == "[]"
+        assert len(app.sessions.of("id:5")) == 2
+        client.open("/logout", headers=theirs, method="POST")
+        assert len(app.sessions.of("id:5")) == 1
+        assert client.open("/orders", headers=theirs).code == 401
 
 
 def test_a_stream_shows_news_of_others_and_ends_with_the_logout() -> None:

@@ -151,6 +151,14 @@ def test_headers_that_are_compared_cost_nothing_however_long(in_memory: Site, br
     assert huge.peak <= small.peak + 2.5 * 256 * KB, (small, huge)
 
 
+def test_a_media_type_with_very_many_parameters_costs_no_more_than_one_with_a_few() -> None:
+    def cost(parameters: int) -> Work:
+        environ = {"HTTP_ACCEPT": "text/plain" + ";q=1" * parameters, "session": {}}
+        return work_of(lambda: redirect_if_anonymous(environ))
+
+    assert cost(60_000).calls <= cost(10).calls + 5
+
+
 # Bodies.
 
 BODIES = {

@@ -6,14 +6,21 @@ The rest of the package asks a backend what it can do, never which of the two it
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
 from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
 
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
+
 #: See ``Session.state``.
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
+
+
+#: In place of an owner's key: everybody who is logged in, and the visitors who are not.
+EVERY_USER, ANONYMOUS = b"users", b"anonymous"
 
 
 class Credential:
@@ -55,8 +62,18 @@ class Backend(Protocol):
 
     settings: Settings
     store: Store
+    #: What binds sessions to devices; ``None`` without the option.
+    binding: Binding | None
     #: Whether a write is a compare-and-set, which merging and ``atomic`` need.
     compares: bool
+    #: Whether the request's credential is one that browsers send by themselves: a cookie.
+    browser_sends: bool
+    #: The environ's name of the request header that contains the credential.
+    credential_key: str
+    #: The response header that contains a new credential.
+    answer_header: str
+    #: The challenge of a 401 (RFC 9110, 11.6.1).
+    challenge: str
     #: Whether each change has to be sent to the browser in a cookie.
     change_needs_cookie: bool
     #: Whether a sweep was skipped because the server never closed a response's body.
@@ -65,6 +82,10 @@ class Backend(Protocol):
     @property
     def transactions(self) -> Transactions:
         """What logins at other sites have to remember, apart from the session."""
+
+    @property
+    def by_header(self) -> Backend | None:
+        """The backend for the requests that send the token in a header, if there are requests of both kinds."""
 
     @property
     def sweep_due(self) -> bool:
@@ -108,11 +129,17 @@ class Backend(Protocol):
     def end_logins(self, owner: bytes, handles: Container[str], now: float) -> int:
         """End the owner's sessions with these handles; return how many were ended."""
 
+    def revoke_foreign(self, whose: bytes, now: float) -> None:
+        """Let no session of another library that began before now be adopted any more.
+
+        ``whose``: the key of an owner, or ``EVERY_USER`` or ``ANONYMOUS``.
+        """
+
     def forget(self, credential: Credential) -> None:
         """Delete what is stored for a credential that was not accepted: an expired or unreadable record."""
 
     def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
-        """Return the Set-Cookie values. ``max_age`` is in seconds; ``None`` means until the browser closes."""
+        """Return the values of ``answer_header``. ``max_age`` is in seconds; ``None``: until the browser closes."""
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
         """Return the Set-Cookie values that remove the request's session cookies; an empty list if it sent none."""

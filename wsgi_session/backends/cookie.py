@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgpack import packb, unpackb
 
@@ -24,6 +24,9 @@ from wsgi_session.cookies.seal import OVERHEAD, RANDOM_PART, Sealer
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
 
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
+
 #: The maximum difference between the clocks of two servers, in seconds.
 MAX_SKEW = 60.0
 # The maximum size in bytes of the sealed fields other than the data (token, handle, times, owner …).
@@ -36,7 +39,15 @@ class CookieBackend:
     """The sessions of one middleware, in its visitors' cookies."""
 
     compares = False
+    #: A copied cookie stays valid, so none is bound to a device.
+    binding: Binding | None = None
     change_needs_cookie = True
+    browser_sends = True
+    credential_key = "HTTP_COOKIE"
+    answer_header = "Set-Cookie"
+    # No browser knows this scheme, so none opens a dialog.
+    challenge = 'Cookie realm="login"'
+    by_header = None
     sweep_due = sweep_missed = False
 
     def __init__(
@@ -120,6 +131,9 @@ class CookieBackend:
     def end_logins(self, owner: bytes, handles: Container[str], now: float) -> int:
         """End nothing, for the same reason."""
         return 0
+
+    def revoke_foreign(self, whose: bytes, now: float) -> None:
+        """Do nothing: no sessions are adopted."""
 
     def forget(self, credential: Credential) -> None:
         """Do nothing, as :meth:`delete`."""

@@ -38,3 +38,5 @@ class Settings:
     describe: Callable[[Mapping[str, Any]], str | None] | None = None
     #: How many live sessions a user may have. ``None``: any number.
     max_sessions: int | None = None
+    #: The request headers on which a response with a session depends.
+    vary: str = "Cookie"

@@ -12,6 +12,7 @@ import click
 from wsgi_session.cli.group import cli
 from wsgi_session.cli.naming import namespace_options
 from wsgi_session.cli.opening import (
+    counting,
     hide_url,
     opened,
     parts_of,
@@ -21,7 +22,7 @@ from wsgi_session.cli.opening import (
     store_url,
 )
 from wsgi_session.config.keygen import new_secret
-from wsgi_session.errors import SessionError, StoreUnavailable, Unsupported
+from wsgi_session.errors import StoreUnavailable, Unsupported
 from wsgi_session.moving.advance import ADOPTED, adopt_all, load_adopt, settings_of
 from wsgi_session.stores.contract import Counts, Scans, Store, Sweeps
 from wsgi_session.stores.migrating.moving import move_all
@@ -120,19 +121,10 @@ def sweep(url: str, limit: int | None) -> None:
             raise unsupported(parts_of(store)[0], "sweep")
         assert isinstance(store, Sweeps)  # A MigratingStore always has sweep(), whatever its parts are.
         removed = 0
-        try:
+        with counting("expired sessions", "removed") as show:
             for batch in sweep_batches(store, limit):
                 removed += batch
-                show_progress(f"{removed} removed ...")
-        except KeyboardInterrupt:
-            show_progress("")
-            click.echo(f"Stopped: {removed} expired sessions removed so far. Run it again to continue.", err=True)
-            sys.exit(130)
-        except SessionError:
-            show_progress("")
-            click.echo(f"Failed after {removed} expired sessions were removed.", err=True)
-            raise
-        show_progress("")
+                show(removed)
         click.echo(f"expired sessions removed: {removed}")
 
 

@@ -37,6 +37,7 @@ _OPTIONS = (
     "on_event",
     "report_store_calls",
     "adopt",
+    "experimental_device_bound",
     "clock",
 )
 # The settings from which the site's objects are made.
@@ -45,6 +46,8 @@ _SETTINGS = (
     "WSGI_SESSION_STORE",
     "WSGI_SESSION_OPTIONS",
 )
+# The option of device-bound logins. Only then is more than these settings needed.
+_BOUND = "experimental_device_bound"
 
 
 class _Site(NamedTuple):
@@ -187,13 +190,23 @@ def _make_site() -> _Site:
         domain=settings.SESSION_COOKIE_DOMAIN,
     )
     transactions = StoreTransactions(backend.store, cookies, backend.settings)
-    if "adopt" not in options:
-        return _Site(middleware.sessions, KeyBackend(backend.store, transactions, backend.settings))
-    # Imported here, because few sites have sessions of another library.
-    from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
+    return _Site(middleware.sessions, _key_backend(backend, transactions, options))
 
-    adopt, age = options["adopt"], settings.SESSION_COOKIE_AGE
-    return _Site(middleware.sessions, AdoptingKeyBackend(backend.store, transactions, backend.settings, adopt, age))
+
+def _key_backend(backend: StoreBackend, transactions: StoreTransactions, options: dict[str, Any]) -> KeyBackend:
+    if "adopt" in options:
+        # Imported here, because few sites have sessions of another library.
+        from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
+
+        adopt, age = options["adopt"], settings.SESSION_COOKIE_AGE
+        keys: KeyBackend = AdoptingKeyBackend(backend.store, transactions, backend.settings, adopt, age)
+    else:
+        keys = KeyBackend(backend.store, transactions, backend.settings)
+    if options.get(_BOUND):
+        from wsgi_session.integrations.django_bound import make_binding
+
+        keys.binding = make_binding(options[_BOUND], backend.settings.events)
+    return keys
 
 
 def _open_store() -> Any:

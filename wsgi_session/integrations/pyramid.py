@@ -166,8 +166,10 @@ class CSRFStoragePolicy:
         """
         if is_same_origin(request.environ, frozenset()):
             return True
+        work = work_of(_session_of(request, self._middleware))
+        if not work.backend.browser_sends:
+            return True
         given = hide(supplied_token) if isinstance(supplied_token, str) else None
         # In an outage, loading the session raises, and error reporters show the local variables.
         del supplied_token
-        work = work_of(_session_of(request, self._middleware))
         return note_csrf(work, why_csrf_refused(work, given))

@@ -238,9 +238,9 @@ class Adoption:
         else:
             self._adopter.remove_old(reader, session_id)
 
-    def revoke(self, owner: bytes, now: float) -> None:
-        """Let no foreign session of ``owner`` that began before now be adopted; see ``Sessions.revoke_all``."""
-        self._adopter.revoke(owner, now)
+    def revoke(self, whose: bytes, now: float) -> None:
+        """Let no foreign session that began before now be adopted; see ``Backend.revoke_foreign``."""
+        self._adopter.revoke(whose, now)
 
     # Cookies.
 

@@ -21,7 +21,7 @@ from wsgi_session.request.data import Data
 from wsgi_session.request.devices import after_login
 from wsgi_session.request.ending import forget_refused
 from wsgi_session.request.login import owner_text, report_unfiled_user
-from wsgi_session.request.providers import check_after, file_before
+from wsgi_session.request.providers import check_after
 from wsgi_session.request.records import changed_record, first_record, join_checked, login_record
 from wsgi_session.request.states import KEEP, SET, Cookie
 from wsgi_session.request.times import active_at
@@ -65,9 +65,6 @@ def _save(work: Work, data: Data) -> bool:
     now = work.backend.settings.clock()
     if work.login is not None:
         data.keep_written()
-        if work.provider is not None:
-            # Once, before the first attempt: a later one could file again what a logout at the provider has ended.
-            file_before(work, login_record(work.login, b"", b"", now, work.backend.settings), now)
     record, credential = work.record, work.credential
     if record is None or credential is None:
         if work.ended:
@@ -229,13 +226,18 @@ def _cookie_after(work: Work, credential: Credential, before: Record, record: Re
 
 def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packed, event: str) -> None:
     events = work.backend.settings.events
-    owner = stored_owner(record)
-    if work.login is not None:
-        work.logged_in = True
-        check_after(work, record)
-        events("logged_in", handle=record.handle, owner=owner, **after_login(work, record, packed))
+    if record.owner is not None:
+        if work.login is not None:
+            work.logged_in = True
+            check_after(work, record)
+            devices = after_login(work, record, packed)
+            events("logged_in", handle=record.handle, owner=stored_owner(record), **devices)
+        if work.confirming is not None:
+            events("confirmed", handle=record.handle, owner=stored_owner(record), method=work.confirming)
+            work.confirming = None
     work.adopt_new(credential, record, packed)
-    events(event, handle=record.handle, owner=owner)
+    if events.are_heard(event):
+        events(event, handle=record.handle, owner=stored_owner(record))
 
 
 def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:

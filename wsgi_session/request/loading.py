@@ -30,6 +30,7 @@ _SET_LATER = (
     "provider",
     "remember",
     "planned_handle",
+    "confirming",
     "create_if_empty",
     "outside_path",
     "cross_site",
@@ -40,7 +41,7 @@ _SET_LATER = (
 
 def load(work: Work) -> Data:
     """Load the session and return its data. In an outage, raise ``StoreUnavailable`` or return an empty session."""
-    if work.outage is not None:
+    if work.accessed and work.outage is not None:
         raise work.unavailable()
     work.accessed = True
     if work.phase is not OPEN:
@@ -65,7 +66,7 @@ def load(work: Work) -> Data:
         data = work.start(("unavailable", None, None, {}), now)
     work.scheme = work.environ.get("wsgi.url_scheme")
     # The environ contains the session: only the garbage collector would free such a cycle.
-    work.environ = NO_ENVIRON if settings.describe is None else client_of(work.environ)
+    work.environ = NO_ENVIRON if settings.describe is None else client_of(work.environ, work.backend.credential_key)
     return data
 
 
@@ -112,9 +113,9 @@ def unload(work: Work) -> None:
     work.data, work.cookie = None, KEEP
 
 
-def client_of(environ: Mapping[str, Any]) -> dict[str, str]:
+def client_of(environ: Mapping[str, Any], credential_key: str) -> dict[str, str]:
     """Return what ``describe`` may see of the request: its texts, without the credentials."""
-    hidden = ("HTTP_COOKIE", "HTTP_AUTHORIZATION")
+    hidden = ("HTTP_COOKIE", "HTTP_AUTHORIZATION", credential_key)
     return {name: value for name, value in environ.items() if type(value) is str and name not in hidden}
 
 
@@ -138,7 +139,8 @@ def _prepare_late_load(work: Work) -> None:
         )
     work.backend.settings.events("late_access")
     if work.cookie_and_scheme is not None:
-        work.environ = dict(zip(("HTTP_COOKIE", "wsgi.url_scheme"), work.cookie_and_scheme, strict=True))
+        names = work.backend.credential_key, "wsgi.url_scheme"
+        work.environ = dict(zip(names, work.cookie_and_scheme, strict=True))
 
 
 def _validate(work: Work) -> Data:

@@ -1,4 +1,4 @@
-"""The unit of work of a request whose middleware has several tenants, or a ``validate`` that takes the environ."""
+"""The unit of work where requests differ: in their tenant, in how they send the token, or for ``validate``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wsgi_session.backends.base import Backend
+from wsgi_session.backends.header import TokenHeader
 from wsgi_session.backends.tenants import Tenants
 from wsgi_session.request.work import Work
 
@@ -15,13 +16,19 @@ def make_work(
     work_type: type[Work],
     backend: Backend,
     tenants: Tenants | None,
+    header: TokenHeader | None,
     keep_environ: bool,
     environ: dict[str, Any],
     other_type: type[Work] | None = None,
 ) -> Work:
-    """Return the unit of work of a request, with the backend of its tenant; ``other_type`` replaces ``work_type``."""
+    """Return the unit of work of a request, with the backend of its tenant and its kind of credential.
+
+    ``other_type`` replaces ``work_type``.
+    """
     if tenants is not None:
         backend = tenants.backend_of(environ)
+    if header is not None and backend.by_header is not None and header.read(environ) is not None:
+        backend = backend.by_header
     work = (other_type or work_type)(backend, environ)
     if keep_environ:
         # A copy without the session, because only the garbage collector would free such a cycle.

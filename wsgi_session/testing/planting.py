@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from wsgi_session.backends.header import ANSWER, HeaderBackend
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.exchange import StartResponse
 from wsgi_session.integrations.standalone import StandAlone
@@ -27,6 +28,9 @@ def plant(
     other. ``scheme`` is that of the requests in the test, because the cookie has another name over https. ``environ``
     is what else the request's environ contains, such as the ``HTTP_HOST`` by which ``namespace=`` names the tenant.
 
+    With ``transport="header"``, the value of that header is returned, ``Bearer …``. With ``transport="both"``, give
+    ``environ={"HTTP_AUTHORIZATION": "Bearer new"}`` to get it, and give it to :func:`read` in the same way.
+
     Raises ``StoreUnavailable`` if the store is down.
     """
 
@@ -40,6 +44,11 @@ def plant(
         work_of(session).create_if_empty = True
 
     headers = _run_request(middleware, fill, {**environ, "wsgi.url_scheme": scheme})
+    backend = internals_of(middleware).backend
+    by_header = backend.by_header or backend
+    for name, value in headers:
+        if name == ANSWER and isinstance(by_header, HeaderBackend):
+            return by_header.header.of_client(value)
     # A sealed session may need several cookies.
     return "; ".join(value.partition(";")[0] for name, value in headers if name == "Set-Cookie")
 
@@ -51,7 +60,7 @@ def read(
     scheme: str = "http",
     environ: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return the data of the session for the ``Cookie`` header ``cookie``; ``{}`` if the cookie has no valid session.
+    """Return the data of the session for what :func:`plant` returned, or a ``Cookie`` header; ``{}`` if it has none.
 
     ``scheme`` and ``environ`` are those of :func:`plant`. This does not count as activity. Raises ``StoreUnavailable``
     if the store is down.
@@ -62,7 +71,8 @@ def read(
         session.no_touch()
         data.update(session.copy())
 
-    _run_request(middleware, copy_data, {**environ, "wsgi.url_scheme": scheme, "HTTP_COOKIE": cookie})
+    key = internals_of(middleware).backend.credential_key
+    _run_request(middleware, copy_data, {**environ, "wsgi.url_scheme": scheme, key: cookie})
     return data
 
 
