@@ -29,6 +29,7 @@ from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import ListsOwners, Store
 from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.stores.sealed import join_of, make_sealing, sealed
 from wsgi_session.stores.timed import timed
 from wsgi_session.stores.urls.opening import open_store
 
@@ -62,6 +63,8 @@ class SessionMiddleware:
         secret: str | bytes | Sequence[str | bytes],
         # A URL such as "sqlite:///sessions.db", or a Store. close() closes only a store that was opened from a URL.
         store: str | Store,
+        # Encrypts what the store keeps, with the secret. "accept-plain" also reads sessions from before that.
+        encrypt: bool | Literal["accept-plain"] = False,
         environ_key: str = "session",
         # Also the namespace: two middlewares over one store that have different names share no sessions.
         cookie_name: str = "sid",
@@ -110,6 +113,7 @@ class SessionMiddleware:
         adoption = None if adopt is None else _check_adopt(adopt)
         config.check_callable_or_none("on_event", on_event, "a function of an event's name and its data, or None")
         secrets = config.check_secrets(secret)
+        sealing = make_sealing(encrypt, secrets)
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
@@ -133,6 +137,7 @@ class SessionMiddleware:
             clock=config.check_clock(clock),
             describe=describe,
             max_sessions=max_sessions,
+            join=join_of(sealing),
         )
         self.app = app
         # Copied from the class, where each request would take longer to find them.
@@ -149,7 +154,7 @@ class SessionMiddleware:
             samesite=cookie_samesite,
             partitioned=cookie_partitioned,
         )
-        used = timed(self.store, settings.events, report_store_calls)
+        used = sealed(timed(self.store, settings.events, report_store_calls), sealing)
         self._backend = _make_backend(used, secrets, cookies, settings, adoption)
         self._settings = self._backend.settings
         self._internals = Internals(self._backend, self._work_type, self._session_type)
@@ -221,10 +226,7 @@ class SessionMiddleware:
         self._cookie_name_checked = True
 
     def _check_outer_session(self, outer: object) -> None:
-        """Raise ``ConfigError`` if ``outer`` is another middleware's session.
-
-        A session of this middleware is allowed: this is then a sub-request of the request that the session belongs to.
-        """
+        """Raise ``ConfigError`` if ``outer`` is another middleware's session; one of this one's is of a sub-request."""
         if isinstance(outer, Session) and work_of(outer).backend is not self._backend:
             theirs, ours = work_of(outer).backend.settings.namespace, self._settings.namespace
             raise ConfigError(
@@ -273,8 +275,7 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
 
 
 def _check_adopt(given: object) -> Adopt:
-    # Imported here, because few sites have sessions of another library.
-    from wsgi_session.moving.adopt import make_adopt
+    from wsgi_session.moving.adopt import make_adopt  # Here, because few sites have sessions of another library.
 
     return make_adopt(given)
 
@@ -294,7 +295,6 @@ def _make_backend(
             "adopt: cookie:// has nowhere to remember which sessions were adopted, so a logged-out visitor could come "
             "back with the old cookie. Give a store that keeps sessions, such as sqlite:///sessions.db."
         )
-    # Imported here, because it needs the extra ``crypto``, which no other store needs.
-    from wsgi_session.backends.cookie import CookieBackend
+    from wsgi_session.backends.cookie import CookieBackend  # Here, because it needs the extra ``crypto``.
 
     return CookieBackend(store, secrets, cookies, settings)

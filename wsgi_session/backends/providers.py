@@ -75,7 +75,7 @@ def end_provider_session(store: Store, provider: bytes, now: float) -> int:
         if entry is None:
             continue
         store.replace(listed.key, entry._replace(version=_MARKED), entry.version, now)
-        ended += end_sessions(store, entry.data, now, _has(entry.handle))
+        ended += end_sessions(store, bytes(entry.data), now, _has(entry.handle))
         store.delete(listed.key)
     return ended
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsgi_session.codec.packing import Packed, join
 from wsgi_session.events import Events
 from wsgi_session.lifetime import Lifetime
 
@@ -33,3 +34,5 @@ class Settings:
     describe: Callable[[Mapping[str, Any]], str | None] | None = None
     #: How many live sessions a user may have. ``None``: any number.
     max_sessions: int | None = None
+    #: Makes a record's data of packed values; with encryption, it seals them.
+    join: Callable[[Packed], bytes] = join

@@ -17,6 +17,7 @@ from wsgi_session.admin import Sessions
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.config.naming import nearest
 from wsgi_session.config.options import MAX_SECONDS
+from wsgi_session.config.secrets import hide
 from wsgi_session.errors import ConfigError
 from wsgi_session.integrations.django_keys import KeyBackend
 from wsgi_session.middleware import SessionMiddleware, internals_of
@@ -32,6 +33,7 @@ _OPTIONS = (
     "on_event",
     "report_store_calls",
     "adopt",
+    "encrypt",
     "clock",
 )
 # The settings from which the site's objects are made.
@@ -129,10 +131,10 @@ def _make_site() -> _Site:
         )
     try:
         # Never called, because Django's own SessionMiddleware handles the requests: it checks the options, and makes
-        # the administrator's view. It signs nothing either.
+        # the administrator's view. It signs nothing either, so that it needs a secret for encryption only.
         middleware = SessionMiddleware(
             lambda environ, start_response: [],
-            secret=os.urandom(32),
+            secret=_secrets() if options.get("encrypt") else os.urandom(32),
             store=_open_store(),
             cookie_name=settings.SESSION_COOKIE_NAME,
             # Django sets the cookie, so every name must be accepted here, even "__Host-sessionid".
@@ -156,6 +158,10 @@ def _make_site() -> _Site:
 
     adopting = AdoptingKeyBackend(backend.store, backend.settings, options["adopt"], settings.SESSION_COOKIE_AGE)
     return _Site(middleware.sessions, adopting)
+
+
+def _secrets() -> Any:
+    return hide([settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS])
 
 
 def _open_store() -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from wsgi_session.backends.settings import Settings
-from wsgi_session.codec.packing import Packed, join
+from wsgi_session.codec.packing import Packed
 from wsgi_session.codec.supported import printable
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import SessionTooLarge
@@ -43,9 +43,9 @@ def changed_record(
     return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
 
 
-def join_checked(packed: Packed, limit: int) -> bytes:
+def join_checked(packed: Packed, settings: Settings) -> bytes:
     """Return a record's data, or raise ``SessionTooLarge`` naming the largest keys."""
-    data = join(packed)
+    data, limit = settings.join(packed), settings.max_size
     if len(data) <= limit:
         return data
     size = len(data)
