@@ -16,6 +16,8 @@ class CorruptData(ValueError):
 TAG = 16
 #: What the seal of a value is for. It is authenticated, so that no value passes for something else.
 VALUE = b"wsgi-session value"
+#: How sealed data starts: an array of four items, of which the first is five bytes, beginning with the format.
+PREFIX = b"\x94\xc4\x05\x01"
 
 
 class SealedData(bytes):
@@ -69,3 +71,8 @@ class SealedValue(tuple[bytes, bytes, Any]):
 def is_outdated(data: bytes) -> bool:
     """Return whether a record's data, which was split, has to be sealed again with the newest secret."""
     return isinstance(data, SealedData) and data.outdated
+
+
+def looks_sealed(data: object) -> bool:
+    """Return whether a record's data starts like sealed data."""
+    return isinstance(data, bytes) and data.startswith(PREFIX)
