@@ -12,7 +12,7 @@ from tests.support.damage import key_of
 from tests.support.site import ANN, BOB, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
 from wsgi_session import Session
-from wsgi_session.codec.packing import join, pack
+from wsgi_session.codec.packing import Packed, join, pack
 from wsgi_session.stores import Record
 
 pytestmark = pytest.mark.needs(SERVER)
@@ -128,7 +128,8 @@ def test_a_value_that_is_replaced_does_no_harm_until_it_is_read(browser: Browser
 def test_a_value_cannot_be_left_out_or_added(browser: Browser) -> None:
     browser.do(put(a=1, banned=True))
     genuine = parts_of(stored(browser))
-    for values in (genuine[VALUES][:1], [*genuine[VALUES], genuine[VALUES][0]], [], None, 5, [None, 5], {}):
+    wrong: list[Any] = [genuine[VALUES][:1], [*genuine[VALUES], genuine[VALUES][0]], [], None, 5, [None, 5], {}]
+    for values in wrong:
         overwrite(browser, [*genuine[:VALUES], values])
         assert looks_corrupt(browser), values
 
@@ -181,7 +182,7 @@ def test_who_writes_what_is_not_encrypted_or_not_with_the_secret_makes_nobody_lo
     site: Site, browser: Browser, make_site: MakeSite
 ) -> None:
     browser.do(put(a=1))
-    forged = {"user": pack(BOB, "user"), b"owner": pack("id:2", "owner")}
+    forged: Packed = {"user": pack(BOB, "user"), b"owner": pack("id:2", "owner")}
     foreign = make_site(encrypt=True, secret="another secret: 0f5d2a7c91be4638").browser()
     foreign.do(put(user=BOB))
     good = parts_of(stored(browser))

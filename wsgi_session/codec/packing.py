@@ -23,7 +23,7 @@ from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 
 from wsgi_session.codec.plain import plain_text, to_plain
 from wsgi_session.codec.sealed import CorruptData as CorruptData
-from wsgi_session.codec.sealed import SealedData, SealedValue
+from wsgi_session.codec.sealed import SealedData, opened
 from wsgi_session.codec.supported import (
     CONTAINERS,
     DATES,
@@ -44,7 +44,7 @@ _UNCHECKED = IMMUTABLE - _PACKED_AGAIN
 # Whether a packer can be told to begin with a small buffer instead of a megabyte. msgpack 1.0 has no such option.
 _SIZED = msgpack.version >= (1, 1)
 
-#: The packed values of a record. A ``SealedValue`` may take the place of the bytes; only ``unpack()`` looks into them.
+#: The packed values of a record. A sealed value, which is a tuple, may take the place of the bytes: see ``sealed.py``.
 Packed = dict["str | bytes", bytes]
 Moment = TypeVar("Moment", datetime, time)
 
@@ -110,10 +110,10 @@ def new_packer(*, flat: bool = False) -> Callable[[Any], bytes]:
     return pack
 
 
-def unpack(packed: bytes | SealedValue) -> Any:
+def unpack(packed: bytes | tuple[int, SealedData]) -> Any:
     """Return the value that ``packed`` contains, or raise ``CorruptData``."""
-    if type(packed) is SealedValue:
-        packed = packed.open()
+    if type(packed) is tuple:
+        packed = opened(packed)
     try:
         # timestamp=1 decodes msgpack's timestamps, which we never write, as floats: the check below refuses them.
         try:

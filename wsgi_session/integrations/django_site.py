@@ -37,7 +37,13 @@ _OPTIONS = (
     "clock",
 )
 # The settings from which the site's objects are made.
-_SETTINGS = ("SESSION_COOKIE_NAME", "WSGI_SESSION_STORE", "WSGI_SESSION_OPTIONS")
+_SETTINGS = (
+    "SESSION_COOKIE_NAME",
+    "WSGI_SESSION_STORE",
+    "WSGI_SESSION_OPTIONS",
+    "SECRET_KEY",
+    "SECRET_KEY_FALLBACKS",
+)
 
 
 class _Site(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
+from wsgi_session.codec.sealed import size_of
 from wsgi_session.codec.supported import printable
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import SessionTooLarge
@@ -49,7 +50,7 @@ def join_checked(packed: Packed, settings: Settings) -> bytes:
     if len(data) <= limit:
         return data
     size = len(data)
-    sizes = sorted(((len(value), str(key)) for key, value in packed.items()), reverse=True)[:3]
+    sizes = sorted(((size_of(value), str(key)) for key, value in packed.items()), reverse=True)[:3]
     largest = [(key, length) for length, key in sizes]
     named = ", ".join(f"{printable(key)} ({length:,} bytes)" for key, length in largest)
     raise SessionTooLarge(
