@@ -23,7 +23,7 @@ from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 
 from wsgi_session.codec.plain import plain_text, to_plain
 from wsgi_session.codec.sealed import CorruptData as CorruptData
-from wsgi_session.codec.sealed import SealedData, opened
+from wsgi_session.codec.sealed import SealedData
 from wsgi_session.codec.supported import (
     CONTAINERS,
     DATES,
@@ -113,7 +113,8 @@ def new_packer(*, flat: bool = False) -> Callable[[Any], bytes]:
 def unpack(packed: bytes | tuple[int, SealedData]) -> Any:
     """Return the value that ``packed`` contains, or raise ``CorruptData``."""
     if type(packed) is tuple:
-        packed = opened(packed)
+        position, data = packed
+        packed = data.open_value(position)
     try:
         # timestamp=1 decodes msgpack's timestamps, which we never write, as floats: the check below refuses them.
         try:

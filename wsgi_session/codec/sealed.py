@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-#: How sealed data starts: an array of four items, of which the first is five bytes, beginning with the format.
-PREFIX = b"\x94\xc4\x05\x01"
+#: How sealed data starts: an array of four items, of which the first is six bytes, beginning with the format.
+PREFIX = b"\x94\xc4\x06\x01"
 
 
 class CorruptData(ValueError):
@@ -22,12 +22,14 @@ class SealedData(bytes):
     and ``unpack()`` opens it. It has no class of its own, because a load makes one for each key of the session.
     """
 
-    #: Whether an older secret sealed it, or none, so that the next save has to seal it again.
-    outdated = False
-
     def open(self) -> Any:
         """Return the values, of type ``Packed``, or raise ``CorruptData``."""
         raise NotImplementedError
+
+    @property
+    def outdated(self) -> bool:
+        """Whether it was not sealed with the newest secret, so that the next save has to seal it again."""
+        return False
 
     def open_value(self, position: int) -> bytes:
         """Return the packed value at ``position``, or raise ``CorruptData``."""

@@ -24,6 +24,7 @@ class SealedStore(Store):
     def __init__(self, inner: Store, sealing: Sealing) -> None:
         self.inner = inner
         self._sealing = sealing
+        self._stored = sealing.stored
         self.multiprocess = inner.multiprocess
         self.delete_pause = inner.delete_pause
         self.system = inner.system
@@ -47,7 +48,14 @@ class SealedStore(Store):
 
     def load(self, key: bytes, now: float) -> Record | None:
         record = self.inner.load(key, now)
-        return record if record is None or not record.handle else self._as_stored(key, record)
+        if record is None:
+            return None
+        # Unpacked, and without a function for it, because every request that looks at its session runs this.
+        data, version, handle, created, touched, expires, owner, persistent, idle, namespace = record
+        if not handle:
+            return record
+        data = self._stored(data, key, owner, namespace)
+        return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
 
     def create(self, key: bytes, record: Record, now: float) -> None:
         self.inner.create(key, self._bound(key, record), now)
@@ -79,13 +87,7 @@ class SealedStore(Store):
     def _scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         assert isinstance(self.inner, Scans)
         for key, record in self.inner.scan(now):
-            yield key, self._as_stored(key, record)
-
-    def _as_stored(self, key: bytes, record: Record) -> Record:
-        # Unpacked, because _replace() takes several times as long.
-        data, version, handle, created, touched, expires, owner, persistent, idle, namespace = record
-        data = self._sealing.stored(data, key, owner, namespace)
-        return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
+            yield key, record._replace(data=self._stored(record.data, key, record.owner, record.namespace))
 
     def _bound(self, key: bytes, record: Record) -> Record:
         # No cookie's name contains a slash: such a record is not a session's. It may have been loaded by this store.
