@@ -28,6 +28,8 @@ from wsgi_session.stores.contract import Outcome, Record, Store
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _PURPOSE = b"wsgi-session transaction "
+# How the version of a transaction starts that was taken, in case deleting its record fails.
+_TAKEN = b"is taken"
 
 
 class StoreTransactions:
@@ -66,12 +68,13 @@ class StoreTransactions:
     def _take(self, key: bytes, now: float) -> bytes | None:
         record = self._store.load(key, now)
         # A store returns no dead record; the check is for clocks that differ.
-        if record is None or record.namespace != self._namespace or record.persistent or now >= record.expires:
+        if record is None or record.namespace != self._namespace or now >= record.expires:
             return None
-        # Not delete(): while a record moves between two stores, two of these may both report success. The field
-        # ``persistent`` means nothing for a transaction: here it marks one that was taken, if deleting it fails.
-        version = tokens.new_version()
-        taken = record._replace(data=self._no_data, version=version, persistent=True)
+        if record.version.startswith(_TAKEN):
+            return None
+        # Not delete(): while a record moves between two stores, two of these may both report success.
+        version = _TAKEN + tokens.new_version()[len(_TAKEN) :]
+        taken = record._replace(data=self._no_data, version=version)
         try:
             outcome = self._store.replace(key, taken, record.version, now)
         except StoreUnavailable as error:
