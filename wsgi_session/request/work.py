@@ -61,10 +61,8 @@ class Work:
     outside_path = False
     #: Whether another site sent the request, and the browser left its cookie out: only a login is stored.
     cross_site = False
-    #: The value of the header ``Clear-Site-Data``, if the response shall have one.
-    clear_site_data = ""
-    #: Set-Cookie values besides the session's: those of transactions.
-    more_cookies: tuple[str, ...] = ()
+    #: Headers of the response besides the session's: cookies of transactions, ``Clear-Site-Data``.
+    more_headers: tuple[tuple[str, str], ...] = ()
     #: Whether a login was saved: no cache may store the response.
     logged_in = False
 
@@ -76,8 +74,10 @@ class Work:
     sent_headers: Headers = []  # noqa: RUF012  (always replaced, never changed)
     #: The request's environ without the session, if ``validate`` takes it.
     validated_environ: Mapping[str, Any] = NO_ENVIRON
-    #: The header with the credential, and the scheme, in case the session is loaded after the response.
+    #: Cookie header and scheme, in case the session is loaded after the response.
     cookie_and_scheme: tuple[str, str | None] | None = None
+    #: What else of the environ is needed then: the header that replaces the cookie.
+    token_header: Mapping[str, Any] = NO_ENVIRON
 
     def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
         self.backend = backend
@@ -257,7 +257,7 @@ class Work:
         self.phase = CLOSED
         self.sent_headers = headers
         environ = self.environ
-        self.cookie_and_scheme = environ.get(self.backend.credential_key, ""), environ.get("wsgi.url_scheme")
+        self.cookie_and_scheme = environ.get("HTTP_COOKIE", ""), environ.get("wsgi.url_scheme")
         self.environ = NO_ENVIRON
 
     # Called by the commit.
