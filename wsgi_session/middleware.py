@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wsgi_session.admin import Sessions, TenantSessions
 from wsgi_session.backends.base import Backend
-from wsgi_session.backends.header import TokenHeader, check_transport
+from wsgi_session.backends.header import check_transport
 from wsgi_session.backends.making import make_backend
-from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.tenants import Tenants
 from wsgi_session.config import options as config
@@ -28,6 +27,7 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
 from wsgi_session.lifetime import Lifetime
+from wsgi_session.moving.choosing import choose_store_backend
 from wsgi_session.nesting import check_cookie_name, check_outer_session
 from wsgi_session.request.making import make_validator, make_work, takes_environ
 from wsgi_session.request.states import CLOSED
@@ -35,6 +35,7 @@ from wsgi_session.request.work import Work
 from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import ListsOwners, Store
+from wsgi_session.stores.sealed import join_of, make_sealing, sealed
 from wsgi_session.stores.timed import timed
 from wsgi_session.stores.urls.opening import open_store
 
@@ -68,6 +69,8 @@ class SessionMiddleware:
         secret: str | bytes | Sequence[str | bytes],
         # A URL such as "sqlite:///sessions.db", or a Store. close() closes only a store that was opened from a URL.
         store: str | Store,
+        # Encrypts what the store keeps, with the secret. "accept-plain" also reads sessions from before that.
+        encrypt: bool | Literal["accept-plain"] = False,
         environ_key: str = "session",
         # Also the namespace: two middlewares over one store that have different names share no sessions.
         cookie_name: str = "sid",
@@ -111,6 +114,9 @@ class SessionMiddleware:
         validate_every: timedelta | float | None = None,
         # Takes over the sessions of another library: a reader of wsgi_session.moving, several of them, or an Adopt.
         adopt: Adopt | Reader | Sequence[Reader] | None = None,
+        # Experimental: binds logins to the device, in browsers with Device Bound Session Credentials. True, or the path
+        # below which the middleware answers these browsers, "/device-bound" by default.
+        experimental_device_bound: bool | str = False,
         # Called with each event's name and data; see the events page. Each store call is one if the second is True.
         on_event: OnEvent | None = None,
         report_store_calls: bool = False,
@@ -124,13 +130,15 @@ class SessionMiddleware:
         config.check_callable_or_none("describe", describe, "a function of the request's environ, or None")
         config.check_callable_or_none("outage_page", outage_page, "a WSGI application, or None")
         header = check_transport(transport, transport_header)
-        store_backend = _store_backend(adopt, namespace, header)
         config.check_callable_or_none("on_event", on_event, "a function of an event's name and its data, or None")
         secrets = config.check_secrets(secret)
+        sealing = make_sealing(encrypt, secrets)
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
         config.check_max_sessions(max_sessions, lists_owners=True)
+        device_prefix = config.check_device_bound(experimental_device_bound, cookie_domain, cookie_partitioned)
+        store_backend = choose_store_backend(adopt, namespace, header, bound=device_prefix is not None)
         settings = Settings(
             samesite=cookie_samesite,
             environ_key=config.check_environ_key(environ_key),
@@ -154,8 +162,11 @@ class SessionMiddleware:
             describe=describe,
             max_sessions=max_sessions,
             vary="Cookie" if header is None else header.vary,
+            join=join_of(sealing),
         )
         self.app = app
+        # What each request is passed to: the application, or what answers at paths of the middleware's own.
+        self._entrance = app
         # Copied from the class, where each request would take longer to find them.
         self._work_type, self._session_type = self._work_type, self._session_type
         self._owns_store = isinstance(store, str)
@@ -164,11 +175,11 @@ class SessionMiddleware:
         attributes: Any = {"path": cookie_path, "domain": cookie_domain, "partitioned": cookie_partitioned}
         cookies = make_cookies(cookie_name, cookie_secure, settings.events, samesite=cookie_samesite, **attributes)
         transaction_cookies = TransactionCookies(cookie_name, secure=cookie_secure, **attributes)
-        used = timed(self.store, settings.events, report_store_calls)
+        used = sealed(timed(self.store, settings.events, report_store_calls), sealing)
 
         def backend_of(namespace: str) -> Backend:
             own = replace(settings, namespace=namespace)
-            return make_backend(used, secrets, cookies, transaction_cookies, own, store_backend, header)
+            return make_backend(used, secrets, cookies, transaction_cookies, own, store_backend, header, device_prefix)
 
         # With tenants, the one of no tenant: it has what all have in common.
         self._backend = backend_of(cookie_name)
@@ -179,6 +190,10 @@ class SessionMiddleware:
         # None where all requests are alike, so that none pays for what it does not need.
         alike = tenants is None and header is None and not takes_environ(validate)
         self._new_work = None if alike else new_work
+        if device_prefix is not None:
+            from wsgi_session.helpers.device_bound import DeviceEndpoints
+
+            self._entrance = DeviceEndpoints(app, device_prefix, settings.environ_key)
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
         # Whether a first request has shown that no middleware around this one has the same cookie name.
@@ -226,9 +241,9 @@ class SessionMiddleware:
         environ[self._environ_key] = self._session_type(work)
         exchange = Exchange(work, environ, start_response)
         if outer is None:
-            return exchange.run(self.app)
+            return exchange.run(self._entrance)
         try:
-            return exchange.run(self.app)
+            return exchange.run(self._entrance)
         finally:
             if isinstance(outer, Session) and work_of(outer).phase is not CLOSED:
                 # This was a sub-request in the environ of an unfinished request: restore that request's session.
@@ -272,14 +287,3 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
     options = hide_secret(local_conf, prefix="")
     del local_conf
     return SessionMiddleware.from_config(app, options, prefix="")
-
-
-def _store_backend(
-    adopt: Adopt | Reader | Sequence[Reader] | None, namespace: object, header: TokenHeader | None
-) -> Callable[..., StoreBackend]:
-    if adopt is None:
-        return StoreBackend
-    # Imported here, because few sites have sessions of another library.
-    from wsgi_session.moving.backend import adopting_backend
-
-    return adopting_backend(adopt, namespace, header)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.auth import get_user, get_user_model
+from django.contrib.auth import get_user, get_user_model, login
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
@@ -48,7 +48,10 @@ def test_another_user_gets_nothing_of_the_first_ones(client: Client) -> None:
     assert [info.handle for info in sessions().of(user_id("bob"))] == [shown["handle"]]
 
 
-def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(client: Client, clock: FakeClock) -> None:
+def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(
+    client: Client, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "wsgi_session")
     assert client.get("/secret").headers["Location"] == "/login?next=/secret"
     assert client.get("/confirm", {"method": "totp"}).json() == {"done": False}
     log_in(client)
@@ -60,6 +63,9 @@ def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(client: Client, clock:
     assert cookie(client).value != before
     assert not SessionStore().exists(before)
     assert page(client)["handle"] == handle
+    owner = f"id:{user_id('ann')['id']}"
+    told = [line for line in caplog.messages if line.startswith("confirmed")]
+    assert told == [f"confirmed handle={handle!r} owner={owner!r} method='totp'"]
     assert client.get("/secret", {"method": "totp"}).json() == {"confirmed": "totp"}
     assert client.get("/secret", {"method": "password"}).status_code == 302
     log_in(client)
@@ -82,6 +88,22 @@ def test_a_login_describes_its_device_and_displaces_the_oldest(store: CountingSt
         assert page(phone)["user"] == ""
     assert [name for name, _ in events if name == "displaced"] == ["displaced"]
     assert [new for name, new in events if name == "logged_in"] == [True, True]
+
+
+def test_a_login_whose_device_cannot_be_described_is_no_login(client: Client) -> None:
+    client.get("/put", {"key": "cart", "value": "tea"})
+    with override_settings(WSGI_SESSION_OPTIONS={"describe": lambda environ: environ["HTTP_NO_SUCH_HEADER"]}):
+        assert client.get("/login", {"name": "ann"}).status_code == 500
+        assert page(client)["session"] == {"cart": "tea"}
+        request = RequestFactory().get("/")
+        request.session = SessionStore(cookie(client).value)  # type: ignore[attr-defined]
+        user = get_user_model().objects.get(username="ann")
+        with pytest.raises(KeyError):
+            login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+        request.session.save()
+        assert get_user(request).is_anonymous
+    assert page(client)["user"] == ""
+    assert sessions().of(user_id("ann")) == []
 
 
 def test_a_logout_at_the_identity_provider_ends_the_login_that_was_filed(client: Client) -> None:

@@ -265,7 +265,9 @@ def test_the_helpers_see_the_same_user_as_flask_login(visitor: Visitor, monkeypa
     assert visitor.do(helpers) == (None, None, False), "the user loader finds nobody"
 
 
-def test_a_login_is_fresh_and_a_remember_cookie_is_not(visitor: Visitor) -> None:
+def test_a_login_is_fresh_and_a_remember_cookie_is_not(visitor: Visitor, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "wsgi_session")
+
     def fresh() -> bool:
         return redirect_unless_fresh(request) is None
 
@@ -282,6 +284,11 @@ def test_a_login_is_fresh_and_a_remember_cookie_is_not(visitor: Visitor) -> None
     )
     assert visitor.do(lambda: confirm(request, "totp")) is True
     assert visitor.do(lambda: redirect_unless_fresh(request, method="totp") is None)
+    handle = visitor.do(lambda: get_session(request).handle)
+    told = [line for line in caplog.messages if line.startswith("confirmed")]
+    assert told == [
+        f"confirmed handle={handle!r} owner='id:ann' method={method!r}" for method in ("confirm_login", "totp")
+    ]
     visitor.do(logout_user)
     assert not visitor.do(fresh)
     assert visitor.do(lambda: (confirm(request), confirm_login())[0]) is False
@@ -488,6 +495,18 @@ def test_nothing_of_two_logins_in_one_request_is_stored_by_atomic_before_they_ar
     visitor.visit(failing)
     assert {"_user_id", "user"} <= seen[0], "the function sees both"
     assert visitor.do(lambda: (keys(), user_or_none(request), who())) == ({"cart", "count"}, None, None)
+
+
+def test_a_login_whose_device_cannot_be_described_is_no_login(make_app: MakeApp) -> None:
+    visitor = Visitor(with_logins(make_app(describe=lambda environ: environ["HTTP_NO_SUCH_HEADER"])))
+    visitor.do(lambda: session.update(cart=["apple"]))
+
+    def careless() -> None:
+        with pytest.raises(KeyError):
+            log_in()
+
+    visitor.do(careless)
+    assert visitor.do(lambda: (who(), session["cart"])) == (None, ["apple"])
 
 
 def test_an_event_names_the_user_and_the_stores_calls_are_told_on_request(make_app: MakeApp) -> None:

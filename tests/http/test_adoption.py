@@ -83,7 +83,7 @@ def test_a_visitor_of_the_other_library_keeps_the_data_the_user_and_the_times(
     handle = answer.result[4]
     created = datetime.fromtimestamp(clock() - 3 * DAY, timezone.utc)
     assert answer.result == ("live", {"_user_id": "1", **CART}, "id:1", created, handle)
-    assert site.happened("adopted") == [{"handle": handle, "source": "old"}]
+    assert site.happened("adopted") == [{"handle": handle, "owner": "id:1", "source": "old"}]
     assert [session.handle for session in site.middleware.sessions.of({"id": 1})] == [handle]
     assert ann.do(read).result == {"_user_id": "1", **CART}
     assert len(site.happened("adopted")) == 1
@@ -1019,6 +1019,22 @@ def test_after_a_revocation_of_all_sessions_an_older_one_is_not_adopted(
     assert later.do(owner).result == "id:1"
 
 
+@pytest.mark.parametrize(
+    ("user", "anonymous", "adopted"), [("1", False, {}), (None, False, {"_user_id": "1", **CART}), (None, True, {})]
+)
+def test_after_a_revocation_of_everyone_no_older_session_is_adopted(
+    site: Site, ann: Browser, old: OldLibrary, clock: FakeClock, user: str | None, anonymous: bool, adopted: object
+) -> None:
+    old.records["ann"] = old.records["ann"]._replace(user_id=user)
+    site.middleware.sessions.revoke_everyone(anonymous=anonymous)
+    assert ann.do(read).result == adopted
+    clock.advance(1)
+    later = site.browser()
+    later.header = "old=later"
+    old.records["later"] = Foreign({}, clock(), clock(), user_id="1")
+    assert later.do(owner).result == "id:1"
+
+
 @pytest.mark.parametrize("step", ["load", "create"])
 def test_a_revocation_during_an_adoption_ends_the_session(site: Site, ann: Browser, old: OldLibrary, step: str) -> None:
     site.calls.before[step] = lambda: site.middleware.sessions.revoke_all({"id": 1})
@@ -1119,12 +1135,12 @@ def test_a_request_without_a_foreign_cookie_makes_no_more_calls(site: Site, old:
     assert old.calls == []
 
 
-def test_an_adoption_costs_one_load_there_and_two_looks_and_two_creates_here(
+def test_an_adoption_costs_one_load_there_and_three_loads_and_two_creates_here(
     site: Site, ann: Browser, old: OldLibrary
 ) -> None:
     ann.do(read)
     assert old.calls == ["load", "delete"]
-    assert site.calls.counts() == {"load": 2, "create": 2, "touch": 1}
+    assert site.calls.counts() == {"load": 3, "create": 2, "touch": 1}
 
 
 # Options.

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from code import InteractiveConsole
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -71,6 +72,21 @@ def test_a_cart_survives_the_login_is_joined_and_ends_with_the_logout() -> None:
         assert desk.open("/").text == "{}"
         phone.open("/logout")
         assert phone.open("/").text == "{}"
+
+
+def test_a_login_is_bound_to_its_device() -> None:
+    from tests.support.device import DeviceClient
+
+    clock = FakeClock()
+    with serve(build("device-bound")["site"], experimental_device_bound=True, clock=clock) as app:
+        visitor = DeviceClient(app)
+        visitor.clock = clock
+        visitor.open("/login", base_url="https://localhost")
+        clock.advance(240)
+        assert visitor.open("/", base_url="https://localhost").text == "Ann"
+        thief = Client(app)
+        thief.jar = {"__Host-sid": visitor.jar["__Host-sid"]}
+        assert thief.open("/", base_url="https://localhost").text == "Nobody is logged in."
 
 
 def test_htmx_opens_the_login_page_and_needs_no_token() -> None:
@@ -256,6 +272,63 @@ def test_the_shell_shows_repairs_and_ends_a_session(capsys: pytest.CaptureFixtur
     assert "half done" in capsys.readouterr().out
     assert "report" not in names["repaired"]
     assert names["left"] == []
+
+
+def test_the_lines_for_the_shell_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (HOWTO / "shell.md").read_text("utf-8")
+    with serve(plain) as middleware:
+        console = InteractiveConsole({"middleware": middleware})
+        for block in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S):
+            for line in [*block.splitlines(), ""]:
+                console.push(line)
+    shown = capsys.readouterr()
+    assert "half done" in shown.out
+    assert shown.err == ""
+
+
+def test_a_user_logs_single_devices_out_and_all_the_others() -> None:
+    names = build("devices")
+
+    def site(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] == "/login":
+            login(environ, {"id": environ["QUERY_STRING"]})
+            return plain(environ, start_response)
+        return names["account"](environ, start_response)
+
+    with serve(site, describe=names["describe_device"]) as names["middleware"]:
+        desk, phone, tablet, eve = (Client(names["middleware"]) for _ in range(4))
+        for device in (desk, phone, tablet):
+            device.open("/login?ann", headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"})
+        eve.open("/login?eve")
+        page = desk.open("/devices").text
+        assert page.count("Firefox on Linux") == 3
+        assert page.count("This device") == 1
+        handles = re.findall("name=handle value=([^>]+)>", page)
+        assert len(handles) == 2
+        eve.open("/devices", POST={"handle": handles[0]}, headers=SCRIPT)
+        assert desk.open("/devices", POST={"handle": handles[0]}, headers=SCRIPT).text.count("Firefox") == 2
+        assert desk.open("/devices", POST={}, method="POST", headers=SCRIPT).text.count("Firefox") == 1
+        assert [device.open("/devices").code for device in (desk, phone, tablet, eve)] == [200, 302, 302, 200]
+
+
+def test_an_administrators_login_lasts_half_an_hour() -> None:
+    names = build("lifetime")
+    clock = FakeClock()
+
+    def site(environ: dict[str, Any], start_response: Any) -> Any:
+        if role := environ["QUERY_STRING"]:
+            names["log_in"](environ, {"id": role, "role": role}, True)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(environ["session"].owner).encode()]
+
+    with serve(site, clock=clock) as app:
+        ann, root = Client(app), Client(app)
+        ann.open("/?member")
+        root.open("/?admin")
+        assert "Max-Age" not in root.answer.all("Set-Cookie")[0]
+        assert "Max-Age" in ann.answer.all("Set-Cookie")[0]
+        clock.advance(31 * 60)
+        assert (ann.open("/").text, root.open("/").text) == ("id:member", "None")
 
 
 def test_roles_are_asked_at_each_request() -> None:

@@ -6,14 +6,21 @@ The rest of the package asks a backend what it can do, never which of the two it
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
 from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
 
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
+
 #: See ``Session.state``.
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
+
+
+#: In place of an owner's key: everybody who is logged in, and the visitors who are not.
+EVERY_USER, ANONYMOUS = b"users", b"anonymous"
 
 
 class Credential:
@@ -55,6 +62,8 @@ class Backend(Protocol):
 
     settings: Settings
     store: Store
+    #: What binds sessions to devices; ``None`` without the option.
+    binding: Binding | None
     #: Whether a write is a compare-and-set, which merging and ``atomic`` need.
     compares: bool
     #: Whether the request's credential is one that browsers send by themselves: a cookie.
@@ -119,6 +128,12 @@ class Backend(Protocol):
 
     def end_logins(self, owner: bytes, handles: Container[str], now: float) -> int:
         """End the owner's sessions with these handles; return how many were ended."""
+
+    def revoke_foreign(self, whose: bytes, now: float) -> None:
+        """Let no session of another library that began before now be adopted any more.
+
+        ``whose``: the key of an owner, or ``EVERY_USER`` or ``ANONYMOUS``.
+        """
 
     def forget(self, credential: Credential) -> None:
         """Delete what is stored for a credential that was not accepted: an expired or unreadable record."""

@@ -9,20 +9,23 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgpack import packb, unpackb
 
 from wsgi_session.backends.base import Credential, Loaded, State, Transactions
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
-from wsgi_session.codec.packing import split
+from wsgi_session.codec.packing import join, split
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.chunks import MAX_CHUNKS, CookieChunks
 from wsgi_session.cookies.cookie import SchemeCookies
 from wsgi_session.cookies.seal import OVERHEAD, RANDOM_PART, Sealer
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
+
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
 
 #: The maximum difference between the clocks of two servers, in seconds.
 MAX_SKEW = 60.0
@@ -36,6 +39,8 @@ class CookieBackend:
     """The sessions of one middleware, in its visitors' cookies."""
 
     compares = False
+    #: A copied cookie stays valid, so none is bound to a device.
+    binding: Binding | None = None
     change_needs_cookie = True
     browser_sends = True
     credential_key = "HTTP_COOKIE"
@@ -64,7 +69,8 @@ class CookieBackend:
                 "cookie_name, cookie_path and cookie_domain are so long that a cookie of 4,096 bytes has no room left "
                 "for the session. Shorten them, or use a store that keeps sessions, such as sqlite:///sessions.db."
             )
-        self.settings = replace(settings, max_size=min(settings.max_size, max_size))
+        # The whole cookie is sealed, so its data is not sealed once more.
+        self.settings = replace(settings, max_size=min(settings.max_size, max_size), join=join)
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the first live session among the request's cookies."""
@@ -126,6 +132,9 @@ class CookieBackend:
     def end_logins(self, owner: bytes, handles: Container[str], now: float) -> int:
         """End nothing, for the same reason."""
         return 0
+
+    def revoke_foreign(self, whose: bytes, now: float) -> None:
+        """Do nothing: no sessions are adopted."""
 
     def forget(self, credential: Credential) -> None:
         """Do nothing, as :meth:`delete`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wsgi_session.backends.base import Backend, Credential, Loaded, Transactions
 from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow_tombstones
@@ -25,6 +25,9 @@ from wsgi_session.stores.contract import (
     Sweeps,
     has_sound_times,
 )
+
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
 
 #: The maximum number of validly signed cookies to look up. A browser sends more only if an attacker has set them.
 MAX_CREDENTIALS = 3
@@ -50,6 +53,8 @@ class StoreBackend:
     sweep_missed = False
     #: The adoption of another library's sessions, if the middleware has the option.
     adoption: Any = None
+    #: What binds sessions to devices, if the middleware has the option.
+    binding: Binding | None = None
 
     def __init__(
         self,
@@ -71,6 +76,7 @@ class StoreBackend:
             return "new", None, None, {}
         credentials, cookies = self._credentials(environ)
         if cookies > 1:
+            del credentials[MAX_CREDENTIALS:]
             for credential in credentials:
                 credential.others = [other for other in credentials if other is not credential]
         best: Loaded | None = None
@@ -217,6 +223,9 @@ class StoreBackend:
         """End the owner's sessions with these handles; return how many were ended."""
         return end_sessions(self.store, owner, now, lambda login: login.handle in handles)
 
+    def revoke_foreign(self, whose: bytes, now: float) -> None:
+        """Do nothing: only a backend with the option ``adopt`` adopts sessions of another library."""
+
     def forget(self, credential: Credential) -> None:
         """Delete the record of a credential that was not accepted: an expired or unreadable one."""
         self.store.delete(credential.key)
@@ -245,7 +254,7 @@ class StoreBackend:
         return [cookie.remove()] if cookie.read(environ.get("HTTP_COOKIE", "")) else []
 
     def _credentials(self, environ: Mapping[str, Any]) -> tuple[list[Credential], int]:
-        """Return the credentials of the first validly signed cookies, and the number of all cookies of our name.
+        """Return the credentials of the validly signed cookies, and the number of all cookies of our name.
 
         A separate method, so that no frame that waits for the store has a token in a local variable, which error
         reporters show.
@@ -257,8 +266,6 @@ class StoreBackend:
             if verified is not None:
                 token, current = verified
                 credentials.append(Credential(token, current, tokens.store_key(token)))
-                if len(credentials) == MAX_CREDENTIALS:
-                    break
         return credentials, len(values)
 
     def _rotate(self, old: Credential, new: Credential, record: Record, version: bytes, now: float) -> Outcome:

@@ -68,6 +68,10 @@ def _secure(name: str, value: str) -> bool | str:
     return "auto" if value.lower() == "auto" else _flag(name, value)
 
 
+def _encrypt(name: str, value: str) -> bool | str:
+    return value.lower() if value.lower() == "accept-plain" else _flag(name, value)
+
+
 def _duration(name: str, value: str) -> float:
     match = _DURATION.match(value)
     if match is None:
@@ -95,6 +99,10 @@ def _count(name: str, value: str) -> int | None:
     return int(value)
 
 
+def _flag_or_path(name: str, value: str) -> bool | str:
+    return value if value.startswith("/") else _flag(name, value)
+
+
 def _not_text(name: str, value: str) -> Any:
     raise ConfigError(f"{name}={value!r}: this option cannot be text. Pass a Python object to SessionMiddleware.")
 
@@ -102,6 +110,7 @@ def _not_text(name: str, value: str) -> Any:
 PARSERS: dict[str, Callable[[str, str], Any]] = {
     "secret": _secrets,
     "store": _text,
+    "encrypt": _encrypt,
     "environ_key": _text,
     "cookie_name": _text,
     "namespace": _not_text,
@@ -125,6 +134,7 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "validate": _not_text,
     "validate_every": _optional_duration,
     "adopt": _not_text,
+    "experimental_device_bound": _flag_or_path,
     "on_event": _not_text,
     "report_store_calls": _flag,
     "clock": _not_text,

@@ -71,6 +71,11 @@ class SessionCookie:
             attributes.append("Partitioned")
         self._attributes = "; " + "; ".join(attributes)
 
+    @property
+    def attributes(self) -> str:
+        """The attributes as in a Set-Cookie value, without the lifetime."""
+        return self._attributes[2:]
+
     def with_suffix(self, suffix: str) -> SessionCookie:
         """Return a cookie with the same attributes and with ``suffix`` added to the name."""
         other = copy(self)

@@ -58,7 +58,9 @@ class BeakerWork(Work):
             self.create_if_empty = True
 
     def data_to_save(self, data: Data) -> Data:
-        return data if self.dirty or self.beaker.autosave else Data(data.stored, data.limit)
+        # A confirmation is saved without save(), as a login is: it changes the token, and confirm() has promised it.
+        saving = self.dirty or self.beaker.autosave or self.confirming is not None
+        return data if saving else Data(data.stored, data.limit)
 
 
 class DetachedWork(BeakerWork):

@@ -45,6 +45,7 @@ from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.integrations.django_adopt import AdoptMiddleware as AdoptMiddleware
 from wsgi_session.integrations.django_adopt import adopted_work
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
+from wsgi_session.integrations.django_bound import bound_work
 from wsgi_session.integrations.django_cookie import SessionWithCookie
 from wsgi_session.integrations.django_owner import set_owner
 from wsgi_session.integrations.django_pending import remember, save_pending
@@ -116,6 +117,7 @@ class SessionStore(SessionWithCookie):
     def load(self) -> Session:  # type: ignore[override]  # a mapping, but not a dict
         """Load the stored session, without this request's changes. A key that is not accepted is discarded."""
         work = adopted_work(self, self._look_up(self._backend.credential_of(self.session_key)))
+        work = bound_work(self, self._backend, work)
         if work.state == "new" and self.session_key is not None:
             work.state = "tampered"
             self._backend.settings.events("tampered", cookies=1)

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from wsgi_session.backends.base import Credential
+from wsgi_session.backends.base import ANONYMOUS, EVERY_USER, Credential
 from wsgi_session.backends.settings import Settings
+from wsgi_session.backends.stored_owner import names_of
 from wsgi_session.codec.packing import pack, unpack
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.moving.adopt import Adopt
@@ -116,8 +117,8 @@ class Adopter:
                 store.delete(its_key)
             raise
         if won:
-            handle = prepared.record.handle
-            settings.events("adopted", handle=handle, source=reader.name)
+            handle, owner = names_of(prepared.record)
+            settings.events("adopted", handle=handle, owner=owner, source=reader.name)
             if prepared.dropped:
                 settings.events("keys_dropped", handle=handle, source=reader.name, keys=prepared.dropped)
             return marker, prepared.record
@@ -148,9 +149,12 @@ class Adopter:
         key = marker_key(self.settings.namespace, reader.scope, session_id)
         return None if self.leave_grave(key, ends, now) else self.find_marker(reader, session_id, now)
 
-    def revoke(self, owner: bytes, now: float) -> None:
-        """Remember that the foreign sessions of ``owner`` that began before now must not be adopted any more."""
-        key = marker_key(self.settings.namespace, _REVOKED, owner.hex())
+    def revoke(self, whose: bytes, now: float) -> None:
+        """Remember that the foreign sessions that began before now must not be adopted any more.
+
+        ``whose``: the key of an owner, or ``EVERY_USER`` or ``ANONYMOUS``.
+        """
+        key = marker_key(self.settings.namespace, _REVOKED, whose.hex())
         marker = make_marker(pack(now, "revoked"), now, self._end(None, now), self.settings.namespace)
         before = None if create_once(self._store, key, marker, now) else self._store.load(key, now)
         # Of two calls at once, each is as good as the other.
@@ -158,13 +162,12 @@ class Adopter:
             self._put(key, marker, before, now)
 
     def _is_revoked(self, owner: bytes | None, foreign: Foreign, now: float) -> bool:
-        marker = None
-        if owner is not None:
-            marker = self._store.load(marker_key(self.settings.namespace, _REVOKED, owner.hex()), now)
-        if marker is None:
-            return False
         began = foreign.touched if foreign.created is None else foreign.created
-        return began is None or began <= unpack(marker.data)
+        for whose in (ANONYMOUS,) if owner is None else (owner, EVERY_USER):
+            marker = self._store.load(marker_key(self.settings.namespace, _REVOKED, whose.hex()), now)
+            if marker is not None and (began is None or began <= unpack(marker.data)):
+                return True
+        return False
 
     def leave_grave(self, key: bytes, ends: float | None, now: float) -> bool:
         """Create a marker that leads nowhere; return False if there is a marker already."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded, Transactions
+from wsgi_session.backends.device_bound import DeviceBoundBackend
 from wsgi_session.backends.header import TokenHeader
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
@@ -19,7 +20,9 @@ from wsgi_session.moving.records import ADOPTED
 from wsgi_session.stores.contract import Record, Store
 
 
-def adopting_backend(adopt: object, namespace: object, header: TokenHeader | None) -> Callable[..., StoreBackend]:
+def adopting_backend(
+    adopt: object, namespace: object, header: TokenHeader | None, *, bound: bool
+) -> Callable[..., StoreBackend]:
     """Return what makes the backend of a middleware with these options, or raise ``ConfigError``."""
     checked = make_adopt(adopt)
     if namespace is not None:
@@ -32,7 +35,7 @@ def adopting_backend(adopt: object, namespace: object, header: TokenHeader | Non
             "adopt: a session of another library comes in a cookie, which transport='header' does not read. Give "
             "transport='both', or leave out one of the two."
         )
-    return partial(AdoptingBackend, adopt=checked)
+    return partial(BoundAdoptingBackend if bound else AdoptingBackend, adopt=checked)
 
 
 class EndsForeign(StoreBackend):
@@ -51,6 +54,9 @@ class EndsForeign(StoreBackend):
             self.adoption.end_adopted(record, now)
         self.adoption.end_named(credential, now)
         return record
+
+    def revoke_foreign(self, whose: bytes, now: float) -> None:
+        self.adoption.revoke(whose, now)
 
     def forget(self, credential: Credential) -> None:
         if credential.key:
@@ -106,3 +112,7 @@ class AdoptingBackend(EndsForeign):
 
     def _removals(self, environ: Mapping[str, Any]) -> list[str]:
         return self.adoption.removals(environ, self._cookies.of(environ).name)
+
+
+class BoundAdoptingBackend(DeviceBoundBackend, AdoptingBackend):
+    """A backend with ``adopt`` and ``experimental_device_bound``. A session is bound from its next login on."""

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from wsgi_session.backends.stored_owner import names_of
 from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
 from wsgi_session.codec.plain import plain_text
+from wsgi_session.codec.sealed import opened
 from wsgi_session.errors import SessionGone, Unsupported
 from wsgi_session.request.assigned import AssignedDict
 from wsgi_session.request.commit import create, replace
+from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.data import Data
 from wsgi_session.request.states import SET
 
@@ -51,7 +53,7 @@ def apply(work: Work, data: Data, function: Function[T]) -> T:
     # The function may have logged out: then its changes are in the next session.
     data = work.data or work.load()
     data.note_written(attempt.written)
-    for key, value in attempt.of_login.items():
+    for key, value in attempt.withheld.items():
         data.put_packed(key, value)
     result: T = attempt.result
     return result
@@ -65,22 +67,28 @@ class _Attempt:
     def __init__(self, work: Work, data: Data, function: Callable[[dict[str, Any]], Any]) -> None:
         self._data = data
         self._function = function
-        #: The login's keys. They are not stored yet: if the request fails, the visitor is not logged in.
-        self.of_login: Changes = {} if work.login is None else dict.fromkeys(work.login_keys)
+        #: The keys of a login or a confirmation. They are not stored yet: if the request fails, there was none.
+        self.withheld: Changes = dict.fromkeys(_withheld_keys(work))
         #: What ``function`` changed.
         self.written: Changes = {}
 
     def __call__(self, base: Packed) -> Packed:
-        packed = self._data.apply_to(base)
+        packed = _opened(self._data.apply_to(base))
         after, assigned, self.result = _call(self._function, packed, self._data.limit)
         after.update((key, value) for key, value in packed.items() if type(key) is bytes)
         changed = {key for key in {*packed, *after} if after.get(key) != packed.get(key)}
         self.written = {key: after.get(key) for key in changed | assigned}
-        for key in self.of_login:
-            self.of_login[key] = after.pop(key, None)
+        for key in self.withheld:
+            self.withheld[key] = after.pop(key, None)
             if key in base:
                 after[key] = base[key]
         return after
+
+
+def _withheld_keys(work: Work) -> tuple[str | bytes, ...]:
+    if work.login is not None:
+        return work.login_keys
+    return () if work.confirming is None else (CONFIRMED,)
 
 
 def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
@@ -100,7 +108,7 @@ def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
 def _apply_to_login(work: Work, function: Function[T]) -> T:
     """Apply ``function`` to the session of a login, which is not stored yet, so that no other request changes it."""
     data = work.data or work.load()
-    before = data.apply_to(data.stored)
+    before = _opened(data.apply_to(data.stored))
     after, assigned, result = _call(function, before, data.limit)
     data = work.data or work.load()  # Another one if the function has logged out.
     deleted: Changes = {key: None for key in before if type(key) is str and key not in after}
@@ -108,6 +116,11 @@ def _apply_to_login(work: Work, function: Function[T]) -> T:
     for key, packed in {**deleted, **written}.items():
         data.put_packed(key, packed)
     return result
+
+
+def _opened(packed: Packed) -> Packed:
+    """Return values that can be compared with those that the function leaves: they are bytes, if they were sealed."""
+    return {key: opened(value) if type(key) is str else value for key, value in packed.items()}
 
 
 def _call(function: Function[T], packed: Packed, limit: int) -> tuple[Packed, set[str], T]:

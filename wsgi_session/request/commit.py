@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.stored_owner import names_of, stored_owner
 from wsgi_session.codec.packing import Packed
+from wsgi_session.codec.sealed import is_outdated
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import CROSS_SITE, OUTSIDE
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
@@ -21,7 +22,7 @@ from wsgi_session.request.data import Data
 from wsgi_session.request.devices import after_login
 from wsgi_session.request.ending import forget_refused
 from wsgi_session.request.login import owner_text, report_unfiled_user
-from wsgi_session.request.providers import check_after, file_before
+from wsgi_session.request.providers import check_after
 from wsgi_session.request.records import changed_record, first_record, join_checked, login_record
 from wsgi_session.request.states import KEEP, SET, Cookie
 from wsgi_session.request.times import active_at
@@ -65,9 +66,6 @@ def _save(work: Work, data: Data) -> bool:
     now = work.backend.settings.clock()
     if work.login is not None:
         data.keep_written()
-        if work.provider is not None:
-            # Once, before the first attempt: a later one could file again what a logout at the provider has ended.
-            file_before(work, login_record(work.login, b"", b"", now, work.backend.settings), now)
     record, credential = work.record, work.credential
     if record is None or credential is None:
         if work.ended:
@@ -106,6 +104,8 @@ def refresh(work: Work, data: Data) -> None:
         if live is not None:
             (_, record, packed), moment = live
             touched, expires = settings.lifetime.times_after(record, now, touching=work.touching)
+            if is_outdated(record.data) and _seal_again(work, (credential, record, packed), now):
+                return
             # Needed even if no time changes and only the signature is old, because the session may have ended.
             alive = work.backend.touch(credential, touched, expires, moment)
     except StoreUnavailable as error:
@@ -118,6 +118,15 @@ def refresh(work: Work, data: Data) -> None:
     after = record._replace(touched=touched, expires=expires)
     data.stored = packed
     work.adopt_times(after, _cookie_after(work, credential, record, after))
+
+
+def _seal_again(work: Work, base: Base, now: float) -> bool:
+    """Save the session unchanged, so that the newest secret seals it; return False if that is impossible."""
+    try:
+        return replace(work, base, lambda stored: stored, now)
+    except SessionTooLarge:
+        # Stored under a larger max_size, or without encryption, which adds a few bytes.
+        return False
 
 
 def drop(work: Work, data: Data) -> None:
@@ -185,7 +194,7 @@ def _rotate(work: Work, base: Base, merge: Merge, version: bytes, now: float, mo
     if login is None:
         record = _changed(work, before, packed, version, now)
     else:
-        record = login_record(login, join_checked(packed, settings.max_size), version, now, settings)
+        record = login_record(login, join_checked(packed, settings), version, now, settings)
     if work.remember is not None:
         record = record._replace(persistent=work.remember)
     outcome, credential = work.backend.rotate(old, new, record, before.version, moment)
@@ -199,7 +208,7 @@ def _rotate(work: Work, base: Base, merge: Merge, version: bytes, now: float, mo
 def create(work: Work, packed: Packed, now: float) -> None:
     """Store a new session, as a login if one is intended."""
     settings, backend = work.backend.settings, work.backend
-    data = join_checked(packed, settings.max_size)
+    data = join_checked(packed, settings)
     handle, version = tokens.new_handle_and_version()
     if work.login is None:
         record = first_record(work.planned_handle or handle, data, version, now, settings)
@@ -216,7 +225,7 @@ def create(work: Work, packed: Packed, now: float) -> None:
 
 def _changed(work: Work, before: Record, packed: Packed, version: bytes, now: float) -> Record:
     settings = work.backend.settings
-    data = join_checked(packed, settings.max_size)
+    data = join_checked(packed, settings)
     active = active_at(work, before, now)
     return changed_record(before, data, version, active, settings, touching=work.touching)
 
@@ -229,13 +238,18 @@ def _cookie_after(work: Work, credential: Credential, before: Record, record: Re
 
 def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packed, event: str) -> None:
     events = work.backend.settings.events
-    owner = stored_owner(record)
-    if work.login is not None:
-        work.logged_in = True
-        check_after(work, record)
-        events("logged_in", handle=record.handle, owner=owner, **after_login(work, record, packed))
+    if record.owner is not None:
+        if work.login is not None:
+            work.logged_in = True
+            check_after(work, record)
+            devices = after_login(work, record, packed)
+            events("logged_in", handle=record.handle, owner=stored_owner(record), **devices)
+        if work.confirming is not None:
+            events("confirmed", handle=record.handle, owner=stored_owner(record), method=work.confirming)
+            work.confirming = None
     work.adopt_new(credential, record, packed)
-    events(event, handle=record.handle, owner=owner)
+    if events.are_heard(event):
+        events(event, handle=record.handle, owner=stored_owner(record))
 
 
 def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:

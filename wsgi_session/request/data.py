@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from wsgi_session.codec.packing import NotFlat, Packed, check_key, new_packer, pack, unpack
+from wsgi_session.codec.sealed import opened, same_value
 from wsgi_session.codec.supported import FEW, IMMUTABLE, fits, is_small, parts_left
 
 # Always replaced, never changed.
@@ -51,8 +52,7 @@ class Data:
         self.changed: dict[str | bytes, bytes | None] = {}
         #: Whether this request deletes every stored key, including keys that it has not loaded.
         self.cleared = False
-        #: Whether it deletes the internal keys too.
-        self.cleared_internal = False
+        self.cleared_internal = False  #: Whether it deletes the internal keys too.
         #: Whether there may be changes to save: something was written, or a mutable value was returned.
         self.maybe_dirty = False
         # The values that setdefault() found: see keep_default().
@@ -69,15 +69,13 @@ class Data:
 
     def keys(self) -> dict[str, None]:
         """Return the application's keys in their order, as a dict that the caller must not change."""
-        keys = self._app_keys
-        if keys is None:
-            keys = self._app_keys = {key: None for key in self._current if type(key) is str}
-        return keys
+        if self._app_keys is None:
+            self._app_keys = {key: None for key in self._current if type(key) is str}
+        return self._app_keys
 
     def last(self) -> str | None:
         """Return the application's last key; ``None`` if there is none."""
-        keys = self.keys()
-        if not keys:
+        if not (keys := self.keys()):
             return None
         # next(reversed(keys)) would pass over the places of all deleted keys, each time.
         key, _ = keys.popitem()
@@ -120,8 +118,12 @@ class Data:
         packed: Packed = {}
         try:
             for key, value in items.items():
-                if type(key) is not str or not key.isascii():
-                    check_key(key)
+                if (type(key) is not str or not key.isascii()) and check_key(key) is not key:
+                    # An instance of a subclass of str. Assign one by one, because the plain keys may be fewer.
+                    packed.clear()
+                    for each, item in items.items():
+                        self.assign(each, item)
+                    return
                 if type(value) in IMMUTABLE or parts_left(value, FEW) >= 0 or fits(value, self.limit):
                     try:
                         packed[key] = packer(value)
@@ -201,7 +203,7 @@ class Data:
         for key, value in self._objects.items():
             if type(value) in IMMUTABLE:
                 continue
-            before = current[key]
+            before = opened(current[key])
             try:
                 if small := is_small(value):
                     flat = flat or new_packer(flat=True)
@@ -222,9 +224,8 @@ class Data:
         # Clearing an empty session is not a change.
         if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):
             return True
-        base = self._base
-        for key, change in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
-            if base.get(key) != change:
+        for key, change in self.changed.items():
+            if (base := self._base.get(key)) != change and not same_value(base, change):
                 return True
         return False
 
@@ -260,7 +261,7 @@ class Data:
         if stored is not self._current and stored != self._current:
             # Keep the objects of unchanged values; those that another request or `atomic` changed are decoded again.
             for key in list(self._objects):
-                if stored.get(key) != self._current.get(key):
+                if not same_value(stored.get(key), self._current.get(key)):
                     del self._objects[key]
         self.stored = self._base = self._current = stored
         self._app_keys = None

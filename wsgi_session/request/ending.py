@@ -72,6 +72,7 @@ def end(work: Work, event: str = "destroyed") -> None:
 def _forget(work: Work) -> None:
     """Discard the session and its unsaved changes: this request has ended it."""
     work.record = work.credential = work.next_credential = work.login = work.planned_handle = None
+    work.confirming = None
     work.unread = (None, None)
     work.create_if_empty = False
     work.data = Data({}, work.backend.settings.max_size)

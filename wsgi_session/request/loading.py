@@ -30,6 +30,7 @@ _SET_LATER = (
     "provider",
     "remember",
     "planned_handle",
+    "confirming",
     "create_if_empty",
     "outside_path",
     "cross_site",
@@ -40,7 +41,7 @@ _SET_LATER = (
 
 def load(work: Work) -> Data:
     """Load the session and return its data. In an outage, raise ``StoreUnavailable`` or return an empty session."""
-    if work.outage is not None:
+    if work.accessed and work.outage is not None:
         raise work.unavailable()
     work.accessed = True
     if work.phase is not OPEN:

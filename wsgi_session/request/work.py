@@ -51,8 +51,10 @@ class Work:
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
     #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
-    #: The key of the identity provider's session under which the login is filed too.
+    #: The key of the identity provider's session under which the login is filed.
     provider: bytes | None = None
+    #: The method of a confirmation that is not saved yet.
+    confirming: str | None = None
     #: The handle that a new session will get, because the application has asked for it already.
     planned_handle: str | None = None
     #: Whether to store the session even if it is empty: the visitor has a CSRF token for it.
@@ -61,8 +63,6 @@ class Work:
     outside_path = False
     #: Whether another site sent the request, and the browser left its cookie out: only a login is stored.
     cross_site = False
-    #: Headers of the response besides the session's: cookies of transactions, ``Clear-Site-Data``.
-    more_headers: tuple[tuple[str, str], ...] = ()
     #: Whether a login was saved: no cache may store the response.
     logged_in = False
 
@@ -88,6 +88,8 @@ class Work:
         self.accessed = False
         #: What the response does to the cookie.
         self.cookie = KEEP
+        #: Headers of the response besides the session's: cookies of transactions, ``Clear-Site-Data``.
+        self.more_headers: tuple[tuple[str, str], ...] = ()
         #: ``None`` until the session is loaded.
         self.data: Data | None = None
 
@@ -106,10 +108,11 @@ class Work:
         """Take over the session that was loaded at ``now``; return its data."""
         self.loaded_at = now
         self.state, self.credential, self.record, packed = loaded
-        if self.state == "unknown":
-            self.refused, self.credential = self.credential, None
-        elif self.state == "rotated":
-            self.ended = True
+        if self.record is None:
+            if self.state == "unknown":
+                self.refused, self.credential = self.credential, None
+            elif self.state == "rotated":
+                self.ended = True
         self.login: Login | None = None
         #: The credential after a rotation, or of a session that is not stored yet.
         self.next_credential: Credential | None = None
@@ -268,7 +271,9 @@ class Work:
 
     def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
         """Take over the record and the values that were stored under the same token."""
-        self.adopt_times(record, cookie)
+        self.record = record
+        if cookie is SET:
+            self.cookie = SET
         (self.data or self.load()).adopt(packed)
 
     def adopt_new(self, credential: Credential, record: Record, packed: Packed) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 import time
@@ -62,6 +63,15 @@ def test_the_url_may_stand_in_the_environment_and_one_of_both_is_needed(url: str
         result = run(command, *arguments, WSGI_SESSION_STORE="")
         assert result.exit_code == 2, arguments
         assert f"Give URL {operand}; or set WSGI_SESSION_STORE, and give {operand}." in result.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "revoke", "revoke-user"])
+def test_a_url_in_place_of_the_operand_is_wrong_usage_and_its_password_is_not_shown(url: str, command: str) -> None:
+    for given in (["postgresql://shop:hunter2@db/shop"], [url, "redis://:hunter2@cache"]):
+        result = run(command, *given, WSGI_SESSION_STORE=url)
+        assert result.exit_code == 2
+        assert "hunter2" not in result.output
+    assert run("revoke-user", url, "id://5", "--json").stdout == '{"ended": 0}\n'
 
 
 @pytest.mark.parametrize("arguments", [["revoke-user", "{url}", "ann"], ["list", "{url}", "--user", "5"]])
@@ -177,3 +187,17 @@ def test_a_command_works_on_the_sessions_of_one_tenant(tmp_path: Path) -> None:
     assert [host for host, data in left.items() if data] == ["b.example", "münchen.example/x"]
     empty = run("list", url, "--tenant", "")
     assert (empty.exit_code, "--tenant is empty: give the tenant's name." in empty.stderr) == (2, True)
+
+
+def test_a_record_that_was_damaged_by_hand_does_not_hide_the_other_sessions(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    put(f"sqlite:///{path}", "intact")
+    put(f"sqlite:///{path}", "damaged")
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE sessions SET handle = x'ff', created = -1e11, touched = 2e11 WHERE handle = 'damaged'")
+    database.close()
+    for flags in ((), ("--json",)):
+        result = run("list", f"sqlite:///{path}", "--anonymous", *flags)
+        assert result.exit_code == 0, result.output
+        assert "intact" in result.stdout
+        assert len(result.stdout.splitlines()) == 2

@@ -29,6 +29,9 @@ def parsed(**more: Any) -> dict[str, Any]:
     [
         ("secret", f" {GOOD}\n{GOOD}\t{GOOD}", [GOOD] * 3),
         ("store", " sqlite:///a.db ", "sqlite:///a.db"),
+        ("encrypt", "True", True),
+        ("encrypt", "off", False),
+        ("encrypt", "Accept-Plain", "accept-plain"),
         ("environ_key", "shop", "shop"),
         ("cookie_name", "shop", "shop"),
         ("cookie_path", "/shop", "/shop"),
@@ -61,6 +64,9 @@ def parsed(**more: Any) -> dict[str, Any]:
         ("max_sessions", "None", None),
         ("validate_every", "5m", 300.0),
         ("validate_every", "none", None),
+        ("experimental_device_bound", "true", True),
+        ("experimental_device_bound", "off", False),
+        ("experimental_device_bound", "/auth/device", "/auth/device"),
         ("max_size", "4096", 4096),
         ("max_size", "1_048_576", 1_048_576),
         ("on_store_error", "anonymous", "anonymous"),
@@ -77,6 +83,7 @@ def test_every_option_is_read_from_text(option: str, text: str, expected: Any) -
         *[("idle_timeout", text) for text in ["", "soon", "15x", "-5m", "1e3", "inf", "5m 3s", "none", "15M", ".5h"]],
         ("absolute_timeout", "never"),
         ("touch_interval", ""),
+        *[("experimental_device_bound", text) for text in ["", "maybe", "device"]],
         *[("max_sessions", text) for text in ["", "many", "-1", "1.5", "9" * 5000]],
         *[
             ("max_size", text)
