@@ -151,7 +151,7 @@ class Exchange:
         if not work.accessed:
             return given
         headers = [*given]
-        if self._cookies or work.more_cookies:
+        if self._cookies or work.more_headers:
             backend = work.backend
             # A header is not special to a browser's cache, as Set-Cookie is.
             if dropped := make_private(headers, no_store=work.logged_in or not backend.browser_sends):
@@ -160,9 +160,7 @@ class Exchange:
                 # Before the cookies are added, because an error reporter would show them with the event.
                 headers += self._invitation(backend.binding)
             headers += [(backend.answer_header, value) for value in self._cookies]
-            headers += [("Set-Cookie", value) for value in work.more_cookies]
-        if work.clear_site_data:
-            headers.append(("Clear-Site-Data", work.clear_site_data))
+            headers += work.more_headers
         add_vary(headers, work.backend.settings.vary)
         return headers
 

@@ -187,9 +187,9 @@ class SessionMiddleware:
         tenants = None if namespace is None else Tenants(namespace, cookie_name, backend_of)
         new_work = partial(make_work, self._work_type, self._backend, tenants, header, takes_environ(validate))
         self._internals = Internals(self._backend, new_work, self._session_type)
-        # A request that needs none of them pays for none.
-        simple = tenants is None and self._backend.by_header is None and not takes_environ(validate)
-        self._new_work = partial(self._work_type, self._backend) if simple else new_work
+        # None where all requests are alike, so that none pays for what it does not need.
+        alike = tenants is None and header is None and not takes_environ(validate)
+        self._new_work = None if alike else new_work
         if device_prefix is not None:
             from wsgi_session.helpers.device_bound import DeviceEndpoints
 
@@ -233,7 +233,8 @@ class SessionMiddleware:
         if not self._cookie_name_checked:
             check_cookie_name(environ, self._settings)
             self._cookie_name_checked = True
-        work = self._new_work(environ)
+        new_work = self._new_work
+        work = self._work_type(self._backend, environ) if new_work is None else new_work(environ)
         outer = environ.get(self._environ_key)
         if outer is not None:
             check_outer_session(outer, self._settings)

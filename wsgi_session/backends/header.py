@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hmac import compare_digest
 from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded, Transactions
@@ -124,8 +125,8 @@ class HeaderBackend(StoreBackend):
 
         A late response with an old token could otherwise replace the client's new one.
         """
-        signed = self._signer.sign(credential.token)
-        return [] if self.header.read(environ) == signed else [signed]
+        signed, sent = self._signer.sign(credential.token), self.header.read(environ) or ""
+        return [] if sent.isascii() and compare_digest(sent, signed) else [signed]
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
         """Return nothing: the client forgets the token when it logs out, and it opens nothing any more."""

@@ -48,7 +48,7 @@ def begin_transaction(
     except StoreUnavailable as error:
         holder.note_outage(error)
         raise
-    holder.more_cookies += tuple(cookies)
+    holder.more_headers += tuple(("Set-Cookie", cookie) for cookie in cookies)
     return state
 
 
@@ -68,7 +68,7 @@ def end_transaction(request: object, state: object, key: str = "session") -> dic
     except StoreUnavailable as error:
         holder.note_outage(error)
         raise
-    holder.more_cookies += tuple(cookies)
+    holder.more_headers += tuple(("Set-Cookie", cookie) for cookie in cookies)
     if data is None:
         return None
     try:
@@ -86,7 +86,7 @@ def _parts(request: object, key: str) -> tuple[Any, Any, Transactions]:
         holder = work_of(session)
         if holder.phase is not OPEN:
             raise HeadersAlreadySent("A transaction needs a cookie, but the headers were sent. Call this before.")
-    elif hasattr(session, "more_cookies"):
+    elif hasattr(session, "more_headers"):
         holder = session  # Django's
     else:
         raise session_missing_error(request, key, session)

@@ -117,7 +117,9 @@ def logout(request: object, key: str = "session", *, clear_site_data: Iterable[s
     session = get_session(request, key)
     session.destroy()
     if header:
-        work_of(session).clear_site_data = header
+        work = work_of(session)
+        others = [other for other in work.more_headers if other[0] != "Clear-Site-Data"]
+        work.more_headers = (*others, ("Clear-Site-Data", header))
 
 
 def _clear_site_data(kinds: Iterable[str]) -> str:

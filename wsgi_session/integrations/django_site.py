@@ -99,7 +99,7 @@ class HelpersMiddleware(MiddlewareMixin):
         session = request.META.get("session")
         if isinstance(session, _UserSession) and session.accessed:
             patch_vary_headers(response, ("Cookie",))
-            for cookie in session.more_cookies:
+            for _, cookie in session.more_headers:
                 response.cookies.load(cookie)
                 patch_cache_control(response, private=True)
         return response
@@ -111,7 +111,7 @@ class _UserSession:
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
         #: The Set-Cookie values of transactions, and whether the request used any.
-        self.more_cookies: tuple[str, ...] = ()
+        self.more_headers: tuple[tuple[str, str], ...] = ()
         self.accessed = False
 
     @property

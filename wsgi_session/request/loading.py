@@ -139,8 +139,8 @@ def _prepare_late_load(work: Work) -> None:
         )
     work.backend.settings.events("late_access")
     if work.cookie_and_scheme is not None:
-        names = work.backend.credential_key, "wsgi.url_scheme"
-        work.environ = dict(zip(names, work.cookie_and_scheme, strict=True))
+        kept = zip(("HTTP_COOKIE", "wsgi.url_scheme"), work.cookie_and_scheme, strict=True)
+        work.environ = {**dict(kept), **work.token_header}
 
 
 def _validate(work: Work) -> Data:

@@ -30,6 +30,8 @@ def make_work(
     if header is not None and backend.by_header is not None and header.read(environ) is not None:
         backend = backend.by_header
     work = (other_type or work_type)(backend, environ)
+    if not backend.browser_sends:
+        work.token_header = {backend.credential_key: environ.get(backend.credential_key, "")}
     if keep_environ:
         # A copy without the session, because only the garbage collector would free such a cycle.
         key = backend.settings.environ_key

@@ -63,8 +63,6 @@ class Work:
     outside_path = False
     #: Whether another site sent the request, and the browser left its cookie out: only a login is stored.
     cross_site = False
-    #: Set-Cookie values besides the session's: those of transactions.
-    more_cookies: tuple[str, ...] = ()
     #: Whether a login was saved: no cache may store the response.
     logged_in = False
 
@@ -76,8 +74,10 @@ class Work:
     sent_headers: Headers = []  # noqa: RUF012  (always replaced, never changed)
     #: The request's environ without the session, if ``validate`` takes it.
     validated_environ: Mapping[str, Any] = NO_ENVIRON
-    #: The header with the credential, and the scheme, in case the session is loaded after the response.
+    #: Cookie header and scheme, in case the session is loaded after the response.
     cookie_and_scheme: tuple[str, str | None] | None = None
+    #: What else of the environ is needed then: the header that replaces the cookie.
+    token_header: Mapping[str, Any] = NO_ENVIRON
 
     def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
         self.backend = backend
@@ -88,8 +88,8 @@ class Work:
         self.accessed = False
         #: What the response does to the cookie.
         self.cookie = KEEP
-        #: The value of the header ``Clear-Site-Data``, if the response shall have one.
-        self.clear_site_data = ""
+        #: Headers of the response besides the session's: cookies of transactions, ``Clear-Site-Data``.
+        self.more_headers: tuple[tuple[str, str], ...] = ()
         #: ``None`` until the session is loaded.
         self.data: Data | None = None
 
@@ -260,7 +260,7 @@ class Work:
         self.phase = CLOSED
         self.sent_headers = headers
         environ = self.environ
-        self.cookie_and_scheme = environ.get(self.backend.credential_key, ""), environ.get("wsgi.url_scheme")
+        self.cookie_and_scheme = environ.get("HTTP_COOKIE", ""), environ.get("wsgi.url_scheme")
         self.environ = NO_ENVIRON
 
     # Called by the commit.
