@@ -122,6 +122,7 @@ class _Ciphers(dict[bytes, AESGCM]):
 class _Unbound(SealedData):
     """Sealed values whose index is not sealed yet. As bytes, both of them, so that their size can be limited."""
 
+    outdated = False
     packed: Packed
     head: bytes
     names_and_nonces: bytes
@@ -136,6 +137,9 @@ class _Unbound(SealedData):
 
     def open(self) -> Packed:
         return self.packed
+
+    def open_value(self, position: int) -> bytes:
+        return list(self.packed.values())[position]
 
 
 class _Stored(SealedData):
