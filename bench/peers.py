@@ -86,6 +86,8 @@ class FloorPostgreSQL(Contender):
 class Ours(Contender):
     """``SessionMiddleware`` with no setting but what it requires."""
 
+    options: ClassVar[dict[str, Any]] = {}
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         from wsgi_session import SessionMiddleware
@@ -117,7 +119,7 @@ class Ours(Contender):
         self.store = self.make_store(folder)
         inner = (untouched, read, read_nested, write, new(SMALL), new(LARGE))
         self.applications = {
-            work: SessionMiddleware(application, secret=SECRET, store=self.store)
+            work: SessionMiddleware(application, secret=SECRET, store=self.store, **self.options)
             for work, application in zip(WORKS, inner, strict=True)
         }
 
@@ -144,6 +146,16 @@ class OursSQLite(Ours):
         from wsgi_session.stores.sqlite import SQLiteStore
 
         return SQLiteStore(folder / "ours.db")
+
+
+class OursMemoryEncrypted(OursMemory):
+    name = "ours-memory-encrypted"
+    options: ClassVar[dict[str, Any]] = {"encrypt": True}
+
+
+class OursSQLiteEncrypted(OursSQLite):
+    name = "ours-sqlite-encrypted"
+    options: ClassVar[dict[str, Any]] = {"encrypt": True}
 
 
 class OursRedis(Ours):
@@ -487,6 +499,8 @@ CONTENDERS: tuple[type[Contender], ...] = (
     FloorPostgreSQL,
     OursPostgreSQL,
     OursCookie,
+    OursMemoryEncrypted,
+    OursSQLiteEncrypted,
 )
 #: Those that need no server, and whom a run without ``--all`` or ``--only`` measures.
 USUAL = tuple(kind for kind in CONTENDERS if kind.name.endswith(("-memory", "-sqlite")))

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wsgi_session.admin import Sessions, TenantSessions
 from wsgi_session.backends.base import Backend
-from wsgi_session.backends.header import TokenHeader, check_transport
+from wsgi_session.backends.header import check_transport
 from wsgi_session.backends.making import make_backend
-from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.tenants import Tenants
 from wsgi_session.config import options as config
@@ -28,6 +27,7 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
 from wsgi_session.lifetime import Lifetime
+from wsgi_session.moving.choosing import choose_store_backend
 from wsgi_session.nesting import check_cookie_name, check_outer_session
 from wsgi_session.request.making import make_validator, make_work, takes_environ
 from wsgi_session.request.states import CLOSED
@@ -35,6 +35,7 @@ from wsgi_session.request.work import Work
 from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import ListsOwners, Store
+from wsgi_session.stores.sealed import join_of, make_sealing, sealed
 from wsgi_session.stores.timed import timed
 from wsgi_session.stores.urls.opening import open_store
 
@@ -68,6 +69,8 @@ class SessionMiddleware:
         secret: str | bytes | Sequence[str | bytes],
         # A URL such as "sqlite:///sessions.db", or a Store. close() closes only a store that was opened from a URL.
         store: str | Store,
+        # Encrypts what the store keeps, with the secret. "accept-plain" also reads sessions from before that.
+        encrypt: bool | Literal["accept-plain"] = False,
         environ_key: str = "session",
         # Also the namespace: two middlewares over one store that have different names share no sessions.
         cookie_name: str = "sid",
@@ -129,12 +132,13 @@ class SessionMiddleware:
         header = check_transport(transport, transport_header)
         config.check_callable_or_none("on_event", on_event, "a function of an event's name and its data, or None")
         secrets = config.check_secrets(secret)
+        sealing = make_sealing(encrypt, secrets)
         check_cookie_options(
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
         config.check_max_sessions(max_sessions, lists_owners=True)
         device_prefix = config.check_device_bound(experimental_device_bound, cookie_domain, cookie_partitioned)
-        store_backend = _store_backend(adopt, namespace, header, bound=device_prefix is not None)
+        store_backend = choose_store_backend(adopt, namespace, header, bound=device_prefix is not None)
         settings = Settings(
             samesite=cookie_samesite,
             environ_key=config.check_environ_key(environ_key),
@@ -158,6 +162,7 @@ class SessionMiddleware:
             describe=describe,
             max_sessions=max_sessions,
             vary="Cookie" if header is None else header.vary,
+            join=join_of(sealing),
         )
         self.app = app
         # What each request is passed to: the application, or what answers at paths of the middleware's own.
@@ -170,7 +175,7 @@ class SessionMiddleware:
         attributes: Any = {"path": cookie_path, "domain": cookie_domain, "partitioned": cookie_partitioned}
         cookies = make_cookies(cookie_name, cookie_secure, settings.events, samesite=cookie_samesite, **attributes)
         transaction_cookies = TransactionCookies(cookie_name, secure=cookie_secure, **attributes)
-        used = timed(self.store, settings.events, report_store_calls)
+        used = sealed(timed(self.store, settings.events, report_store_calls), sealing)
 
         def backend_of(namespace: str) -> Backend:
             own = replace(settings, namespace=namespace)
@@ -281,18 +286,3 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
     options = hide_secret(local_conf, prefix="")
     del local_conf
     return SessionMiddleware.from_config(app, options, prefix="")
-
-
-def _store_backend(
-    adopt: Adopt | Reader | Sequence[Reader] | None, namespace: object, header: TokenHeader | None, *, bound: bool
-) -> Callable[..., StoreBackend]:
-    if adopt is None and not bound:
-        return StoreBackend
-    if adopt is None:
-        from wsgi_session.backends.device_bound import DeviceBoundBackend
-
-        return DeviceBoundBackend
-    # Imported here, because few sites have sessions of another library.
-    from wsgi_session.moving.backend import adopting_backend
-
-    return adopting_backend(adopt, namespace, header, bound=bound)

@@ -7,6 +7,7 @@ from threading import Lock, Semaphore
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
 
@@ -14,9 +15,11 @@ from tests.frameworks.django_site import SECRET, set_up, store
 from tests.frameworks.django_visitor import again, stored
 from tests.support.stores import CountingStore
 from wsgi_session import StoreUnavailable
+from wsgi_session.codec.sealed import looks_sealed
 from wsgi_session.integrations import django_site
 from wsgi_session.integrations.django import SessionStore
 from wsgi_session.integrations.django_site import backend
+from wsgi_session.stores import Record
 from wsgi_session.testing.harness import run_concurrently
 
 __all__ = ["store"]
@@ -110,3 +113,33 @@ def test_a_store_from_a_url_is_closed_when_a_test_puts_another_in_its_place(tmp_
         opened.load(b"k" * 32, 0)
     with override_settings(WSGI_SESSION_STORE="memory://"):
         assert "a" not in again(session)
+
+
+def test_the_option_encrypt_uses_djangos_secret_keys(store: CountingStore) -> None:
+    old, new = settings.SECRET_KEY, "a newer key of Django: " + "k" * 30
+    with override_settings(WSGI_SESSION_OPTIONS={"encrypt": True}):
+        session = stored(cart=[1])
+        session["cart"].append(2)
+        session.save()
+        records = [record for record in store.seen if isinstance(record, Record)]
+        assert records
+        assert all(looks_sealed(record.data) for record in records)
+        assert dict(again(session).items()) == {"cart": [1, 2]}
+    with override_settings(WSGI_SESSION_OPTIONS={"encrypt": True}, SECRET_KEY=new, SECRET_KEY_FALLBACKS=[old]):
+        rotated = again(session)
+        rotated["seen"] = True
+        rotated.save()
+    with override_settings(WSGI_SESSION_OPTIONS={"encrypt": True}, SECRET_KEY=new):
+        assert dict(again(session).items()) == {"cart": [1, 2], "seen": True}
+    with override_settings(WSGI_SESSION_OPTIONS={"encrypt": True}):
+        assert dict(again(session).items()) == {}, "the old key alone"
+
+
+def test_a_short_secret_key_does_for_a_site_that_does_not_encrypt(store: CountingStore) -> None:
+    with override_settings(SECRET_KEY="short"):
+        assert dict(again(stored(a=1)).items()) == {"a": 1}
+        with (
+            override_settings(WSGI_SESSION_OPTIONS={"encrypt": True}),
+            pytest.raises(ImproperlyConfigured, match="give at least 32"),
+        ):
+            stored(a=1)

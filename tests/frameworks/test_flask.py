@@ -44,7 +44,9 @@ from wsgi_session import (
     user_or_none,
 )
 from wsgi_session.codec.packing import join, split
+from wsgi_session.codec.sealed import looks_sealed
 from wsgi_session.integrations.flask import FlaskSessions
+from wsgi_session.stores import Record
 from wsgi_session.testing import FakeClock, plant, read
 
 __all__ = ["app", "clock", "make_app", "store", "visitor"]
@@ -869,3 +871,18 @@ def test_all_that_a_session_can_do_is_at_hand(visitor: Visitor) -> None:
     assert (old.do(lambda: ours().state), visitor.do(everything)) == ("rotated", {"count": 3})
     visitor.do(lambda: session.destroy())  # type: ignore[attr-defined]
     assert visitor.do(everything) == {}
+
+
+def test_the_option_encrypt_keeps_the_data_from_who_reads_the_store(make_app: MakeApp, store: CountingStore) -> None:
+    visitor = Visitor(make_app(encrypt=True))
+    visitor.do(lambda: session.update(note="a private value", cart=[1]))
+    visitor.do(lambda: session["cart"].append(2))
+    records = [record for record in store.seen if isinstance(record, Record)]
+    assert records
+    assert all(looks_sealed(record.data) for record in records)
+    assert visitor.do(lambda: dict(session)) == {"note": "a private value", "cart": [1, 2]}
+    before = Visitor(make_app(encrypt=False))
+    before.do(lambda: session.update(note="from before"))
+    accepting = Visitor(make_app(WSGI_SESSION_ENCRYPT="accept-plain"))
+    accepting.client._cookies = before.client._cookies
+    assert accepting.do(lambda: session["note"]) == "from before"

@@ -46,6 +46,7 @@ from wsgi_session import (
     redirect_if_anonymous,
     user_email_or_none,
 )
+from wsgi_session.codec.sealed import looks_sealed
 from wsgi_session.integrations import pyramid as integration
 from wsgi_session.integrations.pyramid import _session_of
 from wsgi_session.integrations.pyramid_session import PyramidSession
@@ -979,3 +980,12 @@ def copy_of(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, copied.__name__, copied)
     spec.loader.exec_module(copied)
     return copied
+
+
+def test_the_option_encrypt_keeps_the_data_from_who_reads_the_store() -> None:
+    site = Site(count, encrypt="true")
+    browser = site.browser()
+    assert [browser.see() for _ in range(3)] == ["1", "2", "3"]
+    (stored,) = [record for _, record in site.store.scan(site.clock())]
+    assert looks_sealed(stored.data)
+    assert browser.session() == {"count": 3}

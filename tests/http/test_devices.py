@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.damage import damage
 from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, put
 from tests.support.stores import SERVER
 from wsgi_session import ConfigError, Session, SessionMiddleware, describe_device
-from wsgi_session.codec.packing import join, split
 from wsgi_session.request.devices import ABOUT
-from wsgi_session.stores import Scans, Store
 from wsgi_session.testing.clock import FakeClock
 
 pytestmark = pytest.mark.needs(SERVER)
@@ -128,13 +127,9 @@ def test_a_header_that_is_no_text_does_not_keep_a_visitor_from_logging_in(make_s
     assert abouts(site) == ["Mozilla?"]
 
 
-def test_a_description_that_cannot_be_read_is_none(make_site: MakeSite, store: Store) -> None:
+def test_a_description_that_cannot_be_read_is_none(make_site: MakeSite) -> None:
     site = make_site(describe=describe_device)
-    enter(site, LAPTOP)
-    assert isinstance(store, Scans)
-    ((key, record),) = store.scan(site.clock())
-    values = {**split(record.data), ABOUT: b"\xc1"}
-    store.replace(key, record._replace(data=join(values), version=bytes(16)), record.version, site.clock())
+    damage(enter(site, LAPTOP), value=b"\xc1", key=ABOUT)
     (info,) = site.middleware.sessions.of(ANN)
     assert (info.about, info.data) == (None, {"user": ANN})
     site.clock.advance(1)

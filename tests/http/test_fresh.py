@@ -20,7 +20,7 @@ from wsgi_session import (
     logout,
     redirect_unless_fresh,
 )
-from wsgi_session.codec.packing import join, pack, split
+from wsgi_session.codec.packing import pack, split
 from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.session import work_of
 
@@ -319,7 +319,7 @@ def test_an_older_process_keeps_what_it_does_not_know(browser: Browser) -> None:
         work = work_of(session)
         data = work.writable()
         data.put(b"newer", 1, pack(1, "newer"))
-        assert CONFIRMED in split(join(data.apply_to(data.stored)))
+        assert CONFIRMED in split(work.backend.settings.join(data.apply_to(data.stored)))
 
     browser.do(unknown)
     browser.do(put(cart=[]))

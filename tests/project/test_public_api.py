@@ -274,7 +274,7 @@ def test_secrets_are_drawn_from_the_systems_generator() -> None:
 
 
 def run_in_a_fresh_interpreter(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

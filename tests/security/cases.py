@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.damage import plain_store
 from tests.support.site import SECRET, Browser, Site
 from wsgi_session import Session
+from wsgi_session.codec.packing import Packed, split
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.tokens import TokenSigner
 from wsgi_session.stores import Record
@@ -55,6 +57,14 @@ def stored(site: Site, browser: Browser | str) -> Record | None:
         return None
     value = browser if isinstance(browser, str) else browser.token
     return site.calls.inner.load(tokens.store_key(value.partition(".")[0].encode()), site.clock())
+
+
+def values_of(site: Site, browser: Browser) -> Packed:
+    """Return the packed values of the browser's session as its site reads them; an empty dict if there is none."""
+    if isinstance(site.calls.inner, CookieStore):
+        return {}
+    record = plain_store(browser).load(tokens.store_key(browser.token.partition(".")[0].encode()), site.clock())
+    return {} if record is None or not record.handle else split(record.data)
 
 
 def opens_nothing(record: Record | None) -> bool:

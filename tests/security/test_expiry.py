@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.security.cases import DAY, case, opened_by, stored, with_cookies_of
+from tests.support.damage import plain_store
 from tests.support.records import make_record
 from tests.support.site import ANN, SECRET, Browser, MakeSite, Site, log_in, put, read
 from tests.support.stores import SERVER, SWEEPS
@@ -119,9 +120,9 @@ def test_a_record_with_a_life_of_its_own_ends_all_the_same(site: Site, clock: Fa
     token = tokens.new_token()
     now = clock()
     planted = make_record(b"\x80", expires=now + 3650 * DAY, owner=None, idle=3650 * DAY)
-    site.calls.inner.create(tokens.store_key(token), planted, now)
-    value = tokens.TokenSigner([SECRET.encode()], "sid").sign(token)
     browser, asking = site.browser(), site.browser()
+    plain_store(browser).create(tokens.store_key(token), planted, now)
+    value = tokens.TokenSigner([SECRET.encode()], "sid").sign(token)
     browser.jar = {"sid": value}
     asking.do(log_in(ANN, idle_timeout=timedelta(days=3650)))
     states = [visitor.do(lambda session: session.state).result for visitor in (browser, asking)]

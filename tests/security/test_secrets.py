@@ -326,6 +326,7 @@ def flattened(value: object) -> str:
 
 DUMPS: dict[str, Callable[[Path], str]] = {
     "sqlite": files_in,
+    "encrypted": files_in,
     "postgresql": lambda folder: tables_of(postgres()),
     "mariadb": lambda folder: tables_of(mariadb()),
     "redis": lambda folder: keys_of(valkey()),

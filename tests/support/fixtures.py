@@ -18,9 +18,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "kind" in metafunc.fixturenames:
         needed = {flag for mark in metafunc.definition.iter_markers("needs") for flag in mark.args}
         kinds = [kind for kind in KINDS if needed <= kind.flags]
-        # The quick run uses memory and SQLite. MigratingStore has its own tests.
+        # The quick run uses memory and SQLite. MigratingStore and encryption have their own tests.
         full = {True: [pytest.mark.engine], False: []}
-        marks = [full[ENGINE in kind.flags] + [pytest.mark.full] * (kind.name == "migrating") for kind in kinds]
+        marks = [
+            full[ENGINE in kind.flags] + [pytest.mark.full] * (kind.name in ("migrating", "encrypted"))
+            for kind in kinds
+        ]
         metafunc.parametrize(
             "kind", [pytest.param(kind, id=kind.name, marks=its) for kind, its in zip(kinds, marks, strict=True)]
         )
@@ -38,11 +41,11 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def make_site(store: Store, clock: FakeClock) -> MakeSite:
+def make_site(kind: Kind, store: Store, clock: FakeClock) -> MakeSite:
     """Return a function that makes a site over ``store`` with other options. All its sites share the store."""
 
     def make(**options: Any) -> Site:
-        return Site(store, options.pop("clock", clock), **options)
+        return Site(store, options.pop("clock", clock), **{**kind.options, **options})
 
     return make
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from tests.support.servers.shared import mariadb, postgres, valkey, valkey_cluster, valkey_sentinel
@@ -41,6 +42,8 @@ class Kind(NamedTuple):
     name: str
     open: Callable[[Path], Store]
     flags: frozenset[str]
+    #: The options of a middleware over this kind.
+    options: Mapping[str, Any] = MappingProxyType({})
 
 
 def _sql(url: str, folder: Path) -> Store:
@@ -67,6 +70,13 @@ KINDS = [
     Kind("redis-cluster", lambda folder: _redis(valkey_cluster(), folder), frozenset({SERVER, PROCESSES, ENGINE})),
     Kind("redis-sentinel", lambda folder: _redis(valkey_sentinel(), folder), frozenset({SERVER, PROCESSES, ENGINE})),
     Kind("migrating", lambda folder: MigratingStore(MemoryStore(), MemoryStore()), frozenset({SERVER, SWEEPS})),
+    # Over the option that encrypts, the rules are the same.
+    Kind(
+        "encrypted",
+        lambda folder: SQLiteStore(folder / "sessions.db"),
+        frozenset({SERVER, SWEEPS, PROCESSES}),
+        MappingProxyType({"encrypt": True}),
+    ),
     Kind("cookie", lambda folder: CookieStore(), frozenset()),
 ]
 

@@ -53,6 +53,7 @@ class Down(MemoryStore):
 WRONG: dict[str, list[Any]] = {
     "secret": [None, "", TELLTALE, [SECRET] * 5, [SECRET, TELLTALE], "secret" + TELLTALE * 2],
     "store": [None, "", 5, "nowhere", "gopher://x", "sqlite", MemoryStore, Path("a.db")],
+    "encrypt": ["yes", None, 1, "Accept-plain"],
     "environ_key": ["", None, 5, b"session"],
     "cookie_name": ["", "a b", "a;b", "sid\r\n", None, 5, "__host-a", "__Secure-a"],
     "namespace": ["shop", 5, False],

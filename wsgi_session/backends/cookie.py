@@ -16,7 +16,7 @@ from msgpack import packb, unpackb
 from wsgi_session.backends.base import Credential, Loaded, State, Transactions
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
-from wsgi_session.codec.packing import split
+from wsgi_session.codec.packing import join, split
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.chunks import MAX_CHUNKS, CookieChunks
 from wsgi_session.cookies.cookie import SchemeCookies
@@ -69,7 +69,8 @@ class CookieBackend:
                 "cookie_name, cookie_path and cookie_domain are so long that a cookie of 4,096 bytes has no room left "
                 "for the session. Shorten them, or use a store that keeps sessions, such as sqlite:///sessions.db."
             )
-        self.settings = replace(settings, max_size=min(settings.max_size, max_size))
+        # The whole cookie is sealed, so its data is not sealed once more.
+        self.settings = replace(settings, max_size=min(settings.max_size, max_size), join=join)
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
         """Return the first live session among the request's cookies."""

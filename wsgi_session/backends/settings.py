@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from wsgi_session.codec.packing import Packed, join
 from wsgi_session.events import Events
 from wsgi_session.lifetime import Lifetime
 
@@ -40,3 +41,5 @@ class Settings:
     max_sessions: int | None = None
     #: The request headers on which a response with a session depends.
     vary: str = "Cookie"
+    #: Makes a record's data of packed values; with encryption, it seals them.
+    join: Callable[[Packed], bytes] = join

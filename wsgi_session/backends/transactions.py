@@ -28,8 +28,6 @@ from wsgi_session.stores.contract import Outcome, Record, Store
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _PURPOSE = b"wsgi-session transaction "
-# The data of a transaction that was taken, in case deleting its record fails.
-_TAKEN = b""
 
 
 class StoreTransactions:
@@ -39,6 +37,7 @@ class StoreTransactions:
         self._store = store
         self._cookies = cookies
         self._events = settings.events
+        self._no_data = settings.join({})
         # No cookie's name contains a space, so that these records are no sessions of any middleware.
         self._namespace = "login " + settings.namespace
         self._purpose = _PURPOSE + settings.namespace.encode() + b" "
@@ -67,11 +66,12 @@ class StoreTransactions:
     def _take(self, key: bytes, now: float) -> bytes | None:
         record = self._store.load(key, now)
         # A store returns no dead record; the check is for clocks that differ.
-        if record is None or record.namespace != self._namespace or record.data == _TAKEN or now >= record.expires:
+        if record is None or record.namespace != self._namespace or record.persistent or now >= record.expires:
             return None
-        # Not delete(): while a record moves between two stores, two of these may both report success.
+        # Not delete(): while a record moves between two stores, two of these may both report success. The field
+        # ``persistent`` means nothing for a transaction: here it marks one that was taken, if deleting it fails.
         version = tokens.new_version()
-        taken = record._replace(data=_TAKEN, version=version)
+        taken = record._replace(data=self._no_data, version=version, persistent=True)
         try:
             outcome = self._store.replace(key, taken, record.version, now)
         except StoreUnavailable as error:

@@ -1,6 +1,7 @@
 """The commands for single sessions: list, show and end them. They print handles, owners and times, never the data.
 
-They need no secret, only the store's URL and the name of the cookie.
+They need only the store's URL and the name of the cookie; if the site encrypts its sessions, also its secret to show
+their owners (see ``encrypted.py``).
 """
 
 from __future__ import annotations
@@ -26,10 +27,12 @@ from wsgi_session.backends.revocation import (
     listing_of_owner,
 )
 from wsgi_session.backends.stored_owner import stored_owner
+from wsgi_session.cli.encrypted import HIDDEN_OWNER, Unsealer, is_closed
 from wsgi_session.cli.group import cli
 from wsgi_session.cli.naming import namespace_options
 from wsgi_session.cli.opening import counting, hide_url, opened, show_progress, store_url
 from wsgi_session.codec.packing import CorruptData, split, unpack
+from wsgi_session.codec.sealed import looks_sealed
 from wsgi_session.codec.supported import printable
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import SessionError, SessionGone
@@ -85,10 +88,11 @@ def list_sessions(
     """Print the live sessions of logged-in users: handle, login, last activity and expiry (UTC), and owner."""
     key = None if user is None else owner_key(namespace, owner_argument(user))
     with opened(url) as store:
-        found = sessions_of(store, namespace)
-        chosen = (one for one in found if (one.owner == key if key else anonymous or one.owner is not None))
-        for record in islice(chosen, limit):
-            print_session(described(record), as_json)
+        found, unsealer = sessions_of(store, namespace), Unsealer()
+        chosen = (one for one in found if (one[1].owner == key if key else anonymous or one[1].owner is not None))
+        for its_key, record in islice(chosen, limit):
+            print_session(described(unsealer.open(its_key, record)), as_json)
+        unsealer.report()
 
 
 @cli.command(context_settings=_HANDLE_SETTINGS)
@@ -99,7 +103,9 @@ def show(given: tuple[str, str], namespace: str, as_json: bool) -> None:
     """Print one session, with the size of its data in bytes."""
     url, handle = given
     with opened(url) as store:
-        record = find(store, namespace, handle)
+        unsealer = Unsealer()
+        record = unsealer.open(*find(store, namespace, handle))
+        unsealer.report()
         shown = {**described(record), "persistent": record.persistent, "size": len(record.data)}
         if as_json:
             print_session(shown, as_json)
@@ -117,7 +123,7 @@ def revoke(given: tuple[str, str], namespace: str, dry_run: bool, as_json: bool)
     """End one session. This reads every session of the store to find it."""
     url, handle = given
     with opened(url) as store:
-        owner = find(store, namespace, handle).owner
+        owner = find(store, namespace, handle)[1].owner
         if owner is not None and isinstance(store, ListsOwners):
             listing = listing_of_owner(store, owner)
         else:
@@ -158,9 +164,12 @@ def revoke_everyone(url: str, namespace: str, anonymous: bool, dry_run: bool, as
 def broken(url: str, namespace: str, as_json: bool) -> None:
     """Print the sessions whose data cannot be read, and why. To their visitors they look expired; revoke ends one."""
     with opened(url) as store:
-        for record in sessions_of(store, namespace):
+        unsealer = Unsealer()
+        for key, stored in sessions_of(store, namespace):
+            record = unsealer.open(key, stored)
             if reason := damage(record, namespace):
                 print_session({**described(record), "reason": reason}, as_json)
+        unsealer.report()
 
 
 def end(
@@ -191,22 +200,21 @@ def scannable(store: Store) -> Scans:
     return store
 
 
-def sessions_of(store: Store, namespace: str) -> Iterator[Record]:
-    """Yield the live sessions of ``namespace``, and show how many were read."""
-    number = 0
-    for number, (_, record) in enumerate(every_session(scannable(store), namespace, time.time()), 1):
+def sessions_of(store: Store, namespace: str) -> Iterator[tuple[bytes, Record]]:
+    """Yield key and record of the live sessions of ``namespace``, and show how many were read."""
+    for number, found in enumerate(every_session(scannable(store), namespace, time.time()), 1):
         if number % STEP == 0 and not sys.stdout.isatty():
             show_progress(f"{number} read ...")
-        yield record
+        yield found
     show_progress("")
 
 
-def find(store: Store, namespace: str, handle: str) -> Record:
-    """Return the live session with this handle, or raise ``SessionGone``."""
-    for record in sessions_of(store, namespace):
+def find(store: Store, namespace: str, handle: str) -> tuple[bytes, Record]:
+    """Return key and record of the live session with this handle, or raise ``SessionGone``."""
+    for key, record in sessions_of(store, namespace):
         if record.handle == handle:
             show_progress("")
-            return record
+            return key, record
     raise SessionGone(f"No live session with the cookie name {namespace!r} has the handle {handle!r}.", handle=handle)
 
 
@@ -218,16 +226,20 @@ def described(record: Record) -> dict[str, Any]:
         "created": utc(record.created),
         "last_seen": utc(record.touched),
         "expires": utc(record.expires),
-        "owner": stored_owner(record),
+        "owner": HIDDEN_OWNER if record.owner is not None and is_closed(record) else stored_owner(record),
     }
 
 
 def damage(record: Record, namespace: str) -> str | None:
-    """Return why the session cannot be read; ``None`` if it can."""
+    """Return why the session cannot be read; ``None`` if it can, or if it is encrypted and cannot be checked."""
+    if is_closed(record):
+        return None
     try:
         for packed in split(record.data).values():
             unpack(packed)
     except (CorruptData, TypeError):  # TypeError: SQLite stores any type in any column.
+        if looks_sealed(record.data):
+            return "the data was changed, copied from another record, or encrypted with another secret"
         return "the data is not in the format of this package"
     owner = stored_owner(record)
     if owner is not None and owner_key(namespace, owner) != record.owner:

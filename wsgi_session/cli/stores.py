@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import click
 
+from wsgi_session.cli.encrypted import with_encryption
 from wsgi_session.cli.group import cli
 from wsgi_session.cli.naming import namespace_options
 from wsgi_session.cli.opening import (
@@ -164,15 +165,19 @@ def copy(old: str, new: str) -> None:
 @click.option("--namespace", default="sid", show_default=True, metavar="NAME", help="The site's cookie_name.")
 @click.option("--idle-timeout", default="30d", show_default=True, metavar="TIME", help="That of the site.")
 @click.option("--absolute-timeout", default="90d", show_default=True, metavar="TIME", help="That of the site, or none.")
+@click.option("--encrypt", is_flag=True, help="The site has encrypt=True; WSGI_SESSION_SECRET has its secret.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; only say how many sessions would be adopted.")
-def adopt(source: str, url: str, namespace: str, idle_timeout: str, absolute_timeout: str, dry_run: bool) -> None:
+def adopt(
+    source: str, url: str, namespace: str, idle_timeout: str, absolute_timeout: str, encrypt: bool, dry_run: bool
+) -> None:
     """Adopt every session of another library's store in advance.
 
     Run it just before the switch, with the site's own reader: --from shop.app:ADOPT. Old records stay until the
     visitor comes. It is safe to interrupt, and to run again.
     """
     counts: Counter[str] = Counter()
-    with opened(url, may_be_new=True) as store:
+    with opened(url, may_be_new=True) as site_store:
+        store = with_encryption(site_store) if encrypt else site_store
         settings = settings_of(namespace, idle_timeout, absolute_timeout)
         try:
             for number, words in enumerate(adopt_all(load_adopt(source), store, settings, dry_run=dry_run), 1):

@@ -22,6 +22,8 @@ import msgpack
 from msgpack import ExtType, OutOfData, Packer, Unpacker, unpackb
 
 from wsgi_session.codec.plain import plain_text, to_plain
+from wsgi_session.codec.sealed import CorruptData as CorruptData
+from wsgi_session.codec.sealed import SealedData
 from wsgi_session.codec.supported import (
     CONTAINERS,
     DATES,
@@ -42,12 +44,9 @@ _UNCHECKED = IMMUTABLE - _PACKED_AGAIN
 # Whether a packer can be told to begin with a small buffer instead of a megabyte. msgpack 1.0 has no such option.
 _SIZED = msgpack.version >= (1, 1)
 
+#: The packed values of a record. A sealed value, which is a tuple, may take the place of the bytes: see ``sealed.py``.
 Packed = dict["str | bytes", bytes]
 Moment = TypeVar("Moment", datetime, time)
-
-
-class CorruptData(ValueError):
-    """Bytes that this codec did not write."""
 
 
 class NotFlat(Exception):
@@ -111,8 +110,11 @@ def new_packer(*, flat: bool = False) -> Callable[[Any], bytes]:
     return pack
 
 
-def unpack(packed: bytes) -> Any:
+def unpack(packed: bytes | tuple[int, SealedData]) -> Any:
     """Return the value that ``packed`` contains, or raise ``CorruptData``."""
+    if type(packed) is tuple:
+        position, data = packed
+        packed = data.open_value(position)
     try:
         # timestamp=1 decodes msgpack's timestamps, which we never write, as floats: the check below refuses them.
         try:
@@ -127,7 +129,7 @@ def unpack(packed: bytes) -> Any:
         # A value that packs to other bytes was not written by this codec, and would look like a change.
         if type(value) in _PACKED_AGAIN and _pack(value) == packed:
             return value
-    except _UNPACK_ERRORS as error:
+    except UNPACK_ERRORS as error:
         raise CorruptData("not a packed value") from error
     raise CorruptData("not a packed value of a supported type")
 
@@ -140,18 +142,22 @@ def join(packed: Mapping[str | bytes, bytes]) -> bytes:
 
 def split(data: bytes) -> Packed:
     """Split a record's data into its packed values without decoding them, or raise ``CorruptData``."""
+    if type(data) is not bytes and isinstance(data, SealedData):
+        values: Packed = data.open()
+        return values
     try:
         # Raises if a key is neither text nor bytes. An invalid value is found only when it is read.
         packed = unpackb(data)
-    except _UNPACK_ERRORS as error:
+    except UNPACK_ERRORS as error:
         raise CorruptData("not a record's data") from error
     if type(packed) is not dict:
         raise CorruptData("not a record's data")
     return packed
 
 
-# Decimal raises ArithmeticError, a set of lists raises TypeError, a truncated tuple raises OutOfData.
-_UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError, OutOfData)
+#: What decoding raises. Decimal raises ArithmeticError, a set of lists raises TypeError, a truncated tuple raises
+#: OutOfData.
+UNPACK_ERRORS = (ValueError, TypeError, ArithmeticError, RecursionError, MemoryError, OutOfData)
 
 
 def _surrogate_path(value: Any, path: str) -> str:

@@ -68,6 +68,10 @@ def _secure(name: str, value: str) -> bool | str:
     return "auto" if value.lower() == "auto" else _flag(name, value)
 
 
+def _encrypt(name: str, value: str) -> bool | str:
+    return value.lower() if value.lower() == "accept-plain" else _flag(name, value)
+
+
 def _duration(name: str, value: str) -> float:
     match = _DURATION.match(value)
     if match is None:
@@ -106,6 +110,7 @@ def _not_text(name: str, value: str) -> Any:
 PARSERS: dict[str, Callable[[str, str], Any]] = {
     "secret": _secrets,
     "store": _text,
+    "encrypt": _encrypt,
     "environ_key": _text,
     "cookie_name": _text,
     "namespace": _not_text,

@@ -42,7 +42,7 @@ def begin_transaction(
     packed: dict[str | bytes, bytes] = {}
     for name, value in data.items():
         packed[check_key(name)] = pack(value, name, settings.max_size)
-    joined = join_checked(packed, settings.max_size)
+    joined = join_checked(packed, settings)
     try:
         state, cookies = transactions.begin(environ_of(request), joined, age, settings.clock())
     except StoreUnavailable as error:

@@ -20,6 +20,7 @@ from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.transactions import StoreTransactions
 from wsgi_session.config.naming import nearest
 from wsgi_session.config.options import MAX_SECONDS
+from wsgi_session.config.secrets import hide
 from wsgi_session.cookies.cookie import may_lack_cookie
 from wsgi_session.cookies.transaction import TransactionCookies
 from wsgi_session.errors import ConfigError, StoreUnavailable
@@ -38,6 +39,7 @@ _OPTIONS = (
     "report_store_calls",
     "adopt",
     "experimental_device_bound",
+    "encrypt",
     "clock",
 )
 # The settings from which the site's objects are made.
@@ -45,6 +47,8 @@ _SETTINGS = (
     *(f"SESSION_COOKIE_{name}" for name in ("NAME", "SECURE", "PATH", "DOMAIN")),
     "WSGI_SESSION_STORE",
     "WSGI_SESSION_OPTIONS",
+    "SECRET_KEY",
+    "SECRET_KEY_FALLBACKS",
 )
 # The option of device-bound logins. Only then is more than these settings needed.
 _BOUND = "experimental_device_bound"
@@ -163,10 +167,10 @@ def _make_site() -> _Site:
         )
     try:
         # Never called, because Django's own SessionMiddleware handles the requests: it checks the options, and makes
-        # the administrator's view. It signs nothing either.
+        # the administrator's view. It signs nothing either, so that it needs a secret for encryption only.
         middleware = SessionMiddleware(
             lambda environ, start_response: [],
-            secret=os.urandom(32),
+            secret=_secrets() if options.get("encrypt") else os.urandom(32),
             store=_open_store(),
             cookie_name=settings.SESSION_COOKIE_NAME,
             # Django sets the cookie, so every name must be accepted here, even "__Host-sessionid".
@@ -207,6 +211,10 @@ def _key_backend(backend: StoreBackend, transactions: StoreTransactions, options
 
         keys.binding = make_binding(options[_BOUND], backend.settings.events)
     return keys
+
+
+def _secrets() -> Any:
+    return hide([settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS])
 
 
 def _open_store() -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.server import MAX_CREDENTIALS
 from wsgi_session.backends.stored_owner import stored_owner
-from wsgi_session.codec.packing import join, split
+from wsgi_session.codec.packing import split
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import path_covers
@@ -169,7 +169,7 @@ class Adoption:
                 return loaded
             assert credential is not None and record is not None
             packed = {**packed, ADOPTED: note_of(packed)._replace(bound=None).packed()}
-            released = record._replace(data=join(packed), version=tokens.new_handle_and_version()[1])
+            released = record._replace(data=self._settings.join(packed), version=tokens.new_handle_and_version()[1])
             if self._sessions.replace(credential, released, record.version, now) is Outcome.SAVED:
                 return "live", credential, released, packed
             loaded = self._sessions.look_up(credential, now)

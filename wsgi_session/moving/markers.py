@@ -89,7 +89,7 @@ def create_once(store: Store, key: bytes, record: Record, now: float) -> bool:
 
 def _is_lead(data: object) -> bool:
     # SQLite stores any type in any column.
-    return type(data) is bytes and len(data) == 1 + _RANDOM and data[:1] in (_LEADS, _IN_ADVANCE)
+    return isinstance(data, bytes) and len(data) == 1 + _RANDOM and data[:1] in (_LEADS, _IN_ADVANCE)
 
 
 def _encode(session_id: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from wsgi_session.backends.stored_owner import names_of
 from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
 from wsgi_session.codec.plain import plain_text
+from wsgi_session.codec.sealed import opened
 from wsgi_session.errors import SessionGone, Unsupported
 from wsgi_session.request.assigned import AssignedDict
 from wsgi_session.request.commit import create, replace
@@ -72,7 +73,7 @@ class _Attempt:
         self.written: Changes = {}
 
     def __call__(self, base: Packed) -> Packed:
-        packed = self._data.apply_to(base)
+        packed = _opened(self._data.apply_to(base))
         after, assigned, self.result = _call(self._function, packed, self._data.limit)
         after.update((key, value) for key, value in packed.items() if type(key) is bytes)
         changed = {key for key in {*packed, *after} if after.get(key) != packed.get(key)}
@@ -107,7 +108,7 @@ def _save(work: Work, data: Data, attempt: _Attempt) -> bool:
 def _apply_to_login(work: Work, function: Function[T]) -> T:
     """Apply ``function`` to the session of a login, which is not stored yet, so that no other request changes it."""
     data = work.data or work.load()
-    before = data.apply_to(data.stored)
+    before = _opened(data.apply_to(data.stored))
     after, assigned, result = _call(function, before, data.limit)
     data = work.data or work.load()  # Another one if the function has logged out.
     deleted: Changes = {key: None for key in before if type(key) is str and key not in after}
@@ -115,6 +116,11 @@ def _apply_to_login(work: Work, function: Function[T]) -> T:
     for key, packed in {**deleted, **written}.items():
         data.put_packed(key, packed)
     return result
+
+
+def _opened(packed: Packed) -> Packed:
+    """Return values that can be compared with those that the function leaves: they are bytes, if they were sealed."""
+    return {key: opened(value) if type(key) is str else value for key, value in packed.items()}
 
 
 def _call(function: Function[T], packed: Packed, limit: int) -> tuple[Packed, set[str], T]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.stored_owner import names_of, stored_owner
 from wsgi_session.codec.packing import Packed
+from wsgi_session.codec.sealed import is_outdated
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import CROSS_SITE, OUTSIDE
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
@@ -103,6 +104,8 @@ def refresh(work: Work, data: Data) -> None:
         if live is not None:
             (_, record, packed), moment = live
             touched, expires = settings.lifetime.times_after(record, now, touching=work.touching)
+            if is_outdated(record.data) and _seal_again(work, (credential, record, packed), now):
+                return
             # Needed even if no time changes and only the signature is old, because the session may have ended.
             alive = work.backend.touch(credential, touched, expires, moment)
     except StoreUnavailable as error:
@@ -115,6 +118,15 @@ def refresh(work: Work, data: Data) -> None:
     after = record._replace(touched=touched, expires=expires)
     data.stored = packed
     work.adopt_times(after, _cookie_after(work, credential, record, after))
+
+
+def _seal_again(work: Work, base: Base, now: float) -> bool:
+    """Save the session unchanged, so that the newest secret seals it; return False if that is impossible."""
+    try:
+        return replace(work, base, lambda stored: stored, now)
+    except SessionTooLarge:
+        # Stored under a larger max_size, or without encryption, which adds a few bytes.
+        return False
 
 
 def drop(work: Work, data: Data) -> None:
@@ -182,7 +194,7 @@ def _rotate(work: Work, base: Base, merge: Merge, version: bytes, now: float, mo
     if login is None:
         record = _changed(work, before, packed, version, now)
     else:
-        record = login_record(login, join_checked(packed, settings.max_size), version, now, settings)
+        record = login_record(login, join_checked(packed, settings), version, now, settings)
     if work.remember is not None:
         record = record._replace(persistent=work.remember)
     outcome, credential = work.backend.rotate(old, new, record, before.version, moment)
@@ -196,7 +208,7 @@ def _rotate(work: Work, base: Base, merge: Merge, version: bytes, now: float, mo
 def create(work: Work, packed: Packed, now: float) -> None:
     """Store a new session, as a login if one is intended."""
     settings, backend = work.backend.settings, work.backend
-    data = join_checked(packed, settings.max_size)
+    data = join_checked(packed, settings)
     handle, version = tokens.new_handle_and_version()
     if work.login is None:
         record = first_record(work.planned_handle or handle, data, version, now, settings)
@@ -213,7 +225,7 @@ def create(work: Work, packed: Packed, now: float) -> None:
 
 def _changed(work: Work, before: Record, packed: Packed, version: bytes, now: float) -> Record:
     settings = work.backend.settings
-    data = join_checked(packed, settings.max_size)
+    data = join_checked(packed, settings)
     active = active_at(work, before, now)
     return changed_record(before, data, version, active, settings, touching=work.touching)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from wsgi_session.codec.packing import NotFlat, Packed, check_key, new_packer, pack, unpack
+from wsgi_session.codec.sealed import opened, same_value
 from wsgi_session.codec.supported import FEW, IMMUTABLE, fits, is_small, parts_left
 
 # Always replaced, never changed.
@@ -202,7 +203,7 @@ class Data:
         for key, value in self._objects.items():
             if type(value) in IMMUTABLE:
                 continue
-            before = current[key]
+            before = opened(current[key])
             try:
                 if small := is_small(value):
                     flat = flat or new_packer(flat=True)
@@ -223,9 +224,8 @@ class Data:
         # Clearing an empty session is not a change.
         if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):
             return True
-        base = self._base
-        for key, change in self.changed.items():  # noqa: SIM110  (any() of a generator takes longer at every write)
-            if base.get(key) != change:
+        for key, change in self.changed.items():
+            if (base := self._base.get(key)) != change and not same_value(base, change):
                 return True
         return False
 
@@ -261,7 +261,7 @@ class Data:
         if stored is not self._current and stored != self._current:
             # Keep the objects of unchanged values; those that another request or `atomic` changed are decoded again.
             for key in list(self._objects):
-                if stored.get(key) != self._current.get(key):
+                if not same_value(stored.get(key), self._current.get(key)):
                     del self._objects[key]
         self.stored = self._base = self._current = stored
         self._app_keys = None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wsgi_session.backends.settings import Settings
-from wsgi_session.codec.packing import Packed, join
+from wsgi_session.codec.packing import Packed
+from wsgi_session.codec.sealed import size_of
 from wsgi_session.codec.supported import printable
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import SessionTooLarge
@@ -47,13 +48,13 @@ def changed_record(
     return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
 
 
-def join_checked(packed: Packed, limit: int) -> bytes:
+def join_checked(packed: Packed, settings: Settings) -> bytes:
     """Return a record's data, or raise ``SessionTooLarge`` naming the largest keys."""
-    data = join(packed)
+    data, limit = settings.join(packed), settings.max_size
     if len(data) <= limit:
         return data
     size = len(data)
-    sizes = sorted(((len(value), str(key)) for key, value in packed.items()), reverse=True)[:3]
+    sizes = sorted(((size_of(value), str(key)) for key, value in packed.items()), reverse=True)[:3]
     largest = [(key, length) for length, key in sizes]
     named = ", ".join(f"{printable(key)} ({length:,} bytes)" for key, length in largest)
     raise SessionTooLarge(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from wsgi_session.errors import Unsupported
 from wsgi_session.stores.contract import Scans, Store
 from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.stores.sealed import SealedStore
 from wsgi_session.stores.timed import TimedStore
 
 
 def unsupported(store: Store, operation: str) -> Unsupported:
     """Return the error for an ``operation`` that ``store`` does not support."""
-    store = store.inner if isinstance(store, TimedStore) else store
+    while isinstance(store, (TimedStore, SealedStore)):
+        store = store.inner
     if isinstance(store, CookieStore):
         reason = (
             "cookie:// keeps sessions in the browsers, so they cannot be listed, counted or revoked. Use a server-side "

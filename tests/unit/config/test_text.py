@@ -29,6 +29,9 @@ def parsed(**more: Any) -> dict[str, Any]:
     [
         ("secret", f" {GOOD}\n{GOOD}\t{GOOD}", [GOOD] * 3),
         ("store", " sqlite:///a.db ", "sqlite:///a.db"),
+        ("encrypt", "True", True),
+        ("encrypt", "off", False),
+        ("encrypt", "Accept-Plain", "accept-plain"),
         ("environ_key", "shop", "shop"),
         ("cookie_name", "shop", "shop"),
         ("cookie_path", "/shop", "/shop"),

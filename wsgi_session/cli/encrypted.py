@@ -1,0 +1,67 @@
+"""Read the sessions of a site that encrypts them: with its secret, which must be in WSGI_SESSION_SECRET."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import Any
+
+import click
+
+from wsgi_session.codec.sealed import SealedData, looks_sealed
+from wsgi_session.config.options import check_secrets
+from wsgi_session.config.text import PARSERS
+from wsgi_session.errors import ConfigError
+from wsgi_session.stores.contract import Record, Store
+from wsgi_session.stores.sealed import make_sealing, sealed
+
+#: As in ``SessionMiddleware.from_environ``. Not an argument: every user of the machine can see a command line.
+VARIABLE = "WSGI_SESSION_SECRET"
+#: Takes the place of an owner that cannot be read.
+HIDDEN_OWNER = "(encrypted)"
+
+
+class Unsealer:
+    """Opens encrypted records if the secret is known, and counts those that stay closed."""
+
+    def __init__(self) -> None:
+        self._closed = 0
+
+    def open(self, key: bytes, record: Record) -> Record:
+        """Return the record with data that can be split, if it is encrypted and the secret is known."""
+        if not looks_sealed(record.data):
+            return record
+        if self._sealing is None:
+            self._closed += 1
+            return record
+        return record._replace(data=self._sealing.stored(record.data, key, record.owner, record.namespace))
+
+    def report(self) -> None:
+        """Print on stderr how many sessions could not be read."""
+        if self._closed:
+            click.echo(
+                f"{self._closed} of these sessions are encrypted, so their owners are not shown and their data is not "
+                f"checked. Set {VARIABLE} to the site's secret to read them.",
+                err=True,
+            )
+
+    @cached_property
+    def _sealing(self) -> Any:
+        return make_sealing("accept-plain", site_secrets()) if os.environ.get(VARIABLE) else None
+
+
+def is_closed(record: Record) -> bool:
+    """Return whether the record is encrypted, and the secret is not known."""
+    return looks_sealed(record.data) and not isinstance(record.data, SealedData)
+
+
+def with_encryption(store: Store) -> Store:
+    """Return ``store`` as one that encrypts, for a site with ``encrypt=True``. Raises ``ConfigError``."""
+    if not os.environ.get(VARIABLE):
+        raise ConfigError(f"--encrypt needs the site's secret. Set {VARIABLE}; several are separated by spaces.")
+    return sealed(store, make_sealing(True, site_secrets()))
+
+
+def site_secrets() -> list[bytes]:
+    """Return the secrets of the site, newest first, or raise ``ConfigError``."""
+    return check_secrets(PARSERS["secret"](VARIABLE, os.environ[VARIABLE]))

@@ -1,0 +1,207 @@
+"""Sealing: authenticated encryption (AES-256-GCM) of a session's data for the store, each value by itself.
+
+Sealed data is a MessagePack array, while plain data is a map::
+
+    [head, nonce, sealed index, [sealed value, …]]
+
+The head is the format (1 byte), the id of the secret (4), and a random byte that selects one of 256 AES keys, which
+HKDF derives from the secret. The index contains the names of the values, and the nonces of their seals. So the names
+are sealed too, and a load opens the index only, and a read one value.
+
+The index is bound to the place of the record: its key in the store, its owner and its namespace. So a record that is
+copied to another place does not open, and a rotation or a login, which gives a record another key, seals its index
+again. The values are bound to the index, by their nonces: a value from another record, from another key of the session
+or from an earlier save does not open. A copy of the whole record under its own key does: a store cannot prove that it
+returns the newest one.
+
+Nonces are random. NIST SP 800-38D, section 8.3, then allows 2**32 seals under one key, so that one secret is good for
+2**40. A session keeps its key, because a save copies the values that it does not change.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgpack import packb, unpackb
+
+from wsgi_session.codec.packing import UNPACK_ERRORS, Packed, split
+from wsgi_session.codec.sealed import PREFIX, CorruptData, SealedData, opened
+
+# The last byte of PREFIX is the format. Change it when the layout changes, so that data of another release is refused
+# and not misread.
+_FORMAT = PREFIX[-1:]
+_ID, _NONCE = 4, 12
+#: What a seal is for. It is authenticated, so that no value passes for an index.
+_VALUE, _INDEX = b"wsgi-session value", b"wsgi-session index"
+# What the store's contents can make wrong. KeyError: an unknown secret.
+_OPEN_ERRORS = (InvalidTag, KeyError, *UNPACK_ERRORS)
+
+
+class Sealing:
+    """Seals and opens the data of records. The first of ``secrets_newest_first`` seals; all of them open.
+
+    ``accept_plain``: also read data that is not sealed, of a time without encryption.
+    """
+
+    def __init__(self, secrets_newest_first: Sequence[bytes], *, accept_plain: bool) -> None:
+        self.accept_plain = accept_plain
+        self.ciphers = _Ciphers(secrets_newest_first)
+        self._newest = _id_of(secrets_newest_first[0])
+        #: What data starts with that the newest secret sealed.
+        self.newest_prefix = PREFIX + self._newest
+
+    def join(self, packed: Packed) -> bytes:
+        """Seal each value that is not sealed yet; return data that :meth:`bind` can bind to a place in the store."""
+        head, random = self._head_for(packed), os.urandom(_NONCE * len(packed))
+        cipher = self.ciphers[head]
+        nonces, sealed = [], []
+        for start, value in zip(range(0, len(random), _NONCE), packed.values(), strict=True):
+            nonce = random[start : start + _NONCE]
+            if type(value) is bytes:
+                ciphertext = cipher.encrypt(nonce, value, _VALUE)
+            else:
+                nonce, ciphertext = _carry_over(cipher, nonce, value)
+            nonces.append(nonce)
+            sealed.append(ciphertext)
+        return _Unbound.of(packed, head, packb([list(packed), b"".join(nonces)]), packb(sealed))
+
+    def bind(self, data: bytes, key: bytes, owner: bytes | None, namespace: str) -> bytes:
+        """Return ``data`` as the store keeps it in the record under ``key``."""
+        unbound = data if isinstance(data, _Unbound) else self.join(split(data))
+        assert isinstance(unbound, _Unbound)
+        head, nonce = unbound.head, os.urandom(_NONCE)
+        index = self.ciphers[head].encrypt(nonce, unbound.names_and_nonces, _place(key, owner, namespace))
+        # An array of four items, of which the last one is packed already.
+        return b"".join((b"\x94", packb(head), packb(nonce), packb(index), unbound.sealed_values))
+
+    def stored(self, data: object, key: bytes, owner: bytes | None, namespace: str) -> bytes:
+        """Return what the store has in the record under ``key``, as data that is opened when it is split."""
+        # SQLite stores any type in any column.
+        stored = _Stored(data if type(data) is bytes else b"")
+        stored.place = self, key, owner, namespace
+        return stored
+
+    def _head_for(self, packed: Packed) -> bytes:
+        """Return the head of the sealed values, so that they can stay as they are; a new one if there are none."""
+        value: Any
+        for value in packed.values():
+            if type(value) is tuple and value[1].startswith(self.newest_prefix):
+                head: bytes = value[1][3 : 5 + _ID]
+                return head
+        return _FORMAT + self._newest + os.urandom(1)
+
+
+class _Ciphers(dict[bytes, AESGCM]):
+    """The cipher for each head, made when it is first needed. Raises ``KeyError`` for the head of an unknown secret."""
+
+    def __init__(self, secrets_newest_first: Sequence[bytes]) -> None:
+        # If two secrets have the same id (a chance of 2**-32), the newest wins, because it comes last.
+        self._secrets = {_id_of(secret): secret for secret in reversed(secrets_newest_first)}
+
+    def __missing__(self, head: bytes) -> AESGCM:
+        if len(head) != 2 + _ID or head[:1] != _FORMAT:
+            raise KeyError("not a head")
+        secret = self._secrets[head[1 : 1 + _ID]]
+        cipher = self[head] = AESGCM(_derive(secret, b"key " + head[1 + _ID :]))
+        return cipher
+
+
+class _Unbound(SealedData):
+    """Sealed values whose index is not sealed yet. As bytes, both of them, so that their size can be limited."""
+
+    packed: Packed
+    head: bytes
+    names_and_nonces: bytes
+    sealed_values: bytes
+
+    @classmethod
+    def of(cls, packed: Packed, head: bytes, names_and_nonces: bytes, sealed_values: bytes) -> _Unbound:
+        data = cls(names_and_nonces + sealed_values)
+        data.packed, data.head = packed, head
+        data.names_and_nonces, data.sealed_values = names_and_nonces, sealed_values
+        return data
+
+    def open(self) -> Packed:
+        return self.packed
+
+
+class _Stored(SealedData):
+    """Data as the store keeps it."""
+
+    #: How to open it, and where it was found.
+    place: tuple[Sealing, bytes, bytes | None, str]
+    #: What opening the index gives: the cipher, the nonces of the values, and the sealed values.
+    opened: tuple[AESGCM, bytes, list[bytes]]
+
+    def open(self) -> Packed:
+        """Open the index; return the values, which are still sealed."""
+        # One function, because every request that looks at its session runs it.
+        sealing, key, owner, namespace = self.place
+        try:
+            content = unpackb(self)
+            if type(content) is dict:
+                return _accept(content, sealing)
+            head, nonce, index, values = content
+            cipher = sealing.ciphers[head]
+            names, nonces = unpackb(cipher.decrypt(nonce, index, _place(key, owner, namespace)))
+        except _OPEN_ERRORS as error:
+            raise CorruptData("not sealed with one of the secrets, or not for this place") from error
+        if type(values) is not list or len(values) != len(names):
+            raise CorruptData("a value is missing")
+        self.opened = cipher, nonces, values
+        # A comprehension, because dict(zip(...)) takes half as long again.
+        packed: Any = {name: (position, self) for position, name in enumerate(names)}
+        values_by_name: Packed = packed
+        return values_by_name
+
+    def open_value(self, position: int) -> bytes:
+        cipher, nonces, values = self.opened
+        start = position * _NONCE
+        try:
+            return cipher.decrypt(nonces[start : start + _NONCE], values[position], _VALUE)
+        except (InvalidTag, TypeError, ValueError) as error:
+            raise CorruptData("not sealed with this secret, or not for this place") from error
+
+    @property
+    def outdated(self) -> bool:
+        return not self.startswith(self.place[0].newest_prefix)
+
+
+def _carry_over(cipher: AESGCM, nonce: bytes, value: Any) -> tuple[bytes, bytes]:
+    """Return nonce and ciphertext of a sealed value; sealed again with ``nonce`` if it has another cipher."""
+    position, data = value
+    its_cipher, nonces, values = data.opened
+    if its_cipher is not cipher:
+        try:
+            return nonce, cipher.encrypt(nonce, opened(value), _VALUE)
+        except CorruptData:
+            pass  # It stays as it is, and so remains corrupt.
+    return nonces[position * _NONCE : (position + 1) * _NONCE], values[position]
+
+
+def _accept(plain: Packed, sealing: Sealing) -> Packed:
+    """Return plain values if they are accepted, else raise ``CorruptData``."""
+    if not sealing.accept_plain or not {bytes}.issuperset(map(type, plain.values())):
+        raise CorruptData("not sealed")
+    return plain
+
+
+def _id_of(secret: bytes) -> bytes:
+    return _derive(secret, b"id")[:_ID]
+
+
+def _derive(secret: bytes, purpose: bytes) -> bytes:
+    return HKDF(SHA256(), 32, salt=None, info=b"wsgi-session store " + purpose).derive(bytes(secret))
+
+
+def _place(key: bytes, owner: bytes | None, namespace: str) -> bytes:
+    """Return the associated data of an index. Keys and owners are SHA-256 hashes, so that it is unambiguous."""
+    if owner is None:
+        return b"".join((_INDEX, key, b"-", namespace.encode()))
+    return b"".join((_INDEX, key, b"+", owner, namespace.encode()))

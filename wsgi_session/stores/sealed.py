@@ -1,0 +1,125 @@
+"""A store that encrypts the sessions of another store: the option ``encrypt``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from wsgi_session.codec.packing import Packed, join
+from wsgi_session.errors import ConfigError
+from wsgi_session.stores.contract import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps, make_record
+from wsgi_session.stores.cookie import CookieStore
+
+if TYPE_CHECKING:
+    from wsgi_session.codec.sealing import Sealing
+
+
+class SealedStore(Store):
+    """Seal the data of each session that is written to ``inner``. It offers the operations that ``inner`` offers.
+
+    What other records contain (tombstones, markers, the entries of providers' sessions) are hashes and random bytes,
+    which are not sealed.
+    """
+
+    def __init__(self, inner: Store, sealing: Sealing) -> None:
+        self.inner = inner
+        self._sealing = sealing
+        self._stored = sealing.stored
+        self.multiprocess = inner.multiprocess
+        self.delete_pause = inner.delete_pause
+        self.system = inner.system
+        # Set only where the inner store has them, so that the checks for the protocols find what it offers.
+        if isinstance(inner, Sweeps):
+            self.sweep = inner.sweep
+        if isinstance(inner, Counts):
+            self.count = inner.count
+        if isinstance(inner, ListsOwners):
+            self.of_owner = inner.of_owner
+        if isinstance(inner, Scans):
+            self.scan = self._scan
+
+    @property
+    def sweep_due(self) -> bool:
+        return self.inner.sweep_due
+
+    @sweep_due.setter
+    def sweep_due(self, due: bool) -> None:
+        self.inner.sweep_due = due
+
+    def load(self, key: bytes, now: float) -> Record | None:
+        record = self.inner.load(key, now)
+        if record is None:
+            return None
+        # Unpacked, and without a function for it, because every request that looks at its session runs this.
+        data, version, handle, created, touched, expires, owner, persistent, idle, namespace = record
+        if not handle:
+            return record
+        data = self._stored(data, key, owner, namespace)
+        return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
+
+    def create(self, key: bytes, record: Record, now: float) -> None:
+        self.inner.create(key, self._bound(key, record), now)
+
+    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        return self.inner.replace(key, self._bound(key, record), version, now)
+
+    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
+        return self.inner.rotate(old, new, self._bound(new, record), version, now)
+
+    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
+        return self.inner.touch(key, touched, expires, now)
+
+    def delete(self, key: bytes, version: bytes | None = None) -> bool:
+        return self.inner.delete(key, version)
+
+    def delete_many(self, keys: Sequence[bytes]) -> int:
+        return self.inner.delete_many(keys)
+
+    def await_replicas(self) -> None:
+        self.inner.await_replicas()
+
+    def ping(self) -> None:
+        self.inner.ping()
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def _scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
+        assert isinstance(self.inner, Scans)
+        for key, record in self.inner.scan(now):
+            yield key, record._replace(data=self._stored(record.data, key, record.owner, record.namespace))
+
+    def _bound(self, key: bytes, record: Record) -> Record:
+        # No cookie's name contains a slash: such a record is not a session's. It may have been loaded by this store.
+        if "/" in record.namespace:
+            return record._replace(data=bytes(record.data))
+        return record._replace(data=self._sealing.bind(record.data, key, record.owner, record.namespace))
+
+
+def make_sealing(encrypt: object, secrets_newest_first: Sequence[bytes]) -> Sealing | None:
+    """Return the ``Sealing`` for the option ``encrypt``; ``None`` for False. Raises ``ConfigError``."""
+    if not isinstance(encrypt, bool) and encrypt != "accept-plain":
+        raise ConfigError(
+            f"encrypt={encrypt!r}: give True, False, or 'accept-plain', which also reads sessions that were stored "
+            "without encryption."
+        )
+    if not encrypt:
+        return None
+    try:
+        # Imported here, because it needs the extra ``crypto``.
+        from wsgi_session.codec.sealing import Sealing
+    except ImportError as error:
+        raise ConfigError(
+            f"encrypt needs the package cryptography ({error}). Run pip install 'wsgi-session[crypto]'."
+        ) from error
+    return Sealing(secrets_newest_first, accept_plain=encrypt == "accept-plain")
+
+
+def sealed(store: Store, sealing: Sealing | None) -> Store:
+    """Return ``store`` with encryption, if there is a sealing; ``cookie://`` encrypts already."""
+    return store if sealing is None or isinstance(store, CookieStore) else SealedStore(store, sealing)
+
+
+def join_of(sealing: Sealing | None) -> Callable[[Packed], bytes]:
+    """Return the function that makes a record's data of packed values."""
+    return join if sealing is None else sealing.join
