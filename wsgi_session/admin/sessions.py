@@ -116,10 +116,7 @@ class Sessions:
         store = self._owner_store("revoke_all")
         owner, kept = _owner(user), _handles(keep)
         key, called = self._key(owner), self._settings.clock()
-        # Sessions of another library that were not adopted yet.
-        adoption = getattr(self._backend, "adoption", None)
-        if adoption is not None:
-            adoption.revoke(key, called)
+        self._revoke_foreign(key, called)
         ended = end_existing(self._store, listing_of_owner(store, key), called, kept)
         self._report(owner, None, ended)
         return ended
@@ -134,8 +131,9 @@ class Sessions:
         check_flag("anonymous", anonymous)
         store = self._scan_store("revoke_everyone")
         listing = listing_of_everyone(store, self._settings.namespace, anonymous=anonymous)
-        kept = _handles(keep)
-        ended = end_existing(self._store, listing, self._settings.clock(), kept)
+        kept, called = _handles(keep), self._settings.clock()
+        self._revoke_foreign(None, called, anonymous=anonymous)
+        ended = end_existing(self._store, listing, called, kept)
         if ended:
             self._settings.events("revoked", handle=None, owner=None, reason="revoked", count=ended)
         return ended
@@ -193,6 +191,12 @@ class Sessions:
         if not isinstance(self._store, Counts):
             raise self._unsupported("count")
         return self._store.count(self._settings.clock(), self._settings.namespace)
+
+    def _revoke_foreign(self, owner: bytes | None, called: float, *, anonymous: bool = False) -> None:
+        """Revoke the sessions of another library that were not adopted yet, if the middleware adopts any."""
+        adoption = getattr(self._backend, "adoption", None)
+        if adoption is not None:
+            adoption.revoke(owner, called, anonymous=anonymous)
 
     def _report(self, owner: str, handle: str | None, ended: int) -> None:
         """Report what was ended, or that the user has no session: perhaps they were logged in without ``login()``."""
