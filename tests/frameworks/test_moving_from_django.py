@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from django.test import override_settings
 
 from tests.frameworks.django_site import SECRET, set_up
 from tests.support import ROOT
+from tests.support.cli import run as run_command
 from tests.support.servers.shared import valkey
 from tests.support.site import Browser, Site, log_out, read
 from wsgi_session import ConfigError, StoreUnavailable, Unsupported
@@ -298,7 +300,10 @@ def test_a_command_sets_django_up(tmp_path: Path) -> None:
 
     run("django", "migrate")
     store = f"sqlite:///{tmp_path}/sessions.db"
-    assert run("wsgi_session", "adopt", "--from", "shop_settings:ADOPT", "--to", store) == "no sessions found\n"
+    assert (
+        run("wsgi_session", "adopt", "--django", "--from", "shop_settings:ADOPT", "--to", store)
+        == "no sessions found\n"
+    )
 
 
 def test_signed_cookies_cannot_be_listed() -> None:
@@ -360,6 +365,34 @@ def test_a_site_of_django_changes_its_engine_and_nobody_is_logged_out(ours: dict
         assert shown(thief) == ("", {})
     with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.db"):
         assert not DjangoClient().session.exists(cookie)
+
+
+def test_sessions_adopted_in_advance_are_open_to_a_site_of_django_when_the_old_store_is_away(
+    ours: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cookie = log_in_with_the_old_engine()
+    source = ours["WSGI_SESSION_OPTIONS"]["adopt"]
+    module = ModuleType("shop_before")
+    module.ADOPT = source  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    command = ["adopt", "--from", "shop_before:ADOPT", "--to", ours["WSGI_SESSION_STORE"]]
+    refused = run_command(*command)
+    assert (refused.exit_code, "--django" in refused.stderr) == (2, True)
+    result = run_command(*command, "--django")
+    assert (result.exit_code, "adopted: " in result.stdout) == (0, True), result.output
+
+    def fail(*args: object) -> None:
+        raise StoreUnavailable("switched off")
+
+    monkeypatch.setattr(source, "load", fail)
+    monkeypatch.setattr(source, "delete", fail)
+    with override_settings(**ours):
+        client = DjangoClient()
+        client.cookies["sessionid"] = cookie
+        assert shown(client) == ("ann", {"cart": "bun"})
+        client.get("/logout")
+        client.cookies["sessionid"] = cookie
+        assert shown(client) == ("", {})
 
 
 def test_an_unknown_old_key_gives_an_empty_session(ours: dict[str, Any]) -> None:

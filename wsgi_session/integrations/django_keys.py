@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from base64 import b32encode
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.server import StoreBackend
@@ -41,6 +42,10 @@ class KeyBackend(StoreBackend):
     def new_credential(self) -> Credential:
         """Return a new, unused credential."""
         return self._credential(tokens.new_short_token())
+
+    def derived_credential(self, seed: bytes) -> Credential:
+        """Return the credential whose session key is made of 25 of these secret bytes."""
+        return self._credential(b32encode(seed[:25]).lower())
 
     def _credential(self, token: bytes) -> Credential:
         key = self._hash.copy()
