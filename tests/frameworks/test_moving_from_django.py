@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError
@@ -211,7 +212,8 @@ def test_an_empty_or_old_session_file_is_no_session(tmp_path: Path) -> None:
     path = tmp_path / "sessionidabcdefgh"
     path.write_bytes(b"")
     source = DjangoSessions("file", SECRET, tmp_path)
-    assert source.load("abcdefgh", time.time()) is None
+    for name in ("abcdefgh", "unknownkey"):
+        assert source.load(name, time.time()) is None
     path.write_text(signed({"a": 1}, salt="django.contrib.sessions.SessionStore"))
     os.utime(path, (0, time.time() - 15 * 86_400))
     site, browser = move(source, "abcdefgh")
@@ -279,6 +281,19 @@ def test_without_django_its_connection_cannot_be_used(monkeypatch: pytest.Monkey
     monkeypatch.setattr("wsgi_session.moving.django_table.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="give a SQLAlchemy URL"):
         DjangoSessions("cached_db", SECRET, cache="redis://localhost")
+
+
+def test_where_django_is_not_set_up_yet_the_first_use_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(apps, "ready", False)
+
+    def set_up_django() -> None:
+        calls.append("setup")
+        monkeypatch.setattr(apps, "ready", True)
+
+    monkeypatch.setattr("django.setup", set_up_django)
+    assert DjangoSessions("db", SECRET).load("abcdefgh", time.time()) is None
+    assert calls == ["setup"]
 
 
 def test_a_command_sets_django_up(tmp_path: Path) -> None:
