@@ -45,14 +45,13 @@ class KeyBackend(StoreBackend):
         self.store = store
         self.transactions = transactions
         self.settings = settings
-        keys = SessionKeys(settings.namespace)
-        self._credential, self.derived_credential = keys.credential, keys.derived_credential
+        self._keys = SessionKeys(settings.namespace)
 
     def credential_of(self, session_key: str | None) -> Credential | None:
         """Return the credential for a session key; ``None`` if it is not of the form of ours."""
         if session_key is None or not _KEY.fullmatch(session_key):
             return None
-        return self._credential(session_key.encode())
+        return self._keys.credential(session_key.encode())
 
     def session_key_of(self, credential: Credential) -> str:
         """Return the session key."""
@@ -60,4 +59,8 @@ class KeyBackend(StoreBackend):
 
     def new_credential(self) -> Credential:
         """Return a new, unused credential."""
-        return self._credential(tokens.new_short_token())
+        return self._keys.credential(tokens.new_short_token())
+
+    def derived_credential(self, seed: bytes) -> Credential:
+        """Return the credential whose session key is made of 25 of these secret bytes."""
+        return self._keys.derived_credential(seed)
