@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.client import Client
 from tests.support.names import name_of
 from tests.support.requests import make_environ, session_in
 from tests.support.site import ANN, SECRET, Browser, Site
@@ -551,5 +552,15 @@ def test_without_cryptography_device_bound_logins_say_what_to_install(monkeypatc
         wrap(experimental_device_bound=True)
 
 
-def test_the_wrapped_application_is_at_hand_with_device_bound_logins_too() -> None:
-    assert wrap(experimental_device_bound="/auth").app is application
+def test_the_wrapped_application_can_be_replaced_with_device_bound_logins_too() -> None:
+    middleware = wrap(experimental_device_bound="/auth")
+    assert middleware.app is application
+    seen: list[str] = []
+
+    def other(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append(environ["PATH_INFO"])
+        return application(environ, start_response)
+
+    middleware.app = other
+    Client(middleware).open("/page")
+    assert seen == ["/page"]
