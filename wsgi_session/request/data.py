@@ -225,7 +225,7 @@ class Data:
             return True
         base = self._base
         for key, change in self.changed.items():
-            if base.get(key) != change and not same_value(base.get(key), change):
+            if (given := base.get(key)) != change and (type(given) is bytes or not same_value(given, change)):
                 return True
         return False
 
