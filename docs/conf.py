@@ -35,6 +35,17 @@ html_theme = "furo"
 html_title = "wsgi-session"
 html_static_path = ["_static"]
 templates_path = ["_templates"]
+# Furo's own, with the versions in place of Read the Docs' old menu.
+html_sidebars = {
+    "**": [
+        "sidebar/brand.html",
+        "sidebar/search.html",
+        "sidebar/scroll-start.html",
+        "sidebar/navigation.html",
+        "sidebar/scroll-end.html",
+        "sidebar/versions.html",
+    ]
+}
 html_css_files = ["site.css"]
 html_js_files = ["site.js"]
 html_favicon = html_logo = "_static/logo.svg"

@@ -24,6 +24,7 @@ from wsgi_session.helpers.devices import describe_device
 from wsgi_session.helpers.fresh import confirm, redirect_unless_fresh
 from wsgi_session.helpers.providers import set_provider_session
 from wsgi_session.helpers.redirects import next_url, redirect_if_anonymous
+from wsgi_session.helpers.transaction import begin_transaction, end_transaction
 from wsgi_session.helpers.typed import typed
 from wsgi_session.helpers.users import get_session, login, logout, user_email_or_none, user_or_none
 from wsgi_session.middleware import SessionMiddleware
@@ -53,9 +54,11 @@ __all__ = [
     "StoreUnavailable",
     "Unsupported",
     "UnsupportedValue",
+    "begin_transaction",
     "check_csrf",
     "confirm",
     "describe_device",
+    "end_transaction",
     "get_session",
     "login",
     "logout",

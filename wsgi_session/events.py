@@ -38,6 +38,8 @@ EVENTS: dict[str, Event] = {
     "rotated": Event(_DEBUG, _SESSION),
     # ``login()`` was saved. ``new_device`` is ``None`` where it is not known, as without ``describe``.
     "logged_in": Event(_INFO, (*_SESSION, "new_device")),
+    # ``confirm()`` was saved: the logged-in user has proved again who they are.
+    "confirmed": Event(_INFO, (*_SESSION, "method")),
     # A login ended the user's oldest session, because of ``max_sessions``; ``by`` is the handle of the login.
     "displaced": Event(_INFO, (*_SESSION, "by")),
     # The application ended a session.
@@ -46,12 +48,20 @@ EVENTS: dict[str, Event] = {
     "invalid": Event(_INFO, (*_SESSION, "reason"), ("validate",)),
     # ``middleware.sessions`` ended sessions.
     "revoked": Event(_INFO, (*_SESSION, "reason", "count"), ("revoked",)),
+    # ``sessions.update()`` has changed a session outside of a request.
+    "updated": Event(_INFO, _SESSION),
     # A request came with the cookie of a session that has expired.
     "expired": Event(_DEBUG, (*_SESSION, "reason"), ("idle", "absolute")),
     # ``middleware.sessions`` found no session of that user.
     "nothing_revoked": Event(_INFO, (*_SESSION, "advice")),
     # A request that changes something came without a valid CSRF token.
     "csrf_failed": Event(_INFO, (*_SESSION, "reason"), ("no_session", "no_token", "wrong_token")),
+    # A browser has renewed its second cookie for the first time: from now on, the session needs it.
+    "device_bound": Event(_INFO, _SESSION),
+    # A bound session's cookie came without a valid second cookie; ``skipped``: the browser says it could not renew it.
+    "device_missing": Event(_INFO, (*_SESSION, "reason"), ("no_proof", "skipped")),
+    # A registration or a renewal was refused.
+    "device_refused": Event(_INFO, (*_SESSION, "reason"), ("challenge", "proof", "registered")),
     # A session cookie had no valid signature.
     "tampered": Event(_DEBUG, ("cookies",)),
     # Another secret signed a session cookie; reported once.
@@ -78,12 +88,14 @@ EVENTS: dict[str, Event] = {
     "behind_proxy": Event(_WARNING, ("advice",)),
     # A request outside of ``cookie_path`` cannot store a session.
     "outside_path": Event(_WARNING, ("advice",)),
+    # Another site's page sent a request without the session cookie, and the application changed the session.
+    "cross_site_write": Event(_WARNING, ("advice",)),
     # A user was put into the session without ``login()``.
     "unfiled_user": Event(_WARNING, ("handle", "advice")),
     # ``check_csrf`` refused a request of another site.
     "cross_origin": Event(_INFO, ("origin", "host")),
     # A session of another library was taken over, or was not.
-    "adopted": Event(_INFO, ("handle", "source")),
+    "adopted": Event(_INFO, (*_SESSION, "source")),
     "not_adopted": Event(_INFO, ("source", "reason", "detail"), _REFUSALS),
     # An adopted session had values that cannot be stored.
     "keys_dropped": Event(_WARNING, ("handle", "source", "keys")),
@@ -112,6 +124,10 @@ class Events:
     def has_reported(self, name: str) -> bool:
         """Return whether :meth:`once` has reported this event."""
         return name in self._reported
+
+    def are_heard(self, name: str) -> bool:
+        """Return whether a call would report this event. If not, a frequent event needs no data."""
+        return self._on_event is not None or logger.isEnabledFor(EVENTS[name].level)
 
     def __call__(self, name: str, /, **data: Any) -> None:
         level = EVENTS[name].level

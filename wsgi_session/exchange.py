@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wsgi_session.cookies.caching import Headers, add_vary_cookie, is_public, make_private
+from wsgi_session.cookies.caching import Headers, add_vary, is_public, make_private
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.request.commit import drop, refresh, save
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SENT, SET
@@ -19,6 +19,9 @@ from wsgi_session.request.times import refresh_due
 from wsgi_session.request.work import Work
 from wsgi_session.responses.body import Body, Sweep, SweepingList, close_body, close_in_outage, first_item
 from wsgi_session.responses.outage import outage_answer, with_outage_headers
+
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
 
 StartResponse = Callable[..., Callable[[bytes], object]]
 Application = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -38,7 +41,7 @@ class Exchange:
         self._server_start_response = start_response
         # The status that the application gave.
         self._status: str | None = None
-        # The Set-Cookie values that are sent with the response.
+        # The values of Set-Cookie, or of the header that replaces it, that are sent with the response.
         self._cookies: Sequence[str] = ()
         # Whether the application called ``write``.
         self._wrote = False
@@ -147,16 +150,25 @@ class Exchange:
         work = self._work
         if not work.accessed:
             return given
-        headers = list(given)
-        if self._cookies:
-            if dropped := make_private(headers, no_store=work.logged_in):
-                work.backend.settings.events("cache_overridden", dropped=dropped)
-            for cookie in self._cookies:
-                headers.append(("Set-Cookie", cookie))  # noqa: PERF401  (a list of one, mostly)
-        if work.clear_site_data:
-            headers.append(("Clear-Site-Data", work.clear_site_data))
-        add_vary_cookie(headers)
+        headers = [*given]
+        if self._cookies or work.more_headers:
+            backend = work.backend
+            # A header is not special to a browser's cache, as Set-Cookie is.
+            if dropped := make_private(headers, no_store=work.logged_in or not backend.browser_sends):
+                backend.settings.events("cache_overridden", dropped=dropped)
+            if work.logged_in and backend.binding is not None:
+                # Before the cookies are added, because an error reporter would show them with the event.
+                headers += self._invitation(backend.binding)
+            headers += [(backend.answer_header, value) for value in self._cookies]
+            headers += work.more_headers
+        add_vary(headers, work.backend.settings.vary)
         return headers
+
+    def _invitation(self, binding: Binding) -> Headers:
+        """Return the header that asks the browser, after a login, to bind the session to its device."""
+        settings, handle = self._work.backend.settings, self._work.handle or ""
+        invitation = binding.invitation(self._environ, settings.cookie_path, handle, settings.clock())
+        return [] if invitation is None else [("Secure-Session-Registration", invitation)]
 
     def _answer_unavailable(self, error: StoreUnavailable) -> Iterable[bytes]:
         """Answer 503. An outage is not a logout, so the visitor keeps the cookie."""

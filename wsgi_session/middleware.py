@@ -4,31 +4,37 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from wsgi_session.admin import Sessions
+from wsgi_session.admin import Sessions, TenantSessions
 from wsgi_session.backends.base import Backend
-from wsgi_session.backends.server import StoreBackend
+from wsgi_session.backends.header import check_transport
+from wsgi_session.backends.making import make_backend
 from wsgi_session.backends.settings import Settings
+from wsgi_session.backends.tenants import Tenants
 from wsgi_session.config import options as config
 from wsgi_session.config.given import check_app, check_store
 from wsgi_session.config.naming import named_options
 from wsgi_session.config.secrets import hide_secret
 from wsgi_session.config.text import parse_options
-from wsgi_session.cookies.cookie import SchemeCookies, as_in_environ, check_cookie_options, make_cookies
-from wsgi_session.cookies.tokens import TokenSigner
+from wsgi_session.cookies.cookie import as_in_environ, check_cookie_options, make_cookies
+from wsgi_session.cookies.transaction import TransactionCookies
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
 from wsgi_session.lifetime import Lifetime
+from wsgi_session.moving.choosing import choose_store_backend
+from wsgi_session.nesting import check_cookie_name, check_outer_session
+from wsgi_session.request.making import make_validator, make_work, takes_environ
 from wsgi_session.request.states import CLOSED
 from wsgi_session.request.work import Work
 from wsgi_session.responses.outage import OutagePage
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import ListsOwners, Store
-from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.stores.sealed import join_of, make_sealing, sealed
 from wsgi_session.stores.timed import timed
 from wsgi_session.stores.urls.opening import open_store
@@ -68,6 +74,8 @@ class SessionMiddleware:
         environ_key: str = "session",
         # Also the namespace: two middlewares over one store that have different names share no sessions.
         cookie_name: str = "sid",
+        # A function of the environ that returns the name of the request's tenant. Tenants share no sessions either.
+        namespace: Callable[[Mapping[str, Any]], str] | None = None,
         cookie_path: str = "/",
         cookie_domain: str | None = None,
         # "auto" follows the request's scheme, so that http://localhost works. Set True if a proxy terminates TLS.
@@ -76,6 +84,10 @@ class SessionMiddleware:
         cookie_partitioned: bool = False,
         # Whether the cookie is kept after the browser closes; login(remember=...) can override it for one login.
         cookie_persistent: bool = True,
+        # How clients send the token: in the "cookie", in a "header" that they set themselves, or in "both" ways.
+        transport: Literal["cookie", "header", "both"] = "cookie",
+        # The request header with the token: "Authorization", with "Bearer" in front of it, or another one without.
+        transport_header: str = "Authorization",
         # A session expires after this time without recorded activity.
         idle_timeout: timedelta | float = timedelta(days=30),
         # Maximum age of a session or a login, however active the visitor is. None: no maximum.
@@ -95,10 +107,16 @@ class SessionMiddleware:
         on_store_error: Literal["fail", "anonymous"] = "fail",
         # A WSGI application for the body of that 503 (JSON, HTML, CORS headers). None: a line of plain text.
         outage_page: OutagePage | None = None,
-        # Called once per request, when a session with a logged-in user is loaded. Return False to end the session.
-        validate: Callable[[Session], bool] | None = None,
+        # Called once per request, when a session with a logged-in user is loaded. Return False to end the session. It
+        # may take the environ as a second argument.
+        validate: Callable[[Session], bool] | Callable[[Session, Mapping[str, Any]], bool] | None = None,
+        # If set, validate is called at most once in this time for each session.
+        validate_every: timedelta | float | None = None,
         # Takes over the sessions of another library: a reader of wsgi_session.moving, several of them, or an Adopt.
         adopt: Adopt | Reader | Sequence[Reader] | None = None,
+        # Experimental: binds logins to the device, in browsers with Device Bound Session Credentials. True, or the path
+        # below which the middleware answers these browsers, "/device-bound" by default.
+        experimental_device_bound: bool | str = False,
         # Called with each event's name and data; see the events page. Each store call is one if the second is True.
         on_event: OnEvent | None = None,
         report_store_calls: bool = False,
@@ -108,9 +126,10 @@ class SessionMiddleware:
         check_app(app)
         check_store(store, Store)
         config.check_callable_or_none("validate", validate, "a function of the session, or None")
+        config.check_callable_or_none("namespace", namespace, "a function of the environ, or None")
         config.check_callable_or_none("describe", describe, "a function of the request's environ, or None")
         config.check_callable_or_none("outage_page", outage_page, "a WSGI application, or None")
-        adoption = None if adopt is None else _check_adopt(adopt)
+        header = check_transport(transport, transport_header)
         config.check_callable_or_none("on_event", on_event, "a function of an event's name and its data, or None")
         secrets = config.check_secrets(secret)
         sealing = make_sealing(encrypt, secrets)
@@ -118,8 +137,12 @@ class SessionMiddleware:
             cookie_name, cookie_path, cookie_domain, cookie_secure, cookie_samesite, cookie_partitioned
         )
         config.check_max_sessions(max_sessions, lists_owners=True)
+        device_prefix = config.check_device_bound(experimental_device_bound, cookie_domain, cookie_partitioned)
+        store_backend = choose_store_backend(adopt, namespace, header, bound=device_prefix is not None)
         settings = Settings(
+            samesite=cookie_samesite,
             environ_key=config.check_environ_key(environ_key),
+            cookie_name=cookie_name,
             namespace=cookie_name,
             cookie_path=as_in_environ(cookie_path),
             persistent=config.check_flag("cookie_persistent", cookie_persistent),
@@ -131,38 +154,53 @@ class SessionMiddleware:
             ),
             max_size=config.check_max_size(max_size),
             anonymous_in_outage=config.check_on_store_error(on_store_error),
-            validate=None if validate is None else self._validator(validate),
+            validate=None if validate is None else make_validator(validate, self._session_type),
+            validate_every=config.check_validate_every(validate_every, validate),
             outage_page=outage_page,
             events=Events(on_event),
             clock=config.check_clock(clock),
             describe=describe,
             max_sessions=max_sessions,
+            vary="Cookie" if header is None else header.vary,
             join=join_of(sealing),
         )
         self.app = app
+        # What each request is passed to: the application, or what answers at paths of the middleware's own.
+        self._entrance = app
         # Copied from the class, where each request would take longer to find them.
         self._work_type, self._session_type = self._work_type, self._session_type
         self._owns_store = isinstance(store, str)
         self.store = open_store(store) if isinstance(store, str) else store
         config.check_max_sessions(max_sessions, lists_owners=isinstance(self.store, ListsOwners))
-        cookies = make_cookies(
-            cookie_name,
-            cookie_secure,
-            settings.events,
-            path=cookie_path,
-            domain=cookie_domain,
-            samesite=cookie_samesite,
-            partitioned=cookie_partitioned,
-        )
+        attributes: Any = {"path": cookie_path, "domain": cookie_domain, "partitioned": cookie_partitioned}
+        cookies = make_cookies(cookie_name, cookie_secure, settings.events, samesite=cookie_samesite, **attributes)
+        transaction_cookies = TransactionCookies(cookie_name, secure=cookie_secure, **attributes)
         used = sealed(timed(self.store, settings.events, report_store_calls), sealing)
-        self._backend = _make_backend(used, secrets, cookies, settings, adoption)
+
+        def backend_of(namespace: str) -> Backend:
+            own = replace(settings, namespace=namespace)
+            return make_backend(used, secrets, cookies, transaction_cookies, own, store_backend, header, device_prefix)
+
+        # With tenants, the one of no tenant: it has what all have in common.
+        self._backend = backend_of(cookie_name)
         self._settings = self._backend.settings
-        self._internals = Internals(self._backend, self._work_type, self._session_type)
+        tenants = None if namespace is None else Tenants(namespace, cookie_name, backend_of)
+        new_work = partial(make_work, self._work_type, self._backend, tenants, header, takes_environ(validate))
+        self._internals = Internals(self._backend, new_work, self._session_type)
+        # None where all requests are alike, so that none pays for what it does not need.
+        alike = tenants is None and header is None and not takes_environ(validate)
+        self._new_work = None if alike else new_work
+        if device_prefix is not None:
+            from wsgi_session.helpers.device_bound import DeviceEndpoints
+
+            self._entrance = DeviceEndpoints(app, device_prefix, settings.environ_key)
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
         # Whether a first request has shown that no middleware around this one has the same cookie name.
         self._cookie_name_checked = False
         self.sessions = Sessions(used, self._settings, self._backend)  #: The administrator's view.
+        if tenants is not None:
+            self.sessions = TenantSessions(used, self._settings, self._backend, tenants)
 
     @classmethod
     def from_config(cls, app: Application, mapping: Mapping[str, Any], prefix: str = "session.") -> SessionMiddleware:
@@ -193,47 +231,23 @@ class SessionMiddleware:
                 'have its own sessions. Use store="sqlite:///sessions.db".'
             )
         if not self._cookie_name_checked:
-            self._check_cookie_name(environ)
-        work = self._work_type(self._backend, environ)
+            check_cookie_name(environ, self._settings)
+            self._cookie_name_checked = True
+        new_work = self._new_work
+        work = self._work_type(self._backend, environ) if new_work is None else new_work(environ)
         outer = environ.get(self._environ_key)
         if outer is not None:
-            self._check_outer_session(outer)
+            check_outer_session(outer, self._settings)
         environ[self._environ_key] = self._session_type(work)
         exchange = Exchange(work, environ, start_response)
         if outer is None:
-            return exchange.run(self.app)
+            return exchange.run(self._entrance)
         try:
-            return exchange.run(self.app)
+            return exchange.run(self._entrance)
         finally:
             if isinstance(outer, Session) and work_of(outer).phase is not CLOSED:
                 # This was a sub-request in the environ of an unfinished request: restore that request's session.
                 environ[self._environ_key] = outer
-
-    def _validator(self, validate: Callable[[Session], bool]) -> Callable[[Work], bool]:
-        session_type = self._session_type
-        return lambda work: validate(session_type(work))
-
-    def _check_cookie_name(self, environ: dict[str, Any]) -> None:
-        """Raise ``ConfigError`` inside a middleware with the same cookie name: each would overwrite the cookie."""
-        name = self._settings.namespace
-        for key, value in environ.items():
-            theirs = work_of(value).backend if isinstance(value, Session) else self._backend
-            if theirs is not self._backend and theirs.settings.namespace == name:
-                raise ConfigError(
-                    f"The SessionMiddleware around this one, at environ[{key!r}], has the same cookie_name={name!r}: "
-                    "they would overwrite each other's cookie. Give one of them another cookie_name."
-                )
-        self._cookie_name_checked = True
-
-    def _check_outer_session(self, outer: object) -> None:
-        """Raise ``ConfigError`` if ``outer`` is another middleware's session; one of this one's is of a sub-request."""
-        if isinstance(outer, Session) and work_of(outer).backend is not self._backend:
-            theirs, ours = work_of(outer).backend.settings.namespace, self._settings.namespace
-            raise ConfigError(
-                f"environ[{self._environ_key!r}] contains the session of another SessionMiddleware (cookie_name="
-                f"{theirs!r}) around this one (cookie_name={ours!r}). Give one of them another environ_key"
-                f"{' and another cookie_name' if theirs == ours else ''}."
-            )
 
     def close(self) -> None:
         """Close the store if this middleware opened it from a URL. If you passed a Store, close it yourself."""
@@ -251,14 +265,15 @@ class SessionMiddleware:
     def __repr__(self) -> str:
         if not hasattr(self, "sessions"):  # An error reporter may show an object whose constructor has failed.
             return "SessionMiddleware(half made)"
-        return f"<SessionMiddleware {self._settings.namespace!r} over {type(self.store).__name__}>"
+        return f"<SessionMiddleware {self._settings.cookie_name!r} over {type(self.store).__name__}>"
 
 
 class Internals(NamedTuple):
     """The parts of a middleware that the integrations and ``testing`` use."""
 
     backend: Backend
-    work_type: type[Work]
+    #: Make the unit of work of a request, given the environ, and perhaps another class for it.
+    new_work: Callable[..., Work]
     session_type: type[Session]
 
 
@@ -272,29 +287,3 @@ def filter_app_factory(app: Application, global_conf: Mapping[str, str], **local
     options = hide_secret(local_conf, prefix="")
     del local_conf
     return SessionMiddleware.from_config(app, options, prefix="")
-
-
-def _check_adopt(given: object) -> Adopt:
-    from wsgi_session.moving.adopt import make_adopt  # Here, because few sites have sessions of another library.
-
-    return make_adopt(given)
-
-
-def _make_backend(
-    store: Store, secrets: list[bytes], cookies: SchemeCookies, settings: Settings, adopt: Adopt | None
-) -> Backend:
-    if not isinstance(store, CookieStore):
-        signer = TokenSigner(secrets, settings.namespace)
-        if adopt is None:
-            return StoreBackend(store, signer, cookies, settings)
-        from wsgi_session.moving.backend import AdoptingBackend
-
-        return AdoptingBackend(store, signer, cookies, settings, adopt)
-    if adopt is not None:
-        raise ConfigError(
-            "adopt: cookie:// has nowhere to remember which sessions were adopted, so a logged-out visitor could come "
-            "back with the old cookie. Give a store that keeps sessions, such as sqlite:///sessions.db."
-        )
-    from wsgi_session.backends.cookie import CookieBackend  # Here, because it needs the extra ``crypto``.
-
-    return CookieBackend(store, secrets, cookies, settings)

@@ -53,10 +53,10 @@ class Session(WorkMapping):
         """The session's state. In every state but ``live``, the session was empty when it was loaded.
 
         ``new``: the request has no session cookie. ``live``: a stored session was loaded. ``unknown``: the session has
-        expired or ended, or never existed. ``rotated``: another request gave the session a new token less than 60 s
-        ago; the changes of this request are dropped. ``tampered``: no secret of this middleware signed the cookie.
-        ``unavailable``: the store is down (only with ``on_store_error="anonymous"``). ``destroyed``: this request ended
-        the session.
+        expired or ended, never existed, or is bound to a device that has not proved itself. ``rotated``: another
+        request gave the session a new token less than 60 s ago; the changes of this request are dropped. ``tampered``:
+        no secret of this middleware signed the cookie. ``unavailable``: the store is down (only with
+        ``on_store_error="anonymous"``). ``destroyed``: this request ended the session.
         """
         return self._work.open().state
 

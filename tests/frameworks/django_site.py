@@ -26,11 +26,14 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.test import override_settings
 from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 
 from tests.support.servers.process import Server
 from tests.support.stores import ENGINE, KINDS, CountingStore, Kind, counting
 from wsgi_session import (
+    begin_transaction,
     confirm,
+    end_transaction,
     redirect_if_anonymous,
     redirect_unless_fresh,
     set_provider_session,
@@ -179,6 +182,21 @@ def confirm_user(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"done": confirm(request, request.GET["method"])})
 
 
+def to_other_site(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"state": begin_transaction(request, {"next": "/cart"})})
+
+
+@csrf_exempt
+def from_other_site(request: HttpRequest) -> HttpResponse:
+    """Say what the login remembers, and log ``name`` in, or write into the session."""
+    found = end_transaction(request, request.POST.get("state"))
+    if "name" in request.POST:
+        login(request, authenticate(request, username=request.POST["name"], password=request.POST["name"]))
+    else:
+        request.session["failed"] = True
+    return JsonResponse({"found": found})
+
+
 def nothing(request: HttpRequest) -> HttpResponse:
     return HttpResponse()
 
@@ -195,6 +213,8 @@ urlpatterns = [
     path("profile", profile),
     path("secret", secret),
     path("confirm", confirm_user),
+    path("to-other-site", to_other_site),
+    path("from-other-site", from_other_site),
     path("nothing", nothing),
 ]
 

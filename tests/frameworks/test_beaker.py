@@ -10,7 +10,15 @@ import pytest
 
 from tests.frameworks.beaker_site import SECRET, BeakerSite, Visitor
 from tests.support.stores import CountingStore, counting
-from wsgi_session import ConfigError, HeadersAlreadySent, StoreUnavailable, Unsupported, login, user_or_none
+from wsgi_session import (
+    ConfigError,
+    HeadersAlreadySent,
+    StoreUnavailable,
+    Unsupported,
+    confirm,
+    login,
+    user_or_none,
+)
 from wsgi_session.integrations.beaker import SessionMiddleware
 from wsgi_session.stores import MemoryStore
 
@@ -701,6 +709,15 @@ def test_a_save_after_the_headers_is_refused_if_it_needs_a_cookie() -> None:
 
 
 # This package's own calls, in the same session.
+
+
+def test_a_confirmation_needs_no_save(site: BeakerSite, visitor: Visitor) -> None:
+    visitor.do(lambda session: login({"session": session}, ANN))
+    token = visitor.header
+    visitor.do(lambda session: confirm({"session": session}, "totp"))
+    assert visitor.header != token
+    assert visitor.do(lambda session: session.confirmed.method) == "totp"
+    assert [data["method"] for name, data in site.events if name == "confirmed"] == ["totp"]
 
 
 def test_a_login_needs_no_save(site: BeakerSite, visitor: Visitor) -> None:

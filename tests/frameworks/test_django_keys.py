@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import Context
 
 import pytest
@@ -130,6 +131,9 @@ def test_the_visitor_of_a_failed_request_keeps_the_old_key_in_the_next_request_o
     client.cookies["sessionid"] = session.session_key  # type: ignore[assignment]
     session.cycle_key()  # The request fails here, and its traceback keeps the session alive.
     assert seen_by(client) == {"a": 1}
+    # The request has noted the new key, and another one asks whether it is alive.
+    assert not SessionStore().exists(session.session_key)
+    assert seen_by(client) == {"a": 1}
 
 
 def test_a_receiver_that_saves_a_login_before_ours_notes_the_key_that_the_visitor_gets(client: Client) -> None:
@@ -215,6 +219,19 @@ def test_create_stores_a_second_session_and_leaves_the_first(store: CountingStor
     session.create()
     assert dict(again(session).items()) == {"a": 1, "b": 2}
     assert dict(SessionStore(first).items()) == {"a": 1}
+
+
+@pytest.mark.parametrize("create", [SessionStore.create, lambda session: session.save(must_create=True)])
+def test_create_does_not_bring_back_the_key_that_cycle_key_replaced(
+    create: Callable[[SessionStore], None], store: CountingStore
+) -> None:
+    session = stored(a=1)
+    old = session.session_key
+    session.cycle_key()
+    create(session)
+    session.save()
+    assert Context().run(lambda: dict(SessionStore(old).items())) == {}
+    assert dict(again(session).items()) == {"a": 1}
 
 
 def test_no_key_is_at_rest(client: Client, store: CountingStore) -> None:

@@ -34,6 +34,9 @@ __all__ = ["store"]
         ({"WSGI_SESSION_OPTIONS": {"idle_timeout": 60, "cookie_path": "/"}}, "cookie_path, idle_timeout"),
         ({"WSGI_SESSION_OPTIONS": {"absolut_timeout": 60}}, "absolut_timeout.* Did you mean absolute_timeout"),
         ({"WSGI_SESSION_OPTIONS": {"absolute_timeout": -1}}, "absolute_timeout"),
+        # Django reads and sets the cookie itself.
+        ({"WSGI_SESSION_OPTIONS": {"transport": "header"}}, "unknown options: transport"),
+        ({"WSGI_SESSION_OPTIONS": {"namespace": str}}, "unknown options: namespace"),
     ],
     ids=str,
 )

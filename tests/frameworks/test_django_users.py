@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.contrib.auth import get_user, get_user_model
+from django.contrib.auth import get_user, get_user_model, login
 from django.http import HttpResponse
 from django.test import AsyncClient, Client, RequestFactory, override_settings
 
 from tests.frameworks.django_site import store
-from tests.frameworks.django_visitor import client, clock, cookie, log_in, page, stored, user_id, visitor
+from tests.frameworks.django_visitor import client, clock, cookie, log_in, page, seen_by, stored, user_id, visitor
 from tests.support.stores import CountingStore
 from wsgi_session import (
     Session,
@@ -48,7 +48,10 @@ def test_another_user_gets_nothing_of_the_first_ones(client: Client) -> None:
     assert [info.handle for info in sessions().of(user_id("bob"))] == [shown["handle"]]
 
 
-def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(client: Client, clock: FakeClock) -> None:
+def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(
+    client: Client, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "wsgi_session")
     assert client.get("/secret").headers["Location"] == "/login?next=/secret"
     assert client.get("/confirm", {"method": "totp"}).json() == {"done": False}
     log_in(client)
@@ -60,6 +63,9 @@ def test_a_login_is_fresh_for_a_time_and_can_be_confirmed(client: Client, clock:
     assert cookie(client).value != before
     assert not SessionStore().exists(before)
     assert page(client)["handle"] == handle
+    owner = f"id:{user_id('ann')['id']}"
+    told = [line for line in caplog.messages if line.startswith("confirmed")]
+    assert told == [f"confirmed handle={handle!r} owner={owner!r} method='totp'"]
     assert client.get("/secret", {"method": "totp"}).json() == {"confirmed": "totp"}
     assert client.get("/secret", {"method": "password"}).status_code == 302
     log_in(client)
@@ -82,6 +88,22 @@ def test_a_login_describes_its_device_and_displaces_the_oldest(store: CountingSt
         assert page(phone)["user"] == ""
     assert [name for name, _ in events if name == "displaced"] == ["displaced"]
     assert [new for name, new in events if name == "logged_in"] == [True, True]
+
+
+def test_a_login_whose_device_cannot_be_described_is_no_login(client: Client) -> None:
+    client.get("/put", {"key": "cart", "value": "tea"})
+    with override_settings(WSGI_SESSION_OPTIONS={"describe": lambda environ: environ["HTTP_NO_SUCH_HEADER"]}):
+        assert client.get("/login", {"name": "ann"}).status_code == 500
+        assert page(client)["session"] == {"cart": "tea"}
+        request = RequestFactory().get("/")
+        request.session = SessionStore(cookie(client).value)  # type: ignore[attr-defined]
+        user = get_user_model().objects.get(username="ann")
+        with pytest.raises(KeyError):
+            login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+        request.session.save()
+        assert get_user(request).is_anonymous
+    assert page(client)["user"] == ""
+    assert sessions().of(user_id("ann")) == []
 
 
 def test_a_logout_at_the_identity_provider_ends_the_login_that_was_filed(client: Client) -> None:
@@ -255,3 +277,35 @@ def test_around_all_of_django_our_middleware_serves_all_helpers(store: CountingS
     session = request.META["session"] = Session(Work(backend(), request.META))
     HelpersMiddleware(lambda request: HttpResponse()).process_request(request)  # type: ignore[arg-type,return-value]
     assert get_session(request) is session
+
+
+@pytest.mark.parametrize("name", [None, "ann"])
+def test_the_answer_of_another_site_finds_what_the_login_remembers_and_keeps_the_session(
+    client: Client, name: str | None
+) -> None:
+    client.get("/put", {"key": "cart", "value": "tea"})
+    before = client.cookies.pop("sessionid")
+    state = client.get("/to-other-site").json()["state"]
+    (ours,) = client.cookies.values()
+    assert ours.key == f"sessionid-login-{state[:12]}"
+    assert (ours["path"], ours["max-age"], ours["samesite"], ours["httponly"]) == ("/", "600", "", True)
+    form = {"state": state} if name is None else {"state": state, "name": name}
+    for expected in ({"next": "/cart"}, None):
+        answer = client.post("/from-other-site", form, headers={"Sec-Fetch-Site": "cross-site"})
+        assert answer.json() == {"found": expected}
+        assert "Cookie" in answer.headers["Vary"]
+    assert str(client.cookies[ours.key]["max-age"]) == "0"
+    if name is None:
+        assert "sessionid" not in client.cookies
+        client.cookies["sessionid"] = before.value
+        assert seen_by(client) == {"cart": "tea"}
+    else:
+        assert page(client)["user"] == name
+
+
+def test_over_https_every_site_may_send_the_cookie_of_a_transaction(client: Client) -> None:
+    with override_settings(SESSION_COOKIE_SECURE=True):
+        client.get("/to-other-site", secure=True)
+    (ours,) = client.cookies.values()
+    assert ours.key.startswith("__Host-sessionid-login-")
+    assert (ours["samesite"], ours["secure"]) == ("None", True)

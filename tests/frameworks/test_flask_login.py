@@ -265,7 +265,9 @@ def test_the_helpers_see_the_same_user_as_flask_login(visitor: Visitor, monkeypa
     assert visitor.do(helpers) == (None, None, False), "the user loader finds nobody"
 
 
-def test_a_login_is_fresh_and_a_remember_cookie_is_not(visitor: Visitor) -> None:
+def test_a_login_is_fresh_and_a_remember_cookie_is_not(visitor: Visitor, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "wsgi_session")
+
     def fresh() -> bool:
         return redirect_unless_fresh(request) is None
 
@@ -282,6 +284,11 @@ def test_a_login_is_fresh_and_a_remember_cookie_is_not(visitor: Visitor) -> None
     )
     assert visitor.do(lambda: confirm(request, "totp")) is True
     assert visitor.do(lambda: redirect_unless_fresh(request, method="totp") is None)
+    handle = visitor.do(lambda: get_session(request).handle)
+    told = [line for line in caplog.messages if line.startswith("confirmed")]
+    assert told == [
+        f"confirmed handle={handle!r} owner='id:ann' method={method!r}" for method in ("confirm_login", "totp")
+    ]
     visitor.do(logout_user)
     assert not visitor.do(fresh)
     assert visitor.do(lambda: (confirm(request), confirm_login())[0]) is False
@@ -490,6 +497,18 @@ def test_nothing_of_two_logins_in_one_request_is_stored_by_atomic_before_they_ar
     assert visitor.do(lambda: (keys(), user_or_none(request), who())) == ({"cart", "count"}, None, None)
 
 
+def test_a_login_whose_device_cannot_be_described_is_no_login(make_app: MakeApp) -> None:
+    visitor = Visitor(with_logins(make_app(describe=lambda environ: environ["HTTP_NO_SUCH_HEADER"])))
+    visitor.do(lambda: session.update(cart=["apple"]))
+
+    def careless() -> None:
+        with pytest.raises(KeyError):
+            log_in()
+
+    visitor.do(careless)
+    assert visitor.do(lambda: (who(), session["cart"])) == (None, ["apple"])
+
+
 def test_an_event_names_the_user_and_the_stores_calls_are_told_on_request(make_app: MakeApp) -> None:
     told: list[tuple[str, Any]] = []
     options = {"on_event": lambda name, data: told.append((name, dict(data))), "WSGI_SESSION_REPORT_STORE_CALLS": "on"}
@@ -692,3 +711,71 @@ def test_without_flask_login_sessions_work_all_the_same(make_app: MakeApp, monke
     visitor = Visitor(make_app())
     visitor.do(lambda: session.update(a=1))
     assert visitor.do(keys) == {"a"}
+
+
+# A copy of Flask-Login inside of an application, as Calibre-Web has one: it stores the same keys, and sends no signal.
+
+
+def log_in_without_signal(*, fresh: bool = True) -> None:
+    session.update(_user_id="ann", _fresh=fresh)
+
+
+def log_out_without_signal() -> None:
+    for key in ("_user_id", "_fresh"):
+        session.pop(key)
+
+
+def test_a_login_by_a_copy_of_flask_login_changes_the_token_and_is_found(visitor: Visitor) -> None:
+    visitor.do(lambda: session.update(cart=["apple"]))
+    planted = visitor.copy()
+    visitor.do(log_in_without_signal)
+    assert planted.do(lambda: (who(), keys())) == (None, set())
+    assert visitor.do(lambda: (who(), session["cart"])) == ("ann", ["apple"])
+    assert visitor.do(lambda: redirect_unless_fresh(request) is None)
+    assert sessions_of(visitor).revoke_all({"id": "ann"}) == 1
+    assert visitor.do(who) is None
+
+
+def test_a_logout_by_a_copy_of_flask_login_ends_the_session_and_keeps_the_cart(visitor: Visitor) -> None:
+    visitor.do(lambda: (session.update(cart=["apple"]), log_in_without_signal()))
+    stolen = visitor.copy()
+    visitor.do(log_out_without_signal)
+    assert stolen.do(lambda: (who(), keys())) == (None, set())
+    assert visitor.do(lambda: (who(), keys() - {"_fresh"})) == (None, {"cart"})
+    assert sessions_of(visitor).of({"id": "ann"}) == []
+
+
+def test_a_login_by_a_copys_remember_cookie_is_not_fresh(visitor: Visitor) -> None:
+    visitor.do(lambda: log_in_without_signal(fresh=False))
+    assert visitor.do(lambda: (who(), redirect_unless_fresh(request) is None)) == ("ann", False)
+
+
+def test_a_login_by_a_copy_that_crosses_another_login_has_a_session_of_its_own(visitor: Visitor) -> None:
+    visitor.do(lambda: session.update(cart=["apple"]))
+    other = visitor.copy()
+
+    def slow() -> None:
+        assert keys() == {"cart"}
+        other.do(log_in)
+
+    visitor.do(lambda: (slow(), log_in_without_signal()))
+    assert other.do(who) == "ann"
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 2, "both have logged in"
+    assert visitor.do(lambda: (who(), keys() - {"_user_id", "_fresh"})) == ("ann", set())
+
+
+def test_a_user_without_an_owner_who_is_removed_again_ends_nothing(visitor: Visitor) -> None:
+    def stream() -> Response:
+        def body() -> Iterator[str]:
+            yield "first"
+            log_in_without_signal()
+
+        assert keys() == {"cart"}
+        return Response(stream_with_context(body()))
+
+    visitor.do(lambda: session.update(cart=["apple"]))
+    visitor.visit(stream)  # Too late for a cookie, so it is not a login of ours.
+    same = visitor.copy()
+    assert visitor.do(who) == "ann"
+    visitor.do(log_out_without_signal)
+    assert same.do(lambda: (who(), keys() - {"_fresh"})) == (None, {"cart"})

@@ -18,6 +18,7 @@ from jinja2 import DictLoader
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tests.frameworks.flask_site import ANN, MakeApp, Visitor, app, clock, make_app, new_app, store, visitor
+from tests.support.names import name_of
 from tests.support.servers.shared import valkey
 from tests.support.stores import CountingStore
 from wsgi_session import ConfigError, Session, get_session, login
@@ -456,7 +457,7 @@ def test_flask_sqlalchemy_names_a_database_on_a_server(moved: Any) -> None:
         ({"SESSION_TYPE": "null"}, r"^store is missing"),
         ({"SESSION_TYPE": None}, r"^store is missing"),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_a_setting_that_names_no_store_of_ours_is_an_error_that_says_what_to_write(
     settings: dict[str, Any], message: str

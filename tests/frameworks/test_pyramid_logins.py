@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -149,7 +149,8 @@ def test_the_helpers_see_who_is_logged_in(visitor: Visitor) -> None:
     assert visitor.do(user_email_or_none) == "'ann@example.com'", "our own login stays what it was"
 
 
-def test_remember_is_a_fresh_login_which_can_be_confirmed(visitor: Visitor) -> None:
+def test_remember_is_a_fresh_login_which_can_be_confirmed(visitor: Visitor, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "wsgi_session")
     assert visitor.do(lambda request: confirm(request)) == "False"
     visitor.do(log_in)
     assert visitor.do(lambda request: redirect_unless_fresh(request) is None) == "True"
@@ -157,6 +158,8 @@ def test_remember_is_a_fresh_login_which_can_be_confirmed(visitor: Visitor) -> N
     assert visitor.do(lambda request: confirm(request, "totp")) == "True"
     assert visitor.do(lambda request: redirect_unless_fresh(request, method="totp") is None) == "True"
     assert visitor.do(lambda request: request.session.confirmed.method) == "'totp'"
+    handle = visitor.do(lambda request: request.session.handle)
+    assert f"confirmed handle={handle} owner='id:ann' method='totp'" in caplog.messages
     visitor.do(forget)
     assert visitor.do(lambda request: request.session.confirmed) == "None"
 
@@ -169,6 +172,23 @@ def test_remember_describes_its_device_and_displaces_the_oldest(setup: Callable[
     (info,) = site.middleware.sessions.of({"id": "ann"})
     assert info.about == "A browser"
     assert (phone.do(user_or_none), laptop.do(lambda request: user_or_none(request) is None)) == ("None", "False")
+
+
+def no_device(environ: Mapping[str, Any]) -> str:
+    """Describe no device: for ``describe=``."""
+    raise LookupError("no such header")
+
+
+def test_a_login_whose_device_cannot_be_described_is_no_login(setup: Callable[[Any], None]) -> None:
+    visitor = Visitor(Site(do, setup=setup, describe=f"{__name__}.no_device"))
+    visitor.do(lambda request: request.session.update(cart=["bun"]))
+
+    def careless(request: Any) -> None:
+        with pytest.raises(LookupError):
+            log_in(request)
+
+    visitor.do(careless)
+    assert visitor.do(contents) == "[('cart', ['bun'])]"
 
 
 def test_a_logout_at_the_identity_provider_ends_the_login_that_was_filed(visitor: Visitor) -> None:

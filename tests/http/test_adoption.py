@@ -83,7 +83,7 @@ def test_a_visitor_of_the_other_library_keeps_the_data_the_user_and_the_times(
     handle = answer.result[4]
     created = datetime.fromtimestamp(clock() - 3 * DAY, timezone.utc)
     assert answer.result == ("live", {"_user_id": "1", **CART}, "id:1", created, handle)
-    assert site.happened("adopted") == [{"handle": handle, "source": "old"}]
+    assert site.happened("adopted") == [{"handle": handle, "owner": "id:1", "source": "old"}]
     assert [session.handle for session in site.middleware.sessions.of({"id": 1})] == [handle]
     assert ann.do(read).result == {"_user_id": "1", **CART}
     assert len(site.happened("adopted")) == 1
@@ -1019,6 +1019,24 @@ def test_after_a_revocation_of_all_sessions_an_older_one_is_not_adopted(
     assert later.do(owner).result == "id:1"
 
 
+@pytest.mark.parametrize("anonymous", [False, True])
+def test_after_a_revocation_of_everybody_no_older_session_is_adopted(
+    site: Site, ann: Browser, old: OldLibrary, clock: FakeClock, *, anonymous: bool
+) -> None:
+    old.records["guest"] = Foreign(CART, clock() - 60.0, clock() - 60.0)
+    guest = site.browser()
+    guest.header = "old=guest"
+    site.middleware.sessions.revoke_everyone(anonymous=anonymous)
+    assert ann.do(read).result == {}
+    assert guest.do(read).result == ({} if anonymous else CART)
+    assert refusals(site) == ["ended"] * (2 if anonymous else 1)
+    clock.advance(1)
+    later = site.browser()
+    later.header = "old=later"
+    old.records["later"] = Foreign({}, clock(), clock(), user_id="1")
+    assert later.do(owner).result == "id:1"
+
+
 @pytest.mark.parametrize("step", ["load", "create"])
 def test_a_revocation_during_an_adoption_ends_the_session(site: Site, ann: Browser, old: OldLibrary, step: str) -> None:
     site.calls.before[step] = lambda: site.middleware.sessions.revoke_all({"id": 1})
@@ -1119,12 +1137,13 @@ def test_a_request_without_a_foreign_cookie_makes_no_more_calls(site: Site, old:
     assert old.calls == []
 
 
-def test_an_adoption_costs_one_load_there_and_two_looks_and_two_creates_here(
+def test_an_adoption_costs_one_load_there_and_three_looks_and_two_creates_here(
     site: Site, ann: Browser, old: OldLibrary
 ) -> None:
     ann.do(read)
     assert old.calls == ["load", "delete"]
-    assert site.calls.counts() == {"load": 2, "create": 2, "touch": 1}
+    # The looks: was it adopted before, were the user's sessions revoked, were everybody's?
+    assert site.calls.counts() == {"load": 3, "create": 2, "touch": 1}
 
 
 # Options.

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgpack import packb
 
-from tests.support.site import ANN, MakeSite, Site, log_in, log_out, put, read
+from tests.support.site import ANN, BOB, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER
-from wsgi_session import Session, UnsupportedValue, check_csrf
+from wsgi_session import Session, SessionGone, UnsupportedValue, check_csrf, confirm
 from wsgi_session.testing import FakeClock
 
 QUARTER = 15 * 60
@@ -87,6 +87,56 @@ def test_a_change_that_comes_after_the_logout_names_the_owner_whose_change_was_d
 
     browser.do(slowly)
     assert site.happened("dropped") == [{**created, "keys": ["late"]}]
+
+
+def test_a_confirmation_names_the_session_its_owner_and_the_method(site: Site) -> None:
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    (created,) = site.happened("created")
+    browser.do(lambda session: confirm({"session": session}, "totp"))
+    assert site.happened("confirmed") == [{**created, "method": "totp"}]
+    browser.do(put(a=1))
+    browser.do(lambda session: session.rotate())
+    assert len(site.happened("confirmed")) == 1
+
+
+def test_a_login_with_a_confirmation_reports_both_for_the_new_session(site: Site) -> None:
+    browser = site.browser()
+    browser.do(lambda session: (log_in(ANN)(session), confirm({"session": session}, "passkey")))
+    assert [name for name, _ in site.events] == ["logged_in", "confirmed", "created"]
+    assert len({data["handle"] for _, data in site.events}) == 1
+
+
+@pytest.mark.parametrize(
+    "undo",
+    [log_in(BOB), log_in(ANN), log_out, lambda session: (log_out(session), session.update(cart=[1]))],
+    ids=["login of another user", "login again", "logout", "logout and a new session"],
+)
+def test_a_confirmation_that_its_own_request_takes_back_is_not_reported(site: Site, undo: Any) -> None:
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    browser.do(lambda session: (confirm({"session": session}), undo(session)))
+    assert site.happened("confirmed") == []
+
+
+@pytest.mark.needs(SERVER)
+def test_a_confirmation_that_a_logout_overtakes_is_not_reported(site: Site) -> None:
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    other = browser.copy()
+    browser.do(lambda session: (confirm({"session": session}), other.do(log_out)))
+    assert site.happened("confirmed") == []
+
+
+@pytest.mark.needs(SERVER)
+def test_a_change_by_an_administrator_names_the_session_and_its_owner(site: Site) -> None:
+    browser = site.browser()
+    browser.do(log_in(ANN))
+    (created,) = site.happened("created")
+    site.middleware.sessions.update(ANN, created["handle"], lambda data: data.update(role="editor"))
+    with pytest.raises(SessionGone):
+        site.middleware.sessions.update(BOB, created["handle"], lambda data: data.update(role="admin"))
+    assert site.happened("updated") == [created]
 
 
 # Expiry, as it is noticed.

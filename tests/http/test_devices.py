@@ -101,6 +101,32 @@ def test_a_long_description_is_cut_and_what_is_no_text_is_refused_at_the_login(m
     assert browser.do(refused).result == "new"
 
 
+@pytest.mark.parametrize("describe", [lambda environ: environ["HTTP_USER_AGENT"], lambda environ: 5])
+def test_a_login_whose_device_cannot_be_described_leaves_no_user_in_a_session_with_a_known_token(
+    make_site: MakeSite, describe: Any
+) -> None:
+    """An application may catch the error and answer with a page."""
+    site = make_site(describe=describe)
+    browser = site.browser()
+    browser.do(put(cart=["tea"]))
+    planted = browser.copy()
+
+    def careless(session: Session) -> None:
+        with pytest.raises((KeyError, ConfigError)):
+            log_in(ANN)(session)
+
+    browser.do(careless)
+    assert planted.do(lambda session: session.copy()).result == {"cart": ["tea"]}
+
+
+def test_a_header_that_is_no_text_does_not_keep_a_visitor_from_logging_in(make_site: MakeSite) -> None:
+    site = make_site(
+        describe=lambda environ: environ["HTTP_USER_AGENT"].encode("latin-1").decode(errors="surrogateescape")
+    )
+    enter(site, {"HTTP_USER_AGENT": "Mozilla\xff"})
+    assert abouts(site) == ["Mozilla?"]
+
+
 def test_a_description_that_cannot_be_read_is_none(make_site: MakeSite) -> None:
     site = make_site(describe=describe_device)
     damage(enter(site, LAPTOP), value=b"\xc1", key=ABOUT)

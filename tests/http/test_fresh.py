@@ -188,6 +188,51 @@ def test_a_request_that_fails_confirms_nothing(browser: Browser) -> None:
     assert not is_fresh(browser, method="password")
 
 
+@pytest.mark.needs(SERVER)
+def test_a_request_that_fails_confirms_nothing_even_after_an_atomic(site: Site, browser: Browser) -> None:
+    """Else a stolen token would be fresh, because the token was not changed."""
+    browser.do(log_in(ANN))
+    site.clock.advance(3600)
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        session = environ["session"]
+        assert confirm(environ)
+        session.atomic(lambda data: data.update(tries=1))
+        assert session.confirmed.method == "password"
+        start_response("500 Oops", [("Content-Type", "text/plain")])
+        return [b""]
+
+    browser.visit(app, lint=False)
+    assert browser.do(lambda session: session["tries"]).result == 1
+    assert not is_fresh(browser)
+
+
+@pytest.mark.needs(SERVER)
+def test_a_confirmation_is_saved_although_an_atomic_came_first(browser: Browser) -> None:
+    browser.do(log_in(ANN))
+    token = browser.header
+    browser.do(lambda session: (confirm({"session": session}), session.atomic(lambda data: data.update(tries=1))))
+    assert is_fresh(browser, method="password")
+    assert browser.header != token
+
+
+@pytest.mark.needs(SERVER)
+def test_a_login_that_fails_after_an_atomic_leaves_the_confirmations_of_the_session(browser: Browser) -> None:
+    browser.do(log_in(ANN))
+    confirm_it(browser)
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        session = environ["session"]
+        login(environ, ANN)
+        confirm(environ, "passkey")
+        session.atomic(lambda data: data.update(tries=1))
+        start_response("500 Oops", [("Content-Type", "text/plain")])
+        return [b""]
+
+    browser.visit(app, lint=False)
+    assert (is_fresh(browser, method="password"), is_fresh(browser, method="passkey")) == (True, False)
+
+
 def test_after_the_headers_it_is_refused(browser: Browser) -> None:
     browser.do(log_in(ANN))
     caught: list[BaseException] = []
@@ -282,7 +327,7 @@ def test_an_older_process_keeps_what_it_does_not_know(browser: Browser) -> None:
     assert b"newer" in browser.do(lambda session: work_of(session).load().internal_keys()).result
 
 
-@pytest.mark.parametrize("method", ["", "x" * 65, 5, b"password"])
+@pytest.mark.parametrize("method", ["", "x" * 65, 5, b"password", "a\nb", "\udcff"])
 def test_an_invalid_method_or_time_is_refused(method: Any) -> None:
     session = {"session": {"user": ANN}}
     with pytest.raises(ConfigError, match="method="):

@@ -36,9 +36,19 @@ def test_a_logout_at_the_provider_ends_the_logins_of_that_provider_session_only(
     kept = [enter(site, "sid-2"), enter(site, None), enter(shop, "sid-1")]
     assert site.middleware.sessions.revoke_provider_session("sid-1") == 3
     assert states(*ended, *kept) == ["unknown"] * 3 + ["live"] * 3
-    assert [event["count"] for event in site.happened("revoked")] == [3]
+    bob = next(event["handle"] for event in site.happened("logged_in") if event["owner"] == "id:2")
+    assert {(event["handle"], event["count"]) for event in site.happened("revoked")} == {(None, 2), (bob, 1)}
     assert site.middleware.sessions.revoke_provider_session("sid-1") == 0
     assert shop.middleware.sessions.revoke_provider_session("sid-1") == 1
+
+
+def test_a_user_who_logs_in_again_and_again_does_not_make_the_logout_at_the_provider_slow(site: Site) -> None:
+    """A provider logs a visitor in again without asking, so a script can do that thousands of times."""
+    browsers = [enter(site, "sid-1") for _ in range(50)]
+    site.forget()
+    assert site.middleware.sessions.revoke_provider_session("sid-1") == 50
+    assert site.calls.counts()["of_owner"] <= 3
+    assert set(states(*browsers)) == {"unknown"}
 
 
 def test_two_logouts_at_once_end_the_login_once(make_site: MakeSite) -> None:
@@ -88,6 +98,30 @@ def test_a_later_login_in_the_same_browser_is_not_that_of_the_provider_session(m
     assert states(browser) == ["live"]
 
 
+def test_a_logout_at_the_provider_ends_a_login_of_a_request_that_is_still_running(site: Site) -> None:
+    browser = site.browser()
+
+    def enter_slowly(session: Session) -> None:
+        log_in(ANN, provider_session="sid-1")(session)
+        assert site.middleware.sessions.revoke_provider_session("sid-1") == 0
+
+    assert browser.do(enter_slowly).code == 200
+    assert states(browser) == ["unknown"]
+    assert site.middleware.sessions.of(ANN) == []
+
+
+def test_an_application_that_ignores_that_the_login_was_not_filed_has_no_login(site: Site) -> None:
+    browser = site.browser()
+
+    def enter_anyway(session: Session) -> None:
+        site.calls.fail("create", times=1)
+        with pytest.raises(StoreUnavailable):
+            log_in(ANN, provider_session="sid-1")(session)
+
+    browser.do(enter_anyway)
+    assert site.middleware.sessions.of(ANN) == []
+
+
 @pytest.mark.parametrize("anonymous", [False, True])
 def test_a_logout_at_the_provider_meets_a_login_that_is_being_saved(make_site: MakeSite, anonymous: bool) -> None:
     site = make_site()
@@ -99,15 +133,12 @@ def test_a_logout_at_the_provider_meets_a_login_that_is_being_saved(make_site: M
     def log_out_at_the_provider() -> None:
         counts.append(site.middleware.sessions.revoke_provider_session("sid-1"))
 
-    def prepare() -> None:
-        # The first create is that of the entry, and the next write that of the session.
+    def enter_slowly(session: Session) -> None:
+        log_in(ANN, provider_session="sid-1")(session)
+        # The next write is that of the session.
         site.calls.before["rotate" if anonymous else "create"] = log_out_at_the_provider
 
-    if anonymous:
-        prepare()
-    else:
-        site.calls.before["create"] = prepare
-    browser.do(log_in(ANN, provider_session="sid-1"))
+    browser.do(enter_slowly)
     assert counts == [0]
     assert states(browser) == ["unknown"]
     assert site.middleware.sessions.of(ANN) == []

@@ -176,6 +176,36 @@ def test_atomic_stores_the_plain_value_and_returns_what_the_function_returned(br
     assert types_of(result["whole"]) == types_of({"start": 1, "cart": {"a": "x"}, "all": {"a": "x"}})
 
 
+class Apart(str):
+    """A text that equals only itself, so that a dict can have it as a key twice."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
+@pytest.mark.needs(SERVER)
+def test_of_several_keys_that_are_one_text_an_update_keeps_the_last(browser: Browser) -> None:
+    def write(session: Session) -> None:
+        session.update({"a": 1, Apart("a"): [2], "b": [3], Apart("b"): 4, "c": 5})
+        assert dict(session) == {"a": [2], "b": 4, "c": 5}
+        session["a"].append(6)
+
+    browser.do(write)
+    assert browser.do(read).result == {"a": [2, 6], "b": 4, "c": 5}
+
+
+@pytest.mark.needs(SERVER)
+def test_an_update_keeps_what_precedes_a_refused_key_after_one_of_a_text_type(browser: Browser) -> None:
+    def write(session: Session) -> None:
+        with pytest.raises(UnsupportedValue):
+            session.update({"a": 1, Key.CART: [2], 3: 4, "b": 5})
+        assert dict(session) == {"a": 1, "cart": [2]}
+
+    browser.do(write)
+    assert browser.do(read).result == {"a": 1, "cart": [2]}
+
+
 @pytest.mark.needs(SERVER)
 def test_a_key_of_a_text_type_of_its_own_is_the_text(browser: Browser) -> None:
     def write(session: Session) -> None:

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from code import InteractiveConsole
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -73,6 +74,21 @@ def test_a_cart_survives_the_login_is_joined_and_ends_with_the_logout() -> None:
         assert phone.open("/").text == "{}"
 
 
+def test_a_login_is_bound_to_its_device() -> None:
+    from tests.support.device import DeviceClient
+
+    clock = FakeClock()
+    with serve(build("device-bound")["site"], experimental_device_bound=True, clock=clock) as app:
+        visitor = DeviceClient(app)
+        visitor.clock = clock
+        visitor.open("/login", base_url="https://localhost")
+        clock.advance(240)
+        assert visitor.open("/", base_url="https://localhost").text == "Ann"
+        thief = Client(app)
+        thief.jar = {"__Host-sid": visitor.jar["__Host-sid"]}
+        assert thief.open("/", base_url="https://localhost").text == "Nobody is logged in."
+
+
 def test_htmx_opens_the_login_page_and_needs_no_token() -> None:
     with serve(build("htmx")["members"]) as app:
         htmx = {**SCRIPT, "HX-Request": "true"}
@@ -106,6 +122,60 @@ def test_a_front_end_on_another_origin_logs_in_and_other_origins_do_not() -> Non
         assert '"id": "ann"' in visitor.open("/session", headers=theirs).text
         assert post("/cart", b"[]", Origin="https://evil.example.com").code == 403
         assert visitor.open("/cart", headers=theirs).text == '["tea"]'
+
+
+def test_a_front_end_on_another_site_keeps_its_token_and_says_that_the_visitor_stays() -> None:
+    names, clock = build("json-api"), FakeClock()
+    with serve(names["api"], transport="header", clock=clock, idle_timeout=3600) as inner:
+        front_end = Client(names["allow_front_end"](inner))
+        theirs = {"Origin": names["FRONT_END"], "Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
+        preflight = front_end.open("/cart", method="OPTIONS", headers=theirs)
+        assert (preflight.code, preflight.header("Access-Control-Allow-Headers")) == (
+            204,
+            "Authorization, Content-Type",
+        )
+        token = "new"
+
+        def call(path: str, method: str = "GET", body: bytes = b"") -> Any:
+            nonlocal token
+            headers = {**theirs, "Authorization": f"Bearer {token}"}
+            answer = front_end.open(path, method=method, body=body, headers=headers)
+            assert "Session-Token" in str(answer.header("Access-Control-Expose-Headers"))
+            token = answer.header("Session-Token") or token
+            return answer
+
+        assert call("/cart").code == 401
+        assert call("/login", "POST", b'{"name": "ann"}').code == 200
+        assert call("/cart", "POST", b'["tea"]').text == '["tea"]'
+        clock.advance(3500)
+        before = json.loads(call("/session").text)["expires"]
+        assert json.loads(call("/session", "POST").text)["expires"] > before
+        clock.advance(3500)
+        assert call("/cart").text == '["tea"]'
+        call("/logout", "POST")
+        assert call("/session").text == "{}"
+        assert front_end.jar == {}
+
+
+def test_an_app_and_a_website_have_the_same_users() -> None:
+    names = build("mobile-app")
+    options = {"transport": "both", "describe": names["describe_device"]}
+    with serve(names["protect_from_csrf"](names["shop"]), **options) as app:
+        client = Client(app)
+        posted: dict[str, Any] = {"method": "POST", "body": b'{"name": "Ann"}'}
+        first = client.open("/login", headers={"Authorization": "Bearer new"}, **posted)
+        assert (first.header("Cache-Control"), first.header("Vary")) == ("private, no-store", "Cookie, Authorization")
+        theirs = {"Authorization": f"Bearer {first.header('Session-Token')}"}
+        assert client.open("/orders", headers=theirs).text == "[]"
+        assert client.open("/orders", headers={"Authorization": "Bearer new"}).code == 401
+        assert client.jar == {}
+        assert client.open("/login", **posted).code == 403
+        assert client.open("/login", headers=SCRIPT, **posted).header("Session-Token") is None
+        assert client.open("/orders").text == "[]"
+        assert len(app.sessions.of("id:5")) == 2
+        client.open("/logout", headers=theirs, method="POST")
+        assert len(app.sessions.of("id:5")) == 1
+        assert client.open("/orders", headers=theirs).code == 401
 
 
 def test_a_stream_shows_news_of_others_and_ends_with_the_logout() -> None:
@@ -150,19 +220,37 @@ def test_a_job_tells_the_visitor_its_result_and_does_not_mind_a_logout() -> None
 
 def test_tenants_share_a_store_and_no_session() -> None:
     names = build("several-sites")
-    store = names["store"] = names["open_store"]("memory://")
-    names["TENANTS"].update({f"{name}.example.com": names["tenant"](name) for name in ("ann", "bob")})
+    with serve(names["count"], namespace=names["tenant_of"], validate=names["is_allowed"]) as app:
 
-    def visits(host: str, cookie: str = "") -> Any:
-        return Request.blank("/", headers={"Host": host, "Cookie": cookie}).get_response(names["app"])
+        def visits(host: str, cookie: str = "") -> Any:
+            return Request.blank("/", headers={"Host": host, "Cookie": cookie}).get_response(app)
 
-    first = visits("ann.example.com")
-    cookie = first.headers["Set-Cookie"].partition(";")[0]
-    assert visits("ann.example.com", cookie).text == "2"
-    assert visits("bob.example.com", cookie).text == "1"
-    assert visits("bob.example.com", cookie.replace("sid_ann", "sid_bob")).text == "1"
-    assert visits("eve.example.com").status_int == 404
-    store.close()
+        cookie = visits("ann.example.com").headers["Set-Cookie"].partition(";")[0]
+        assert visits("ann.example.com:8000", cookie).text == "2"
+        assert visits("bob.example.com", cookie).text == "1"
+        assert visits("eve.example.com", cookie).text == "1"
+        # Only Ann's first visit, and what the cookie did not open for Bob and Eve.
+        counts = [app.sessions.tenant(name).count() for name in ("ann", "bob", "unknown")]
+        assert counts == [1, 1, 1]
+
+
+def test_a_login_at_another_site_takes_the_cart_along_and_its_answer_works_once() -> None:
+    names = build("transactions")
+
+    def site(environ: dict[str, Any], start_response: Any) -> Any:
+        page = names["finish_login" if environ["REQUEST_METHOD"] == "POST" else "start_login"]
+        if environ["REQUEST_METHOD"] == "GET":
+            environ["session"]["cart"] = ["tea"]
+        return page(environ, start_response)
+
+    with serve(site) as app:
+        visitor = Client(app)
+        state = str(visitor.open("/login", lint=False).header("Location")).partition("RelayState=")[2]
+        del visitor.jar["sid"]
+        answer: dict[str, Any] = {"POST": {"RelayState": state}, "headers": {"Sec-Fetch-Site": "cross-site"}}
+        assert visitor.open("/answer", lint=False, **answer).header("Location") == "/cart"
+        assert app.sessions.of("id:5")[0].data["cart"] == ["tea"]
+        assert visitor.open("/answer", lint=False, **answer).header("Location") == "/login"
 
 
 def test_robots_leave_nothing_and_a_guest_leaves_something_for_two_hours() -> None:
@@ -184,6 +272,63 @@ def test_the_shell_shows_repairs_and_ends_a_session(capsys: pytest.CaptureFixtur
     assert "half done" in capsys.readouterr().out
     assert "report" not in names["repaired"]
     assert names["left"] == []
+
+
+def test_the_lines_for_the_shell_can_be_pasted(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (HOWTO / "shell.md").read_text("utf-8")
+    with serve(plain) as middleware:
+        console = InteractiveConsole({"middleware": middleware})
+        for block in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S):
+            for line in [*block.splitlines(), ""]:
+                console.push(line)
+    shown = capsys.readouterr()
+    assert "half done" in shown.out
+    assert shown.err == ""
+
+
+def test_a_user_logs_single_devices_out_and_all_the_others() -> None:
+    names = build("devices")
+
+    def site(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] == "/login":
+            login(environ, {"id": environ["QUERY_STRING"]})
+            return plain(environ, start_response)
+        return names["account"](environ, start_response)
+
+    with serve(site, describe=names["describe_device"]) as names["middleware"]:
+        desk, phone, tablet, eve = (Client(names["middleware"]) for _ in range(4))
+        for device in (desk, phone, tablet):
+            device.open("/login?ann", headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"})
+        eve.open("/login?eve")
+        page = desk.open("/devices").text
+        assert page.count("Firefox on Linux") == 3
+        assert page.count("This device") == 1
+        handles = re.findall("name=handle value=([^>]+)>", page)
+        assert len(handles) == 2
+        eve.open("/devices", POST={"handle": handles[0]}, headers=SCRIPT)
+        assert desk.open("/devices", POST={"handle": handles[0]}, headers=SCRIPT).text.count("Firefox") == 2
+        assert desk.open("/devices", POST={}, method="POST", headers=SCRIPT).text.count("Firefox") == 1
+        assert [device.open("/devices").code for device in (desk, phone, tablet, eve)] == [200, 302, 302, 200]
+
+
+def test_an_administrators_login_lasts_half_an_hour() -> None:
+    names = build("lifetime")
+    clock = FakeClock()
+
+    def site(environ: dict[str, Any], start_response: Any) -> Any:
+        if role := environ["QUERY_STRING"]:
+            names["log_in"](environ, {"id": role, "role": role}, True)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(environ["session"].owner).encode()]
+
+    with serve(site, clock=clock) as app:
+        ann, root = Client(app), Client(app)
+        ann.open("/?member")
+        root.open("/?admin")
+        assert "Max-Age" not in root.answer.all("Set-Cookie")[0]
+        assert "Max-Age" in ann.answer.all("Set-Cookie")[0]
+        clock.advance(31 * 60)
+        assert (ann.open("/").text, root.open("/").text) == ("id:member", "None")
 
 
 def test_roles_are_asked_at_each_request() -> None:

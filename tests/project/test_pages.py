@@ -16,15 +16,17 @@ from tests.support import ROOT
 from tests.support.pages import run_page
 from wsgi_session import Session, SessionMiddleware, login, logout
 from wsgi_session.config.keygen import new_secret
+from wsgi_session.stores import open_store
 from wsgi_session.testing import plant
 
 DOCS = ROOT / "docs"
-#: The tutorial, the page that consists of tests and the one that needs a provider have tests of their own; those of the
-#: other pages are in ``tests/frameworks`` and ``tests/system/servers``.
+#: The tutorial, the page that consists of tests, and those that need a provider or a platform have tests of their own;
+#: those of the other pages are in ``tests/frameworks`` and ``tests/system``.
 PAGES = sorted(
     {DOCS / "faq.md", DOCS / "stores.md"}
     | {page for folder in ("start", "howto", "explanation") for page in (DOCS / folder).glob("*.md")}
-    - {DOCS / "start" / "tutorial.md", DOCS / "howto" / "testing-tools.md", DOCS / "howto" / "openid.md"}
+    - {DOCS / "start" / "tutorial.md"}
+    - {DOCS / "howto" / f"{name}.md" for name in ("testing-tools", "openid", "saml", "lambda")}
 )
 
 
@@ -124,3 +126,11 @@ def test_every_how_to_is_listed() -> None:
     sidebar = (DOCS / "index.md").read_text("utf-8")
     pages = {page.stem for page in (DOCS / "howto").glob("*.md")} - {"index"}
     assert {name for name in pages if f"({name}.md)" not in index or f"\nhowto/{name}\n" not in sidebar} == set()
+
+
+def test_every_url_of_the_page_on_scale_opens_a_store() -> None:
+    text = (DOCS / "scale.md").read_text("utf-8")
+    urls = re.findall(r"`((?:memory|sqlite|redis|postgresql)[+a-z]*://[^`\s]+)`", text)
+    assert len(urls) == 6, urls
+    for url in urls:
+        open_store(url.replace("/var/lib/shop", str(Path.cwd()))).close()

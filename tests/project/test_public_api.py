@@ -40,6 +40,8 @@ CONTRACT = {
         "check_csrf",
         "protect_from_csrf",
         "typed",
+        "begin_transaction",
+        "end_transaction",
         "confirm",
         "redirect_unless_fresh",
         "require_login",
@@ -82,6 +84,7 @@ MIDDLEWARE_MEMBERS = {"from_config", "from_environ", "close"}
 # What stores may offer: documented on the protocols.
 OPTIONAL = {"sweep", "of_owner", "count"}
 SESSIONS_MEMBERS = {
+    "tenant",
     "of",
     "all",
     "revoke",
@@ -271,7 +274,7 @@ def test_secrets_are_drawn_from_the_systems_generator() -> None:
 
 
 def run_in_a_fresh_interpreter(program: str) -> str:
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -33,7 +33,7 @@ PARAMETERS = {
 SECTIONS = dict(re.findall(r"^```\{confval\} (\w+)\n(.*?)^```$", OPTIONS, re.M | re.S))
 #: What an option's page may write for a value.
 NAMES = {"timedelta": timedelta, "time": time}
-PYTHON_ONLY = {"adopt", "describe", "outage_page", "validate", "on_event", "clock"}
+PYTHON_ONLY = {"adopt", "namespace", "describe", "outage_page", "validate", "on_event", "clock"}
 
 
 def no_site(environ: dict[str, Any], start_response: Any) -> list[bytes]:

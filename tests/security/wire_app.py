@@ -15,7 +15,7 @@ SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
 
 def make(store: str) -> SessionMiddleware:
     """Return the site. Servers find this function by name, so that each of their processes has its own site."""
-    return SessionMiddleware(application, secret=SECRET, store=store, cookie_secure=True)
+    return SessionMiddleware(application, secret=SECRET, store=store, cookie_secure=True, transport="both")
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -270,7 +270,7 @@ def test_a_session_of_a_cluster_that_was_ended_without_a_replica_does_not_count_
             if way == "revoke_all":
                 return end_sessions(fresh, owner, NOW, lambda session: True)
             # This test uses only the backend's store.
-            backend = StoreBackend(fresh, None, None, None)  # type: ignore[arg-type]
+            backend = StoreBackend(fresh, None, None, None, None)  # type: ignore[arg-type]
             return backend.end(Credential(b"token", True, old), NOW)
 
     with open_store(patient.url, wait=0) as store:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from tests.support.names import name_of
 from tests.support.requests import make_environ, session_in
-from tests.support.site import ANN, Browser, Site
+from tests.support.site import ANN, SECRET, Browser, Site
 from wsgi_session import ConfigError, SessionMiddleware, SessionTooLarge, StoreUnavailable, login, user_or_none
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.middleware import filter_app_factory
@@ -20,7 +22,6 @@ from wsgi_session.stores import MemoryStore, Record, SQLiteStore, Store
 from wsgi_session.testing.clock import FakeClock
 from wsgi_session.testing.planting import plant, read
 
-SECRET = new_secret()
 TELLTALE = "tell-tale-9f3a" * 2
 DAY = timedelta(days=1)
 
@@ -55,12 +56,15 @@ WRONG: dict[str, list[Any]] = {
     "encrypt": ["yes", None, 1, "Accept-plain"],
     "environ_key": ["", None, 5, b"session"],
     "cookie_name": ["", "a b", "a;b", "sid\r\n", None, 5, "__host-a", "__Secure-a"],
+    "namespace": ["shop", 5, False],
     "cookie_path": ["", "a", "/a;b", "/a b", None],
     "cookie_domain": ["", "a b", "a;b", 5],
     "cookie_secure": ["always", None, 1, "True"],
     "cookie_samesite": ["lax", None, True, "None"],
     "cookie_partitioned": ["yes", None, 1, True],
     "cookie_persistent": ["yes", None, 1],
+    "transport": ["", "headers", None, True, ["cookie"]],
+    "transport_header": ["", "a b", "a_b", "é", "Cookie", "Content-Type", "Session-Token", None, 5],
     "idle_timeout": [0, -1, None, "15m", float("nan"), float("inf"), timedelta(0), True],
     "absolute_timeout": [0, -1, "15m", float("nan"), float("inf"), timedelta(-1), False],
     "anonymous_timeout": [0, -1, "15m", float("nan"), timedelta(0), False, timedelta(days=31)],
@@ -71,7 +75,9 @@ WRONG: dict[str, list[Any]] = {
     "on_store_error": ["", "ignore", None, True],
     "validate": ["mine:check", 5, False],
     "adopt": ["flask", 5, False, []],
+    "validate_every": [0, -1, "15m", float("nan"), timedelta(minutes=1)],
     "outage_page": ["<h1>Later</h1>", 5, False],
+    "experimental_device_bound": ["", "device", "/", "/a/", "/a b", "/a//b", "/é", "/a\n", None, 5],
     "on_event": ["mine:count", 5, False],
     "report_store_calls": ["yes", None, 1],
     "clock": [None, 5, "time.time"],
@@ -110,7 +116,7 @@ def test_the_value_of_a_wrong_option_is_shown_unless_it_is_secret(option: str, v
         wrap(**{option: value})
 
 
-@pytest.mark.parametrize("app", [None, "app", b"", 5, [application]], ids=repr)
+@pytest.mark.parametrize("app", [None, "app", b"", 5, [application]], ids=name_of)
 def test_what_is_no_application_is_refused(app: Any) -> None:
     with pytest.raises(ConfigError, match=r"app is .*: give (a WSGI application|the application itself)"):
         SessionMiddleware(app, secret=SECRET, store=MemoryStore())
@@ -521,3 +527,29 @@ def test_a_touch_interval_that_would_log_active_visitors_out_is_refused() -> Non
             idle_timeout=900,
             touch_interval=900,
         )
+
+
+# Device-bound logins.
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"store": "cookie://"}, r"cookie:// cannot bind a session.*Give a store that keeps sessions"),
+        ({"cookie_domain": "example.com"}, r"experimental_device_bound and cookie_domain: .*Leave cookie_domain out"),
+        ({"cookie_partitioned": True, "cookie_secure": True}, r"Leave cookie_partitioned out"),
+    ],
+)
+def test_what_cannot_be_bound_to_a_device_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        wrap(experimental_device_bound=True, **options)
+
+
+def test_without_cryptography_device_bound_logins_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "wsgi_session.cookies.proofs", None)
+    with pytest.raises(ConfigError, match=r"experimental_device_bound .*pip install 'wsgi-session\[crypto\]'"):
+        wrap(experimental_device_bound=True)
+
+
+def test_the_wrapped_application_is_at_hand_with_device_bound_logins_too() -> None:
+    assert wrap(experimental_device_bound="/auth").app is application

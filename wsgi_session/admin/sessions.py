@@ -60,6 +60,13 @@ class Sessions:
         self._settings = settings
         self._backend = backend
 
+    def tenant(self, name: str) -> Sessions:
+        """Return the view of one tenant; ``name`` is what the function ``namespace=`` returns for its requests.
+
+        Raises ``ConfigError`` if the middleware has no such function.
+        """
+        raise ConfigError(f"There is no tenant {name!r}, because SessionMiddleware has no namespace=.")
+
     def of(self, user: Mapping[str, Any] | str, current: Session | str | None = None) -> list[SessionInfo]:
         """Return the user's live sessions, newest login first; an empty list if there are none.
 
@@ -116,10 +123,7 @@ class Sessions:
         store = self._owner_store("revoke_all")
         owner, kept = _owner(user), _handles(keep)
         key, called = self._key(owner), self._settings.clock()
-        # Sessions of another library that were not adopted yet.
-        adoption = getattr(self._backend, "adoption", None)
-        if adoption is not None:
-            adoption.revoke(key, called)
+        self._backend.revoke_foreign(key, called)
         ended = end_existing(self._store, listing_of_owner(store, key), called, kept)
         self._report(owner, None, ended)
         return ended
@@ -128,14 +132,15 @@ class Sessions:
         """End every session that was created before this call, except ``keep`` (a Session or a handle).
 
         ``anonymous=False`` spares the visitors who are not logged in. This reads every session of the store, in small
-        batches, with pauses in which other requests run. A login that completes later is not ended. Return the number
-        of live sessions that were ended.
+        batches, with pauses in which other requests run. A login that completes later is not ended. No session of
+        another library that began before is adopted any more. Return the number of live sessions that were ended.
         """
         check_flag("anonymous", anonymous)
         store = self._scan_store("revoke_everyone")
         listing = listing_of_everyone(store, self._settings.namespace, anonymous=anonymous)
-        kept = _handles(keep)
-        ended = end_existing(self._store, listing, self._settings.clock(), kept)
+        kept, called = _handles(keep), self._settings.clock()
+        self._backend.revoke_foreign(None, called, anonymous=anonymous)
+        ended = end_existing(self._store, listing, called, kept)
         if ended:
             self._settings.events("revoked", handle=None, owner=None, reason="revoked", count=ended)
         return ended
@@ -145,13 +150,14 @@ class Sessions:
 
         For a logout at the identity provider: OpenID Connect's back-channel logout, SAML's single logout. Check the
         provider's token first, because a request that reaches this call ends sessions. It can be repeated after an
-        outage, and also ends a login that is being saved at that moment. Raises ``ConfigError`` for anything but a
+        outage, and also ends a login that its request has not saved yet. Raises ``ConfigError`` for anything but a
         non-empty text.
         """
         provider = provider_key(self._store, self._settings.namespace, provider_session)
-        ended = end_provider_session(self._store, provider, self._settings.clock())
-        if ended:
-            self._settings.events("revoked", handle=None, owner=None, reason="revoked", count=ended)
+        ended = 0
+        for handle, count in end_provider_session(self._store, provider, self._settings.clock()):
+            self._settings.events("revoked", handle=handle, owner=None, reason="revoked", count=count)
+            ended += count
         return ended
 
     def update(self, user: Mapping[str, Any] | str, handle: str, function: Callable[[dict[str, Any]], T]) -> T:
@@ -174,7 +180,9 @@ class Sessions:
             work.touching = False
             if work.record is not None:
                 try:
-                    return apply(work, data, function)
+                    result = apply(work, data, function)
+                    self._settings.events("updated", handle=handle, owner=_owner(user))
+                    return result
                 except SessionGone:
                     pass
             # A request may have given it a new token meanwhile, and so another key.

@@ -6,11 +6,14 @@ The rest of the package asks a backend what it can do, never which of the two it
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
 from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
+
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
 
 #: See ``Session.state``.
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
@@ -40,17 +43,45 @@ class Credential:
 Loaded = tuple[State, Credential | None, Record | None, Packed]
 
 
+class Transactions(Protocol):
+    """Begins and ends the transactions of one middleware."""
+
+    def begin(self, environ: Mapping[str, Any], data: bytes, max_age: float, now: float) -> tuple[str, list[str]]:
+        """Keep ``data`` for ``max_age`` seconds; return the state and the Set-Cookie values."""
+
+    def end(self, environ: Mapping[str, Any], state: object, now: float) -> tuple[bytes | None, list[str]]:
+        """Return the data of the transaction with this state, and the Set-Cookie values; ``None`` if there is none."""
+
+
 class Backend(Protocol):
     """The sessions of one middleware."""
 
     settings: Settings
     store: Store
+    #: What binds sessions to devices; ``None`` without the option.
+    binding: Binding | None
     #: Whether a write is a compare-and-set, which merging and ``atomic`` need.
     compares: bool
+    #: Whether the request's credential is one that browsers send by themselves: a cookie.
+    browser_sends: bool
+    #: The environ's name of the request header that contains the credential.
+    credential_key: str
+    #: The response header that contains a new credential.
+    answer_header: str
+    #: The challenge of a 401 (RFC 9110, 11.6.1).
+    challenge: str
     #: Whether each change has to be sent to the browser in a cookie.
     change_needs_cookie: bool
     #: Whether a sweep was skipped because the server never closed a response's body.
     sweep_missed: bool
+
+    @property
+    def transactions(self) -> Transactions:
+        """What logins at other sites have to remember, apart from the session."""
+
+    @property
+    def by_header(self) -> Backend | None:
+        """The backend for the requests that send the token in a header, if there are requests of both kinds."""
 
     @property
     def sweep_due(self) -> bool:
@@ -94,11 +125,17 @@ class Backend(Protocol):
     def end_logins(self, owner: bytes, handles: Container[str], now: float) -> int:
         """End the owner's sessions with these handles; return how many were ended."""
 
+    def revoke_foreign(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
+        """Let no session of another library that began before now be adopted any more, if any are adopted.
+
+        Only those of the owner with this key; ``None``: those of all users, and if ``anonymous`` of all visitors.
+        """
+
     def forget(self, credential: Credential) -> None:
         """Delete what is stored for a credential that was not accepted: an expired or unreadable record."""
 
     def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
-        """Return the Set-Cookie values. ``max_age`` is in seconds; ``None`` means until the browser closes."""
+        """Return the values of ``answer_header``. ``max_age`` is in seconds; ``None``: until the browser closes."""
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
         """Return the Set-Cookie values that remove the request's session cookies; an empty list if it sent none."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgpack import packb, unpackb
 
-from wsgi_session.backends.base import Credential, Loaded, State
+from wsgi_session.backends.base import Credential, Loaded, State, Transactions
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import join, split
@@ -23,6 +23,9 @@ from wsgi_session.cookies.cookie import SchemeCookies
 from wsgi_session.cookies.seal import OVERHEAD, RANDOM_PART, Sealer
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
+
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
 
 #: The maximum difference between the clocks of two servers, in seconds.
 MAX_SKEW = 60.0
@@ -36,13 +39,27 @@ class CookieBackend:
     """The sessions of one middleware, in its visitors' cookies."""
 
     compares = False
+    #: A copied cookie stays valid, so none is bound to a device.
+    binding: Binding | None = None
     change_needs_cookie = True
+    browser_sends = True
+    credential_key = "HTTP_COOKIE"
+    answer_header = "Set-Cookie"
+    # No browser knows this scheme, so none opens a dialog.
+    challenge = 'Cookie realm="login"'
+    by_header = None
     sweep_due = sweep_missed = False
 
     def __init__(
-        self, store: Store, secrets_newest_first: Sequence[bytes], cookies: SchemeCookies, settings: Settings
+        self,
+        store: Store,
+        secrets_newest_first: Sequence[bytes],
+        cookies: SchemeCookies,
+        transactions: Transactions,
+        settings: Settings,
     ) -> None:
         self.store = store
+        self.transactions = transactions
         self._cookies = cookies
         self._chunks = CookieChunks(cookies, RANDOM_PART)
         self._sealer = Sealer(secrets_newest_first, _purpose(cookies, settings))
@@ -115,6 +132,9 @@ class CookieBackend:
     def end_logins(self, owner: bytes, handles: Container[str], now: float) -> int:
         """End nothing, for the same reason."""
         return 0
+
+    def revoke_foreign(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
+        """Do nothing: no sessions are adopted."""
 
     def forget(self, credential: Credential) -> None:
         """Do nothing, as :meth:`delete`."""

@@ -4,16 +4,17 @@ Each login with a ``provider_session`` has an entry in the store: a record in a 
 provider's session, whose handle is that of our session, and whose data is the key of our session's owner. So a store
 needs nothing but ``of_owner`` for it.
 
-The entry is stored before the session, and the login looks at it again afterwards. A logout at the provider first marks
-the entries that it finds, then ends the sessions. So a login that is being saved at that moment ends too: either its
-session is found, or it finds its entry marked.
+The entry is stored when the user logs in, and the session with the commit, which looks at the entry again afterwards. A
+logout at the provider first marks the entries that it finds, then ends the sessions. So a login that is not saved yet
+ends too: either its session is found, or it finds its entry marked.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container, Iterator
 
-from wsgi_session.backends.revocation import ShouldEnd, end_sessions
+from wsgi_session.backends.revocation import ShouldEnd, end_sessions, in_batches
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores.contract import CLOCK_SKEW, ListsOwners, Record, Store
@@ -66,22 +67,30 @@ def is_filed(store: Store, provider: bytes, record: Record, now: float) -> bool:
     return entry is not None and entry.version != _MARKED
 
 
-def end_provider_session(store: Store, provider: bytes, now: float) -> int:
-    """End every session that was filed under ``provider``; return how many were ended. It can be repeated."""
+def end_provider_session(store: Store, provider: bytes, now: float) -> Iterator[tuple[str | None, int]]:
+    """End every session that was filed under ``provider``. It can be repeated.
+
+    For each user, yield the number of sessions that were ended, and the handle if there was only one login.
+    """
     assert isinstance(store, ListsOwners)
-    ended = 0
-    for listed in list(store.of_owner(provider, now)):
-        entry = store.load(listed.key, now)
-        if entry is None:
-            continue
-        store.replace(listed.key, entry._replace(version=_MARKED), entry.version, now)
-        ended += end_sessions(store, bytes(entry.data), now, _has(entry.handle))
-        store.delete(listed.key)
-    return ended
+    # The keys of the entries by owner and handle: a user's sessions are listed once, not for each of many logins.
+    filed: dict[bytes, dict[str, bytes]] = {}
+    for batch in in_batches(store.of_owner(provider, now)):
+        for listed in batch:
+            entry = store.load(listed.key, now)
+            if entry is not None:
+                store.replace(listed.key, entry._replace(version=_MARKED), entry.version, now)
+                filed.setdefault(bytes(entry.data), {})[entry.handle] = listed.key
+    for owner, keys in filed.items():
+        ended = end_sessions(store, owner, now, _is_among(keys))
+        for gone in in_batches(keys.values(), store.delete_pause):
+            store.delete_many(gone)
+        if ended:
+            yield (next(iter(keys)) if len(keys) == 1 else None), ended
 
 
-def _has(handle: str) -> ShouldEnd:
-    return lambda session: session.handle == handle
+def _is_among(handles: Container[str]) -> ShouldEnd:
+    return lambda session: session.handle in handles
 
 
 def _entry_key(provider: bytes, record: Record) -> bytes:

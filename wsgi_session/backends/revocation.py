@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from wsgi_session.cookies.tokens import rotated_by_login
 from wsgi_session.errors import StoreUnavailable
@@ -33,6 +33,7 @@ MAX_PASSES = 1000
 #: exists, and a few more. The limit bounds the cost of a request with an old token.
 MAX_MOVES = 128
 
+T = TypeVar("T")
 ShouldEnd = Callable[[OwnedSession], bool]
 #: Called after each batch with the number of sessions that were ended by then.
 Progress = Callable[[int], object]
@@ -51,8 +52,8 @@ def owned_sessions(store: Store, owner: bytes, now: float) -> Iterator[OwnedSess
     return store.of_owner(owner, now - SWEEP_GRACE)
 
 
-def in_batches(sessions: Iterable[OwnedSession], pause: float = PAUSE) -> Iterator[list[OwnedSession]]:
-    """Yield ``sessions`` in small batches, with pauses between them, because there may be very many.
+def in_batches(sessions: Iterable[T], pause: float = PAUSE) -> Iterator[list[T]]:
+    """Yield ``sessions``, or their keys, in small batches, with pauses between them, because there may be very many.
 
     ``pause``: the length of a pause, as a multiple of the time that the batch took.
     """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from wsgi_session.backends.base import Credential, Loaded
+from wsgi_session.backends.base import Backend, Credential, Loaded, Transactions
 from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow_tombstones
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
@@ -26,6 +26,9 @@ from wsgi_session.stores.contract import (
     has_sound_times,
 )
 
+if TYPE_CHECKING:
+    from wsgi_session.backends.binding import Binding
+
 #: The maximum number of validly signed cookies to look up. A browser sends more only if an attacker has set them.
 MAX_CREDENTIALS = 3
 #: The maximum number of tokens to try. The chance that a new token is already in use is 2**-128: if several are, the
@@ -41,12 +44,28 @@ class StoreBackend:
 
     compares = True
     change_needs_cookie = False
+    browser_sends = True
+    credential_key = "HTTP_COOKIE"
+    answer_header = "Set-Cookie"
+    # No browser knows this scheme, so none opens a dialog.
+    challenge = 'Cookie realm="login"'
+    by_header: Backend | None = None
     sweep_missed = False
     #: The adoption of another library's sessions, if the middleware has the option.
     adoption: Any = None
+    #: What binds sessions to devices, if the middleware has the option.
+    binding: Binding | None = None
 
-    def __init__(self, store: Store, signer: tokens.TokenSigner, cookies: SchemeCookies, settings: Settings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        signer: tokens.TokenSigner,
+        cookies: SchemeCookies,
+        transactions: Transactions,
+        settings: Settings,
+    ) -> None:
         self.store = store
+        self.transactions = transactions
         self._signer = signer
         self._cookies = cookies
         self.settings = settings
@@ -57,6 +76,7 @@ class StoreBackend:
             return "new", None, None, {}
         credentials, cookies = self._credentials(environ)
         if cookies > 1:
+            del credentials[MAX_CREDENTIALS:]
             for credential in credentials:
                 credential.others = [other for other in credentials if other is not credential]
         best: Loaded | None = None
@@ -203,6 +223,9 @@ class StoreBackend:
         """End the owner's sessions with these handles; return how many were ended."""
         return end_sessions(self.store, owner, now, lambda login: login.handle in handles)
 
+    def revoke_foreign(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
+        """Do nothing: only a backend with the option ``adopt`` adopts sessions of another library."""
+
     def forget(self, credential: Credential) -> None:
         """Delete the record of a credential that was not accepted: an expired or unreadable one."""
         self.store.delete(credential.key)
@@ -231,7 +254,7 @@ class StoreBackend:
         return [cookie.remove()] if cookie.read(environ.get("HTTP_COOKIE", "")) else []
 
     def _credentials(self, environ: Mapping[str, Any]) -> tuple[list[Credential], int]:
-        """Return the credentials of the first validly signed cookies, and the number of all cookies of our name.
+        """Return the credentials of the validly signed cookies, and the number of all cookies of our name.
 
         A separate method, so that no frame that waits for the store has a token in a local variable, which error
         reporters show.
@@ -243,8 +266,6 @@ class StoreBackend:
             if verified is not None:
                 token, current = verified
                 credentials.append(Credential(token, current, tokens.store_key(token)))
-                if len(credentials) == MAX_CREDENTIALS:
-                    break
         return credentials, len(values)
 
     def _rotate(self, old: Credential, new: Credential, record: Record, version: bytes, now: float) -> Outcome:

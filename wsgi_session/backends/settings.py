@@ -17,15 +17,20 @@ class Settings:
 
     environ_key: str
     #: The cookie's name as configured, without the prefix that it gets over https.
+    cookie_name: str
+    #: The cookie's name, or with several tenants that of the tenant.
     namespace: str
     #: As in a WSGI environ: percent-decoded.
     cookie_path: str
+    samesite: str
     persistent: bool
     lifetime: Lifetime
     max_size: int
     #: Whether an outage gives an empty read-only session in place of a 503 response.
     anonymous_in_outage: bool
     validate: Callable[[Any], bool] | None
+    #: The minimum seconds between two calls of ``validate`` for a session; ``None``: it is called in every request.
+    validate_every: float | None
     #: The application's page for an outage: a WSGI application.
     outage_page: Callable[..., Any] | None
     events: Events
@@ -34,5 +39,7 @@ class Settings:
     describe: Callable[[Mapping[str, Any]], str | None] | None = None
     #: How many live sessions a user may have. ``None``: any number.
     max_sessions: int | None = None
+    #: The request headers on which a response with a session depends.
+    vary: str = "Cookie"
     #: Makes a record's data of packed values; with encryption, it seals them.
     join: Callable[[Packed], bytes] = join

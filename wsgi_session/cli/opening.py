@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -93,6 +93,32 @@ def check_reachable(store: Store, *, may_be_new: bool = False) -> None:
 def parts_of(store: Store) -> Sequence[Store]:
     """Return the two stores of a MigratingStore, or ``store`` itself."""
     return store.stores if isinstance(store, MigratingStore) else (store,)
+
+
+@contextmanager
+def counting(what: str, done: str) -> Iterator[Callable[[int], None]]:
+    """Yield a function that shows on stderr how many of ``what`` are ``done``: ``counting("sessions", "ended")``.
+
+    If the store fails, or on Ctrl-C, which exits with 130, say how many were done until then.
+    """
+    number = 0
+
+    def show(count: int) -> None:
+        nonlocal number
+        number = count
+        show_progress(f"{count} {done} ...")
+
+    try:
+        yield show
+    except KeyboardInterrupt:
+        show_progress("")
+        click.echo(f"Stopped: {number} {what} {done} so far. Run it again to continue.", err=True)
+        sys.exit(130)
+    except SessionError:
+        show_progress("")
+        click.echo(f"Failed after {number} {what} were {done}.", err=True)
+        raise
+    show_progress("")
 
 
 def show_progress(line: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,12 +29,15 @@ from wsgi_session.backends.revocation import (
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.cli.encrypted import HIDDEN_OWNER, Unsealer, is_closed
 from wsgi_session.cli.group import cli
-from wsgi_session.cli.opening import hide_url, opened, show_progress, store_url
+from wsgi_session.cli.naming import namespace_options
+from wsgi_session.cli.opening import counting, hide_url, opened, show_progress, store_url
 from wsgi_session.codec.packing import CorruptData, split, unpack
 from wsgi_session.codec.sealed import looks_sealed
 from wsgi_session.codec.supported import printable
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import SessionError, SessionGone
+from wsgi_session.moving.markers import NEVER
+from wsgi_session.moving.revoked import revoke as revoke_not_adopted
 from wsgi_session.owner import check_owner
 from wsgi_session.stores.contract import ListsOwners, OwnedSession, Record, Scans, Store
 from wsgi_session.stores.unsupported import unsupported
@@ -41,19 +45,17 @@ from wsgi_session.stores.unsupported import unsupported
 #: How many sessions are read between two updates of the progress line.
 STEP = 1000
 
-cookie_name = click.option(
-    "--cookie-name",
-    "--namespace",
-    "namespace",
-    metavar="NAME",
-    default="sid",
-    show_default=True,
-    envvar="WSGI_SESSION_COOKIE_NAME",
-    help="The cookie_name of the middleware.",
-)
+cookie_name = namespace_options("The cookie_name of the middleware.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: one object in each line.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="End nothing; print what would be ended.")
 anonymous_option = click.option("--anonymous", is_flag=True, help="Include visitors who are not logged in.")
+not_adopted_option = click.option(
+    "--not-adopted",
+    is_flag=True,
+    help="For a site with the option adopt: do not adopt the other library's sessions that began before now, either.",
+)
+# The beginning of a URL. (An owner may look like one.)
+_URL = re.compile(r"(?!id:|email:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # A handle can begin with "-", or even with "-h".
 _HANDLE_SETTINGS: dict[str, Any] = {"ignore_unknown_options": True, "help_option_names": ["--help"]}
 
@@ -64,7 +66,8 @@ def url_and(operand: str, check: Callable[[str], str] = str) -> Callable[[Any], 
     def parse(context: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> tuple[str, str] | None:
         *urls, last = given or ("",)
         url = urls[0] if urls else os.environ.get("WSGI_SESSION_STORE")
-        if len(urls) > 1 or not url or not last:
+        # A URL alone must not pass for the operand: messages about that would show the password in it.
+        if len(urls) > 1 or not url or not last or _URL.match(last):
             raise click.UsageError(f"Give URL {operand}; or set WSGI_SESSION_STORE, and give {operand}.", context)
         return hide_url(context, parameter, url), check(last)
 
@@ -138,26 +141,33 @@ def revoke(given: tuple[str, str], namespace: str, dry_run: bool, as_json: bool)
 @cli.command("revoke-user")
 @url_and("OWNER", owner_argument)
 @cookie_name
+@not_adopted_option
 @dry_run_option
 @json_option
-def revoke_user(given: tuple[str, str], namespace: str, dry_run: bool, as_json: bool) -> None:
+def revoke_user(given: tuple[str, str], namespace: str, not_adopted: bool, dry_run: bool, as_json: bool) -> None:
     """End every session of a user. OWNER is such as id:5 or email:ann@example.com."""
     url, owner = given
+    key = owner_key(namespace, owner)
     with opened(url) as store:
         if not isinstance(store, ListsOwners):
             raise unsupported(store, "revoke-user")
-        end(store, listing_of_owner(store, owner_key(namespace, owner)), dry_run, as_json)
+        if not_adopted and not dry_run:
+            revoke_foreign(store, namespace, key)
+        end(store, listing_of_owner(store, key), dry_run, as_json)
 
 
 @cli.command("revoke-everyone")
 @store_url
 @cookie_name
 @anonymous_option
+@not_adopted_option
 @dry_run_option
 @json_option
-def revoke_everyone(url: str, namespace: str, anonymous: bool, dry_run: bool, as_json: bool) -> None:
+def revoke_everyone(url: str, namespace: str, anonymous: bool, not_adopted: bool, dry_run: bool, as_json: bool) -> None:
     """End the sessions of all users."""
     with opened(url) as store:
+        if not_adopted and not dry_run:
+            revoke_foreign(store, namespace, None, anonymous=anonymous)
         end(store, listing_of_everyone(scannable(store), namespace, anonymous=anonymous), dry_run, as_json)
 
 
@@ -184,32 +194,23 @@ def end(
     should_end: Callable[[OwnedSession], bool] | None = None,
 ) -> None:
     """End the sessions of ``listing`` (all that exist, or those that ``should_end`` picks), and print how many."""
-    called, ended = time.time(), 0
-
-    def progress(count: int) -> None:
-        nonlocal ended
-        ended = count
-        show_progress(f"{count} ended ...")
-
+    called = time.time()
     if dry_run:
         number = sum(should_end is None or should_end(session) for session in listing.live_at(called))
         click.echo(json.dumps({"would_end": number}) if as_json else f"sessions that would be ended: {number}")
         return
-    try:
+    with counting("sessions", "ended") as show:
         if should_end is None:
-            total = end_existing(store, listing, called, set(), progress)
+            total = end_existing(store, listing, called, set(), show)
         else:
-            total = end_listed(store, listing, called, should_end, progress)
-    except KeyboardInterrupt:
-        show_progress("")
-        click.echo(f"Stopped: {ended} sessions ended so far. Run it again to continue.", err=True)
-        sys.exit(130)
-    except SessionError:
-        show_progress("")
-        click.echo(f"Failed after {ended} sessions were ended.", err=True)
-        raise
-    show_progress("")
+            total = end_listed(store, listing, called, should_end, show)
     click.echo(json.dumps({"ended": total}) if as_json else f"sessions ended: {total}")
+
+
+def revoke_foreign(store: Store, namespace: str, owner: bytes | None, *, anonymous: bool = False) -> None:
+    """Let no session of another library that began before now be adopted: those of ``owner``, or of all users."""
+    now = time.time()
+    revoke_not_adopted(store, namespace, owner, now, now + NEVER, anonymous=anonymous)
 
 
 def scannable(store: Store) -> Scans:
@@ -240,7 +241,8 @@ def find(store: Store, namespace: str, handle: str) -> tuple[bytes, Record]:
 def described(record: Record) -> dict[str, Any]:
     """Return what may be shown of a session."""
     return {
-        "handle": record.handle,
+        # SQLite stores any type in any column.
+        "handle": str(record.handle),
         "created": utc(record.created),
         "last_seen": utc(record.touched),
         "expires": utc(record.expires),
@@ -275,6 +277,9 @@ def text_of(value: object) -> str:
     return "-" if value is None else printable(str(value))
 
 
-def utc(seconds: float) -> str:
-    """Return a time as text, such as 2026-01-31T12:00:00Z."""
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+def utc(seconds: float) -> str | None:
+    """Return a time as text, such as 2026-01-31T12:00:00Z; ``None`` for one before the year 1, in a damaged record."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except (ValueError, OverflowError):
+        return None

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 
 import click
 
+from wsgi_session.backends.server import token_credential
 from wsgi_session.cli.encrypted import with_encryption
 from wsgi_session.cli.group import cli
+from wsgi_session.cli.naming import namespace_options
 from wsgi_session.cli.opening import (
+    counting,
     hide_url,
     opened,
     parts_of,
@@ -21,7 +24,9 @@ from wsgi_session.cli.opening import (
     store_url,
 )
 from wsgi_session.config.keygen import new_secret
-from wsgi_session.errors import SessionError, StoreUnavailable, Unsupported
+from wsgi_session.errors import StoreUnavailable, Unsupported
+from wsgi_session.integrations.django_keys import SessionKeys
+from wsgi_session.moving import DjangoSessions
 from wsgi_session.moving.advance import ADOPTED, adopt_all, load_adopt, settings_of
 from wsgi_session.stores.contract import Counts, Scans, Store, Sweeps
 from wsgi_session.stores.migrating.moving import move_all
@@ -74,13 +79,7 @@ def ping(url: str) -> None:
 
 @cli.command()
 @store_url
-@click.option(
-    "--cookie-name",
-    "--namespace",
-    "namespace",
-    metavar="NAME",
-    help="Count only sessions of the middleware with this cookie name.",
-)
+@namespace_options("Count only sessions of the middleware with this cookie name.", default=None)
 def stats(url: str, namespace: str | None) -> None:
     """Print the number of live sessions.
 
@@ -126,19 +125,10 @@ def sweep(url: str, limit: int | None) -> None:
             raise unsupported(parts_of(store)[0], "sweep")
         assert isinstance(store, Sweeps)  # A MigratingStore always has sweep(), whatever its parts are.
         removed = 0
-        try:
+        with counting("expired sessions", "removed") as show:
             for batch in sweep_batches(store, limit):
                 removed += batch
-                show_progress(f"{removed} removed ...")
-        except KeyboardInterrupt:
-            show_progress("")
-            click.echo(f"Stopped: {removed} expired sessions removed so far. Run it again to continue.", err=True)
-            sys.exit(130)
-        except SessionError:
-            show_progress("")
-            click.echo(f"Failed after {removed} expired sessions were removed.", err=True)
-            raise
-        show_progress("")
+                show(removed)
         click.echo(f"expired sessions removed: {removed}")
 
 
@@ -175,13 +165,21 @@ def copy(old: str, new: str) -> None:
 @cli.command()
 @click.option("--from", "source", required=True, metavar="MODULE:NAME", help="What the site gives to adopt=.")
 @click.option("--to", "url", required=True, envvar="WSGI_SESSION_STORE", callback=hide_url, help="The site's store.")
-@click.option("--namespace", default="sid", show_default=True, metavar="NAME", help="The site's cookie_name.")
+@click.option("--django/--no-django", default=None, help="Whether the site itself is one of Django.")
+@click.option("--namespace", metavar="NAME", help="The site's cookie_name.  [default: sid; sessionid with --django]")
 @click.option("--idle-timeout", default="30d", show_default=True, metavar="TIME", help="That of the site.")
 @click.option("--absolute-timeout", default="90d", show_default=True, metavar="TIME", help="That of the site, or none.")
 @click.option("--encrypt", is_flag=True, help="The site has encrypt=True; WSGI_SESSION_SECRET has its secret.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; only say how many sessions would be adopted.")
 def adopt(
-    source: str, url: str, namespace: str, idle_timeout: str, absolute_timeout: str, encrypt: bool, dry_run: bool
+    source: str,
+    url: str,
+    django: bool | None,
+    namespace: str | None,
+    idle_timeout: str,
+    absolute_timeout: str,
+    encrypt: bool,
+    dry_run: bool,
 ) -> None:
     """Adopt every session of another library's store in advance.
 
@@ -189,11 +187,17 @@ def adopt(
     visitor comes. It is safe to interrupt, and to run again.
     """
     counts: Counter[str] = Counter()
+    with reporting_errors(url):
+        chosen = load_adopt(source)
+    if django is None and any(isinstance(reader, DjangoSessions) for reader in chosen.readers):
+        raise click.UsageError("Give --django if the site itself is one of Django, otherwise --no-django.")
     with opened(url, may_be_new=True) as site_store:
         store = with_encryption(site_store) if encrypt else site_store
-        settings = settings_of(namespace, idle_timeout, absolute_timeout)
+        settings = settings_of(namespace or ("sessionid" if django else "sid"), idle_timeout, absolute_timeout)
+        # A site of Django opens only the keys of its own kind.
+        derive = SessionKeys(settings.namespace).derived_credential if django else token_credential
         try:
-            for number, words in enumerate(adopt_all(load_adopt(source), store, settings, dry_run=dry_run), 1):
+            for number, words in enumerate(adopt_all(chosen, store, settings, derive, dry_run=dry_run), 1):
                 counts.update(words)
                 if number % BATCH == 0:
                     show_progress(f"{number} read, {counts[ADOPTED]} adopted ...")

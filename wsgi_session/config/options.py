@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -15,6 +16,10 @@ MIN_SECRET = 32
 MAX_SECRETS = 4
 #: 100 years: a longer timeout could end after datetime.max.
 MAX_SECONDS = 36_525 * 86_400
+
+#: The path below which browsers register and renew, if none is given.
+DEVICE_PREFIX = "/device-bound"
+_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 
 # The beginnings of well-known placeholders, which an attacker would guess (CVE-2023-27524, CVE-2020-17526).
 _WELL_KNOWN = ("secret", "changeme", "change-me", "change_me", "password", "your-secret", "your_secret", "dev-secret")
@@ -109,6 +114,15 @@ def check_anonymous_timeout(anonymous_timeout: object, idle_timeout: object) -> 
     return anonymous
 
 
+def check_validate_every(validate_every: object, validate: object) -> float | None:
+    """Return the minimum seconds between two calls of ``validate``, ``None`` for none; or raise ``ConfigError``."""
+    if validate_every is None:
+        return None
+    if validate is None:
+        raise ConfigError(f"validate_every={validate_every!r} needs validate: give validate the function to call.")
+    return seconds("validate_every", validate_every)
+
+
 def check_environ_key(value: object) -> str:
     """Return the environ key, or raise ``ConfigError`` if it is not a non-empty text."""
     if not isinstance(value, str) or not value:
@@ -149,6 +163,25 @@ def check_max_sessions(max_sessions: object, *, lists_owners: bool) -> int | Non
             "such as sqlite:///sessions.db."
         )
     return max_sessions
+
+
+def check_device_bound(value: object, domain: object, partitioned: object) -> str | None:
+    """Return the path of ``experimental_device_bound``, ``None`` if it is off; or raise ``ConfigError``."""
+    if value is False:
+        return None
+    prefix = DEVICE_PREFIX if value is True else value
+    if not isinstance(prefix, str) or not _PREFIX.fullmatch(prefix):
+        raise ConfigError(
+            f"experimental_device_bound={value!r}: give True, False, or a path of letters, digits and '-._~' that "
+            f"starts with '/' and does not end with it, such as {DEVICE_PREFIX!r}."
+        )
+    if domain is not None or partitioned:
+        option = "cookie_domain" if domain is not None else "cookie_partitioned"
+        raise ConfigError(
+            f"experimental_device_bound and {option}: browsers bind a session to one origin only, and would come to "
+            f"the others without the second cookie. Leave {option} out."
+        )
+    return prefix
 
 
 def check_callable(option: str, value: object, allowed: str) -> None:

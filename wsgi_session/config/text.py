@@ -99,6 +99,10 @@ def _count(name: str, value: str) -> int | None:
     return int(value)
 
 
+def _flag_or_path(name: str, value: str) -> bool | str:
+    return value if value.startswith("/") else _flag(name, value)
+
+
 def _not_text(name: str, value: str) -> Any:
     raise ConfigError(f"{name}={value!r}: this option cannot be text. Pass a Python object to SessionMiddleware.")
 
@@ -109,12 +113,15 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "encrypt": _encrypt,
     "environ_key": _text,
     "cookie_name": _text,
+    "namespace": _not_text,
     "cookie_path": _text,
     "cookie_domain": _optional_text,
     "cookie_secure": _secure,
     "cookie_samesite": _text,
     "cookie_partitioned": _flag,
     "cookie_persistent": _flag,
+    "transport": _text,
+    "transport_header": _text,
     "idle_timeout": _duration,
     "absolute_timeout": _optional_duration,
     "anonymous_timeout": _optional_duration,
@@ -125,7 +132,9 @@ PARSERS: dict[str, Callable[[str, str], Any]] = {
     "on_store_error": _text,
     "outage_page": _not_text,
     "validate": _not_text,
+    "validate_every": _optional_duration,
     "adopt": _not_text,
+    "experimental_device_bound": _flag_or_path,
     "on_event": _not_text,
     "report_store_calls": _flag,
     "clock": _not_text,

@@ -22,23 +22,24 @@ _ENDINGS = frozenset({"control", "expires"})
 _CDN_HEADERS = frozenset({"surrogate-control", "edge-control", "x-accel-expires"})
 
 
-def add_vary_cookie(headers: Headers) -> None:
-    """Add ``Cookie`` to Vary, unless Vary has ``Cookie`` or ``*`` (CVE-2023-30861: missing on a refreshed cookie)."""
+def add_vary(headers: Headers, vary: str) -> None:
+    """Add ``vary``, mostly ``Cookie``, to Vary, unless it is there, or ``*`` (CVE-2023-30861: missing on a refresh)."""
     for name, _ in headers:
         if len(name) == 4 and name.lower() == "vary":
             break
     else:
-        headers.append(("Vary", "Cookie"))
+        headers.append(("Vary", vary))
         return
     place = -1
+    present: set[str] = set()
     for index, (name, value) in enumerate(headers):
         if name.lower() == "vary":
-            fields = [field.strip().lower() for field in value.split(",")]
-            if "cookie" in fields or "*" in fields:
-                return
+            present.update(field.strip().lower() for field in value.split(","))
             place = index
-    name, value = headers[place]
-    headers[place] = (name, f"{value}, Cookie" if value.strip() else "Cookie")
+    missing = ", ".join(name for name in vary.split(", ") if name.lower() not in present)
+    if missing and "*" not in present:
+        name, value = headers[place]
+        headers[place] = (name, f"{value}, {missing}" if value.strip() else missing)
 
 
 def is_public(headers: Headers) -> bool:

@@ -27,6 +27,11 @@ OUTSIDE = (
     "no session is stored for a request outside of cookie_path: set a shorter cookie_path; or, if a proxy removes a "
     "part of the path before your server sees it, set SCRIPT_NAME to that part"
 )
+#: The advice of the event ``cross_site_write``.
+CROSS_SITE = (
+    "a request that another site's page sent came without the session cookie, so nothing was stored: a new session "
+    "would replace the visitor's. Redirect to a page of this site first, or use begin_transaction() for a login"
+)
 _FOREIGN = (
     "another application on this host has the same cookie_name (ports do not separate cookies): give each its own; "
     "or the secret was changed: keep the old one after the new one"
@@ -47,7 +52,7 @@ class SessionCookie:
         path: str = "/",
         domain: str | None = None,
         secure: bool = False,
-        samesite: str = "Lax",
+        samesite: str | None = "Lax",
         partitioned: bool = False,
     ) -> None:
         if not name.startswith(("__Host-", "__Secure-")) and secure:
@@ -55,7 +60,9 @@ class SessionCookie:
         self.name = name
         #: What stands before the value in a header.
         self.equals = name + "="
-        attributes = [f"Path={path}", "HttpOnly", f"SameSite={samesite}"]
+        attributes = [f"Path={path}", "HttpOnly"]
+        if samesite is not None:
+            attributes.append(f"SameSite={samesite}")
         if domain is not None:
             attributes.insert(0, f"Domain={domain}")
         if secure:
@@ -63,6 +70,11 @@ class SessionCookie:
         if partitioned:
             attributes.append("Partitioned")
         self._attributes = "; " + "; ".join(attributes)
+
+    @property
+    def attributes(self) -> str:
+        """The attributes as in a Set-Cookie value, without the lifetime."""
+        return self._attributes[2:]
 
     def with_suffix(self, suffix: str) -> SessionCookie:
         """Return a cookie with the same attributes and with ``suffix`` added to the name."""
@@ -142,6 +154,19 @@ def path_covers(cookie_path: str, environ: Mapping[str, Any]) -> bool:
     if not path.startswith(cookie_path):
         return False
     return cookie_path.endswith("/") or path[len(cookie_path) :][:1] in ("", "/")
+
+
+def may_lack_cookie(environ: Mapping[str, Any], samesite: object) -> bool:
+    """Return whether another site's page sent the request, so that the browser leaves out a cookie that it may have.
+
+    A new cookie would then replace the visitor's. With ``SameSite=Lax``, browsers send the cookie only with safe
+    methods, such as the click on a link; with ``Strict``, with nothing that comes from another site.
+    """
+    if environ.get("HTTP_SEC_FETCH_SITE") != "cross-site":
+        return False
+    if samesite == "Lax":
+        return environ.get("REQUEST_METHOD") not in ("GET", "HEAD", "OPTIONS", "TRACE")
+    return samesite == "Strict"
 
 
 def check_cookie_options(

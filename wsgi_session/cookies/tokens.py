@@ -33,7 +33,8 @@ class TokenSigner:
     """Signs and verifies the tokens of one namespace. The first of ``secrets_newest_first`` signs; all verify."""
 
     def __init__(self, secrets_newest_first: Sequence[bytes], namespace: str) -> None:
-        self._newest, *self._older = [_make_signer(secret, namespace) for secret in secrets_newest_first]
+        salt = b"wsgi-session.token." + namespace.encode()
+        self._newest, *self._older = [make_signer(secret, salt) for secret in secrets_newest_first]
 
     def sign(self, token: bytes) -> str:
         """Return the signed token, which is the cookie's value."""
@@ -57,12 +58,13 @@ def looks_signed(text: str) -> bool:
     return _SIGNED.fullmatch(text) is not None
 
 
-def _make_signer(secret: bytes, namespace: str) -> Callable[[bytes], bytes]:
-    """Return a function that signs tokens as itsdangerous does, but prepares its key only once.
+def make_signer(secret: bytes, salt: bytes) -> Callable[[bytes], bytes]:
+    """Return a function that signs as itsdangerous does (HMAC-SHA256, url-safe text), but prepares its key only once.
+
+    ``salt``: what it is for; each purpose has a key of its own.
 
     ``Signer.unsign`` derives the key at each call, which was measured as half the cost of reading a session.
     """
-    salt = b"wsgi-session.token." + namespace.encode()
     key = Signer(secret, salt=salt, key_derivation="hmac", digest_method=hashlib.sha256).derive_key()
     # HMAC (RFC 2104) with both key pads hashed in advance. hmac.HMAC.copy() would cost as much as the rest of signing.
     padded = key.ljust(hashlib.sha256().block_size, b"\0")

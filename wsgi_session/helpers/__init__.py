@@ -8,6 +8,8 @@ from wsgi_session.helpers.fresh import confirm as confirm
 from wsgi_session.helpers.fresh import redirect_unless_fresh as redirect_unless_fresh
 from wsgi_session.helpers.redirects import next_url as next_url
 from wsgi_session.helpers.redirects import redirect_if_anonymous as redirect_if_anonymous
+from wsgi_session.helpers.transaction import begin_transaction as begin_transaction
+from wsgi_session.helpers.transaction import end_transaction as end_transaction
 from wsgi_session.helpers.typed import typed as typed
 from wsgi_session.helpers.users import get_session as get_session
 from wsgi_session.helpers.users import login as login

@@ -11,7 +11,9 @@ from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 from wsgi_session.errors import ConfigError
+from wsgi_session.helpers.csrf import check_csrf
 from wsgi_session.helpers.lookup import peek_user, session_of
+from wsgi_session.helpers.origin import check_trusted_origins
 from wsgi_session.helpers.paths import requested_path, with_mount_point
 from wsgi_session.helpers.preflight import answer_preflight, is_preflight
 from wsgi_session.helpers.redirects import check_login_url, redirect_if_anonymous
@@ -31,7 +33,8 @@ def require_login(
     ``key`` is the environ key of the session, and ``navigation`` that of :func:`redirect_if_anonymous`.
 
     CORS preflights reach ``app``, because a browser sends them without cookies. Anyone can send one, so only the status
-    and the headers of the response are passed on, never its body.
+    and the headers for CORS (with ``Allow``, ``Vary`` and a few) are passed on, never the body. So ``app`` must change
+    nothing in answer to OPTIONS.
 
     Put the ``SessionMiddleware`` around this application, not the other way round.
 
@@ -57,31 +60,52 @@ def require_login(
     return guarded
 
 
-def session_info(fields: Iterable[str] = ("id", "name", "email"), key: str = "session") -> WSGIApplication:
+def session_info(
+    fields: Iterable[str] = ("id", "name", "email"), key: str = "session", *, trusted_origins: Iterable[str] = ()
+) -> WSGIApplication:
     """Return a small WSGI application that tells a front end who is logged in, as JSON.
 
     The response is ``{"user": {…}, "expires": "2026-11-23T14:00:00Z"}``, or ``{}`` for an anonymous visitor. ``user``
     contains only those of ``fields`` that the user has and that JSON can represent (a UUID, a Decimal and a date are
-    sent as text). ``key`` is the environ key of the session. The response has ``Cache-Control: private, no-store``;
-    methods other than GET and HEAD get 405. A request does not count as activity, so a page that polls this application
-    does not keep the session alive.
+    sent as text). ``key`` is the environ key of the session. The response has ``Cache-Control: private, no-store``.
 
-    Raises ``ConfigError`` if ``fields`` is not a sequence of ``str``. A request raises ``StoreUnavailable`` if the
-    store is down, and ``SessionMissing`` without the middleware.
+    * GET and HEAD do not count as activity, so a page that polls this application does not keep the session alive.
+      With ``?csrf_token`` in the query, the response has a ``csrf_token`` too, which makes a session if there is none.
+    * POST counts as activity: "stay logged in", for a page that warns before ``expires``. It never goes beyond the
+      absolute timeout. If :func:`check_csrf` refuses it, with ``trusted_origins``, the response is a 403 with the body
+      ``{"error": "csrf"}``.
+    * Other methods get 405.
+
+    Raises ``ConfigError`` if ``fields`` is not a sequence of ``str``, or for an invalid trusted origin. A request
+    raises ``StoreUnavailable`` if the store is down, and ``SessionMissing`` without the middleware.
     """
     shown = (fields,) if isinstance(fields, str) else tuple(fields)
     if isinstance(fields, str) or not all(isinstance(field, str) for field in shown):
         raise ConfigError(f"fields={fields!r}: give a sequence of the user's keys, such as ('id', 'name').")
+    trusted = check_trusted_origins(trusted_origins)
 
     def info(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ.get("REQUEST_METHOD") not in ("GET", "HEAD"):
-            return _respond(environ, start_response, "405 Method Not Allowed", "{}", ("Allow", "GET, HEAD"))
+        method, vary = environ.get("REQUEST_METHOD"), ("Vary", "Cookie")
+        if method not in ("GET", "HEAD", "POST"):
+            return _respond(environ, start_response, "405 Method Not Allowed", "{}", ("Allow", "GET, HEAD, POST"))
         session = session_of(environ, key)
-        if isinstance(session, Session):
+        if method == "POST":
+            if not check_csrf(environ, key=key, trusted_origins=trusted):
+                return _respond(environ, start_response, "403 Forbidden", '{"error": "csrf"}', vary)
+        elif isinstance(session, Session):
             session.no_touch()
-        return _respond(environ, start_response, "200 OK", _info(session, shown), ("Vary", "Cookie"))
+        info = _info(session, shown)
+        if isinstance(session, Session) and _wants_csrf_token(environ):
+            info["csrf_token"] = session.csrf_token
+        # Escape "<", so that a page can embed the JSON in a <script> element: "</script>" in a name would close it.
+        return _respond(environ, start_response, "200 OK", _json(info).replace("<", "\\u003c"), vary)
 
     return info
+
+
+def _wants_csrf_token(environ: WSGIEnvironment) -> bool:
+    query = str(environ.get("QUERY_STRING", ""))
+    return "csrf_token" in (part.partition("=")[0] for part in query.split("&"))
 
 
 def _respond(
@@ -100,17 +124,15 @@ def _respond(
     return [] if environ.get("REQUEST_METHOD") == "HEAD" else [text.encode("ascii")]
 
 
-def _info(session: Any, shown: Iterable[str]) -> str:
+def _info(session: Any, shown: Iterable[str]) -> dict[str, Any]:
     user = peek_user(session)
     if user is None:
-        return "{}"
+        return {}
     expires = session.expires if isinstance(session, Session) else None
-    info = {
+    return {
         "user": {field: user[field] for field in shown if field in user and _is_json(user[field])},
         "expires": None if expires is None else expires.isoformat(timespec="seconds").replace("+00:00", "Z"),
     }
-    # Escape "<", so that a page can embed the JSON in a <script> element: "</script>" in a name would close it.
-    return _json(info).replace("<", "\\u003c")
 
 
 def _is_json(value: object) -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.cookies import tokens
 from wsgi_session.helpers.forms import read_field
-from wsgi_session.helpers.lookup import environ_of, session_of
+from wsgi_session.helpers.lookup import environ_of, sent_by_browser, session_of
 from wsgi_session.helpers.navigation import is_navigation
 from wsgi_session.helpers.origin import check_trusted_origins, host_of, is_same_origin
 from wsgi_session.helpers.users import get_session
@@ -34,6 +34,9 @@ def check_csrf(
     The browser says which page has sent it, so a form needs no token: see :mod:`wsgi_session.helpers.origin`. A request
     of another site is refused, even with a valid token, unless its origin is one of ``trusted_origins``, such as
     ``["https://pay.example"]``; the event ``cross_origin`` reports it.
+
+    A request whose session came in a header, not in a cookie (see ``transport=``), needs no check: no page of another
+    site can send that header.
 
     If the request does not say where it comes from (an old browser, a client that is no browser), it needs the CSRF
     token of this session. The token comes from the first of these that exists: the argument ``token``; the header
@@ -83,7 +86,7 @@ def protect_from_csrf(
 def _check(request: object, token: str | None, key: str, trusted: frozenset[str]) -> bool:
     environ = environ_of(request)
     session = session_of(request, key)
-    if environ.get("REQUEST_METHOD") in _SAFE:
+    if environ.get("REQUEST_METHOD") in _SAFE or not sent_by_browser(session):
         return True
     same_origin = is_same_origin(environ, trusted)
     if same_origin is not None:

@@ -69,11 +69,11 @@ def redirect_unless_fresh(
         check_method(method)
     session = session_of(request, key)
     if peek_user(session) is None:
-        return send_to(environ_of(request), login_url, "login_required", navigation)
+        return send_to(environ_of(request), session, login_url, "login_required", navigation)
     if isinstance(session, Session):
         fresh = is_fresh(work_of(session), limit, method)
     elif callable(getattr(session, "is_fresh", None)):
         fresh = session.is_fresh(limit, method)  # Django's
     else:
         raise session_missing_error(request, key, session)
-    return None if fresh else send_to(environ_of(request), confirm_url, "confirmation_required", navigation)
+    return None if fresh else send_to(environ_of(request), session, confirm_url, "confirmation_required", navigation)

@@ -56,6 +56,11 @@ def peek_user(session: Any) -> Mapping[str, Any] | None:
     return user_mapping_or_none(session.get("user"))
 
 
+def sent_by_browser(session: object) -> bool:
+    """Return whether browsers send the session's credential by themselves: False if it is in a header, not a cookie."""
+    return not isinstance(session, Session) or work_of(session).backend.browser_sends
+
+
 def session_missing_error(request: object, key: str, found: object) -> SessionMissing:
     """Return the error that says what is at ``environ[key]``, and what to do about it in the request's framework."""
     what = "is missing" if found is None else f"is of type {type(found).__name__}"

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 _HTML = frozenset({"text/html", "application/xhtml+xml", "text/*"})
-# Only as many media types are read: a browser sends fewer than ten.
-_MAX_TYPES = 50
+# Only as many media types are read, and parts of each: a browser sends fewer than ten types, with one parameter.
+_MAX_TYPES, _MAX_PARTS = 50, 5
 # A page's URL, as htmx sends it: host, path with query, and fragment.
 _PAGE_URL = re.compile(r"https?://([^/?#]+)([^#]*)(?:#.*)?", re.IGNORECASE | re.DOTALL)
 
@@ -53,7 +53,7 @@ def _accepts_html(accept: str) -> bool:
     """
     anything = json = False
     for item in accept.lower().split(",", _MAX_TYPES)[:_MAX_TYPES]:
-        name, *parameters = (part.strip() for part in item.split(";"))
+        name, *parameters = (part.strip() for part in item.split(";", _MAX_PARTS)[:_MAX_PARTS])
         if any(re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) for parameter in parameters):
             continue
         if name in _HTML:

@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from wsgi_session.errors import ConfigError
 from wsgi_session.helpers.forms import find_urlencoded_field, read_field
-from wsgi_session.helpers.lookup import bytes_of, environ_of, peek_user, session_of
+from wsgi_session.helpers.lookup import bytes_of, environ_of, peek_user, sent_by_browser, session_of
 from wsgi_session.helpers.navigation import htmx_page, is_htmx, is_navigation
 from wsgi_session.helpers.paths import local_path_or_none, requested_target, with_mount_point
+from wsgi_session.session import Session, work_of
 
 with warnings.catch_warnings():
     # WebOb 1.8 imports cgi, which Python 3.11 and 3.12 deprecate. Our users cannot fix this, so the warning is hidden.
@@ -78,22 +79,26 @@ def redirect_if_anonymous(
 
     A request that says that it is no navigation gets 401 in place of the redirect, which a script would follow without
     noticing: one with a ``Sec-Fetch-Mode`` other than ``navigate``, ``HX-Request``, ``X-Requested-With:
-    XMLHttpRequest``, or an ``Accept`` without HTML. The body is ``{"error": "login_required", "login_url": "/login"}``,
-    without ``next``, because the visitor has not opened this request's path. htmx also gets ``HX-Redirect``, with its
-    page as ``next``. ``navigation``: True always redirects, False always refuses, None decides by the headers.
+    XMLHttpRequest``, an ``Accept`` without HTML, or its session in a header (see ``transport=``). The body is
+    ``{"error": "login_required", "login_url": "/login"}``, without ``next``, because the visitor has not opened this
+    request's path. htmx also gets ``HX-Redirect``, with its page as ``next``. ``navigation``: True always redirects,
+    False always refuses, None decides by the headers.
 
     Raises ``ConfigError`` for any other ``login_url``; ``StoreUnavailable`` if the store is down (which does not mean
     that the visitor is logged out); ``SessionMissing`` without the middleware.
     """
     check_login_url(login_url)
-    if peek_user(session_of(request, key)):
+    session = session_of(request, key)
+    if peek_user(session):
         return None
-    return send_to(environ_of(request), login_url, "login_required", navigation)
+    return send_to(environ_of(request), session, login_url, "login_required", navigation)
 
 
-def send_to(environ: Mapping[str, Any], page: str, error: str, navigation: bool | None) -> LoginRedirect:
+def send_to(
+    environ: Mapping[str, Any], session: object, page: str, error: str, navigation: bool | None
+) -> LoginRedirect:
     """Return the redirect to ``page``, a valid login URL, or for what is no navigation the 401 that names the page."""
-    navigated = is_navigation(environ)
+    navigated = sent_by_browser(session) and is_navigation(environ)
     method = environ.get("REQUEST_METHOD")
     redirecting = navigated if navigation is None else navigation
     location = page
@@ -108,7 +113,8 @@ def send_to(environ: Mapping[str, Any], page: str, error: str, navigation: bool 
         body = f'<!doctype html><title>Log in</title><p>Please <a href="{escape(location)}">log in</a>.</p>\n'
         return LoginRedirect(302 if method in ("GET", "HEAD") else 303, location, "text/html; charset=UTF-8", body)
     # RFC 9110, 15.5.2: a 401 has a challenge. No browser knows this scheme, so none opens a dialog.
-    more = [("WWW-Authenticate", 'Cookie realm="login"')]
+    challenge = work_of(session).backend.challenge if isinstance(session, Session) else 'Cookie realm="login"'
+    more = [("WWW-Authenticate", challenge)]
     if is_htmx(environ):
         more.append(("HX-Redirect", location))
     body = json.dumps({"error": error, "login_url": location}) + "\n"

@@ -11,8 +11,8 @@ from wsgi_session.request.data import Data
 from wsgi_session.request.login import Login
 from wsgi_session.request.work import Work
 
-# What load() needs of a request's environ.
-_OF_REQUEST = ("HTTP_COOKIE", "wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO")
+# What load() needs of a request's environ, besides the credential.
+_OF_REQUEST = ("wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO")
 
 
 class BeakerSettings(NamedTuple):
@@ -39,7 +39,8 @@ class BeakerWork(Work):
 
     def load(self) -> Data:
         if self.environ:
-            self.request = {name: self.environ[name] for name in _OF_REQUEST if name in self.environ}
+            names = (self.backend.credential_key, *_OF_REQUEST)
+            self.request = {name: self.environ[name] for name in names if name in self.environ}
         data = super().load()
         self.place = stored_place(self, data)
         return data
@@ -57,7 +58,9 @@ class BeakerWork(Work):
             self.create_if_empty = True
 
     def data_to_save(self, data: Data) -> Data:
-        return data if self.dirty or self.beaker.autosave else Data(data.stored, data.limit)
+        # A confirmation is saved without save(), as a login is: it changes the token, and confirm() has promised it.
+        saving = self.dirty or self.beaker.autosave or self.confirming is not None
+        return data if saving else Data(data.stored, data.limit)
 
 
 class DetachedWork(BeakerWork):

@@ -45,7 +45,8 @@ from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.integrations.django_adopt import AdoptMiddleware as AdoptMiddleware
 from wsgi_session.integrations.django_adopt import adopted_work
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
-from wsgi_session.integrations.django_confirm import ConfirmableSession
+from wsgi_session.integrations.django_bound import bound_work
+from wsgi_session.integrations.django_cookie import SessionWithCookie
 from wsgi_session.integrations.django_owner import set_owner
 from wsgi_session.integrations.django_pending import remember, save_pending
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
@@ -63,7 +64,7 @@ from wsgi_session.stores.contract import Sweeps
 _SWEEP_BATCH = 1000
 
 
-class SessionStore(ConfirmableSession):
+class SessionStore(SessionWithCookie):
     """``request.session``. A subclass may override ``get_session_cookie_age()``, as with Django's engines."""
 
     # Set on first access. The name is Django's.
@@ -108,20 +109,15 @@ class SessionStore(ConfirmableSession):
             # sent its own page.
             return neither_remove_nor_save()
         if work is None or work.state not in ("unknown", "tampered", "rotated"):
-            return super().is_empty()
+            return super().is_empty() or self.would_replace_another()
         return False if self._session_cache else neither_remove_nor_save()
-
-    def get_expiry_age(self, **kwargs: Any) -> int:
-        """Return the seconds that the cookie is kept; at most the anonymous timeout if no user is logged in."""
-        age = super().get_expiry_age(**kwargs)
-        anonymous = self._backend.settings.lifetime.anonymous
-        return age if anonymous is None or USER_ID in self else min(age, int(anonymous))
 
     # Methods that use the store.
 
     def load(self) -> Session:  # type: ignore[override]  # a mapping, but not a dict
         """Load the stored session, without this request's changes. A key that is not accepted is discarded."""
         work = adopted_work(self, self._look_up(self._backend.credential_of(self.session_key)))
+        work = bound_work(self, self._backend, work)
         if work.state == "new" and self.session_key is not None:
             work.state = "tampered"
             self._backend.settings.events("tampered", cookies=1)
@@ -137,6 +133,8 @@ class SessionStore(ConfirmableSession):
 
     def create(self) -> None:
         """Store this session's data as a new session. The session that was loaded stays unchanged."""
+        # A key that cycle_key() has replaced must open nothing afterwards.
+        self.save_new_key()
         values = {} if self._loaded is None else self._session_cache.copy()
         self._session_key = None
         self._session_cache = self.load()
@@ -177,7 +175,7 @@ class SessionStore(ConfirmableSession):
         if saved:
             # Another receiver of the signal has saved this login, and may have noted its key.
             return
-        work.environ = client_of(environ)
+        work.environ = client_of(environ, work.backend.credential_key)
         log_in_as(work, user_id, USER_ID)
         assert work.next_credential is not None
         self._take_key(work.next_credential)

@@ -11,14 +11,19 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.deprecation import MiddlewareMixin
 
 from wsgi_session.admin import Sessions
 from wsgi_session.backends.server import StoreBackend
+from wsgi_session.backends.transactions import StoreTransactions
 from wsgi_session.config.naming import nearest
 from wsgi_session.config.options import MAX_SECONDS
 from wsgi_session.config.secrets import hide
-from wsgi_session.errors import ConfigError
+from wsgi_session.cookies.cookie import may_lack_cookie
+from wsgi_session.cookies.transaction import TransactionCookies
+from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.integrations.django_keys import KeyBackend
 from wsgi_session.middleware import SessionMiddleware, internals_of
 from wsgi_session.stores import Store, open_store
@@ -33,17 +38,20 @@ _OPTIONS = (
     "on_event",
     "report_store_calls",
     "adopt",
+    "experimental_device_bound",
     "encrypt",
     "clock",
 )
 # The settings from which the site's objects are made.
 _SETTINGS = (
-    "SESSION_COOKIE_NAME",
+    *(f"SESSION_COOKIE_{name}" for name in ("NAME", "SECURE", "PATH", "DOMAIN")),
     "WSGI_SESSION_STORE",
     "WSGI_SESSION_OPTIONS",
     "SECRET_KEY",
     "SECRET_KEY_FALLBACKS",
 )
+# The option of device-bound logins. Only then is more than these settings needed.
+_BOUND = "experimental_device_bound"
 
 
 class _Site(NamedTuple):
@@ -83,6 +91,18 @@ class HelpersMiddleware(MiddlewareMixin):
     def process_request(self, request: HttpRequest) -> None:
         # An existing entry is the session of a SessionMiddleware around all of Django, which the helpers use then.
         request.META.setdefault("session", _UserSession(request))
+        session: Any = getattr(request, "session", None)
+        if hasattr(session, "cross_site") and settings.SESSION_COOKIE_NAME not in request.COOKIES:
+            session.cross_site = may_lack_cookie(request.META, settings.SESSION_COOKIE_SAMESITE)
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        session = request.META.get("session")
+        if isinstance(session, _UserSession) and session.accessed:
+            patch_vary_headers(response, ("Cookie",))
+            for _, cookie in session.more_headers:
+                response.cookies.load(cookie)
+                patch_cache_control(response, private=True)
+        return response
 
 
 class _UserSession:
@@ -90,6 +110,16 @@ class _UserSession:
 
     def __init__(self, request: HttpRequest) -> None:
         self._request = request
+        #: The Set-Cookie values of transactions, and whether the request used any.
+        self.more_headers: tuple[tuple[str, str], ...] = ()
+        self.accessed = False
+
+    @property
+    def backend(self) -> KeyBackend:
+        return backend()
+
+    def note_outage(self, error: StoreUnavailable) -> None:
+        """Do nothing: Django sends its own page for the error."""
 
     def get(self, key: str, default: object = None) -> Any:
         user = getattr(self._request, "user", None)
@@ -157,13 +187,30 @@ def _make_site() -> _Site:
             "WSGI_SESSION_STORE is cookie://, but Django's cookie can contain only a key. Give a store that keeps "
             'sessions, such as "sqlite:///sessions.db".'
         )
-    if "adopt" not in options:
-        return _Site(middleware.sessions, KeyBackend(backend.store, backend.settings))
-    # Imported here, because few sites have sessions of another library.
-    from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
+    cookies = TransactionCookies(
+        settings.SESSION_COOKIE_NAME,
+        secure=settings.SESSION_COOKIE_SECURE,
+        path=settings.SESSION_COOKIE_PATH,
+        domain=settings.SESSION_COOKIE_DOMAIN,
+    )
+    transactions = StoreTransactions(backend.store, cookies, backend.settings)
+    return _Site(middleware.sessions, _key_backend(backend, transactions, options))
 
-    adopting = AdoptingKeyBackend(backend.store, backend.settings, options["adopt"], settings.SESSION_COOKIE_AGE)
-    return _Site(middleware.sessions, adopting)
+
+def _key_backend(backend: StoreBackend, transactions: StoreTransactions, options: dict[str, Any]) -> KeyBackend:
+    if "adopt" in options:
+        # Imported here, because few sites have sessions of another library.
+        from wsgi_session.integrations.django_foreign import AdoptingKeyBackend
+
+        adopt, age = options["adopt"], settings.SESSION_COOKIE_AGE
+        keys: KeyBackend = AdoptingKeyBackend(backend.store, transactions, backend.settings, adopt, age)
+    else:
+        keys = KeyBackend(backend.store, transactions, backend.settings)
+    if options.get(_BOUND):
+        from wsgi_session.integrations.django_bound import make_binding
+
+        keys.binding = make_binding(options[_BOUND], backend.settings.events)
+    return keys
 
 
 def _secrets() -> Any:

@@ -103,7 +103,7 @@ class FlaskSessionInterface(SessionInterface):
 
 def _make_event_session(middleware: FlaskMiddleware, environ: dict[str, Any]) -> EventSession:
     """Return a session for an event, which has no response; ``save_into`` saves it."""
-    work = EventWork(internals_of(middleware).backend, environ)
+    work = internals_of(middleware).new_work(environ, EventWork)
     session = EventSession(work)
 
     def save_into(response: Response) -> None:

@@ -74,6 +74,8 @@ def _name_of(cookie: str) -> str:
 def _https_cookies(work: Work, environ: Mapping[str, Any]) -> list[str]:
     """Return the Set-Cookie values for https requests, if the session's cookie was set or removed."""
     backend = work.backend
+    if not backend.browser_sends:
+        return []
     if work.cookie is REMOVE:
         return backend.remove_cookies(_over_https(environ))
     if work.cookie is KEEP:

@@ -8,7 +8,7 @@ from wsgi_session.backends.stored_owner import OWNER
 from wsgi_session.codec.packing import CorruptData, pack
 from wsgi_session.codec.plain import to_scalar
 from wsgi_session.request.confirmation import CONFIRMED
-from wsgi_session.request.devices import ABOUT
+from wsgi_session.request.devices import ABOUT, description_of
 from wsgi_session.request.login import plan_login
 from wsgi_session.request.states import OPEN
 from wsgi_session.request.work import Work
@@ -24,7 +24,16 @@ def log_in_as(work: Work, user_id: object, *login_keys: str) -> None:
 
     The framework has stored the user under ``login_keys`` already, and decides which other data stays.
     """
-    plan_login(work, owner_with_id(user_id), work.open().persistent, None, *login_keys)
+    data = work.data or work.load()
+    try:
+        about = description_of(work)
+    except BaseException:
+        # Without a new token, the user must not stay in the session.
+        for key in login_keys:
+            if key in data:
+                data.delete(key)
+        raise
+    plan_login(work, owner_with_id(user_id), work.persistent, None, about, *login_keys)
 
 
 def end_login(work: Work) -> None:

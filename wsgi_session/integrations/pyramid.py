@@ -6,9 +6,9 @@
     config.include("wsgi_session.integrations.pyramid")
 
 The settings are the options of SessionMiddleware with ``wsgi_session.`` in front, as text (see
-``SessionMiddleware.from_config``) or as objects; ``validate``, ``adopt``, ``on_event``, ``clock``, ``outage_page`` and
-``describe`` may be dotted names. The middleware is ``request.registry["wsgi_session"]``; its ``sessions`` is the
-administrator's view.
+``SessionMiddleware.from_config``) or as objects; ``namespace``, ``validate``, ``adopt``, ``on_event``, ``clock``,
+``outage_page`` and ``describe`` may be dotted names. The middleware is ``request.registry["wsgi_session"]``; its
+``sessions`` is the administrator's view.
 
 If Pyramid's ``remember`` and ``forget`` use the session, they are a login and a logout: see
 :mod:`wsgi_session.integrations.pyramid_logins`.
@@ -50,7 +50,7 @@ PREFIX = "wsgi_session."
 REGISTRY_KEY = "wsgi_session"
 _ROUTER = "wsgi_session.router"
 # Options that are Python objects; in an ini file, give their dotted names.
-_OBJECTS = ("validate", "adopt", "on_event", "clock", "outage_page", "describe")
+_OBJECTS = ("namespace", "validate", "adopt", "on_event", "clock", "outage_page", "describe")
 
 
 def includeme(config: Any) -> None:
@@ -166,8 +166,10 @@ class CSRFStoragePolicy:
         """
         if is_same_origin(request.environ, frozenset()):
             return True
+        work = work_of(_session_of(request, self._middleware))
+        if not work.backend.browser_sends:
+            return True
         given = hide(supplied_token) if isinstance(supplied_token, str) else None
         # In an outage, loading the session raises, and error reporters show the local variables.
         del supplied_token
-        work = work_of(_session_of(request, self._middleware))
         return note_csrf(work, why_csrf_refused(work, given))

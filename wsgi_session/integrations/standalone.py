@@ -21,8 +21,8 @@ class StandAlone:
     def __init__(
         self, middleware: SessionMiddleware, environ: dict[str, Any], work_type: type[Work] | None = None
     ) -> None:
-        backend, its_work_type, session_type = internals_of(middleware)
-        work = (work_type or its_work_type)(backend, environ)
+        _, new_work, session_type = internals_of(middleware)
+        work = new_work(environ, work_type)
         self.session: Session = session_type(work)
         self._status = ""
         self._headers: Headers = []

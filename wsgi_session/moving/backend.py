@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from wsgi_session.backends.base import Credential, Loaded
+from wsgi_session.backends.base import Credential, Loaded, Transactions
+from wsgi_session.backends.device_bound import DeviceBoundBackend
+from wsgi_session.backends.header import TokenHeader
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.cookie import SchemeCookies
 from wsgi_session.errors import ConfigError
-from wsgi_session.moving.adopt import Adopt
+from wsgi_session.moving.adopt import Adopt, make_adopt
 from wsgi_session.moving.adoption import Adoption
 from wsgi_session.moving.records import ADOPTED
 from wsgi_session.stores.contract import Record, Store
+
+
+def adopting_backend(
+    adopt: object, namespace: object, header: TokenHeader | None, *, bound: bool
+) -> Callable[..., StoreBackend]:
+    """Return what makes the backend of a middleware with these options, or raise ``ConfigError``."""
+    checked = make_adopt(adopt)
+    if namespace is not None:
+        raise ConfigError(
+            "adopt: a session of another library does not say to which tenant it belongs, so it would open at each "
+            "of them. Leave out namespace=, or give each tenant a middleware of its own with its own cookie_name."
+        )
+    if header is not None and header.only:
+        raise ConfigError(
+            "adopt: a session of another library comes in a cookie, which transport='header' does not read. Give "
+            "transport='both', or leave out one of the two."
+        )
+    return partial(BoundAdoptingBackend if bound else AdoptingBackend, adopt=checked)
 
 
 class EndsForeign(StoreBackend):
@@ -34,6 +55,9 @@ class EndsForeign(StoreBackend):
         self.adoption.end_named(credential, now)
         return record
 
+    def revoke_foreign(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
+        self.adoption.revoke(owner, now, anonymous=anonymous)
+
     def forget(self, credential: Credential) -> None:
         if credential.key:
             super().forget(credential)
@@ -44,16 +68,22 @@ class AdoptingBackend(EndsForeign):
     """The sessions of one middleware, in a store, and those that it adopts."""
 
     def __init__(
-        self, store: Store, signer: tokens.TokenSigner, cookies: SchemeCookies, settings: Settings, adopt: Adopt
+        self,
+        store: Store,
+        signer: tokens.TokenSigner,
+        cookies: SchemeCookies,
+        transactions: Transactions,
+        settings: Settings,
+        adopt: Adopt,
     ) -> None:
-        super().__init__(store, signer, cookies, settings)
+        super().__init__(store, signer, cookies, transactions, settings)
         # Django sets its cookie itself, under the name without a prefix.
-        names = (cookies.http.name, cookies.https.name, settings.namespace)
+        names = (cookies.http.name, cookies.https.name, settings.cookie_name)
         same_name = any(reader.cookie_name in names for reader in adopt.readers)
         if same_name and adopt.keep_old:
             raise ConfigError(
                 "adopt: with keep_old=True, processes of both kinds set their cookies. Give this middleware another "
-                f"cookie_name than {settings.namespace!r}."
+                f"cookie_name than {settings.cookie_name!r}."
             )
         # What the Cookie header of a request that is to be looked at contains; with several readers, and in the first
         # phase, every request is looked at. A search for one name costs the least.
@@ -82,3 +112,7 @@ class AdoptingBackend(EndsForeign):
 
     def _removals(self, environ: Mapping[str, Any]) -> list[str]:
         return self.adoption.removals(environ, self._cookies.of(environ).name)
+
+
+class BoundAdoptingBackend(DeviceBoundBackend, AdoptingBackend):
+    """A backend with ``adopt`` and ``experimental_device_bound``. A session is bound from its next login on."""

@@ -12,6 +12,7 @@ from wsgi_session.codec.sealed import opened
 from wsgi_session.errors import SessionGone, Unsupported
 from wsgi_session.request.assigned import AssignedDict
 from wsgi_session.request.commit import create, replace
+from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.data import Data
 from wsgi_session.request.states import SET
 
@@ -52,7 +53,7 @@ def apply(work: Work, data: Data, function: Function[T]) -> T:
     # The function may have logged out: then its changes are in the next session.
     data = work.data or work.load()
     data.note_written(attempt.written)
-    for key, value in attempt.of_login.items():
+    for key, value in attempt.withheld.items():
         data.put_packed(key, value)
     result: T = attempt.result
     return result
@@ -66,8 +67,8 @@ class _Attempt:
     def __init__(self, work: Work, data: Data, function: Callable[[dict[str, Any]], Any]) -> None:
         self._data = data
         self._function = function
-        #: The login's keys. They are not stored yet: if the request fails, the visitor is not logged in.
-        self.of_login: Changes = {} if work.login is None else dict.fromkeys(work.login_keys)
+        #: The keys of a login or a confirmation. They are not stored yet: if the request fails, there was none.
+        self.withheld: Changes = dict.fromkeys(_withheld_keys(work))
         #: What ``function`` changed.
         self.written: Changes = {}
 
@@ -77,11 +78,17 @@ class _Attempt:
         after.update((key, value) for key, value in packed.items() if type(key) is bytes)
         changed = {key for key in {*packed, *after} if after.get(key) != packed.get(key)}
         self.written = {key: after.get(key) for key in changed | assigned}
-        for key in self.of_login:
-            self.of_login[key] = after.pop(key, None)
+        for key in self.withheld:
+            self.withheld[key] = after.pop(key, None)
             if key in base:
                 after[key] = base[key]
         return after
+
+
+def _withheld_keys(work: Work) -> tuple[str | bytes, ...]:
+    if work.login is not None:
+        return work.login_keys
+    return () if work.confirming is None else (CONFIRMED,)
 
 
 def _save(work: Work, data: Data, attempt: _Attempt) -> bool:

@@ -16,13 +16,13 @@ from wsgi_session.backends.stored_owner import names_of, stored_owner
 from wsgi_session.codec.packing import Packed
 from wsgi_session.codec.sealed import is_outdated
 from wsgi_session.cookies import tokens
-from wsgi_session.cookies.cookie import OUTSIDE
+from wsgi_session.cookies.cookie import CROSS_SITE, OUTSIDE
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
 from wsgi_session.request.data import Data
 from wsgi_session.request.devices import after_login
 from wsgi_session.request.ending import forget_refused
 from wsgi_session.request.login import owner_text, report_unfiled_user
-from wsgi_session.request.providers import check_after, file_before
+from wsgi_session.request.providers import check_after
 from wsgi_session.request.records import changed_record, first_record, join_checked, login_record
 from wsgi_session.request.states import KEEP, SET, Cookie
 from wsgi_session.request.times import active_at
@@ -66,13 +66,10 @@ def _save(work: Work, data: Data) -> bool:
     now = work.backend.settings.clock()
     if work.login is not None:
         data.keep_written()
-        if work.provider is not None:
-            # Once, before the first attempt: a later one could file again what a logout at the provider has ended.
-            file_before(work, login_record(work.login, b"", b"", now, work.backend.settings), now)
     record, credential = work.record, work.credential
     if record is None or credential is None:
         if work.ended:
-            if changed or work.outside_path:
+            if changed or work.outside_path or (work.cross_site and work.create_if_empty):
                 drop(work, data)
             return True
         if not (changed or work.create_if_empty or work.login is not None):
@@ -137,6 +134,8 @@ def drop(work: Work, data: Data) -> None:
     events = work.backend.settings.events
     if work.outside_path:
         events.once("outside_path", advice=OUTSIDE)
+    elif work.cross_site:
+        events.once("cross_site_write", advice=CROSS_SITE)
     else:
         keys = sorted(key for key in data.changed if isinstance(key, str))
         # The session is still there if a save failed after the headers.
@@ -239,13 +238,18 @@ def _cookie_after(work: Work, credential: Credential, before: Record, record: Re
 
 def _adopt_new(work: Work, credential: Credential, record: Record, packed: Packed, event: str) -> None:
     events = work.backend.settings.events
-    owner = stored_owner(record)
-    if work.login is not None:
-        work.logged_in = True
-        check_after(work, record)
-        events("logged_in", handle=record.handle, owner=owner, **after_login(work, record, packed))
+    if record.owner is not None:
+        if work.login is not None:
+            work.logged_in = True
+            check_after(work, record)
+            devices = after_login(work, record, packed)
+            events("logged_in", handle=record.handle, owner=stored_owner(record), **devices)
+        if work.confirming is not None:
+            events("confirmed", handle=record.handle, owner=stored_owner(record), method=work.confirming)
+            work.confirming = None
     work.adopt_new(credential, record, packed)
-    events(event, handle=record.handle, owner=owner)
+    if events.are_heard(event):
+        events(event, handle=record.handle, owner=stored_owner(record))
 
 
 def _live_base(work: Work, base: Base, now: float) -> tuple[Base, float] | None:

@@ -34,8 +34,10 @@ class Confirmation(NamedTuple):
 
 def check_method(method: object) -> str:
     """Return the name of a method, or raise ``ConfigError``."""
-    if not isinstance(method, str) or not 0 < len(method) <= _MAX_NAME:
-        raise ConfigError(f"method={method!r}: give a text of 1 to {_MAX_NAME} characters, such as 'password'.")
+    if not isinstance(method, str) or not 0 < len(method) <= _MAX_NAME or not method.isprintable():
+        raise ConfigError(
+            f"method={method!r}: give a text of 1 to {_MAX_NAME} printable characters, such as 'password'."
+        )
     return str.__str__(method)
 
 
@@ -53,6 +55,7 @@ def note_confirmation(work: Work, method: str) -> None:
     times = {**confirmations(work), method: work.backend.settings.clock()}
     newest = sorted(times, key=lambda name: times[name])[-_MAX_METHODS:]
     _put(work, {name: times[name] for name in newest})
+    work.confirming = method
 
 
 def note_unconfirmed(work: Work) -> None:

@@ -52,8 +52,7 @@ class Data:
         self.changed: dict[str | bytes, bytes | None] = {}
         #: Whether this request deletes every stored key, including keys that it has not loaded.
         self.cleared = False
-        #: Whether it deletes the internal keys too.
-        self.cleared_internal = False
+        self.cleared_internal = False  #: Whether it deletes the internal keys too.
         #: Whether there may be changes to save: something was written, or a mutable value was returned.
         self.maybe_dirty = False
         # The values that setdefault() found: see keep_default().
@@ -70,15 +69,13 @@ class Data:
 
     def keys(self) -> dict[str, None]:
         """Return the application's keys in their order, as a dict that the caller must not change."""
-        keys = self._app_keys
-        if keys is None:
-            keys = self._app_keys = {key: None for key in self._current if type(key) is str}
-        return keys
+        if self._app_keys is None:
+            self._app_keys = {key: None for key in self._current if type(key) is str}
+        return self._app_keys
 
     def last(self) -> str | None:
         """Return the application's last key; ``None`` if there is none."""
-        keys = self.keys()
-        if not keys:
+        if not (keys := self.keys()):
             return None
         # next(reversed(keys)) would pass over the places of all deleted keys, each time.
         key, _ = keys.popitem()
@@ -121,8 +118,12 @@ class Data:
         packed: Packed = {}
         try:
             for key, value in items.items():
-                if type(key) is not str or not key.isascii():
-                    check_key(key)
+                if (type(key) is not str or not key.isascii()) and check_key(key) is not key:
+                    # An instance of a subclass of str. Assign one by one, because the plain keys may be fewer.
+                    packed.clear()
+                    for each, item in items.items():
+                        self.assign(each, item)
+                    return
                 if type(value) in IMMUTABLE or parts_left(value, FEW) >= 0 or fits(value, self.limit):
                     try:
                         packed[key] = packer(value)
@@ -223,9 +224,8 @@ class Data:
         # Clearing an empty session is not a change.
         if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):
             return True
-        base = self._base
         for key, change in self.changed.items():
-            if (given := base.get(key)) != change and (type(given) is bytes or not same_value(given, change)):
+            if (base := self._base.get(key)) != change and (type(base) is bytes or not same_value(base, change)):
                 return True
         return False
 

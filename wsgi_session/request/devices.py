@@ -25,15 +25,29 @@ MAX_ABOUT = 200
 _UNKNOWN: dict[str, bool | None] = {"new_device": None}
 
 
-def note_device(work: Work, owner: str, handle: str) -> None:
+def description_of(work: Work) -> str | None:
+    """Return what ``describe`` says of the device; ``None`` without it, or outside of a request.
+
+    Raises ``ConfigError`` if it is no text, and whatever ``describe`` raises. So call this before a login changes
+    anything: a login that fails must leave no user in a session whose token another may know.
+    """
+    describe = work.backend.settings.describe
+    if describe is None or not work.environ:
+        return None
+    about = describe(work.environ)
+    if about is None:
+        return None
+    if not isinstance(about, str):
+        raise ConfigError(f"describe returned an object of type {type(about).__name__}: return a str, or None.")
+    # Part of a header may have become a lone surrogate, which cannot be stored.
+    return about[:MAX_ABOUT].encode(errors="replace").decode()
+
+
+def note_device(work: Work, owner: str, handle: str, about: str | None) -> None:
     """Let the commit store the description of the device that logs in as ``owner``; ``handle`` is the login's."""
     settings, record = work.backend.settings, work.record
     if settings.describe is None:
         return
-    about = settings.describe(work.environ)
-    if about is not None and not isinstance(about, str):
-        raise ConfigError(f"describe returned an object of type {type(about).__name__}: return a str, or None.")
-    about = about and about[:MAX_ABOUT]
     known, owner_key = False, tokens.owner_key(settings.namespace, owner)
     if record is not None and record.owner == owner_key:
         known = about_of(work.peek(ABOUT), record.handle) == about
@@ -73,7 +87,7 @@ def after_login(work: Work, record: Record, packed: Packed) -> dict[str, bool | 
         novelty = _UNKNOWN if settings.describe is None else _novelty(work, record, packed, logins)
         if settings.max_sessions is not None:
             oldest = [login.handle for login in logins[: -settings.max_sessions]]
-            if oldest and work.backend.end_logins(record.owner, oldest, settings.clock()):
+            if oldest and work.backend.end_logins(record.owner, frozenset(oldest), settings.clock()):
                 for handle in oldest:
                     settings.events("displaced", handle=handle, owner=stored_owner(record), by=record.handle)
         return novelty

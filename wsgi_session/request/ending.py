@@ -1,4 +1,4 @@
-"""End the session of a request immediately, in the store: ``Session.destroy``, or a ``validate`` that returns False."""
+"""The end of a session: by ``Session.destroy`` or ``validate``, at once in the store; or by another request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from wsgi_session.backends.base import Backend
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.events import EVENTS
+from wsgi_session.request.data import Data
 from wsgi_session.request.states import CLOSED, REMOVE
 from wsgi_session.stores.contract import Record
 
@@ -61,11 +62,32 @@ def end(work: Work, event: str = "destroyed") -> None:
             backend.delete(credential, record, backend.settings.clock())
             _report(backend, record, event)
     forget_refused(work)
-    work.forget()
+    _forget(work)
     # If another request ended it, the browser may already have a new cookie: removing that would log the visitor out.
     if not work.ended:
         work.state = "destroyed"
         work.cookie = REMOVE
+
+
+def _forget(work: Work) -> None:
+    """Discard the session and its unsaved changes: this request has ended it."""
+    work.record = work.credential = work.next_credential = work.login = work.planned_handle = None
+    work.confirming = None
+    work.unread = (None, None)
+    work.create_if_empty = False
+    work.data = Data({}, work.backend.settings.max_size)
+
+
+def note_end(work: Work) -> None:
+    """Record that another request ended the session: changes are dropped, unless this request logs in."""
+    work.ended_record = work.record
+    work.state = "unknown"
+    work.record = work.credential = None
+    data = work.data or work.load()
+    data.stored = {}
+    if work.login is not None:
+        data.keep_written()
+    work.ended = work.login is None
 
 
 def forget_refused(work: Work) -> None:

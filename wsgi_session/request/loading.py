@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from wsgi_session.codec.packing import pack
 from wsgi_session.cookies.caching import is_public
-from wsgi_session.cookies.cookie import path_covers
+from wsgi_session.cookies.cookie import may_lack_cookie, path_covers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.request.data import Data
 from wsgi_session.request.ending import end
 from wsgi_session.request.states import KEEP, OPEN
+from wsgi_session.stores.contract import CLOCK_SKEW
 
 if TYPE_CHECKING:
     from wsgi_session.request.work import Work
 
+#: The internal key of when ``validate`` accepted the session, and under which handle.
+VALIDATED = b"validated"
 #: Replaces a unit of work's environ once that is not needed any more.
 NO_ENVIRON: Mapping[str, Any] = {}
 
@@ -26,8 +30,10 @@ _SET_LATER = (
     "provider",
     "remember",
     "planned_handle",
+    "confirming",
     "create_if_empty",
     "outside_path",
+    "cross_site",
     "unread",
     "refused",
 )
@@ -35,7 +41,7 @@ _SET_LATER = (
 
 def load(work: Work) -> Data:
     """Load the session and return its data. In an outage, raise ``StoreUnavailable`` or return an empty session."""
-    if work.outage is not None:
+    if work.accessed and work.outage is not None:
         raise work.unavailable()
     work.accessed = True
     if work.phase is not OPEN:
@@ -47,6 +53,8 @@ def load(work: Work) -> Data:
         if work.record is None:
             if settings.cookie_path != "/" and not path_covers(settings.cookie_path, work.environ):
                 work.outside_path = work.ended = True
+            elif work.state == "new" and may_lack_cookie(work.environ, settings.samesite):
+                work.cross_site = work.ended = True
         elif settings.validate is not None:
             data = _validate(work)
     except StoreUnavailable as error:
@@ -58,7 +66,7 @@ def load(work: Work) -> Data:
         data = work.start(("unavailable", None, None, {}), now)
     work.scheme = work.environ.get("wsgi.url_scheme")
     # The environ contains the session: only the garbage collector would free such a cycle.
-    work.environ = NO_ENVIRON if settings.describe is None else client_of(work.environ)
+    work.environ = NO_ENVIRON if settings.describe is None else client_of(work.environ, work.backend.credential_key)
     return data
 
 
@@ -105,10 +113,22 @@ def unload(work: Work) -> None:
     work.data, work.cookie = None, KEEP
 
 
-def client_of(environ: Mapping[str, Any]) -> dict[str, str]:
+def client_of(environ: Mapping[str, Any], credential_key: str) -> dict[str, str]:
     """Return what ``describe`` may see of the request: its texts, without the credentials."""
-    hidden = ("HTTP_COOKIE", "HTTP_AUTHORIZATION")
+    hidden = ("HTTP_COOKIE", "HTTP_AUTHORIZATION", credential_key)
     return {name: value for name, value in environ.items() if type(value) is str and name not in hidden}
+
+
+def _is_due(work: Work) -> bool:
+    """Return whether ``validate`` is to be called: the last call that accepted this login was long enough ago."""
+    every = work.backend.settings.validate_every
+    if every is None:
+        return True
+    stored = work.peek(VALIDATED)
+    # A login gives the session another handle, so that it is checked again.
+    if not isinstance(stored, list) or stored[0] != work.handle:
+        return True
+    return not -CLOCK_SKEW <= work.backend.settings.clock() - stored[1] < every
 
 
 def _prepare_late_load(work: Work) -> None:
@@ -119,15 +139,20 @@ def _prepare_late_load(work: Work) -> None:
         )
     work.backend.settings.events("late_access")
     if work.cookie_and_scheme is not None:
-        work.environ = dict(zip(("HTTP_COOKIE", "wsgi.url_scheme"), work.cookie_and_scheme, strict=True))
+        kept = zip(("HTTP_COOKIE", "wsgi.url_scheme"), work.cookie_and_scheme, strict=True)
+        work.environ = {**dict(kept), **work.token_header}
 
 
 def _validate(work: Work) -> Data:
     validate = work.backend.settings.validate
     assert validate is not None
     try:
-        if work.user() is not None and not validate(work):
-            end(work, "invalid")
+        if work.user() is not None and _is_due(work):
+            if not validate(work):
+                end(work, "invalid")
+            elif work.backend.settings.validate_every is not None and work.record is not None and work.phase is OPEN:
+                value = [work.handle, work.backend.settings.clock()]
+                (work.data or work.load()).put(VALIDATED, value, pack(value, "validated"))
     except BaseException:
         # If the application catches this error, it must not go on as if the session were valid: the next access loads
         # the session again.

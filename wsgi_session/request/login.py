@@ -10,8 +10,9 @@ from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError
 from wsgi_session.owner import owner_of, user_mapping_or_none
-from wsgi_session.request.devices import note_device
-from wsgi_session.request.providers import provider_key_of
+from wsgi_session.request.confirmation import CONFIRMED
+from wsgi_session.request.devices import ABOUT, description_of, note_device
+from wsgi_session.request.providers import file_under, provider_key_of
 from wsgi_session.stores.contract import Record
 
 if TYPE_CHECKING:
@@ -49,27 +50,32 @@ def log_in(
     settings = work.backend.settings
     owner = owner_of(user)
     packed = pack(user, "user", data.limit)
+    about = description_of(work)
     if _belongs_to_another(work, owner):
         # CVE-2014-0482: the new user must not see the data of the previous one.
         data.clear(internal=True)
     data.put("user", user, packed)
     persistent = settings.persistent if remember is None else remember
-    plan_login(work, owner, persistent, None if idle is None else min(idle, settings.lifetime.idle), "user")
-    work.provider = provider
+    plan_login(work, owner, persistent, None if idle is None else min(idle, settings.lifetime.idle), about, "user")
     if remember is not None:
         work.remember = None
+    if provider is not None:
+        file_under(work, provider)
 
 
-def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, *keys: str) -> None:
-    """Let the commit store the session as a login of ``owner``; ``keys`` are the application's keys for the user."""
+def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, about: str | None, *keys: str) -> None:
+    """Let the commit store the session as a login of ``owner``; ``keys`` are the application's keys for the user.
+
+    ``about``: what ``description_of`` has returned.
+    """
     data = work.data or work.load()
     data.put(OWNER, owner, pack(owner, "user"))
     now = work.backend.settings.clock()
     # That of an earlier login in this request does not count for this one.
-    work.provider = None
+    work.provider = work.confirming = None
     handle, _ = tokens.new_handle_and_version()
-    note_device(work, owner, handle)
-    work.intend_login(Login(owner, handle, now, persistent, idle), (*keys, OWNER))
+    note_device(work, owner, handle, about)
+    work.intend_login(Login(owner, handle, now, persistent, idle), (*keys, OWNER, ABOUT, CONFIRMED))
 
 
 def owner_text(work: Work) -> str | None:

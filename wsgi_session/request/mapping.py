@@ -7,12 +7,11 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Mu
 from typing import Any, TypeVar
 
 from wsgi_session.codec.packing import CorruptData
-from wsgi_session.codec.plain import plain_text, text_key
+from wsgi_session.codec.plain import text_key
 from wsgi_session.request.work import Work
 
 Self = TypeVar("Self", bound="WorkMapping")
 _MISSING: Any = object()
-_TEXT = frozenset({str})
 
 
 class _Keys(KeysView[str]):
@@ -114,8 +113,6 @@ class WorkMapping(MutableMapping[str, Any]):
         """Like ``dict.update()``: takes a mapping, pairs or keywords."""
         # Read ``other`` before loading the session: iterating over it may run code that logs the visitor out.
         items = dict(other, **more) if more else dict(other)
-        if not _TEXT.issuperset(map(type, items)):
-            items = {plain_text(key): value for key, value in items.items()}
         self._work.writable().update(items)
 
     def __delitem__(self, key: str) -> None:

@@ -1,4 +1,4 @@
-"""The identity provider's session of a login: filed before the login is saved, and checked afterwards."""
+"""The identity provider's session of a login: filed when the user logs in, and checked after the login was saved."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from wsgi_session.backends.providers import file_login, is_filed, provider_key
 from wsgi_session.backends.stored_owner import stored_owner
-from wsgi_session.errors import ConfigError
+from wsgi_session.errors import ConfigError, StoreUnavailable
+from wsgi_session.request.records import login_record
 from wsgi_session.stores.contract import Record
 
 if TYPE_CHECKING:
@@ -14,22 +15,34 @@ if TYPE_CHECKING:
 
 
 def provider_key_of(work: Work, provider_session: object) -> bytes:
-    """Return the key under which the commit is to file a login of this request; see ``provider_key``."""
+    """Return the key under which a login of this request is filed; see ``provider_key``."""
     return provider_key(work.backend.store, work.backend.settings.namespace, provider_session)
 
 
 def file_this_login(work: Work, provider_session: object) -> None:
-    """Let the commit file this request's login too; ``ConfigError`` if there is none."""
+    """File this request's login; ``ConfigError`` if there is none, ``StoreUnavailable`` if the store is down."""
     if work.login is None:
         raise ConfigError("set_provider_session() files a login, so call it after the login, in the same request.")
-    work.provider = provider_key_of(work, provider_session)
+    file_under(work, provider_key_of(work, provider_session))
 
 
-def file_before(work: Work, record: Record, now: float) -> None:
-    """File the login of ``record``, which is saved next, under the provider's session."""
-    backend, provider = work.backend, work.provider
-    assert provider is not None
-    file_login(backend.store, provider, record, backend.settings.lifetime.absolute, now)
+def file_under(work: Work, provider: bytes) -> None:
+    """File the login of this request under the provider's session, before the login is saved.
+
+    It is filed immediately, because a slow request may save it much later: a logout at the provider until then finds
+    what is filed, and :func:`check_after` finds that it is gone.
+    """
+    backend, login = work.backend, work.login
+    assert login is not None
+    # Set first: if the application goes on after a failure, the login, which was not filed, does not last.
+    work.provider = provider
+    settings, now = backend.settings, backend.settings.clock()
+    try:
+        record = login_record(login, b"", b"", now, settings)
+        file_login(backend.store, provider, record, settings.lifetime.absolute, now)
+    except StoreUnavailable as error:
+        work.note_outage(error)
+        raise
 
 
 def check_after(work: Work, record: Record) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
 from wsgi_session.codec.sealed import size_of
 from wsgi_session.codec.supported import printable
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import SessionTooLarge
-from wsgi_session.request.login import Login
 from wsgi_session.stores.contract import Record, make_record
+
+if TYPE_CHECKING:
+    from wsgi_session.request.login import Login
 
 
 def first_record(handle: str, data: bytes, version: bytes, now: float, settings: Settings) -> Record:

@@ -11,7 +11,7 @@ from wsgi_session.cookies.caching import Headers
 from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
 from wsgi_session.owner import user_mapping_or_none
 from wsgi_session.request.data import Data
-from wsgi_session.request.ending import closed_error, destroy
+from wsgi_session.request.ending import closed_error, destroy, note_end
 from wsgi_session.request.loading import NO_ENVIRON, load, mark_corrupt, unload
 from wsgi_session.request.login import OWNER, Login
 from wsgi_session.request.states import CLOSED, KEEP, OPEN, SET, Cookie
@@ -51,16 +51,18 @@ class Work:
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
     #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
-    #: The key of the identity provider's session under which the login is filed too.
+    #: The key of the identity provider's session under which the login is filed.
     provider: bytes | None = None
+    #: The method of a confirmation that is not saved yet.
+    confirming: str | None = None
     #: The handle that a new session will get, because the application has asked for it already.
     planned_handle: str | None = None
     #: Whether to store the session even if it is empty: the visitor has a CSRF token for it.
     create_if_empty = False
     #: Whether the request is outside of ``cookie_path``: the browser would not send a new session's cookie back.
     outside_path = False
-    #: The value of the header ``Clear-Site-Data``, if the response shall have one.
-    clear_site_data = ""
+    #: Whether another site sent the request, and the browser left its cookie out: only a login is stored.
+    cross_site = False
     #: Whether a login was saved: no cache may store the response.
     logged_in = False
 
@@ -70,8 +72,12 @@ class Work:
     refused: Credential | None = None
     #: The headers that were passed to the server. Only the exchange sets it.
     sent_headers: Headers = []  # noqa: RUF012  (always replaced, never changed)
+    #: The request's environ without the session, if ``validate`` takes it.
+    validated_environ: Mapping[str, Any] = NO_ENVIRON
     #: Cookie header and scheme, in case the session is loaded after the response.
     cookie_and_scheme: tuple[str, str | None] | None = None
+    #: What else of the environ is needed then: the header that replaces the cookie.
+    token_header: Mapping[str, Any] = NO_ENVIRON
 
     def __init__(self, backend: Backend, environ: Mapping[str, Any]) -> None:
         self.backend = backend
@@ -82,6 +88,8 @@ class Work:
         self.accessed = False
         #: What the response does to the cookie.
         self.cookie = KEEP
+        #: Headers of the response besides the session's: cookies of transactions, ``Clear-Site-Data``.
+        self.more_headers: tuple[tuple[str, str], ...] = ()
         #: ``None`` until the session is loaded.
         self.data: Data | None = None
 
@@ -100,10 +108,11 @@ class Work:
         """Take over the session that was loaded at ``now``; return its data."""
         self.loaded_at = now
         self.state, self.credential, self.record, packed = loaded
-        if self.state == "unknown":
-            self.refused, self.credential = self.credential, None
-        elif self.state == "rotated":
-            self.ended = True
+        if self.record is None:
+            if self.state == "unknown":
+                self.refused, self.credential = self.credential, None
+            elif self.state == "rotated":
+                self.ended = True
         self.login: Login | None = None
         #: The credential after a rotation, or of a session that is not stored yet.
         self.next_credential: Credential | None = None
@@ -236,13 +245,6 @@ class Work:
         if changes:
             self.rotate()
 
-    def forget(self) -> None:
-        """Discard the session and its unsaved changes: this request has ended it."""
-        self.record = self.credential = self.next_credential = self.login = self.planned_handle = None
-        self.unread = (None, None)
-        self.create_if_empty = False
-        self.data = Data({}, self.backend.settings.max_size)
-
     #: Treat a session with an unreadable value as unknown: this request's changes go into a new session.
     mark_corrupt = mark_corrupt
 
@@ -269,7 +271,9 @@ class Work:
 
     def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
         """Take over the record and the values that were stored under the same token."""
-        self.adopt_times(record, cookie)
+        self.record = record
+        if cookie is SET:
+            self.cookie = SET
         (self.data or self.load()).adopt(packed)
 
     def adopt_new(self, credential: Credential, record: Record, packed: Packed) -> None:
@@ -285,13 +289,5 @@ class Work:
         if cookie is SET:
             self.cookie = SET
 
-    def note_end(self) -> None:
-        """Record that another request ended the session: changes are dropped, unless this request logs in."""
-        self.ended_record = self.record
-        self.state = "unknown"
-        self.record = self.credential = None
-        data = self.data or self.load()
-        data.stored = {}
-        if self.login is not None:
-            data.keep_written()
-        self.ended = self.login is None
+    #: Record that another request ended the session: changes are dropped, unless this request logs in.
+    note_end = note_end

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
+from wsgi_session.backends.header import ANSWER, HeaderBackend
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.exchange import StartResponse
 from wsgi_session.integrations.standalone import StandAlone
@@ -13,11 +15,21 @@ from wsgi_session.request.login import log_in
 from wsgi_session.session import Session, work_of
 
 
-def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str = "http") -> str:
+def plant(
+    middleware: SessionMiddleware,
+    data: Mapping[str, Any],
+    *,
+    scheme: str = "http",
+    environ: Mapping[str, Any] = MappingProxyType({}),
+) -> str:
     """Create a session with ``data`` and return the ``Cookie`` header for it.
 
     A mapping under ``user`` is logged in as by ``login()``, so that the session can be listed and revoked like any
-    other. ``scheme`` is that of the requests in the test, because the cookie has another name over https.
+    other. ``scheme`` is that of the requests in the test, because the cookie has another name over https. ``environ``
+    is what else the request's environ contains, such as the ``HTTP_HOST`` by which ``namespace=`` names the tenant.
+
+    With ``transport="header"``, the value of that header is returned, ``Bearer …``. With ``transport="both"``, give
+    ``environ={"HTTP_AUTHORIZATION": "Bearer new"}`` to get it, and give it to :func:`read` in the same way.
 
     Raises ``StoreUnavailable`` if the store is down.
     """
@@ -31,15 +43,27 @@ def plant(middleware: SessionMiddleware, data: Mapping[str, Any], *, scheme: str
         # Create the session even if `data` is empty, because there must be a cookie to return.
         work_of(session).create_if_empty = True
 
-    headers = _run_request(middleware, fill, {"wsgi.url_scheme": scheme})
+    headers = _run_request(middleware, fill, {**environ, "wsgi.url_scheme": scheme})
+    backend = internals_of(middleware).backend
+    by_header = backend.by_header or backend
+    for name, value in headers:
+        if name == ANSWER and isinstance(by_header, HeaderBackend):
+            return by_header.header.of_client(value)
     # A sealed session may need several cookies.
     return "; ".join(value.partition(";")[0] for name, value in headers if name == "Set-Cookie")
 
 
-def read(middleware: SessionMiddleware, cookie: str, *, scheme: str = "http") -> dict[str, Any]:
-    """Return the data of the session for the ``Cookie`` header ``cookie``; ``{}`` if the cookie has no valid session.
+def read(
+    middleware: SessionMiddleware,
+    cookie: str,
+    *,
+    scheme: str = "http",
+    environ: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Return the data of the session for what :func:`plant` returned, or a ``Cookie`` header; ``{}`` if it has none.
 
-    This does not count as activity. Raises ``StoreUnavailable`` if the store is down.
+    ``scheme`` and ``environ`` are those of :func:`plant`. This does not count as activity. Raises ``StoreUnavailable``
+    if the store is down.
     """
     data: dict[str, Any] = {}
 
@@ -47,7 +71,8 @@ def read(middleware: SessionMiddleware, cookie: str, *, scheme: str = "http") ->
         session.no_touch()
         data.update(session.copy())
 
-    _run_request(middleware, copy_data, {"wsgi.url_scheme": scheme, "HTTP_COOKIE": cookie})
+    key = internals_of(middleware).backend.credential_key
+    _run_request(middleware, copy_data, {**environ, "wsgi.url_scheme": scheme, key: cookie})
     return data
 
 

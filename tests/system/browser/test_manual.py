@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +140,28 @@ def test_the_search_in_a_phones_menu_finds_an_option(read: Callable[..., Page]) 
     page.get_by_role("search").get_by_role("textbox").fill("idle_timeout")
     page.keyboard.press("Enter")
     expect(page.locator("#search-results a").first).to_be_visible()
+
+
+#: What Read the Docs tells the pages of a site with three versions.
+VERSIONS = """address => document.dispatchEvent(new CustomEvent("readthedocs-addons-data-ready", {detail: {data: () => {
+    const active = ["latest", "stable", "v0.1.0"].map((slug) => ({
+        slug, urls: {documentation: slug === "latest" ? `${address}/` : `https://manual.example/en/${slug}/`}
+    }));
+    return {versions: {active, current: active[0]}};
+}}}))"""
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_the_menu_leads_to_the_same_page_of_another_version(
+    read: Callable[..., Page], address: str, scheme: str
+) -> None:
+    page = read("phone", scheme, "reference/options")
+    page.locator("label.nav-overlay-icon").click()
+    expect(page.locator(".site-versions")).to_have_text(f"Version {version('wsgi-session')}")
+    page.evaluate(VERSIONS, address)
+    page.get_by_text("Version: latest").click()
+    stable = page.get_by_role("link", name="stable")
+    expect(stable).to_have_attribute("href", "https://manual.example/en/stable/reference/options.html")
+    expect(stable).to_be_in_viewport()
+    assert problems(page, ".site-versions") == []
+    assert too_wide(page) == []

@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.npm import modules
 from tests.support.serving import serving_http, serving_https
 from tests.system.clients.client import Client
 from tests.system.clients.curl import CurlJar
-from tests.system.clients.node import Node, modules
+from tests.system.clients.node import PACKAGE, Node
 from tests.system.clients.python import Httpx, Requests, Urllib
 from tests.system.clients.site import mounted
 
@@ -52,7 +53,7 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(params=[CurlJar, Urllib, Requests, Httpx, Node], ids=lambda client: client.__name__)
 def client(request: pytest.FixtureRequest, served: Served, tmp_path: Path) -> Iterator[Client]:
-    needs = [modules(request.config.cache.mkdir("npm"))] if request.param is Node else []
+    needs = [modules(request.config.cache, PACKAGE)] if request.param is Node else []
     made = request.param(served.address + served.place.mount, tmp_path, served.authority, *needs)
     yield made
     made.end()

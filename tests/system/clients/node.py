@@ -1,39 +1,16 @@
-"""Node's ``fetch`` with tough-cookie, which is installed from npm once and kept in pytest's cache."""
+"""Node's ``fetch`` with npm's tough-cookie."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
-
-import pytest
 
 from tests.system.clients.client import Client, Page
 
 PACKAGE = "tough-cookie@6.1.0"
 SCRIPT = Path(__file__).with_name("node.cjs")
-
-
-def modules(cache: Path) -> Path:
-    """The folder ``node_modules`` that has tough-cookie. Skips where there is no Node, or no way to npm's registry."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("Node is not installed: apt-get install nodejs npm")
-    kept = cache / PACKAGE
-    if not kept.exists():
-        # In a folder of its own first: other tests may be doing the same at this moment.
-        with tempfile.TemporaryDirectory(dir=cache) as folder:
-            install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", folder, PACKAGE]
-            done = subprocess.run(install, capture_output=True, text=True, timeout=120)
-            if done.returncode != 0:
-                pytest.skip(f"npm install {PACKAGE} failed: {done.stderr}")
-            try:
-                Path(folder, "node_modules").rename(kept)
-            except OSError:
-                assert kept.exists()
-    return kept
 
 
 class Node(Client):

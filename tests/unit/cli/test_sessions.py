@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,16 +21,20 @@ from wsgi_session.__main__ import main
 from wsgi_session.backends import revocation
 from wsgi_session.cli import cli, sessions
 from wsgi_session.stores import Record, SQLiteStore
-from wsgi_session.testing import plant
+from wsgi_session.testing import plant, read
 
 SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
+
+
+def no_site(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    return []
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     """A store with 30 sessions of one user."""
     url = f"sqlite:///{tmp_path}/sessions.db"
-    with SessionMiddleware(lambda environ, start_response: [], secret=SECRET, store=url) as middleware:
+    with SessionMiddleware(no_site, secret=SECRET, store=url) as middleware:
         for _ in range(30):
             plant(middleware, {"user": {"id": 5}})
     return url
@@ -56,6 +63,15 @@ def test_the_url_may_stand_in_the_environment_and_one_of_both_is_needed(url: str
         result = run(command, *arguments, WSGI_SESSION_STORE="")
         assert result.exit_code == 2, arguments
         assert f"Give URL {operand}; or set WSGI_SESSION_STORE, and give {operand}." in result.stderr
+
+
+@pytest.mark.parametrize("command", ["show", "revoke", "revoke-user"])
+def test_a_url_in_place_of_the_operand_is_wrong_usage_and_its_password_is_not_shown(url: str, command: str) -> None:
+    for given in (["postgresql://shop:hunter2@db/shop"], [url, "redis://:hunter2@cache"]):
+        result = run(command, *given, WSGI_SESSION_STORE=url)
+        assert result.exit_code == 2
+        assert "hunter2" not in result.output
+    assert run("revoke-user", url, "id://5", "--json").stdout == '{"ended": 0}\n'
 
 
 @pytest.mark.parametrize("arguments", [["revoke-user", "{url}", "ann"], ["list", "{url}", "--user", "5"]])
@@ -152,3 +168,36 @@ def test_the_script_calls_itself_by_its_name(
 
 def test_a_store_that_other_processes_cannot_see_is_refused() -> None:
     assert "lives inside the process" in run("list", "memory://").stderr
+
+
+def test_a_command_works_on_the_sessions_of_one_tenant(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/tenants.db"
+    options: dict[str, Any] = {"secret": SECRET, "store": url, "cookie_name": "shop"}
+    with SessionMiddleware(no_site, namespace=lambda environ: environ["HTTP_HOST"], **options) as middleware:
+        cookies = {}
+        for host in ("a.example", "b.example", "münchen.example/x"):
+            cookies[host] = plant(middleware, {"user": {"id": 5}}, environ={"HTTP_HOST": host})
+            shown = run("list", url, "--cookie-name", "shop", "--tenant", host, "--json").stdout
+            assert [json.loads(line)["owner"] for line in shown.splitlines()] == ["id:5"]
+        assert run("list", url, "--cookie-name", "shop").stdout == ""
+        assert run("stats", url, "--cookie-name", "shop", "--tenant", "a.example").stdout == "live sessions: 1\n"
+        ended = run("revoke-user", url, "id:5", "--tenant", "a.example", WSGI_SESSION_COOKIE_NAME="shop")
+        assert ended.stdout == "sessions ended: 1\n"
+        left = {host: read(middleware, cookie, environ={"HTTP_HOST": host}) for host, cookie in cookies.items()}
+    assert [host for host, data in left.items() if data] == ["b.example", "münchen.example/x"]
+    empty = run("list", url, "--tenant", "")
+    assert (empty.exit_code, "--tenant is empty: give the tenant's name." in empty.stderr) == (2, True)
+
+
+def test_a_record_that_was_damaged_by_hand_does_not_hide_the_other_sessions(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    put(f"sqlite:///{path}", "intact")
+    put(f"sqlite:///{path}", "damaged")
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE sessions SET handle = x'ff', created = -1e11, touched = 2e11 WHERE handle = 'damaged'")
+    database.close()
+    for flags in ((), ("--json",)):
+        result = run("list", f"sqlite:///{path}", "--anonymous", *flags)
+        assert result.exit_code == 0, result.output
+        assert "intact" in result.stdout
+        assert len(result.stdout.splitlines()) == 2

@@ -21,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.names import name_of
 from tests.support.values import hashables, keepable, shape, values
 from wsgi_session.codec import packing
 from wsgi_session.codec.packing import CorruptData, check_key, join, new_packer, pack, split, unpack
@@ -95,7 +96,7 @@ def test_packing_is_canonical(value: Any) -> None:
         set(),
         frozenset(),
         {None: 1, True: 2, b"\xff": 3, 2**70: 4, "": 5},
-        {(1, frozenset({(2, "b")})), (1, frozenset({(2, b"b")}))},
+        pytest.param({(1, frozenset({(2, "b")})), (1, frozenset({(2, b"b")}))}, id="set of tuples of frozensets"),
     ],
     ids=lambda value: f"{type(value).__name__} {str(value)[:30] if not isinstance(value, int) else hash(value)}",
 )
@@ -190,7 +191,7 @@ class Markup(str):
         ({Money}, "cart{}: type"),
         ((frozenset({(1j,)}),), "cart[0]{}[0]: complex"),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_another_type_is_refused_with_the_path_to_it(value: Any, message: str) -> None:
     error = refusal(value)

@@ -15,6 +15,7 @@ from webob import Request
 from werkzeug import Request as Werkzeug
 from werkzeug import Response
 
+from tests.support.names import name_of
 from wsgi_session import ConfigError, SessionMiddleware
 from wsgi_session.stores import MemoryStore, SQLiteStore
 
@@ -89,7 +90,7 @@ def decorated(request: Werkzeug) -> Response:
         decorated,
         SessionMiddleware(application, secret=SECRET, store="memory://", environ_key="inner", cookie_name="i"),
     ],
-    ids=repr,
+    ids=name_of,
 )
 def test_whatever_can_be_called_as_a_wsgi_application_is_taken(app: Any) -> None:
     with SessionMiddleware(app, secret=SECRET, store="memory://") as middleware:
@@ -117,7 +118,7 @@ def test_an_application_that_a_decorator_has_made_is_taken() -> None:
             assert Request.blank("/").get_response(middleware).text == "page"
 
 
-@pytest.mark.parametrize("app", [asgi, Asgi(), Asgi().__call__, partial(asgi)], ids=repr)
+@pytest.mark.parametrize("app", [asgi, Asgi(), Asgi().__call__, partial(asgi)], ids=name_of)
 def test_an_asgi_application_is_told_how_it_gets_sessions(app: Any) -> None:
     said = refused(app)
     assert "an ASGI application, but SessionMiddleware is for WSGI" in said

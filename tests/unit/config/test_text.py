@@ -62,6 +62,11 @@ def parsed(**more: Any) -> dict[str, Any]:
         ("touch_interval", "1d", 86_400.0),
         ("max_sessions", "5", 5),
         ("max_sessions", "None", None),
+        ("validate_every", "5m", 300.0),
+        ("validate_every", "none", None),
+        ("experimental_device_bound", "true", True),
+        ("experimental_device_bound", "off", False),
+        ("experimental_device_bound", "/auth/device", "/auth/device"),
         ("max_size", "4096", 4096),
         ("max_size", "1_048_576", 1_048_576),
         ("on_store_error", "anonymous", "anonymous"),
@@ -78,6 +83,7 @@ def test_every_option_is_read_from_text(option: str, text: str, expected: Any) -
         *[("idle_timeout", text) for text in ["", "soon", "15x", "-5m", "1e3", "inf", "5m 3s", "none", "15M", ".5h"]],
         ("absolute_timeout", "never"),
         ("touch_interval", ""),
+        *[("experimental_device_bound", text) for text in ["", "maybe", "device"]],
         *[("max_sessions", text) for text in ["", "many", "-1", "1.5", "9" * 5000]],
         *[
             ("max_size", text)
@@ -86,7 +92,7 @@ def test_every_option_is_read_from_text(option: str, text: str, expected: Any) -
         *[("cookie_secure", text) for text in ["", "maybe", "2"]],
         ("cookie_partitioned", "none"),
         ("cookie_persistent", "nein"),
-        *[(option, "myapp:function") for option in ["validate", "on_event", "clock"]],
+        *[(option, "myapp:function") for option in ["namespace", "validate", "on_event", "clock"]],
     ],
     ids=lambda value: value[:20],
 )

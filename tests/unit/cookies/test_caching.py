@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wsgi_session.cookies.caching import Headers, add_vary_cookie, is_public, make_private
+from wsgi_session.cookies.caching import Headers, add_vary, is_public, make_private
 
 TYPE = ("Content-Type", "text/plain")
 
@@ -40,11 +40,11 @@ def cache_control(*values: str) -> Headers:
 def test_vary_names_cookie_once_whatever_it_named_before(given_values: list[str], expected: list[str]) -> None:
     """CVE-2023-30861: a shared cache sent a stored page, with its Set-Cookie, to other visitors."""
     headers = [TYPE, *(("vARY", value) for value in given_values)]
-    add_vary_cookie(headers)
+    add_vary(headers, "Cookie")
     assert headers[0] == TYPE
     assert [value for _, value in headers[1:]] == expected
     before = list(headers)
-    add_vary_cookie(headers)
+    add_vary(headers, "Cookie")
     assert headers == before
 
 

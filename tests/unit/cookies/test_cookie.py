@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.names import name_of
 from wsgi_session.cookies.cookie import MAX_AGE, MAX_HEADER, SchemeCookies, SessionCookie, check_cookie_options
 from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events
@@ -221,7 +222,7 @@ def scheme_cookies(*, same: bool = False) -> tuple[SchemeCookies, list[str]]:
         ({"wsgi.url_scheme": "http", "HTTP_X_FORWARDED_PROTO": "https"}, SID),
         ({"wsgi.url_scheme": "https", "HTTP_X_FORWARDED_PROTO": "http"}, HOST),
     ],
-    ids=str,
+    ids=name_of,
 )
 def test_the_servers_scheme_decides_and_no_header_of_a_client(environ: Mapping[str, Any], expected: Any) -> None:
     cookies, _ = scheme_cookies()

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from tests.support.attacks import hostile
 from tests.support.requests import browser_in_an_outage, make_environ, plain_data
-from tests.support.site import ANN, Site
+from tests.support.site import ANN, Browser, Site
 from wsgi_session import (
     ConfigError,
     SessionMissing,
     StoreUnavailable,
+    check_csrf,
     login,
     redirect_if_anonymous,
     require_login,
@@ -167,10 +168,10 @@ def test_head_gets_the_headers_without_the_body() -> None:
     assert answer.headers["Content-Length"] == told({"user": ANN}).headers["Content-Length"]
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE"])
 def test_other_methods_are_told_which_are_allowed_and_look_at_nothing(method: str) -> None:
     answer = told(None, method=method)
-    assert (answer.status, answer.headers["Allow"]) == ("405 Method Not Allowed", "GET, HEAD")
+    assert (answer.status, answer.headers["Allow"]) == ("405 Method Not Allowed", "GET, HEAD, POST")
     assert answer.headers["Cache-Control"] == "private, no-store"
 
 
@@ -250,6 +251,72 @@ def test_asking_for_it_does_not_keep_a_session_alive() -> None:
     assert browser.call(lambda environ: user_or_none(environ, KEY)) is None
 
 
+def in_site(browser: Browser, app: Any, **environ: Any) -> Answer:
+    """Ask ``app`` in a request of ``browser``."""
+    answer: Answer = browser.call(lambda given: Answer(app, given), environ)
+    return answer
+
+
+def test_a_post_says_that_the_visitor_stays_up_to_the_absolute_timeout() -> None:
+    site = Site(environ_key=KEY, clock=FakeClock(1_000_000_000), idle_timeout=3600, absolute_timeout=7000)
+    browser, info = site.browser(), session_info(key=KEY)
+    browser.call(lambda environ: login(environ, ANN, key=KEY))
+    site.clock.advance(3500)
+    assert json.loads(in_site(browser, info).body)["expires"] == "2001-09-09T02:46:40Z"
+    stay = {"REQUEST_METHOD": "POST", "HTTP_SEC_FETCH_SITE": "same-origin"}
+    assert json.loads(in_site(browser, info, **stay).body) == {"user": ANN, "expires": "2001-09-09T03:43:20Z"}
+    assert browser.answer.cookies != []
+    site.clock.advance(3499)
+    assert json.loads(in_site(browser, info, **stay).body)["expires"] == "2001-09-09T03:43:20Z"
+    site.clock.advance(1)
+    assert in_site(browser, info, **stay).body == b"{}"
+
+
+def test_a_page_of_another_site_keeps_nobody_logged_in() -> None:
+    site = Site(environ_key=KEY, idle_timeout=3600)
+    browser = site.browser()
+    browser.call(lambda environ: login(environ, ANN, key=KEY))
+    site.clock.advance(3500)
+    theirs = {"REQUEST_METHOD": "POST", "HTTP_ORIGIN": "https://app.example", "HTTP_SEC_FETCH_SITE": "cross-site"}
+    refused = in_site(browser, session_info(key=KEY), **theirs)
+    assert (refused.status, refused.body) == ("403 Forbidden", b'{"error": "csrf"}')
+    trusting = session_info(key=KEY, trusted_origins=["https://app.example"])
+    assert json.loads(in_site(browser, trusting, **theirs).body)["user"] == ANN
+    without = in_site(browser, session_info(key=KEY), REQUEST_METHOD="POST")
+    assert without.status == "403 Forbidden"
+    with pytest.raises(ConfigError, match="trusted_origins"):
+        session_info(trusted_origins=["app.example"])
+
+
+@pytest.mark.parametrize("query", ["csrf_token", "csrf_token=", "a=1&csrf_token=1", "csrf_token&csrf_token"])
+def test_a_front_end_that_asks_for_it_is_told_the_csrf_token(query: str) -> None:
+    browser = Site(environ_key=KEY).browser()
+    browser.call(lambda environ: login(environ, ANN, key=KEY))
+    told = json.loads(in_site(browser, session_info(key=KEY), QUERY_STRING=query).body)
+    posted = {"REQUEST_METHOD": "POST", "HTTP_X_CSRF_TOKEN": told["csrf_token"]}
+    assert browser.call(lambda environ: check_csrf(environ, key=KEY), posted) is True
+
+
+@pytest.mark.parametrize("query", ["", "csrf", "xcsrf_token", "CSRF_TOKEN=1", "a=csrf_token", "csrf%5Ftoken"])
+def test_a_front_end_that_does_not_ask_makes_no_session(query: str) -> None:
+    browser = Site(environ_key=KEY).browser()
+    assert in_site(browser, session_info(key=KEY), QUERY_STRING=query).body == b"{}"
+    assert browser.answer.cookies == []
+
+
+def test_a_stranger_who_asks_for_the_csrf_token_gets_a_session_for_it() -> None:
+    browser = Site(environ_key=KEY).browser()
+    told = json.loads(in_site(browser, session_info(key=KEY), QUERY_STRING="csrf_token").body)
+    assert list(told) == ["csrf_token"]
+    posted = {"REQUEST_METHOD": "POST", "HTTP_X_CSRF_TOKEN": told["csrf_token"]}
+    assert browser.call(lambda environ: check_csrf(environ, key=KEY), posted) is True
+
+
+def test_the_session_of_another_library_has_no_csrf_token() -> None:
+    environ = {**make_environ(query="csrf_token"), KEY: {"user": ANN}}
+    assert json.loads(Answer(session_info(key=KEY), environ).body) == {"user": ANN, "expires": None}
+
+
 def test_a_request_that_only_asks_whether_somebody_is_there_keeps_it_alive() -> None:
     """Shows that the test above passes for the right reason."""
     browser = Site(environ_key=KEY, idle_timeout=3600).browser()
@@ -289,6 +356,18 @@ def test_a_preflight_passes_the_door_and_brings_the_headers_and_no_body() -> Non
     assert (answer.status, answer.body) == ("200 OK", b"")
     assert answer.headers["Access-Control-Allow-Methods"] == "PUT"
     assert answer.headers["Content-Length"] == "0"
+
+
+def test_a_preflight_does_not_bring_the_headers_that_tell_of_the_page() -> None:
+    def report(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        headers = [("Access-Control-Allow-Origin", "*"), ("Vary", "Origin"), ("Allow", "GET"), ("Content-Type", "x/y")]
+        told = [("Content-Disposition", "filename=dismissal-of-ann.pdf"), ("ETag", '"7"'), ("Set-Cookie", "theme=dark")]
+        start_response("200 OK", [*headers, *told, ("Location", "/users/5"), ("X-Total-Count", "531")])
+        return [b"secret"]
+
+    answer = Answer(require_login(report, key=KEY), preflight())
+    names = ["Access-Control-Allow-Origin", "Vary", "Allow", "Content-Type", "Content-Length"]
+    assert list(dict(answer.headers)) == names
 
 
 def test_a_preflight_may_be_answered_by_a_generator_that_is_closed_again() -> None:

@@ -75,7 +75,7 @@ VALUES = [
     "\ud800",
     'it\'s "quoted"\n\\u0041\x00',
     set(),
-    frozenset({1, ("a", (2,))}),
+    frozenset({("a", (2,))}),
     [{"a": ({"b": [1.5, True, None]},)}],
 ]
 

@@ -74,16 +74,15 @@ class MemoryStore(Store):
 
     def load(self, key: bytes, now: float) -> Record | None:
         with _lock:
-            records = self._owned
-            record = records.get(key)
-            if record is None:
+            if key in self._anonymous:
                 records = self._anonymous
-                record = records.get(key)
-                if record is None:
-                    records = self._tombstones
-                    record = records.get(key)
-                    if record is None:
-                        return None
+            elif key in self._owned:
+                records = self._owned
+            elif key in self._tombstones:
+                records = self._tombstones
+            else:
+                return None
+            record = records[key]
             if now >= record.expires:
                 return None
             records.move_to_end(key)

@@ -1,0 +1,75 @@
+"""``namespace=`` in the frameworks, also in requests that have no middleware around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from tests.support.client import Client
+
+SECRET = "d1c8f0c7a5b94e6f8f27c0a3b5d6e7f8"
+A, B = {"Host": "a.example"}, {"Host": "b.example"}
+
+
+def tenant_of(environ: Mapping[str, Any]) -> str:
+    return str(environ["HTTP_HOST"])
+
+
+def validate(session: Any, environ: Mapping[str, Any]) -> bool:
+    return environ["HTTP_HOST"] == "a.example"
+
+
+def test_flask_gives_each_tenant_its_own_sessions() -> None:
+    flask = pytest.importorskip("flask", reason="pip install flask")
+    from wsgi_session.integrations.flask import FlaskSessions
+
+    app = flask.Flask(__name__)
+    app.secret_key = SECRET
+    FlaskSessions(app, store="memory://", namespace=tenant_of, validate=validate)
+    app.add_url_rule("/put", "put", lambda: flask.session.update(cart="tea", user={"id": 1}) or "")
+    app.add_url_rule("/read", "read", lambda: repr(dict(flask.session)))
+    visitor = Client(app)
+    visitor.open("/put", headers=A)
+    (cookie,) = visitor.jar.values()
+    assert "tea" in visitor.open("/read", headers=A).text
+    assert visitor.open("/read", headers=B).text == "{}"
+    # Outside of the middleware.
+    for host, expected in (("a.example", "tea"), ("b.example", None)):
+        headers = {"Host": host, "Cookie": f"session={cookie}"}
+        with app.test_request_context("/", headers=headers):
+            assert flask.session.get("cart") == expected
+
+
+def test_pyramid_takes_both_functions_by_their_dotted_names() -> None:
+    pyramid = pytest.importorskip("pyramid.config", reason="pip install pyramid")
+    from pyramid.request import Request
+    from pyramid.response import Response
+
+    settings = {
+        "wsgi_session.secret": SECRET,
+        "wsgi_session.store": "memory://",
+        "wsgi_session.namespace": f"{__name__}.tenant_of",
+        "wsgi_session.validate": f"{__name__}.validate",
+    }
+
+    def put(request: Any) -> Any:
+        request.session.update(cart="tea", user={"id": 1})
+        return Response("")
+
+    def sub(request: Any) -> Any:
+        inner = Request.blank("/read", headers={"Host": request.host, "Cookie": request.headers["Cookie"]})
+        return request.invoke_subrequest(inner)
+
+    views = {"put": put, "read": lambda request: Response(repr(dict(request.session))), "sub": sub}
+    with pyramid.Configurator(settings=settings) as config:
+        config.include("wsgi_session.integrations.pyramid")
+        for name, view in views.items():
+            config.add_route(name, f"/{name}")
+            config.add_view(view, route_name=name)
+        visitor = Client(config.make_wsgi_app())
+    visitor.open("/put", headers=A)
+    for path in ("/read", "/sub"):
+        assert "tea" in visitor.open(path, headers=A).text
+        assert visitor.open(path, headers=B).text == "{}"

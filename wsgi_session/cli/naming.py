@@ -1,0 +1,42 @@
+"""The options by which a command names the middleware, and the tenant, whose sessions it works on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+
+from wsgi_session.backends.tenants import namespace_of_tenant
+
+# The default of SessionMiddleware.
+_COOKIE_NAME = "sid"
+
+
+def namespace_options(text: str, default: str | None = _COOKIE_NAME) -> Callable[[Callable[..., None]], Any]:
+    """Return a decorator that adds ``--cookie-name`` and ``--tenant``; the command gets both as ``namespace``."""
+
+    def decorate(command: Callable[..., None]) -> Any:
+        @click.option(
+            "--cookie-name",
+            "--namespace",
+            "cookie_name",
+            metavar="NAME",
+            default=default,
+            show_default=True,
+            envvar="WSGI_SESSION_COOKIE_NAME" if default else None,
+            help=text,
+        )
+        @click.option("--tenant", metavar="NAME", help="The tenant, as the middleware's namespace= returns it.")
+        @wraps(command)
+        def run(cookie_name: str | None, tenant: str | None, **given: Any) -> None:
+            if tenant is None:
+                return command(namespace=cookie_name, **given)
+            if not tenant:
+                raise click.UsageError("--tenant is empty: give the tenant's name.")
+            return command(namespace=namespace_of_tenant(cookie_name or _COOKIE_NAME, tenant), **given)
+
+        return run
+
+    return decorate
