@@ -21,6 +21,7 @@ from typing import Any, TypeGuard
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.settings import Settings
+from wsgi_session.codec.packing import CorruptData, pack, split
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.transaction import TransactionCookies
 from wsgi_session.errors import StoreUnavailable
@@ -28,6 +29,9 @@ from wsgi_session.stores.contract import Outcome, Record, Store
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _PURPOSE = b"wsgi-session transaction "
+# The key that the data of a transaction has if it was taken, in case deleting its record fails. Those of the
+# application are texts.
+_TAKEN = b"taken"
 
 
 class StoreTransactions:
@@ -37,7 +41,7 @@ class StoreTransactions:
         self._store = store
         self._cookies = cookies
         self._events = settings.events
-        self._no_data = settings.join({})
+        self._taken = settings.join({_TAKEN: pack(True, "taken")})
         # No cookie's name contains a space, so that these records are no sessions of any middleware.
         self._namespace = "login " + settings.namespace
         self._purpose = _PURPOSE + settings.namespace.encode() + b" "
@@ -66,12 +70,10 @@ class StoreTransactions:
     def _take(self, key: bytes, now: float) -> bytes | None:
         record = self._store.load(key, now)
         # A store returns no dead record; the check is for clocks that differ.
-        if record is None or record.namespace != self._namespace or record.persistent or now >= record.expires:
+        if record is None or record.namespace != self._namespace or now >= record.expires or _is_taken(record):
             return None
-        # Not delete(): while a record moves between two stores, two of these may both report success. The field
-        # ``persistent`` means nothing for a transaction: here it marks one that was taken, if deleting it fails.
-        version = tokens.new_version()
-        taken = record._replace(data=self._no_data, version=version, persistent=True)
+        # Not delete(): while a record moves between two stores, two of these may both report success.
+        taken = record._replace(data=self._taken, version=tokens.new_version())
         try:
             outcome = self._store.replace(key, taken, record.version, now)
         except StoreUnavailable as error:
@@ -107,6 +109,13 @@ class StoreTransactions:
 
     def _state(self, token: bytes) -> str:
         return new_state(hmac.digest(token, self._purpose, "sha256"))
+
+
+def _is_taken(record: Record) -> bool:
+    try:
+        return _TAKEN in split(record.data)
+    except CorruptData:
+        return False  # The helper that unpacks the data reports the damage.
 
 
 def new_state(raw: bytes) -> str:
