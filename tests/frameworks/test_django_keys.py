@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import Context
 
 import pytest
@@ -215,6 +216,19 @@ def test_create_stores_a_second_session_and_leaves_the_first(store: CountingStor
     session.create()
     assert dict(again(session).items()) == {"a": 1, "b": 2}
     assert dict(SessionStore(first).items()) == {"a": 1}
+
+
+@pytest.mark.parametrize("create", [SessionStore.create, lambda session: session.save(must_create=True)])
+def test_create_does_not_bring_back_the_key_that_cycle_key_replaced(
+    create: Callable[[SessionStore], None], store: CountingStore
+) -> None:
+    session = stored(a=1)
+    old = session.session_key
+    session.cycle_key()
+    create(session)
+    session.save()
+    assert Context().run(lambda: dict(SessionStore(old).items())) == {}
+    assert dict(again(session).items()) == {"a": 1}
 
 
 def test_no_key_is_at_rest(client: Client, store: CountingStore) -> None:

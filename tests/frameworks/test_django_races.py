@@ -18,6 +18,7 @@ from django.contrib.auth import (
     update_session_auth_hash,
     user_logged_in,
 )
+from django.contrib.sessions.backends.base import UpdateError
 from django.contrib.sessions.exceptions import SessionInterrupted
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
@@ -185,6 +186,29 @@ def test_a_logout_that_crosses_a_change_of_the_key_ends_the_session_that_it_beca
     assert finish(slow) == REMOVED
     assert (contents(changed), contents(key)) == ({}, {})
     assert sessions().of(user_id()) == []
+
+
+@pytest.mark.parametrize("end", ["logout", "cycle_key"])
+@pytest.mark.parametrize("change", ["cycle_key", "write"])
+def test_a_second_save_of_a_session_that_ended_meanwhile_makes_no_new_login(change: str, end: str) -> None:
+    """As in a view that catches the error of its own save: the response is a 400, and has no cookie."""
+    key = logged_in()
+    slow, other = begin(key), begin(key)
+    if end == "logout":
+        logout(other)
+    else:
+        other.session.cycle_key()
+    finish(other)
+    if change == "cycle_key":
+        slow.session.cycle_key()
+    else:
+        slow.session["a"] = 1
+    with pytest.raises(UpdateError):
+        slow.session.save()
+    slow.session["b"] = 1
+    with pytest.raises(SessionInterrupted):
+        finish(slow)
+    assert len(sessions().of(user_id())) == (0 if end == "logout" else 1)
 
 
 # A cookie that opens nothing.

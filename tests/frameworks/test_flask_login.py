@@ -711,3 +711,71 @@ def test_without_flask_login_sessions_work_all_the_same(make_app: MakeApp, monke
     visitor = Visitor(make_app())
     visitor.do(lambda: session.update(a=1))
     assert visitor.do(keys) == {"a"}
+
+
+# A copy of Flask-Login inside of an application, as Calibre-Web has one: it stores the same keys, and sends no signal.
+
+
+def log_in_without_signal(*, fresh: bool = True) -> None:
+    session.update(_user_id="ann", _fresh=fresh)
+
+
+def log_out_without_signal() -> None:
+    for key in ("_user_id", "_fresh"):
+        session.pop(key)
+
+
+def test_a_login_by_a_copy_of_flask_login_changes_the_token_and_is_found(visitor: Visitor) -> None:
+    visitor.do(lambda: session.update(cart=["apple"]))
+    planted = visitor.copy()
+    visitor.do(log_in_without_signal)
+    assert planted.do(lambda: (who(), keys())) == (None, set())
+    assert visitor.do(lambda: (who(), session["cart"])) == ("ann", ["apple"])
+    assert visitor.do(lambda: redirect_unless_fresh(request) is None)
+    assert sessions_of(visitor).revoke_all({"id": "ann"}) == 1
+    assert visitor.do(who) is None
+
+
+def test_a_logout_by_a_copy_of_flask_login_ends_the_session_and_keeps_the_cart(visitor: Visitor) -> None:
+    visitor.do(lambda: (session.update(cart=["apple"]), log_in_without_signal()))
+    stolen = visitor.copy()
+    visitor.do(log_out_without_signal)
+    assert stolen.do(lambda: (who(), keys())) == (None, set())
+    assert visitor.do(lambda: (who(), keys() - {"_fresh"})) == (None, {"cart"})
+    assert sessions_of(visitor).of({"id": "ann"}) == []
+
+
+def test_a_login_by_a_copys_remember_cookie_is_not_fresh(visitor: Visitor) -> None:
+    visitor.do(lambda: log_in_without_signal(fresh=False))
+    assert visitor.do(lambda: (who(), redirect_unless_fresh(request) is None)) == ("ann", False)
+
+
+def test_a_login_by_a_copy_that_crosses_another_login_has_a_session_of_its_own(visitor: Visitor) -> None:
+    visitor.do(lambda: session.update(cart=["apple"]))
+    other = visitor.copy()
+
+    def slow() -> None:
+        assert keys() == {"cart"}
+        other.do(log_in)
+
+    visitor.do(lambda: (slow(), log_in_without_signal()))
+    assert other.do(who) == "ann"
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 2, "both have logged in"
+    assert visitor.do(lambda: (who(), keys() - {"_user_id", "_fresh"})) == ("ann", set())
+
+
+def test_a_user_without_an_owner_who_is_removed_again_ends_nothing(visitor: Visitor) -> None:
+    def stream() -> Response:
+        def body() -> Iterator[str]:
+            yield "first"
+            log_in_without_signal()
+
+        assert keys() == {"cart"}
+        return Response(stream_with_context(body()))
+
+    visitor.do(lambda: session.update(cart=["apple"]))
+    visitor.visit(stream)  # Too late for a cookie, so it is not a login of ours.
+    same = visitor.copy()
+    assert visitor.do(who) == "ann"
+    visitor.do(log_out_without_signal)
+    assert same.do(lambda: (who(), keys() - {"_fresh"})) == (None, {"cart"})

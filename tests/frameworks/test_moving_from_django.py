@@ -226,9 +226,10 @@ def test_a_session_in_a_cache_without_expiry_is_adopted() -> None:
     assert browser.do(read).result == {"a": 1}
 
 
-def test_a_folder_that_is_missing_is_no_session_and_cannot_be_listed(tmp_path: Path) -> None:
+def test_a_folder_that_is_missing_is_an_outage(tmp_path: Path) -> None:
     source = DjangoSessions("file", SECRET, tmp_path / "missing")
-    assert source.load("abcdefgh", time.time()) is None
+    with pytest.raises(StoreUnavailable):
+        source.load("abcdefgh", time.time())
     with pytest.raises(StoreUnavailable):
         list(source.session_ids())
 

@@ -140,12 +140,11 @@ def test_a_new_secret_gives_a_new_signature_in_the_next_answer(make_site: MakeSi
     site = make_site(transport="header", secret=SECRET)
     app = AppClient(site)
     app.do(log_in(ANN))
-    options: dict[str, Any] = {"transport": "header", "clock": site.clock}
-    app.app = SessionMiddleware(site.middleware.app, secret=[OTHER, SECRET], store=site.middleware.store, **options)
+    app.app = make_site(transport="header", secret=[OTHER, SECRET]).middleware
     before = app.bearer
     assert app.do(read).result == {"user": ANN}
     assert app.bearer not in (None, before)
-    app.app = SessionMiddleware(site.middleware.app, secret=OTHER, store=site.middleware.store, **options)
+    app.app = make_site(transport="header", secret=OTHER).middleware
     assert app.do(read).result == {"user": ANN}
 
 

@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any, TypeVar
 
 from wsgi_session.admin.info import SessionInfo
-from wsgi_session.backends.base import ANONYMOUS, EVERY_USER, Backend, Credential
+from wsgi_session.backends.base import Backend, Credential
 from wsgi_session.backends.providers import end_provider_session, provider_key
 from wsgi_session.backends.revocation import (
     end_existing,
@@ -139,8 +139,7 @@ class Sessions:
         store = self._scan_store("revoke_everyone")
         listing = listing_of_everyone(store, self._settings.namespace, anonymous=anonymous)
         kept, called = _handles(keep), self._settings.clock()
-        for whose in (EVERY_USER, ANONYMOUS) if anonymous else (EVERY_USER,):
-            self._backend.revoke_foreign(whose, called)
+        self._backend.revoke_foreign(None, called, anonymous=anonymous)
         ended = end_existing(self._store, listing, called, kept)
         if ended:
             self._settings.events("revoked", handle=None, owner=None, reason="revoked", count=ended)

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
 
 
-#: In place of an owner's key: everybody who is logged in, and the visitors who are not.
-EVERY_USER, ANONYMOUS = b"users", b"anonymous"
-
-
 class Credential:
     """The proof that a request sends in its cookie: the token of one session, and what is derived from it."""
 
@@ -129,10 +125,10 @@ class Backend(Protocol):
     def end_logins(self, owner: bytes, handles: Container[str], now: float) -> int:
         """End the owner's sessions with these handles; return how many were ended."""
 
-    def revoke_foreign(self, whose: bytes, now: float) -> None:
-        """Let no session of another library that began before now be adopted any more.
+    def revoke_foreign(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
+        """Let no session of another library that began before now be adopted any more, if any are adopted.
 
-        ``whose``: the key of an owner, or ``EVERY_USER`` or ``ANONYMOUS``.
+        Only those of the owner with this key; ``None``: those of all users, and if ``anonymous`` of all visitors.
         """
 
     def forget(self, credential: Credential) -> None:

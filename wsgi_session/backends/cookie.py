@@ -133,7 +133,7 @@ class CookieBackend:
         """End nothing, for the same reason."""
         return 0
 
-    def revoke_foreign(self, whose: bytes, now: float) -> None:
+    def revoke_foreign(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
         """Do nothing: no sessions are adopted."""
 
     def forget(self, credential: Credential) -> None:

@@ -223,7 +223,7 @@ class StoreBackend:
         """End the owner's sessions with these handles; return how many were ended."""
         return end_sessions(self.store, owner, now, lambda login: login.handle in handles)
 
-    def revoke_foreign(self, whose: bytes, now: float) -> None:
+    def revoke_foreign(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
         """Do nothing: only a backend with the option ``adopt`` adopts sessions of another library."""
 
     def forget(self, credential: Credential) -> None:

@@ -21,7 +21,6 @@ from typing import Any, TypeGuard
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.settings import Settings
-from wsgi_session.codec.packing import CorruptData, pack, split
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.transaction import TransactionCookies
 from wsgi_session.errors import StoreUnavailable
@@ -29,9 +28,8 @@ from wsgi_session.stores.contract import Outcome, Record, Store
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _PURPOSE = b"wsgi-session transaction "
-# The key that the data of a transaction has if it was taken, in case deleting its record fails. Those of the
-# application are texts.
-_TAKEN = b"taken"
+# How the version of a transaction starts that was taken, in case deleting its record fails.
+_TAKEN = b"is taken"
 
 
 class StoreTransactions:
@@ -41,7 +39,7 @@ class StoreTransactions:
         self._store = store
         self._cookies = cookies
         self._events = settings.events
-        self._taken = settings.join({_TAKEN: pack(True, "taken")})
+        self._no_data = settings.join({})
         # No cookie's name contains a space, so that these records are no sessions of any middleware.
         self._namespace = "login " + settings.namespace
         self._purpose = _PURPOSE + settings.namespace.encode() + b" "
@@ -70,10 +68,13 @@ class StoreTransactions:
     def _take(self, key: bytes, now: float) -> bytes | None:
         record = self._store.load(key, now)
         # A store returns no dead record; the check is for clocks that differ.
-        if record is None or record.namespace != self._namespace or now >= record.expires or _is_taken(record):
+        if record is None or record.namespace != self._namespace or now >= record.expires:
+            return None
+        if record.version.startswith(_TAKEN):
             return None
         # Not delete(): while a record moves between two stores, two of these may both report success.
-        taken = record._replace(data=self._taken, version=tokens.new_version())
+        version = _TAKEN + tokens.new_version()[len(_TAKEN) :]
+        taken = record._replace(data=self._no_data, version=version)
         try:
             outcome = self._store.replace(key, taken, record.version, now)
         except StoreUnavailable as error:
@@ -109,13 +110,6 @@ class StoreTransactions:
 
     def _state(self, token: bytes) -> str:
         return new_state(hmac.digest(token, self._purpose, "sha256"))
-
-
-def _is_taken(record: Record) -> bool:
-    try:
-        return _TAKEN in split(record.data)
-    except CorruptData:
-        return False  # The helper that unpacks the data reports the damage.
 
 
 def new_state(raw: bytes) -> str:

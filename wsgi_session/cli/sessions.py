@@ -36,6 +36,8 @@ from wsgi_session.codec.sealed import looks_sealed
 from wsgi_session.codec.supported import printable
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import SessionError, SessionGone
+from wsgi_session.moving.markers import NEVER
+from wsgi_session.moving.revoked import revoke as revoke_not_adopted
 from wsgi_session.owner import check_owner
 from wsgi_session.stores.contract import ListsOwners, OwnedSession, Record, Scans, Store
 from wsgi_session.stores.unsupported import unsupported
@@ -47,6 +49,11 @@ cookie_name = namespace_options("The cookie_name of the middleware.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON: one object in each line.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="End nothing; print what would be ended.")
 anonymous_option = click.option("--anonymous", is_flag=True, help="Include visitors who are not logged in.")
+not_adopted_option = click.option(
+    "--not-adopted",
+    is_flag=True,
+    help="For a site with the option adopt: do not adopt the other library's sessions that began before now, either.",
+)
 # The beginning of a URL. (An owner may look like one.)
 _URL = re.compile(r"(?!id:|email:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 # A handle can begin with "-", or even with "-h".
@@ -134,26 +141,33 @@ def revoke(given: tuple[str, str], namespace: str, dry_run: bool, as_json: bool)
 @cli.command("revoke-user")
 @url_and("OWNER", owner_argument)
 @cookie_name
+@not_adopted_option
 @dry_run_option
 @json_option
-def revoke_user(given: tuple[str, str], namespace: str, dry_run: bool, as_json: bool) -> None:
+def revoke_user(given: tuple[str, str], namespace: str, not_adopted: bool, dry_run: bool, as_json: bool) -> None:
     """End every session of a user. OWNER is such as id:5 or email:ann@example.com."""
     url, owner = given
+    key = owner_key(namespace, owner)
     with opened(url) as store:
         if not isinstance(store, ListsOwners):
             raise unsupported(store, "revoke-user")
-        end(store, listing_of_owner(store, owner_key(namespace, owner)), dry_run, as_json)
+        if not_adopted and not dry_run:
+            revoke_foreign(store, namespace, key)
+        end(store, listing_of_owner(store, key), dry_run, as_json)
 
 
 @cli.command("revoke-everyone")
 @store_url
 @cookie_name
 @anonymous_option
+@not_adopted_option
 @dry_run_option
 @json_option
-def revoke_everyone(url: str, namespace: str, anonymous: bool, dry_run: bool, as_json: bool) -> None:
+def revoke_everyone(url: str, namespace: str, anonymous: bool, not_adopted: bool, dry_run: bool, as_json: bool) -> None:
     """End the sessions of all users."""
     with opened(url) as store:
+        if not_adopted and not dry_run:
+            revoke_foreign(store, namespace, None, anonymous=anonymous)
         end(store, listing_of_everyone(scannable(store), namespace, anonymous=anonymous), dry_run, as_json)
 
 
@@ -191,6 +205,12 @@ def end(
         else:
             total = end_listed(store, listing, called, should_end, show)
     click.echo(json.dumps({"ended": total}) if as_json else f"sessions ended: {total}")
+
+
+def revoke_foreign(store: Store, namespace: str, owner: bytes | None, *, anonymous: bool = False) -> None:
+    """Let no session of another library that began before now be adopted: those of ``owner``, or of all users."""
+    now = time.time()
+    revoke_not_adopted(store, namespace, owner, now, now + NEVER, anonymous=anonymous)
 
 
 def scannable(store: Store) -> Scans:

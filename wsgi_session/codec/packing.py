@@ -136,7 +136,12 @@ def unpack(packed: bytes | tuple[int, SealedData]) -> Any:
 
 def join(packed: Mapping[str | bytes, bytes]) -> bytes:
     """Return a record's data, made of packed values."""
-    data: bytes = (Packer(buf_size=4096) if _SIZED else Packer()).pack(packed)
+    return pack_parts(packed)
+
+
+def pack_parts(parts: object) -> bytes:
+    """Return lists and mappings of bytes as bytes, without checking types."""
+    data: bytes = (Packer(buf_size=4096) if _SIZED else Packer()).pack(parts)
     return data
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 #: How sealed data starts: an array of four items, of which the first is six bytes, beginning with the format.
@@ -22,18 +23,18 @@ class SealedData(bytes):
     and ``unpack()`` opens it. It has no class of its own, because a load makes one for each key of the session.
     """
 
+    @abstractmethod
     def open(self) -> Any:
         """Return the values, of type ``Packed``, or raise ``CorruptData``."""
-        raise NotImplementedError
 
-    @property
-    def outdated(self) -> bool:
-        """Whether it was not sealed with the newest secret, so that the next save has to seal it again."""
-        return False
-
+    @abstractmethod
     def open_value(self, position: int) -> bytes:
         """Return the packed value at ``position``, or raise ``CorruptData``."""
-        raise NotImplementedError
+
+    @property
+    @abstractmethod
+    def outdated(self) -> bool:
+        """Whether it was not sealed with the newest secret, so that the next save has to seal it again."""
 
 
 def opened(packed: Any) -> bytes:

@@ -4,7 +4,7 @@ Sealed data is a MessagePack array, while plain data is a map::
 
     [head, nonce, sealed index, [sealed value, …]]
 
-The head is the format (1 byte), the id of the secret (4), and a random byte that selects one of 256 AES keys, which
+The head is the format (1 byte), the id of the secret (4), and a random byte that selects one of 64 AES keys, which
 HKDF derives from the secret. The index contains the names of the values, and the nonces of their seals. So the names
 are sealed too, and a load opens the index only, and a read one value.
 
@@ -15,7 +15,7 @@ or from an earlier save does not open. A copy of the whole record under its own 
 returns the newest one.
 
 Nonces are random. NIST SP 800-38D, section 8.3, then allows 2**32 seals under one key, so that one secret is good for
-2**40. A session keeps its key, because a save copies the values that it does not change.
+2**38. A session keeps its key, because a save copies the values that it does not change.
 """
 
 from __future__ import annotations
@@ -28,15 +28,17 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from msgpack import packb, unpackb
+from msgpack import unpackb
 
-from wsgi_session.codec.packing import UNPACK_ERRORS, Packed, split
+from wsgi_session.codec.packing import UNPACK_ERRORS, Packed, pack_parts, split
 from wsgi_session.codec.sealed import PREFIX, CorruptData, SealedData, opened
 
 # The last byte of PREFIX is the format. Change it when the layout changes, so that data of another release is refused
 # and not misread.
 _FORMAT = PREFIX[-1:]
 _ID, _NONCE = 4, 12
+# More of them would often not be in the processor's cache, which costs a request half a microsecond.
+_KEYS = 64
 #: What a seal is for. It is authenticated, so that no value passes for an index.
 _VALUE, _INDEX = b"wsgi-session value", b"wsgi-session index"
 # What the store's contents can make wrong. KeyError: an unknown secret.
@@ -61,15 +63,20 @@ class Sealing:
         head, random = self._head_for(packed), os.urandom(_NONCE * len(packed))
         cipher = self.ciphers[head]
         nonces, sealed = [], []
+        value: Any
         for start, value in zip(range(0, len(random), _NONCE), packed.values(), strict=True):
             nonce = random[start : start + _NONCE]
             if type(value) is bytes:
-                ciphertext = cipher.encrypt(nonce, value, _VALUE)
+                sealed.append(cipher.encrypt(nonce, value, _VALUE))
             else:
-                nonce, ciphertext = _carry_over(cipher, nonce, value)
+                position, data = value
+                its_cipher, its_nonces, ciphertexts = data.opened
+                ciphertext = None if its_cipher is cipher else _seal_again(cipher, nonce, value)
+                if ciphertext is None:  # It stays as it is, also if it is corrupt.
+                    ciphertext, nonce = ciphertexts[position], its_nonces[position * _NONCE : (position + 1) * _NONCE]
+                sealed.append(ciphertext)
             nonces.append(nonce)
-            sealed.append(ciphertext)
-        return _Unbound.of(packed, head, packb([list(packed), b"".join(nonces)]), packb(sealed))
+        return _Unbound.of(packed, head, pack_parts([list(packed), b"".join(nonces)]), pack_parts(sealed))
 
     def bind(self, data: bytes, key: bytes, owner: bytes | None, namespace: str) -> bytes:
         """Return ``data`` as the store keeps it in the record under ``key``."""
@@ -78,7 +85,7 @@ class Sealing:
         head, nonce = unbound.head, os.urandom(_NONCE)
         index = self.ciphers[head].encrypt(nonce, unbound.names_and_nonces, _place(key, owner, namespace))
         # An array of four items, of which the last one is packed already.
-        return b"".join((b"\x94", packb(head), packb(nonce), packb(index), unbound.sealed_values))
+        return b"\x94" + pack_parts([head, nonce, index])[1:] + unbound.sealed_values
 
     def stored(self, data: object, key: bytes, owner: bytes | None, namespace: str) -> bytes:
         """Return what the store has in the record under ``key``, as data that is opened when it is split."""
@@ -94,7 +101,7 @@ class Sealing:
             if type(value) is tuple and value[1].startswith(self.newest_prefix):
                 head: bytes = value[1][3 : 5 + _ID]
                 return head
-        return _FORMAT + self._newest + os.urandom(1)
+        return _FORMAT + self._newest + bytes((os.urandom(1)[0] % _KEYS,))
 
 
 class _Ciphers(dict[bytes, AESGCM]):
@@ -115,6 +122,7 @@ class _Ciphers(dict[bytes, AESGCM]):
 class _Unbound(SealedData):
     """Sealed values whose index is not sealed yet. As bytes, both of them, so that their size can be limited."""
 
+    outdated = False
     packed: Packed
     head: bytes
     names_and_nonces: bytes
@@ -129,6 +137,9 @@ class _Unbound(SealedData):
 
     def open(self) -> Packed:
         return self.packed
+
+    def open_value(self, position: int) -> bytes:
+        return list(self.packed.values())[position]
 
 
 class _Stored(SealedData):
@@ -155,8 +166,12 @@ class _Stored(SealedData):
         if type(values) is not list or len(values) != len(names):
             raise CorruptData("a value is missing")
         self.opened = cipher, nonces, values
-        # A comprehension, because dict(zip(...)) takes half as long again.
-        packed: Any = {name: (position, self) for position, name in enumerate(names)}
+        # A plain loop, because dict(zip(...)) takes half as long again.
+        packed: Any = {}
+        position = 0
+        for name in names:
+            packed[name] = position, self
+            position += 1  # noqa: SIM113
         values_by_name: Packed = packed
         return values_by_name
 
@@ -173,16 +188,12 @@ class _Stored(SealedData):
         return not self.startswith(self.place[0].newest_prefix)
 
 
-def _carry_over(cipher: AESGCM, nonce: bytes, value: Any) -> tuple[bytes, bytes]:
-    """Return nonce and ciphertext of a sealed value; sealed again with ``nonce`` if it has another cipher."""
-    position, data = value
-    its_cipher, nonces, values = data.opened
-    if its_cipher is not cipher:
-        try:
-            return nonce, cipher.encrypt(nonce, opened(value), _VALUE)
-        except CorruptData:
-            pass  # It stays as it is, and so remains corrupt.
-    return nonces[position * _NONCE : (position + 1) * _NONCE], values[position]
+def _seal_again(cipher: AESGCM, nonce: bytes, value: Any) -> bytes | None:
+    """Return the ciphertext of a value that was sealed with another key; ``None`` if it cannot be opened."""
+    try:
+        return cipher.encrypt(nonce, opened(value), _VALUE)
+    except CorruptData:
+        return None
 
 
 def _accept(plain: Packed, sealing: Sealing) -> Packed:

@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+# The beginnings of the names of the headers of a response to a preflight (Fetch standard, 4.8; RFC 9110, 9.3.7).
+_OF_PREFLIGHT = ("access-control-", "allow", "cache-control", "content-type", "vary")
+
+
 def is_preflight(environ: Mapping[str, Any]) -> bool:
     """Return whether the request is a preflight, which a browser always sends without cookies (Fetch standard, 4.8)."""
     return bool(
@@ -21,9 +25,10 @@ def is_preflight(environ: Mapping[str, Any]) -> bool:
 
 
 def answer_preflight(app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-    """Pass on status and headers of the response of ``app``, without its body.
+    """Pass on the status of the response of ``app``, and the headers that a preflight needs, without the body.
 
-    Anyone can send a preflight, and an application that does not look at the method would answer with the page.
+    Anyone can send a preflight, and an application that does not look at the method would answer with the page, and
+    with headers that tell of it: a file's name, an ETag, a Location.
     """
     given: list[tuple[str, list[tuple[str, str]]]] = []
 
@@ -40,7 +45,7 @@ def answer_preflight(app: WSGIApplication, environ: WSGIEnvironment, start_respo
     finally:
         close_body(body)
     status, headers = given[0]
-    headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
+    headers = [(name, value) for name, value in headers if name.lower().startswith(_OF_PREFLIGHT)]
     if status[:3] != "204":  # RFC 9110, 8.6: a 204 has no Content-Length.
         headers.append(("Content-Length", "0"))
     start_response(status, headers)

@@ -79,9 +79,9 @@ def login(
 
     ``remember``: True keeps the cookie after the browser closes, False does not, None uses the middleware's
     ``cookie_persistent``. ``idle_timeout`` (a timedelta, or seconds) shortens the middleware's idle timeout for this
-    login; a longer one has no effect. ``provider_session``: the name of the session at the identity provider (the claim
-    ``sid`` of OpenID, the SessionIndex of SAML), by which ``sessions.revoke_provider_session`` ends this login.
-    ``key`` is the environ key of the session.
+    login; a longer one has no effect. ``provider_session``: a name of the session at the identity provider that no
+    other session has (in OpenID the claims ``iss`` and ``sid``; in SAML issuer, NameID and SessionIndex), by which
+    ``sessions.revoke_provider_session`` ends this login. ``key`` is the environ key of the session.
 
     Raises ``ConfigError`` if the user has neither an id nor an email, or an option is invalid; ``UnsupportedValue`` or
     ``SessionTooLarge`` if the user cannot be stored; ``StoreUnavailable`` if the store is down; ``HeadersAlreadySent``

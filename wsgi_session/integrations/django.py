@@ -133,6 +133,8 @@ class SessionStore(SessionWithCookie):
 
     def create(self) -> None:
         """Store this session's data as a new session. The session that was loaded stays unchanged."""
+        # A key that cycle_key() has replaced must open nothing afterwards.
+        self.save_new_key()
         values = {} if self._loaded is None else self._session_cache.copy()
         self._session_key = None
         self._session_cache = self.load()

@@ -12,7 +12,8 @@ from wsgi_session.request.work import Work
 def set_owner(work: Work) -> None:
     """Set the owner if the user was put into the session without a login, so that it can be found and revoked."""
     user = work.peek(USER_ID)
-    if user is None or (work.login is not None and work.login.owner == owner_with_id(user)):
+    # A login makes a new session, which must not replace one that another request has ended.
+    if user is None or work.ended or (work.login is not None and work.login.owner == owner_with_id(user)):
         return
     owner = tokens.owner_key(work.backend.settings.namespace, owner_with_id(user))
     if work.record is None or work.record.owner != owner:

@@ -2,6 +2,9 @@
 
 Flask-Login stores the user's id in the session, and sends signals. The functions that are connected to them here do not
 change its behaviour: other data of the session (a cart, a flashed message) is in a new session after a logout.
+
+A copy of Flask-Login inside of an application sends no such signals. There, storing another ``_user_id`` is the login,
+and deleting it the logout, as soon as the session is saved.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask, current_app, has_request_context
 from flask import session as current_session
 
+from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import HeadersAlreadySent
-from wsgi_session.integrations.logins import end_login, log_in_as, user_with_id
+from wsgi_session.integrations.logins import end_login, log_in_as, owner_with_id, user_with_id
 from wsgi_session.request.confirmation import note_confirmation, note_unconfirmed
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
@@ -74,6 +78,25 @@ def current_user(work: FlaskWork) -> Mapping[str, Any] | None:
     attributes = {name: getattr(user, name, None) for name in ("name", "email")}
     texts = {name: value for name, value in attributes.items() if isinstance(value, str)}
     return {"id": getattr(user, manager.id_attribute)(), **texts}
+
+
+def follow_stored_user(work: Work) -> None:
+    """Before a save, make a login of a user id that was stored without a signal, and a logout of one that was removed.
+
+    Otherwise the token of before the login would open the session of the user.
+    """
+    data = work.data or work.load()
+    # Flask-Login's own logins and logouts are known from its signals. After the headers, no cookie can be set.
+    if _USER_ID not in data.changed or work.login is not None or work.ended or work.late:
+        return
+    user_id, owner = work.peek(_USER_ID), None if work.record is None else work.record.owner
+    if user_id is None:
+        if owner is not None and _USER_ID in data.stored:
+            end_login(work)
+    elif owner != owner_key(work.backend.settings.namespace, owner_with_id(user_id)):
+        log_in_as(work, user_id, _USER_ID, *_OF_LOGIN)
+        if not work.peek("_fresh"):
+            note_unconfirmed(work)
 
 
 def _session() -> Session | None:

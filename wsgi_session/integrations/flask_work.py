@@ -7,7 +7,7 @@ from typing import Any
 
 from wsgi_session.codec.packing import Packed
 from wsgi_session.errors import HeadersAlreadySent
-from wsgi_session.integrations.flask_logins import current_user, stored_user
+from wsgi_session.integrations.flask_logins import current_user, follow_stored_user, stored_user
 from wsgi_session.request.data import Data
 from wsgi_session.request.states import OPEN, Cookie
 from wsgi_session.request.work import Work
@@ -33,6 +33,10 @@ class FlaskWork(Work):
     def adopt(self, record: Record, packed: Packed, cookie: Cookie) -> None:
         super().adopt(record, packed, cookie)
         self.saved = True
+
+    def data_to_save(self, data: Data) -> Data:
+        follow_stored_user(self)
+        return self.data or data
 
     def user(self) -> Mapping[str, Any] | None:
         return super().user() or stored_user(self)

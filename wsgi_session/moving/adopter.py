@@ -6,30 +6,26 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from wsgi_session.backends.base import ANONYMOUS, EVERY_USER, Credential
+from wsgi_session.backends.base import Credential
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import names_of
-from wsgi_session.codec.packing import pack, unpack
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.markers import (
+    NEVER,
     NOWHERE,
     create_once,
     make_marker,
     marker_key,
     new_lead,
+    put_marker,
     seed_of,
     was_in_advance,
 )
 from wsgi_session.moving.reader import Foreign, NotAdopted, Reader
 from wsgi_session.moving.records import Prepared, owner_text, prepare
-from wsgi_session.stores.contract import CLOCK_SKEW, Outcome, Record, Store
-
-#: Seconds for which a session that the other library never ends is remembered, unless ``until`` comes first.
-NEVER = 10 * 365 * 86_400.0
-
-# Takes the place of the reader in the key of the marker for a revocation. No reader's scope is like it.
-_REVOKED = "revoked"
+from wsgi_session.moving.revoked import is_revoked, revoke
+from wsgi_session.stores.contract import CLOCK_SKEW, Record, Store
 
 
 class Adopter:
@@ -105,13 +101,14 @@ class Adopter:
         create_once(store, its_key, prepared.record, now)
         try:
             # Only now: a revocation that was not to be seen yet finds the session that was just stored.
-            if self._is_revoked(prepared.record.owner, foreign, now):
+            began = foreign.touched if foreign.created is None else foreign.created
+            if is_revoked(store, settings.namespace, prepared.record.owner, began, now):
                 store.delete(its_key)
-                raise NotAdopted("ended", "sessions of this user were revoked")
+                raise NotAdopted("ended", "sessions of this user, or of everybody, were revoked")
             # Two anonymous visitors can have the same cookie: the same data, signed in the same second. They must not
             # share a session, so each gets a copy, and a marker is left only by a logout.
             is_copy = reader.in_cookie and not prepared.has_owner
-            won = is_copy or self._put(key, marker, before, now)
+            won = is_copy or put_marker(store, key, marker, before, now)
         except StoreUnavailable:
             with suppress(StoreUnavailable):
                 store.delete(its_key)
@@ -149,25 +146,9 @@ class Adopter:
         key = marker_key(self.settings.namespace, reader.scope, session_id)
         return None if self.leave_grave(key, ends, now) else self.find_marker(reader, session_id, now)
 
-    def revoke(self, whose: bytes, now: float) -> None:
-        """Remember that the foreign sessions that began before now must not be adopted any more.
-
-        ``whose``: the key of an owner, or ``EVERY_USER`` or ``ANONYMOUS``.
-        """
-        key = marker_key(self.settings.namespace, _REVOKED, whose.hex())
-        marker = make_marker(pack(now, "revoked"), now, self._end(None, now), self.settings.namespace)
-        before = None if create_once(self._store, key, marker, now) else self._store.load(key, now)
-        # Of two calls at once, each is as good as the other.
-        if before is not None:
-            self._put(key, marker, before, now)
-
-    def _is_revoked(self, owner: bytes | None, foreign: Foreign, now: float) -> bool:
-        began = foreign.touched if foreign.created is None else foreign.created
-        for whose in (ANONYMOUS,) if owner is None else (owner, EVERY_USER):
-            marker = self._store.load(marker_key(self.settings.namespace, _REVOKED, whose.hex()), now)
-            if marker is not None and (began is None or began <= unpack(marker.data)):
-                return True
-        return False
+    def revoke(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
+        """Remember that foreign sessions that began before now must not be adopted any more; see ``revoked.py``."""
+        revoke(self._store, self.settings.namespace, owner, now, self._end(None, now), anonymous=anonymous)
 
     def leave_grave(self, key: bytes, ends: float | None, now: float) -> bool:
         """Create a marker that leads nowhere; return False if there is a marker already."""
@@ -195,17 +176,6 @@ class Adopter:
         seed = seed_of(session_id, marker)
         assert seed is not None
         return self._derive(seed).key
-
-    def _put(self, key: bytes, marker: Record, before: Record | None, now: float) -> bool:
-        if before is None:
-            return create_once(self._store, key, marker, now)
-        try:
-            outcome = self._store.replace(key, marker, before.version, now)
-        except StoreUnavailable as error:
-            if not error.answer_lost:
-                raise
-            outcome = self._store.replace(key, marker, before.version, now)
-        return outcome is Outcome.SAVED
 
     def _end(self, ends: float | None, now: float) -> float:
         """Return until when to remember a session that would have ended at ``ends``.

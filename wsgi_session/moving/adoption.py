@@ -238,9 +238,9 @@ class Adoption:
         else:
             self._adopter.remove_old(reader, session_id)
 
-    def revoke(self, whose: bytes, now: float) -> None:
-        """Let no foreign session that began before now be adopted; see ``Backend.revoke_foreign``."""
-        self._adopter.revoke(whose, now)
+    def revoke(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
+        """Let no foreign session of ``owner`` (``None``: of any user) that began before now be adopted."""
+        self._adopter.revoke(owner, now, anonymous=anonymous)
 
     # Cookies.
 

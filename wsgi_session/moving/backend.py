@@ -55,8 +55,8 @@ class EndsForeign(StoreBackend):
         self.adoption.end_named(credential, now)
         return record
 
-    def revoke_foreign(self, whose: bytes, now: float) -> None:
-        self.adoption.revoke(whose, now)
+    def revoke_foreign(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
+        self.adoption.revoke(owner, now, anonymous=anonymous)
 
     def forget(self, credential: Credential) -> None:
         if credential.key:

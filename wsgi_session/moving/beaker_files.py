@@ -24,6 +24,7 @@ class BeakerFiles(FilePlace):
         return Found(content)
 
     def keys(self, prefix: str) -> Iterator[str]:
+        self.require_folder()
         found = set()
         for _, _, files in os.walk(os.path.join(self.folder, self.container)):
             found |= {name.partition(self.extension)[0] for name in files if self.extension in name}
@@ -40,6 +41,7 @@ class BeakerDBM(BeakerFiles):
         path = os.path.join(self.folder, name)
         try:
             if dbm.whichdb(path) is None:  # There is no such file.
+                self.require_folder()
                 return None
             with dbm.open(path, "r") as entries:
                 return Found(entries[b"session"]) if b"session" in entries else None

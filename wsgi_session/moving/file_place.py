@@ -39,7 +39,13 @@ class FilePlace(Place):
             if len(content) > MAX_SIZE:
                 raise NotAdopted("too_large", f"a file of more than {MAX_SIZE:,} bytes")
             return self.parse(content, now, changed)
+        self.require_folder()
         return None
+
+    def require_folder(self) -> None:
+        """Raise ``StoreUnavailable`` if the folder is missing: "no such session" would log every visitor out."""
+        if not os.path.isdir(self.folder):
+            raise outage(self.folder, FileNotFoundError())
 
     def delete(self, key: str) -> None:
         for name in self.names(key):

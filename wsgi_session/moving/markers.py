@@ -24,13 +24,15 @@ import os
 from wsgi_session.config.secrets import HiddenBytes
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import KeyExists, StoreUnavailable
-from wsgi_session.stores.contract import Record, Store
+from wsgi_session.stores.contract import Outcome, Record, Store
 
 _MARKER = b"wsgi-session adopted session\0"
 _TOKEN = b"wsgi-session token of an adopted session\0"
 # What the data of a marker starts with, if it leads to a session (adopted at a visit, or in advance), and the number of
 # random bytes that follow.
 _LEADS, _IN_ADVANCE, _RANDOM = b"1", b"2", 32
+#: Seconds for which a foreign session that never ends is remembered, and a revocation, unless adopting ends before.
+NEVER = 10 * 365 * 86_400.0
 #: The data of a marker that leads nowhere: the visitor has logged out before the session was adopted.
 NOWHERE = b"0"
 
@@ -85,6 +87,22 @@ def create_once(store: Store, key: bytes, record: Record, now: float) -> bool:
     except KeyExists:
         return False
     return True
+
+
+def put_marker(store: Store, key: bytes, marker: Record, before: Record | None, now: float) -> bool:
+    """Store a marker in place of ``before``; return False if another request was faster.
+
+    A lost answer is asked for once more.
+    """
+    if before is None:
+        return create_once(store, key, marker, now)
+    try:
+        outcome = store.replace(key, marker, before.version, now)
+    except StoreUnavailable as error:
+        if not error.answer_lost:
+            raise
+        outcome = store.replace(key, marker, before.version, now)
+    return outcome is Outcome.SAVED
 
 
 def _is_lead(data: object) -> bool:

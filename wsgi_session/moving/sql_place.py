@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
-from sqlalchemy import Engine, NullPool, column, create_engine, delete, select, table
+from sqlalchemy import URL, Engine, NullPool, column, create_engine, delete, make_url, select, table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql import quoted_name
 
@@ -35,7 +37,7 @@ class SQLPlace(Place):
             self.name = without_secrets(database)
             try:
                 # Without a pool, no connection crosses a fork. Old sessions are read once each.
-                database = create_engine(database, poolclass=NullPool)
+                database = create_engine(_existing_file(make_url(database)), poolclass=NullPool)
             except (SQLAlchemyError, ImportError) as error:
                 raise ConfigError(f"{self.name}: {type(error).__name__}. Give a SQLAlchemy URL.") from None
         else:
@@ -84,3 +86,11 @@ class SQLPlace(Place):
                 return
             last = found[-1]
             yield from (key for key in found if key.startswith(prefix))
+
+
+def _existing_file(url: URL) -> URL:
+    """Return the URL so that it opens a file of SQLite where it is now, in any working directory, and creates none."""
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:") or "uri" in url.query:
+        return url
+    path = quote(os.path.abspath(url.database))
+    return url.set(database=f"file:{path}").update_query_dict({"mode": "rw", "uri": "true"})

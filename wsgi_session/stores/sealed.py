@@ -90,10 +90,10 @@ class SealedStore(Store):
             yield key, record._replace(data=self._stored(record.data, key, record.owner, record.namespace))
 
     def _bound(self, key: bytes, record: Record) -> Record:
+        data, version, handle, created, touched, expires, owner, persistent, idle, namespace = record
         # No cookie's name contains a slash: such a record is not a session's. It may have been loaded by this store.
-        if "/" in record.namespace:
-            return record._replace(data=bytes(record.data))
-        return record._replace(data=self._sealing.bind(record.data, key, record.owner, record.namespace))
+        data = bytes(data) if "/" in namespace or not handle else self._sealing.bind(data, key, owner, namespace)
+        return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
 
 
 def make_sealing(encrypt: object, secrets_newest_first: Sequence[bytes]) -> Sealing | None:

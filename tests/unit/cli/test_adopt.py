@@ -181,3 +181,23 @@ def test_progress_is_shown_on_a_terminal(
     monkeypatch.setattr(commands, "show_progress", shown.append)
     adopt(store, f"{module}:READER")
     assert shown == ["2 read, 2 adopted ...", "4 read, 3 adopted ...", ""]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["revoke-user", "id:0"], ["revoke-everyone"], ["revoke-everyone", "--anonymous"]]
+)
+@pytest.mark.parametrize("option", ["--not-adopted", "", "--dry-run --not-adopted"])
+def test_a_command_that_ends_sessions_lets_older_foreign_ones_not_be_adopted_on_request(
+    arguments: list[str], option: str, store: SQLiteStore
+) -> None:
+    old, began = OldLibrary(), time.time() - 60
+    for name, user_id in (("user", "0"), ("guest", None)):
+        old.records[name] = Foreign(DATA, began, began, user_id=user_id)
+    _, browser = visit(store, old, "nobody")
+    browser.do(lambda session: session.update(a=1))  # The site has used the store: a command makes no file.
+    command, *operands = arguments
+    result = run(command, f"sqlite:///{store.path}", *operands, *option.split())
+    assert result.exit_code == 0, result.output
+    assert visit(store, old, "user")[1].do(read).result == ({} if option == "--not-adopted" else DATA)
+    everybody = option == "--not-adopted" and "--anonymous" in arguments
+    assert visit(store, old, "guest")[1].do(read).result == ({} if everybody else DATA)

@@ -62,7 +62,7 @@ def test_a_misspelt_option_is_told_the_nearest(option: str, meant: str) -> None:
 
 def test_an_option_that_is_like_none_is_told_all_of_them() -> None:
     said = given(zzz="5")
-    assert said.startswith("zzz: no such option. The options are: secret, store, environ_key, ")
+    assert said.startswith("zzz: no such option. The options are: secret, store, encrypt, environ_key, ")
     assert said.endswith("clock.")
 
 

@@ -358,6 +358,18 @@ def test_a_preflight_passes_the_door_and_brings_the_headers_and_no_body() -> Non
     assert answer.headers["Content-Length"] == "0"
 
 
+def test_a_preflight_does_not_bring_the_headers_that_tell_of_the_page() -> None:
+    def report(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        headers = [("Access-Control-Allow-Origin", "*"), ("Vary", "Origin"), ("Allow", "GET"), ("Content-Type", "x/y")]
+        told = [("Content-Disposition", "filename=dismissal-of-ann.pdf"), ("ETag", '"7"'), ("Set-Cookie", "theme=dark")]
+        start_response("200 OK", [*headers, *told, ("Location", "/users/5"), ("X-Total-Count", "531")])
+        return [b"secret"]
+
+    answer = Answer(require_login(report, key=KEY), preflight())
+    names = ["Access-Control-Allow-Origin", "Vary", "Allow", "Content-Type", "Content-Length"]
+    assert list(dict(answer.headers)) == names
+
+
 def test_a_preflight_may_be_answered_by_a_generator_that_is_closed_again() -> None:
     closed: list[bool] = []
 
