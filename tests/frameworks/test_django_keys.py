@@ -131,6 +131,9 @@ def test_the_visitor_of_a_failed_request_keeps_the_old_key_in_the_next_request_o
     client.cookies["sessionid"] = session.session_key  # type: ignore[assignment]
     session.cycle_key()  # The request fails here, and its traceback keeps the session alive.
     assert seen_by(client) == {"a": 1}
+    # The request has noted the new key, and another one asks whether it is alive.
+    assert not SessionStore().exists(session.session_key)
+    assert seen_by(client) == {"a": 1}
 
 
 def test_a_receiver_that_saves_a_login_before_ours_notes_the_key_that_the_visitor_gets(client: Client) -> None:

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError
 from django.test import Client as DjangoClient
 from django.test import override_settings
 
 from tests.frameworks.django_site import SECRET, set_up
+from tests.support import ROOT
+from tests.support.cli import run as run_command
 from tests.support.servers.shared import valkey
 from tests.support.site import Browser, Site, log_out, read
 from wsgi_session import ConfigError, StoreUnavailable, Unsupported
@@ -205,7 +212,8 @@ def test_an_empty_or_old_session_file_is_no_session(tmp_path: Path) -> None:
     path = tmp_path / "sessionidabcdefgh"
     path.write_bytes(b"")
     source = DjangoSessions("file", SECRET, tmp_path)
-    assert source.load("abcdefgh", time.time()) is None
+    for name in ("abcdefgh", "unknownkey"):
+        assert source.load(name, time.time()) is None
     path.write_text(signed({"a": 1}, salt="django.contrib.sessions.SessionStore"))
     os.utime(path, (0, time.time() - 15 * 86_400))
     site, browser = move(source, "abcdefgh")
@@ -234,6 +242,85 @@ def test_a_folder_that_is_missing_is_an_outage(tmp_path: Path) -> None:
         list(source.session_ids())
 
 
+# Without a store: through Django's own connection.
+
+
+@pytest.mark.parametrize("zone", [True, False])
+def test_djangos_own_connection_reads_lists_and_deletes_what_the_database_has(*, zone: bool) -> None:
+    with override_settings(
+        SESSION_ENGINE="django.contrib.sessions.backends.db", USE_TZ=zone, TIME_ZONE="America/Chicago"
+    ):
+        session = log_in_there().session
+        session.set_expiry(100)
+        session.save()
+        key, source, now = str(session.session_key), DjangoSessions("db", SECRET), time.time()
+        found = source.load(key, now)
+        assert found is not None
+        assert found.data["cart"] == ["bun"]
+        assert found.expires == pytest.approx(now + 100, abs=5)
+        assert source.load(key, now + 200) is None
+        assert source.load("abcdefgh", now) is None
+        assert key in list(source.session_ids())
+        source.delete(key)
+        assert source.load(key, now) is None
+        assert key not in list(source.session_ids())
+
+
+def test_a_database_of_django_that_does_not_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = DjangoSessions("db", SECRET)
+
+    def fail(*args: Any, **named: Any) -> None:
+        raise OperationalError("no such table: django_session")
+
+    monkeypatch.setattr("django.db.models.QuerySet.filter", fail)
+    with pytest.raises(StoreUnavailable, match=r"django\.contrib\.sessions"):
+        source.load("abcdefgh", time.time())
+
+
+def test_without_django_its_connection_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wsgi_session.moving.django_table.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="give a SQLAlchemy URL"):
+        DjangoSessions("cached_db", SECRET, cache="redis://localhost")
+
+
+def test_where_django_is_not_set_up_yet_the_first_use_does_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(apps, "ready", False)
+
+    def set_up_django() -> None:
+        calls.append("setup")
+        monkeypatch.setattr(apps, "ready", True)
+
+    monkeypatch.setattr("django.setup", set_up_django)
+    assert DjangoSessions("db", SECRET).load("abcdefgh", time.time()) is None
+    assert calls == ["setup"]
+
+
+def test_a_command_sets_django_up(tmp_path: Path) -> None:
+    """As ``python -m wsgi_session adopt`` does with DJANGO_SETTINGS_MODULE."""
+    (tmp_path / "shop_settings.py").write_text(
+        "INSTALLED_APPS = ['django.contrib.sessions']\n"
+        f"DATABASES = {{'default': {{'ENGINE': 'django.db.backends.sqlite3', 'NAME': {str(tmp_path / 'db')!r}}}}}\n"
+        "USE_TZ = True\n"
+        "from wsgi_session.moving import DjangoSessions\n"
+        "ADOPT = DjangoSessions('db', 'a secret key')\n"
+    )
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "shop_settings", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", *arguments]
+        done = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run("django", "migrate")
+    store = f"sqlite:///{tmp_path}/sessions.db"
+    assert (
+        run("wsgi_session", "adopt", "--django", "--from", "shop_settings:ADOPT", "--to", store)
+        == "no sessions found\n"
+    )
+
+
 def test_signed_cookies_cannot_be_listed() -> None:
     source = DjangoSessions("signed_cookies", SECRET)
     source.delete("anything")
@@ -245,7 +332,7 @@ def test_options_are_checked(tmp_path: Path) -> None:
     for make in (
         lambda: DjangoSessions("memory", SECRET),  # type: ignore[arg-type]
         lambda: DjangoSessions("signed_cookies"),
-        lambda: DjangoSessions("db", SECRET, None),
+        lambda: DjangoSessions("cache"),
     ):
         with pytest.raises(ConfigError):
             make()
@@ -254,13 +341,14 @@ def test_options_are_checked(tmp_path: Path) -> None:
 # Within Django: the session engine changes, and the site stays.
 
 
-@pytest.fixture
-def ours(tmp_path: Path) -> dict[str, Any]:
+@pytest.fixture(params=["URL", "Django's connection"])
+def ours(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """The settings of the site with our engine, which adopts Django's sessions in the database."""
+    source = reader("db", tmp_path) if request.param == "URL" else DjangoSessions("db", SECRET)
     return {
         "SESSION_ENGINE": "wsgi_session.integrations.django",
         "WSGI_SESSION_STORE": f"sqlite:///{tmp_path}/sessions.db",
-        "WSGI_SESSION_OPTIONS": {"adopt": reader("db", tmp_path)},
+        "WSGI_SESSION_OPTIONS": {"adopt": source},
     }
 
 
@@ -292,6 +380,34 @@ def test_a_site_of_django_changes_its_engine_and_nobody_is_logged_out(ours: dict
         assert shown(thief) == ("", {})
     with override_settings(SESSION_ENGINE="django.contrib.sessions.backends.db"):
         assert not DjangoClient().session.exists(cookie)
+
+
+def test_sessions_adopted_in_advance_are_open_to_a_site_of_django_when_the_old_store_is_away(
+    ours: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cookie = log_in_with_the_old_engine()
+    source = ours["WSGI_SESSION_OPTIONS"]["adopt"]
+    module = ModuleType("shop_before")
+    module.ADOPT = source  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    command = ["adopt", "--from", "shop_before:ADOPT", "--to", ours["WSGI_SESSION_STORE"]]
+    refused = run_command(*command)
+    assert (refused.exit_code, "--django" in refused.stderr) == (2, True)
+    result = run_command(*command, "--django")
+    assert (result.exit_code, "adopted: " in result.stdout) == (0, True), result.output
+
+    def fail(*args: object) -> None:
+        raise StoreUnavailable("switched off")
+
+    monkeypatch.setattr(source, "load", fail)
+    monkeypatch.setattr(source, "delete", fail)
+    with override_settings(**ours):
+        client = DjangoClient()
+        client.cookies["sessionid"] = cookie
+        assert shown(client) == ("ann", {"cart": "bun"})
+        client.get("/logout")
+        client.cookies["sessionid"] = cookie
+        assert shown(client) == ("", {})
 
 
 def test_an_unknown_old_key_gives_an_empty_session(ours: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ from wsgi_session.config.keygen import new_secret
 PAGES = sorted((ROOT / "docs" / "moving").glob("from-*.md"))
 NEEDED = {
     "from-beaker": ("beaker", "bottle"),
-    "from-django": ("django", "sqlalchemy"),
+    "from-django": ("django",),
     "from-flask-cookie": ("flask_login",),
     "from-flask-session": ("flask_session", "cachelib", "flask_login"),
     "from-pyramid": ("pyramid",),

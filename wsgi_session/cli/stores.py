@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import click
 
+from wsgi_session.backends.server import token_credential
 from wsgi_session.cli.encrypted import with_encryption
 from wsgi_session.cli.group import cli
 from wsgi_session.cli.naming import namespace_options
@@ -24,6 +25,8 @@ from wsgi_session.cli.opening import (
 )
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.errors import StoreUnavailable, Unsupported
+from wsgi_session.integrations.django_keys import SessionKeys
+from wsgi_session.moving import DjangoSessions
 from wsgi_session.moving.advance import ADOPTED, adopt_all, load_adopt, settings_of
 from wsgi_session.stores.contract import Counts, Scans, Store, Sweeps
 from wsgi_session.stores.migrating.moving import move_all
@@ -162,13 +165,21 @@ def copy(old: str, new: str) -> None:
 @cli.command()
 @click.option("--from", "source", required=True, metavar="MODULE:NAME", help="What the site gives to adopt=.")
 @click.option("--to", "url", required=True, envvar="WSGI_SESSION_STORE", callback=hide_url, help="The site's store.")
-@click.option("--namespace", default="sid", show_default=True, metavar="NAME", help="The site's cookie_name.")
+@click.option("--django/--no-django", default=None, help="Whether the site itself is one of Django.")
+@click.option("--namespace", metavar="NAME", help="The site's cookie_name.  [default: sid; sessionid with --django]")
 @click.option("--idle-timeout", default="30d", show_default=True, metavar="TIME", help="That of the site.")
 @click.option("--absolute-timeout", default="90d", show_default=True, metavar="TIME", help="That of the site, or none.")
 @click.option("--encrypt", is_flag=True, help="The site has encrypt=True; WSGI_SESSION_SECRET has its secret.")
 @click.option("--dry-run", is_flag=True, help="Write nothing; only say how many sessions would be adopted.")
 def adopt(
-    source: str, url: str, namespace: str, idle_timeout: str, absolute_timeout: str, encrypt: bool, dry_run: bool
+    source: str,
+    url: str,
+    django: bool | None,
+    namespace: str | None,
+    idle_timeout: str,
+    absolute_timeout: str,
+    encrypt: bool,
+    dry_run: bool,
 ) -> None:
     """Adopt every session of another library's store in advance.
 
@@ -176,11 +187,17 @@ def adopt(
     visitor comes. It is safe to interrupt, and to run again.
     """
     counts: Counter[str] = Counter()
+    with reporting_errors(url):
+        chosen = load_adopt(source)
+    if django is None and any(isinstance(reader, DjangoSessions) for reader in chosen.readers):
+        raise click.UsageError("Give --django if the site itself is one of Django, otherwise --no-django.")
     with opened(url, may_be_new=True) as site_store:
         store = with_encryption(site_store) if encrypt else site_store
-        settings = settings_of(namespace, idle_timeout, absolute_timeout)
+        settings = settings_of(namespace or ("sessionid" if django else "sid"), idle_timeout, absolute_timeout)
+        # A site of Django opens only the keys of its own kind.
+        derive = SessionKeys(settings.namespace).derived_credential if django else token_credential
         try:
-            for number, words in enumerate(adopt_all(load_adopt(source), store, settings, dry_run=dry_run), 1):
+            for number, words in enumerate(adopt_all(chosen, store, settings, derive, dry_run=dry_run), 1):
                 counts.update(words)
                 if number % BATCH == 0:
                     show_progress(f"{number} read, {counts[ADOPTED]} adopted ...")

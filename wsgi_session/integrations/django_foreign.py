@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from base64 import b32encode
-
-from wsgi_session.backends.base import Credential, Transactions
+from wsgi_session.backends.base import Transactions
 from wsgi_session.backends.settings import Settings
 from wsgi_session.integrations.django_keys import KeyBackend
 from wsgi_session.moving.adopt import make_adopt
@@ -24,7 +22,3 @@ class AdoptingKeyBackend(EndsForeign, KeyBackend):
         same_name = any(reader.cookie_name == settings.cookie_name for reader in checked.readers)
         self.adoption = Adoption(self, checked, same_name=same_name)
         self.adoption.limit_first_idle(cookie_age)
-
-    def derived_credential(self, seed: bytes) -> Credential:
-        """Return the credential whose session key is made of 25 of these secret bytes."""
-        return self._credential(b32encode(seed[:25]).lower())

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Protocol
 from weakref import WeakValueDictionary, ref
 
-from django.core.signals import request_started
+from django.core.signals import request_finished, request_started
 from django.dispatch import receiver
 
 from wsgi_session.backends.base import Credential
@@ -27,7 +27,7 @@ class Pending(Protocol):
 
 
 _NOTHING: Mapping[bytes, ref[Pending]] = MappingProxyType({})
-# Only its own request knows a new key, so no context is needed.
+# Only its own request knows a new key, so no context is needed. A failed request may have noted it elsewhere, though.
 _by_new_key: WeakValueDictionary[bytes, Pending] = WeakValueDictionary()
 # The old key belongs to parallel requests too, for which it stays valid until the save.
 _by_old_key: ContextVar[Mapping[bytes, ref[Pending]]] = ContextVar("_by_old_key", default=_NOTHING)
@@ -49,7 +49,12 @@ def save_pending(credential: Credential) -> None:
             session.save_new_key()
 
 
-@receiver(request_started)
+@receiver([request_started, request_finished])
 def _forget_the_request_before(**kwargs: object) -> None:
-    # The thread's last request may have failed: then its old key is still the visitor's.
+    # The thread's last request may have failed: then its old key is still the visitor's, and stays that, even if an
+    # error reporter keeps the session, and other code asks for the new key.
+    before = {id(one()) for one in _by_old_key.get().values()}
+    for key, session in list(_by_new_key.items()):
+        if id(session) in before:
+            _by_new_key.pop(key, None)
     _by_old_key.set(_NOTHING)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from wsgi_session.backends.server import token_credential
+from wsgi_session.backends.base import Credential
 from wsgi_session.backends.settings import Settings
 from wsgi_session.config.options import MAX_SECONDS, wall_clock
 from wsgi_session.config.secrets import HiddenText
@@ -64,13 +64,16 @@ def settings_of(namespace: str, idle_timeout: str, absolute_timeout: str) -> Set
     )
 
 
-def adopt_all(adopt: Adopt, store: Store, settings: Settings, *, dry_run: bool) -> Iterator[tuple[str, ...]]:
+def adopt_all(
+    adopt: Adopt, store: Store, settings: Settings, derive: Callable[[bytes], Credential], *, dry_run: bool
+) -> Iterator[tuple[str, ...]]:
     """Adopt each session of each reader; yield what became of it, one or two of the words above, or a reason.
 
-    ``dry_run``: write nothing. Raises ``StoreUnavailable`` if a store does not answer, and ``Unsupported`` if a reader
-    cannot list its sessions. It is safe to interrupt, and to run again.
+    ``derive``: the method ``derived_credential`` of the site's backend. ``dry_run``: write nothing. Raises
+    ``StoreUnavailable`` if a store does not answer, and ``Unsupported`` if a reader cannot list its sessions. It is
+    safe to interrupt, and to run again.
     """
-    adopter = Adopter(store, settings, adopt, token_credential)
+    adopter = Adopter(store, settings, adopt, derive)
     for reader in adopt.readers:
         for listed in reader.session_ids():
             session_id = HiddenText(listed)

@@ -1,7 +1,7 @@
 """Django's sessions: in the database, in a cache on Redis, in both, in files, or in signed cookies.
 
-Neither Django nor its settings are needed. Sessions in the database, in files and in cookies must be JSON, as they are
-by default; those in a cache are pickled, and are read without pickle.
+Django and its settings are needed only to use its own connection to the database. Sessions in the database, in files
+and in cookies must be JSON, as they are by default; those in a cache are pickled, and are read without pickle.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from wsgi_session.config.options import seconds
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.errors import ConfigError
 from wsgi_session.moving.django_signing import django_signer, loads_django, split_signed
+from wsgi_session.moving.django_table import DjangoTable
 from wsgi_session.moving.file_place import FilePlace
 from wsgi_session.moving.flask_cookie import unsign
 from wsgi_session.moving.opening import open_place
@@ -38,10 +39,11 @@ class DjangoSessions(Reader):
     """The sessions of a Django site.
 
     ``engine``: the last part of its ``SESSION_ENGINE``. ``secret_keys``: its ``SECRET_KEY``, or several, newest first
-    (``SECRET_KEY_FALLBACKS`` follow); ``"cache"`` needs none. ``store``: for ``"db"`` and ``"cached_db"`` a SQLAlchemy
-    URL or engine of the database; for ``"cache"`` the ``redis://`` URL or a client; for ``"file"`` the folder,
-    ``SESSION_FILE_PATH``. ``cache``: for ``"cached_db"`` the Redis in which Django also has the sessions: without it,
-    processes of the old kind accept a session for as long as their cache has it.
+    (``SECRET_KEY_FALLBACKS`` follow); ``"cache"`` needs none. ``store``: for ``"db"`` and ``"cached_db"`` nothing, in a
+    process with Django, whose own connection is used then, or else a SQLAlchemy URL or engine of the database; for
+    ``"cache"`` the ``redis://`` URL or a client; for ``"file"`` the folder, ``SESSION_FILE_PATH``. ``cache``: for
+    ``"cached_db"`` the Redis in which Django also has the sessions: without it, processes of the old kind accept a
+    session for as long as their cache has it.
 
     ``cookie_name``, ``cookie_path``, ``cookie_domain`` and ``lifetime`` are SESSION_COOKIE_NAME, _PATH, _DOMAIN and
     _AGE. ``cache_prefix``: what Django's cache puts before a key, from KEY_PREFIX and VERSION. ``salt``: only for an
@@ -80,7 +82,9 @@ class DjangoSessions(Reader):
         }.get(engine, "")
         columns = ("session_key", "session_data", "expire_date")
         self._place: Place | None = None
-        if not self.in_cookie:
+        if store is None and engine in ("db", "cached_db"):
+            self._place = DjangoTable()
+        elif not self.in_cookie:
             self._place = open_place(store, _SessionFiles, table, columns, seconds_of_date)
         self._cache: Place | None = None
         if cache is not None:
