@@ -1,6 +1,6 @@
 """Transactions for ``cookie://``, which has no store: the data is encrypted in the transaction's cookie.
 
-Ending one removes the cookie. But whoever copied the cookie before can send it again until it expires, with the state.
+Ending one removes the cookie. A copy of the cookie that was made before still works, with the state, until it expires.
 """
 
 from __future__ import annotations
