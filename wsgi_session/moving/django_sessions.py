@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from wsgi_session.config.options import seconds
-from wsgi_session.config.secrets import HiddenText
+from wsgi_session.config.secrets import HiddenText, hide
 from wsgi_session.errors import ConfigError
 from wsgi_session.moving.django_signing import django_signer, loads_django, split_signed
 from wsgi_session.moving.django_table import DjangoTable
@@ -67,6 +67,8 @@ class DjangoSessions(Reader):
         table: str = "django_session",
         salt: str | None = None,
     ) -> None:
+        hidden: Any = hide(secret_keys)
+        del secret_keys  # A traceback may show local variables.
         super().__init__(cookie_name, cookie_path=cookie_path, cookie_domain=cookie_domain)
         if engine not in _ENGINES:
             raise ConfigError(f"engine={engine!r}: give one of {', '.join(_ENGINES)}.")
@@ -74,7 +76,7 @@ class DjangoSessions(Reader):
         self.in_cookie = engine == "signed_cookies"
         self._lifetime = seconds("lifetime", lifetime)
         if engine != "cache":
-            self._signer = django_signer(secret_keys or (), salt or (_COOKIE_SALT if self.in_cookie else _SALT))
+            self._signer = django_signer(hidden or (), salt or (_COOKIE_SALT if self.in_cookie else _SALT))
         self._prefix = {
             "cache": f"{cache_prefix}django.contrib.sessions.cache",
             "cached_db": f"{cache_prefix}django.contrib.sessions.cached_db",
