@@ -165,8 +165,8 @@ class SessionMiddleware:
             join=join_of(sealing),
         )
         self.app = app
-        # What each request is passed to: the application, or what answers at paths of the middleware's own.
-        self._entrance = app
+        # What answers at paths of the middleware's own, and passes other requests on to the application.
+        self._entrance: Application | None = None
         # Copied from the class, where each request would take longer to find them.
         self._work_type, self._session_type = self._work_type, self._session_type
         self._owns_store = isinstance(store, str)
@@ -193,7 +193,7 @@ class SessionMiddleware:
         if device_prefix is not None:
             from wsgi_session.helpers.device_bound import DeviceEndpoints
 
-            self._entrance = DeviceEndpoints(app, device_prefix, settings.environ_key)
+            self._entrance = DeviceEndpoints(self._call_app, device_prefix, settings.environ_key)
         self._environ_key = settings.environ_key
         self._one_process = not self.store.multiprocess
         # Whether a first request has shown that no middleware around this one has the same cookie name.
@@ -240,14 +240,19 @@ class SessionMiddleware:
             check_outer_session(outer, self._settings)
         environ[self._environ_key] = self._session_type(work)
         exchange = Exchange(work, environ, start_response)
+        # Looked up now, because ``app`` may have been replaced: by an integration, or by other middleware.
+        app = self._entrance or self.app
         if outer is None:
-            return exchange.run(self._entrance)
+            return exchange.run(app)
         try:
-            return exchange.run(self._entrance)
+            return exchange.run(app)
         finally:
             if isinstance(outer, Session) and work_of(outer).phase is not CLOSED:
                 # This was a sub-request in the environ of an unfinished request: restore that request's session.
                 environ[self._environ_key] = outer
+
+    def _call_app(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        return self.app(environ, start_response)
 
     def close(self) -> None:
         """Close the store if this middleware opened it from a URL. If you passed a Store, close it yourself."""

@@ -553,3 +553,18 @@ def test_without_cryptography_device_bound_logins_say_what_to_install(monkeypatc
 
 def test_the_wrapped_application_is_at_hand_with_device_bound_logins_too() -> None:
     assert wrap(experimental_device_bound="/auth").app is application
+
+
+@pytest.mark.parametrize("bound", [False, "/auth"])
+def test_an_application_that_replaces_the_wrapped_one_gets_the_requests(bound: bool | str) -> None:
+    """Integrations do so, and so does other middleware that is put around ``app.wsgi_app``."""
+    middleware = wrap(experimental_device_bound=bound)
+    seen: list[object] = []
+
+    def other(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.append(environ["session"])
+        return application(environ, start_response)
+
+    middleware.app = other
+    assert list(middleware(make_environ(), lambda status, headers: lambda data: None)) == [b"done"]
+    assert len(seen) == 1
