@@ -165,7 +165,7 @@ class SessionMiddleware:
             join=join_of(sealing),
         )
         self.app = app
-        # What answers at paths of the middleware's own, and passes other requests on to the application.
+        # Answers at paths of the middleware's own, and passes other requests on to the application.
         self._entrance: Application | None = None
         # Copied from the class, where each request would take longer to find them.
         self._work_type, self._session_type = self._work_type, self._session_type
@@ -240,7 +240,6 @@ class SessionMiddleware:
             check_outer_session(outer, self._settings)
         environ[self._environ_key] = self._session_type(work)
         exchange = Exchange(work, environ, start_response)
-        # Looked up now, because ``app`` may have been replaced: by an integration, or by other middleware.
         app = self._entrance or self.app
         if outer is None:
             return exchange.run(app)
@@ -252,6 +251,7 @@ class SessionMiddleware:
                 environ[self._environ_key] = outer
 
     def _call_app(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        # The attribute is looked up in each request, because integrations and tests replace it.
         return self.app(environ, start_response)
 
     def close(self) -> None:

@@ -1,28 +1,35 @@
-"""django-allauth's own tests, with the settings of its project ``regular``, which has all of its applications.
+"""django-allauth's own tests, with the settings of each of its projects.
 
-Its other projects run parts of the same tests with fewer applications.
+``regular`` has all of its applications. The others have fewer, or another middleware, and run a part of the same tests.
 """
 
 from __future__ import annotations
 
 from tests.peers.peer import FEWER_QUERIES, Command, Peer, Suite, pytest_command
 
-SETTINGS = "tests.projects.regular.settings"
-REASONS = {
+PROJECTS = ("regular", "account_only", "headless_only")
+_COUNTS = {
     "*::test_access_token_query_counts[[]*": FEWER_QUERIES,
     "*::test_authentication_query_counts[[]*": FEWER_QUERIES,
 }
+#: Those of each project.
+REASONS = {"regular": _COUNTS, "headless_only": _COUNTS}
 
 
-def _command(ours: bool) -> Command:
-    settings = "allauth_ours" if ours else SETTINGS
-    return pytest_command(f"--ds={settings}", "tests/", environ={"ALLAUTH_SETTINGS": SETTINGS})
+def _suite(project: str) -> Suite:
+    def command(ours: bool) -> Command:
+        settings = f"tests.projects.{project}.settings"
+        plugins = ["allauth_ours"] if ours else []
+        environ = {"ALLAUTH_SETTINGS": settings}
+        return pytest_command(f"--ds={settings}", "tests/", plugins=plugins, environ=environ)
+
+    return Suite(f"django-allauth: {project}", command, REASONS.get(project, {}))
 
 
 PEER = Peer(
     name="allauth",
     distribution="django-allauth",
-    suites=[Suite("django-allauth", _command, REASONS)],
+    suites=[_suite(project) for project in PROJECTS],
     requirements=[
         "django-allauth[mfa,openid,socialaccount,steam,headless,idp-oidc]",
         "pytest>=8.3.5,<9",

@@ -212,7 +212,7 @@ REQUIREMENTS = [
         "Let the user click before a redirect to the provider",
         (
             "security/test_cross_site.py::test_no_other_site_logs_a_visitor_in_as_somebody_else",
-            "frameworks/test_openid_page.py::test_the_answer_for_one_visitor_logs_no_other_visitor_in",
+            "system/providers/test_openid.py::test_the_answer_for_one_visitor_signs_no_other_visitor_in",
         ),
     ),
     # Chapter 3: cookies.
@@ -253,8 +253,8 @@ REQUIREMENTS = [
         "3.3.4",
         2,
         "Scripts cannot read the token, which goes to the browser only in `Set-Cookie`",
-        "Always `HttpOnly`. No page, header, log line or event contains the token; a CSRF token is derived from it",
-        "",
+        "Always `HttpOnly`. No page, log line or event contains the token; a CSRF token is derived from it",
+        'Keep `transport="cookie"` for browsers: with `"header"`, the token is for clients that are no browsers',
         (
             "unit/cookies/test_cookie.py::test_a_cookie_is_written_and_removed_with_the_same_attributes",
             "http/test_secrecy.py::test_no_store_call_log_line_event_or_repr_has_the_token",

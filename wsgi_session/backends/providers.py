@@ -36,7 +36,7 @@ def provider_key(store: Store, namespace: str, provider_session: object) -> byte
     if not isinstance(provider_session, str) or not provider_session:
         raise ConfigError(
             f"provider_session is of type {type(provider_session).__name__}, or empty: give the text that names the "
-            "session at the provider, such as the claim 'sid' of an ID token."
+            "session at the provider, such as the claims 'iss' and 'sid' of an ID token."
         )
     if not isinstance(store, ListsOwners):
         raise unsupported(store, "revoke_provider_session")

@@ -110,7 +110,7 @@ def new_packer(*, flat: bool = False) -> Callable[[Any], bytes]:
     return pack
 
 
-def unpack(packed: bytes | tuple[int, SealedData]) -> Any:
+def unpack(packed: bytes | tuple[int, Any]) -> Any:
     """Return the value that ``packed`` contains, or raise ``CorruptData``."""
     if type(packed) is tuple:
         position, data = packed
@@ -136,11 +136,12 @@ def unpack(packed: bytes | tuple[int, SealedData]) -> Any:
 
 def join(packed: Mapping[str | bytes, bytes]) -> bytes:
     """Return a record's data, made of packed values."""
-    return pack_parts(packed)
+    data: bytes = (Packer(buf_size=4096) if _SIZED else Packer()).pack(packed)
+    return data
 
 
-def pack_parts(parts: object) -> bytes:
-    """Return lists and mappings of bytes as bytes, without checking types."""
+def pack_parts(parts: list[Any]) -> bytes:
+    """Return a list of bytes, and of lists of names and bytes, as bytes."""
     data: bytes = (Packer(buf_size=4096) if _SIZED else Packer()).pack(parts)
     return data
 

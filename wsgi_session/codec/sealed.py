@@ -27,10 +27,6 @@ class SealedData(bytes):
     def open(self) -> Any:
         """Return the values, of type ``Packed``, or raise ``CorruptData``."""
 
-    @abstractmethod
-    def open_value(self, position: int) -> bytes:
-        """Return the packed value at ``position``, or raise ``CorruptData``."""
-
     @property
     @abstractmethod
     def outdated(self) -> bool:

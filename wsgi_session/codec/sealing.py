@@ -138,9 +138,6 @@ class _Unbound(SealedData):
     def open(self) -> Packed:
         return self.packed
 
-    def open_value(self, position: int) -> bytes:
-        return list(self.packed.values())[position]
-
 
 class _Stored(SealedData):
     """Data as the store keeps it."""
@@ -176,6 +173,7 @@ class _Stored(SealedData):
         return values_by_name
 
     def open_value(self, position: int) -> bytes:
+        """Return the packed value at ``position``, or raise ``CorruptData``."""
         cipher, nonces, values = self.opened
         start = position * _NONCE
         try:

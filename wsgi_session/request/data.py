@@ -225,7 +225,7 @@ class Data:
         if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):
             return True
         for key, change in self.changed.items():
-            if (base := self._base.get(key)) != change and not same_value(base, change):
+            if (base := self._base.get(key)) != change and (type(base) is bytes or not same_value(base, change)):
                 return True
         return False
 
