@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -69,24 +70,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def _is_quick(config: pytest.Config) -> bool:
-    """Return whether neither ``--full`` nor a path was asked for."""
-    return not config.option.full and config.args_source is pytest.Config.ArgsSource.TESTPATHS
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Find out whether neither ``--full`` nor a path was asked for. If so, let pytest-xdist use every core."""
+    if hasattr(config, "workerinput"):  # This is one of its processes, which cannot find out by themselves.
+        config.option.quick = config.workerinput["quick"]
+        return
+    config.option.quick = not config.option.full and config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    if config.option.quick and not config.option.usepdb and config.getoption("numprocesses", 0) is None:
+        config.option.numprocesses = os.cpu_count()
+        config.option.dist = "worksteal"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    node.workerinput["quick"] = node.config.option.quick
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    return True if collection_path in FULL_ONLY and _is_quick(config) else None
+    return True if collection_path in FULL_ONLY and config.option.quick else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if _is_quick(config):
+    if config.option.quick:
         left_out = {item for item in items if item.get_closest_marker("engine") or item.get_closest_marker("full")}
         items[:] = [item for item in items if item not in left_out]
         config.hook.pytest_deselected(items=list(left_out))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if _is_quick(config):
+    if config.option.quick:
         terminalreporter.write_line(
             "The quick run: without engines, servers and browsers. Everything, in 20 minutes: python -m pytest --full"
         )
