@@ -97,7 +97,7 @@ def redirect_if_anonymous(
 def send_to(
     environ: Mapping[str, Any], session: object, page: str, error: str, navigation: bool | None
 ) -> LoginRedirect:
-    """Return the redirect to ``page``, a valid login URL, or for what is no navigation the 401 that names the page."""
+    """Return the redirect to ``page``, a valid login URL; for a request that does not navigate, a 401 that names it."""
     navigated = sent_by_browser(session) and is_navigation(environ)
     method = environ.get("REQUEST_METHOD")
     redirecting = navigated if navigation is None else navigation
