@@ -50,7 +50,6 @@ _SETTINGS = (
     "SECRET_KEY",
     "SECRET_KEY_FALLBACKS",
 )
-# The option of device-bound logins. Only then is more than these settings needed.
 _BOUND = "experimental_device_bound"
 
 
