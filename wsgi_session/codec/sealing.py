@@ -11,8 +11,8 @@ are sealed too. A load opens only the index, and reading a key opens only its va
 The index is bound to the place of the record: its key in the store, its owner and its namespace. So a record that is
 copied to another place does not open, and a rotation or a login, which gives a record another key, seals its index
 again. The values are bound to the index, by their nonces: a value from another record, from another key of the session
-or from an earlier save does not open. An earlier copy of the whole record does open under its own key: a store cannot
-prove that it returns the newest record.
+or from an earlier save does not open. A copy of the whole record under its own key does: a store cannot prove that it
+returns the newest one.
 
 Nonces are random. NIST SP 800-38D, section 8.3, then allows 2**32 seals under one key, so that one secret is good for
 2**38. A session keeps its key, because a save copies the values that it does not change.
@@ -210,7 +210,7 @@ def _derive(secret: bytes, purpose: bytes) -> bytes:
 
 
 def _place(key: bytes, owner: bytes | None, namespace: str) -> bytes:
-    """Return the associated data of an index. It is unambiguous, because keys and owners are SHA-256 hashes."""
+    """Return the associated data of an index. Keys and owners are SHA-256 hashes, so that it is unambiguous."""
     if owner is None:
         return b"".join((_INDEX, key, b"-", namespace.encode()))
     return b"".join((_INDEX, key, b"+", owner, namespace.encode()))

@@ -91,7 +91,7 @@ class SealedStore(Store):
 
     def _bound(self, key: bytes, record: Record) -> Record:
         data, version, handle, created, touched, expires, owner, persistent, idle, namespace = record
-        # No cookie's name contains a slash, so such a record is not a session. bytes(): this store may have loaded it.
+        # No cookie's name contains a slash: such a record is not a session's. It may have been loaded by this store.
         data = bytes(data) if "/" in namespace or not handle else self._sealing.bind(data, key, owner, namespace)
         return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
 
