@@ -35,7 +35,7 @@ html_theme = "furo"
 html_title = "wsgi-session"
 html_static_path = ["_static"]
 templates_path = ["_templates"]
-# Furo's own, with the versions in place of Read the Docs' old menu.
+# These are Furo's defaults, with a list of versions in place of the old menu of Read the Docs.
 html_sidebars = {
     "**": [
         "sidebar/brand.html",

@@ -126,7 +126,7 @@ class Events:
         return name in self._reported
 
     def are_heard(self, name: str) -> bool:
-        """Return whether a call would report this event. If not, a frequent event needs no data."""
+        """Return whether a call would report this event. If not, the data of a frequent one need not be collected."""
         return self._on_event is not None or logger.isEnabledFor(EVENTS[name].level)
 
     def __call__(self, name: str, /, **data: Any) -> None:

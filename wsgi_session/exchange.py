@@ -153,7 +153,7 @@ class Exchange:
         headers = [*given]
         if self._cookies or work.more_headers:
             backend = work.backend
-            # A header is not special to a browser's cache, as Set-Cookie is.
+            # A browser's cache does not repeat Set-Cookie, but it would return the token in another header again.
             if dropped := make_private(headers, no_store=work.logged_in or not backend.browser_sends):
                 backend.settings.events("cache_overridden", dropped=dropped)
             if work.logged_in and backend.binding is not None:

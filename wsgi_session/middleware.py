@@ -181,13 +181,13 @@ class SessionMiddleware:
             own = replace(settings, namespace=namespace)
             return make_backend(used, secrets, cookies, transaction_cookies, own, store_backend, header, device_prefix)
 
-        # With tenants, the one of no tenant: it has what all have in common.
+        # With tenants, this backend belongs to none of them. It has what all of them share.
         self._backend = backend_of(cookie_name)
         self._settings = self._backend.settings
         tenants = None if namespace is None else Tenants(namespace, cookie_name, backend_of)
         new_work = partial(make_work, self._work_type, self._backend, tenants, header, takes_environ(validate))
         self._internals = Internals(self._backend, new_work, self._session_type)
-        # None where all requests are alike, so that none pays for what it does not need.
+        # None if all requests are alike, which saves the call.
         alike = tenants is None and header is None and not takes_environ(validate)
         self._new_work = None if alike else new_work
         if device_prefix is not None:

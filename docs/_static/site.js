@@ -41,5 +41,5 @@ const showVersions = ({ versions }) => {
 };
 
 document.addEventListener("readthedocs-addons-data-ready", (event) => showVersions(event.detail.data()));
-// It may have been told before this script ran.
+// The event may have come before this script ran.
 if (window.ReadTheDocsEventData) showVersions(window.ReadTheDocsEventData.data());

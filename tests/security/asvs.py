@@ -40,8 +40,8 @@ REQUIREMENTS = [
     Requirement(
         "7.1.2",
         2,
-        "It is documented how many sessions a user may have, and what happens to one too many",
-        "`max_sessions`: a login too many ends the oldest, with the event `displaced`",
+        "It is documented how many sessions a user may have, and what happens at one more",
+        "`max_sessions`: one login more ends the oldest, with the event `displaced`",
         "Choose, and write it down",
         ("http/test_devices.py::test_one_login_more_than_max_sessions_ends_the_oldest",),
     ),
@@ -165,7 +165,7 @@ REQUIREMENTS = [
     Requirement(
         "7.5.1",
         2,
-        "The user has to authenticate again before changes of what authenticates them",
+        "The user has to authenticate again before a change of a password, an email address or a factor",
         "`redirect_unless_fresh()` and `confirm()`",
         "Call them, and check the password or the factor",
         (
@@ -254,7 +254,7 @@ REQUIREMENTS = [
         2,
         "Scripts cannot read the token, which goes to the browser only in `Set-Cookie`",
         "Always `HttpOnly`. No page, log line or event contains the token; a CSRF token is derived from it",
-        'Keep `transport="cookie"` for browsers: with `"header"`, the token is for clients that are no browsers',
+        'Keep `transport="cookie"` for browsers: with `"header"`, the token is for other clients',
         (
             "unit/cookies/test_cookie.py::test_a_cookie_is_written_and_removed_with_the_same_attributes",
             "http/test_secrecy.py::test_no_store_call_log_line_event_or_repr_has_the_token",
@@ -302,7 +302,8 @@ REQUIREMENTS = [
         "3.5.2",
         1,
         "What relies on a CORS preflight cannot be reached without one",
-        "`check_csrf()` does not rely on preflights: it refuses whatever the content type is. `require_login` lets "
+        "`check_csrf()` does not rely on preflights: it refuses another site for any content type. `require_login` "
+        "lets "
         "preflights through, without the body of the response",
         "Change nothing in answer to `OPTIONS`",
         (

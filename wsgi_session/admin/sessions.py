@@ -132,8 +132,8 @@ class Sessions:
         """End every session that was created before this call, except ``keep`` (a Session or a handle).
 
         ``anonymous=False`` spares the visitors who are not logged in. This reads every session of the store, in small
-        batches, with pauses in which other requests run. A login that completes later is not ended. No session of
-        another library that began before is adopted any more. Return the number of live sessions that were ended.
+        batches, with pauses in which other requests run. A login that completes later is not ended. Sessions of another
+        library that began before the call are not adopted any more. Return the number of live sessions that were ended.
         """
         check_flag("anonymous", anonymous)
         store = self._scan_store("revoke_everyone")

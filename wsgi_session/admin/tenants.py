@@ -38,4 +38,4 @@ class TenantSessions(Sessions):
 
 
 def _no_tenant_error() -> ConfigError:
-    return ConfigError("Each tenant has its own sessions: write middleware.sessions.tenant(name), then this method.")
+    return ConfigError("Each tenant has its own sessions: call this method of middleware.sessions.tenant(name).")

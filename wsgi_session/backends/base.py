@@ -126,9 +126,10 @@ class Backend(Protocol):
         """End the owner's sessions with these handles; return how many were ended."""
 
     def revoke_foreign(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
-        """Let no session of another library that began before now be adopted any more, if any are adopted.
+        """Keep foreign sessions that began before ``now`` from being adopted, if the middleware adopts any.
 
-        Only those of the owner with this key; ``None``: those of all users, and if ``anonymous`` of all visitors.
+        ``owner``: only those of the user with this key; ``None``: those of all users, and with ``anonymous`` those of
+        all visitors.
         """
 
     def forget(self, credential: Credential) -> None:

@@ -1,9 +1,10 @@
-"""What binds a session to a device: the key in its record, and the signed texts that only the key's owner gets.
+"""What binds a session to a device: the public key in its record, the second cookie, and the challenges.
 
 The key is an internal key of the record, so that older processes, which do not know it, keep it. It belongs to one
-login, by its handle: it stays after a rotation, and does not count after the next login. The texts are signed for one
-handle and one purpose, mostly with their expiry, so that checking one takes an HMAC and no call of the store. A second
-cookie is signed for one key too: if two were registered for a login, only the cookies of the stored key serve.
+login, by its handle: it stays after a rotation, and does not count after the next login. Cookies and challenges are
+texts that are signed for one handle and one purpose, with their expiry, so that checking one takes an HMAC and no call
+of the store. A second cookie is signed for one key too: if two were registered for a login, only the cookies of the
+stored key are valid.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ DEVICE = b"device"
 BOUND_SECONDS = 240
 #: How much longer the server accepts it, for clocks that differ and for requests under way.
 BOUND_GRACE = 60
-#: How long the browser keeps the first one: so short that it soon renews the cookie, with which the binding begins.
+#: How long the browser keeps the first one. It is short because the binding begins with the first renewal.
 FIRST_SECONDS = 30
 #: How long a challenge may be answered, in seconds.
 CHALLENGE_SECONDS = 120

@@ -39,7 +39,7 @@ class CookieBackend:
     """The sessions of one middleware, in its visitors' cookies."""
 
     compares = False
-    #: A copied cookie stays valid, so none is bound to a device.
+    #: No session is bound to a device, because a copied cookie stays valid.
     binding: Binding | None = None
     change_needs_cookie = True
     browser_sends = True

@@ -11,8 +11,8 @@ from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData
 
-#: The key in the environ of a request that is about to prove the possession of the key, so that it needs no cookie. No
-#: client can set it, because its name does not begin with ``HTTP_``.
+#: The entry in the environ that marks a request for a renewal: it proves that it has the device's key, so it needs no
+#: second cookie. No client can set it, because its name does not begin with ``HTTP_``.
 PROVING = "wsgi_session.proving"
 
 
@@ -20,7 +20,7 @@ class DeviceBoundBackend(StoreBackend):
     """The sessions of one middleware, in a store, some of them bound to a device."""
 
     def load(self, environ: Mapping[str, Any], now: float) -> Loaded:
-        """Return the request's live session. One that is bound counts as unknown without its second cookie."""
+        """Return the request's live session. A bound session counts as unknown without its second cookie."""
         return only_with_proof(self, super().load(environ, now), environ, now)
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
@@ -32,7 +32,7 @@ class DeviceBoundBackend(StoreBackend):
 
 
 def only_with_proof(backend: StoreBackend, loaded: Loaded, environ: Mapping[str, Any], now: float) -> Loaded:
-    """Return ``loaded``, unless it is bound to a device and the request has no valid second cookie: then, unknown.
+    """Return ``loaded``, or an unknown session if it is bound to a device and the request has no valid second cookie.
 
     If the browser says that it could not renew the cookie, the session counts as rotated: then the request cannot
     replace the session's cookie, and the visitor is back as soon as the browser succeeds.

@@ -6,8 +6,8 @@ token of the request. Such a request neither reads a cookie nor sets one. No pag
 browsers set none of these headers by themselves; so it needs no CSRF check.
 
 If the site accepts cookies too, each request is of one kind. A request with the header is of this kind, even if its
-token is invalid or it also has a cookie: nobody gets the token of a cookie, which scripts must not see, in a response
-header. Tokens of the two kinds have different signatures, so that none is accepted as the other.
+token is invalid or it also has a cookie: the token of a cookie, which scripts must not see, never gets into a response
+header. Tokens of the two kinds have different signatures, so that neither is accepted as the other.
 """
 
 from __future__ import annotations

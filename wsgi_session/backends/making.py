@@ -33,8 +33,8 @@ def make_backend(
 ) -> Backend:
     """Return the backend for ``store``. Raises ``ConfigError`` for an option that the store cannot have.
 
-    ``store_backend`` makes one that keeps sessions, perhaps one that adopts; ``header`` is that of ``transport``, and
-    ``device_prefix`` that of ``experimental_device_bound``.
+    ``store_backend`` makes the backend for every store but ``cookie://``. ``header`` comes from ``transport``, and
+    ``device_prefix`` is the path of ``experimental_device_bound``.
     """
     if not isinstance(store, CookieStore):
         transactions = StoreTransactions(store, transaction_cookies, settings)

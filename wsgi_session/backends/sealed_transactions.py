@@ -54,7 +54,7 @@ class SealedTransactions:
             opened = self._sealer.open(value)
             if opened is not None:
                 sealed_state, expires, found = unpackb(opened[0])
-                # The cookie of a transaction with a similar state stays.
+                # Another transaction, whose state begins in the same way, has a cookie of the same name: it stays.
                 if compare_digest(sealed_state, state):
                     data, removals = found if now < expires else None, [self._cookies.remove(environ, state)]
         return data, removals

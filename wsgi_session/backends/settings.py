@@ -18,7 +18,7 @@ class Settings:
     environ_key: str
     #: The cookie's name as configured, without the prefix that it gets over https.
     cookie_name: str
-    #: The cookie's name, or with several tenants that of the tenant.
+    #: The cookie's name, and with ``namespace=`` also the tenant's: see ``namespace_of_tenant``.
     namespace: str
     #: As in a WSGI environ: percent-decoded.
     cookie_path: str

@@ -17,8 +17,8 @@ from wsgi_session.errors import ConfigError
 
 #: The number of tenants whose backends are kept. Clients may invent host names, so there must be a limit.
 MAX_TENANTS = 1024
-# Any other name is hashed: SQL stores allow 255 characters for a namespace, and a slash stands before the names of its
-# records that are not sessions.
+# Any other name is hashed: SQL stores allow 255 characters for a namespace, and a slash in it marks records that are
+# not sessions.
 _PLAIN = re.compile(r"[A-Za-z0-9._:-]{1,100}", re.ASCII)
 
 
@@ -47,7 +47,7 @@ class Tenants:
 
 
 def namespace_of_tenant(cookie_name: str, name: str) -> str:
-    """Return the namespace of a tenant. No cookie's name contains ``@`` or ``:``, so it is no other middleware's."""
+    """Return the namespace of a tenant. It is unlike any ``cookie_name``, which contains neither ``@`` nor ``:``."""
     if _PLAIN.fullmatch(name):
         return f"{cookie_name}@{name}"
     return f"{cookie_name}:{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()}"

@@ -4,10 +4,10 @@ The data is a record of its own in the store, under the hash of a token in the c
 exactly once, even if two requests come with it at the same time: a signed or encrypted cookie can be sent again. With
 ``cookie://`` there is no store, so the cookie contains the data, encrypted: see ``sealed_transactions.py``.
 
-The state is derived from the token. It goes to the other site and comes back with the answer, so that a cookie which
-somebody else has planted in the browser does not fit the answer, nor a planted answer the cookie. The token has no
-signature, because 256 random bits need none. Hash and state include the namespace, so that no other middleware, and no
-session, accepts the token.
+The state is derived from the token. It goes to the other site and comes back with the answer. So a cookie that an
+attacker has planted in the browser does not fit the answer, and a planted answer does not fit the cookie. The token has
+no signature, because 256 random bits need none. Hash and state include the namespace, so that no other middleware, and
+no session, accepts the token.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from wsgi_session.stores.contract import Outcome, Record, Store
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _PURPOSE = b"wsgi-session transaction "
-# How the version of a transaction starts that was taken, in case deleting its record fails.
+# The beginning of the version of a taken transaction. It is needed if deleting the record fails.
 _TAKEN = b"is taken"
 
 
@@ -62,7 +62,7 @@ class StoreTransactions:
         if not is_state(state):
             return None, []
         key = self._key_of_request(environ, state)
-        # The cookie of a transaction with a similar state stays.
+        # Another transaction, whose state begins in the same way, has a cookie of the same name: it stays.
         return (None, []) if key is None else (self._take(key, now), [self._cookies.remove(environ, state)])
 
     def _take(self, key: bytes, now: float) -> bytes | None:
@@ -72,7 +72,7 @@ class StoreTransactions:
             return None
         if record.version.startswith(_TAKEN):
             return None
-        # Not delete(): while a record moves between two stores, two of these may both report success.
+        # Not delete(): while a record moves between two stores, two calls of it may both report success.
         version = _TAKEN + tokens.new_version()[len(_TAKEN) :]
         taken = record._replace(data=self._no_data, version=version)
         try:
@@ -113,7 +113,7 @@ class StoreTransactions:
 
 
 def new_state(raw: bytes) -> str:
-    """Return 32 bytes as a state: 43 url-safe characters, which SAML's RelayState (80 bytes) has room for."""
+    """Return 32 bytes as a state: 43 url-safe characters, which fit into SAML's RelayState (80 bytes)."""
     return b2a_base64(raw, newline=False).translate(bytes.maketrans(b"+/", b"-_"), b"=").decode()
 
 

@@ -1,4 +1,4 @@
-"""The options by which a command names the middleware, and the tenant, whose sessions it works on."""
+"""The options that name the middleware and the tenant whose sessions a command works on."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ anonymous_option = click.option("--anonymous", is_flag=True, help="Include visit
 not_adopted_option = click.option(
     "--not-adopted",
     is_flag=True,
-    help="For a site with the option adopt: do not adopt the other library's sessions that began before now, either.",
+    help="For a site with adopt=: also keep older sessions of the other library from being adopted.",
 )
 # The beginning of a URL. (An owner may look like one.)
 _URL = re.compile(r"(?!id:|email:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -208,7 +208,7 @@ def end(
 
 
 def revoke_foreign(store: Store, namespace: str, owner: bytes | None, *, anonymous: bool = False) -> None:
-    """Let no session of another library that began before now be adopted: those of ``owner``, or of all users."""
+    """Keep foreign sessions that began before now from being adopted: those of ``owner``, or of all users."""
     now = time.time()
     revoke_not_adopted(store, namespace, owner, now, now + NEVER, anonymous=anonymous)
 

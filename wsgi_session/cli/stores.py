@@ -165,7 +165,7 @@ def copy(old: str, new: str) -> None:
 @cli.command()
 @click.option("--from", "source", required=True, metavar="MODULE:NAME", help="What the site gives to adopt=.")
 @click.option("--to", "url", required=True, envvar="WSGI_SESSION_STORE", callback=hide_url, help="The site's store.")
-@click.option("--django/--no-django", default=None, help="Whether the site itself is one of Django.")
+@click.option("--django/--no-django", default=None, help="Whether the site itself runs on Django.")
 @click.option("--namespace", metavar="NAME", help="The site's cookie_name.  [default: sid; sessionid with --django]")
 @click.option("--idle-timeout", default="30d", show_default=True, metavar="TIME", help="That of the site.")
 @click.option("--absolute-timeout", default="90d", show_default=True, metavar="TIME", help="That of the site, or none.")
@@ -190,11 +190,11 @@ def adopt(
     with reporting_errors(url):
         chosen = load_adopt(source)
     if django is None and any(isinstance(reader, DjangoSessions) for reader in chosen.readers):
-        raise click.UsageError("Give --django if the site itself is one of Django, otherwise --no-django.")
+        raise click.UsageError("Give --django if the site itself runs on Django, otherwise --no-django.")
     with opened(url, may_be_new=True) as site_store:
         store = with_encryption(site_store) if encrypt else site_store
         settings = settings_of(namespace or ("sessionid" if django else "sid"), idle_timeout, absolute_timeout)
-        # A site of Django opens only the keys of its own kind.
+        # A Django site opens only session keys of its own form.
         derive = SessionKeys(settings.namespace).derived_credential if django else token_credential
         try:
             for number, words in enumerate(adopt_all(chosen, store, settings, derive, dry_run=dry_run), 1):

@@ -141,7 +141,7 @@ def join(packed: Mapping[str | bytes, bytes]) -> bytes:
 
 
 def pack_parts(parts: list[Any]) -> bytes:
-    """Return a list of bytes, and of lists of names and bytes, as bytes."""
+    """Pack a list whose items are bytes, or lists of names and bytes."""
     data: bytes = (Packer(buf_size=4096) if _SIZED else Packer()).pack(parts)
     return data
 

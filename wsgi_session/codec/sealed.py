@@ -20,7 +20,7 @@ class SealedData(bytes):
     """A record's data that ``split()`` does not decode itself, because its values are sealed.
 
     A sealed value is a tuple ``(position, data)``. It takes the place of the packed bytes: a save copies it unchanged,
-    and ``unpack()`` opens it. It has no class of its own, because a load makes one for each key of the session.
+    and ``unpack()`` opens it. It is a plain tuple, the cheapest object, because a load makes one for each key.
     """
 
     @abstractmethod
@@ -62,7 +62,7 @@ def size_of(packed: bytes) -> int:
 
 
 def is_outdated(data: bytes) -> bool:
-    """Return whether a record's data, which was split, has to be sealed again with the newest secret."""
+    """Return whether a record's data has to be sealed again with the newest secret; False without encryption."""
     return isinstance(data, SealedData) and data.outdated
 
 

@@ -1,4 +1,4 @@
-"""Sealing: authenticated encryption (AES-256-GCM) of a session's data for the store, each value by itself.
+"""Sealing: authenticated encryption (AES-256-GCM) of a session's data for the store, each value separately.
 
 Sealed data is a MessagePack array, while plain data is a map::
 
@@ -6,7 +6,7 @@ Sealed data is a MessagePack array, while plain data is a map::
 
 The head is the format (1 byte), the id of the secret (4), and a random byte that selects one of 64 AES keys, which
 HKDF derives from the secret. The index contains the names of the values, and the nonces of their seals. So the names
-are sealed too, and a load opens the index only, and a read one value.
+are sealed too. A load opens only the index, and reading a key opens only its value.
 
 The index is bound to the place of the record: its key in the store, its owner and its namespace. So a record that is
 copied to another place does not open, and a rotation or a login, which gives a record another key, seals its index
@@ -37,7 +37,7 @@ from wsgi_session.codec.sealed import PREFIX, CorruptData, SealedData, opened
 # and not misread.
 _FORMAT = PREFIX[-1:]
 _ID, _NONCE = 4, 12
-# More of them would often not be in the processor's cache, which costs a request half a microsecond.
+# With more keys, a cipher would often be missing from the processor's cache, which costs half a microsecond.
 _KEYS = 64
 #: What a seal is for. It is authenticated, so that no value passes for an index.
 _VALUE, _INDEX = b"wsgi-session value", b"wsgi-session index"
@@ -48,14 +48,14 @@ _OPEN_ERRORS = (InvalidTag, KeyError, *UNPACK_ERRORS)
 class Sealing:
     """Seals and opens the data of records. The first of ``secrets_newest_first`` seals; all of them open.
 
-    ``accept_plain``: also read data that is not sealed, of a time without encryption.
+    ``accept_plain``: also read data that was stored without encryption.
     """
 
     def __init__(self, secrets_newest_first: Sequence[bytes], *, accept_plain: bool) -> None:
         self.accept_plain = accept_plain
         self.ciphers = _Ciphers(secrets_newest_first)
         self._newest = _id_of(secrets_newest_first[0])
-        #: What data starts with that the newest secret sealed.
+        #: The beginning of data that the newest secret sealed.
         self.newest_prefix = PREFIX + self._newest
 
     def join(self, packed: Packed) -> bytes:
@@ -120,7 +120,7 @@ class _Ciphers(dict[bytes, AESGCM]):
 
 
 class _Unbound(SealedData):
-    """Sealed values whose index is not sealed yet. As bytes, both of them, so that their size can be limited."""
+    """Sealed values whose index is not sealed yet. Its bytes are both of them, so that their size can be limited."""
 
     outdated = False
     packed: Packed

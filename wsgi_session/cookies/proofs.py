@@ -1,8 +1,8 @@
 """Proofs that a browser has a private key: the signed texts of Device Bound Session Credentials (ES256, RFC 7515).
 
-A proof is a JWT in the compact form. This module reads the one form that browsers send, and refuses all others, so it
-needs no general library for JWTs: another algorithm (``none`` included), another type, a critical extension (``crit``),
-a key that is not on the curve P-256. ``cryptography`` checks the signature.
+A proof is a JWT in the compact form. This module reads the one form that browsers send, so it needs no general library
+for JWTs. It refuses all others: another algorithm (``none`` included), another type, a critical extension (``crit``), a
+key that is not on the curve P-256. ``cryptography`` checks the signature.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ def require_login(
     ``key`` is the environ key of the session, and ``navigation`` that of :func:`redirect_if_anonymous`.
 
     CORS preflights reach ``app``, because a browser sends them without cookies. Anyone can send one, so only the status
-    and the headers for CORS (with ``Allow``, ``Vary`` and a few) are passed on, never the body. So ``app`` must change
-    nothing in answer to OPTIONS.
+    and the headers for CORS (with ``Allow``, ``Vary`` and the like) are passed on, never the body. So ``app`` must
+    change nothing in answer to OPTIONS.
 
     Put the ``SessionMiddleware`` around this application, not the other way round.
 

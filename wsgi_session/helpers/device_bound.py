@@ -1,10 +1,10 @@
 """The two paths at which browsers register a key and renew their second cookie (Device Bound Session Credentials).
 
-The draft of the W3C is at https://w3c.github.io/webappsec-dbsc/; where the two differ, this is what Chromium 156 does.
+The draft of the W3C is at https://w3c.github.io/webappsec-dbsc/. Where Chromium 156 differs, this follows Chromium.
 
 A registration stores nothing: its answer has the key in a signed address, at which the browser renews. The first
-renewal binds the session to the key, if it has none. So a browser whose registration went wrong stays logged in. And a
-request without the session's cookie can do both: after a link or a redirect from another site, such as a sign-in
+renewal binds the session to the key, if it has none. So a browser whose registration went wrong stays logged in.
+Neither of the two needs the session's cookie: after a link or a redirect from another site, such as a sign-in
 provider's, browsers send no cookie with ``SameSite=Lax`` to these paths.
 """
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 Answer = tuple[str, Headers, bytes]
 
-# A browser ends its own session at these.
+# A browser that gets one of these answers forgets its key, and does not renew the cookie any more.
 _ENDED: Answer = ("404 Not Found", [], b"")
 _REFUSED: Answer = ("400 Bad Request", [], b"")
 _POST_ONLY: Answer = ("405 Method Not Allowed", [("Allow", "POST")], b"")
@@ -71,7 +71,7 @@ class DeviceEndpoints:
 
 
 class DeviceRequest:
-    """One request of the protocol. ``open_work`` loads the session, for which it need not have the second cookie."""
+    """One request of the protocol. ``open_work`` loads the session."""
 
     def __init__(
         self, binding: Binding, settings: Settings, environ: Mapping[str, Any], open_work: Callable[[], Work]
@@ -130,7 +130,7 @@ class DeviceRequest:
         ended = self._look_at_session(handle, key)
         if ended is not None:
             return ended
-        # If no session was seen, the browser shall soon come again, and either show it or be told that it has ended.
+        # If this request showed no session, the cookie is short-lived: the next renewal shows it, or learns of its end.
         return self._renewed(handle, key, FIRST_SECONDS if self._record is None else BOUND_SECONDS)
 
     def _look_at_session(self, handle: str, key: bytes) -> Answer | None:
@@ -152,7 +152,7 @@ class DeviceRequest:
         except _OtherKeyError:
             return self._refuse(handle, "registered")
         except StoreUnavailable:
-            # A browser that is sent away comes without the second cookie for a while, also after the outage.
+            # After an error, a browser would send no second cookie for a while, even when the outage is over.
             return None
         self._settings.events("device_bound", handle=handle, owner=stored_owner(self._record))
         return None
@@ -160,7 +160,7 @@ class DeviceRequest:
     def _may_have_session(self, work: Work) -> bool:
         """Return whether the browser may have a live session, although this request shows none."""
         if work.state == "new":
-            # After another site's link, neither cookie comes. If only the second one does, the visitor has logged out.
+            # After another site's link, no cookie is sent. If only the second one is, the visitor has logged out.
             return not self._binding.cookie(self._environ).read(self._environ.get("HTTP_COOKIE", ""))
         return work.state in ("rotated", "unavailable")
 
@@ -171,7 +171,7 @@ class DeviceRequest:
             "refresh_url": f"{self._binding.url(self._environ, REFRESH)}?{self._binding.sign_key(handle, key)}",
             "scope": {"include_site": False, "scope_specification": []},
             "credentials": [{"type": "cookie", "name": cookie.name, "attributes": cookie.attributes}],
-            # Else a visitor who follows another site's link would come without the cookie, and see the login page.
+            # Otherwise a visitor who follows another site's link would lack the cookie, and see the login page.
             "allowed_refresh_initiators": ["*"],
         }
         headers = [("Set-Cookie", self._binding.set_cookie(self._environ, handle, key, self._now, seconds))]

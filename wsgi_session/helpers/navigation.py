@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _HTML = frozenset({"text/html", "application/xhtml+xml", "text/*"})
-# Only as many media types are read, and parts of each: a browser sends fewer than ten types, with one parameter.
+# The number of media types that are read, and of parts of each. Browsers send fewer than ten, with one parameter.
 _MAX_TYPES, _MAX_PARTS = 50, 5
 # A page's URL, as htmx sends it: host, path with query, and fragment.
 _PAGE_URL = re.compile(r"https?://([^/?#]+)([^#]*)(?:#.*)?", re.IGNORECASE | re.DOTALL)

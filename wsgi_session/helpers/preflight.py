@@ -28,7 +28,7 @@ def answer_preflight(app: WSGIApplication, environ: WSGIEnvironment, start_respo
     """Pass on the status of the response of ``app``, and the headers that a preflight needs, without the body.
 
     Anyone can send a preflight, and an application that does not look at the method would answer with the page, and
-    with headers that tell of it: a file's name, an ETag, a Location.
+    with headers that reveal something about it: a file's name, an ETag, a Location.
     """
     given: list[tuple[str, list[tuple[str, str]]]] = []
 

@@ -97,7 +97,7 @@ def redirect_if_anonymous(
 def send_to(
     environ: Mapping[str, Any], session: object, page: str, error: str, navigation: bool | None
 ) -> LoginRedirect:
-    """Return the redirect to ``page``, a valid login URL, or for what is no navigation the 401 that names the page."""
+    """Return the redirect to ``page``, a valid login URL; for a request that does not navigate, a 401 that names it."""
     navigated = sent_by_browser(session) and is_navigation(environ)
     method = environ.get("REQUEST_METHOD")
     redirecting = navigated if navigation is None else navigation
@@ -112,7 +112,7 @@ def send_to(
     if redirecting:
         body = f'<!doctype html><title>Log in</title><p>Please <a href="{escape(location)}">log in</a>.</p>\n'
         return LoginRedirect(302 if method in ("GET", "HEAD") else 303, location, "text/html; charset=UTF-8", body)
-    # RFC 9110, 15.5.2: a 401 has a challenge. No browser knows this scheme, so none opens a dialog.
+    # RFC 9110, 15.5.2: a 401 has a challenge. Browsers open no dialog for one of these.
     challenge = work_of(session).backend.challenge if isinstance(session, Session) else 'Cookie realm="login"'
     more = [("WWW-Authenticate", challenge)]
     if is_htmx(environ):

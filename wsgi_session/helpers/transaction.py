@@ -30,9 +30,9 @@ def begin_transaction(
     not send the session's cookie with a POST of another site. The session is not used. A browser can have four
     transactions at once; a fifth one replaces the oldest.
 
-    ``data`` is a mapping of what a session can store, or empty. ``max_age`` is a timedelta, or seconds; ``key`` is the
-    environ key of the session. Raises ``UnsupportedValue`` or ``SessionTooLarge`` for data that cannot be stored;
-    ``ConfigError`` for an invalid ``max_age`` or data; ``HeadersAlreadySent`` after the headers were sent;
+    ``data`` is a mapping, perhaps empty, of values that a session can store. ``max_age`` is a timedelta, or seconds;
+    ``key`` is the environ key of the session. Raises ``UnsupportedValue`` or ``SessionTooLarge`` if the data cannot
+    be stored; ``ConfigError`` for an invalid ``max_age`` or data; ``HeadersAlreadySent`` after the headers were sent;
     ``StoreUnavailable`` if the store is down; ``SessionMissing`` without the middleware.
     """
     age = seconds("max_age", max_age)
@@ -79,13 +79,13 @@ def end_transaction(request: object, state: object, key: str = "session") -> dic
 
 
 def _parts(request: object, key: str) -> tuple[Any, Any, Transactions]:
-    """Return who sends the cookies, the settings, and the transactions; the response depends on the cookie then."""
+    """Return the object that takes the response's headers, the settings, and the transactions; note the access."""
     session = session_of(request, key)
     holder: Any
     if isinstance(session, Session):
         holder = work_of(session)
         if holder.phase is not OPEN:
-            raise HeadersAlreadySent("A transaction needs a cookie, but the headers were sent. Call this before.")
+            raise HeadersAlreadySent("A transaction needs a cookie, but the headers were sent. Call it earlier.")
     elif hasattr(session, "more_headers"):
         holder = session  # Django's
     else:

@@ -58,7 +58,7 @@ class BeakerWork(Work):
             self.create_if_empty = True
 
     def data_to_save(self, data: Data) -> Data:
-        # A confirmation is saved without save(), as a login is: it changes the token, and confirm() has promised it.
+        # Like a login, a confirmation is saved even without save(): confirm() promises a new token.
         saving = self.dirty or self.beaker.autosave or self.confirming is not None
         return data if saving else Data(data.stored, data.limit)
 

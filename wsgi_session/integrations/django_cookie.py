@@ -25,9 +25,9 @@ class SessionWithCookie(ConfirmableSession):
         return age if anonymous is None or USER_ID in self else min(age, int(anonymous))
 
     def would_replace_another(self) -> bool:
-        """Return whether a new session's cookie would replace one that the browser did not send; a login's may.
+        """Return whether a new session's cookie would replace one that the browser did not send. A login may do that.
 
-        The request has no cookie, so Django has none to remove, and does not save what it takes for empty.
+        Django then does not save the session, which it takes for empty, and has no cookie to remove.
         """
         if not self.cross_site or USER_ID in self:
             return False

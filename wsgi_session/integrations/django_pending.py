@@ -51,8 +51,8 @@ def save_pending(credential: Credential) -> None:
 
 @receiver([request_started, request_finished])
 def _forget_the_request_before(**kwargs: object) -> None:
-    # The thread's last request may have failed: then its old key is still the visitor's, and stays that, even if an
-    # error reporter keeps the session, and other code asks for the new key.
+    # If the thread's last request has failed, the visitor keeps the old key. So forget the new one: an error reporter
+    # may keep the session alive, and other code that asks for the new key must not save it.
     before = {id(one()) for one in _by_old_key.get().values()}
     for key, session in list(_by_new_key.items()):
         if id(session) in before:

@@ -50,7 +50,6 @@ _SETTINGS = (
     "SECRET_KEY",
     "SECRET_KEY_FALLBACKS",
 )
-# The option of device-bound logins. Only then is more than these settings needed.
 _BOUND = "experimental_device_bound"
 
 
@@ -167,7 +166,7 @@ def _make_site() -> _Site:
         )
     try:
         # Never called, because Django's own SessionMiddleware handles the requests: it checks the options, and makes
-        # the administrator's view. It signs nothing either, so that it needs a secret for encryption only.
+        # the administrator's view. It signs nothing either, so it needs the site's secret only for encryption.
         middleware = SessionMiddleware(
             lambda environ, start_response: [],
             secret=_secrets() if options.get("encrypt") else os.urandom(32),

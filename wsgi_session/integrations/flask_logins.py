@@ -81,9 +81,9 @@ def current_user(work: FlaskWork) -> Mapping[str, Any] | None:
 
 
 def follow_stored_user(work: Work) -> None:
-    """Before a save, make a login of a user id that was stored without a signal, and a logout of one that was removed.
+    """Before a save, treat a user id that was stored without a signal as a login, and one that was removed as a logout.
 
-    Otherwise the token of before the login would open the session of the user.
+    Otherwise the token from before the login would open the user's session.
     """
     data = work.data or work.load()
     # Flask-Login's own logins and logouts are known from its signals. After the headers, no cookie can be set.

@@ -100,7 +100,7 @@ class Adopter:
         its_key = self._key_of_session(session_id, marker)
         create_once(store, its_key, prepared.record, now)
         try:
-            # Only now: a revocation that was not to be seen yet finds the session that was just stored.
+            # Checked only now: a revocation that comes later finds the session that was just stored.
             began = foreign.touched if foreign.created is None else foreign.created
             if is_revoked(store, settings.namespace, prepared.record.owner, began, now):
                 store.delete(its_key)

@@ -239,7 +239,7 @@ class Adoption:
             self._adopter.remove_old(reader, session_id)
 
     def revoke(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
-        """Let no foreign session of ``owner`` (``None``: of any user) that began before now be adopted."""
+        """Keep foreign sessions of ``owner`` (``None``: of all users) that began before ``now`` from being adopted."""
         self._adopter.revoke(owner, now, anonymous=anonymous)
 
     # Cookies.

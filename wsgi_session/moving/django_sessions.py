@@ -39,8 +39,8 @@ class DjangoSessions(Reader):
     """The sessions of a Django site.
 
     ``engine``: the last part of its ``SESSION_ENGINE``. ``secret_keys``: its ``SECRET_KEY``, or several, newest first
-    (``SECRET_KEY_FALLBACKS`` follow); ``"cache"`` needs none. ``store``: for ``"db"`` and ``"cached_db"`` nothing, in a
-    process with Django, whose own connection is used then, or else a SQLAlchemy URL or engine of the database; for
+    (``SECRET_KEY_FALLBACKS`` follow); ``"cache"`` needs none. ``store``: for ``"db"`` and ``"cached_db"`` a SQLAlchemy
+    URL or engine of the database, or nothing in a process with Django, whose own connection is used then; for
     ``"cache"`` the ``redis://`` URL or a client; for ``"file"`` the folder, ``SESSION_FILE_PATH``. ``cache``: for
     ``"cached_db"`` the Redis in which Django also has the sessions: without it, processes of the old kind accept a
     session for as long as their cache has it.

@@ -31,7 +31,7 @@ _TOKEN = b"wsgi-session token of an adopted session\0"
 # What the data of a marker starts with, if it leads to a session (adopted at a visit, or in advance), and the number of
 # random bytes that follow.
 _LEADS, _IN_ADVANCE, _RANDOM = b"1", b"2", 32
-#: Seconds for which a foreign session that never ends is remembered, and a revocation, unless adopting ends before.
+#: How long, in seconds, to remember a revocation, or a foreign session that never ends, while the site adopts.
 NEVER = 10 * 365 * 86_400.0
 #: The data of a marker that leads nowhere: the visitor has logged out before the session was adopted.
 NOWHERE = b"0"

@@ -10,7 +10,7 @@ from wsgi_session.codec.packing import pack, unpack
 from wsgi_session.moving.markers import create_once, make_marker, marker_key, put_marker
 from wsgi_session.stores.contract import Store
 
-# Takes the place of the reader in the key of the marker. No reader's scope is like it.
+# Takes the place of the reader in the key of the marker. No reader has this scope.
 _SCOPE = "revoked"
 _USERS, _EVERYBODY = "users", "everybody"
 
@@ -21,12 +21,12 @@ def revoke(store: Store, namespace: str, owner: bytes | None, now: float, ends: 
     ``owner``: those of this user; ``None``: those of all users, and with ``anonymous`` also those of visitors who are
     not logged in. It is remembered until ``ends``. Raises ``StoreUnavailable``.
     """
-    whose = [_USERS if owner is None else owner.hex(), *([_EVERYBODY] if anonymous else [])]
-    for name in whose:
+    names = [_USERS if owner is None else owner.hex(), *([_EVERYBODY] if anonymous else [])]
+    for name in names:
         key = marker_key(namespace, _SCOPE, name)
         marker = make_marker(pack(now, "revoked"), now, ends, namespace)
         before = None if create_once(store, key, marker, now) else store.load(key, now)
-        # Of two calls at once, each is as good as the other.
+        # If another call stores one at the same time, either of the two will do.
         if before is not None:
             put_marker(store, key, marker, before, now)
 

@@ -89,7 +89,7 @@ class SQLPlace(Place):
 
 
 def _existing_file(url: URL) -> URL:
-    """Return the URL so that it opens a file of SQLite where it is now, in any working directory, and creates none."""
+    """Make a SQLite path absolute, so that a later change of directory has no effect, and create no missing file."""
     if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:") or "uri" in url.query:
         return url
     path = quote(os.path.abspath(url.database))

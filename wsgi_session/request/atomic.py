@@ -67,7 +67,7 @@ class _Attempt:
     def __init__(self, work: Work, data: Data, function: Callable[[dict[str, Any]], Any]) -> None:
         self._data = data
         self._function = function
-        #: The keys of a login or a confirmation. They are not stored yet: if the request fails, there was none.
+        #: The keys of a login or a confirmation. Only the commit stores them: a request that fails logs nobody in.
         self.withheld: Changes = dict.fromkeys(_withheld_keys(work))
         #: What ``function`` changed.
         self.written: Changes = {}
@@ -119,7 +119,7 @@ def _apply_to_login(work: Work, function: Function[T]) -> T:
 
 
 def _opened(packed: Packed) -> Packed:
-    """Return values that can be compared with those that the function leaves: they are bytes, if they were sealed."""
+    """Return the values with sealed ones opened, so that they can be compared with those that the function leaves."""
     return {key: opened(value) if type(key) is str else value for key, value in packed.items()}
 
 

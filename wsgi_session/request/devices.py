@@ -28,8 +28,8 @@ _UNKNOWN: dict[str, bool | None] = {"new_device": None}
 def description_of(work: Work) -> str | None:
     """Return what ``describe`` says of the device; ``None`` without it, or outside of a request.
 
-    Raises ``ConfigError`` if it is no text, and whatever ``describe`` raises. So call this before a login changes
-    anything: a login that fails must leave no user in a session whose token another may know.
+    Raises ``ConfigError`` if that is not a text, and passes on the errors of ``describe``. So call this before a login
+    changes anything: a login that fails must leave no user in a session whose token another person may know.
     """
     describe = work.backend.settings.describe
     if describe is None or not work.environ:

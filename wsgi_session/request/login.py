@@ -71,7 +71,7 @@ def plan_login(work: Work, owner: str, persistent: bool, idle: float | None, abo
     data = work.data or work.load()
     data.put(OWNER, owner, pack(owner, "user"))
     now = work.backend.settings.clock()
-    # That of an earlier login in this request does not count for this one.
+    # Those of an earlier login in this request do not count for this one.
     work.provider = work.confirming = None
     handle, _ = tokens.new_handle_and_version()
     note_device(work, owner, handle, about)

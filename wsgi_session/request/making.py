@@ -1,4 +1,4 @@
-"""The unit of work where requests differ: in their tenant, in how they send the token, or for ``validate``."""
+"""Making the unit of work where requests differ: in their tenant or transport, or if ``validate`` takes the environ."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def make_work(
 
 
 def takes_environ(validate: Callable[..., Any] | None) -> bool:
-    """Return whether ``validate`` requires a second argument, and not only has one with a default."""
+    """Return whether ``validate`` requires a second argument; one with a default does not count."""
     try:
         parameters = inspect.signature(validate).parameters.values() if validate is not None else ()
     except (TypeError, ValueError):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class SealedStore(Store):
     """Seal the data of each session that is written to ``inner``. It offers the operations that ``inner`` offers.
 
-    What other records contain (tombstones, markers, the entries of providers' sessions) are hashes and random bytes,
-    which are not sealed.
+    Other records (tombstones, markers, the entries of providers' sessions) contain only hashes, times and random bytes.
+    They are not sealed.
     """
 
     def __init__(self, inner: Store, sealing: Sealing) -> None:
@@ -50,7 +50,7 @@ class SealedStore(Store):
         record = self.inner.load(key, now)
         if record is None:
             return None
-        # Unpacked, and without a function for it, because every request that looks at its session runs this.
+        # Unpacked here, without a helper function, because every request that uses its session runs this.
         data, version, handle, created, touched, expires, owner, persistent, idle, namespace = record
         if not handle:
             return record

@@ -60,7 +60,7 @@ def read(
     scheme: str = "http",
     environ: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
-    """Return the data of the session for what :func:`plant` returned, or a ``Cookie`` header; ``{}`` if it has none.
+    """Return the data of a session, ``{}`` if there is none. ``cookie`` is what :func:`plant` has returned.
 
     ``scheme`` and ``environ`` are those of :func:`plant`. This does not count as activity. Raises ``StoreUnavailable``
     if the store is down.
