@@ -1,7 +1,7 @@
 """django-allauth's own tests, with the settings of each of its projects.
 
-``regular`` has all of its applications, ``login_required_mw`` another middleware. The others have fewer applications, and
-run a part of the same tests.
+``regular`` has all of its applications, ``login_required_mw`` another middleware. The others have fewer
+applications, and run a part of the same tests.
 """
 
 from __future__ import annotations
