@@ -1,19 +1,20 @@
 """django-allauth's own tests, with the settings of each of its projects.
 
-``regular`` has all of its applications. The others have fewer, or another middleware, and run a part of the same tests.
+``regular`` has all of its applications, ``login_required_mw`` another middleware. The others have fewer
+applications, and run a part of the same tests.
 """
 
 from __future__ import annotations
 
 from tests.peers.peer import FEWER_QUERIES, Command, Peer, Suite, pytest_command
 
-PROJECTS = ("regular", "account_only", "headless_only")
+PROJECTS = ("regular", "account_only", "headless_only", "login_required_mw")
 _COUNTS = {
     "*::test_access_token_query_counts[[]*": FEWER_QUERIES,
     "*::test_authentication_query_counts[[]*": FEWER_QUERIES,
 }
 #: Those of each project.
-REASONS = {"regular": _COUNTS, "headless_only": _COUNTS}
+REASONS = {"regular": _COUNTS, "headless_only": _COUNTS, "login_required_mw": _COUNTS}
 
 
 def _suite(project: str) -> Suite:
