@@ -168,3 +168,13 @@ def test_settings_that_cannot_work_are_refused(visitor: DeviceClient, settings: 
         pytest.raises(ImproperlyConfigured, match=message),
     ):
         sessions()
+
+
+def test_a_middleware_that_is_taken_away_later_is_missed_at_once() -> None:
+    set_up()
+    given = {"WSGI_SESSION_STORE": MemoryStore(), "WSGI_SESSION_OPTIONS": {"experimental_device_bound": True}, **SECURE}
+    with override_settings(MIDDLEWARE=middleware(), **given):
+        SessionStore()
+        others = [name for name in middleware() if name != BELOW]
+        with override_settings(MIDDLEWARE=others), pytest.raises(ImproperlyConfigured, match=BELOW):
+            SessionStore()

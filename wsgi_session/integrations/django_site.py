@@ -44,7 +44,8 @@ _OPTIONS = (
 )
 # The settings from which the site's objects are made.
 _SETTINGS = (
-    *(f"SESSION_COOKIE_{name}" for name in ("NAME", "SECURE", "PATH", "DOMAIN")),
+    *(f"SESSION_COOKIE_{name}" for name in ("NAME", "SECURE", "PATH", "DOMAIN", "SAMESITE")),
+    "MIDDLEWARE",
     "WSGI_SESSION_STORE",
     "WSGI_SESSION_OPTIONS",
     "SECRET_KEY",
