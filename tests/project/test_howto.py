@@ -488,6 +488,17 @@ def test_the_password_is_asked_for_again_after_a_quarter_of_an_hour() -> None:
         assert ann.open("/password").text == "Choose a new password."
 
 
+def test_a_password_is_checked_only_for_a_visitor_who_is_logged_in() -> None:
+    names = build("confirm")
+    names["password_is_right"] = lambda user, password: user["id"] == 5 and password == "wonderland"
+    with serve(names["account"]) as app:
+        anonymous, ann = Client(app), Client(app)
+        sent = anonymous.open("/confirm", POST={"password": "wonderland"}, headers={"Sec-Fetch-Mode": "navigate"})
+        assert (sent.code, sent.header("Location")) == (303, "/login")
+        ann.header = plant(app, {"user": {"id": 5}})
+        assert ann.open("/confirm", POST={"other": "field"}).code == 200
+
+
 def test_a_site_below_a_path_has_its_sessions_there() -> None:
     names = build("cookies")
     with serve(names["visits"], cookie_path="/shop") as names["shop"]:
