@@ -68,6 +68,12 @@ def test_a_cart_survives_the_login_is_joined_and_ends_with_the_logout() -> None:
         for _ in range(2):
             desk.open("/login/ann")
             assert desk.open("/").text == "{'cup': 1, 'tea': 1}"
+        # Both are logged in: neither saves its own cart over what the other has added.
+        phone.open("/add/pot")
+        desk.open("/add/jam")
+        phone.open("/logout")
+        phone.open("/login/ann")
+        assert phone.open("/").text == "{'cup': 1, 'jam': 1, 'pot': 1, 'tea': 1}"
         desk.open("/login/bob")
         assert desk.open("/").text == "{}"
         phone.open("/logout")
