@@ -353,6 +353,14 @@ def test_roles_are_asked_at_each_request() -> None:
     assert asked("admins_only", {"id": 5}) == 403
 
 
+@pytest.mark.parametrize(("page", "made"), [("protect", "admins_only"), ("devices", "account"), ("htmx", "members")])
+def test_a_preflight_without_a_cookie_is_no_error_of_a_protected_page(page: str, made: str) -> None:
+    names = build(page)
+    with serve(names[made]) as names["middleware"]:
+        preflight = {"Origin": "https://front.example.net", "Access-Control-Request-Method": "POST"}
+        assert Client(names["middleware"]).open("/", method="OPTIONS", headers=preflight).code < 500
+
+
 def test_an_upload_of_another_site_is_refused_before_it_is_read() -> None:
     with serve(build("forms")["uploads"]) as app:
         photo = {"photo": ("cat.png", b"1234")}
