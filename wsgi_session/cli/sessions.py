@@ -240,13 +240,16 @@ def find(store: Store, namespace: str, handle: str) -> tuple[bytes, Record]:
 
 def described(record: Record) -> dict[str, Any]:
     """Return what may be shown of a session."""
+    owner = stored_owner(record)
+    if owner is None and record.owner is not None and looks_sealed(record.data):
+        owner = HIDDEN_OWNER  # Nothing would look like an anonymous visitor's session.
     return {
         # SQLite stores any type in any column.
         "handle": str(record.handle),
         "created": utc(record.created),
         "last_seen": utc(record.touched),
         "expires": utc(record.expires),
-        "owner": HIDDEN_OWNER if record.owner is not None and is_closed(record) else stored_owner(record),
+        "owner": owner,
     }
 
 
