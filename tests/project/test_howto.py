@@ -224,6 +224,19 @@ def test_a_job_tells_the_visitor_its_result_and_does_not_mind_a_logout() -> None
         names["write_report"]("id:5", device.handle)
 
 
+def test_a_job_that_is_faster_than_the_response_keeps_its_result() -> None:
+    class AtOnce:
+        def submit(self, job: Any, *arguments: Any) -> None:
+            job(*arguments)
+
+    names = build("jobs")
+    names["jobs"] = AtOnce()
+    with serve(names["order_report"]) as names["app"]:
+        cookie = plant(names["app"], {"user": {"id": 5}})
+        assert Client(names["app"]).open("/", headers={"Cookie": cookie}).code == 202
+        assert names["app"].sessions.of({"id": 5})[0].data["report"] == "12 pages"
+
+
 def test_tenants_share_a_store_and_no_session() -> None:
     names = build("several-sites")
     with serve(names["count"], namespace=names["tenant_of"], validate=names["is_allowed"]) as app:
