@@ -20,6 +20,7 @@ extensions = [
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build", "_templates"]
+smartquotes_action = "qe"  # Quotes and ellipses. Two hyphens are an option of a command, and not a dash.
 
 # Markdown. Headings get GitHub's anchors, so that a link works in the repository and on the site.
 myst_heading_anchors = 3

@@ -68,6 +68,12 @@ def test_a_cart_survives_the_login_is_joined_and_ends_with_the_logout() -> None:
         for _ in range(2):
             desk.open("/login/ann")
             assert desk.open("/").text == "{'cup': 1, 'tea': 1}"
+        # Both are logged in: neither saves its own cart over what the other has added.
+        phone.open("/add/pot")
+        desk.open("/add/jam")
+        phone.open("/logout")
+        phone.open("/login/ann")
+        assert phone.open("/").text == "{'cup': 1, 'jam': 1, 'pot': 1, 'tea': 1}"
         desk.open("/login/bob")
         assert desk.open("/").text == "{}"
         phone.open("/logout")
@@ -218,6 +224,19 @@ def test_a_job_tells_the_visitor_its_result_and_does_not_mind_a_logout() -> None
         names["write_report"]("id:5", device.handle)
 
 
+def test_a_job_that_is_faster_than_the_response_keeps_its_result() -> None:
+    class AtOnce:
+        def submit(self, job: Any, *arguments: Any) -> None:
+            job(*arguments)
+
+    names = build("jobs")
+    names["jobs"] = AtOnce()
+    with serve(names["order_report"]) as names["app"]:
+        cookie = plant(names["app"], {"user": {"id": 5}})
+        assert Client(names["app"]).open("/", headers={"Cookie": cookie}).code == 202
+        assert names["app"].sessions.of({"id": 5})[0].data["report"] == "12 pages"
+
+
 def test_tenants_share_a_store_and_no_session() -> None:
     names = build("several-sites")
     with serve(names["count"], namespace=names["tenant_of"], validate=names["is_allowed"]) as app:
@@ -345,6 +364,14 @@ def test_roles_are_asked_at_each_request() -> None:
     assert asked("editors_only", {"id": 5}) == 200
     assert asked("editors_only", {"id": 6}) == 403
     assert asked("admins_only", {"id": 5}) == 403
+
+
+@pytest.mark.parametrize(("page", "made"), [("protect", "admins_only"), ("devices", "account"), ("htmx", "members")])
+def test_a_preflight_without_a_cookie_is_no_error_of_a_protected_page(page: str, made: str) -> None:
+    names = build(page)
+    with serve(names[made]) as names["middleware"]:
+        preflight = {"Origin": "https://front.example.net", "Access-Control-Request-Method": "POST"}
+        assert Client(names["middleware"]).open("/", method="OPTIONS", headers=preflight).code < 500
 
 
 def test_an_upload_of_another_site_is_refused_before_it_is_read() -> None:
@@ -486,6 +513,17 @@ def test_the_password_is_asked_for_again_after_a_quarter_of_an_hour() -> None:
         confirmed = ann.open("/confirm?next=/password", POST={"password": "wonderland"})
         assert (confirmed.code, confirmed.header("Location")) == (303, "/password")
         assert ann.open("/password").text == "Choose a new password."
+
+
+def test_a_password_is_checked_only_for_a_visitor_who_is_logged_in() -> None:
+    names = build("confirm")
+    names["password_is_right"] = lambda user, password: user["id"] == 5 and password == "wonderland"
+    with serve(names["account"]) as app:
+        anonymous, ann = Client(app), Client(app)
+        sent = anonymous.open("/confirm", POST={"password": "wonderland"}, headers={"Sec-Fetch-Mode": "navigate"})
+        assert (sent.code, sent.header("Location")) == (303, "/login")
+        ann.header = plant(app, {"user": {"id": 5}})
+        assert ann.open("/confirm", POST={"other": "field"}).code == 200
 
 
 def test_a_site_below_a_path_has_its_sessions_there() -> None:

@@ -54,6 +54,12 @@ def ask(app: Any, path: str = "/", cookie: str = "") -> tuple[str, str]:
     return answer.status, answer.text
 
 
+def test_no_line_break_makes_a_list_of_a_sentence() -> None:
+    broken = re.compile(r"^(?![*|`\d ]).*\w\n(?:1[.)]|[-+*]) .*", re.MULTILINE)
+    found = {page.name: broken.findall(page.read_text("utf-8")) for page in DOCS.rglob("*.md")}
+    assert {name: sentences for name, sentences in found.items() if sentences} == {}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
 def test_the_examples_of_a_page_run(page: Path) -> None:
     names = run_page(page)

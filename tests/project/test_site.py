@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import zlib
 from pathlib import Path
 
@@ -40,6 +41,11 @@ def test_every_page_has_a_card_for_social_networks(site: Path) -> None:
         assert f'content="{ADDRESS}_static/card.png"' in html, name
         assert 'property="og:title"' in html, name
         assert 'property="og:description"' in html, name
+
+
+def test_an_option_of_a_command_can_be_copied_from_every_page(site: Path) -> None:
+    dashes = {name: re.findall(r"[–—][a-z][\w-]+", (site / name).read_text("utf-8")) for name in names(site)}
+    assert {name: found for name, found in dashes.items() if found} == {}
 
 
 @pytest.fixture(scope="module")

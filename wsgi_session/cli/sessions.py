@@ -42,6 +42,10 @@ from wsgi_session.owner import check_owner
 from wsgi_session.stores.contract import ListsOwners, OwnedSession, Record, Scans, Store
 from wsgi_session.stores.unsupported import unsupported
 
+NOTHING_FOUND = (
+    "No session was found. If the site's cookie has another name (in Flask session, in Django sessionid), give it with "
+    "--cookie-name; if the site has tenants, give --tenant."
+)
 #: How many sessions are read between two updates of the progress line.
 STEP = 1000
 
@@ -193,11 +197,16 @@ def end(
     as_json: bool,
     should_end: Callable[[OwnedSession], bool] | None = None,
 ) -> None:
-    """End the sessions of ``listing`` (all that exist, or those that ``should_end`` picks), and print how many."""
+    """End the sessions of ``listing`` (all that exist, or those that ``should_end`` picks), and print how many.
+
+    If there is none, ask on stderr for the cookie's name: with a wrong one, a user would stay logged in unnoticed.
+    """
     called = time.time()
     if dry_run:
         number = sum(should_end is None or should_end(session) for session in listing.live_at(called))
         click.echo(json.dumps({"would_end": number}) if as_json else f"sessions that would be ended: {number}")
+        if not number:
+            click.echo(NOTHING_FOUND, err=True)
         return
     with counting("sessions", "ended") as show:
         if should_end is None:
@@ -205,6 +214,8 @@ def end(
         else:
             total = end_listed(store, listing, called, should_end, show)
     click.echo(json.dumps({"ended": total}) if as_json else f"sessions ended: {total}")
+    if not total:
+        click.echo(NOTHING_FOUND, err=True)
 
 
 def revoke_foreign(store: Store, namespace: str, owner: bytes | None, *, anonymous: bool = False) -> None:
@@ -240,13 +251,16 @@ def find(store: Store, namespace: str, handle: str) -> tuple[bytes, Record]:
 
 def described(record: Record) -> dict[str, Any]:
     """Return what may be shown of a session."""
+    owner = stored_owner(record)
+    if owner is None and record.owner is not None and looks_sealed(record.data):
+        owner = HIDDEN_OWNER  # Nothing would look like an anonymous visitor's session.
     return {
         # SQLite stores any type in any column.
         "handle": str(record.handle),
         "created": utc(record.created),
         "last_seen": utc(record.touched),
         "expires": utc(record.expires),
-        "owner": HIDDEN_OWNER if record.owner is not None and is_closed(record) else stored_owner(record),
+        "owner": owner,
     }
 
 

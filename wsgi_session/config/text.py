@@ -56,12 +56,12 @@ def _secrets(name: str, value: str) -> object:
     return hide(value.split())
 
 
-def _flag(name: str, value: str) -> bool:
+def _flag(name: str, value: str, or_else: str = "") -> bool:
     if value.lower() in _TRUE:
         return True
     if value.lower() in _FALSE:
         return False
-    raise ConfigError(f"{name}={value!r}: give true or false.")
+    raise ConfigError(f"{name}={value!r}: give true or false{or_else}.")
 
 
 def _secure(name: str, value: str) -> bool | str:
@@ -69,7 +69,7 @@ def _secure(name: str, value: str) -> bool | str:
 
 
 def _encrypt(name: str, value: str) -> bool | str:
-    return value.lower() if value.lower() == "accept-plain" else _flag(name, value)
+    return value.lower() if value.lower() == "accept-plain" else _flag(name, value, ", or accept-plain")
 
 
 def _duration(name: str, value: str) -> float:
@@ -100,7 +100,7 @@ def _count(name: str, value: str) -> int | None:
 
 
 def _flag_or_path(name: str, value: str) -> bool | str:
-    return value if value.startswith("/") else _flag(name, value)
+    return value if value.startswith("/") else _flag(name, value, ", or a path such as /device-bound")
 
 
 def _not_text(name: str, value: str) -> Any:

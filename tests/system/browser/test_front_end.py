@@ -82,3 +82,19 @@ def test_a_page_of_another_site_logs_in_stays_and_logs_out(
     assert call("/session") == [200, {}]
     assert call("/cart")[0] == 401
     assert front_end.app.sessions.count() == 0
+
+
+def test_the_page_does_not_ask_all_the_time_when_the_session_ends_in_a_month(
+    front_end: FrontEnd, device: Callable[..., Page]
+) -> None:
+    page = device(front_end.address)
+    page.goto("/")
+    pause = page.evaluate(
+        """new Promise((done) => {
+            const expires = new Date(Date.now() + 30 * 86_400_000);
+            call = async () => ({json: async () => ({expires})});
+            window.setTimeout = (again, pause) => done(pause);
+            watch();
+        })"""
+    )
+    assert 30_000 <= pause < 2**31  # Browsers call back at once after a longer time.

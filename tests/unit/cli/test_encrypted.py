@@ -60,6 +60,10 @@ def test_with_the_secret_or_one_of_several_the_owner_is_shown(url: str) -> None:
     assert run("list", url, WSGI_SESSION_SECRET=SECRET).stderr == ""
 
 
+def test_with_another_secret_a_users_session_does_not_look_like_an_anonymous_visitors(url: str) -> None:
+    assert sorted(str(one["owner"]) for one in listed(url, WSGI_SESSION_SECRET=OTHER)) == ["(encrypted)", "None"]
+
+
 def test_broken_checks_what_the_secret_opens_and_says_what_it_did_not_check(url: str) -> None:
     unchecked = run("broken", url)
     assert (unchecked.stdout, unchecked.stderr.startswith("2 of these sessions")) == ("", True)

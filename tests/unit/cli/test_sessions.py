@@ -92,7 +92,19 @@ def test_the_owner_is_compared_byte_for_byte(url: str, owner: str) -> None:
 def test_an_owner_that_is_no_valid_text_lists_nothing_on_a_real_command_line(url: str) -> None:
     command: list[str | bytes] = [sys.executable, "-m", "wsgi_session", "revoke-user", url, b"id:\xff"]
     done = subprocess.run(command, capture_output=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, b"sessions ended: 0\n", b"")
+    assert (done.returncode, done.stdout) == (0, b"sessions ended: 0\n")
+
+
+@pytest.mark.parametrize("command", [["revoke-user", "{url}", "id:5"], ["revoke-everyone", "{url}"]])
+@pytest.mark.parametrize("option", [[], ["--dry-run"], ["--json"]])
+def test_a_command_that_ends_nothing_asks_for_the_name_of_the_cookie(
+    url: str, command: list[str], option: list[str]
+) -> None:
+    arguments = [argument.format(url=url) for argument in command]
+    wrong = run(*arguments, *option, "--cookie-name", "session")
+    assert (wrong.exit_code, wrong.stdout.count("\n")) == (0, 1)
+    assert wrong.stderr.startswith("No session was found. If the site's cookie has another name")
+    assert run(*arguments, *option).stderr == ""
 
 
 @pytest.mark.parametrize(

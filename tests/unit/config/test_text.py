@@ -102,6 +102,19 @@ def test_invalid_text_is_refused_and_the_message_names_the_option_as_written(opt
     assert str(caught.value).startswith(f"session.{option}={text!r}: ")
 
 
+@pytest.mark.parametrize(
+    ("option", "text", "allowed"),
+    [
+        ("encrypt", "accept_plain", "true or false, or accept-plain."),
+        ("experimental_device_bound", "auth/device", "true or false, or a path such as /device-bound."),
+    ],
+)
+def test_the_message_names_each_form_that_a_flag_may_have(option: str, text: str, allowed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parsed(**{option: text})
+    assert str(caught.value) == f"session.{option}={text!r}: give {allowed}"
+
+
 def test_every_option_of_the_middleware_has_a_form_in_text_or_says_that_it_has_none() -> None:
     signature = inspect.signature(SessionMiddleware.__init__)
     options = {name for name, option in signature.parameters.items() if option.kind is option.KEYWORD_ONLY}
