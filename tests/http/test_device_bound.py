@@ -288,6 +288,21 @@ def test_a_session_is_not_bound_by_a_renewal_that_cannot_be_stored(site: Site, b
     assert browser.stolen(SID).do(user).result is None
 
 
+def test_a_session_without_room_for_the_key_goes_on_and_is_not_bound(make_site: MakeSite) -> None:
+    site = make_site(experimental_device_bound=True, max_size=2100)
+    browser = DeviceBrowser(site)
+    browser.do(log_in(ANN))
+    browser.do(put(text="x" * 1941))
+    renew(browser)
+    assert browser.refresh().code == 200
+    assert [event["owner"] for event in site.happened("unsaved")] == ["id:1"] * 2
+    assert browser.stolen(SID).do(user).result == ANN
+    browser.do(put(text="x"))
+    renew(browser)
+    assert len(site.happened("device_bound")) == 1
+    assert browser.stolen(SID).do(user).result is None
+
+
 def test_a_login_after_a_redirect_from_another_site_is_bound(site: Site, browser: DeviceBrowser) -> None:
     """A browser sends no cookie with SameSite=Lax to the endpoints then, but takes those that they set."""
     browser.registers = False
