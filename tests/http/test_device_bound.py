@@ -195,6 +195,20 @@ def test_a_renewal_that_a_rotation_overtakes_succeeds(site: Site, bound: DeviceB
     assert bound.do(user).result == ANN
 
 
+def test_a_first_renewal_that_a_rotation_overtakes_binds_the_session_the_next_time(
+    site: Site, browser: DeviceBrowser
+) -> None:
+    browser.do(log_in(ANN))
+    other_tab = browser.stolen(SID)
+    site.calls.before["replace"] = lambda: other_tab.do(lambda session: session.rotate())
+    assert browser.refresh().code == 200
+    assert site.happened("device_bound") == []
+    browser.jar[SID] = other_tab.jar[SID]
+    renew(browser)
+    assert browser.do(user).result == ANN
+    assert len(site.happened("device_bound")) == 1
+
+
 def test_the_next_login_is_bound_anew_and_the_old_key_renews_nothing(site: Site, bound: DeviceBrowser) -> None:
     old, bound.registers = bound.instructions, False
     old_key, old_refresh = bound.key, refresh_of(bound)

@@ -149,10 +149,11 @@ class DeviceRequest:
                 return None
             try:
                 if not _store(work, data, handle, key):
-                    return _ENDED
+                    self._record = None
+                    return None if self._was_rotated(work) else _ENDED
             except SessionTooLarge as error:
                 # The key finds no room beside the application's data: the session goes on as it is, and is not bound.
-                self._settings.events("unsaved", handle=handle, owner=stored_owner(self._record), error=str(error))
+                self._settings.events("unsaved", handle=handle, owner=stored_owner(work.record), error=str(error))
                 return None
         except _OtherKeyError:
             return self._refuse(handle, "registered")
@@ -168,6 +169,11 @@ class DeviceRequest:
             # After another site's link, neither cookie comes. If only the second one does, the visitor has logged out.
             return not self._binding.cookie(self._environ).read(self._environ.get("HTTP_COOKIE", ""))
         return work.state in ("rotated", "unavailable")
+
+    def _was_rotated(self, work: Work) -> bool:
+        """Return whether another request has rotated the session meanwhile: then a later renewal can bind it."""
+        assert work.credential is not None
+        return work.backend.look_up(work.credential, self._now)[0] == "rotated"
 
     def _renewed(self, handle: str, key: bytes, seconds: float) -> Answer:
         cookie = self._binding.cookie(self._environ)
