@@ -55,6 +55,42 @@ def test_a_flask_application_answers_an_app_with_a_token_and_a_browser_with_a_co
         assert read(sessions.middleware, "", environ={"HTTP_AUTHORIZATION": planted}) == {"user": {"id": 6}}
 
 
+def test_flask_logins_remember_cookie_opens_no_session_for_a_script_that_sends_the_header() -> None:
+    """Else a script in the page could get a token, although it cannot read the cookie."""
+    flask = pytest.importorskip("flask", reason="pip install flask")
+    pytest.importorskip("flask_login", reason="pip install flask-login")
+    from flask_login import LoginManager, UserMixin, current_user, login_user
+
+    from wsgi_session import user_or_none
+    from wsgi_session.integrations.flask import FlaskSessions
+
+    class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
+        id = "5"
+
+    app = flask.Flask(__name__)
+    app.config.update(SECRET_KEY=SECRET, WSGI_SESSION_TRANSPORT="both")
+    FlaskSessions(app, store="memory://")
+    LoginManager(app).user_loader(lambda user_id: User())
+
+    def log_in() -> str:
+        login_user(User(), remember=True)
+        return ""
+
+    def who() -> str:
+        user = user_or_none(flask.request)
+        return f"{current_user.is_authenticated} {user is not None}"
+
+    app.add_url_rule("/login", "login", log_in, methods=["POST"])
+    app.add_url_rule("/", "who", who)
+    client = Client(app)
+    client.open("/login", method="POST")
+    del client.jar["session"]
+    answer = client.open("/", headers=NEW)
+    assert (answer.text, answer.header("Session-Token")) == ("False False", None)
+    assert "remember_token" in client.jar
+    assert client.open("/").text == "True True"
+
+
 @pytest.mark.parametrize("header", ["Authorization", "X-Token"])
 def test_a_pyramid_application_answers_an_app_with_a_token_and_asks_it_for_no_csrf_token(header: str) -> None:
     pyramid = pytest.importorskip("pyramid.config", reason="pip install pyramid")
