@@ -137,6 +137,28 @@ def test_a_pyramid_application_answers_an_app_with_a_token_and_asks_it_for_no_cs
     assert client.open("/check", method="POST").text == "False"
 
 
+def test_pyramids_own_csrf_check_lets_an_app_pass_over_https() -> None:
+    pyramid = pytest.importorskip("pyramid.config", reason="pip install pyramid")
+    from pyramid.response import Response
+
+    from wsgi_session import login
+
+    def log_in(request: Any) -> Any:
+        login(request, {"id": 5})
+        return Response("")
+
+    settings = {"wsgi_session.secret": SECRET, "wsgi_session.store": "memory://", "wsgi_session.transport": "both"}
+    with pyramid.Configurator(settings=settings) as config:
+        config.include("wsgi_session.integrations.pyramid")
+        config.set_default_csrf_options(require_csrf=True, allow_no_origin=True)
+        config.add_route("login", "/login")
+        config.add_view(log_in, route_name="login")
+        app = config.make_wsgi_app()
+    for headers, code in ((NEW, 200), ({}, 400)):
+        answer = Client(app).open("/login", method="POST", headers=headers, base_url="https://localhost")
+        assert answer.code == code
+
+
 def test_beakers_sessions_are_found_by_the_header_and_reverted_to_what_it_opens() -> None:
     from wsgi_session.integrations.beaker import SessionMiddleware
 
