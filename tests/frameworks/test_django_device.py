@@ -139,7 +139,7 @@ def test_no_request_of_the_protocol_prolongs_a_session_that_every_request_saves(
         else:
             assert visitor.refresh().code == 200
         assert sessions().of({"id": 1}) == [before]
-        # Neither is a session made where there is none.
+        # A visitor without a session gets none.
         stranger = DeviceClient(visitor.app)
         assert stranger.post("/device-bound/refresh", {}).code == 404
         assert stranger.jar == {}
