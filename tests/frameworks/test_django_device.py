@@ -126,6 +126,26 @@ def test_a_renewal_neither_saves_nor_prolongs_the_session(visitor: DeviceClient)
     assert (after.expires, after.last_seen) == (before.expires, before.last_seen)
 
 
+@pytest.mark.parametrize("by_thief", [False, True], ids=["", "thief"])
+def test_no_request_of_the_protocol_prolongs_a_session_that_every_request_saves(
+    visitor: DeviceClient, by_thief: bool
+) -> None:
+    bind(visitor)
+    with override_settings(SESSION_SAVE_EVERY_REQUEST=True):
+        (before,) = sessions().of({"id": 1})
+        wait(visitor)
+        if by_thief:
+            assert thief_of(visitor).post("/device-bound/refresh", {}).code == 404
+        else:
+            assert visitor.refresh().code == 200
+        assert sessions().of({"id": 1}) == [before]
+        # A visitor without a session gets none.
+        stranger = DeviceClient(visitor.app)
+        assert stranger.post("/device-bound/refresh", {}).code == 404
+        assert stranger.jar == {}
+        assert who(visitor) == "ann"
+
+
 def test_without_the_option_the_middleware_does_nothing(visitor: DeviceClient) -> None:
     with override_settings(WSGI_SESSION_OPTIONS={"clock": visitor.clock}):
         get(visitor, "/login?name=ann")

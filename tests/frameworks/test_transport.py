@@ -55,6 +55,42 @@ def test_a_flask_application_answers_an_app_with_a_token_and_a_browser_with_a_co
         assert read(sessions.middleware, "", environ={"HTTP_AUTHORIZATION": planted}) == {"user": {"id": 6}}
 
 
+def test_flask_logins_remember_cookie_opens_no_session_for_a_script_that_sends_the_header() -> None:
+    """Else a script in the page could get a token, although it cannot read the cookie."""
+    flask = pytest.importorskip("flask", reason="pip install flask")
+    pytest.importorskip("flask_login", reason="pip install flask-login")
+    from flask_login import LoginManager, UserMixin, current_user, login_user
+
+    from wsgi_session import user_or_none
+    from wsgi_session.integrations.flask import FlaskSessions
+
+    class User(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
+        id = "5"
+
+    app = flask.Flask(__name__)
+    app.config.update(SECRET_KEY=SECRET, WSGI_SESSION_TRANSPORT="both")
+    FlaskSessions(app, store="memory://")
+    LoginManager(app).user_loader(lambda user_id: User())
+
+    def log_in() -> str:
+        login_user(User(), remember=True)
+        return ""
+
+    def who() -> str:
+        user = user_or_none(flask.request)
+        return f"{current_user.is_authenticated} {user is not None}"
+
+    app.add_url_rule("/login", "login", log_in, methods=["POST"])
+    app.add_url_rule("/", "who", who)
+    client = Client(app)
+    client.open("/login", method="POST")
+    del client.jar["session"]
+    answer = client.open("/", headers=NEW)
+    assert (answer.text, answer.header("Session-Token")) == ("False False", None)
+    assert "remember_token" in client.jar
+    assert client.open("/").text == "True True"
+
+
 @pytest.mark.parametrize("header", ["Authorization", "X-Token"])
 def test_a_pyramid_application_answers_an_app_with_a_token_and_asks_it_for_no_csrf_token(header: str) -> None:
     pyramid = pytest.importorskip("pyramid.config", reason="pip install pyramid")
@@ -99,6 +135,28 @@ def test_a_pyramid_application_answers_an_app_with_a_token_and_asks_it_for_no_cs
     assert client.open("/check", method="POST", headers=headers).text == "True"
     assert client.open("/login").header("Session-Token") is None
     assert client.open("/check", method="POST").text == "False"
+
+
+def test_pyramids_own_csrf_check_lets_an_app_pass_over_https() -> None:
+    pyramid = pytest.importorskip("pyramid.config", reason="pip install pyramid")
+    from pyramid.response import Response
+
+    from wsgi_session import login
+
+    def log_in(request: Any) -> Any:
+        login(request, {"id": 5})
+        return Response("")
+
+    settings = {"wsgi_session.secret": SECRET, "wsgi_session.store": "memory://", "wsgi_session.transport": "both"}
+    with pyramid.Configurator(settings=settings) as config:
+        config.include("wsgi_session.integrations.pyramid")
+        config.set_default_csrf_options(require_csrf=True, allow_no_origin=True)
+        config.add_route("login", "/login")
+        config.add_view(log_in, route_name="login")
+        app = config.make_wsgi_app()
+    for headers, code in ((NEW, 200), ({}, 400)):
+        answer = Client(app).open("/login", method="POST", headers=headers, base_url="https://localhost")
+        assert answer.code == code
 
 
 def test_beakers_sessions_are_found_by_the_header_and_reverted_to_what_it_opens() -> None:

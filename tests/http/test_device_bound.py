@@ -195,6 +195,20 @@ def test_a_renewal_that_a_rotation_overtakes_succeeds(site: Site, bound: DeviceB
     assert bound.do(user).result == ANN
 
 
+def test_a_first_renewal_that_a_rotation_overtakes_binds_the_session_the_next_time(
+    site: Site, browser: DeviceBrowser
+) -> None:
+    browser.do(log_in(ANN))
+    other_tab = browser.stolen(SID)
+    site.calls.before["replace"] = lambda: other_tab.do(lambda session: session.rotate())
+    assert browser.refresh().code == 200
+    assert site.happened("device_bound") == []
+    browser.jar[SID] = other_tab.jar[SID]
+    renew(browser)
+    assert browser.do(user).result == ANN
+    assert len(site.happened("device_bound")) == 1
+
+
 def test_the_next_login_is_bound_anew_and_the_old_key_renews_nothing(site: Site, bound: DeviceBrowser) -> None:
     old, bound.registers = bound.instructions, False
     old_key, old_refresh = bound.key, refresh_of(bound)
@@ -285,6 +299,21 @@ def test_a_session_is_not_bound_by_a_renewal_that_cannot_be_stored(site: Site, b
     assert site.happened("device_bound") == []
     assert browser.stolen(SID).do(user).result == ANN
     renew(browser)
+    assert browser.stolen(SID).do(user).result is None
+
+
+def test_a_session_without_room_for_the_key_goes_on_and_is_not_bound(make_site: MakeSite) -> None:
+    site = make_site(experimental_device_bound=True, max_size=2100)
+    browser = DeviceBrowser(site)
+    browser.do(log_in(ANN))
+    browser.do(put(text="x" * 1941))
+    renew(browser)
+    assert browser.refresh().code == 200
+    assert [event["owner"] for event in site.happened("unsaved")] == ["id:1"] * 2
+    assert browser.stolen(SID).do(user).result == ANN
+    browser.do(put(text="x"))
+    renew(browser)
+    assert len(site.happened("device_bound")) == 1
     assert browser.stolen(SID).do(user).result is None
 
 

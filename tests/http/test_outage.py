@@ -11,7 +11,7 @@ from webob import Response
 
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, page, put, read
 from tests.support.stores import SERVER
-from wsgi_session import Session, StoreUnavailable, redirect_if_anonymous, user_email_or_none
+from wsgi_session import Session, StoreUnavailable, begin_transaction, redirect_if_anonymous, user_email_or_none
 
 pytestmark = pytest.mark.needs(SERVER)
 PLAIN = [("Content-Type", "text/plain")]
@@ -338,6 +338,20 @@ def test_anonymous_asks_a_store_that_is_away_once_and_tells_once(lenient: Browse
     lenient.do(lambda session: (session.get("a"), session.get("b"), session.state))
     assert lenient.site.calls.counts() == {"load": 1}
     assert len(lenient.site.happened("unavailable")) == 1
+
+
+def test_anonymous_reads_the_session_after_a_transaction_that_failed(lenient: Browser) -> None:
+    def call(environ: dict[str, Any]) -> Any:
+        with pytest.raises(StoreUnavailable):
+            begin_transaction(environ, {})
+        session = environ["session"]
+        with pytest.raises(StoreUnavailable):
+            session["cart"] = 1
+        return session.state, user_email_or_none(environ)
+
+    assert lenient.call(call) == ("unavailable", None)
+    assert lenient.answer.code == 200
+    assert lenient.site.calls.counts() == {"create": 1}
 
 
 def test_anonymous_leaves_the_applications_own_5xx_alone(lenient: Browser) -> None:

@@ -14,6 +14,7 @@ from wsgi_session import (
     ConfigError,
     Session,
     SessionMiddleware,
+    SessionTooLarge,
     Unsupported,
     begin_transaction,
     end_transaction,
@@ -276,6 +277,28 @@ def test_it_costs_one_write_an_interval(checked: Site) -> None:
     checked.forget()
     ann.do(read)
     assert checked.calls.counts() == {"load": 1}
+
+
+def test_validate_every_breaks_no_page_of_a_session_that_has_no_room_for_its_time(make_site: MakeSite) -> None:
+    """Such as one that was stored under a larger max_size."""
+    asked: list[Any] = []
+    browser = make_site().browser()
+    browser.do(log_in(ANN))
+    browser.do(put(text="x" * 2000))
+    small = make_site(validate=lambda session: not asked.append(session["user"]), validate_every=60, max_size=2000)
+    visitor = small.browser()
+    visitor.jar = browser.jar
+    for times in (1, 2):
+        assert visitor.do(lambda session: session["user"]).result == ANN
+        assert (visitor.answer.code, len(asked)) == (200, times)
+    assert small.happened("unsaved") == []
+    for change in (lambda session: session["user"].update(note="x" * 2000), put(cart=1)):
+        with pytest.raises(SessionTooLarge):
+            visitor.do(change)
+    asked.clear()
+    visitor.do(lambda session: session.pop("text"))
+    assert visitor.do(lambda session: session["user"]).result == ANN
+    assert len(asked) == 1
 
 
 def test_validate_every_needs_validate() -> None:

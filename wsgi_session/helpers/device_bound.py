@@ -31,7 +31,7 @@ from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import Packed
 from wsgi_session.cookies.caching import Headers
 from wsgi_session.cookies.proofs import registered_key, signed_challenge, unquoted
-from wsgi_session.errors import StoreUnavailable
+from wsgi_session.errors import SessionTooLarge, StoreUnavailable
 from wsgi_session.request.commit import replace
 from wsgi_session.request.data import Data
 from wsgi_session.request.work import Work
@@ -147,8 +147,14 @@ class DeviceRequest:
             data = work.data or work.load()
             if device_key(data.stored, handle) == key:
                 return None
-            if not _store(work, data, handle, key):
-                return _ENDED
+            try:
+                if not _store(work, data, handle, key):
+                    self._record = None
+                    return None if self._was_rotated(work) else _ENDED
+            except SessionTooLarge as error:
+                # The key finds no room beside the application's data: the session goes on as it is, and is not bound.
+                self._settings.events("unsaved", handle=handle, owner=stored_owner(work.record), error=str(error))
+                return None
         except _OtherKeyError:
             return self._refuse(handle, "registered")
         except StoreUnavailable:
@@ -163,6 +169,11 @@ class DeviceRequest:
             # After another site's link, no cookie is sent. If only the second one is, the visitor has logged out.
             return not self._binding.cookie(self._environ).read(self._environ.get("HTTP_COOKIE", ""))
         return work.state in ("rotated", "unavailable")
+
+    def _was_rotated(self, work: Work) -> bool:
+        """Return whether another request has rotated the session meanwhile: then a later renewal can bind it."""
+        assert work.credential is not None
+        return work.backend.look_up(work.credential, self._now)[0] == "rotated"
 
     def _renewed(self, handle: str, key: bytes, seconds: float) -> Answer:
         cookie = self._binding.cookie(self._environ)

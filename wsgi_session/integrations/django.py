@@ -108,6 +108,9 @@ class SessionStore(SessionWithCookie):
             # In an outage it is not known whether there is a session. The application may have caught the error and
             # sent its own page.
             return neither_remove_nor_save()
+        if self.sent_for_device and self._session_key is not None:
+            # With SESSION_SAVE_EVERY_REQUEST, Django would save the session, even without the second cookie.
+            return neither_remove_nor_save()
         if work is None or work.state not in ("unknown", "tampered", "rotated"):
             return super().is_empty() or self.would_replace_another()
         return False if self._session_cache else neither_remove_nor_save()

@@ -40,6 +40,7 @@ class DeviceBoundMiddleware(MiddlewareMixin):
             return None
         if purpose is REFRESH:
             request.META[PROVING] = True
+        session.sent_for_device = True  # type: ignore[attr-defined]
         asked = DeviceRequest(site.binding, site.settings, request.META, lambda: _work(session))
         status, headers, body = asked.answer(purpose)
         response = HttpResponse(body, status=int(status[:3]))

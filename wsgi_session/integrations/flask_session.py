@@ -103,6 +103,10 @@ class FlaskSession(Session, SessionMixin):
         raise KeyError(key)
 
     def get(self, key: str, default: Any = None) -> Any:
+        if key == _REMEMBER and not self._work.backend.browser_sends:
+            # Flask-Login then does not read its remember cookie: a script that sends its token in a header would get a
+            # token for what only that cookie opens.
+            return "clear"
         return Mapping.get(self, key, default)  # This calls __getitem__.
 
     def __contains__(self, key: object) -> bool:

@@ -21,6 +21,7 @@ from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedVa
 from wsgi_session.request.data import Data
 from wsgi_session.request.devices import after_login
 from wsgi_session.request.ending import forget_refused
+from wsgi_session.request.loading import VALIDATED
 from wsgi_session.request.login import owner_text, report_unfiled_user
 from wsgi_session.request.providers import check_after
 from wsgi_session.request.records import changed_record, first_record, join_checked, login_record
@@ -82,8 +83,15 @@ def _save(work: Work, data: Data) -> bool:
     if not (changed or rotating or (data.cleared and work.backend.compares)):
         return False
     base = (credential, record, data.stored)
-    if replace(work, base, data.apply_to, now, rotating=rotating):
-        return True
+    try:
+        if replace(work, base, data.apply_to, now, rotating=rotating):
+            return True
+    except SessionTooLarge:
+        if rotating or data.changed.keys() != {VALIDATED}:
+            raise
+        # The request only reads, and the time of ``validate`` finds no room: the next request calls it again.
+        data.changed = {}
+        return False
     work.note_end()
     if work.login is not None:
         # Two requests with the same token logged in at once: the second one's session has only its own changes.

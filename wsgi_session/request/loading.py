@@ -42,7 +42,10 @@ _SET_LATER = (
 def load(work: Work) -> Data:
     """Load the session and return its data. In an outage, raise ``StoreUnavailable`` or return an empty session."""
     if work.accessed and work.outage is not None:
-        raise work.unavailable()
+        if not work.backend.settings.anonymous_in_outage:
+            raise work.unavailable()
+        # The store failed before the session was loaded, in a transaction: it is not asked again.
+        return work.start(("unavailable", None, None, {}), work.backend.settings.clock())
     work.accessed = True
     if work.phase is not OPEN:
         _prepare_late_load(work)
