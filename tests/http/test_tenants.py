@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.damage import damage
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, page, put, read
 from tests.support.stores import SERVER
 from wsgi_session import (
@@ -266,6 +267,15 @@ def test_a_request_that_failed_has_checked_nothing(checked: Site, asked: list[st
     assert len(asked) == 2
     ann.do(read)
     assert len(asked) == 2
+
+
+@pytest.mark.needs(SERVER)
+def test_a_damaged_time_of_the_check_makes_the_session_unknown_before_the_check(make_site: MakeSite) -> None:
+    ann = make_site(validate=lambda session: session["user"]["id"] != 13, validate_every=60).browser()
+    ann.do(log_in(ANN))
+    ann.do(read)
+    damage(ann, key=b"validated", value=b"\xc1")
+    assert ann.do(lambda session: (session.copy(), session.state)).result == ({}, "unknown")
 
 
 @pytest.mark.needs(SERVER)
