@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
@@ -121,6 +122,18 @@ def test_many_invented_hosts_do_not_end_a_session(tenants: Site, shop: Browser) 
     for number in range(1100):
         tenants.browser(HTTP_HOST=f"h{number}").visit(page(), lint=False)
     assert shop.do(read).result == {"cart": 1}
+
+
+def test_no_long_name_that_a_client_invents_is_kept(tenants: Site) -> None:
+    megabyte = 1_000_000
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            tenants.middleware.sessions.tenant(f"{number}{'x' * megabyte}")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * megabyte
 
 
 @pytest.mark.parametrize("name", ["", None, b"a", 5])
