@@ -16,6 +16,7 @@ from wsgi_session import (
     ConfigError,
     Session,
     SessionMiddleware,
+    SessionTooLarge,
     Unsupported,
     begin_transaction,
     end_transaction,
@@ -280,6 +281,33 @@ def test_a_request_that_failed_has_checked_nothing(checked: Site, asked: list[st
     assert len(asked) == 2
     ann.do(read)
     assert len(asked) == 2
+
+
+@pytest.mark.needs(SERVER)
+def test_an_outage_when_only_the_time_of_the_check_is_stored_harms_no_answer(checked: Site, asked: list[str]) -> None:
+    ann = checked.browser()
+    ann.do(log_in(ANN))
+    checked.calls.fail("replace")
+    answer = ann.do(read)
+    assert (answer.code, answer.result, checked.calls.counts()["replace"]) == (200, {"user": ANN}, 1)
+    assert [event["handle"] for event in checked.happened("touch_failed")] == asked
+    assert ann.do(put(cart=1)).code == 503
+    checked.calls.recover()
+    assert ann.do(read).result == {"user": ANN}
+    assert len(asked) == 3
+
+
+@pytest.mark.needs(SERVER)
+def test_a_session_that_has_no_room_for_the_time_of_the_check_can_be_read(make_site: MakeSite) -> None:
+    ann = make_site().browser()
+    ann.do(log_in(ANN))
+    smaller = make_site(max_size=20, validate=lambda session: True, validate_every=60).browser()
+    smaller.jar = ann.jar
+    assert smaller.do(read).result == {"user": ANN}
+    with pytest.raises(SessionTooLarge):
+        smaller.do(put(cart=1))
+    with pytest.raises(SessionTooLarge):
+        smaller.do(lambda session: session["user"].update(name="x" * 100))
 
 
 @pytest.mark.needs(SERVER)

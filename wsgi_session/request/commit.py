@@ -21,6 +21,7 @@ from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedVa
 from wsgi_session.request.data import Data
 from wsgi_session.request.devices import after_login
 from wsgi_session.request.ending import forget_refused
+from wsgi_session.request.loading import VALIDATED
 from wsgi_session.request.login import owner_text, report_unfiled_user
 from wsgi_session.request.providers import check_after
 from wsgi_session.request.records import changed_record, first_record, join_checked, login_record
@@ -82,8 +83,17 @@ def _save(work: Work, data: Data) -> bool:
     if not (changed or rotating or (data.cleared and work.backend.compares)):
         return False
     base = (credential, record, data.stored)
-    if replace(work, base, data.apply_to, now, rotating=rotating):
-        return True
+    try:
+        if replace(work, base, data.apply_to, now, rotating=rotating):
+            return True
+    except (StoreUnavailable, SessionTooLarge) as error:
+        if rotating or data.cleared or data.changed.keys() != {VALIDATED}:
+            raise
+        # Only the time of the last check by ``validate`` is not stored, so the next request checks again. As a failing
+        # touch, this does not affect the response.
+        del data.changed[VALIDATED]
+        work.backend.settings.events("touch_failed", handle=work.handle, owner=owner_text(work), error=str(error))
+        return False
     work.note_end()
     if work.login is not None:
         # Two requests with the same token logged in at once: the second one's session has only its own changes.
