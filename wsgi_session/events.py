@@ -76,7 +76,7 @@ EVENTS: dict[str, Event] = {
     "retried": Event(_WARNING, ("operation", "error")),
     # The store failed.
     "unavailable": Event(_ERROR, ("error",)),
-    # Activity could not be recorded; the response is unaffected.
+    # Activity, or the time of a check by ``validate``, could not be recorded; the response is unaffected.
     "touch_failed": Event(_WARNING, (*_SESSION, "error")),
     # An unsupported value, or too much data: the request failed.
     "unsaved": Event(_ERROR, (*_SESSION, "error")),

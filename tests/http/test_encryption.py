@@ -48,7 +48,8 @@ def opened_by(secret: str, browser: Browser) -> bool:
     record = stored(browser)
     sealing = Sealing([secret.encode()], accept_plain=False)
     try:
-        sealing.stored(record.data, key_of(browser), record.owner, record.namespace).open()  # type: ignore[attr-defined]
+        place = key_of(browser), record.handle, record.owner, record.namespace
+        sealing.stored(record.data, *place).open()  # type: ignore[attr-defined]
     except ValueError:
         return False
     return True

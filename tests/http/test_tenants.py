@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
+from tests.support.damage import damage
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, page, put, read
 from tests.support.stores import SERVER
 from wsgi_session import (
@@ -121,6 +123,18 @@ def test_many_invented_hosts_do_not_end_a_session(tenants: Site, shop: Browser) 
     for number in range(1100):
         tenants.browser(HTTP_HOST=f"h{number}").visit(page(), lint=False)
     assert shop.do(read).result == {"cart": 1}
+
+
+def test_no_long_name_that_a_client_invents_is_kept(tenants: Site) -> None:
+    megabyte = 1_000_000
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            tenants.middleware.sessions.tenant(f"{number}{'x' * megabyte}")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * megabyte
 
 
 @pytest.mark.parametrize("name", ["", None, b"a", 5])
@@ -267,6 +281,42 @@ def test_a_request_that_failed_has_checked_nothing(checked: Site, asked: list[st
     assert len(asked) == 2
     ann.do(read)
     assert len(asked) == 2
+
+
+@pytest.mark.needs(SERVER)
+def test_an_outage_when_only_the_time_of_the_check_is_stored_harms_no_answer(checked: Site, asked: list[str]) -> None:
+    ann = checked.browser()
+    ann.do(log_in(ANN))
+    checked.calls.fail("replace")
+    answer = ann.do(read)
+    assert (answer.code, answer.result, checked.calls.counts()["replace"]) == (200, {"user": ANN}, 1)
+    assert [event["handle"] for event in checked.happened("touch_failed")] == asked
+    assert ann.do(put(cart=1)).code == 503
+    checked.calls.recover()
+    assert ann.do(read).result == {"user": ANN}
+    assert len(asked) == 3
+
+
+@pytest.mark.needs(SERVER)
+def test_a_session_that_has_no_room_for_the_time_of_the_check_can_be_read(make_site: MakeSite) -> None:
+    ann = make_site().browser()
+    ann.do(log_in(ANN))
+    smaller = make_site(max_size=20, validate=lambda session: True, validate_every=60).browser()
+    smaller.jar = ann.jar
+    assert smaller.do(read).result == {"user": ANN}
+    with pytest.raises(SessionTooLarge):
+        smaller.do(put(cart=1))
+    with pytest.raises(SessionTooLarge):
+        smaller.do(lambda session: session["user"].update(name="x" * 100))
+
+
+@pytest.mark.needs(SERVER)
+def test_a_damaged_time_of_the_check_makes_the_session_unknown_before_the_check(make_site: MakeSite) -> None:
+    ann = make_site(validate=lambda session: session["user"]["id"] != 13, validate_every=60).browser()
+    ann.do(log_in(ANN))
+    ann.do(read)
+    damage(ann, key=b"validated", value=b"\xc1")
+    assert ann.do(lambda session: (session.copy(), session.state)).result == ({}, "unknown")
 
 
 @pytest.mark.needs(SERVER)

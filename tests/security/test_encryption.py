@@ -149,13 +149,17 @@ def test_who_copies_a_record_under_the_key_of_their_own_token_does_not_become_it
     assert ann.do(lambda session: session.owner).result == "id:1"
 
 
-@pytest.mark.parametrize("field", ["owner", "namespace"])
-def test_a_record_that_gets_another_owner_or_namespace_does_not_open(site: Site, browser: Browser, field: str) -> None:
+@pytest.mark.parametrize("field", ["owner", "namespace", "handle"])
+def test_a_record_that_gets_another_owner_namespace_or_handle_does_not_open(
+    site: Site, browser: Browser, field: str
+) -> None:
+    """With another handle, the login would not be bound to its device any more."""
     browser.do(log_in(ANN))
     record, key, store = stored(browser), key_of(browser), site.calls.inner
     others: dict[str, list[Any]] = {
         "owner": [None, b"o" * 32],
         "namespace": ["other", "", "sid/adopted", "sid/provider"],
+        "handle": [record.handle[::-1], record.handle[:-1], f"{record.handle}s"],
     }
     for value in others[field]:
         assert store.delete(key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -141,16 +142,53 @@ def test_records_that_are_no_sessions_are_stored_as_they_are() -> None:
 @pytest.mark.parametrize("data", ["text", 5, 10**12, None, 1.5])
 def test_data_of_another_type_is_corrupt_like_other_data(data: object) -> None:
     with pytest.raises(CorruptData):
-        split(sealing().stored(data, KEY, None, "sid"))
+        split(sealing().stored(data, KEY, "handle", None, "sid"))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"handle": b"handle"},
+        {"handle": 5},
+        {"owner": "o" * 32},
+        {"owner": 5},
+        {"namespace": b"sid"},
+        {"namespace": None},
+    ],
+    ids=repr,
+)
+def test_a_record_with_another_type_in_a_column_is_corrupt(wrong: dict[str, Any]) -> None:
+    its = sealing(accept_plain=True)
+    for data in (its.bind(its.join({"a": b"\x01"}), KEY, "handle", None, "sid"), join({"a": b"\x01"})):
+        place: dict[str, Any] = {"key": KEY, "handle": "handle", "owner": None, "namespace": "sid"}
+        assert split(its.stored(data, **place))
+        with pytest.raises(CorruptData):
+            split(its.stored(data, **{**place, **wrong}))
+
+
+def test_parts_of_a_records_place_cannot_be_moved_to_another_part() -> None:
+    its = sealing()
+    data = its.bind(its.join({"a": b"\x01"}), KEY, "handle", b"o" * 32, "sid")
+    assert split(its.stored(data, KEY, "handle", b"o" * 32, "sid"))
+    moved: list[Any] = [
+        (KEY + b"o", "handle", b"o" * 31, "sid"),
+        (KEY, "ohandle", b"o" * 31, "sid"),
+        (KEY, "handles", b"o" * 32, "id"),
+        (KEY, "handl", b"o" * 32, "esid"),
+        (KEY + b"o" * 32, "handle", b"", "sid"),
+    ]
+    for place in moved:
+        with pytest.raises(CorruptData):
+            split(its.stored(data, *place))
 
 
 def test_no_two_seals_have_the_same_nonce_and_the_keys_take_turns() -> None:
     its = sealing()
     packed: Packed = {"a": pack(1, "a"), "b": pack(1, "b")}
-    seals = [its.bind(its.join(packed), KEY, None, "sid") for _ in range(500)]
+    seals = [its.bind(its.join(packed), KEY, "handle", None, "sid") for _ in range(500)]
     nonces: set[bytes] = set()
     for data in seals:
-        stored = its.stored(data, KEY, None, "sid")
+        stored = its.stored(data, KEY, "handle", None, "sid")
         split(stored)
         nonces |= {stored.opened[1][:12], stored.opened[1][12:], data[12:24]}  # type: ignore[attr-defined]
     assert len(nonces) == 1500
@@ -160,10 +198,10 @@ def test_no_two_seals_have_the_same_nonce_and_the_keys_take_turns() -> None:
 def test_a_save_copies_the_seals_of_unchanged_values_and_makes_a_new_one_for_each_other() -> None:
     its = sealing()
     packed: Packed = {"a": pack("x" * 50, "a"), "b": pack("y" * 50, "b")}
-    first = its.bind(its.join(packed), KEY, None, "sid")
-    values = split(its.stored(first, KEY, None, "sid"))
-    second = its.bind(its.join({**values, "b": pack("z" * 50, "b")}), KEY, None, "sid")
-    before, after = (its.stored(data, KEY, None, "sid") for data in (first, second))
+    first = its.bind(its.join(packed), KEY, "handle", None, "sid")
+    values = split(its.stored(first, KEY, "handle", None, "sid"))
+    second = its.bind(its.join({**values, "b": pack("z" * 50, "b")}), KEY, "handle", None, "sid")
+    before, after = (its.stored(data, KEY, "handle", None, "sid") for data in (first, second))
     for data in (before, after):
         split(data)
     a, b = (data.opened[2] for data in (before, after))  # type: ignore[attr-defined]
@@ -175,15 +213,18 @@ def test_a_save_copies_the_seals_of_unchanged_values_and_makes_a_new_one_for_eac
 def test_sealed_values_are_compared_by_what_they_contain() -> None:
     its = sealing()
     packed: Packed = {"a": pack(1, "a"), "b": pack(2, "b")}
-    one, other = (split(its.stored(its.bind(its.join(packed), KEY, None, "sid"), KEY, None, "sid")) for _ in range(2))
+    one, other = (
+        split(its.stored(its.bind(its.join(packed), KEY, "handle", None, "sid"), KEY, "handle", None, "sid"))
+        for _ in range(2)
+    )
     assert same_value(one["a"], other["a"])
     assert same_value(one["a"], packed["a"])
     assert same_value(packed["a"], one["a"])
     assert not same_value(one["a"], one["b"])
     assert not same_value(one["a"], None)
     assert same_value(None, None)
-    data = its.bind(its.join(packed), KEY, None, "sid")
-    broken = split(its.stored(data[:-1] + bytes([data[-1] ^ 1]), KEY, None, "sid"))
+    data = its.bind(its.join(packed), KEY, "handle", None, "sid")
+    broken = split(its.stored(data[:-1] + bytes([data[-1] ^ 1]), KEY, "handle", None, "sid"))
     assert not same_value(broken["b"], packed["b"])
     assert (size_of(broken["a"]), size_of(broken["b"])) == (1, 0)
 
@@ -191,32 +232,32 @@ def test_sealed_values_are_compared_by_what_they_contain() -> None:
 def test_only_what_the_newest_secret_sealed_is_up_to_date() -> None:
     old, new = b"an older secret: " + bytes(32), SECRET
     packed: Packed = {"a": pack(1, "a")}
-    data = sealing(old).bind(join(packed), KEY, None, "sid")
+    data = sealing(old).bind(join(packed), KEY, "handle", None, "sid")
     rotated = sealing(new, old)
-    stored = rotated.stored(data, KEY, None, "sid")
+    stored = rotated.stored(data, KEY, "handle", None, "sid")
     assert unpack(split(stored)["a"]) == 1
     assert is_outdated(stored)
-    again = rotated.stored(rotated.bind(stored, KEY, None, "sid"), KEY, None, "sid")
+    again = rotated.stored(rotated.bind(stored, KEY, "handle", None, "sid"), KEY, "handle", None, "sid")
     assert unpack(split(again)["a"]) == 1
     assert not is_outdated(again)
     assert not is_outdated(rotated.join(packed))
     assert not is_outdated(join(packed))
-    assert is_outdated(sealing(accept_plain=True).stored(join(packed), KEY, None, "sid"))
+    assert is_outdated(sealing(accept_plain=True).stored(join(packed), KEY, "handle", None, "sid"))
     assert looks_sealed(data)
     assert not looks_sealed(join(packed))
 
 
 def test_plain_data_that_is_no_sessions_is_not_accepted() -> None:
     its = sealing(accept_plain=True)
-    assert split(its.stored(join({"a": pack(1, "a")}), KEY, None, "sid")) == {"a": pack(1, "a")}
+    assert split(its.stored(join({"a": pack(1, "a")}), KEY, "handle", None, "sid")) == {"a": pack(1, "a")}
     for plain in (b"\x81\xa1a\x05", b"\x81\xa1a\xc0", b"\xc0", b""):
         with pytest.raises(CorruptData):
-            split(its.stored(plain, KEY, None, "sid"))
+            split(its.stored(plain, KEY, "handle", None, "sid"))
 
 
 def test_the_secret_is_in_no_repr() -> None:
     its = sealing()
-    data = its.bind(its.join({"a": pack(1, "a")}), KEY, None, "sid")
+    data = its.bind(its.join({"a": pack(1, "a")}), KEY, "handle", None, "sid")
     shown = repr([its, its.ciphers, SealedStore(MemoryStore(), its), data])
     assert SECRET.decode() not in shown
 

@@ -29,8 +29,10 @@ class Tenants:
         self, function: Callable[[Mapping[str, Any]], str], cookie_name: str, make: Callable[[str], Backend]
     ) -> None:
         self._function = function
-        # A tenant whose backend was dropped gets an equal one.
-        self._backend = lru_cache(MAX_TENANTS)(lambda name: make(namespace_of_tenant(cookie_name, name)))
+        self._cookie_name = cookie_name
+        # A tenant whose backend was dropped gets an equal one. The cache contains namespaces, which are short, and not
+        # names: a client may invent very long ones.
+        self._make = lru_cache(MAX_TENANTS)(make)
 
     def backend_of(self, environ: Mapping[str, Any]) -> Backend:
         """Return the backend of the request's tenant. Raise ``ConfigError`` if the function returns no name."""
@@ -43,7 +45,7 @@ class Tenants:
                 f"The namespace is {name!r}, but the name of a tenant is a non-empty str. For an unknown host, return "
                 "a fixed name, or refuse the request outside of the middleware."
             )
-        return self._backend(name)
+        return self._make(namespace_of_tenant(self._cookie_name, name))
 
 
 def namespace_of_tenant(cookie_name: str, name: str) -> str:

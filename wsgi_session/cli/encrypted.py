@@ -34,7 +34,8 @@ class Unsealer:
         if self._sealing is None:
             self._closed += 1
             return record
-        return record._replace(data=self._sealing.stored(record.data, key, record.owner, record.namespace))
+        place = key, record.handle, record.owner, record.namespace
+        return record._replace(data=self._sealing.stored(record.data, *place))
 
     def report(self) -> None:
         """Print on stderr how many sessions could not be read."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -12,6 +13,7 @@ from wsgi_session.backends.tenants import namespace_of_tenant
 
 # The default of SessionMiddleware.
 _COOKIE_NAME = "sid"
+_VARIABLE = "WSGI_SESSION_COOKIE_NAME"
 
 
 def namespace_options(text: str, default: str | None = _COOKIE_NAME) -> Callable[[Callable[..., None]], Any]:
@@ -25,7 +27,7 @@ def namespace_options(text: str, default: str | None = _COOKIE_NAME) -> Callable
             metavar="NAME",
             default=default,
             show_default=True,
-            envvar="WSGI_SESSION_COOKIE_NAME" if default else None,
+            envvar=_VARIABLE if default else None,
             help=text,
         )
         @click.option("--tenant", metavar="NAME", help="The tenant, as the middleware's namespace= returns it.")
@@ -35,7 +37,9 @@ def namespace_options(text: str, default: str | None = _COOKIE_NAME) -> Callable
                 return command(namespace=cookie_name, **given)
             if not tenant:
                 raise click.UsageError("--tenant is empty: give the tenant's name.")
-            return command(namespace=namespace_of_tenant(cookie_name or _COOKIE_NAME, tenant), **given)
+            # Without a default, the variable is only for this: there is no tenant of all cookie names.
+            name = cookie_name or os.environ.get(_VARIABLE) or _COOKIE_NAME
+            return command(namespace=namespace_of_tenant(name, tenant), **given)
 
         return run
 

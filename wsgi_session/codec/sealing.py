@@ -8,11 +8,14 @@ The head is the format (1 byte), the id of the secret (4), and a random byte tha
 HKDF derives from the secret. The index contains the names of the values, and the nonces of their seals. So the names
 are sealed too. A load opens only the index, and reading a key opens only its value.
 
-The index is bound to the place of the record: its key in the store, its owner and its namespace. So a record that is
-copied to another place does not open, and a rotation or a login, which gives a record another key, seals its index
-again. The values are bound to the index, by their nonces: a value from another record, from another key of the session
-or from an earlier save does not open. A copy of the whole record under its own key does: a store cannot prove that it
-returns the newest one.
+The index is bound to the place of the record: its key in the store, its handle, its owner and its namespace. So a
+record that is copied to another place does not open, and a rotation or a login, which gives a record another key, seals
+its index again. The handle is a part of it, because what counts for one login only, such as the key of the device, is
+bound to the handle.
+
+The values are bound to the index, by their nonces: a value from another record, from another key of the session or from
+an earlier save does not open. A copy of the whole record under its own key does: a store cannot prove that it returns
+the newest one.
 
 Nonces are random. NIST SP 800-38D, section 8.3, then allows 2**32 seals under one key, so that one secret is good for
 2**38. A session keeps its key, because a save copies the values that it does not change.
@@ -39,10 +42,11 @@ _FORMAT = PREFIX[-1:]
 _ID, _NONCE = 4, 12
 # With more keys, a cipher would often be missing from the processor's cache, which costs half a microsecond.
 _KEYS = 64
-#: What a seal is for. It is authenticated, so that no value passes for an index.
-_VALUE, _INDEX = b"wsgi-session value", b"wsgi-session index"
-# What the store's contents can make wrong. KeyError: an unknown secret.
-_OPEN_ERRORS = (InvalidTag, KeyError, *UNPACK_ERRORS)
+#: What a seal is for. It is authenticated, so that no value passes for an index. For an index, see ``_place``.
+_VALUE, _INDEX = b"wsgi-session value", b"wsgi-session index %d %d %d %b%b%b%b"
+# What the store's contents can make wrong. KeyError: an unknown secret. AttributeError: a handle or a namespace that is
+# no text, because SQLite stores any type in any column.
+_OPEN_ERRORS = (InvalidTag, KeyError, AttributeError, *UNPACK_ERRORS)
 
 
 class Sealing:
@@ -78,20 +82,20 @@ class Sealing:
             nonces.append(nonce)
         return _Unbound.of(packed, head, pack_parts([list(packed), b"".join(nonces)]), pack_parts(sealed))
 
-    def bind(self, data: bytes, key: bytes, owner: bytes | None, namespace: str) -> bytes:
+    def bind(self, data: bytes, key: bytes, handle: str, owner: bytes | None, namespace: str) -> bytes:
         """Return ``data`` as the store keeps it in the record under ``key``."""
         unbound = data if isinstance(data, _Unbound) else self.join(split(data))
         assert isinstance(unbound, _Unbound)
         head, nonce = unbound.head, os.urandom(_NONCE)
-        index = self.ciphers[head].encrypt(nonce, unbound.names_and_nonces, _place(key, owner, namespace))
+        index = self.ciphers[head].encrypt(nonce, unbound.names_and_nonces, _place(key, handle, owner, namespace))
         # An array of four items, of which the last one is packed already.
         return b"\x94" + pack_parts([head, nonce, index])[1:] + unbound.sealed_values
 
-    def stored(self, data: object, key: bytes, owner: bytes | None, namespace: str) -> bytes:
+    def stored(self, data: object, key: bytes, handle: str, owner: bytes | None, namespace: str) -> bytes:
         """Return what the store has in the record under ``key``, as data that is opened when it is split."""
         # SQLite stores any type in any column.
         stored = _Stored(data if type(data) is bytes else b"")
-        stored.place = self, key, owner, namespace
+        stored.place = self, key, handle, owner, namespace
         return stored
 
     def _head_for(self, packed: Packed) -> bytes:
@@ -143,21 +147,21 @@ class _Stored(SealedData):
     """Data as the store keeps it."""
 
     #: How to open it, and where it was found.
-    place: tuple[Sealing, bytes, bytes | None, str]
+    place: tuple[Sealing, bytes, str, bytes | None, str]
     #: What opening the index gives: the cipher, the nonces of the values, and the sealed values.
     opened: tuple[AESGCM, bytes, list[bytes]]
 
     def open(self) -> Packed:
         """Open the index; return the values, which are still sealed."""
         # One function, because every request that looks at its session runs it.
-        sealing, key, owner, namespace = self.place
+        sealing, key, handle, owner, namespace = self.place
         try:
-            content = unpackb(self)
+            content, place = unpackb(self), _place(key, handle, owner, namespace)
             if type(content) is dict:
                 return _accept(content, sealing)
             head, nonce, index, values = content
             cipher = sealing.ciphers[head]
-            names, nonces = unpackb(cipher.decrypt(nonce, index, _place(key, owner, namespace)))
+            names, nonces = unpackb(cipher.decrypt(nonce, index, place))
         except _OPEN_ERRORS as error:
             raise CorruptData("not sealed with one of the secrets, or not for this place") from error
         if type(values) is not list or len(values) != len(names):
@@ -209,8 +213,8 @@ def _derive(secret: bytes, purpose: bytes) -> bytes:
     return HKDF(SHA256(), 32, salt=None, info=b"wsgi-session store " + purpose).derive(bytes(secret))
 
 
-def _place(key: bytes, owner: bytes | None, namespace: str) -> bytes:
-    """Return the associated data of an index. Keys and owners are SHA-256 hashes, so that it is unambiguous."""
-    if owner is None:
-        return b"".join((_INDEX, key, b"-", namespace.encode()))
-    return b"".join((_INDEX, key, b"+", owner, namespace.encode()))
+def _place(key: bytes, handle: str, owner: bytes | None, namespace: str) -> bytes:
+    """Return the associated data of an index. The lengths keep the parts apart."""
+    owner_length = -1 if owner is None else len(owner)
+    parts = len(key), owner_length, len(handle), key, owner or b"", handle.encode(), namespace.encode()
+    return _INDEX % parts

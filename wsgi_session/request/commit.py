@@ -86,11 +86,13 @@ def _save(work: Work, data: Data) -> bool:
     try:
         if replace(work, base, data.apply_to, now, rotating=rotating):
             return True
-    except SessionTooLarge:
-        if rotating or data.changed.keys() != {VALIDATED}:
+    except (StoreUnavailable, SessionTooLarge) as error:
+        if rotating or data.cleared or data.changed.keys() != {VALIDATED}:
             raise
-        # The request only reads, and the time of ``validate`` finds no room: the next request calls it again.
-        data.changed = {}
+        # Only the time of the last check by ``validate`` is not stored, so the next request checks again. As a failing
+        # touch, this does not affect the response.
+        del data.changed[VALIDATED]
+        work.backend.settings.events("touch_failed", handle=work.handle, owner=owner_text(work), error=str(error))
         return False
     work.note_end()
     if work.login is not None:

@@ -150,7 +150,8 @@ def _validate(work: Work) -> Data:
     validate = work.backend.settings.validate
     assert validate is not None
     try:
-        if work.user() is not None and _is_due(work):
+        # In this order: if the time of the last check cannot be read, the session is corrupt, and has no user.
+        if _is_due(work) and work.user() is not None:
             if not validate(work):
                 end(work, "invalid")
             elif work.backend.settings.validate_every is not None and work.record is not None and work.phase is OPEN:

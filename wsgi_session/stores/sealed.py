@@ -54,7 +54,7 @@ class SealedStore(Store):
         data, version, handle, created, touched, expires, owner, persistent, idle, namespace = record
         if not handle:
             return record
-        data = self._stored(data, key, owner, namespace)
+        data = self._stored(data, key, handle, owner, namespace)
         return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
 
     def create(self, key: bytes, record: Record, now: float) -> None:
@@ -87,12 +87,14 @@ class SealedStore(Store):
     def _scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         assert isinstance(self.inner, Scans)
         for key, record in self.inner.scan(now):
-            yield key, record._replace(data=self._stored(record.data, key, record.owner, record.namespace))
+            place = key, record.handle, record.owner, record.namespace
+            yield key, record._replace(data=self._stored(record.data, *place))
 
     def _bound(self, key: bytes, record: Record) -> Record:
         data, version, handle, created, touched, expires, owner, persistent, idle, namespace = record
         # No cookie's name contains a slash: such a record is not a session's. It may have been loaded by this store.
-        data = bytes(data) if "/" in namespace or not handle else self._sealing.bind(data, key, owner, namespace)
+        is_session = handle and "/" not in namespace
+        data = self._sealing.bind(data, key, handle, owner, namespace) if is_session else bytes(data)
         return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
 
 

@@ -193,6 +193,8 @@ def test_a_command_works_on_the_sessions_of_one_tenant(tmp_path: Path) -> None:
             assert [json.loads(line)["owner"] for line in shown.splitlines()] == ["id:5"]
         assert run("list", url, "--cookie-name", "shop").stdout == ""
         assert run("stats", url, "--cookie-name", "shop", "--tenant", "a.example").stdout == "live sessions: 1\n"
+        counted = run("stats", url, "--tenant", "a.example", WSGI_SESSION_COOKIE_NAME="shop")
+        assert counted.stdout == "live sessions: 1\n", "the variable counts as for the other commands"
         ended = run("revoke-user", url, "id:5", "--tenant", "a.example", WSGI_SESSION_COOKIE_NAME="shop")
         assert ended.stdout == "sessions ended: 1\n"
         left = {host: read(middleware, cookie, environ={"HTTP_HOST": host}) for host, cookie in cookies.items()}
