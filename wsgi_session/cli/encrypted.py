@@ -41,8 +41,8 @@ class Unsealer:
         """Print on stderr how many sessions could not be read."""
         if self._closed:
             click.echo(
-                f"{self._closed} of these sessions are encrypted, so their owners are not shown and their data is not "
-                f"checked. Set {VARIABLE} to the site's secret to read them.",
+                f"encrypted sessions: {self._closed}. Their owners are not shown, and their data is not checked. Set "
+                f"{VARIABLE} to the site's secret to read them.",
                 err=True,
             )
 

@@ -48,7 +48,7 @@ def test_without_the_secret_the_owner_is_not_shown_and_the_command_says_so(url: 
     assert sorted(str(one["owner"]) for one in listed(url)) == ["(encrypted)", "None"]
     result = run("list", url)
     assert result.stdout.endswith("  (encrypted)\n")
-    assert result.stderr.startswith("1 of these sessions are encrypted")
+    assert result.stderr.startswith("encrypted sessions: 1. ")
     assert result.stderr.endswith(f"{NOTE}\n")
     shown = run("show", url, result.stdout.split()[0])
     assert (shown.exit_code, "(encrypted)" in shown.stdout, NOTE in shown.stderr) == (0, True, True)
