@@ -66,7 +66,7 @@ def test_with_another_secret_a_users_session_does_not_look_like_an_anonymous_vis
 
 def test_broken_checks_what_the_secret_opens_and_says_what_it_did_not_check(url: str) -> None:
     unchecked = run("broken", url)
-    assert (unchecked.stdout, unchecked.stderr.startswith("2 of these sessions")) == ("", True)
+    assert (unchecked.stdout, unchecked.stderr.startswith("encrypted sessions: 2. ")) == ("", True)
     assert run("broken", url, WSGI_SESSION_SECRET=SECRET).output == ""
     lines = run("broken", url, WSGI_SESSION_SECRET=OTHER).stdout.splitlines()
     reason = "the data was changed, copied from another record, or encrypted with another secret"
