@@ -227,7 +227,7 @@ def test_prefixes_keep_stores_apart_whatever_is_in_them(server: Valkey) -> None:
 
     from wsgi_session.stores.redis import RedisStore
 
-    stores = [RedisStore(Redis(port=server.port), prefix=prefix) for prefix in prefixes]
+    stores = [RedisStore(Redis(port=server.port), prefix=prefix, timeout=30) for prefix in prefixes]
     for store, prefix in zip(stores, prefixes, strict=True):
         store.create(KEY, make_record(prefix.encode()), NOW)
     for store, prefix in zip(stores, prefixes, strict=True):
@@ -457,7 +457,7 @@ def test_a_ready_client_is_taken_with_its_settings_also_if_it_decodes(server: Va
     from wsgi_session.stores.redis import RedisStore
 
     for settings in ({}, {"decode_responses": True}, {"protocol": 3}, {"socket_timeout": None}):
-        with Redis(port=server.port, db=5, **settings) as client, RedisStore(client, prefix="ready:") as store:
+        with Redis(port=server.port, db=5, **settings) as client, RedisStore(client, prefix="ready:", timeout=30) as store:
             kept = make_record(bytes(range(256)))
             store.create(KEY, kept, NOW)
             assert store.load(KEY, NOW) == kept
@@ -475,7 +475,7 @@ def test_a_ready_cluster_client_is_taken_and_left_open() -> None:
 
     host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
     client = RedisCluster(host=host, port=int(port), decode_responses=True)
-    with RedisStore(client, prefix="ready:") as store:
+    with RedisStore(client, prefix="ready:", timeout=30) as store:
         kept = make_record(bytes(range(256)))
         store.create(KEY, kept, NOW)
         assert list(store.of_owner(OWNER, NOW)) == [owned_session(KEY, kept)]
@@ -713,7 +713,7 @@ def test_a_fork_while_a_ready_cluster_client_asks_for_its_slots_is_waited_for_or
 
     host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
     client = RedisCluster(host=host, port=int(port))
-    store: Any = RedisStore(client, prefix="forked:")
+    store: Any = RedisStore(client, prefix="forked:", timeout=30)
     store.create(KEY, make_record(), NOW)
     monkeypatch.setattr(redis_map, "FORK_CHECKS", 60_000 if in_time else 10)
     question = SlowQuestion(client)
@@ -786,7 +786,7 @@ def test_a_child_makes_a_pool_and_asks_for_the_slots_by_itself(server: Valkey) -
         assert store.delete(KEY)
     host, _, port = valkey_cluster().removeprefix("redis+cluster://").split(",")[0].partition(":")
     client = RedisCluster(host=host, port=int(port))
-    cluster: Any = RedisStore(client, prefix="child:")
+    cluster: Any = RedisStore(client, prefix="child:", timeout=30)
     slots = cluster._client._map
     slots._pid, slots._refresh, slots.outdated = 0, lambda: object(), True
     assert cluster.load(KEY, NOW) is None
