@@ -19,7 +19,7 @@ from tests.system.providers.visitor import Visitor
 pytest.importorskip("flask", reason="pip install Flask")
 pytest.importorskip("onelogin.saml2.auth", reason=why_missing("python3-saml"))
 
-pytestmark = pytest.mark.filterwarnings(r"ignore:datetime.datetime.utcnow\(\):DeprecationWarning:onelogin")
+pytestmark = pytest.mark.filterwarnings(r"ignore:datetime.datetime.utc\w+\(\):DeprecationWarning:onelogin")
 ANN = "Your email is ann@example.com"
 
 
