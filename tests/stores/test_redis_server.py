@@ -457,7 +457,8 @@ def test_a_ready_client_is_taken_with_its_settings_also_if_it_decodes(server: Va
     from wsgi_session.stores.redis import RedisStore
 
     for settings in ({}, {"decode_responses": True}, {"protocol": 3}, {"socket_timeout": None}):
-        with Redis(port=server.port, db=5, **settings) as client, RedisStore(client, prefix="ready:", timeout=30) as store:
+        client = Redis(port=server.port, db=5, **settings)
+        with client, RedisStore(client, prefix="ready:", timeout=30) as store:
             kept = make_record(bytes(range(256)))
             store.create(KEY, kept, NOW)
             assert store.load(KEY, NOW) == kept
