@@ -14,8 +14,8 @@ its index again. The handle is a part of it, because what counts for one login o
 bound to the handle.
 
 The values are bound to the index, by their nonces: a value from another record, from another key of the session or from
-an earlier save does not open. An earlier copy of the whole record does open under its own key: a store cannot prove that
-it returns the newest one.
+an earlier save does not open. An earlier copy of the whole record does open under its own key: a store cannot
+prove that it returns the newest one.
 
 Nonces are random. NIST SP 800-38D, section 8.3, then allows 2**32 seals under one key, so that one secret is good for
 2**38. A session keeps its key, because a save copies the values that it does not change.

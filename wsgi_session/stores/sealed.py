@@ -92,8 +92,8 @@ class SealedStore(Store):
 
     def _bound(self, key: bytes, record: Record) -> Record:
         data, version, handle, created, touched, expires, owner, persistent, idle, namespace = record
-        # No cookie's name contains a slash, so a record with one in its namespace is not a session. bytes(), because this
-        # store may have loaded the data.
+        # No cookie's name contains a slash, so a record with one in its namespace is not a session. bytes(), because
+        # this store may have loaded the data.
         is_session = handle and "/" not in namespace
         data = self._sealing.bind(data, key, handle, owner, namespace) if is_session else bytes(data)
         return make_record((data, version, handle, created, touched, expires, owner, persistent, idle, namespace))
