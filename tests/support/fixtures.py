@@ -21,7 +21,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         # The quick run uses memory and SQLite. MigratingStore and encryption have their own tests.
         full = {True: [pytest.mark.engine], False: []}
         marks = [
-            full[ENGINE in kind.flags] + [pytest.mark.full] * (kind.name in ("migrating", "encrypted"))
+            full[ENGINE in kind.flags]
+            + [pytest.mark.full, pytest.mark.wrapper] * (kind.name in ("migrating", "encrypted"))
             for kind in kinds
         ]
         metafunc.parametrize(
