@@ -536,6 +536,7 @@ def test_a_touch_interval_that_would_log_active_visitors_out_is_refused() -> Non
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"transport": "header"}, r"transport='header' does not read\. Give transport='both'"),
         ({"store": "cookie://"}, r"cookie:// cannot bind a session.*Give a store that keeps sessions"),
         ({"cookie_domain": "example.com"}, r"experimental_device_bound and cookie_domain: .*Leave cookie_domain out"),
         ({"cookie_partitioned": True, "cookie_secure": True}, r"Leave cookie_partitioned out"),
