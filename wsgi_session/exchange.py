@@ -159,7 +159,8 @@ class Exchange:
             if work.logged_in and backend.binding is not None:
                 # Before the cookies are added, because an error reporter would show them with the event.
                 headers += self._invitation(backend.binding)
-            headers += [(backend.answer_header, value) for value in self._cookies]
+            for value in self._cookies:
+                headers.append((backend.answer_header, value))
             headers += work.more_headers
         add_vary(headers, work.backend.settings.vary)
         return headers

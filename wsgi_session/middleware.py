@@ -240,11 +240,10 @@ class SessionMiddleware:
             check_outer_session(outer, self._settings)
         environ[self._environ_key] = self._session_type(work)
         exchange = Exchange(work, environ, start_response)
-        app = self._entrance or self.app
         if outer is None:
-            return exchange.run(app)
+            return exchange.run(self._entrance or self.app)
         try:
-            return exchange.run(app)
+            return exchange.run(self._entrance or self.app)
         finally:
             if isinstance(outer, Session) and work_of(outer).phase is not CLOSED:
                 # This was a sub-request in the environ of an unfinished request: restore that request's session.

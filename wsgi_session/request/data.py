@@ -203,7 +203,7 @@ class Data:
         for key, value in self._objects.items():
             if type(value) in IMMUTABLE:
                 continue
-            before = opened(current[key])
+            before = packed if type(packed := current[key]) is bytes else opened(packed)
             try:
                 if small := is_small(value):
                     flat = flat or new_packer(flat=True)
@@ -221,11 +221,11 @@ class Data:
             if not unchanged and (packed := pack(value, str(key), self.limit)) != before:
                 self._write(key, packed)
                 current = self._current
-        # Clearing an empty session is not a change.
-        if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):
+        if self.cleared and any(self.cleared_internal or type(key) is str for key in self.stored):  # not an empty one
             return True
         for key, change in self.changed.items():
-            if (base := self._base.get(key)) != change and (type(base) is bytes or not same_value(base, change)):
+            old: Any = self._base.get(key)
+            if old != change and (type(old) is not tuple or not same_value(old, change)):
                 return True
         return False
 
