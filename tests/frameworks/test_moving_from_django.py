@@ -245,6 +245,18 @@ def test_a_folder_that_is_missing_is_an_outage(tmp_path: Path) -> None:
 # Without a store: through Django's own connection.
 
 
+@pytest.fixture
+def own_time_zone() -> Iterator[None]:
+    """Give the process its time zone back: Django changes that of the whole process with its setting."""
+    before = os.environ.get("TZ")
+    yield
+    os.environ.pop("TZ", None)
+    if before is not None:
+        os.environ["TZ"] = before
+    time.tzset()
+
+
+@pytest.mark.usefixtures("own_time_zone")
 @pytest.mark.parametrize("zone", [True, False])
 def test_djangos_own_connection_reads_lists_and_deletes_what_the_database_has(*, zone: bool) -> None:
     with override_settings(
