@@ -15,6 +15,8 @@ from wsgi_session.stores.contract import Outcome, OwnedSession, Record, Store
 if TYPE_CHECKING:
     from wsgi_session.backends.binding import Binding
 
+#: The challenge of a 401 for requests with a cookie. No browser knows this scheme, so none opens a dialog.
+COOKIE_CHALLENGE = 'Cookie realm="login"'
 #: See ``Session.state``.
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgpack import packb, unpackb
 
-from wsgi_session.backends.base import Credential, Loaded, State, Transactions
+from wsgi_session.backends.base import COOKIE_CHALLENGE, Credential, Loaded, State, Transactions
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import join, split
@@ -45,8 +45,7 @@ class CookieBackend:
     browser_sends = True
     credential_key = "HTTP_COOKIE"
     answer_header = "Set-Cookie"
-    # No browser knows this scheme, so none opens a dialog.
-    challenge = 'Cookie realm="login"'
+    challenge = COOKIE_CHALLENGE
     by_header = None
     sweep_due = sweep_missed = False
 

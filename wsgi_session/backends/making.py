@@ -10,6 +10,7 @@ from wsgi_session.backends.header import HeaderBackend, TokenHeader
 from wsgi_session.backends.server import StoreBackend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.transactions import StoreTransactions
+from wsgi_session.config.extras import missing_cryptography
 from wsgi_session.cookies.cookie import SchemeCookies
 from wsgi_session.cookies.tokens import TokenSigner
 from wsgi_session.cookies.transaction import TransactionCookies
@@ -84,8 +85,5 @@ def _make_binding(secrets: list[bytes], cookies: SchemeCookies, settings: Settin
         # A missing package is reported at construction, not at the first registration.
         import wsgi_session.cookies.proofs  # noqa: F401
     except ImportError as error:
-        raise ConfigError(
-            f"experimental_device_bound needs the package cryptography ({error}). Run pip install "
-            "'wsgi-session[crypto]'."
-        ) from error
+        raise missing_cryptography("experimental_device_bound", error) from error
     return Binding(secrets, settings.namespace, cookies, settings.events, prefix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wsgi_session.backends.base import Backend, Credential, Loaded, Transactions
+from wsgi_session.backends.base import COOKIE_CHALLENGE, Backend, Credential, Loaded, Transactions
 from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow_tombstones
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
@@ -47,8 +47,7 @@ class StoreBackend:
     browser_sends = True
     credential_key = "HTTP_COOKIE"
     answer_header = "Set-Cookie"
-    # No browser knows this scheme, so none opens a dialog.
-    challenge = 'Cookie realm="login"'
+    challenge = COOKIE_CHALLENGE
     by_header: Backend | None = None
     sweep_missed = False
     #: The adoption of another library's sessions, if the middleware has the option.

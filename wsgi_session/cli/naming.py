@@ -11,12 +11,12 @@ import click
 
 from wsgi_session.backends.tenants import namespace_of_tenant
 
-# The default of SessionMiddleware.
-_COOKIE_NAME = "sid"
+#: The default of SessionMiddleware.
+COOKIE_NAME = "sid"
 _VARIABLE = "WSGI_SESSION_COOKIE_NAME"
 
 
-def namespace_options(text: str, default: str | None = _COOKIE_NAME) -> Callable[[Callable[..., None]], Any]:
+def namespace_options(text: str, default: str | None = COOKIE_NAME) -> Callable[[Callable[..., None]], Any]:
     """Return a decorator that adds ``--cookie-name`` and ``--tenant``; the command gets both as ``namespace``."""
 
     def decorate(command: Callable[..., None]) -> Any:
@@ -38,7 +38,7 @@ def namespace_options(text: str, default: str | None = _COOKIE_NAME) -> Callable
             if not tenant:
                 raise click.UsageError("--tenant is empty: give the tenant's name.")
             # Without a default, the variable is only for this: there is no tenant of all cookie names.
-            name = cookie_name or os.environ.get(_VARIABLE) or _COOKIE_NAME
+            name = cookie_name or os.environ.get(_VARIABLE) or COOKIE_NAME
             return command(namespace=namespace_of_tenant(name, tenant), **given)
 
         return run

@@ -12,7 +12,7 @@ import click
 from wsgi_session.backends.server import token_credential
 from wsgi_session.cli.encrypted import with_encryption
 from wsgi_session.cli.group import cli
-from wsgi_session.cli.naming import namespace_options
+from wsgi_session.cli.naming import COOKIE_NAME, namespace_options
 from wsgi_session.cli.opening import (
     counting,
     hide_url,
@@ -193,7 +193,7 @@ def adopt(
         raise click.UsageError("Give --django if the site itself runs on Django, otherwise --no-django.")
     with opened(url, may_be_new=True) as site_store:
         store = with_encryption(site_store) if encrypt else site_store
-        settings = settings_of(namespace or ("sessionid" if django else "sid"), idle_timeout, absolute_timeout)
+        settings = settings_of(namespace or ("sessionid" if django else COOKIE_NAME), idle_timeout, absolute_timeout)
         # A Django site opens only session keys of its own form.
         derive = SessionKeys(settings.namespace).derived_credential if django else token_credential
         try:

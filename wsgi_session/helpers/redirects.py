@@ -10,6 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from wsgi_session.backends.base import COOKIE_CHALLENGE
 from wsgi_session.errors import ConfigError
 from wsgi_session.helpers.forms import find_urlencoded_field, read_field
 from wsgi_session.helpers.lookup import bytes_of, environ_of, peek_user, sent_by_browser, session_of
@@ -113,7 +114,7 @@ def send_to(
         body = f'<!doctype html><title>Log in</title><p>Please <a href="{escape(location)}">log in</a>.</p>\n'
         return LoginRedirect(302 if method in ("GET", "HEAD") else 303, location, "text/html; charset=UTF-8", body)
     # RFC 9110, 15.5.2: a 401 has a challenge. Browsers open no dialog for one of these.
-    challenge = work_of(session).backend.challenge if isinstance(session, Session) else 'Cookie realm="login"'
+    challenge = work_of(session).backend.challenge if isinstance(session, Session) else COOKIE_CHALLENGE
     more = [("WWW-Authenticate", challenge)]
     if is_htmx(environ):
         more.append(("HX-Redirect", location))

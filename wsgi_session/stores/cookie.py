@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
+from wsgi_session.config.extras import missing_cryptography
 from wsgi_session.errors import ConfigError, Unsupported
 from wsgi_session.stores.contract import Outcome, Record, Store
 from wsgi_session.stores.urls.options import parse_query_options
@@ -26,9 +27,7 @@ class CookieStore(Store):
             # A missing package is reported at construction, not at the first request.
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: F401
         except ImportError as error:
-            raise ConfigError(
-                f"cookie:// needs the package cryptography ({error}). Run pip install 'wsgi-session[crypto]'."
-            ) from error
+            raise missing_cryptography("cookie://", error) from error
 
     def load(self, key: bytes, now: float) -> Record | None:
         self._raise_unsupported("load")

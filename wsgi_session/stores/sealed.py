@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from wsgi_session.codec.packing import Packed, join
+from wsgi_session.config.extras import missing_cryptography
 from wsgi_session.errors import ConfigError
 from wsgi_session.stores.contract import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps, make_record
 from wsgi_session.stores.cookie import CookieStore
@@ -112,9 +113,7 @@ def make_sealing(encrypt: object, secrets_newest_first: Sequence[bytes]) -> Seal
         # Imported here, because it needs the extra ``crypto``.
         from wsgi_session.codec.sealing import Sealing
     except ImportError as error:
-        raise ConfigError(
-            f"encrypt needs the package cryptography ({error}). Run pip install 'wsgi-session[crypto]'."
-        ) from error
+        raise missing_cryptography("encrypt", error) from error
     return Sealing(secrets_newest_first, accept_plain=encrypt == "accept-plain")
 
 

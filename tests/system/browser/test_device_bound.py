@@ -124,7 +124,7 @@ def test_chromium_binds_a_login_to_its_device(bank: Bank) -> None:
     bank.wait_until(lambda: bool(bank.happened("device_bound")))
     assert bank.happened("device_refused") == []
 
-    # Whoever copies the session's cookie only has nothing.
+    # A copy of the session's cookie alone opens nothing.
     stolen = bank.cookies()["__Host-sid"]
     assert _with_cookie(bank, f"__Host-sid={stolen}") == "nobody"
     assert len(bank.happened("device_missing")) == 1
