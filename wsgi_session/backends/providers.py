@@ -80,7 +80,9 @@ def end_provider_session(store: Store, provider: bytes, now: float) -> Iterator[
             entry = store.load(listed.key, now)
             if entry is not None:
                 store.replace(listed.key, entry._replace(version=_MARKED), entry.version, now)
-                filed.setdefault(bytes(entry.data), {})[entry.handle] = listed.key
+                data: object = entry.data  # SQLite stores any type in any column.
+                owner = bytes(data) if isinstance(data, bytes) else b""
+                filed.setdefault(owner, {})[entry.handle] = listed.key
     for owner, keys in filed.items():
         ended = end_sessions(store, owner, now, _is_among(keys))
         for gone in in_batches(keys.values(), store.delete_pause):
