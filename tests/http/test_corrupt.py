@@ -247,6 +247,14 @@ def test_what_was_written_before_the_damage_was_met_goes_into_a_new_session(visi
     assert record_of(held) == before
 
 
+def test_a_login_ends_a_session_with_a_value_that_cannot_be_read(visitor: Browser) -> None:
+    held = visitor.copy()
+    damage(visitor, value=b"\xc1")
+    visitor.do(lambda session: (session.get("a"), log_in(ANN)(session)))
+    assert visitor.do(lambda session: session.owner).result == "id:1"
+    assert held.do(lambda session: (session.state, session.get("b"))).result == ("unknown", None)
+
+
 def test_a_damaged_value_that_nobody_reads_harms_nothing(visitor: Browser) -> None:
     damage(visitor, value=b"\xc1")
     assert visitor.do(lambda session: (session["b"], session.update(c=3))).result[0] == 2
@@ -322,10 +330,10 @@ def test_flipped_bits_in_a_record_give_an_answer(site: Site, places: list[tuple[
         assert browser.copy().do(change).code == 200
 
 
-@pytest.fixture
-def on_file(tmp_path: Path) -> Iterator[Site]:
+@pytest.fixture(params=[False, True], ids=["plain", "encrypted"])
+def on_file(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
     with SQLiteStore(tmp_path / "sessions.db") as store:
-        yield Site(store)
+        yield Site(store, encrypt=request.param)
 
 
 def edit(site: Site, namespace: str, column: str, value: object) -> None:
@@ -338,7 +346,16 @@ def edit(site: Site, namespace: str, column: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("version", 7), ("version", "text"), ("expires", "text"), ("created", math.inf)], ids=repr
+    ("column", "value"),
+    [
+        ("version", 7),
+        ("version", "text"),
+        ("expires", "text"),
+        ("created", math.inf),
+        ("handle", b"\xff"),
+        ("owner", "text"),
+    ],
+    ids=repr,
 )
 def test_a_transaction_whose_record_was_edited_is_unknown(on_file: Site, column: str, value: object) -> None:
     browser = on_file.browser()
@@ -348,10 +365,16 @@ def test_a_transaction_whose_record_was_edited_is_unknown(on_file: Site, column:
     assert browser.answer.code == 200
 
 
-@pytest.mark.parametrize("data", [7, 2**62, 1.5, "text"], ids=repr)
-def test_a_logout_at_the_provider_passes_over_an_entry_that_was_edited(on_file: Site, data: object) -> None:
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("data", 7), ("data", 2**62), ("data", "text"), ("namespace", 7), ("namespace", b""), ("namespace", "sid")],
+    ids=repr,
+)
+def test_a_logout_at_the_provider_passes_over_an_entry_that_was_edited(
+    on_file: Site, column: str, value: object
+) -> None:
     on_file.browser().do(log_in(ANN, provider_session="one"))
-    edit(on_file, "sid/provider", "data", data)
+    edit(on_file, "sid/provider", column, value)
     browser = on_file.browser()
     browser.do(log_in(ANN, provider_session="one"))
     assert on_file.middleware.sessions.revoke_provider_session("one") == 1

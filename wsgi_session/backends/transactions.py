@@ -71,7 +71,9 @@ class StoreTransactions:
         if record is None or record.namespace != self._namespace or not has_sound_times(record):
             return None
         # SQLite stores any type in any column.
-        if now >= record.expires or type(record.version) is not bytes or record.version.startswith(_TAKEN):
+        if record.owner is not None or type(record.handle) is not str or type(record.version) is not bytes:
+            return None
+        if now >= record.expires or record.version.startswith(_TAKEN):
             return None
         # Not delete(): while a record moves between two stores, two calls of it may both report success.
         version = _TAKEN + tokens.new_version()[len(_TAKEN) :]
