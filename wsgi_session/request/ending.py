@@ -40,10 +40,12 @@ def _end_all(work: Work) -> None:
     """End the session, also if another request has rotated it, and the sessions of the request's other cookies."""
     backend = work.backend
     rotated = work.credential if work.record is None else None
-    credentials = (work.credential, work.refused, work.unread[0])
+    # What this request has found ended may have been rotated only.
+    ended = work.ended_credential
+    credentials = (work.credential, work.refused, work.unread[0], ended)
     others = [other for credential in credentials for other in getattr(credential, "others", ())]
     end(work)
-    for credential in (rotated, *others):
+    for credential in (rotated, ended, *others):
         record = None if credential is None else backend.end(credential, backend.settings.clock())
         if record is not None:
             _report(backend, record, "destroyed")
@@ -80,7 +82,7 @@ def _forget(work: Work) -> None:
 
 def note_end(work: Work) -> None:
     """Record that another request ended the session: changes are dropped, unless this request logs in."""
-    work.ended_record = work.record
+    work.ended_record, work.ended_credential = work.record, work.credential
     work.state = "unknown"
     work.record = work.credential = None
     data = work.data or work.load()

@@ -26,6 +26,7 @@ NO_ENVIRON: Mapping[str, Any] = {}
 _SET_LATER = (
     "ended",
     "ended_record",
+    "ended_credential",
     "login_keys",
     "provider",
     "remember",

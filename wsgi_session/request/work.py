@@ -42,8 +42,9 @@ class Work:
     record: Record | None
     #: Whether another request ended the session: changes are dropped, and only a login creates a new session.
     ended = False
-    #: The session that ended.
+    #: The session that ended, and its credential.
     ended_record: Record | None = None
+    ended_credential: Credential | None = None
 
     # What the request intends.
 
