@@ -50,6 +50,8 @@ class Work:
 
     #: The keys of the user who logs in: they are stored with the login, and not before.
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
+    #: What the request had changed before that login: packed values.
+    changed_before_login: Mapping[str | bytes, bytes | None] = {}
     #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
     #: The key of the identity provider's session under which the login is filed.
@@ -234,7 +236,10 @@ class Work:
     def intend_login(self, login: Login, keys: tuple[str | bytes, ...]) -> None:
         """Let the commit store the session as ``login``; see ``login.py``."""
         # A framework's login and ``login()`` in one request: neither user may be stored before the commit.
-        self.login_keys = keys if self.login is None else (*self.login_keys, *keys)
+        if self.login is None:
+            self.login_keys, self.changed_before_login = keys, dict((self.data or self.load()).changed)
+        else:
+            self.login_keys = (*self.login_keys, *keys)
         self.login = login
         self.next_credential = self.next_credential or self.backend.new_credential()
         self.ended = self.outside_path
