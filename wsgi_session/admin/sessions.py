@@ -85,7 +85,7 @@ class Sessions:
         """Return an iterator over this middleware's live sessions, in any order, including anonymous ones.
 
         The store is read in pages while you iterate, so take as many as you show, with ``itertools.islice``. This reads
-        every session, of all users. A session that begins or ends meanwhile may be missing, or be returned.
+        every session, of all users. A session that begins or ends meanwhile may or may not be returned.
 
         ``active_within`` (a timedelta, or seconds): only sessions that were active in this time, for "who is online".
         Activity is recorded once per ``touch_interval``, so a shorter time raises ``ConfigError``.
