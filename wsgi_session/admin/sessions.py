@@ -70,8 +70,8 @@ class Sessions:
     def of(self, user: Mapping[str, Any] | str, current: Session | str | None = None) -> list[SessionInfo]:
         """Return the user's live sessions, newest login first; an empty list if there are none.
 
-        The one that is ``current`` (a Session or a handle) says so.
-        Their data is not read. Many sessions are read in small batches, with pauses in which other requests run.
+        ``current`` (a Session or a handle): the one whose ``SessionInfo.current`` is True. The sessions' data is not
+        read. Many sessions are read in small batches, with pauses in which other requests run.
         """
         now = self._settings.clock()
         found: list[tuple[float, SessionInfo]] = []

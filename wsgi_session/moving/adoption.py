@@ -1,7 +1,7 @@
 """Adopt the foreign sessions that a request names, and end them with its session.
 
 :class:`Adoption` works with the backend of one middleware. A request whose own cookie leads to a live session is loaded
-as before; only if it does not, and the Cookie header has the name of a foreign cookie, a session is adopted.
+as usual. Only if it does not, and the Cookie header has the name of a foreign cookie, a session is adopted.
 """
 
 from __future__ import annotations
