@@ -72,7 +72,7 @@ def measure(
             seconds = 0.002 if least else (0.1 if writes else 0.02) / (4 if quick else 1)
             runners.append(Runner(contender, scenario, planted[contender.name][scenario.cookie], seconds, clock))
         gc.collect()
-        gc.freeze()  # what is planted is nobody's garbage: a collection within a block looks at that block's only
+        gc.freeze()  # so that a collection within a block looks at no planted session
         for turn in range(rounds):
             say(f"{scenario.name} ({scenario.title}): round {turn + 1} of {rounds}")
             start = turn % max(len(runners), 1)

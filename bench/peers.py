@@ -19,7 +19,7 @@ from bench import floor, servers
 from bench.payload import HEADERS, LARGE, NOBODY, SMALL, VISITS, WORKS, App, untouched
 
 SECRET = "for-the-bench-only-5d0c2b7f9e1a4836c7d8e9f0a1b2c3d4"
-#: More sessions than any run makes, so that nobody's bound is met.
+#: More sessions than any run makes, so that no contender reaches its limit.
 MANY = 1_000_000
 
 

@@ -21,7 +21,7 @@ from tests.support.servers.valkey import DURABLE, Valkey
 
 # Seconds that a request may take, as the stores' time-outs add up: a request loads, saves, and if the answer to that
 # was lost, saves once more. A second on top, for a busy machine.
-_SQLITE = 5.0 + 1  # one wait for whoever holds the lock
+_SQLITE = 5.0 + 1  # one wait for the lock
 _REDIS = 1.0 + 2 * (0.5 + 1.0) + 1  # each may have to connect first
 _SQL = 3 * 2.0 + 2 * 0.5 + 2.0 + 1  # two may have to be called off; psycopg takes 2 s to give up connecting
 

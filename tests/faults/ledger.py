@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def refused(self) -> bool:
-        """Whether the visitor was asked to come again. What he wanted may have been done all the same."""
+        """Whether the visitor was asked to try again. The change may have been made nevertheless."""
         return self.status == 503
 
 

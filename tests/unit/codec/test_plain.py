@@ -292,7 +292,7 @@ def test_an_element_that_only_its_subclass_makes_hashable_is_refused() -> None:
 
 
 class Itself(dict[Any, Any]):
-    """Whoever reads it gets another one."""
+    """A dict whose ``items()`` returns a new one at each call."""
 
     def items(self) -> Any:
         return [("again", Itself()), ("and again", Itself())]
