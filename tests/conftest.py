@@ -58,7 +58,7 @@ FULL_ONLY = frozenset(
     )
 )
 
-# A slow machine is no failure. (Under CI=true hypothesis is repeatable by itself.)
+# A slow machine is not a failure. (Under CI=true hypothesis is repeatable by itself.)
 if not os.environ.get("CI"):
     hypothesis.settings.register_profile("wsgi-session", deadline=None)
     hypothesis.settings.load_profile("wsgi-session")

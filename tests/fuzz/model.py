@@ -19,7 +19,7 @@ GRACE = 3_600.0
 #: Seconds by which the clocks of two machines may differ.
 CLOCK_SKEW = 60.0
 
-#: Text for what the application keeps, numbers for flash messages: those are no keys of the mapping.
+#: Text for the application's keys, numbers for flash messages, which are not keys of the mapping.
 Data = dict["str | int", Any]
 
 
