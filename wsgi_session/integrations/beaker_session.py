@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from wsgi_session.backends.base import Credential
 from wsgi_session.cookies.tokens import store_key
 from wsgi_session.errors import StoreUnavailable, Unsupported
-from wsgi_session.integrations.beaker_cookie import Place, set_place
+from wsgi_session.integrations.beaker_cookie import Place
 from wsgi_session.integrations.beaker_work import BeakerWork, DetachedWork
 from wsgi_session.request.commit import save
 from wsgi_session.request.data import Data
@@ -96,7 +96,7 @@ class BeakerSession(Session):
 
     @domain.setter
     def domain(self, value: str | None) -> None:
-        set_place(self._work, Place(value, self.path))
+        self._work.set_place(Place(value, self.path))
 
     @property
     def path(self) -> str:
@@ -106,7 +106,7 @@ class BeakerSession(Session):
 
     @path.setter
     def path(self, value: str) -> None:
-        set_place(self._work, Place(self.domain, value))
+        self._work.set_place(Place(self.domain, value))
 
     @property
     def csrf_token(self) -> str:
