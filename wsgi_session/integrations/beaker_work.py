@@ -10,7 +10,7 @@ from wsgi_session.cookies.cookie import check_cookie_options
 from wsgi_session.errors import ConfigError
 from wsgi_session.integrations.beaker_cookie import Place, store_place, stored_place
 from wsgi_session.request.data import Data
-from wsgi_session.request.login import Login
+from wsgi_session.request.records import Login
 from wsgi_session.request.states import SET
 from wsgi_session.request.work import Work
 

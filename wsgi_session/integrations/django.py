@@ -56,7 +56,8 @@ from wsgi_session.integrations.django_table import guard_table
 from wsgi_session.integrations.django_times import set_idle_timeout, started_work, touch
 from wsgi_session.integrations.logins import log_in_as, owner_with_id
 from wsgi_session.request.commit import save
-from wsgi_session.request.loading import NO_ENVIRON, client_of
+from wsgi_session.request.fields import NO_ENVIRON
+from wsgi_session.request.loading import client_of
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Sweeps

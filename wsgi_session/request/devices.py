@@ -6,17 +6,15 @@ one login, by its handle.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, StoreUnavailable
+from wsgi_session.request.work import Work
 from wsgi_session.stores.contract import OwnedSession, Record
-
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
 
 #: The internal key. Its value is the login's handle, the description, and whether the session's last login had it too.
 ABOUT = b"about"

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from wsgi_session.request.work import Work
 from wsgi_session.stores.contract import Record
-
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
 
 
 def expires(work: Work) -> float | None:
