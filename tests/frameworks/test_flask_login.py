@@ -670,7 +670,7 @@ def test_a_login_and_a_look_cost_what_they_have_to(visitor: Visitor, store: Coun
     assert store.counts() == {"load": 1}
     store.forget()
     visitor.do(lambda: request.path)
-    # Flask-Login asks after every request whether there is a remember cookie to write: that is no look.
+    # Flask-Login asks after every request whether there is a remember cookie to write: that does not load the session.
     assert store.counts() == {}
     assert "Vary" not in visitor.answer.headers
 

@@ -62,7 +62,7 @@ def header_families(valid: bytes) -> dict[str, Make]:
 
 
 def record_families() -> dict[str, Make]:
-    """Return records of one kind of value each, and some that are no records."""
+    """Return records of one kind of value each, and some invalid ones."""
     values: dict[str, Callable[[int], Any]] = {
         "text": lambda size: "x" * size,
         "bytes": bytes,

@@ -19,7 +19,7 @@ GRACE = 3_600.0
 #: Seconds by which the clocks of two machines may differ.
 CLOCK_SKEW = 60.0
 
-#: Text for what the application keeps, numbers for flash messages: those are no keys of the mapping.
+#: Text for the application's keys, numbers for flash messages, which are not keys of the mapping.
 Data = dict["str | int", Any]
 
 
@@ -329,7 +329,7 @@ class World:
         return results[-1]
 
     def revoke_others(self, request: Request) -> Any:
-        """End every session of whoever is logged in here, but this one."""
+        """End every session of the user who is logged in here, except this one."""
         user = request.view.get("user")
         if user is None:
             return None
@@ -446,7 +446,7 @@ class World:
         changed = {key for key in {*merged, *saved} if merged.get(key) != saved.get(key)}
         for key in (changed | request.written | request.defaults.keys()) - {"user"}:
             if isinstance(key, int):
-                # A flash message that is saved is in that session, for whoever shows it first.
+                # A flash message that is saved is in that session, for the request that shows it first.
                 continue
             result.pop(key, None)
             result.update({key: saved[key]} if key in saved else {})

@@ -62,7 +62,7 @@ class Sealed:
 
 
 class Sealings:
-    """Any bytes inside a genuine seal, as another release, or whoever has the secret, could seal: an answer."""
+    """Any bytes inside a genuine seal, which another release, or an attacker with the secret, could make: an answer."""
 
     words: Sequence[bytes] = (*Records.words, b"\xcb\x41\xdd\xcd\x65\0\0\0\0", b"\x99", b"\xc4\x2b", b"\xa6handle")
 

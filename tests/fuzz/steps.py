@@ -121,7 +121,7 @@ Chosen = Callable[[World], list[str]]
 
 
 def begins_to_revoke(chosen: Chosen) -> Callable[[World], None]:
-    """Whoever revokes looks again until none is left: what is created meanwhile may be ended, too."""
+    """A revocation lists the sessions until none is left: one that is created meanwhile may be ended, too."""
 
     def begin(world: World) -> None:
         world.revoked = world.revoke(chosen(world))

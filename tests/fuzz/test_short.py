@@ -57,7 +57,7 @@ def test_whatever_hypothesis_thinks_of_is_answered_and_shows_nothing(name: str) 
 
 @given(header=st.text())
 def test_text_that_no_server_sends_is_an_empty_session(header: str) -> None:
-    """PEP 3333 has headers in Latin-1; what is none is no cookie either."""
+    """PEP 3333 has headers in Latin-1; a header with other characters has no cookie."""
     for visits in STORES:
         visits.make(read, f"sid={header}")
         assert (visits.saw, visits.cookies) == ({}, [])

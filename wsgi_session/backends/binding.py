@@ -2,8 +2,8 @@
 
 The key is an internal key of the record, so that older processes, which do not know it, keep it. It belongs to one
 login, by its handle: it stays after a rotation, and does not count after the next login. Cookies and challenges are
-texts that are signed for one handle and one purpose, with their expiry, so that checking one takes an HMAC and no call
-of the store. A second cookie is signed for one key too: if two were registered for a login, only the cookies of the
+texts that are signed for one handle and one purpose, with their expiry, so that checking one takes an HMAC and no store
+call. A second cookie is signed for one key too: if two were registered for a login, only the cookies of the
 stored key are valid.
 """
 
@@ -122,7 +122,7 @@ class Binding:
         return False
 
     def set_cookie(self, environ: Mapping[str, Any], handle: str, key: bytes, now: float, seconds: float) -> str:
-        """Return the Set-Cookie value of a second cookie that the browser keeps for so many seconds."""
+        """Return the Set-Cookie value of a second cookie that the browser keeps for ``seconds``."""
         return self.cookie(environ).write(self.sign(COOKIE, handle, now + seconds + BOUND_GRACE, key), seconds)
 
     def url(self, environ: Mapping[str, Any], purpose: bytes) -> str:

@@ -40,7 +40,7 @@ class StoreTransactions:
         self._cookies = cookies
         self._events = settings.events
         self._no_data = settings.join({})
-        # No cookie's name contains a space, so that these records are no sessions of any middleware.
+        # No cookie's name contains a space, so no middleware takes these records for its sessions.
         self._namespace = "login " + settings.namespace
         self._purpose = _PURPOSE + settings.namespace.encode() + b" "
 

@@ -124,7 +124,7 @@ class _Ciphers(dict[bytes, AESGCM]):
 
 
 class _Unbound(SealedData):
-    """Sealed values whose index is not sealed yet. Its bytes are both of them, so that their size can be limited."""
+    """Sealed values whose index is not sealed yet. Its bytes are the index and the values, to limit their size."""
 
     outdated = False
     packed: Packed

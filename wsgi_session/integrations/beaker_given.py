@@ -24,7 +24,7 @@ STORE_OPTIONS = (
 # These make no difference: there are no locks, no pickles and no choice of a cipher. ("enabled" is TurboGears's.)
 WITHOUT_EFFECT = ("lock_dir", "log_file", "crypto_type", "encrypt_nonce_bits", "invalidate_corrupt", "enabled")
 REFUSED = {
-    "namespace_class": "sessions are kept in a store of this package. Write store with a URL, or a Store of yours",
+    "namespace_class": "sessions are kept in a store of this package. Write store with a URL, or a Store of your own",
     "session_class": "the session is of this package's class. Leave it out",
     "id": "only the server chooses an id. Leave it out",
 }

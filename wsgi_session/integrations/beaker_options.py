@@ -16,9 +16,8 @@ Beaker's option                         what it becomes
 ======================================= ================================================================================
 
 Options without an effect here are accepted: ``lock_dir``, ``crypto_type``, ``data_serializer="json"``. Options that ask
-for something else raise ``ConfigError``: ``httponly=False``, ``namespace_class``, ``encrypt_key`` for any type but
-``cookie``. Each option of this package's
-``SessionMiddleware`` is accepted too, and takes precedence.
+for something else raise ``ConfigError``: ``httponly=False``, ``namespace_class``, ``encrypt_key`` for any type
+except ``cookie``. Each option of this package's ``SessionMiddleware`` is accepted too, and takes precedence.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ class Translated(NamedTuple):
     options: dict[str, Any]
     #: Whether each request saves its changes, without a call of ``save()``.
     autosave: bool
-    #: The name under which WebTest finds the session; ``None``: it does not.
+    #: The name under which WebTest finds the session, or ``None``.
     test_variable: str | None
     #: Whether the store was made for this middleware, which has to close it.
     owns_store: bool

@@ -42,7 +42,7 @@ def secret_option(given: Given) -> dict[str, Any]:
 
 
 def _stored_secret(folder: str) -> HiddenText:
-    """Return the secret of the file in ``folder``. The first use creates it, in one of several processes at once."""
+    """Return the secret of the file in ``folder``. The first use creates it; of several processes, one wins."""
     path = os.path.join(folder, FILE)
     try:
         if not os.path.exists(path):

@@ -28,7 +28,7 @@ class BeakerSession(Session):
     _work: BeakerWork
 
     def __bool__(self) -> bool:
-        """Return True, also if the session is empty: applications ask for it to see whether there is a session."""
+        """Return True, even if the session is empty: applications test it to see whether there is a session."""
         return True
 
     # Keys that Beaker stores in each session. They are not in keys(), and not saved.
@@ -68,7 +68,7 @@ class BeakerSession(Session):
         work.open()
         credential = work.next_credential or work.credential
         if credential is None:
-            # The session will be stored under this id, if it is.
+            # If the session is stored later, it gets this id.
             credential = work.next_credential = work.backend.new_credential()
             work.create_if_empty = work.beaker.autosave
         return (credential.key or store_key(credential.token)).hex()

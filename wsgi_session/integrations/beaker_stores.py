@@ -89,7 +89,7 @@ def _cookie(options: dict[str, Any]) -> str | Store:
 def _redis(options: dict[str, Any]) -> str | Store:
     client = options["url"]
     if isinstance(client, str):
-        # With host and port alone, as beaker_extensions has them.
+        # Applications of beaker_extensions give only host and port.
         return client if "://" in client else HiddenText(f"redis://{client}")
     if client is None:
         raise ConfigError("session.url is missing: give the server's URL, such as redis://localhost:6379/0.")

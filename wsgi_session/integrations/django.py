@@ -4,11 +4,11 @@
 
     SESSION_ENGINE = "wsgi_session.integrations.django"
     WSGI_SESSION_STORE = "sqlite:///sessions.db"
-    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional, as are the others
+    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional
 
 Keep Django's own ``SessionMiddleware``: it decides when to save, and sets the cookie by Django's SESSION_COOKIE_*
 settings. SESSION_COOKIE_NAME is the namespace: give two sites that share a store different names. SECRET_KEY has no
-effect on session keys; if it changes, ``django.contrib.auth`` logs users out unless SECRET_KEY_FALLBACKS has the old.
+effect on session keys; if it changes, ``django.contrib.auth`` logs users out unless SECRET_KEY_FALLBACKS has it.
 
 How this differs from Django's own engines:
 

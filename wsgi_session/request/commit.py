@@ -86,7 +86,7 @@ def _save(work: Work, data: Data) -> bool:
     except (StoreUnavailable, SessionTooLarge) as error:
         if rotating or data.cleared or data.changed.keys() != {VALIDATED}:
             raise
-        # Only the time of the last check by ``validate`` is not stored, so the next request checks again. As a failing
+        # Only the time of the last check by ``validate`` is not stored, so the next request checks again. Like a failed
         # touch, this does not affect the response.
         del data.changed[VALIDATED]
         work.backend.settings.events("touch_failed", handle=work.handle, owner=owner_text(work), error=str(error))

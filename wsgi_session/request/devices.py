@@ -1,4 +1,4 @@
-"""What the application's ``describe`` says of the device that logs in, and what a login does to the user's others.
+"""What ``describe`` says of the device that logs in, and what a login does to the user's other sessions.
 
 The description is an internal key of the record, so that older processes, which do not know it, keep it. It belongs to
 one login, by its handle.
@@ -16,7 +16,7 @@ from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.request.work import Work
 from wsgi_session.stores.contract import OwnedSession, Record
 
-#: The internal key. Its value is the login's handle, the description, and whether the session's last login had it too.
+#: The internal key. Its value is the login's handle, the description, and whether the login before it had the same one.
 ABOUT = b"about"
 #: A longer description is cut: a client decides how long its User-Agent is.
 MAX_ABOUT = 200

@@ -67,7 +67,7 @@ def join_checked(packed: Packed, settings: Settings) -> bytes:
     largest = [(key, length) for length, key in sizes]
     named = ", ".join(f"{printable(key)} ({length:,} bytes)" for key, length in largest)
     raise SessionTooLarge(
-        f"The session is {size:,} bytes large, but max_size is {limit:,}. Largest keys: {named}. Store such data in a "
+        f"The session has {size:,} bytes, but max_size is {limit:,}. Largest keys: {named}. Store such data in a "
         "table of your own, and only its id in the session.",
         size=size,
         limit=limit,

@@ -142,6 +142,7 @@ class Index:
                     heads = self._heads(owner, unread[first : first + HEADS_AT_ONCE], self._cluster.deadline())
                     found.update(heads)
                     for key, record in heads.items():
+                        # "not >=", so that a corrupt record whose end is NaN is listed, and can be ended.
                         if not now >= record.expires:
                             yield owned_session(key, record)
                 missing = missing or not found.issuperset(keys)

@@ -178,6 +178,7 @@ class RedisStore(Store):
             entries, last, *found = self._run_script(LIST_SESSIONS, name, *page, writes=False)
             for key, head in zip(found[::2], found[1::2], strict=True):
                 record = unpack(head)
+                # "not >=", so that a corrupt record whose end is NaN is listed, and can be ended.
                 if key not in before and record is not None and not now >= record.expires:
                     yield owned_session(key, record)
             if entries < OWNED_PAGE or last == begin:
