@@ -17,6 +17,7 @@ from tests.support.interruptions import interrupted
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session.codec.packing import pack
 from wsgi_session.middleware import internals_of
 from wsgi_session.moving import Adopt, FlaskCookie, Foreign, NotAdopted
 from wsgi_session.moving.markers import make_marker, marker_key
@@ -1017,6 +1018,17 @@ def test_after_a_revocation_of_all_sessions_an_older_one_is_not_adopted(
     later.header = "old=later"
     old.records["later"] = Foreign({}, clock(), clock(), user_id="1")
     assert later.do(owner).result == "id:1"
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", pack("a text", "revoked")], ids=repr)
+def test_a_revocation_whose_time_cannot_be_read_keeps_every_session_from_being_adopted(
+    site: Site, ann: Browser, clock: FakeClock, data: bytes
+) -> None:
+    site.calls.inner.create(
+        marker_key("sid", "revoked", "users"), make_marker(data, clock(), clock() + DAY, "sid"), clock()
+    )
+    assert ann.do(read).result == {}
+    assert refusals(site) == ["ended"]
 
 
 @pytest.mark.parametrize("anonymous", [False, True])

@@ -796,13 +796,15 @@ def test_tombstones_that_form_a_circle_end_the_search(site: Site, browser: Brows
     assert browser.do(slow).code == 200
 
 
-def test_a_tombstone_that_was_edited_by_hand_leads_nowhere() -> None:
+@pytest.mark.parametrize("edited", [{"data": "a text"}, {"version": "a text"}, {"version": b""}], ids=repr)
+def test_a_tombstone_that_was_edited_by_hand_leads_nowhere(edited: dict[str, Any]) -> None:
     with MemoryStore() as store:
         middleware = SessionMiddleware(lambda environ, start_response: [], secret="0" * 40, store=store)
         backend, kept = middleware._backend, Record(b"\x80", b"v" * 16, "handle", 0.0, 0.0, 9.0)
         credential = backend.new_credential()
-        store.create(credential.key, kept._replace(handle="", data="a text"), 1.0)  # type: ignore[arg-type]
+        store.create(credential.key, kept._replace(handle="", **edited), 1.0)
         backend.delete(credential, kept, 1.0)
+        assert backend.end(credential, 1.0) is None
         assert store.load(credential.key, 1.0) is not None
 
 

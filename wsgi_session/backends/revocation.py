@@ -167,7 +167,7 @@ def follow_tombstones(store: Store, key: bytes, handle: str | None, now: float) 
             return None if handle is not None else (key, record)
         if type(record.data) is not bytes or type(record.version) is not bytes:  # SQLite stores any type in any column.
             return None
-        if handle is None and rotated_by_login(record.version):
+        if handle is None and (not record.version or rotated_by_login(record.version)):
             return None
         seen.add(key)
         key = record.data

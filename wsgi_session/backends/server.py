@@ -226,8 +226,13 @@ class StoreBackend:
         """Do nothing: only a backend with the option ``adopt`` adopts sessions of another library."""
 
     def forget(self, credential: Credential) -> None:
-        """Delete the record of a credential that was not accepted: an expired or unreadable one."""
-        self.store.delete(credential.key)
+        """Delete the record of a credential that was not accepted, also if another request has just rotated it."""
+        if not self.store.delete(credential.key):
+            # That request may have accepted it: before it expired, or with the second cookie of a bound session.
+            now = self.settings.clock()
+            moved = follow_tombstones(self.store, credential.key, None, now)
+            if moved is not None:
+                self._delete(*moved, now)
 
     @property
     def sweep_due(self) -> bool:

@@ -81,7 +81,8 @@ def after_login(work: Work, record: Record, packed: Packed) -> dict[str, bool | 
     try:
         logins = work.backend.logins_of(record.owner, settings.clock())
         # Of logins at the very same time, as under the frozen clock of a test, this one is the newest.
-        logins.sort(key=lambda login: (login.created, login.handle == record.handle, login.handle))
+        # str(): SQLite stores any type in any column.
+        logins.sort(key=lambda login: (login.created, login.handle == record.handle, str(login.handle)))
         novelty = _UNKNOWN if settings.describe is None else _novelty(work, record, packed, logins)
         if settings.max_sessions is not None:
             oldest = [login.handle for login in logins[: -settings.max_sessions]]

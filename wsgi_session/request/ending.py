@@ -19,6 +19,7 @@ def end(work: WorkFields, event: str = "destroyed") -> None:
         if record is not None and credential is not None:
             backend.delete(credential, record, backend.settings.clock())
             report(backend, record, event)
+    work.unread = (None, None)
     forget_refused(work)
     _forget(work)
     # If another request ended it, the browser may already have a new cookie: removing that would log the visitor out.
@@ -31,7 +32,6 @@ def _forget(work: WorkFields) -> None:
     """Discard the session and its unsaved changes: this request has ended it."""
     work.record = work.credential = work.next_credential = work.login = work.planned_handle = None
     work.confirming = None
-    work.unread = (None, None)
     work.create_if_empty = False
     work.data = Data({}, work.backend.settings.max_size)
 
@@ -52,11 +52,16 @@ def note_end(work: WorkFields) -> None:
 def forget_refused(work: WorkFields) -> None:
     """Delete the record that the store may still have for a credential of the request that was not accepted.
 
-    A slow request that loaded the session while it was live would otherwise save it after this logout or login.
+    A slow request that loaded the session while it was live would otherwise save it after this logout or login. So
+    would one that does not read the value that has made this session corrupt.
     """
     if work.refused is not None:
         work.backend.forget(work.refused)
         work.refused = None
+    credential, record = work.unread
+    if credential is not None and record is not None:
+        work.backend.delete(credential, record, work.backend.settings.clock())
+        work.unread = (None, None)
 
 
 def closed_error() -> HeadersAlreadySent:
