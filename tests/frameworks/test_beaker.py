@@ -413,6 +413,31 @@ def test_revert_shows_what_was_loaded_and_save_keeps_only_what_follows(visitor: 
     assert visitor.do(content) == {"cart": ["tea"], "name": "Ann", "colour": "red"}
 
 
+def test_revert_discards_a_login_so_that_nobodys_data_is_filed_under_another(site: BeakerSite) -> None:
+    visitor = site.visitor()
+
+    def log_in(user: dict[str, Any], *, then: Callable[[Any], object] = lambda session: None) -> None:
+        def page(environ: dict[str, Any]) -> None:
+            login(environ, user, key="beaker.session")
+            then(environ["beaker.session"])
+
+        visitor.visit(page)
+
+    log_in(ANN)
+    log_in({"id": 2}, then=lambda session: session.revert())
+    assert visitor.do(lambda session: (session["user"], session.owner)) == (ANN, "id:1")
+    sessions = site.middleware.sessions
+    assert ([info.owner for info in sessions.of("id:1")], sessions.of("id:2")) == (["id:1"], [])
+
+
+def test_revert_discards_a_confirmation_and_reports_none(site: BeakerSite) -> None:
+    visitor = site.visitor()
+    visitor.visit(lambda environ: login(environ, ANN, key="beaker.session"))
+    visitor.visit(lambda environ: (confirm(environ, "totp", "beaker.session"), environ["beaker.session"].revert()))
+    assert visitor.do(lambda session: session.confirmed.method) is None
+    assert [name for name, _ in site.events if name == "confirmed"] == []
+
+
 def test_load_discards_unsaved_changes_and_shows_what_others_have_stored(site: BeakerSite, visitor: Visitor) -> None:
     visitor.do(put(cart=["tea"]))
     other = site.visitor()

@@ -10,8 +10,8 @@ from wsgi_session.cookies.tokens import store_key
 from wsgi_session.errors import StoreUnavailable, Unsupported
 from wsgi_session.integrations.beaker_cookie import Place, set_place
 from wsgi_session.integrations.beaker_work import BeakerWork, DetachedWork
+from wsgi_session.integrations.logins import revert
 from wsgi_session.request.commit import save
-from wsgi_session.request.data import Data
 from wsgi_session.request.states import OPEN, SET
 from wsgi_session.session import Session, work_of
 
@@ -158,10 +158,8 @@ class BeakerSession(Session):
         self.destroy()
 
     def revert(self) -> None:
-        """Discard every change of this request that was not saved yet."""
-        work = self._work
-        if work.data is not None:
-            work.data = Data(work.data.stored, work.data.limit)
+        """Discard every change of this request that was not saved yet, also a login."""
+        revert(self._work)
 
     def load(self) -> None:
         """Discard every change of this request that was not saved yet, and load the session again at its next use."""
