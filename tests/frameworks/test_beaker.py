@@ -16,6 +16,7 @@ from wsgi_session import (
     StoreUnavailable,
     Unsupported,
     confirm,
+    describe_device,
     login,
     user_or_none,
 )
@@ -436,6 +437,24 @@ def test_revert_discards_a_confirmation_and_reports_none(site: BeakerSite) -> No
     visitor.visit(lambda environ: (confirm(environ, "totp", "beaker.session"), environ["beaker.session"].revert()))
     assert visitor.do(lambda session: session.confirmed.method) is None
     assert [name for name, _ in site.events if name == "confirmed"] == []
+
+
+def load_again(session: Any) -> None:
+    session.get("cart")
+    session.load()
+
+
+def test_a_session_that_is_loaded_again_knows_as_much_of_the_request(make_site: MakeSite) -> None:
+    site = make_site(**{"session.describe": describe_device})
+    visitor, key = site.visitor(), "beaker.session"
+    device = {"HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", "REMOTE_ADDR": "192.0.2.1"}
+    visitor.visit(lambda environ: (load_again(environ[key]), login(environ, ANN, key=key)), **device)
+    assert [info.about for info in site.middleware.sessions.of(ANN)] == ["Firefox on Linux, IPv4"]
+    # The browser left the cookie out: a new session would replace the visitor's.
+    theirs = {"REQUEST_METHOD": "POST", "HTTP_SEC_FETCH_SITE": "cross-site"}
+    other = site.visitor()
+    other.visit(lambda environ: (load_again(environ[key]), put(cart=1)(environ[key])), **theirs)
+    assert other.jar == {}
 
 
 def test_load_discards_unsaved_changes_and_shows_what_others_have_stored(site: BeakerSite, visitor: Visitor) -> None:
