@@ -439,6 +439,23 @@ def test_revert_discards_a_confirmation_and_reports_none(site: BeakerSite) -> No
     assert [name for name, _ in site.events if name == "confirmed"] == []
 
 
+def test_an_id_of_one_tenant_finds_nothing_at_another(make_site: MakeSite) -> None:
+    site = make_site(**{"session.namespace": lambda environ: environ["HTTP_HOST"]})
+    visitor = site.visitor()
+    visitor.do(put(cart=["tea"]), HTTP_HOST="red.example")
+    found = visitor.do(lambda session: session.id, HTTP_HOST="red.example")
+    for host, expected in (("red.example", ["tea"]), ("blue.example", None)):
+        other = site.visitor().do(lambda session: session.get_by_id(found), HTTP_HOST=host)
+        assert (other and other["cart"]) == expected
+
+    def keep(environ: dict[str, Any]) -> Any:
+        detached = environ["beaker.get_session"]()
+        detached.save()
+        return environ["beaker.session"].get_by_id(detached.id)
+
+    assert visitor.visit(keep, HTTP_HOST="red.example").result is not None, "it belongs to no tenant"
+
+
 def load_again(session: Any) -> None:
     session.get("cart")
     session.load()

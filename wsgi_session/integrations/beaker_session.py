@@ -180,7 +180,7 @@ class BeakerSession(Session):
             work.next_credential = work.backend.new_credential()
 
     def get_by_id(self, id: str) -> BeakerSession | None:
-        """Return another session by its :attr:`id`; ``None`` if there is none, or if it has ended.
+        """Return another session of this tenant by its :attr:`id`; ``None`` if there is none, or if it has ended.
 
         Its ``save()`` saves immediately. Raises ``Unsupported`` with ``cookie://``, and ``StoreUnavailable``.
         """
@@ -197,8 +197,11 @@ class BeakerSession(Session):
             return None
         if len(key) != _KEY_SIZE:
             return None
-        found = DetachedSession(DetachedWork(work.backend, work.beaker, Credential(b"", True, key)))
-        return None if found.is_new else found
+        found = DetachedWork(work.backend, work.beaker, Credential(b"", True, key))
+        record, settings = found.open().record, work.backend.settings
+        # No signature binds an id to its tenant. A session of beaker.get_session() belongs to none.
+        own = record is not None and record.namespace in (settings.namespace, settings.cookie_name)
+        return DetachedSession(found) if own else None
 
     def lock(self) -> NoReturn:
         """Raise ``Unsupported``: sessions have no locks."""

@@ -40,9 +40,9 @@ class BeakerWork(Work):
 
     def load(self) -> Data:
         if self.environ:
-            names = (self.backend.credential_key, *_OF_REQUEST)
+            names = [self.backend.credential_key, *_OF_REQUEST]
             if self.backend.settings.describe is not None:
-                names = (*names, *client_of(self.environ, self.backend.credential_key))
+                names += client_of(self.environ, self.backend.credential_key)
             self.request = {name: self.environ[name] for name in names if name in self.environ}
         data = super().load()
         self.place = stored_place(self, data)
