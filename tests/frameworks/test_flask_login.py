@@ -306,8 +306,15 @@ def test_a_login_that_flask_login_takes_for_not_fresh_is_not_fresh(visitor: Visi
     stolen = visitor.copy()
     assert stolen.do(lambda: (who(), fresh()), headers={"User-Agent": "another"}) == ("ann", False)
     assert not visitor.do(fresh)
-    visitor.do(confirm_login)
-    assert visitor.do(lambda: (who(), fresh())) == ("ann", True)
+    # A confirmation counts, also one that leaves Flask-Login's marks as they are.
+    for prove in (lambda: confirm(request), confirm_login):
+        moved = visitor.copy()
+        assert moved.do(lambda: (who(), fresh())) == ("ann", False)
+        moved.do(lambda: (who(), prove()), headers={"User-Agent": "a newer version"})  # noqa: B023
+        for _ in range(2):
+            assert moved.do(lambda: (who(), fresh()), headers={"User-Agent": "a newer version"}) == ("ann", True)
+        visitor.do(log_in)
+        visitor.copy().do(lambda: (who(), fresh()), headers={"User-Agent": "another"})
 
 
 def test_a_login_with_our_login_stays_fresh_beside_flask_login(visitor: Visitor) -> None:

@@ -30,7 +30,6 @@ _USER_ID = "_user_id"
 # Its other keys: whether the user has just given a password, an id of the browser, and two for the remember cookie.
 _OF_LOGIN = ("_fresh", "_id", "_remember", "_remember_seconds")
 
-
 # The name of a confirmation by Flask-Login's confirm_login().
 _CONFIRM_METHOD = "confirm_login"
 
@@ -153,10 +152,12 @@ def _log_out_protected(app: Flask, **kwargs: Any) -> None:
     if session is None:
         return
     work = work_of(session)
+    changed = (work.data or work.load()).changed
     if _USER_ID not in session:
         # Flask-Login's mode "strong" has deleted the user's id, unless there was none: ``login()`` stores none.
-        if work.has_owner and _USER_ID in work.writable().changed:
+        if _USER_ID in changed and work.has_owner:
             end_login(work)
-    elif "_id" in session and confirmations(work):
-        # Its mode "basic" only marks the login as not fresh, because the request comes from another browser.
+    elif "_id" in session and "_fresh" in changed and confirmations(work):
+        # Its mode "basic" has marked the login as not fresh, because the request comes from another browser. It sends
+        # the signal with each further request too: a confirmation that followed counts.
         note_unconfirmed(work)
