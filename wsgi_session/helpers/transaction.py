@@ -86,8 +86,8 @@ def _parts(request: object, key: str) -> tuple[Any, Any, Transactions]:
     holder: Any
     if isinstance(session, Session):
         holder = work_of(session)
-        if holder.phase is not OPEN:
-            raise HeadersAlreadySent("A transaction needs a cookie, but the headers were sent. Call it earlier.")
+        if holder.phase is not OPEN or not holder.has_response:
+            raise HeadersAlreadySent("A transaction needs a cookie, but no headers can be sent here. Call it earlier.")
     elif hasattr(session, "more_headers"):
         holder = session  # Django's
     else:

@@ -34,6 +34,9 @@ class Work:
     #: Whether this outage was raised in the application.
     outage_raised = False
 
+    #: Whether there is a response that can set cookies.
+    has_response = True
+
     # What was loaded.
 
     #: See ``Session.state``.
