@@ -87,7 +87,7 @@ class Session(WorkMapping):
         """When (``at``, aware, UTC) and how (``method``) the logged-in user last proved who they are.
 
         That is the last ``confirm()``, or the login, without a method; ``None`` if no user is logged in with
-        ``login()``, or if only a cookie that remembers the user has logged them in.
+        ``login()``, if only a cookie that remembers the user has logged them in, or if the session was adopted.
         """
         return None if self._work.user() is None else last_confirmation(self._work)
 

@@ -294,6 +294,36 @@ def test_a_login_is_fresh_and_a_remember_cookie_is_not(visitor: Visitor, caplog:
     assert visitor.do(lambda: (confirm(request), confirm_login())[0]) is False
 
 
+def test_a_login_that_flask_login_takes_for_not_fresh_is_not_fresh(visitor: Visitor) -> None:
+    def fresh() -> bool:
+        return redirect_unless_fresh(request) is None
+
+    visitor.do(lambda: log_in(fresh=False))
+    assert visitor.do(lambda: (who(), fresh(), get_session(request).confirmed)) == ("ann", False, None)
+    visitor.do(log_in)
+    assert visitor.do(fresh)
+    # Its protection "basic" marks a login as not fresh if another browser comes with its cookie.
+    stolen = visitor.copy()
+    assert stolen.do(lambda: (who(), fresh()), headers={"User-Agent": "another"}) == ("ann", False)
+    assert not visitor.do(fresh)
+    # A confirmation counts, also one that leaves Flask-Login's marks as they are.
+    for prove in (lambda: confirm(request), confirm_login):
+        moved = visitor.copy()
+        assert moved.do(lambda: (who(), fresh())) == ("ann", False)
+        moved.do(lambda: (who(), prove()), headers={"User-Agent": "a newer version"})  # noqa: B023
+        for _ in range(2):
+            assert moved.do(lambda: (who(), fresh()), headers={"User-Agent": "a newer version"}) == ("ann", True)
+        visitor.do(log_in)
+        visitor.copy().do(lambda: (who(), fresh()), headers={"User-Agent": "another"})
+
+
+def test_a_login_with_our_login_stays_fresh_beside_flask_login(visitor: Visitor) -> None:
+    """Flask-Login takes a session without its keys for one of another browser."""
+    visitor.do(lambda: login(request, {"id": 7}))
+    assert visitor.do(lambda: (who(), redirect_unless_fresh(request) is None)[1])
+    assert len(sessions_of(visitor).of({"id": 7})) == 1
+
+
 def test_a_user_of_the_remember_cookie_alone_is_not_confirmed(visitor: Visitor) -> None:
     """The session has just ended, so the remember cookie makes no other one in this request."""
     visitor.do(lambda: log_in(remember=True))

@@ -34,7 +34,8 @@ CROSS_SITE = (
 )
 _FOREIGN = (
     "another application on this host has the same cookie_name (ports do not separate cookies): give each its own; "
-    "or the secret was changed: keep the old one after the new one"
+    "or the secret was changed: keep the old one after the new one; "
+    "or another tenant of namespace= set the cookie: give each tenant a host, and no cookie_domain for all of them"
 )
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _PATH = re.compile(r"/[!-+\--:<-~]*\Z")
@@ -130,7 +131,7 @@ class SchemeCookies:
         return self.http
 
     def warn_of_foreign(self, foreign: Iterable[bool]) -> None:
-        """Report, once, that another secret signed or sealed a cookie of our name.
+        """Report, once, that another secret, or another tenant, signed or sealed a cookie of our name.
 
         ``foreign`` has a truth value for each cookie. The cookies themselves must not be in a local variable, because
         error reporters show these.

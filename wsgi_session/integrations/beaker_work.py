@@ -10,12 +10,13 @@ from wsgi_session.cookies.cookie import check_cookie_options
 from wsgi_session.errors import ConfigError
 from wsgi_session.integrations.beaker_cookie import Place, store_place, stored_place
 from wsgi_session.request.data import Data
+from wsgi_session.request.loading import client_of
 from wsgi_session.request.records import Login
 from wsgi_session.request.states import SET
 from wsgi_session.request.work import Work
 
 # What load() needs of a request's environ, besides the credential.
-_OF_REQUEST = ("wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO")
+_OF_REQUEST = ("wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO", "REQUEST_METHOD", "HTTP_SEC_FETCH_SITE")
 
 
 class BeakerSettings(NamedTuple):
@@ -42,7 +43,9 @@ class BeakerWork(Work):
 
     def load(self) -> Data:
         if self.environ:
-            names = (self.backend.credential_key, *_OF_REQUEST)
+            names = [self.backend.credential_key, *_OF_REQUEST]
+            if self.backend.settings.describe is not None:
+                names += client_of(self.environ, self.backend.credential_key)
             self.request = {name: self.environ[name] for name in names if name in self.environ}
         data = super().load()
         self.place = stored_place(self, data, self.beaker.place)

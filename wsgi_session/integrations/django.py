@@ -47,7 +47,7 @@ from wsgi_session.integrations.django_adopt import adopted_work
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
 from wsgi_session.integrations.django_bound import bound_work
 from wsgi_session.integrations.django_cookie import SessionWithCookie
-from wsgi_session.integrations.django_owner import set_owner
+from wsgi_session.integrations.django_owner import note_login, set_owner
 from wsgi_session.integrations.django_pending import remember, save_pending
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
@@ -178,6 +178,7 @@ class SessionStore(SessionWithCookie):
         saved = work.record is not None and work.next_credential is None and self._saved_login == owner_with_id(user_id)
         if saved:
             # Another receiver of the signal has saved this login, and may have noted its key.
+            note_login(work)
             return
         work.environ = client_of(environ, work.backend.credential_key)
         log_in_as(work, user_id, USER_ID)

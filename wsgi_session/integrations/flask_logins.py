@@ -18,7 +18,7 @@ from flask import session as current_session
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import HeadersAlreadySent
 from wsgi_session.integrations.logins import end_login, log_in_as, owner_with_id, user_with_id
-from wsgi_session.request.confirmation import note_confirmation, note_unconfirmed
+from wsgi_session.request.confirmation import confirmations, note_confirmation, note_unconfirmed
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 
@@ -26,7 +26,6 @@ from wsgi_session.session import Session, work_of
 _USER_ID = "_user_id"
 # Its other keys: whether the user has just given a password, an id of the browser, and two for the remember cookie.
 _OF_LOGIN = ("_fresh", "_id", "_remember", "_remember_seconds")
-
 
 # The name of a confirmation by Flask-Login's confirm_login().
 _CONFIRM_METHOD = "confirm_login"
@@ -107,6 +106,9 @@ def _log_in(app: Flask, **kwargs: Any) -> None:
         del session[_USER_ID]
         raise
     log_in_as(work_of(session), session[_USER_ID], _USER_ID, *_OF_LOGIN)
+    if not session.get("_fresh"):
+        # login_user(user, fresh=False), or a visitor with the remember cookie, who may not know the password.
+        note_unconfirmed(work_of(session))
 
 
 def _log_in_from_cookie(app: Flask, **kwargs: Any) -> None:
@@ -115,8 +117,6 @@ def _log_in_from_cookie(app: Flask, **kwargs: Any) -> None:
     # would replace that cookie in the browser, and with it the session's data.
     if session is not None and not _has_ended(work_of(session)):
         _log_in(app)
-        # A visitor with the remember cookie may not know the password: see redirect_unless_fresh.
-        note_unconfirmed(work_of(session))
 
 
 def _has_ended(work: Work) -> bool:
@@ -141,9 +141,15 @@ def _log_out(app: Flask, **kwargs: Any) -> None:
 
 def _log_out_protected(app: Flask, **kwargs: Any) -> None:
     session = _session()
-    # Flask-Login's mode "basic" only marks the login as not fresh; "strong" has deleted the user's id.
-    if session is not None and _USER_ID not in session:
-        work = work_of(session)
-        work.writable()
-        if work.has_owner:
+    if session is None:
+        return
+    work = work_of(session)
+    changed = (work.data or work.load()).changed
+    if _USER_ID not in session:
+        # Flask-Login's mode "strong" has deleted the user's id, unless there was none: ``login()`` stores none.
+        if _USER_ID in changed and work.has_owner:
             end_login(work)
+    elif "_id" in session and "_fresh" in changed and confirmations(work):
+        # Its mode "basic" has marked the login as not fresh, because the request comes from another browser. It sends
+        # the signal with each further request too: a confirmation that followed counts.
+        note_unconfirmed(work)

@@ -57,6 +57,8 @@ class FlaskWork(Work):
 class EventWork(FlaskWork):
     """A unit of work in an event of Flask-SocketIO, which has no response, and so cannot create a session."""
 
+    has_response = False
+
     def load(self) -> Data:
         # FlaskWork.load() would set whether the cookie is permanent, but no cookie can be set here.
         data = Work.load(self)

@@ -8,6 +8,7 @@ from wsgi_session.backends.stored_owner import OWNER
 from wsgi_session.codec.packing import CorruptData, pack
 from wsgi_session.codec.plain import to_scalar
 from wsgi_session.request.confirmation import CONFIRMED
+from wsgi_session.request.data import Data
 from wsgi_session.request.devices import ABOUT, description_of
 from wsgi_session.request.login import plan_login
 from wsgi_session.request.states import OPEN
@@ -49,6 +50,17 @@ def end_login(work: Work) -> None:
     data = work.data or work.load()
     for key, value in contents.items():
         data.put(key, value, pack(value, str(key)))
+
+
+def revert(work: Work) -> None:
+    """Discard every change of this request that was not saved yet, also a login and a confirmation."""
+    if work.data is None:
+        return
+    work.data = Data(work.data.stored, work.data.limit)
+    if work.login is not None:
+        # Otherwise the session would be stored as that user's, with the data of the user before.
+        work.login = work.next_credential = None
+    work.confirming = None
 
 
 def user_with_id(work: Work, user_id: Any) -> dict[str, Any] | None:

@@ -30,6 +30,8 @@ class WorkFields:
     outage: StoreUnavailable | None = None
     #: Whether this outage was raised in the application.
     outage_raised = False
+    #: Whether there is a response that can set cookies.
+    has_response = True
 
     # What was loaded.
 
