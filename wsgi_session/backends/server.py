@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from wsgi_session.backends.base import COOKIE_CHALLENGE, Backend, Credential, Loaded, Transactions
+from wsgi_session.backends.base import COOKIE_CHALLENGE, MAX_CREDENTIALS, Backend, Credential, Loaded, Transactions
 from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow_tombstones
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
@@ -29,8 +29,6 @@ from wsgi_session.stores.contract import (
 if TYPE_CHECKING:
     from wsgi_session.backends.binding import Binding
 
-#: The maximum number of validly signed cookies to look up. A browser sends more only if an attacker has set them.
-MAX_CREDENTIALS = 3
 #: The maximum number of tokens to try. The chance that a new token is already in use is 2**-128: if several are, the
 #: random generator is broken.
 MAX_TOKENS = 5

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wsgi_session.backends.base import Credential, Loaded
-from wsgi_session.backends.server import MAX_CREDENTIALS
+from wsgi_session.backends.base import MAX_CREDENTIALS, Credential, Loaded
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import split
 from wsgi_session.config.secrets import HiddenText
