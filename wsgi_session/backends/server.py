@@ -72,10 +72,11 @@ class StoreBackend:
         if not environ.get("HTTP_COOKIE"):
             return "new", None, None, {}
         credentials, cookies = self._credentials(environ)
-        if cookies > 1:
-            del credentials[MAX_CREDENTIALS:]
-            for credential in credentials:
-                credential.others = [other for other in credentials if other is not credential]
+        if cookies == 1 and credentials:
+            return self.look_up(credentials[0], now)
+        del credentials[MAX_CREDENTIALS:]
+        for credential in credentials:
+            credential.others = [other for other in credentials if other is not credential]
         best: Loaded | None = None
         for credential in credentials:
             found = self.look_up(credential, now)

@@ -94,7 +94,8 @@ class SessionCookie:
             return []
         if (not before or before[-2:] == "; ") and equals not in rest:
             # The usual header has one cookie of this name. The result is that of the code below, without splitting.
-            return [rest.partition(";")[0].strip(" \t")]
+            value = rest.partition(";")[0] if ";" in rest else rest
+            return [value.strip(" \t")]
         parts = [part.strip(" \t") for part in header.split(";")]
         return [part[len(equals) :].strip(" \t") for part in parts if part.startswith(equals)]
 
