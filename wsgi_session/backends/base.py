@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 #: The challenge of a 401 for requests with a cookie. No browser knows this scheme, so none opens a dialog.
 COOKIE_CHALLENGE = 'Cookie realm="login"'
-#: The maximum number of cookies of one name to look up or open. A browser sends several only if an attacker has set
-#: some.
-MAX_CREDENTIALS = 3
 #: See ``Session.state``.
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
 

@@ -17,9 +17,8 @@ from urllib.parse import quote
 
 from itsdangerous import base64_decode, base64_encode
 
-from wsgi_session.backends.base import MAX_CREDENTIALS
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
-from wsgi_session.cookies.cookie import OUTSIDE, SchemeCookies, SessionCookie, path_covers
+from wsgi_session.cookies.cookie import MAX_CREDENTIALS, OUTSIDE, SchemeCookies, SessionCookie, path_covers
 from wsgi_session.cookies.tokens import make_signer
 from wsgi_session.events import Events
 

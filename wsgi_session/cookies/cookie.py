@@ -19,6 +19,9 @@ from wsgi_session.events import Events
 
 #: A longer Cookie header is ignored.
 MAX_HEADER = 65_536
+#: The maximum number of cookies of one name to look up or open. A browser sends several only if an attacker has set
+#: some.
+MAX_CREDENTIALS = 3
 #: In seconds: RFC 6265bis limits a cookie's lifetime to 400 days.
 MAX_AGE = 400 * 24 * 3600
 
