@@ -38,7 +38,7 @@ def _forget(work: WorkFields) -> None:
 
 def note_end(work: WorkFields) -> None:
     """Record that another request ended the session: changes are dropped, unless this request logs in."""
-    work.ended_record = work.record
+    work.ended_record, work.ended_credential = work.record, work.credential
     work.state = "unknown"
     work.record = work.credential = None
     data = work.data

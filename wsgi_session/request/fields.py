@@ -43,8 +43,9 @@ class WorkFields:
     loaded_at: float
     #: Whether another request ended the session: changes are dropped, and only a login creates a new session.
     ended = False
-    #: The session that ended.
+    #: The session that ended, and its credential.
     ended_record: Record | None = None
+    ended_credential: Credential | None = None
 
     # What the request intends.
 

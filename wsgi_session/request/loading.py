@@ -23,6 +23,7 @@ VALIDATED = b"validated"
 _SET_LATER = (
     "ended",
     "ended_record",
+    "ended_credential",
     "login_keys",
     "provider",
     "remember",

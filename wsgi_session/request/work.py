@@ -122,10 +122,12 @@ class Work(LazyWork):
         """End the session, also if another request has rotated it, and the sessions of the request's other cookies."""
         backend = self.backend
         rotated = self.credential if self.record is None else None
-        credentials = (self.credential, self.refused, self.unread[0])
+        # What this request has found ended may have been rotated only.
+        ended = self.ended_credential
+        credentials = (self.credential, self.refused, self.unread[0], ended)
         others = [other for credential in credentials for other in getattr(credential, "others", ())]
         end(self)
-        for credential in (rotated, *others):
+        for credential in (rotated, ended, *others):
             record = None if credential is None else backend.end(credential, backend.settings.clock())
             if record is not None:
                 report(backend, record, "destroyed")
