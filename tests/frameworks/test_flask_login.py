@@ -778,7 +778,7 @@ def test_a_logout_by_a_copy_of_flask_login_ends_the_session_and_keeps_the_cart(v
 def test_a_copys_login_with_atomic_in_the_same_request_has_another_token(visitor: Visitor) -> None:
     visitor.do(lambda: session.update(cart=["tea"]))
     planted = visitor.copy()
-    visitor.do(lambda: (log_in_without_signal(), session.atomic(lambda data: data.update(logins=1))))
+    visitor.do(lambda: (log_in_without_signal(), get_session(request).atomic(lambda data: data.update(logins=1))))
     assert visitor.do(lambda: (who(), session["cart"], session["logins"])) == ("ann", ["tea"], 1)
     assert planted.do(who) is None
     assert len(sessions_of(visitor).of({"id": "ann"})) == 1
