@@ -775,6 +775,31 @@ def test_a_logout_by_a_copy_of_flask_login_ends_the_session_and_keeps_the_cart(v
     assert sessions_of(visitor).of({"id": "ann"}) == []
 
 
+def test_a_copys_login_with_atomic_in_the_same_request_has_another_token(visitor: Visitor) -> None:
+    visitor.do(lambda: session.update(cart=["tea"]))
+    planted = visitor.copy()
+    visitor.do(lambda: (log_in_without_signal(), get_session(request).atomic(lambda data: data.update(logins=1))))
+    assert visitor.do(lambda: (who(), session["cart"], session["logins"])) == ("ann", ["tea"], 1)
+    assert planted.do(who) is None
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 1
+
+
+def test_logout_user_ends_a_login_with_login_too(visitor: Visitor) -> None:
+    """Before, the user was moved into the new session: still logged in, and not found by revoke_all()."""
+    visitor.do(lambda: (session.update(cart=["tea"]), login(request, {"id": 7})))
+    visitor.do(logout_user)
+    assert visitor.do(lambda: (user_or_none(request), session["cart"])) == (None, ["tea"])
+
+
+def test_a_login_of_another_user_replaces_the_user_of_login(visitor: Visitor) -> None:
+    visitor.do(lambda: login(request, {"id": 7, "email": "eve@example.com"}))
+    visitor.do(log_in)
+    assert visitor.do(lambda: (user_or_none(request) or {}).get("id")) == "ann"
+    visitor.do(lambda: session.update(user={"theme": "dark"}))
+    visitor.do(log_in)
+    assert visitor.do(lambda: session["user"]) == {"theme": "dark"}, "the application's own value stays"
+
+
 def test_a_login_by_a_copys_remember_cookie_is_not_fresh(visitor: Visitor) -> None:
     visitor.do(lambda: log_in_without_signal(fresh=False))
     assert visitor.do(lambda: (who(), redirect_unless_fresh(request) is None)) == ("ann", False)

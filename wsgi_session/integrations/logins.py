@@ -7,6 +7,8 @@ from typing import Any
 from wsgi_session.backends.stored_owner import OWNER
 from wsgi_session.codec.packing import CorruptData, pack
 from wsgi_session.codec.plain import to_scalar
+from wsgi_session.errors import ConfigError
+from wsgi_session.owner import owner_of, user_mapping_or_none
 from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.data import Data
 from wsgi_session.request.devices import ABOUT, description_of
@@ -34,7 +36,11 @@ def log_in_as(work: Work, user_id: object, *login_keys: str) -> None:
             if key in data:
                 data.delete(key)
         raise
-    plan_login(work, owner_with_id(user_id), work.persistent, None, about, *login_keys)
+    owner = owner_with_id(user_id)
+    if _has_own_user(work) and work.peek(OWNER) != owner:
+        # Otherwise the helpers would still find the user before.
+        data.delete("user")
+    plan_login(work, owner, work.persistent, None, about, *login_keys)
 
 
 def end_login(work: Work) -> None:
@@ -75,6 +81,16 @@ def _contents(work: Work) -> dict[str | bytes, Any]:
     data = work.data or work.load()
     try:
         keys: list[str | bytes] = [*data.keys(), *data.internal_keys()]
-        return {key: data.get(key) for key in keys if key not in (OWNER, CONFIRMED, ABOUT)}
+        ended = (OWNER, CONFIRMED, ABOUT, "user") if _has_own_user(work) else (OWNER, CONFIRMED, ABOUT)
+        return {key: data.get(key) for key in keys if key not in ended}
     except CorruptData:
         return {}
+
+
+def _has_own_user(work: Work) -> bool:
+    """Return whether ``login()`` has stored the user of this login under ``user``."""
+    try:
+        user = user_mapping_or_none(work.peek("user"))
+        return user is not None and owner_of(user) == work.peek(OWNER)
+    except ConfigError:
+        return False
