@@ -50,7 +50,8 @@ def load(work: Work) -> Data:
     if work.phase is not OPEN:
         _prepare_late_load(work)
     settings = work.backend.settings
-    now = settings.clock()
+    clock = settings.clock
+    now = clock()
     try:
         data = work.start(work.backend.load(work.environ, now), now)
         if work.record is None:
