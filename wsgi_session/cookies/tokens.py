@@ -45,7 +45,8 @@ class TokenSigner:
         if len(signed) != SIGNED_LENGTH or not signed.isascii():
             return None
         token, _, signature = signed.encode().partition(b".")
-        if compare_digest(self._newest(token), signature):
+        sign = self._newest
+        if compare_digest(sign(token), signature):
             return token, True
         for sign in self._older:
             if compare_digest(sign(token), signature):

@@ -51,7 +51,8 @@ class LazyWork(WorkFields):
         if self.phase is not OPEN:
             self._prepare_late_load()
         settings = self.backend.settings
-        now = settings.clock()
+        clock = settings.clock
+        now = clock()
         try:
             data = self.start(self.backend.load(self.environ, now), now)
             if self.record is None:

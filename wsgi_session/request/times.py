@@ -35,4 +35,7 @@ def refresh_due(work: Work) -> bool:
     settings = work.backend.settings
     if not credential.current or work.cookie_unconfirmed:
         return True
-    return work.touching and settings.lifetime.touch_due(record, settings.clock())
+    if not work.touching:
+        return False
+    clock = settings.clock
+    return settings.lifetime.touch_due(record, clock())
