@@ -32,6 +32,7 @@ FULL_ONLY = frozenset(
         "system",
         "faults",
         "fuzz",
+        "peers",
         "frameworks/test_flask_socketio.py",
         "frameworks/test_moving_phases.py",
         "security/test_denial_of_service.py",
