@@ -136,10 +136,15 @@ class SessionStore(SessionWithCookie):
         return self._look_up(credential).record is not None
 
     def create(self) -> None:
-        """Store this session's data as a new session. The session that was loaded stays unchanged."""
+        """Store this session's data as a new session. The session that was loaded stays unchanged.
+
+        If another request has ended the loaded session, its data may belong to a user who logged out: it is not kept.
+        """
         # A key that cycle_key() has replaced must open nothing afterwards.
         self.save_new_key()
-        values = {} if self._loaded is None else self._session_cache.copy()
+        loaded = self._loaded
+        ended = loaded is not None and loaded.ended and loaded.ended_record is not None
+        values = {} if loaded is None or ended else self._session_cache.copy()
         self._session_key = None
         self._session_cache = self.load()
         self._session_cache.update(values)
