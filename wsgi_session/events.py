@@ -64,7 +64,7 @@ EVENTS: dict[str, Event] = {
     "device_refused": Event(_INFO, (*_SESSION, "reason"), ("challenge", "proof", "registered")),
     # A session cookie had no valid signature.
     "tampered": Event(_DEBUG, ("cookies",)),
-    # Another secret signed a session cookie; reported once.
+    # Another secret, or another tenant, signed a session cookie; reported once.
     "foreign_cookie": Event(_WARNING, ("cookie_name", "advice")),
     # A stored record could not be read; it was left unchanged.
     "corrupt": Event(_ERROR, ("handle",)),

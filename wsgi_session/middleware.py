@@ -233,12 +233,13 @@ class SessionMiddleware:
         if not self._cookie_name_checked:
             check_cookie_name(environ, self._settings)
             self._cookie_name_checked = True
-        new_work = self._new_work
-        work = self._work_type(self._backend, environ) if new_work is None else new_work(environ)
+        # An attribute that is no method is called by a local name: a call of `self.name()` searches the class first.
+        new_work, work_type, session_type = self._new_work, self._work_type, self._session_type
+        work = work_type(self._backend, environ) if new_work is None else new_work(environ)
         outer = environ.get(self._environ_key)
         if outer is not None:
             check_outer_session(outer, self._settings)
-        environ[self._environ_key] = self._session_type(work)
+        environ[self._environ_key] = session_type(work)
         exchange = Exchange(work, environ, start_response)
         if outer is None:
             return exchange.run(self._entrance or self.app)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import warnings
 
+from tests.support.fixtures import tmp_path
+
+__all__ = ["tmp_path"]
+
 with warnings.catch_warnings():
     # pkg_resources, which Pyramid 2 imports, says that it is deprecated.
     warnings.simplefilter("ignore")

@@ -35,6 +35,7 @@ class TestSQLiteStore(StoreConformance):
         return SQLiteStore(self.path)
 
 
+@pytest.mark.full
 class TestSQLiteStoreWithOneConnection(TestSQLiteStore):
     """The same promises with one connection, for which all threads have to wait."""
 
@@ -313,6 +314,7 @@ with SQLiteStore(path) as store:
 """
 
 
+@pytest.mark.full
 def test_eight_processes_that_start_at_once_on_a_missing_file_all_work(path: Path) -> None:
     processes = [
         subprocess.Popen(

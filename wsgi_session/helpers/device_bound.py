@@ -39,7 +39,7 @@ from wsgi_session.session import work_of
 from wsgi_session.stores.contract import Record
 
 if TYPE_CHECKING:
-    from wsgi_session.exchange import Application, StartResponse
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 Answer = tuple[str, Headers, bytes]
 
@@ -52,12 +52,12 @@ _POST_ONLY: Answer = ("405 Method Not Allowed", [("Allow", "POST")], b"")
 class DeviceEndpoints:
     """A WSGI application around the site's: it answers at the two paths, and passes all other requests on."""
 
-    def __init__(self, app: Application, prefix: str, environ_key: str) -> None:
+    def __init__(self, app: WSGIApplication, prefix: str, environ_key: str) -> None:
         self._app = app
         self._purposes = {path: purpose for purpose, path in paths_below(prefix).items()}
         self._environ_key = environ_key
 
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         purpose = self._purposes.get(environ.get("PATH_INFO", ""))
         work = work_of(environ[self._environ_key])
         binding = work.backend.binding

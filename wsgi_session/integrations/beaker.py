@@ -22,7 +22,8 @@ from wsgi_session import middleware
 from wsgi_session.cookies.caching import Headers
 from wsgi_session.exchange import Application, StartResponse
 from wsgi_session.integrations.beaker_cookie import Place, name_pattern, with_place
-from wsgi_session.integrations.beaker_options import Given, translate
+from wsgi_session.integrations.beaker_given import Given
+from wsgi_session.integrations.beaker_options import translate
 from wsgi_session.integrations.beaker_session import BeakerSession, DetachedSession
 from wsgi_session.integrations.beaker_work import BeakerSettings, BeakerWork, DetachedWork
 from wsgi_session.middleware import internals_of

@@ -26,17 +26,12 @@ from urllib.parse import quote
 
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.errors import ConfigError
+from wsgi_session.integrations.beaker_given import STORE_OPTIONS, Given
 from wsgi_session.stores.contract import Store
 
 if TYPE_CHECKING:
-    from wsgi_session.integrations.beaker_options import Given
     from wsgi_session.stores.sql import SQLStore
 
-#: Beaker's options that say where the sessions are kept.
-STORE_OPTIONS = (
-    *("type", "url", "urls", "data_dir", "table_name", "schema_name", "sa.url", "sa_opts", "bind", "table"),
-    "optimistic",
-)
 #: The file in ``data_dir``.
 FILE = "sessions.db"
 _TABLE = "wsgi_sessions"

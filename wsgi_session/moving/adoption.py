@@ -12,12 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded
-from wsgi_session.backends.server import MAX_CREDENTIALS
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import split
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.cookies import tokens
-from wsgi_session.cookies.cookie import path_covers
+from wsgi_session.cookies.cookie import MAX_CREDENTIALS, path_covers
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.adopter import Adopter, guard

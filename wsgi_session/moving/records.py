@@ -16,6 +16,7 @@ from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.opaque import class_in, count_parts, opaque_in, plain
 from wsgi_session.moving.reader import Foreign, NotAdopted
 from wsgi_session.owner import owner_of, user_mapping_or_none
+from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.data import Data
 from wsgi_session.request.flash import put_message
 from wsgi_session.request.login import OWNER
@@ -99,6 +100,9 @@ def prepare(foreign: Foreign, adopt: Adopt, settings: Settings, now: float, mark
     data.put(ADOPTED, note, note.packed())
     if owner is not None:
         data.put(OWNER, owner, pack(owner, "user"))
+        # When and how the user has logged in is not known, so no confirmation of this login counts as one.
+        unconfirmed = [handle, {}]
+        data.put(CONFIRMED, unconfirmed, pack(unconfirmed, "confirmed"))
     packed = join(data.apply_to({}))
     if len(packed) > settings.max_size:
         raise NotAdopted("too_large", f"{len(packed):,} bytes, but max_size is {settings.max_size:,}")

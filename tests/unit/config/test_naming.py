@@ -170,6 +170,7 @@ def test_the_signature_is_the_one_that_is_written() -> None:
     assert parameters["idle_timeout"].annotation == "timedelta | float"
 
 
+@pytest.mark.full
 def test_mypy_tells_a_misspelt_and_a_missing_option(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="elsewhere: tox -e types has mypy")
     program = tmp_path / "program.py"

@@ -391,8 +391,8 @@ def test_a_tuple_that_shares_its_parts_is_refused_before_it_is_packed(
     """The tuple is put into a value that was read. Each level has twice as many parts as the one above."""
     stored = packed({"in a list": [1], "in a dict": {"a": 1}, "in both": [1]})
     values = Data(stored, 1000)
-    shared: tuple[Any, ...] = (0,)
-    for _ in range(14):
+    shared: Any = 0
+    for _ in range(15):
         shared = (shared, shared)
         gc.collect(0)  # From now on the garbage collector tracks neither the tuple nor its parts.
     assert not gc.is_tracked(shared)
