@@ -122,7 +122,7 @@ class Work(LazyWork):
         """End the session, also if another request has rotated it, and the sessions of the request's other cookies."""
         backend = self.backend
         rotated = self.credential if self.record is None else None
-        # What this request has found ended may have been rotated only.
+        # A session that this request has found ended may only have been rotated.
         ended = self.ended_credential
         credentials = (self.credential, self.refused, self.unread[0], ended)
         others = [other for credential in credentials for other in getattr(credential, "others", ())]
