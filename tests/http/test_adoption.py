@@ -852,7 +852,7 @@ def test_in_the_first_phase_a_session_that_was_logged_out_does_not_come_back_bes
 ) -> None:
     record = old.records["ann"]
     both.do(log_out)
-    old.records["ann"] = record  # As a cookie that nobody can revoke.
+    old.records["ann"] = record  # Like a cookie, which cannot be revoked.
     old.records["thief"] = Foreign({"_user_id": "2"}, user_id="2")
     thief = first.browser()
     thief.header = "old=thief"

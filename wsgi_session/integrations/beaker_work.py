@@ -20,7 +20,7 @@ _OF_REQUEST = ("wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO", "REQUEST_METHOD", 
 
 
 class BeakerSettings(NamedTuple):
-    """What the sessions of one middleware have in common."""
+    """The settings that all sessions of one middleware share."""
 
     autosave: bool = False
     #: The cookie's domain and path, as configured.
