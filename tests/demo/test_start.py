@@ -69,7 +69,7 @@ def test_it_ends_cleanly(start: Start, how: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_it_closes_what_it_listened_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_the_demo_closes_its_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "always::ResourceWarning")
     demo = Demo(tmp_path, "--port", "0", "--host", host)
     code, _ = demo.end()

@@ -62,7 +62,7 @@ def test_two_increments_to_the_same_number_are_one_lost() -> None:
     assert verdict([count(1), count(1), count(2)], total=3).lost == {"an increment to 1"}
 
 
-def test_a_number_of_ones_own_never_goes_back() -> None:
+def test_a_visitors_own_counter_never_goes_back() -> None:
     begin = entry("login", "own-0", None, kept="own", saw={"whose": None})
     three = entry("own", "own-0", "own", value=3)
     four = entry("own", "own-0", "own", 503, value=4)
@@ -105,7 +105,7 @@ def test_somebody_elses_session_is_crossed() -> None:
     assert verdict([entry("write", SHARED, "shared", saw={"whose": None}, value="a")], keys=["a"]).lost
 
 
-def test_any_other_answer_is_an_error() -> None:
+def test_any_other_status_is_an_error() -> None:
     assert verdict([entry("look", "ann", None, 500)]).errors == {"look by ann: 500 "}
 
 

@@ -567,7 +567,7 @@ def test_a_value_of_the_applications_own_under_one_of_beakers_keys_is_kept(visit
     assert visitor.do(lambda session: session["_domain"]) is None
 
 
-def test_an_empty_session_is_true(visitor: Visitor) -> None:
+def test_an_empty_session_is_truthy(visitor: Visitor) -> None:
     assert visitor.do(bool)
 
 

@@ -200,7 +200,7 @@ def test_an_asynchronous_login_is_one_too(store: CountingStore) -> None:
     assert async_to_sync(visit)() == ["ann", ""]
 
 
-def test_what_happens_is_told(store: CountingStore) -> None:
+def test_events_are_reported(store: CountingStore) -> None:
     told: list[str] = []
     with override_settings(WSGI_SESSION_OPTIONS={"on_event": lambda name, data: told.append(name)}):
         client = visitor()

@@ -95,7 +95,7 @@ def move(reader: Any, cookie: str, **options: Any) -> tuple[Site, Browser]:
 
 
 @pytest.mark.full
-def test_a_login_of_django_comes_over(engine: str, tmp_path: Path) -> None:
+def test_a_login_of_django_is_adopted(engine: str, tmp_path: Path) -> None:
     old = log_in_there()
     cookie = old.cookies["sessionid"].value
     before = {key: old.session[key] for key in KEYS}

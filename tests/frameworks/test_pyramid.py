@@ -236,7 +236,7 @@ def test_messages_wait_for_the_request_that_shows_them_in_their_order() -> None:
     assert browser.see("/show") == "[]"
 
 
-def test_queues_are_apart() -> None:
+def test_each_flash_queue_has_its_own_messages() -> None:
     def page(request: Any) -> None:
         session = request.session
         session.flash("one")

@@ -154,7 +154,7 @@ def test_a_function_of_yours_says_who_the_user_is(make_site: MakeSite, old: OldL
     assert browser.do(owner).result == "id:101"
 
 
-def test_flashed_messages_come_over(ann: Browser, old: OldLibrary) -> None:
+def test_flashed_messages_are_adopted(ann: Browser, old: OldLibrary) -> None:
     old.records["ann"] = Foreign({}, flashes=[("info", "one"), ("error", "two")])
     found = ann.do(lambda s: [(message.category, str(message)) for message in s.flashes()]).result
     assert found == [("info", "one"), ("error", "two")]
@@ -331,7 +331,7 @@ def test_markers_are_swept_when_they_are_over(site: Site, ann: Browser, clock: F
     assert site.calls.inner.sweep(10, clock()) == 1  # type: ignore[attr-defined]
 
 
-def test_markers_are_no_sessions(site: Site, ann: Browser) -> None:
+def test_markers_are_not_sessions(site: Site, ann: Browser) -> None:
     ann.do(read)
     assert site.middleware.sessions.count() == 1
 

@@ -43,7 +43,7 @@ def cache_control(answer: Answer) -> set[str]:
 
 
 @pytest.mark.parametrize("look", [read, put(a=1), lambda session: session.state, lambda session: "a" in session])
-def test_a_look_adds_cookie_to_vary(browser: Browser, look: Any) -> None:
+def test_reading_the_session_adds_cookie_to_vary(browser: Browser, look: Any) -> None:
     assert browser.do(look).header("Vary") == "Cookie"
 
 

@@ -36,11 +36,11 @@ def test_a_method_that_changes_nothing_needs_no_token_and_no_look(browser: Brows
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "get", "Get", "GET ", "", "QUERY"])
-def test_every_other_method_needs_one(browser: Browser, method: str) -> None:
+def test_every_other_method_needs_a_token(browser: Browser, method: str) -> None:
     assert browser.call(check_csrf, make_environ(method=method)) is False
 
 
-def test_an_environ_without_a_method_needs_one(browser: Browser) -> None:
+def test_an_environ_without_a_method_needs_a_token(browser: Browser) -> None:
     def check(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         assert check_csrf(environ) is False
         return page()(environ, start_response)
