@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.leaks import Watch, watching
 
-# Who is started in the background (`... &` in a script) ignores Ctrl-C, and so does whatever he starts. Tests send it.
+# A process in the background (`... &` in a script) ignores Ctrl-C, and so do its children. Tests send Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -60,7 +60,7 @@ FULL_ONLY = frozenset(
     )
 )
 
-# A slow machine is no failure. (Under CI=true hypothesis is repeatable by itself.)
+# A slow machine is not a failure. (Under CI=true hypothesis is repeatable by itself.)
 if not os.environ.get("CI"):
     hypothesis.settings.register_profile("wsgi-session", deadline=None)
     hypothesis.settings.load_profile("wsgi-session")

@@ -60,7 +60,7 @@ def visitor(app: Flask) -> Visitor:
 
 
 def new_app(**settings: Any) -> Flask:
-    """Return an application without sessions of ours, in which a :class:`Visitor` can do what he likes."""
+    """Return an application without sessions of ours, in which a :class:`Visitor` can do anything."""
     app = Flask("site", static_folder=None)
     app.config.update({"SECRET_KEY": SECRET, **settings})
 

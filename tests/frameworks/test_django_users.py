@@ -168,6 +168,10 @@ def test_a_user_who_was_put_there_by_hand_is_found_too(store: CountingStore) -> 
     session.save()
     assert [info.handle for info in sessions().of({"id": 77})] == [session.handle]
     assert not SessionStore().exists(key), "a login has another key"
+    # When they have proved who they are is not known.
+    assert (session.confirmed, session.is_fresh(900)) == (None, False)
+    session.create()
+    assert (session["_auth_user_id"], session.is_fresh(900)) == ("77", False)
 
 
 def test_a_login_in_a_test_client_is_one(client: Client) -> None:

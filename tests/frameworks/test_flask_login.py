@@ -294,6 +294,36 @@ def test_a_login_is_fresh_and_a_remember_cookie_is_not(visitor: Visitor, caplog:
     assert visitor.do(lambda: (confirm(request), confirm_login())[0]) is False
 
 
+def test_a_login_that_flask_login_takes_for_not_fresh_is_not_fresh(visitor: Visitor) -> None:
+    def fresh() -> bool:
+        return redirect_unless_fresh(request) is None
+
+    visitor.do(lambda: log_in(fresh=False))
+    assert visitor.do(lambda: (who(), fresh(), get_session(request).confirmed)) == ("ann", False, None)
+    visitor.do(log_in)
+    assert visitor.do(fresh)
+    # Its protection "basic" marks a login as not fresh if another browser comes with its cookie.
+    stolen = visitor.copy()
+    assert stolen.do(lambda: (who(), fresh()), headers={"User-Agent": "another"}) == ("ann", False)
+    assert not visitor.do(fresh)
+    # A confirmation counts, also one that leaves Flask-Login's marks as they are.
+    for prove in (lambda: confirm(request), confirm_login):
+        moved = visitor.copy()
+        assert moved.do(lambda: (who(), fresh())) == ("ann", False)
+        moved.do(lambda: (who(), prove()), headers={"User-Agent": "a newer version"})  # noqa: B023
+        for _ in range(2):
+            assert moved.do(lambda: (who(), fresh()), headers={"User-Agent": "a newer version"}) == ("ann", True)
+        visitor.do(log_in)
+        visitor.copy().do(lambda: (who(), fresh()), headers={"User-Agent": "another"})
+
+
+def test_a_login_with_our_login_stays_fresh_beside_flask_login(visitor: Visitor) -> None:
+    """Flask-Login takes a session without its keys for one of another browser."""
+    visitor.do(lambda: login(request, {"id": 7}))
+    assert visitor.do(lambda: (who(), redirect_unless_fresh(request) is None)[1])
+    assert len(sessions_of(visitor).of({"id": 7})) == 1
+
+
 def test_a_user_of_the_remember_cookie_alone_is_not_confirmed(visitor: Visitor) -> None:
     """The session has just ended, so the remember cookie makes no other one in this request."""
     visitor.do(lambda: log_in(remember=True))
@@ -670,7 +700,7 @@ def test_a_login_and_a_look_cost_what_they_have_to(visitor: Visitor, store: Coun
     assert store.counts() == {"load": 1}
     store.forget()
     visitor.do(lambda: request.path)
-    # Flask-Login asks after every request whether there is a remember cookie to write: that is no look.
+    # Flask-Login asks after every request whether there is a remember cookie to write: that does not load the session.
     assert store.counts() == {}
     assert "Vary" not in visitor.answer.headers
 
@@ -743,6 +773,31 @@ def test_a_logout_by_a_copy_of_flask_login_ends_the_session_and_keeps_the_cart(v
     assert stolen.do(lambda: (who(), keys())) == (None, set())
     assert visitor.do(lambda: (who(), keys() - {"_fresh"})) == (None, {"cart"})
     assert sessions_of(visitor).of({"id": "ann"}) == []
+
+
+def test_a_copys_login_with_atomic_in_the_same_request_has_another_token(visitor: Visitor) -> None:
+    visitor.do(lambda: session.update(cart=["tea"]))
+    planted = visitor.copy()
+    visitor.do(lambda: (log_in_without_signal(), get_session(request).atomic(lambda data: data.update(logins=1))))
+    assert visitor.do(lambda: (who(), session["cart"], session["logins"])) == ("ann", ["tea"], 1)
+    assert planted.do(who) is None
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 1
+
+
+def test_logout_user_ends_a_login_with_login_too(visitor: Visitor) -> None:
+    """Before, the user was moved into the new session: still logged in, and not found by revoke_all()."""
+    visitor.do(lambda: (session.update(cart=["tea"]), login(request, {"id": 7})))
+    visitor.do(logout_user)
+    assert visitor.do(lambda: (user_or_none(request), session["cart"])) == (None, ["tea"])
+
+
+def test_a_login_of_another_user_replaces_the_user_of_login(visitor: Visitor) -> None:
+    visitor.do(lambda: login(request, {"id": 7, "email": "eve@example.com"}))
+    visitor.do(log_in)
+    assert visitor.do(lambda: (user_or_none(request) or {}).get("id")) == "ann"
+    visitor.do(lambda: session.update(user={"theme": "dark"}))
+    visitor.do(log_in)
+    assert visitor.do(lambda: session["user"]) == {"theme": "dark"}, "the application's own value stays"
 
 
 def test_a_login_by_a_copys_remember_cookie_is_not_fresh(visitor: Visitor) -> None:

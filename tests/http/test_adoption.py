@@ -16,12 +16,14 @@ from tests.support.foreign import KEY, OldLibrary, flask_cookie
 from tests.support.interruptions import interrupted
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
-from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session import ConfigError, Session, SessionMiddleware, confirm
+from wsgi_session.codec.packing import pack
 from wsgi_session.middleware import internals_of
 from wsgi_session.moving import Adopt, FlaskCookie, Foreign, NotAdopted
 from wsgi_session.moving.markers import make_marker, marker_key
 from wsgi_session.moving.opaque import Opaque
 from wsgi_session.moving.records import ADOPTED
+from wsgi_session.request.confirmation import is_fresh
 from wsgi_session.request.login import OWNER
 from wsgi_session.session import work_of
 from wsgi_session.stores.contract import CLOCK_SKEW
@@ -87,6 +89,24 @@ def test_a_visitor_of_the_other_library_keeps_the_data_the_user_and_the_times(
     assert [session.handle for session in site.middleware.sessions.of({"id": 1})] == [handle]
     assert ann.do(read).result == {"_user_id": "1", **CART}
     assert len(site.happened("adopted")) == 1
+
+
+@pytest.mark.parametrize("created", [None, 60.0])
+def test_a_session_that_is_adopted_just_now_is_not_fresh(
+    make_site: MakeSite, old: OldLibrary, clock: FakeClock, created: float | None
+) -> None:
+    """A copied cookie of the other library could otherwise change the password within a quarter of an hour."""
+    old.records["ann"] = Foreign({}, created and clock() - created, expires=clock() + 3600.0, user_id="1")
+    browser = make_site(adopt=Adopt(old, user_id=lambda data: "1")).browser()
+    browser.header = "old=ann"
+
+    def freshness(session: Session) -> tuple[Any, bool]:
+        return session.confirmed, is_fresh(work_of(session), 900.0, None)
+
+    browser.do(lambda session: session.update(user=ANN))
+    assert browser.do(freshness).result == (None, False)
+    assert browser.call(lambda environ: confirm(environ)) is True
+    assert browser.do(freshness).result[1] is True
 
 
 def test_the_old_record_is_deleted_and_its_cookie_removed(ann: Browser, old: OldLibrary) -> None:
@@ -1017,6 +1037,17 @@ def test_after_a_revocation_of_all_sessions_an_older_one_is_not_adopted(
     later.header = "old=later"
     old.records["later"] = Foreign({}, clock(), clock(), user_id="1")
     assert later.do(owner).result == "id:1"
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", pack("a text", "revoked")], ids=repr)
+def test_a_revocation_whose_time_cannot_be_read_keeps_every_session_from_being_adopted(
+    site: Site, ann: Browser, clock: FakeClock, data: bytes
+) -> None:
+    site.calls.inner.create(
+        marker_key("sid", "revoked", "users"), make_marker(data, clock(), clock() + DAY, "sid"), clock()
+    )
+    assert ann.do(read).result == {}
+    assert refusals(site) == ["ended"]
 
 
 @pytest.mark.parametrize("anonymous", [False, True])

@@ -269,7 +269,7 @@ def test_a_write_that_is_repeated_is_told(site: Site, operation: str, change: An
         browser.do(put(a=1))
     site.calls.fail(operation, lost=True, times=1)
     browser.do(change)
-    assert site.happened("retried") == [{"operation": operation, "error": "the engine is away"}]
+    assert site.happened("retried") == [{"operation": operation, "error": "the engine does not answer"}]
 
 
 @pytest.mark.needs(SERVER)

@@ -238,6 +238,14 @@ def test_names_that_a_client_invents_are_not_repeated(browser: Browser) -> None:
         assert removed == ([f"sid-login-{number:012}" for number in range(6)] if "0000" in header else [])
 
 
+def test_hundreds_of_planted_cookies_do_not_make_the_answer_long(browser: Browser) -> None:
+    """Another host of the domain may set them, and a proxy would refuse the response with all their removals."""
+    browser.jar = {f"sid-login-{number:012}": "1" for number in range(300)}
+    state = begin(browser)
+    assert sum(map(len, browser.answer.all("Set-Cookie"))) < 4096
+    assert end(browser, state) == DATA
+
+
 # Errors.
 
 

@@ -247,7 +247,7 @@ def test_a_statement_that_waited_for_a_lock_in_vain_is_never_carried_out(site: S
 def test_requests_to_one_locked_session_leave_half_of_the_pool_to_the_others(site: Site, store: SQLStore) -> None:
     stopped = threading.Event()
 
-    def insist() -> None:
+    def touch_again_and_again() -> None:
         while not stopped.is_set():
             try:
                 store.touch(ANN, NOW + 1, NOW + 2000, NOW)
@@ -255,7 +255,7 @@ def test_requests_to_one_locked_session_leave_half_of_the_pool_to_the_others(sit
                 pass
 
     with row_lock(site, store, ANN), ThreadPoolExecutor(4 * POOL) as threads:
-        futures = [threads.submit(insist) for _ in range(4 * POOL)]
+        futures = [threads.submit(touch_again_and_again) for _ in range(4 * POOL)]
         wait_until(lambda: waiting(site), "one waits for the lock")
         try:
             for turn in range(20):

@@ -49,13 +49,13 @@ class Heard(list[dict[str, Any]]):
 
 class Down(MemoryStore):
     def load(self, key: bytes, now: float) -> Record | None:
-        raise StoreUnavailable("the engine is away")
+        raise StoreUnavailable("the engine does not answer")
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         raise ZeroDivisionError
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
-        raise StoreUnavailable("the engine is away")
+        raise StoreUnavailable("the engine does not answer")
         yield
 
 

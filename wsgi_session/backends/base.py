@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
 #: The challenge of a 401 for requests with a cookie. No browser knows this scheme, so none opens a dialog.
 COOKIE_CHALLENGE = 'Cookie realm="login"'
-#: The maximum number of cookies of one name to look up or open. A browser sends several only if an attacker has set
-#: some.
-MAX_CREDENTIALS = 3
 #: See ``Session.state``.
 State = Literal["new", "live", "unknown", "rotated", "tampered", "unavailable", "destroyed"]
 
@@ -138,7 +135,7 @@ class Backend(Protocol):
         """
 
     def forget(self, credential: Credential) -> None:
-        """Delete what is stored for a credential that was not accepted: an expired or unreadable record."""
+        """Delete what is stored for a credential that was not accepted: an expired, unreadable or bound record."""
 
     def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
         """Return the values of ``answer_header``. ``max_age`` is in seconds; ``None``: until the browser closes."""

@@ -2,8 +2,8 @@
 
 The key is an internal key of the record, so that older processes, which do not know it, keep it. It belongs to one
 login, by its handle: it stays after a rotation, and does not count after the next login. Cookies and challenges are
-texts that are signed for one handle and one purpose, with their expiry, so that checking one takes an HMAC and no call
-of the store. A second cookie is signed for one key too: if two were registered for a login, only the cookies of the
+texts that are signed for one handle and one purpose, with their expiry, so that checking one takes an HMAC and no store
+call. A second cookie is signed for one key too: if two were registered for a login, only the cookies of the
 stored key are valid.
 """
 
@@ -17,9 +17,8 @@ from urllib.parse import quote
 
 from itsdangerous import base64_decode, base64_encode
 
-from wsgi_session.backends.base import MAX_CREDENTIALS
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
-from wsgi_session.cookies.cookie import OUTSIDE, SchemeCookies, SessionCookie, path_covers
+from wsgi_session.cookies.cookie import MAX_CREDENTIALS, OUTSIDE, SchemeCookies, SessionCookie, path_covers
 from wsgi_session.cookies.tokens import make_signer
 from wsgi_session.events import Events
 
@@ -121,7 +120,7 @@ class Binding:
         return False
 
     def set_cookie(self, environ: Mapping[str, Any], handle: str, key: bytes, now: float, seconds: float) -> str:
-        """Return the Set-Cookie value of a second cookie that the browser keeps for so many seconds."""
+        """Return the Set-Cookie value of a second cookie that the browser keeps for ``seconds``."""
         return self.cookie(environ).write(self.sign(COOKIE, handle, now + seconds + BOUND_GRACE, key), seconds)
 
     def url(self, environ: Mapping[str, Any], purpose: bytes) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 
 from msgpack import packb, unpackb
 
-from wsgi_session.backends.base import MAX_CREDENTIALS
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.transactions import is_state, new_state
 from wsgi_session.cookies.chunks import MAX_COOKIE
+from wsgi_session.cookies.cookie import MAX_CREDENTIALS
 from wsgi_session.cookies.seal import Sealer
 from wsgi_session.cookies.transaction import TransactionCookies
 from wsgi_session.errors import SessionTooLarge

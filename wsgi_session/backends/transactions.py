@@ -25,7 +25,7 @@ from wsgi_session.backends.settings import Settings
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.transaction import TransactionCookies
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.contract import Outcome, Record, Store
+from wsgi_session.stores.contract import Outcome, Record, Store, has_sound_times
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _PURPOSE = b"wsgi-session transaction "
@@ -41,7 +41,7 @@ class StoreTransactions:
         self._cookies = cookies
         self._events = settings.events
         self._no_data = settings.join({})
-        # No cookie's name contains a space, so that these records are no sessions of any middleware.
+        # No cookie's name contains a space, so no middleware takes these records for its sessions.
         self._namespace = "login " + settings.namespace
         self._purpose = _PURPOSE + settings.namespace.encode() + b" "
 
@@ -69,9 +69,12 @@ class StoreTransactions:
     def _take(self, key: bytes, now: float) -> bytes | None:
         record = self._store.load(key, now)
         # A store returns no dead record; the check is for clocks that differ.
-        if record is None or record.namespace != self._namespace or now >= record.expires:
+        if record is None or record.namespace != self._namespace or not has_sound_times(record):
             return None
-        if record.version.startswith(_TAKEN):
+        # SQLite stores any type in any column.
+        if record.owner is not None or type(record.handle) is not str or type(record.version) is not bytes:
+            return None
+        if now >= record.expires or record.version.startswith(_TAKEN):
             return None
         # Not delete(): while a record moves between two stores, two calls of it may both report success.
         version = _TAKEN + tokens.new_version()[len(_TAKEN) :]

@@ -21,7 +21,7 @@ def describe(record: Record) -> dict[str, Any]:
     """Return what may be shown of a session."""
     owner = stored_owner(record)
     if owner is None and record.owner is not None and looks_sealed(record.data):
-        owner = HIDDEN_OWNER  # Nothing would look like an anonymous visitor's session.
+        owner = HIDDEN_OWNER  # Without an owner, it would look like an anonymous visitor's session.
     return {
         # SQLite stores any type in any column.
         "handle": str(record.handle),
@@ -55,7 +55,7 @@ def print_session(shown: dict[str, Any], as_json: bool) -> None:
 
 
 def text_of(value: object) -> str:
-    """Return a value for people: a user's name cannot contain control sequences of the terminal."""
+    """Return a value for the terminal, escaped: a user's name may contain control sequences."""
     return "-" if value is None else printable(str(value))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 
 from wsgi_session.backends.server import token_credential
-from wsgi_session.cli.encrypted import with_encryption
+from wsgi_session.cli.encrypted import warn_if_encrypted, with_encryption
 from wsgi_session.cli.group import cli
 from wsgi_session.cli.naming import COOKIE_NAME, namespace_options
 from wsgi_session.cli.opening import (
@@ -194,6 +194,8 @@ def adopt(
     with opened(url, may_be_new=True) as site_store:
         store = with_encryption(site_store) if encrypt else site_store
         settings = settings_of(namespace or ("sessionid" if django else COOKIE_NAME), idle_timeout, absolute_timeout)
+        if not encrypt:
+            warn_if_encrypted(site_store, settings.namespace)
         # A Django site opens only session keys of its own form.
         derive = SessionKeys(settings.namespace).derived_credential if django else token_credential
         try:

@@ -4,11 +4,11 @@
 
     SESSION_ENGINE = "wsgi_session.integrations.django"
     WSGI_SESSION_STORE = "sqlite:///sessions.db"
-    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional, as are the others
+    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional
 
 Keep Django's own ``SessionMiddleware``: it decides when to save, and sets the cookie by Django's SESSION_COOKIE_*
 settings. SESSION_COOKIE_NAME is the namespace: give two sites that share a store different names. SECRET_KEY has no
-effect on session keys; if it changes, ``django.contrib.auth`` logs users out unless SECRET_KEY_FALLBACKS has the old.
+effect on session keys; if it changes, ``django.contrib.auth`` logs users out unless SECRET_KEY_FALLBACKS has it.
 
 How this differs from Django's own engines:
 
@@ -47,7 +47,7 @@ from wsgi_session.integrations.django_adopt import adopted_work
 from wsgi_session.integrations.django_answer import neither_remove_nor_save
 from wsgi_session.integrations.django_bound import bound_work
 from wsgi_session.integrations.django_cookie import SessionWithCookie
-from wsgi_session.integrations.django_owner import set_owner
+from wsgi_session.integrations.django_owner import note_login, set_owner
 from wsgi_session.integrations.django_pending import remember, save_pending
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
 from wsgi_session.integrations.django_site import backend
@@ -56,7 +56,8 @@ from wsgi_session.integrations.django_table import guard_table
 from wsgi_session.integrations.django_times import set_idle_timeout, started_work, touch
 from wsgi_session.integrations.logins import log_in_as, owner_with_id
 from wsgi_session.request.commit import save
-from wsgi_session.request.loading import NO_ENVIRON, client_of
+from wsgi_session.request.fields import NO_ENVIRON
+from wsgi_session.request.loading import client_of
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
 from wsgi_session.stores.contract import Sweeps
@@ -135,10 +136,15 @@ class SessionStore(SessionWithCookie):
         return self._look_up(credential).record is not None
 
     def create(self) -> None:
-        """Store this session's data as a new session. The session that was loaded stays unchanged."""
+        """Store this session's data as a new session. The session that was loaded stays unchanged.
+
+        If another request has ended the loaded session, its data may belong to a user who logged out: it is not kept.
+        """
         # A key that cycle_key() has replaced must open nothing afterwards.
         self.save_new_key()
-        values = {} if self._loaded is None else self._session_cache.copy()
+        loaded = self._loaded
+        ended = loaded is not None and loaded.ended and loaded.ended_record is not None
+        values = {} if loaded is None or ended else self._session_cache.copy()
         self._session_key = None
         self._session_cache = self.load()
         self._session_cache.update(values)
@@ -177,6 +183,7 @@ class SessionStore(SessionWithCookie):
         saved = work.record is not None and work.next_credential is None and self._saved_login == owner_with_id(user_id)
         if saved:
             # Another receiver of the signal has saved this login, and may have noted its key.
+            note_login(work)
             return
         work.environ = client_of(environ, work.backend.credential_key)
         log_in_as(work, user_id, USER_ID)

@@ -76,8 +76,8 @@ class AdoptingBackend(EndsForeign):
                 "adopt: with keep_old=True, processes of both kinds set their cookies. Give this middleware another "
                 f"cookie_name than {settings.cookie_name!r}."
             )
-        # What the Cookie header of a request that is to be looked at contains; with several readers, and in the first
-        # phase, every request is looked at. A search for one name costs the least.
+        # Only requests whose Cookie header contains this may have a foreign session: a search for one name costs the
+        # least. With several readers, and in the first phase, it is empty, and every request is looked at.
         self._name = adopt.readers[0].cookie_name if len(adopt.readers) == 1 and not adopt.keep_old else ""
         self.adoption = Adoption(self, adopt, same_name=same_name)
 

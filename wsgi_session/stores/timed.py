@@ -16,7 +16,7 @@ from wsgi_session.stores.forwarding import ForwardingStore
 
 T = TypeVar("T")
 
-# The outcomes of calls that did what they were called for, whatever they found, need no names of their own.
+# Any other call that did not raise is "ok", whatever it found.
 _OUTCOMES = {Outcome.CONFLICT: "conflict", Outcome.GONE: "gone"}
 
 
@@ -97,7 +97,7 @@ class TimedStore(ForwardingStore):
 
 
 def timed(store: Store, events: Events, report_store_calls: bool) -> Store:
-    """Return a store that reports the calls of ``store``, if that is wanted and the store is one that is called."""
+    """Return a store that reports the calls of ``store``; ``store`` itself without the option, or for ``cookie://``."""
     if not check_flag("report_store_calls", report_store_calls) or isinstance(store, CookieStore):
         return store
     return TimedStore(store, events)

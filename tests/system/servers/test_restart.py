@@ -80,8 +80,8 @@ def test_a_restart_under_load_logs_nobody_out_and_loses_nothing(server: Launcher
         again = len(load.pids)
         wait_until(lambda: len(load.pids) >= again + ENOUGH or load.wrong, "the new processes answer")
     assert load.wrong == []
-    # Each tab may have had an answer of an old process in its hands.
-    assert not before & set(load.pids[again + TABS :])
+    # Each tab may have had an answer of an old process in its hands, and have noted it later than all others.
+    assert len([pid for pid in load.pids[again:] if pid in before]) <= TABS
     data = visitor.get("/get").seen["data"]
     lost = [key for key in load.acknowledged if data.get(key) != "kept"]
     assert (lost, data["user"]) == ([], {"id": "ann"})

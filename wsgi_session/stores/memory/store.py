@@ -173,7 +173,7 @@ class MemoryStore(Store):
         return found
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
-        """Yield the owner's sessions; see ``wsgi_session.stores.ListsOwners``."""
+        """Yield the owner's sessions, also a corrupt one whose end is NaN; see ``wsgi_session.stores.ListsOwners``."""
         known: set[bytes] = set()
         unread: list[bytes] = []
         generation = self._owners.generation
