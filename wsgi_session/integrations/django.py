@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from datetime import datetime, timezone
 from typing import Any
 
 from django.contrib.auth import SESSION_KEY as USER_ID
@@ -53,7 +52,7 @@ from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMi
 from wsgi_session.integrations.django_site import backend, sweep_all
 from wsgi_session.integrations.django_site import sessions as sessions
 from wsgi_session.integrations.django_table import guard_table
-from wsgi_session.integrations.django_times import set_idle_timeout, started_work, touch
+from wsgi_session.integrations.django_times import expires, set_idle_timeout, started_work, touch
 from wsgi_session.integrations.logins import log_in_as, owner_with_id
 from wsgi_session.request.commit import save
 from wsgi_session.request.fields import NO_ENVIRON
@@ -156,7 +155,7 @@ class SessionStore(SessionWithCookie):
         work = self._work
         set_owner(work)
         now = work.backend.settings.clock()
-        set_idle_timeout(work, self._expires(work, now) - now, now)
+        set_idle_timeout(work, expires(self, work, now) - now, now)
         # As in Django, a save stores the session even if it is empty.
         work.create_if_empty = True
         login = work.login
@@ -276,15 +275,9 @@ class SessionStore(SessionWithCookie):
         now = backend.settings.clock()
         loaded: Loaded = ("new", None, None, {}) if credential is None else backend.look_up(credential, now)
         work = started_work(backend, loaded, now)
-        if work.record is not None and now >= self._expires(work, work.record.touched):
+        if work.record is not None and now >= expires(self, work, work.record.touched):
             return started_work(backend, ("unknown", credential, None, {}), now)
         return work
-
-    def _expires(self, work: Work, touched: float) -> float:
-        """Return when the session expires if it was last saved at ``touched``."""
-        expiry = work.peek("_session_expiry")
-        saved = datetime.fromtimestamp(touched, timezone.utc)
-        return self.get_expiry_date(modification=saved, expiry=expiry).timestamp()
 
 
 guard_table(SessionStore)
