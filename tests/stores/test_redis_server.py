@@ -730,7 +730,7 @@ def test_who_gets_no_connection_in_time_is_told_how_to_have_more(server: Valkey)
         assert store.load(KEY, NOW) is None
 
 
-def test_a_connection_that_cannot_be_made_takes_nobodys_place(server: Valkey) -> None:
+def test_a_connection_that_cannot_be_made_takes_no_place(server: Valkey) -> None:
     from redis import ConnectionPool, Redis
 
     from wsgi_session.stores.redis import RedisStore

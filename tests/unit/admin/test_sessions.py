@@ -232,7 +232,7 @@ def test_revoke_all_can_keep_the_one_it_is_called_from(clock: FakeClock, kept: s
     assert browser.call(user_or_none) == ANN
 
 
-def test_to_keep_a_session_that_is_no_session_yet_keeps_none(middleware: SessionMiddleware) -> None:
+def test_keeping_a_session_that_is_not_stored_keeps_none(middleware: SessionMiddleware) -> None:
     cookie = plant(middleware, {"user": ANN})
     browser = Site().browser()
     ended = browser.call(lambda environ: middleware.sessions.revoke_all(ANN, keep=session_in(environ)))

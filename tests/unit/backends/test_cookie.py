@@ -279,7 +279,7 @@ def test_nothing_but_a_seal_of_ours_is_decoded(tmp_path: Path, site: Site) -> No
         packb((b"t" * 43, None, "handle", 2e9, 2e9, 3e9, None, True, None)),
     ],
 )
-def test_what_is_genuine_and_no_session_is_an_empty_one(site: Site, plain: bytes) -> None:
+def test_a_genuine_value_that_is_not_a_session_is_an_empty_session(site: Site, plain: bytes) -> None:
     """Starlette: a genuine value that was a number caused an exception."""
     browser = sealed_as(site, plain)
     answer = browser.do(state)

@@ -128,7 +128,7 @@ def test_a_door_with_a_wrong_login_url_is_refused_at_construction(login_url: Any
         require_login(inside, login_url)
 
 
-def test_the_door_outside_the_middleware_says_so() -> None:
+def test_require_login_outside_the_middleware_says_so() -> None:
     with pytest.raises(SessionMissing, match="SessionMiddleware"):
         list(require_login(inside)(make_environ("/profile"), lambda *given: None))  # type: ignore[arg-type,return-value]
 

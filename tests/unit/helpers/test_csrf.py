@@ -91,7 +91,7 @@ def test_a_token_in_the_query_is_not_taken(browser: Browser, token: str) -> None
     assert browser.call(check_csrf, make_environ(method="POST", query=f"csrf_token={token}")) is False
 
 
-def test_another_visitors_token_is_none(token: str) -> None:
+def test_another_visitors_token_is_refused(token: str) -> None:
     other = Site().browser()
     other.call(lambda environ: session_in(environ).update(cart=[]))
     assert other.call(check_csrf, make_environ(method="POST", HTTP_X_CSRF_TOKEN=token)) is False
@@ -112,7 +112,7 @@ def test_what_is_no_token_is_false_and_never_an_exception(browser: Browser, wron
     assert browser.call(check_csrf, make_environ(method="POST", HTTP_X_CSRF_TOKEN=wrong)) is False
 
 
-def test_a_token_with_anything_changed_is_none(browser: Browser, token: str) -> None:
+def test_a_token_with_any_character_changed_is_refused(browser: Browser, token: str) -> None:
     for place in range(len(token)):
         changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
         got = browser.call(check_csrf, make_environ(method="POST", HTTP_X_CSRF_TOKEN=changed))
