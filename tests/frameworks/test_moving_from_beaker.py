@@ -263,6 +263,6 @@ def test_cookies_cannot_be_listed() -> None:
         lambda: BeakerStore("file", Path("."), encrypt_key="alone"),
     ],
 )
-def test_options_are_checked(make: Callable[[], object]) -> None:
+def test_a_reader_refuses_invalid_options(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigError):
         make()

@@ -340,7 +340,7 @@ def test_signed_cookies_cannot_be_listed() -> None:
         list(source.session_ids())
 
 
-def test_options_are_checked(tmp_path: Path) -> None:
+def test_a_reader_refuses_invalid_options(tmp_path: Path) -> None:
     for make in (
         lambda: DjangoSessions("memory", SECRET),  # type: ignore[arg-type]
         lambda: DjangoSessions("signed_cookies"),

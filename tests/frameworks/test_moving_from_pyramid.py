@@ -232,6 +232,6 @@ def test_a_payload_that_is_no_session_gives_an_empty_one(payload: Any) -> None:
         lambda: PyramidSessionRedis(SECRET, None),
     ],
 )
-def test_options_are_checked(make: Callable[[], object]) -> None:
+def test_a_reader_refuses_invalid_options(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigError):
         make()

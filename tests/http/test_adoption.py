@@ -1196,7 +1196,7 @@ def test_an_adoption_costs_one_load_there_and_three_looks_and_two_creates_here(
         lambda: FlaskCookie(KEY, cookie_name="a b"),
     ],
 )
-def test_options_are_checked(make: Callable[[], object], clock: FakeClock) -> None:
+def test_a_reader_refuses_invalid_options(make: Callable[[], object], clock: FakeClock) -> None:
     with pytest.raises(ConfigError):
         make()
 
