@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wsgi_session.admin import Sessions, TenantSessions
 from wsgi_session.backends.base import Backend
+from wsgi_session.backends.factory import make_backend
 from wsgi_session.backends.header import check_transport
-from wsgi_session.backends.making import make_backend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.tenants import Tenants
 from wsgi_session.config import options as config
@@ -27,9 +27,9 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
 from wsgi_session.lifetime import Lifetime
-from wsgi_session.moving.choosing import choose_store_backend
+from wsgi_session.moving.factory import choose_store_backend
 from wsgi_session.nesting import check_cookie_name, check_outer_session
-from wsgi_session.request.making import make_validator, make_work, takes_environ
+from wsgi_session.request.factory import make_validator, make_work, takes_environ
 from wsgi_session.request.states import CLOSED
 from wsgi_session.request.work import Work
 from wsgi_session.responses.outage import OutagePage

@@ -105,7 +105,7 @@ def test_another_users_session_is_crossed() -> None:
     assert verdict([entry("write", SHARED, "shared", saw={"whose": None}, value="a")], keys=["a"]).lost
 
 
-def test_any_other_answer_is_an_error() -> None:
+def test_any_other_status_is_an_error() -> None:
     assert verdict([entry("look", "ann", None, 500)]).errors == {"look by ann: 500 "}
 
 

@@ -174,7 +174,7 @@ def test_a_function_of_yours_says_who_the_user_is(make_site: MakeSite, old: OldL
     assert browser.do(owner).result == "id:101"
 
 
-def test_flashed_messages_come_over(ann: Browser, old: OldLibrary) -> None:
+def test_flashed_messages_are_adopted(ann: Browser, old: OldLibrary) -> None:
     old.records["ann"] = Foreign({}, flashes=[("info", "one"), ("error", "two")])
     found = ann.do(lambda s: [(message.category, str(message)) for message in s.flashes()]).result
     assert found == [("info", "one"), ("error", "two")]
@@ -351,7 +351,7 @@ def test_markers_are_swept_when_they_are_over(site: Site, ann: Browser, clock: F
     assert site.calls.inner.sweep(10, clock()) == 1  # type: ignore[attr-defined]
 
 
-def test_markers_are_no_sessions(site: Site, ann: Browser) -> None:
+def test_markers_are_not_sessions(site: Site, ann: Browser) -> None:
     ann.do(read)
     assert site.middleware.sessions.count() == 1
 
@@ -1196,7 +1196,7 @@ def test_an_adoption_costs_one_load_there_and_three_looks_and_two_creates_here(
         lambda: FlaskCookie(KEY, cookie_name="a b"),
     ],
 )
-def test_options_are_checked(make: Callable[[], object], clock: FakeClock) -> None:
+def test_a_reader_refuses_invalid_options(make: Callable[[], object], clock: FakeClock) -> None:
     with pytest.raises(ConfigError):
         make()
 

@@ -83,7 +83,7 @@ def reasons(site: Site) -> list[str]:
     return [event["reason"] for event in site.happened("device_refused")]
 
 
-def test_a_thief_cannot_register_a_key_of_his_own(bound_site: Site) -> None:
+def test_a_thief_cannot_register_a_key(bound_site: Site) -> None:
     """Not even before the browser does: only the answer to the login has the challenge."""
     ann = DeviceBrowser(bound_site)
     ann.registers = False
@@ -108,7 +108,7 @@ def test_a_thief_cannot_register_a_key_of_his_own(bound_site: Site) -> None:
     assert not is_ann(thief)
 
 
-def test_a_challenge_of_his_own_login_gives_a_thief_no_key_for_another_session(
+def test_a_challenge_of_the_thiefs_own_login_registers_no_key_for_another_session(
     bound_site: Site, ann: DeviceBrowser
 ) -> None:
     mallory = logged_in(bound_site, BOB)

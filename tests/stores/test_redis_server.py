@@ -461,7 +461,7 @@ def test_the_commands_that_the_manual_names_are_all_that_it_takes(server: Valkey
         assert store.delete(NEW)
 
 
-def test_databases_are_apart(server: Valkey) -> None:
+def test_two_databases_of_a_server_share_no_session(server: Valkey) -> None:
     with (
         open_url(f"redis://127.0.0.1:{server.port}/0") as first,
         open_url(f"redis://127.0.0.1:{server.port}/3") as other,
@@ -470,7 +470,7 @@ def test_databases_are_apart(server: Valkey) -> None:
         assert other.load(KEY, NOW) is None
 
 
-def test_a_socket_file_is_a_way_too(server: Valkey) -> None:
+def test_a_store_connects_through_a_socket_file(server: Valkey) -> None:
     with open_url(f"unix://{server.socket}?db=2") as store:
         store.create(KEY, make_record(), NOW)
         assert store.load(KEY, NOW) is not None
@@ -628,7 +628,7 @@ def test_a_time_out_that_is_no_time_is_refused(timeout: float) -> None:
         RedisStore(Redis(), timeout=timeout)
 
 
-def test_what_is_no_client_is_refused() -> None:
+def test_an_object_that_is_not_a_client_is_refused() -> None:
     import redis.asyncio
 
     from wsgi_session.stores.redis import RedisStore
@@ -730,7 +730,7 @@ def test_who_gets_no_connection_in_time_is_told_how_to_have_more(server: Valkey)
         assert store.load(KEY, NOW) is None
 
 
-def test_a_connection_that_cannot_be_made_takes_nobodys_place(server: Valkey) -> None:
+def test_a_connection_that_cannot_be_made_takes_no_place(server: Valkey) -> None:
     from redis import ConnectionPool, Redis
 
     from wsgi_session.stores.redis import RedisStore

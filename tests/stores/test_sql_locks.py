@@ -172,7 +172,7 @@ def ends_at_the_server(site: Site, store: SQLStore) -> bool:
     return not still
 
 
-def test_so_it_is_where_the_server_cannot_be_told_to_stop(
+def test_waiting_connections_are_bounded_where_the_server_cannot_cancel_a_statement(
     site: Site, store: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dull(store, monkeypatch)

@@ -49,7 +49,7 @@ from wsgi_session.integrations.django_cookie import SessionWithCookie
 from wsgi_session.integrations.django_owner import note_login, set_owner
 from wsgi_session.integrations.django_pending import remember, save_pending
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
-from wsgi_session.integrations.django_site import backend
+from wsgi_session.integrations.django_site import backend, sweep_all
 from wsgi_session.integrations.django_site import sessions as sessions
 from wsgi_session.integrations.django_table import guard_table
 from wsgi_session.integrations.django_times import expires, set_idle_timeout, started_work, touch
@@ -59,9 +59,6 @@ from wsgi_session.request.fields import NO_ENVIRON
 from wsgi_session.request.loading import client_of
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
-from wsgi_session.stores.contract import Sweeps
-
-_SWEEP_BATCH = 1000
 
 
 class SessionStore(SessionWithCookie):
@@ -238,9 +235,7 @@ class SessionStore(SessionWithCookie):
     @classmethod
     def clear_expired(cls) -> None:
         """Remove records that expired more than an hour ago, for the command ``clearsessions``."""
-        store, clock = backend().store, backend().settings.clock
-        while isinstance(store, Sweeps) and store.sweep(_SWEEP_BATCH, clock()):
-            pass
+        sweep_all()
 
     # Loading on first access, and saving.
 

@@ -97,7 +97,7 @@ NAMES = ["W" * 120, "\u202e\u0634\u0647\u0631\u0632\u0627\u062f \u0628\u0646\u06
 
 
 @pytest.mark.parametrize("name", NAMES, ids=["unbroken", "right to left", "empty"])
-def test_no_name_breaks_a_page(device: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_no_user_name_breaks_a_page(device: Callable[..., Page], monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     email = f"{name[:60] or 'x'}@example.com"
     monkeypatch.setattr(users, "check", lambda *_: {"id": 7, "name": name, "email": email})
     with serving_http(Site(secret=new_secret(), store=MemoryStore())) as address:

@@ -54,7 +54,7 @@ class Visit(TypedDict, total=False):
     cart: list[str]
 
 
-def test_it_is_the_session_itself() -> None:
+def test_typed_returns_the_session_itself() -> None:
     browser = Site().browser()
 
     def page(session: Session) -> None:

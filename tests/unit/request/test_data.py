@@ -269,7 +269,7 @@ def test_it_sees_what_is_stored_and_the_same_object_each_time(stored: dict[str, 
     assert shape(values.snapshot()) == shape(stored)
 
 
-def test_a_peek_hands_nothing_out() -> None:
+def test_a_peeked_value_is_a_copy() -> None:
     values = loaded(a=[1])
     assert values.peek("a") is not values.peek("a")
     values.peek("a").append(2)
