@@ -735,6 +735,27 @@ def test_in_the_first_phase_a_logout_here_is_one_there(both: Browser, old: OldLi
     assert both.jar == {}
 
 
+def test_in_the_first_phase_a_logout_with_a_token_that_was_just_rotated_is_one_there(
+    both: Browser, old: OldLibrary
+) -> None:
+    stale = both.copy()
+    both.do(lambda session: session.rotate())
+    assert stale.do(lambda session: (session.state, log_out(session))).result[0] == "rotated"
+    assert old.records == {}
+    assert both.do(read).result == {}
+
+
+def test_in_the_first_phase_a_logout_with_the_old_cookie_alone_is_one_there_beside_a_rotation(
+    first: Site, both: Browser, old: OldLibrary
+) -> None:
+    stale = first.browser()
+    stale.header = "old=ann"
+    both.do(lambda session: session.rotate())
+    assert stale.do(lambda session: (session.state, log_out(session))).result[0] == "rotated"
+    assert old.records == {}
+    assert both.do(read).result == {}
+
+
 @pytest.mark.parametrize("cookie_stays", [True, False])
 def test_in_the_first_phase_a_logout_there_is_one_here(
     first: Site, both: Browser, old: OldLibrary, cookie_stays: bool
