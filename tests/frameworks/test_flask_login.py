@@ -626,13 +626,14 @@ def test_what_a_view_holds_of_the_session_is_still_the_sessions_after_the_logout
     assert visitor.do(lambda: session["cart"]) == ["apple", "pear"]
 
 
-def test_a_logout_of_a_session_that_cannot_be_read_ends_it(visitor: Visitor, store: CountingStore) -> None:
-    visitor.do(lambda: (session.update(cart=["apple"]), log_in()))
+@pytest.mark.parametrize("key", ["cart", "user"])
+def test_a_logout_of_a_session_that_cannot_be_read_ends_it(visitor: Visitor, store: CountingStore, key: str) -> None:
+    visitor.do(lambda: (session.update(cart=["apple"], user={"theme": "dark"}), log_in()))
 
     def slow_logout() -> None:
         assert who() == "ann"
         # A corrupt page of the disk: the key is there, its value is not MessagePack.
-        work_of(session).open().data._current["cart"] = b"\xc1"  # type: ignore[union-attr]
+        work_of(session).open().data._current[key] = b"\xc1"  # type: ignore[union-attr]
         logout_user()
 
     visitor.do(slow_logout)
