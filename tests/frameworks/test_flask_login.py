@@ -657,6 +657,14 @@ def test_a_copy_of_the_session_in_its_place_is_left_alone(visitor: Visitor) -> N
     assert visitor.do(event) == "ann"
     assert (visitor.do(who), sessions_of(visitor).count()) == (None, 0)
 
+    def event_of_another_browser() -> str | None:
+        context = request_ctx._get_current_object()  # type: ignore[attr-defined]
+        context._session = Copy(_user_id="ann", _id="another")
+        return who()
+
+    assert visitor.do(event_of_another_browser) == "ann"
+    assert (visitor.do(who), sessions_of(visitor).count()) == (None, 0)
+
 
 def test_a_login_that_is_confirmed_is_fresh_again_under_another_token(visitor: Visitor) -> None:
     @fresh_login_required  # type: ignore[untyped-decorator]
