@@ -34,6 +34,7 @@ from wsgi_session import (
     describe_device,
     get_session,
     login,
+    logout,
     redirect_if_anonymous,
     redirect_unless_fresh,
     require_login,
@@ -791,6 +792,21 @@ def test_a_copys_login_with_atomic_in_the_same_request_has_another_token(visitor
     assert visitor.do(lambda: (who(), session["cart"], session["logins"])) == ("ann", ["tea"], 1)
     assert planted.do(who) is None
     assert len(sessions_of(visitor).of({"id": "ann"})) == 1
+
+
+def test_logout_ends_a_login_with_the_remember_cookie_for_good(visitor: Visitor) -> None:
+    """Otherwise that cookie would log the visitor in again with the next request."""
+    visitor.do(lambda: log_in(remember=True))
+    visitor.do(lambda: logout(request))
+    assert (visitor.do(who), sessions_of(visitor).count()) == (None, 0)
+    assert {cookie.key for cookie in (visitor.client._cookies or {}).values()} == set()
+    # As with Flask's own sessions, clear() leaves it.
+    visitor.do(lambda: log_in(remember=True))
+    visitor.do(lambda: session.clear())
+    assert visitor.do(who) == "ann"
+    visitor.do(lambda: (get_session(request).destroy(), log_in(name="bob", remember=True)))
+    visitor.client.delete_cookie("session")
+    assert visitor.do(who) == "bob"
 
 
 def test_logout_user_ends_a_login_with_login_too(visitor: Visitor) -> None:
