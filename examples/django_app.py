@@ -45,7 +45,7 @@ def profile(request):
     return HttpResponse(format_html("<p>Your email is {}</p>", user_email_or_none(request)))
 
 def add_to_cart(request):
-    request.session[f"cart:{os.urandom(8).hex()}"] = request.POST["item"]  # a key for each click: all count
+    request.session[f"cart:{os.urandom(8).hex()}"] = request.POST.get("item", "apple")  # each click counts
     return HttpResponseRedirect("/")
 
 def log_out(request):

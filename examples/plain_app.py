@@ -38,7 +38,7 @@ def shop(environ, start_response):
             if response := redirect_if_anonymous(environ):
                 return response(environ, start_response)
             return answer(f"<p>Your email is {escape(user_email_or_none(environ))}</p>")
-        case "POST", "/cart":
+        case "POST", "/cart" if "item" in form:
             session.atomic(lambda data: data.setdefault("cart", []).append(form["item"]))  # every click counts
             return answer("", "303 See Other", ("Location", "/"))
         case "POST", "/logout":

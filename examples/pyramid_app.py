@@ -28,7 +28,8 @@ def profile(request):
     return redirect_if_anonymous(request) or Response(f"<p>Your email is {escape(user_email_or_none(request))}</p>")
 
 def add_to_cart(request):
-    request.session.atomic(lambda data: data.setdefault("cart", []).append(request.POST["item"]))  # every click counts
+    if item := request.POST.get("item"):
+        request.session.atomic(lambda data: data.setdefault("cart", []).append(item))  # every click counts
     return HTTPSeeOther("/")
 
 def log_out(request):

@@ -41,7 +41,7 @@ def shop(request):
             if response := redirect_if_anonymous(request):
                 return response
             return Response(f"<p>Your email is {escape(user_email_or_none(request))}</p>")
-        case "POST", "/cart":
+        case "POST", "/cart" if "item" in form:
             session.atomic(lambda data: data.setdefault("cart", []).append(form["item"]))  # every click counts
             return see_other("/")
         case "POST", "/logout":

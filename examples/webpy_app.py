@@ -15,7 +15,7 @@ class Home:
 
     def POST(self):
         # With atomic, every click counts.
-        web.ctx.env["session"].atomic(lambda data: data.setdefault("cart", []).append(web.input().item))
+        web.ctx.env["session"].atomic(lambda data: data.setdefault("cart", []).append(web.input(item="apple").item))
         raise web.HTTPError("303 See Other", {"Location": "/"})
 
 class Login:

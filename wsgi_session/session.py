@@ -13,7 +13,6 @@ from wsgi_session.errors import StoreUnavailable
 from wsgi_session.request import atomic, times
 from wsgi_session.request.confirmation import Confirmation, last_confirmation
 from wsgi_session.request.flash import Flash, find_flashes, put_flash
-from wsgi_session.request.loading import reload
 from wsgi_session.request.mapping import WorkMapping
 from wsgi_session.request.work import Work
 
@@ -88,7 +87,7 @@ class Session(WorkMapping):
         """When (``at``, aware, UTC) and how (``method``) the logged-in user last proved who they are.
 
         That is the last ``confirm()``, or the login, without a method; ``None`` if no user is logged in with
-        ``login()``, or if only a cookie that remembers the user has logged them in.
+        ``login()``, if only a cookie that remembers the user has logged them in, or if the session was adopted.
         """
         return None if self._work.user() is None else last_confirmation(self._work)
 
@@ -119,7 +118,7 @@ class Session(WorkMapping):
         client has not used here: end the stream, so that the client comes again with its new cookie. With ``cookie://``,
         where no newer data can be loaded, this does nothing. Raises ``StoreUnavailable`` if the store is down.
         """
-        return reload(self._work)
+        return self._work.reload()
 
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Apply ``function`` to the newest data and save the result immediately; return what ``function`` returned.

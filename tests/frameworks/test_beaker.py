@@ -16,6 +16,7 @@ from wsgi_session import (
     StoreUnavailable,
     Unsupported,
     confirm,
+    describe_device,
     login,
     user_or_none,
 )
@@ -413,6 +414,89 @@ def test_revert_shows_what_was_loaded_and_save_keeps_only_what_follows(visitor: 
     assert visitor.do(content) == {"cart": ["tea"], "name": "Ann", "colour": "red"}
 
 
+def test_revert_discards_a_login_so_that_no_data_is_stored_under_another_user(site: BeakerSite) -> None:
+    visitor = site.visitor()
+
+    def log_in(user: dict[str, Any], *, then: Callable[[Any], object] = lambda session: None) -> None:
+        def page(environ: dict[str, Any]) -> None:
+            login(environ, user, key="beaker.session")
+            then(environ["beaker.session"])
+
+        visitor.visit(page)
+
+    log_in(ANN)
+    log_in({"id": 2}, then=lambda session: session.revert())
+    assert visitor.do(lambda session: (session["user"], session.owner)) == (ANN, "id:1")
+    sessions = site.middleware.sessions
+    assert ([info.owner for info in sessions.of("id:1")], sessions.of("id:2")) == (["id:1"], [])
+
+
+def test_revert_discards_a_confirmation_and_reports_none(site: BeakerSite) -> None:
+    visitor = site.visitor()
+    visitor.visit(lambda environ: login(environ, ANN, key="beaker.session"))
+    visitor.visit(lambda environ: (confirm(environ, "totp", "beaker.session"), environ["beaker.session"].revert()))
+    assert visitor.do(lambda session: session.confirmed.method) is None
+    assert [name for name, _ in site.events if name == "confirmed"] == []
+
+
+@pytest.mark.parametrize("auto", [True, False])
+def test_validate_is_called_once_in_its_time_without_save_too(make_site: MakeSite, auto: bool) -> None:
+    seen: list[Any] = []
+
+    def validate(session: Any) -> bool:
+        seen.append(session.owner)
+        return True
+
+    options = {"session.validate": validate, "session.validate_every": 60, "session.auto": auto}
+    site = make_site(**options, store=(store := counting(MemoryStore())))
+    visitor = site.visitor()
+    visitor.visit(lambda environ: login(environ, ANN, key="beaker.session"))
+    for _ in range(3):
+        assert visitor.do(lambda session: (session.update(a=1) if auto else None, session["user"])[1]) == ANN
+    assert seen == ["id:1"]
+    visitor.do(lambda session: session.update(unsaved=1))
+    assert ("unsaved" in visitor.do(content)) is auto
+    site.clock.advance(61)
+    store.fail("replace")
+    assert visitor.do(lambda session: session["user"]) == ANN, "a failure does not harm the request"
+    assert len(seen) == 2
+
+
+def test_an_id_of_one_tenant_finds_nothing_at_another(make_site: MakeSite) -> None:
+    site = make_site(**{"session.namespace": lambda environ: environ["HTTP_HOST"]})
+    visitor = site.visitor()
+    visitor.do(put(cart=["tea"]), HTTP_HOST="red.example")
+    found = visitor.do(lambda session: session.id, HTTP_HOST="red.example")
+    for host, expected in (("red.example", ["tea"]), ("blue.example", None)):
+        other = site.visitor().do(lambda session: session.get_by_id(found), HTTP_HOST=host)
+        assert (other and other["cart"]) == expected
+
+    def keep(environ: dict[str, Any]) -> Any:
+        detached = environ["beaker.get_session"]()
+        detached.save()
+        return environ["beaker.session"].get_by_id(detached.id)
+
+    assert visitor.visit(keep, HTTP_HOST="red.example").result is not None, "it belongs to no tenant"
+
+
+def load_again(session: Any) -> None:
+    session.get("cart")
+    session.load()
+
+
+def test_a_session_that_is_loaded_again_knows_as_much_of_the_request(make_site: MakeSite) -> None:
+    site = make_site(**{"session.describe": describe_device})
+    visitor, key = site.visitor(), "beaker.session"
+    device = {"HTTP_USER_AGENT": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", "REMOTE_ADDR": "192.0.2.1"}
+    visitor.visit(lambda environ: (load_again(environ[key]), login(environ, ANN, key=key)), **device)
+    assert [info.about for info in site.middleware.sessions.of(ANN)] == ["Firefox on Linux, IPv4"]
+    # The browser left the cookie out: a new session would replace the visitor's.
+    theirs = {"REQUEST_METHOD": "POST", "HTTP_SEC_FETCH_SITE": "cross-site"}
+    other = site.visitor()
+    other.visit(lambda environ: (load_again(environ[key]), put(cart=1)(environ[key])), **theirs)
+    assert other.jar == {}
+
+
 def test_load_discards_unsaved_changes_and_shows_what_others_have_stored(site: BeakerSite, visitor: Visitor) -> None:
     visitor.do(put(cart=["tea"]))
     other = site.visitor()
@@ -567,7 +651,7 @@ def test_a_value_of_the_applications_own_under_one_of_beakers_keys_is_kept(visit
     assert visitor.do(lambda session: session["_domain"]) is None
 
 
-def test_an_empty_session_is_true(visitor: Visitor) -> None:
+def test_an_empty_session_is_truthy(visitor: Visitor) -> None:
     assert visitor.do(bool)
 
 

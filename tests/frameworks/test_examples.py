@@ -321,6 +321,11 @@ def test_a_post_without_the_token_is_refused_and_changes_nothing(example: Exampl
     assert visitor.home() == "Hello, Ann Cart: empty"
 
 
+def test_a_form_without_its_field_is_no_error(visitor: Visitor) -> None:
+    assert visitor.post("/cart", other="apple").status < 500
+    assert visitor.home().startswith("Hello, stranger Cart:")
+
+
 def test_a_stranger_without_a_session_is_refused_too_and_gets_none(visitor: Visitor) -> None:
     assert visitor.visit("/login", {"name": "ann", "password": "ann", visitor.field: "x"}).status == 403
     assert visitor.cookies == {}
@@ -342,7 +347,7 @@ def test_a_hostile_cookie_header_gives_a_clean_anonymous_page(
     assert visitor.visit("/profile", cookie=cookie).location == "/login?next=/profile"
 
 
-def test_two_visitors_are_two(example: Example) -> None:
+def test_two_visitors_have_separate_sessions(example: Example) -> None:
     ann, stranger = Visitor(example.port), Visitor(example.port)
     ann.log_in()
     ann.token = ""

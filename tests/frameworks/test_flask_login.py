@@ -34,6 +34,7 @@ from wsgi_session import (
     describe_device,
     get_session,
     login,
+    logout,
     redirect_if_anonymous,
     redirect_unless_fresh,
     require_login,
@@ -122,9 +123,7 @@ def test_a_slow_request_brings_no_login_back(visitor: Visitor) -> None:
     assert [client.do(lambda: (who(), keys())) for client in (visitor, other)] == [(None, set())] * 2
 
 
-def test_a_remembered_user_is_back_in_a_session_of_his_own_when_the_old_one_has_ended(
-    visitor: Visitor, clock: FakeClock
-) -> None:
+def test_a_remembered_user_gets_a_new_session_when_the_old_one_has_ended(visitor: Visitor, clock: FakeClock) -> None:
     visitor.do(lambda: log_in(remember=True))
     assert sorted(cookie.name for cookie in visitor.cookies) == ["remember_token", "session"]
     first = visitor.client.get_cookie("session")
@@ -294,6 +293,36 @@ def test_a_login_is_fresh_and_a_remember_cookie_is_not(visitor: Visitor, caplog:
     assert visitor.do(lambda: (confirm(request), confirm_login())[0]) is False
 
 
+def test_a_login_that_flask_login_takes_for_not_fresh_is_not_fresh(visitor: Visitor) -> None:
+    def fresh() -> bool:
+        return redirect_unless_fresh(request) is None
+
+    visitor.do(lambda: log_in(fresh=False))
+    assert visitor.do(lambda: (who(), fresh(), get_session(request).confirmed)) == ("ann", False, None)
+    visitor.do(log_in)
+    assert visitor.do(fresh)
+    # Its protection "basic" marks a login as not fresh if another browser comes with its cookie.
+    stolen = visitor.copy()
+    assert stolen.do(lambda: (who(), fresh()), headers={"User-Agent": "another"}) == ("ann", False)
+    assert not visitor.do(fresh)
+    # A confirmation counts, also one that leaves Flask-Login's marks as they are.
+    for prove in (lambda: confirm(request), confirm_login):
+        moved = visitor.copy()
+        assert moved.do(lambda: (who(), fresh())) == ("ann", False)
+        moved.do(lambda: (who(), prove()), headers={"User-Agent": "a newer version"})  # noqa: B023
+        for _ in range(2):
+            assert moved.do(lambda: (who(), fresh()), headers={"User-Agent": "a newer version"}) == ("ann", True)
+        visitor.do(log_in)
+        visitor.copy().do(lambda: (who(), fresh()), headers={"User-Agent": "another"})
+
+
+def test_a_login_with_our_login_stays_fresh_beside_flask_login(visitor: Visitor) -> None:
+    """Flask-Login takes a session without its keys for one of another browser."""
+    visitor.do(lambda: login(request, {"id": 7}))
+    assert visitor.do(lambda: (who(), redirect_unless_fresh(request) is None)[1])
+    assert len(sessions_of(visitor).of({"id": 7})) == 1
+
+
 def test_a_user_of_the_remember_cookie_alone_is_not_confirmed(visitor: Visitor) -> None:
     """The session has just ended, so the remember cookie makes no other one in this request."""
     visitor.do(lambda: log_in(remember=True))
@@ -439,13 +468,13 @@ def test_a_logout_stays_done_when_its_request_fails(visitor: Visitor) -> None:
     assert [browser.do(who) for browser in (visitor, copy)] == [None, None]
 
 
-def test_a_login_whose_request_fails_is_none(visitor: Visitor) -> None:
+def test_a_login_whose_request_fails_does_not_count(visitor: Visitor) -> None:
     visitor.visit(lambda: (str(log_in()), 500))
     assert visitor.do(who) is None
     assert sessions_of(visitor).of({"id": "ann"}) == []
 
 
-def test_a_login_whose_request_fails_after_atomic_is_none(visitor: Visitor) -> None:
+def test_a_login_whose_request_fails_after_atomic_does_not_count(visitor: Visitor) -> None:
     """What ``atomic`` saved at the call stays, under the token that the visitor has."""
     visitor.do(lambda: session.update(cart=["apple"]))
 
@@ -596,13 +625,14 @@ def test_what_a_view_holds_of_the_session_is_still_the_sessions_after_the_logout
     assert visitor.do(lambda: session["cart"]) == ["apple", "pear"]
 
 
-def test_a_logout_of_a_session_that_cannot_be_read_ends_it(visitor: Visitor, store: CountingStore) -> None:
-    visitor.do(lambda: (session.update(cart=["apple"]), log_in()))
+@pytest.mark.parametrize("key", ["cart", "user"])
+def test_a_logout_of_a_session_that_cannot_be_read_ends_it(visitor: Visitor, store: CountingStore, key: str) -> None:
+    visitor.do(lambda: (session.update(cart=["apple"], user={"theme": "dark"}), log_in()))
 
     def slow_logout() -> None:
         assert who() == "ann"
         # A corrupt page of the disk: the key is there, its value is not MessagePack.
-        work_of(session).open().data._current["cart"] = b"\xc1"  # type: ignore[union-attr]
+        work_of(session).open().data._current[key] = b"\xc1"  # type: ignore[union-attr]
         logout_user()
 
     visitor.do(slow_logout)
@@ -624,6 +654,14 @@ def test_a_copy_of_the_session_in_its_place_is_left_alone(visitor: Visitor) -> N
         return who()
 
     assert visitor.do(event) == "ann"
+    assert (visitor.do(who), sessions_of(visitor).count()) == (None, 0)
+
+    def event_of_another_browser() -> str | None:
+        context = request_ctx._get_current_object()  # type: ignore[attr-defined]
+        context._session = Copy(_user_id="ann", _id="another")
+        return who()
+
+    assert visitor.do(event_of_another_browser) == "ann"
     assert (visitor.do(who), sessions_of(visitor).count()) == (None, 0)
 
 
@@ -670,7 +708,7 @@ def test_a_login_and_a_look_cost_what_they_have_to(visitor: Visitor, store: Coun
     assert store.counts() == {"load": 1}
     store.forget()
     visitor.do(lambda: request.path)
-    # Flask-Login asks after every request whether there is a remember cookie to write: that is no look.
+    # Flask-Login asks after every request whether there is a remember cookie to write: that does not load the session.
     assert store.counts() == {}
     assert "Vary" not in visitor.answer.headers
 
@@ -706,7 +744,7 @@ def test_two_applications_follow_their_own_logins(make_app: MakeApp) -> None:
     assert (one.do(who), two.do(who)) == (None, "ann")
 
 
-def test_without_flask_login_sessions_work_all_the_same(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_work_without_flask_login(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flask_login", None)
     visitor = Visitor(make_app())
     visitor.do(lambda: session.update(a=1))
@@ -743,6 +781,46 @@ def test_a_logout_by_a_copy_of_flask_login_ends_the_session_and_keeps_the_cart(v
     assert stolen.do(lambda: (who(), keys())) == (None, set())
     assert visitor.do(lambda: (who(), keys() - {"_fresh"})) == (None, {"cart"})
     assert sessions_of(visitor).of({"id": "ann"}) == []
+
+
+def test_a_copys_login_with_atomic_in_the_same_request_has_another_token(visitor: Visitor) -> None:
+    visitor.do(lambda: session.update(cart=["tea"]))
+    planted = visitor.copy()
+    visitor.do(lambda: (log_in_without_signal(), get_session(request).atomic(lambda data: data.update(logins=1))))
+    assert visitor.do(lambda: (who(), session["cart"], session["logins"])) == ("ann", ["tea"], 1)
+    assert planted.do(who) is None
+    assert len(sessions_of(visitor).of({"id": "ann"})) == 1
+
+
+def test_logout_ends_a_login_with_the_remember_cookie_for_good(visitor: Visitor) -> None:
+    """Otherwise that cookie would log the visitor in again with the next request."""
+    visitor.do(lambda: log_in(remember=True))
+    visitor.do(lambda: logout(request))
+    assert (visitor.do(who), sessions_of(visitor).count()) == (None, 0)
+    assert {cookie.key for cookie in (visitor.client._cookies or {}).values()} == set()
+    # As with Flask's own sessions, clear() leaves it.
+    visitor.do(lambda: log_in(remember=True))
+    visitor.do(lambda: session.clear())
+    assert visitor.do(who) == "ann"
+    visitor.do(lambda: (get_session(request).destroy(), log_in(name="bob", remember=True)))
+    visitor.client.delete_cookie("session")
+    assert visitor.do(who) == "bob"
+
+
+def test_logout_user_ends_a_login_with_login_too(visitor: Visitor) -> None:
+    """Before, the user was moved into the new session: still logged in, and not found by revoke_all()."""
+    visitor.do(lambda: (session.update(cart=["tea"]), login(request, {"id": 7})))
+    visitor.do(logout_user)
+    assert visitor.do(lambda: (user_or_none(request), session["cart"])) == (None, ["tea"])
+
+
+def test_a_login_of_another_user_replaces_the_user_of_login(visitor: Visitor) -> None:
+    visitor.do(lambda: login(request, {"id": 7, "email": "eve@example.com"}))
+    visitor.do(log_in)
+    assert visitor.do(lambda: (user_or_none(request) or {}).get("id")) == "ann"
+    visitor.do(lambda: session.update(user={"theme": "dark"}))
+    visitor.do(log_in)
+    assert visitor.do(lambda: session["user"]) == {"theme": "dark"}, "the application's own value stays"
 
 
 def test_a_login_by_a_copys_remember_cookie_is_not_fresh(visitor: Visitor) -> None:

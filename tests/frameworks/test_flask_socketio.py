@@ -21,7 +21,7 @@ from werkzeug.serving import make_server
 
 from tests.frameworks.flask_site import ANN, SECRET, Visitor, new_app
 from tests.frameworks.paste import run
-from wsgi_session import HeadersAlreadySent, get_session, login, logout, user_or_none
+from wsgi_session import HeadersAlreadySent, begin_transaction, get_session, login, logout, user_or_none
 from wsgi_session.integrations.flask import FlaskSessions
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import FakeClock
@@ -183,6 +183,7 @@ def test_a_login_in_an_event_is_refused_and_leaves_the_session_its_token(site: S
         lambda: login(request, ANN),
         lambda: login_user(User("ann")),
         lambda: get_session(request).rotate(),
+        lambda: begin_transaction(request, {}),
         lambda: (session["a"], setattr(session, "permanent", True)),
     ):
         assert client.do(change) == HeadersAlreadySent.__name__

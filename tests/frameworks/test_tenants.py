@@ -42,6 +42,35 @@ def test_flask_gives_each_tenant_its_own_sessions() -> None:
             assert flask.session.get("cart") == expected
 
 
+def test_the_remember_cookie_of_flask_login_is_of_one_tenant_if_the_id_names_it() -> None:
+    """Flask-Login signs the id with the application's key alone, as the page on several sites says."""
+    flask = pytest.importorskip("flask", reason="pip install flask")
+    flask_login = pytest.importorskip("flask_login", reason="pip install flask-login")
+    from wsgi_session.integrations.flask import FlaskSessions
+
+    app = flask.Flask(__name__)
+    app.secret_key = SECRET
+    app.config["REMEMBER_COOKIE_NAME"] = "remember"
+
+    class User(flask_login.UserMixin):  # type: ignore[misc, name-defined, unused-ignore]
+        def __init__(self, user_id: str) -> None:
+            self.id = user_id
+
+    def user_of(user_id: str) -> User | None:
+        return User(user_id) if user_id.partition("/")[0] == flask.request.host else None
+
+    flask_login.LoginManager(app).user_loader(user_of)
+    FlaskSessions(app, store="memory://", namespace=tenant_of)
+    app.add_url_rule("/login", "login", lambda: str(flask_login.login_user(User("a.example/5"), remember=True)))
+    app.add_url_rule("/who", "who", lambda: str(flask_login.current_user.is_authenticated))
+    visitor = Client(app)
+    visitor.open("/login", headers=A)
+    remembered = {"remember": visitor.jar["remember"]}
+    for headers, expected in ((B, "False"), (A, "True")):
+        visitor.jar = dict(remembered)
+        assert visitor.open("/who", headers=headers).text == expected
+
+
 def test_pyramid_takes_both_functions_by_their_dotted_names() -> None:
     pyramid = pytest.importorskip("pyramid.config", reason="pip install pyramid")
     from pyramid.request import Request

@@ -16,13 +16,14 @@ from tests.support.foreign import KEY, OldLibrary, flask_cookie
 from tests.support.interruptions import interrupted
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
-from wsgi_session import ConfigError, SessionMiddleware
+from wsgi_session import ConfigError, Session, SessionMiddleware, confirm
 from wsgi_session.codec.packing import pack
 from wsgi_session.middleware import internals_of
 from wsgi_session.moving import Adopt, FlaskCookie, Foreign, NotAdopted
 from wsgi_session.moving.markers import make_marker, marker_key
 from wsgi_session.moving.opaque import Opaque
 from wsgi_session.moving.records import ADOPTED
+from wsgi_session.request.confirmation import is_fresh
 from wsgi_session.request.login import OWNER
 from wsgi_session.session import work_of
 from wsgi_session.stores.contract import CLOCK_SKEW
@@ -90,6 +91,24 @@ def test_a_visitor_of_the_other_library_keeps_the_data_the_user_and_the_times(
     assert len(site.happened("adopted")) == 1
 
 
+@pytest.mark.parametrize("created", [None, 60.0])
+def test_a_session_that_is_adopted_just_now_is_not_fresh(
+    make_site: MakeSite, old: OldLibrary, clock: FakeClock, created: float | None
+) -> None:
+    """A copied cookie of the other library could otherwise change the password within a quarter of an hour."""
+    old.records["ann"] = Foreign({}, created and clock() - created, expires=clock() + 3600.0, user_id="1")
+    browser = make_site(adopt=Adopt(old, user_id=lambda data: "1")).browser()
+    browser.header = "old=ann"
+
+    def freshness(session: Session) -> tuple[Any, bool]:
+        return session.confirmed, is_fresh(work_of(session), 900.0, None)
+
+    browser.do(lambda session: session.update(user=ANN))
+    assert browser.do(freshness).result == (None, False)
+    assert browser.call(lambda environ: confirm(environ)) is True
+    assert browser.do(freshness).result[1] is True
+
+
 def test_the_old_record_is_deleted_and_its_cookie_removed(ann: Browser, old: OldLibrary) -> None:
     ann.do(read)
     assert old.records == {}
@@ -155,7 +174,7 @@ def test_a_function_of_yours_says_who_the_user_is(make_site: MakeSite, old: OldL
     assert browser.do(owner).result == "id:101"
 
 
-def test_flashed_messages_come_over(ann: Browser, old: OldLibrary) -> None:
+def test_flashed_messages_are_adopted(ann: Browser, old: OldLibrary) -> None:
     old.records["ann"] = Foreign({}, flashes=[("info", "one"), ("error", "two")])
     found = ann.do(lambda s: [(message.category, str(message)) for message in s.flashes()]).result
     assert found == [("info", "one"), ("error", "two")]
@@ -332,7 +351,7 @@ def test_markers_are_swept_when_they_are_over(site: Site, ann: Browser, clock: F
     assert site.calls.inner.sweep(10, clock()) == 1  # type: ignore[attr-defined]
 
 
-def test_markers_are_no_sessions(site: Site, ann: Browser) -> None:
+def test_markers_are_not_sessions(site: Site, ann: Browser) -> None:
     ann.do(read)
     assert site.middleware.sessions.count() == 1
 
@@ -854,7 +873,7 @@ def test_in_the_first_phase_a_session_that_was_logged_out_does_not_come_back_bes
 ) -> None:
     record = old.records["ann"]
     both.do(log_out)
-    old.records["ann"] = record  # As a cookie that nobody can revoke.
+    old.records["ann"] = record  # Like a cookie, which cannot be revoked.
     old.records["thief"] = Foreign({"_user_id": "2"}, user_id="2")
     thief = first.browser()
     thief.header = "old=thief"
@@ -1198,7 +1217,7 @@ def test_an_adoption_costs_one_load_there_and_three_looks_and_two_creates_here(
         lambda: FlaskCookie(KEY, cookie_name="a b"),
     ],
 )
-def test_options_are_checked(make: Callable[[], object], clock: FakeClock) -> None:
+def test_a_reader_refuses_invalid_options(make: Callable[[], object], clock: FakeClock) -> None:
     with pytest.raises(ConfigError):
         make()
 

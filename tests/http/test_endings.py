@@ -859,11 +859,11 @@ def test_a_tombstone_that_was_edited_by_hand_leads_nowhere(edited: dict[str, Any
     with MemoryStore() as store:
         middleware = SessionMiddleware(lambda environ, start_response: [], secret="0" * 40, store=store)
         backend, kept = middleware._backend, Record(b"\x80", b"v" * 16, "handle", 0.0, 0.0, 9.0)
-        bearer = backend.new_credential()
-        store.create(bearer.key, kept._replace(handle="", **edited), 1.0)
-        backend.delete(bearer, kept, 1.0)
-        assert backend.end(bearer, 1.0) is None
-        assert store.load(bearer.key, 1.0) is not None
+        credential = backend.new_credential()
+        store.create(credential.key, kept._replace(handle="", **edited), 1.0)
+        backend.delete(credential, kept, 1.0)
+        assert backend.end(credential, 1.0) is None
+        assert store.load(credential.key, 1.0) is not None
 
 
 @pytest.mark.needs(SERVER)

@@ -405,7 +405,7 @@ def test_a_slow_rotation_leaves_a_tombstone_that_lives_from_the_save_on(
     assert held.do(state).result == "unknown"
 
 
-def test_expires_tells_of_no_touch(browser: Browser, clock: FakeClock) -> None:
+def test_expires_is_not_extended_by_a_request_with_no_touch(browser: Browser, clock: FakeClock) -> None:
     browser.do(put(a=1))
     clock.advance(2 * DAY)
     poll, visit = browser.do(lambda session: (session.no_touch(), session.expires)), browser.do(lambda s: s.expires)

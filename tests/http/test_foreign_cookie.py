@@ -82,6 +82,16 @@ def test_a_live_session_beside_a_foreign_cookie_is_no_news(make_site: MakeSite) 
     assert site.happened("foreign_cookie") == []
 
 
+@pytest.mark.needs(SERVER)
+def test_the_cookie_of_another_tenant_is_told_of_with_what_to_do(make_site: MakeSite) -> None:
+    site = make_site(namespace=lambda environ: environ["HTTP_HOST"])
+    browser = site.browser(HTTP_HOST="red.example")
+    browser.do(put(cart=["tea"]))
+    browser.do(lambda session: session.state, HTTP_HOST="blue.example")
+    (told,) = site.happened("foreign_cookie")
+    assert "or another tenant of namespace= set the cookie" in told["advice"]
+
+
 def test_each_middleware_says_it_for_itself() -> None:
     store, clock = MemoryStore(), FakeClock()
     browser = Site(store, clock, secret=OTHER).browser()

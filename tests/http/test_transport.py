@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 
 from tests.support.apps import AppClient
+from tests.support.client import Client
 from tests.support.site import ANN, BOB, MakeSite, Site, log_in, log_out, page, put, read
 from tests.support.stores import SERVER
 from wsgi_session import (
     ConfigError,
     Session,
     SessionMiddleware,
+    begin_transaction,
     check_csrf,
+    end_transaction,
     protect_from_csrf,
     redirect_if_anonymous,
     redirect_unless_fresh,
@@ -337,6 +340,20 @@ def test_an_answer_with_a_token_is_kept_by_no_cache(app: AppClient) -> None:
     assert app.site.happened("cache_overridden") != []
 
 
+@pytest.mark.parametrize("transport", ["header", "both"])
+def test_the_answer_to_a_login_at_another_site_depends_on_the_cookie(make_site: MakeSite, transport: str) -> None:
+    """The transaction is in a cookie: a cache that leaves it out would repeat "no such login" to everybody."""
+    app = AppClient(make_site(transport=transport))
+    answers = [app.call(lambda environ: end_transaction(environ, "A" * 43)) for _ in range(2)]
+    assert answers == [None, None]
+    vary = ", ".join(app.answer.all("Vary"))
+    assert sorted(vary.split(", ")) == ["Authorization", "Cookie"]
+    state = app.call(lambda environ: begin_transaction(environ, {"next": "/cart"}))
+    assert "Cookie" in ", ".join(app.answer.all("Vary"))
+    assert app.call(lambda environ: end_transaction(environ, state)) == {"next": "/cart"}
+    assert "Cookie" in ", ".join(app.answer.all("Vary"))
+
+
 # No CSRF check, no redirect.
 
 
@@ -379,7 +396,7 @@ def test_an_anonymous_app_is_refused_and_never_redirected(make_site: MakeSite, o
 # Outages, streams, and what an application does late.
 
 
-def test_an_outage_is_no_logout(app: AppClient) -> None:
+def test_an_outage_does_not_log_the_visitor_out(app: AppClient) -> None:
     app.do(log_in(ANN))
     app.site.calls.fail("load", times=1)
     answer = app.do(read)
@@ -462,3 +479,31 @@ def test_what_does_not_go_together_says_what_to_give() -> None:
     make(transport="both", adopt=FlaskCookie("k" * 32))
     with pytest.raises(ConfigError, match="transport_header='X-Token' has no effect with transport='cookie'"):
         make(transport_header="X-Token")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Accept", "Accept-Language", "Content-Language", "Content-Type", "Range", "Last-Event-ID", "Width", "DPR"),
+        *("Cookie", "Host", "Origin", "Referer", "User-Agent", "Date", "DNT", "TE"),
+        *("Cache-Control", "If-None-Match", "Sec-Fetch-Site", "Secure-Session-Response", "X-Requested-With"),
+        *("Via", "Forwarded", "X-Forwarded-For", "x-real-ip", "Proxy-Authorization", "HX-Request", "X-CSRF-Token"),
+    ],
+)
+def test_a_header_that_browsers_or_proxies_send_by_themselves_has_no_token(name: str) -> None:
+    """A request with the header skips the CSRF check, and pages of other sites may set some of these."""
+    for transport in ("header", "both"):
+        with pytest.raises(ConfigError, match="that no browser and no proxy sends by itself"):
+            SessionMiddleware(page(), secret=SECRET, store="memory://", transport=transport, transport_header=name)
+
+
+@pytest.mark.parametrize(("outer", "inner"), [("both", "both"), ("header", "both"), ("both", "header")])
+def test_of_two_middlewares_around_each_other_only_one_answers_with_tokens(outer: str, inner: str) -> None:
+    def make(app: Any, name: str, transport: str) -> SessionMiddleware:
+        options: Any = {"cookie_name": name, "environ_key": name, "transport": transport}
+        return SessionMiddleware(app, secret=SECRET, store="memory://", **options)
+
+    nested = make(make(page(), "inner", inner), "outer", outer)
+    with pytest.raises(ConfigError, match="two tokens in Session-Token"):
+        Client(nested).open("/", lint=False)
+    assert Client(make(make(page(), "inner", inner), "outer", "cookie")).open("/", lint=False).code == 200

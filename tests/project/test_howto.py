@@ -128,6 +128,9 @@ def test_a_front_end_on_another_origin_logs_in_and_other_origins_do_not() -> Non
         assert '"id": "ann"' in visitor.open("/session", headers=theirs).text
         assert post("/cart", b"[]", Origin="https://evil.example.com").code == 403
         assert visitor.open("/cart", headers=theirs).text == '["tea"]'
+        # A cache must not give the front end what another page got, without the headers for it.
+        for origin in ({}, {"Origin": "https://evil.example.com"}):
+            assert "Origin" in ", ".join(visitor.open("/cart", headers=origin).all("Vary"))
 
 
 def test_a_front_end_on_another_site_keeps_its_token_and_says_that_the_visitor_stays() -> None:
@@ -151,6 +154,7 @@ def test_a_front_end_on_another_site_keeps_its_token_and_says_that_the_visitor_s
             return answer
 
         assert call("/cart").code == 401
+        assert "Origin" in ", ".join(front_end.open("/cart").all("Vary"))
         assert call("/login", "POST", b'{"name": "ann"}').code == 200
         assert call("/cart", "POST", b'["tea"]').text == '["tea"]'
         clock.advance(3500)
@@ -280,6 +284,8 @@ def test_robots_leave_nothing_and_a_guest_leaves_something_for_two_hours() -> No
             assert Client(app).open("/").header("Set-Cookie") is None
         assert app.sessions.count() == 0
         guest = Client(app)
+        assert guest.open("/", POST={"other": "tea"}, headers=SCRIPT).code == 200
+        assert app.sessions.count() == 0
         guest.open("/", POST={"item": "tea"}, headers=SCRIPT)
         assert "1 in the cart" in guest.open("/").text
         clock.advance(7201)
@@ -314,7 +320,8 @@ def test_a_user_logs_single_devices_out_and_all_the_others() -> None:
             return plain(environ, start_response)
         return names["account"](environ, start_response)
 
-    with serve(site, describe=names["describe_device"]) as names["middleware"]:
+    clock = FakeClock()
+    with serve(site, describe=names["describe_device"], clock=clock) as names["middleware"]:
         desk, phone, tablet, eve = (Client(names["middleware"]) for _ in range(4))
         for device in (desk, phone, tablet):
             device.open("/login?ann", headers={"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"})
@@ -328,6 +335,12 @@ def test_a_user_logs_single_devices_out_and_all_the_others() -> None:
         assert desk.open("/devices", POST={"handle": handles[0]}, headers=SCRIPT).text.count("Firefox") == 2
         assert desk.open("/devices", POST={}, method="POST", headers=SCRIPT).text.count("Firefox") == 1
         assert [device.open("/devices").code for device in (desk, phone, tablet, eve)] == [200, 302, 302, 200]
+        # With a stolen session, nobody is logged out without the password.
+        phone.open("/login?ann")
+        clock.advance(15 * 60 + 1)
+        refused = desk.open("/devices", POST={}, method="POST", headers={"Sec-Fetch-Site": "same-origin"})
+        assert (refused.code, refused.header("Location")) == (303, "/confirm")
+        assert len(names["middleware"].sessions.of("id:ann")) == 2
 
 
 def test_an_administrators_login_lasts_half_an_hour() -> None:
@@ -378,6 +391,8 @@ def test_an_upload_of_another_site_is_refused_before_it_is_read() -> None:
     with serve(build("forms")["uploads"]) as app:
         photo = {"photo": ("cat.png", b"1234")}
         assert Client(app).open("/", POST=photo, headers=SCRIPT).code == 303
+        for odd in ({}, {"photo": "a text"}):
+            assert Client(app).open("/", POST=odd, method="POST", headers=SCRIPT).code == 400
         refused = Request.blank("/", POST=photo, headers={"Sec-Fetch-Site": "cross-site"})
         refused.environ["wsgi.input"] = Unread()
         assert refused.get_response(app).status_int == 403

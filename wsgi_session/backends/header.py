@@ -32,7 +32,18 @@ NEW = "new"
 
 # nginx drops headers with an underscore.
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]*", re.ASCII)
-_OTHER_USE = ("cookie", "content-type", "content-length", "host", "origin", "x-csrf-token")
+# A page of another site can make a browser send these headers, with a value of its choice (Fetch standard, 2.2.2), or
+# browsers send them by themselves. If one of them had the token, its requests would need the CSRF check that they skip.
+_OTHER_USE = re.compile(
+    r"""
+    a-im | accept(-.*)? | access-control-.* | alt-used | cache-control | connection | content-.* | cookie2? | date |
+    device-memory | dnt | downlink | dpr | ect | expect | forwarded | from | host | hx-.* | if-.* | keep-alive |
+    last-event-id | max-forwards | origin | pragma | priority | proxy-.* | purpose | range | referer | rtt | save-data |
+    sec-.* | secure-session-.* | service-worker | set-cookie | te | trailer | transfer-encoding | upgrade(-.*)? |
+    user-agent | via | viewport-width | width | x-csrf-token | x-forwarded-.* | x-real-ip | x-requested-with
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
 
 
 class TokenHeader:
@@ -72,10 +83,10 @@ def check_transport(transport: object, name: object) -> TokenHeader | None:
     """Return the header of these two options, ``None`` if there is none; or raise ``ConfigError``."""
     if transport not in ("cookie", "header", "both"):
         raise ConfigError(f"transport={transport!r}: give 'cookie', 'header' or 'both'.")
-    if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _OTHER_USE:
+    if not isinstance(name, str) or not _NAME.fullmatch(name) or _OTHER_USE.fullmatch(name):
         raise ConfigError(
-            f"transport_header={name!r}: give the name of a request header that nothing else uses, of letters, digits "
-            "and '-', such as 'Authorization' or 'Session-Token'."
+            f"transport_header={name!r}: give the name of a request header that no browser and no proxy sends by "
+            "itself, of letters, digits and '-', such as 'Authorization' or 'Session-Token'."
         )
     if transport != "cookie":
         return TokenHeader(name, only=transport == "header")
@@ -102,7 +113,7 @@ class HeaderBackend(StoreBackend):
     ) -> None:
         self.store = store
         self.transactions = transactions
-        # No cookie's name contains a space, so that these are no signatures of a cookie.
+        # No cookie's name contains a space, so no cookie has such a signature.
         self._signer = tokens.TokenSigner(secrets_newest_first, settings.namespace + " header")
         # The rules for cookies that a browser leaves out, or does not send to another path, do not apply.
         self.settings = replace(settings, samesite="None", cookie_path="/")
@@ -129,7 +140,7 @@ class HeaderBackend(StoreBackend):
         return [] if sent.isascii() and compare_digest(sent, signed) else [signed]
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
-        """Return nothing: the client forgets the token when it logs out, and it opens nothing any more."""
+        """Return nothing: the client forgets the token when it logs out, and the token is no longer valid."""
         return []
 
     def _credential(self, environ: Mapping[str, Any]) -> tuple[Credential | None, bool]:

@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Any, TypeGuard
+
+from itsdangerous import base64_encode
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.settings import Settings
@@ -40,7 +41,7 @@ class StoreTransactions:
         self._cookies = cookies
         self._events = settings.events
         self._no_data = settings.join({})
-        # No cookie's name contains a space, so that these records are no sessions of any middleware.
+        # No cookie's name contains a space, so no middleware takes these records for its sessions.
         self._namespace = "login " + settings.namespace
         self._purpose = _PURPOSE + settings.namespace.encode() + b" "
 
@@ -117,7 +118,7 @@ class StoreTransactions:
 
 def new_state(raw: bytes) -> str:
     """Return 32 bytes as a state: 43 url-safe characters, which fit into SAML's RelayState (80 bytes)."""
-    return b2a_base64(raw, newline=False).translate(bytes.maketrans(b"+/", b"-_"), b"=").decode()
+    return base64_encode(raw).decode()
 
 
 def is_state(state: object) -> TypeGuard[str]:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
+import time
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import click
 
+from wsgi_session.backends.revocation import every_session
 from wsgi_session.codec.sealed import SealedData, looks_sealed
 from wsgi_session.config.options import check_secrets
 from wsgi_session.config.text import PARSERS
 from wsgi_session.errors import ConfigError
-from wsgi_session.stores.contract import Record, Store
+from wsgi_session.stores.contract import Record, Scans, Store
 from wsgi_session.stores.sealed import make_sealing, sealed
 
 #: As in ``SessionMiddleware.from_environ``. Not an argument: every user of the machine can see a command line.
 VARIABLE = "WSGI_SESSION_SECRET"
 #: Takes the place of an owner that cannot be read.
 HIDDEN_OWNER = "(encrypted)"
+#: The number of sessions to look at before concluding that the site does not encrypt them.
+FIRST = 100
 
 
 class Unsealer:
@@ -61,6 +66,18 @@ def with_encryption(store: Store) -> Store:
     if not os.environ.get(VARIABLE):
         raise ConfigError(f"--encrypt needs the site's secret. Set {VARIABLE}; several are separated by spaces.")
     return sealed(store, make_sealing(True, site_secrets()))
+
+
+def warn_if_encrypted(store: Store, namespace: str) -> None:
+    """Say on stderr that the site encrypts its sessions, if one of the first in the store is encrypted."""
+    if isinstance(store, Scans):
+        first = islice(every_session(store, namespace, time.time()), FIRST)
+        if any(looks_sealed(record.data) for _, record in first):
+            click.echo(
+                "The store has encrypted sessions. A site with encrypt=True cannot read what is adopted without "
+                "--encrypt.",
+                err=True,
+            )
 
 
 def site_secrets() -> list[bytes]:

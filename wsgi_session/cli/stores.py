@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import click
 
 from wsgi_session.backends.server import token_credential
-from wsgi_session.cli.encrypted import with_encryption
+from wsgi_session.cli.encrypted import warn_if_encrypted, with_encryption
 from wsgi_session.cli.group import cli
 from wsgi_session.cli.naming import COOKIE_NAME, namespace_options
 from wsgi_session.cli.opening import (
@@ -82,6 +82,9 @@ def ping(url: str) -> None:
 @namespace_options("Count only sessions of the middleware with this cookie name.", default=None)
 def stats(url: str, namespace: str | None) -> None:
     """Print the number of live sessions.
+
+    Without --cookie-name, this includes records that are no sessions: unfinished logins at other sites
+    (begin_transaction), and one for each login with provider_session.
 
     Redis reads the head of every session for this. For a third-party store that cannot count, the command reads every
     session.
@@ -194,6 +197,8 @@ def adopt(
     with opened(url, may_be_new=True) as site_store:
         store = with_encryption(site_store) if encrypt else site_store
         settings = settings_of(namespace or ("sessionid" if django else COOKIE_NAME), idle_timeout, absolute_timeout)
+        if not encrypt:
+            warn_if_encrypted(site_store, settings.namespace)
         # A Django site opens only session keys of its own form.
         derive = SessionKeys(settings.namespace).derived_credential if django else token_credential
         try:

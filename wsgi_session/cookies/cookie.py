@@ -19,6 +19,9 @@ from wsgi_session.events import Events
 
 #: A longer Cookie header is ignored.
 MAX_HEADER = 65_536
+#: The maximum number of cookies of one name to look up or open. A browser sends several only if an attacker has set
+#: some.
+MAX_CREDENTIALS = 3
 #: In seconds: RFC 6265bis limits a cookie's lifetime to 400 days.
 MAX_AGE = 400 * 24 * 3600
 
@@ -34,7 +37,8 @@ CROSS_SITE = (
 )
 _FOREIGN = (
     "another application on this host has the same cookie_name (ports do not separate cookies): give each its own; "
-    "or the secret was changed: keep the old one after the new one"
+    "or the secret was changed: keep the old one after the new one; "
+    "or another tenant of namespace= set the cookie: give each tenant a host, and no cookie_domain for all of them"
 )
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _PATH = re.compile(r"/[!-+\--:<-~]*\Z")
@@ -93,7 +97,8 @@ class SessionCookie:
             return []
         if (not before or before[-2:] == "; ") and equals not in rest:
             # The usual header has one cookie of this name. The result is that of the code below, without splitting.
-            return [rest.partition(";")[0].strip(" \t")]
+            value = rest.partition(";")[0] if ";" in rest else rest
+            return [value.strip(" \t")]
         parts = [part.strip(" \t") for part in header.split(";")]
         return [part[len(equals) :].strip(" \t") for part in parts if part.startswith(equals)]
 
@@ -130,7 +135,7 @@ class SchemeCookies:
         return self.http
 
     def warn_of_foreign(self, foreign: Iterable[bool]) -> None:
-        """Report, once, that another secret signed or sealed a cookie of our name.
+        """Report, once, that another secret, or another tenant, signed or sealed a cookie of our name.
 
         ``foreign`` has a truth value for each cookie. The cookies themselves must not be in a local variable, because
         error reporters show these.

@@ -19,6 +19,9 @@ from wsgi_session.events import Events
 #: The maximum number of transactions of one browser. The next one replaces the oldest: many cookies would make the
 #: header so long that servers refuse it.
 MAX_TRANSACTIONS = 4
+#: The maximum number of cookies that one response removes. Another host of the domain can set hundreds of them in a
+#: browser, and a proxy refuses a response whose header is very long.
+MAX_REMOVALS = 16
 # The part of the state that the cookie's name contains.
 _ID = slice(0, 12)
 _SUFFIX = re.compile(r"[A-Za-z0-9_-]{12}", re.ASCII)
@@ -56,7 +59,8 @@ class TransactionCookies:
 
     def write(self, environ: Mapping[str, Any], state: str, value: str, max_age: float) -> list[str]:
         """Return the Set-Cookie values that begin a transaction, and that remove the oldest of too many."""
-        removals = [self._cookie(environ, old).remove() for old in self._ids(environ)[: 1 - MAX_TRANSACTIONS]]
+        oldest = self._ids(environ)[: 1 - MAX_TRANSACTIONS][:MAX_REMOVALS]
+        removals = [self._cookie(environ, old).remove() for old in oldest]
         return [*removals, self._cookie(environ, state[_ID]).write(value, max_age)]
 
     def remove(self, environ: Mapping[str, Any], state: str) -> str:

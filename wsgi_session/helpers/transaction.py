@@ -15,6 +15,8 @@ from wsgi_session.request.records import join_checked
 from wsgi_session.request.states import OPEN
 from wsgi_session.session import Session, work_of
 
+_VARY = ("Vary", "Cookie")
+
 
 def begin_transaction(
     request: object,
@@ -84,12 +86,15 @@ def _parts(request: object, key: str) -> tuple[Any, Any, Transactions]:
     holder: Any
     if isinstance(session, Session):
         holder = work_of(session)
-        if holder.phase is not OPEN:
-            raise HeadersAlreadySent("A transaction needs a cookie, but the headers were sent. Call it earlier.")
+        if holder.phase is not OPEN or not holder.has_response:
+            raise HeadersAlreadySent("A transaction needs a cookie, but no headers can be sent here. Call it earlier.")
     elif hasattr(session, "more_headers"):
         holder = session  # Django's
     else:
         raise session_missing_error(request, key, session)
     holder.accessed = True
-    backend = holder.backend
-    return holder, backend.settings, backend.transactions
+    settings = holder.backend.settings
+    if "Cookie" not in settings.vary.split(", ") and _VARY not in holder.more_headers:
+        # With transport="header", the session depends on no cookie, but a transaction does.
+        holder.more_headers += (_VARY,)
+    return holder, settings, holder.backend.transactions

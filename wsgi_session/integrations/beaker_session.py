@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 from wsgi_session.backends.base import Credential
 from wsgi_session.cookies.tokens import store_key
 from wsgi_session.errors import StoreUnavailable, Unsupported
-from wsgi_session.integrations.beaker_cookie import Place, set_place
+from wsgi_session.integrations.beaker_cookie import Place
 from wsgi_session.integrations.beaker_work import BeakerWork, DetachedWork
+from wsgi_session.integrations.logins import revert
 from wsgi_session.request.commit import save
-from wsgi_session.request.data import Data
 from wsgi_session.request.states import OPEN, SET
 from wsgi_session.session import Session, work_of
 
@@ -28,7 +28,7 @@ class BeakerSession(Session):
     _work: BeakerWork
 
     def __bool__(self) -> bool:
-        """Return True, also if the session is empty: applications ask for it to see whether there is a session."""
+        """Return True, even if the session is empty: applications test it to see whether there is a session."""
         return True
 
     # Keys that Beaker stores in each session. They are not in keys(), and not saved.
@@ -68,7 +68,7 @@ class BeakerSession(Session):
         work.open()
         credential = work.next_credential or work.credential
         if credential is None:
-            # The session will be stored under this id, if it is.
+            # If the session is stored later, it gets this id.
             credential = work.next_credential = work.backend.new_credential()
             work.create_if_empty = work.beaker.autosave
         return (credential.key or store_key(credential.token)).hex()
@@ -96,7 +96,7 @@ class BeakerSession(Session):
 
     @domain.setter
     def domain(self, value: str | None) -> None:
-        set_place(self._work, Place(value, self.path))
+        self._work.set_place(Place(value, self.path))
 
     @property
     def path(self) -> str:
@@ -106,7 +106,7 @@ class BeakerSession(Session):
 
     @path.setter
     def path(self, value: str) -> None:
-        set_place(self._work, Place(self.domain, value))
+        self._work.set_place(Place(self.domain, value))
 
     @property
     def csrf_token(self) -> str:
@@ -158,10 +158,8 @@ class BeakerSession(Session):
         self.destroy()
 
     def revert(self) -> None:
-        """Discard every change of this request that was not saved yet."""
-        work = self._work
-        if work.data is not None:
-            work.data = Data(work.data.stored, work.data.limit)
+        """Discard every change of this request that was not saved yet, also a login."""
+        revert(self._work)
 
     def load(self) -> None:
         """Discard every change of this request that was not saved yet, and load the session again at its next use."""
@@ -182,7 +180,7 @@ class BeakerSession(Session):
             work.next_credential = work.backend.new_credential()
 
     def get_by_id(self, id: str) -> BeakerSession | None:
-        """Return another session by its :attr:`id`; ``None`` if there is none, or if it has ended.
+        """Return another session of this tenant by its :attr:`id`; ``None`` if there is none, or if it has ended.
 
         Its ``save()`` saves immediately. Raises ``Unsupported`` with ``cookie://``, and ``StoreUnavailable``.
         """
@@ -199,8 +197,11 @@ class BeakerSession(Session):
             return None
         if len(key) != _KEY_SIZE:
             return None
-        found = DetachedSession(DetachedWork(work.backend, work.beaker, Credential(b"", True, key)))
-        return None if found.is_new else found
+        found = DetachedWork(work.backend, work.beaker, Credential(b"", True, key))
+        record, settings = found.open().record, work.backend.settings
+        # No signature binds an id to its tenant. A session of beaker.get_session() belongs to none.
+        own = record is not None and record.namespace in (settings.namespace, settings.cookie_name)
+        return DetachedSession(found) if own else None
 
     def lock(self) -> NoReturn:
         """Raise ``Unsupported``: sessions have no locks."""

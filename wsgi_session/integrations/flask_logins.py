@@ -10,26 +10,23 @@ and deleting it the logout, as soon as the session is saved.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Flask, current_app, has_request_context
+from flask import request as current_request
 from flask import session as current_session
 
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import HeadersAlreadySent
 from wsgi_session.integrations.logins import end_login, log_in_as, owner_with_id, user_with_id
-from wsgi_session.request.confirmation import note_confirmation, note_unconfirmed
+from wsgi_session.request.confirmation import confirmations, note_confirmation, note_unconfirmed
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
-
-if TYPE_CHECKING:
-    from wsgi_session.integrations.flask_work import FlaskWork
 
 # The key under which Flask-Login stores the user's id.
 _USER_ID = "_user_id"
 # Its other keys: whether the user has just given a password, an id of the browser, and two for the remember cookie.
 _OF_LOGIN = ("_fresh", "_id", "_remember", "_remember_seconds")
-
 
 # The name of a confirmation by Flask-Login's confirm_login().
 _CONFIRM_METHOD = "confirm_login"
@@ -53,7 +50,7 @@ def stored_user(work: Work) -> Mapping[str, Any] | None:
     return user_with_id(work, work.peek(_USER_ID))
 
 
-def current_user(work: FlaskWork) -> Mapping[str, Any] | None:
+def current_user(work: Work) -> Mapping[str, Any] | None:
     """Return Flask-Login's ``current_user`` as a mapping: ``id``, and ``name`` and ``email`` if they are text.
 
     A user whom the ``user_loader`` does not find is not logged in; a user in the remember cookie is. Outside of the
@@ -63,21 +60,23 @@ def current_user(work: FlaskWork) -> Mapping[str, Any] | None:
     if session is None or work_of(session) is not work:
         return stored_user(work)
     manager = getattr(current_app, "login_manager", None)
-    if manager is None or work.asks_flask_login:
-        # The application's own user_loader calls this: Flask-Login would call it again, without end.
+    if manager is None:
         return stored_user(work)
     from flask_login import current_user as proxy
 
-    work.asks_flask_login = True
-    try:
-        user = proxy._get_current_object()
-    finally:
-        work.asks_flask_login = False
+    user = proxy._get_current_object()
     if not user.is_authenticated:
         return None
     attributes = {name: getattr(user, name, None) for name in ("name", "email")}
     texts = {name: value for name, value in attributes.items() if isinstance(value, str)}
     return {"id": getattr(user, manager.id_attribute)(), **texts}
+
+
+def sends_remember_cookie() -> bool:
+    """Return whether the current request has Flask-Login's remember cookie."""
+    if not has_request_context() or not hasattr(current_app, "login_manager"):
+        return False
+    return current_app.config.get("REMEMBER_COOKIE_NAME", "remember_token") in current_request.cookies
 
 
 def follow_stored_user(work: Work) -> None:
@@ -115,6 +114,9 @@ def _log_in(app: Flask, **kwargs: Any) -> None:
         del session[_USER_ID]
         raise
     log_in_as(work_of(session), session[_USER_ID], _USER_ID, *_OF_LOGIN)
+    if not session.get("_fresh"):
+        # login_user(user, fresh=False), or a visitor with the remember cookie, who may not know the password.
+        note_unconfirmed(work_of(session))
 
 
 def _log_in_from_cookie(app: Flask, **kwargs: Any) -> None:
@@ -123,8 +125,6 @@ def _log_in_from_cookie(app: Flask, **kwargs: Any) -> None:
     # would replace that cookie in the browser, and with it the session's data.
     if session is not None and not _has_ended(work_of(session)):
         _log_in(app)
-        # A visitor with the remember cookie may not know the password: see redirect_unless_fresh.
-        note_unconfirmed(work_of(session))
 
 
 def _has_ended(work: Work) -> bool:
@@ -149,9 +149,15 @@ def _log_out(app: Flask, **kwargs: Any) -> None:
 
 def _log_out_protected(app: Flask, **kwargs: Any) -> None:
     session = _session()
-    # Flask-Login's mode "basic" only marks the login as not fresh; "strong" has deleted the user's id.
-    if session is not None and _USER_ID not in session:
-        work = work_of(session)
-        work.writable()
-        if work.has_owner:
+    if session is None:
+        return
+    work = work_of(session)
+    changed = (work.data or work.load()).changed
+    if _USER_ID not in session:
+        # Flask-Login's mode "strong" has deleted the user's id, unless there was none: ``login()`` stores none.
+        if _USER_ID in changed and work.has_owner:
             end_login(work)
+    elif "_id" in session and "_fresh" in changed and confirmations(work):
+        # Its mode "basic" has marked the login as not fresh, because the request comes from another browser. It sends
+        # the signal with each further request too: a confirmation that followed counts.
+        note_unconfirmed(work)

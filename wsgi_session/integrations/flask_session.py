@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from flask.sessions import SecureCookieSession, SessionMixin
 from flask.wrappers import Response
 
 from wsgi_session.integrations.flask_flashes import FlashedMessages, to_stored
+from wsgi_session.integrations.flask_logins import follow_stored_user, sends_remember_cookie
 from wsgi_session.integrations.flask_work import FlaskWork
 from wsgi_session.integrations.names import public_name
 from wsgi_session.request.flash import put_message
+from wsgi_session.request.states import OPEN
 from wsgi_session.session import Session
+
+T = TypeVar("T")
 
 # The key that Flask's flash() and get_flashed_messages() use.
 _FLASHES = "_flashes"
@@ -91,9 +95,22 @@ class FlaskSession(Session, SessionMixin):
     def clear(self) -> None:
         """End the session, like ``destroy``. Data written afterwards starts a new session with another token.
 
-        Flask applications call this to log in and out (its tutorial does), and both have to change the token.
+        Flask applications call this to log in and out (its tutorial does), and both have to change the token. As with
+        Flask's own sessions, Flask-Login's remember cookie stays.
         """
-        self.destroy()
+        super().destroy()
+
+    def destroy(self) -> None:
+        super().destroy()
+        work = self._work
+        if work.phase is OPEN and work.has_response and work.backend.browser_sends and sends_remember_cookie():
+            # Otherwise that cookie would log the visitor in again. Flask-Login removes it, and this key.
+            super().__setitem__(_REMEMBER, "clear")
+
+    def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
+        # A user id that was stored without a signal is a login: atomic() must not save it under the token from before.
+        follow_stored_user(self._work)
+        return super().atomic(function)
 
     def __getitem__(self, key: str) -> Any:
         if key != _FLASHES:
@@ -104,8 +121,8 @@ class FlaskSession(Session, SessionMixin):
 
     def get(self, key: str, default: Any = None) -> Any:
         if key == _REMEMBER and not self._work.backend.browser_sends:
-            # Flask-Login then does not read its remember cookie: a script that sends its token in a header would get a
-            # token for what only that cookie opens.
+            # Flask-Login then ignores its remember cookie. Otherwise a script that sends its token in a header would be
+            # logged in by that cookie, and get a token for it.
             return "clear"
         return Mapping.get(self, key, default)  # This calls __getitem__.
 

@@ -7,7 +7,10 @@ from typing import Any
 from wsgi_session.backends.stored_owner import OWNER
 from wsgi_session.codec.packing import CorruptData, pack
 from wsgi_session.codec.plain import to_scalar
+from wsgi_session.errors import ConfigError
+from wsgi_session.owner import owner_of, user_mapping_or_none
 from wsgi_session.request.confirmation import CONFIRMED
+from wsgi_session.request.data import Data
 from wsgi_session.request.devices import ABOUT, description_of
 from wsgi_session.request.login import plan_login
 from wsgi_session.request.states import OPEN
@@ -33,7 +36,11 @@ def log_in_as(work: Work, user_id: object, *login_keys: str) -> None:
             if key in data:
                 data.delete(key)
         raise
-    plan_login(work, owner_with_id(user_id), work.persistent, None, about, *login_keys)
+    owner = owner_with_id(user_id)
+    if _has_own_user(work) and work.peek(OWNER) != owner:
+        # Otherwise the helpers would still find the user before.
+        data.delete("user")
+    plan_login(work, owner, work.persistent, None, about, *login_keys)
 
 
 def end_login(work: Work) -> None:
@@ -51,6 +58,17 @@ def end_login(work: Work) -> None:
         data.put(key, value, pack(value, str(key)))
 
 
+def revert(work: Work) -> None:
+    """Discard every change of this request that was not saved yet, also a login and a confirmation."""
+    if work.data is None:
+        return
+    work.data = Data(work.data.stored, work.data.limit)
+    if work.login is not None:
+        # Otherwise the session would be stored as that user's, with the data of the user before.
+        work.login = work.next_credential = None
+    work.confirming = None
+
+
 def user_with_id(work: Work, user_id: Any) -> dict[str, Any] | None:
     """Return a user with that id if it is the session's owner, else ``None``."""
     if user_id is None or work.peek(OWNER) != owner_with_id(user_id):
@@ -61,8 +79,20 @@ def user_with_id(work: Work, user_id: Any) -> dict[str, Any] | None:
 def _contents(work: Work) -> dict[str | bytes, Any]:
     """Return all values but those of the login, including flash messages; an empty dict if the record is corrupt."""
     data = work.data or work.load()
+    ended: tuple[str | bytes, ...] = (OWNER, CONFIRMED, ABOUT)
+    if _has_own_user(work):
+        ended = (*ended, "user")
     try:
         keys: list[str | bytes] = [*data.keys(), *data.internal_keys()]
-        return {key: data.get(key) for key in keys if key not in (OWNER, CONFIRMED, ABOUT)}
+        return {key: data.get(key) for key in keys if key not in ended}
     except CorruptData:
         return {}
+
+
+def _has_own_user(work: Work) -> bool:
+    """Return whether ``login()`` has stored the user of this login under ``user``."""
+    try:
+        user = user_mapping_or_none(work.peek("user"))
+        return user is not None and owner_of(user) == work.peek(OWNER)
+    except ConfigError:
+        return False

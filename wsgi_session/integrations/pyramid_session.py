@@ -11,8 +11,8 @@ from zope.interface import implementer
 
 from wsgi_session.cookies.tokens import unmasked_csrf_token
 from wsgi_session.errors import Unsupported
+from wsgi_session.integrations.logins import revert
 from wsgi_session.integrations.names import public_name
-from wsgi_session.request.data import Data
 from wsgi_session.request.flash import find_messages, put_message
 from wsgi_session.request.mapping import WorkMapping
 from wsgi_session.session import Session, work_of
@@ -133,12 +133,7 @@ class PyramidSession(WorkMapping):
 
     def revert(self) -> None:
         """Discard this request's changes, also a login. What acted immediately (:meth:`delete`) stays done."""
-        work = self._work
-        if work.data is None:
-            return
-        work.data = Data(work.data.stored, work.data.limit)
-        if work.login is not None:
-            work.login = work.next_credential = None
+        revert(self._work)
 
     def save(self, accessed_only: bool = False) -> None:
         """Do nothing, because changes are found and saved when the response is ready, without it."""
@@ -152,7 +147,7 @@ class PyramidSession(WorkMapping):
         """Do nothing, because activity is recorded without it."""
 
     def adjust_cookie_max_age(self, max_age: timedelta | float | None) -> None:
-        """Keep the cookie after the browser closes, or with ``None`` no longer, as ``remember`` of ``login()`` does.
+        """Keep the cookie after the browser closes, or with ``None`` only until then, like ``remember`` of ``login()``.
 
         The cookie then lives as long as the session: until the idle timeout has passed since the last activity. Raises
         ``Unsupported`` for less than that (in seconds, or a timedelta), and ``HeadersAlreadySent`` after the headers.

@@ -1,7 +1,7 @@
 """Adopt the foreign sessions that a request names, and end them with its session.
 
 :class:`Adoption` works with the backend of one middleware. A request whose own cookie leads to a live session is loaded
-as before; only if it does not, and the Cookie header has the name of a foreign cookie, a session is adopted.
+as usual. Only if it does not, and the Cookie header has the name of a foreign cookie, a session is adopted.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from wsgi_session.backends.base import Credential, Loaded
-from wsgi_session.backends.server import MAX_CREDENTIALS
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import split
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.cookies import tokens
-from wsgi_session.cookies.cookie import path_covers
+from wsgi_session.cookies.cookie import MAX_CREDENTIALS, path_covers
 from wsgi_session.errors import StoreUnavailable
 from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.adopter import Adopter, guard
@@ -111,7 +110,7 @@ class Adoption:
         if not self._adopt.keep_old:
             # The cookie is left from the first phase, or from an answer that did not arrive: take it away.
             for reader, session_id in named:
-                self._adopter.bury(reader, session_id, now, logout=False)
+                self._adopter.forbid_adoption(reader, session_id, now, logout=False)
                 self._adopter.remove_old(reader, session_id)
             current = current and self.same_name
         return state, ForeignCredential(credential, current=current, named=named), record, packed
@@ -145,8 +144,8 @@ class Adoption:
         if newest[0] != "live" or not self._is_bound(newest):
             # A process in the second phase was faster, and has taken the old session away.
             return self._as_own(newest, named)
-        # A process of the old kind has logged the visitor out, or somebody else in. Then the new session comes
-        # first: if that fails, the next request tries again.
+        # A process of the old kind has logged the visitor out, or another user in. The new session is stored before the
+        # old one ends: if that fails, the next request tries again.
         after: Loaded = "unknown", ForeignCredential(credential, current=credential.current, named=named), None, {}
         if changed is not None:
             try:
@@ -216,7 +215,7 @@ class Adoption:
         except (ValueError, TypeError):
             return
         if note.marker is not None and record.owner is None:
-            self._adopter.leave_grave(note.marker, note.ends, now)
+            self._adopter.leave_end_marker(note.marker, note.ends, now)
 
     def end_named(self, credential: Credential, now: float) -> None:
         """End the foreign sessions that the request of this credential named."""
@@ -227,7 +226,7 @@ class Adoption:
 
     def _end_foreign(self, reader: Reader, session_id: str, now: float) -> None:
         """End a foreign session, and the session as which it was adopted."""
-        marker = self._adopter.bury(reader, session_id, now, logout=True)
+        marker = self._adopter.forbid_adoption(reader, session_id, now, logout=True)
         adopted = None if marker is None else self._credential(session_id, marker)
         if adopted is not None:
             self._sessions.end(adopted, now)

@@ -16,6 +16,7 @@ from wsgi_session.moving.adopt import Adopt
 from wsgi_session.moving.opaque import class_in, count_parts, opaque_in, plain
 from wsgi_session.moving.reader import Foreign, NotAdopted
 from wsgi_session.owner import owner_of, user_mapping_or_none
+from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.data import Data
 from wsgi_session.request.flash import put_message
 from wsgi_session.request.login import OWNER
@@ -27,9 +28,9 @@ from wsgi_session.stores.contract import CLOCK_SKEW, LAST_TIME, Record
 ADOPTED = b"adopted"
 #: A session with more keys is not adopted.
 MAX_KEYS = 10_000
-#: A session of which more parts have to be looked at to drop keys is not adopted: keys can share one large value.
+#: A session is not adopted if the values that are dropped have more parts than this: keys can share a large value.
 MAX_DROPPED_PARTS = 500_000
-# What counts for a value that only packing has found out: the attempt may have looked at shared parts again and again.
+# Added for a value that only packing refused: packing may have looked at its shared parts again and again.
 _PACKING_PARTS = 25_000
 
 
@@ -79,7 +80,7 @@ def prepare(foreign: Foreign, adopt: Adopt, settings: Settings, now: float, mark
         raise NotAdopted("expired")
     given: object = foreign.data
     if not isinstance(given, Mapping) or len(given) > MAX_KEYS:
-        raise NotAdopted("corrupt", "the session is no mapping with a reasonable number of keys")
+        raise NotAdopted("corrupt", f"the session is not a mapping of at most {MAX_KEYS:,} keys")
     if now >= settings.lifetime.end(touched, created, None):
         # The other library accepts the session, so this request counts as activity. (Flask's cookie, for one, does not
         # record activity.) The absolute timeout still counts from the creation.
@@ -99,6 +100,9 @@ def prepare(foreign: Foreign, adopt: Adopt, settings: Settings, now: float, mark
     data.put(ADOPTED, note, note.packed())
     if owner is not None:
         data.put(OWNER, owner, pack(owner, "user"))
+        # When and how the user has logged in is not known, so no confirmation of this login counts as one.
+        unconfirmed = [handle, {}]
+        data.put(CONFIRMED, unconfirmed, pack(unconfirmed, "confirmed"))
     packed = join(data.apply_to({}))
     if len(packed) > settings.max_size:
         raise NotAdopted("too_large", f"{len(packed):,} bytes, but max_size is {settings.max_size:,}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from wsgi_session.backends.stored_owner import names_of
 from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
@@ -14,10 +14,9 @@ from wsgi_session.request.assigned import AssignedDict
 from wsgi_session.request.commit import create, replace
 from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.data import Data
+from wsgi_session.request.ending import note_end
 from wsgi_session.request.states import SET
-
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
+from wsgi_session.request.work import Work
 
 T = TypeVar("T")
 Function = Callable[[dict[str, Any]], T]
@@ -45,7 +44,7 @@ def apply(work: Work, data: Data, function: Function[T]) -> T:
     objects = {key: data.peek(key) for key in attempt.withheld if changed.get(key) is not None}
     try:
         if not _save(work, data, attempt):
-            work.note_end()
+            note_end(work)
             if work.login is None:
                 raise _gone_error(work)
             return _apply_to_login(work, function)

@@ -1,4 +1,4 @@
-"""What the application's ``describe`` says of the device that logs in, and what a login does to the user's others.
+"""What ``describe`` says of the device that logs in, and what a login does to the user's other sessions.
 
 The description is an internal key of the record, so that older processes, which do not know it, keep it. It belongs to
 one login, by its handle.
@@ -6,19 +6,17 @@ one login, by its handle.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, StoreUnavailable
+from wsgi_session.request.work import Work
 from wsgi_session.stores.contract import OwnedSession, Record
 
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
-
-#: The internal key. Its value is the login's handle, the description, and whether the session's last login had it too.
+#: The internal key. Its value is the login's handle, the description, and whether the login before it had the same one.
 ABOUT = b"about"
 #: A longer description is cut: a client decides how long its User-Agent is.
 MAX_ABOUT = 200

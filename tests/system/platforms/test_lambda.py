@@ -207,6 +207,7 @@ def test_a_cart_and_a_login_go_through_a_function_that_is_frozen_between_request
     ann = Visitor(instance)
     assert ann.open("/cart")["body"] == "The cart is empty"
     threads = instance.threads()
+    assert ann.open("/cart", {"other": "tea"})["statusCode"] == 303
     added = ann.open("/cart", {"item": "tea"})
     assert (added["statusCode"], len(added["cookies"])) == (303, 1)
     anonymous = ann.jar["__Host-sid"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -16,21 +16,9 @@ from wsgi_session import user_or_none
 pytest.importorskip("authlib", reason="pip install Authlib")
 flask = pytest.importorskip("flask", reason="pip install Flask")
 
+PROVIDER = OpenIDProvider
 LOGIN = 'login(request, user, provider_session=claims.get("sid"))'
 TUTORIAL = 'session["user"] = token["userinfo"]'
-
-
-@pytest.fixture
-def provider(request: pytest.FixtureRequest) -> Iterator[OpenIDProvider]:
-    provider = OpenIDProvider(request.config.cache)
-    yield provider
-    provider.kill()
-
-
-@pytest.fixture
-def shop(provider: OpenIDProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with serving_shop(program_of("openid"), provider, tmp_path, monkeypatch) as app:
-        yield app
 
 
 def sign_in(visitor: Visitor) -> str:
@@ -146,3 +134,17 @@ def test_an_answer_by_form_signs_in_only_the_browser_that_asked(
         assert ann.open("/profile") == "Your email is ann@example.com"
         ann.page = form
         assert "Try again" in ann.submit()
+
+
+@pytest.mark.parametrize("program", [program_of("openid"), openid_by_transaction()], ids=["session", "transaction"])
+def test_an_answer_that_no_provider_gives_is_refused(
+    program: str, provider: OpenIDProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving_shop(program, provider, tmp_path, monkeypatch):
+        eve = Visitor(provider.shop)
+        for answer in ("", "state=x", "code=x", "state={}", "state={}&code=x", "state={}&error=access_denied"):
+            eve.open("/login", follow=False)
+            (state,) = parse_qs(urlsplit(eve.page.headers["Location"]).query)["state"]
+            eve.open(f"/callback?{answer.format(state)}", follow=False)
+            assert eve.page.status_code == 400, answer
+            assert "Try again" in eve.page.text

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
 from tests.support.missing import why_missing
-from tests.support.providers import program_of, serving_shop
 from tests.support.providers.saml import SAMLProvider
 from tests.system.providers.visitor import Visitor
 
@@ -20,20 +17,8 @@ pytest.importorskip("flask", reason="pip install Flask")
 pytest.importorskip("onelogin.saml2.auth", reason=why_missing("python3-saml"))
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:datetime.datetime.utc\w+\(\):DeprecationWarning:onelogin")
+PROVIDER = SAMLProvider
 ANN = "Your email is ann@example.com"
-
-
-@pytest.fixture
-def provider(request: pytest.FixtureRequest) -> Iterator[SAMLProvider]:
-    provider = SAMLProvider(request.config.cache)
-    yield provider
-    provider.kill()
-
-
-@pytest.fixture
-def shop(provider: SAMLProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with serving_shop(program_of("saml"), provider, tmp_path, monkeypatch) as app:
-        yield app
 
 
 def sign_in(visitor: Visitor) -> str:
@@ -107,3 +92,15 @@ def test_a_logout_request_without_the_providers_signature_ends_nothing(provider:
         eve.open(parts._replace(query=urlencode(changed)).geturl())
         assert eve.page.status_code == 400
     assert ann.open("/profile") == ANN
+
+
+def test_what_is_not_saml_is_refused(provider: SAMLProvider, shop: Any) -> None:
+    eve = Visitor(provider.shop)
+    for query in ("", "?SAMLRequest=x", "?SAMLRequest=", "?SAMLRequest=eJw=", "?SAMLResponse=x"):
+        eve.open(f"/saml/logout{query}", follow=False)
+        assert eve.page.status_code == 400, query
+    for form in ({}, {"SAMLResponse": "x"}, {"SAMLResponse": "eHg="}):
+        eve.open("/login", follow=False)
+        state = parse_qs(urlsplit(eve.page.headers["Location"]).query)["RelayState"][0]
+        eve.open("/saml/answer", {**form, "RelayState": state}, follow=False)
+        assert eve.page.status_code == 400, form

@@ -106,7 +106,13 @@ def test_what_is_adopted_in_advance_is_encrypted_if_the_site_encrypts(
     arguments = ("adopt", "--from", f"{module.__name__}:READER", "--to", url, "--encrypt")
     refused = run(*arguments)
     assert (refused.exit_code, "Set WSGI_SESSION_SECRET" in refused.stderr) == (1, True)
-    assert run(*arguments, WSGI_SESSION_SECRET=SECRET).stdout == "adopted: 1\n"
+    adopted = run(*arguments, WSGI_SESSION_SECRET=SECRET)
+    assert (adopted.stdout, adopted.stderr) == ("adopted: 1\n", "")
+    # Without the option, what it adopts would look expired to the visitors.
+    forgotten = run(*arguments[:-1], "--dry-run")
+    assert forgotten.stderr.startswith("The store has encrypted sessions.")
+    assert "without --encrypt" in forgotten.stderr
+    assert run(*arguments[:-1], "--dry-run", "--namespace", "shop").stderr == ""
     sealed = [looks_sealed(record.data) for _, record in records_in(url)]
     assert sorted(sealed) == [False, True], "the session; and the marker, which has random bytes"
     with SessionMiddleware(
