@@ -1,8 +1,8 @@
 """How much of a server's processor a session takes: ``python -m bench.capacity``.
 
 The processor time of all processes of the server, for each ``create``, ``load`` and ``replace`` of a session of 500 B.
-Unlike the time on the clock, it does not depend on other programs and on the network. It says how many operations one
-core of the server has time for. And the room that a session takes, with its indexes.
+Unlike the time on the clock, it does not depend on other programs and on the network. It shows how many operations
+one core of the server can do. The room that a session takes, with its indexes, is shown as well.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How many commands a request's session takes in Redis, as the server sees them: ``python -m bench.commands``.
+"""The number of Redis commands that a request's session takes, as the server sees them: ``python -m bench.commands``.
 
-What a script does inside the server is not counted: it costs no round trip.
+Commands that a script runs inside the server are not counted: they cost no round trip.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ START, END = "from-here", "to-here"
 
 
 def commands(contender: Contender, client: Any, work: str, cookie: str) -> list[str]:
-    """Return the names of the commands that one request sends, when all connections are there."""
+    """Return the names of the commands that one request sends over connections that are open already."""
     request = environ(work, cookie)
     respond(contender.applications[work], request)
     with client.monitor() as monitor:

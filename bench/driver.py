@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from bench.payload import EMAIL, NOBODY, SMALL, VISITS, App
 from bench.peers import Contender
 
-#: ``perf_counter``, or ``thread_time``: what the processor did for us only.
+#: ``perf_counter``, or ``thread_time`` for the processor time of this thread only.
 Clock = Callable[[], float]
 
 
@@ -40,9 +40,9 @@ SCENARIOS = (
     Scenario("S3n", "as S3, but a mapping is read", "read_nested", "small", EMAIL),
 )
 
-#: As many visitors as keep any cache of recent cookies from making one visitor's cost everybody's.
+#: So many visitors that a cache of recent cookies cannot serve them all.
 VISITORS = 256
-#: What else a browser sends in the same header.
+#: The other cookies that a browser sends in the same header.
 OTHER_COOKIES = "_ga=GA1.1.1684273905.1764000000; consent=analytics; "
 
 
@@ -68,10 +68,10 @@ class Runner:
     def _check(self, scenario: Scenario, template: dict[str, Any]) -> None:
         status, _, body = respond(self.application, template)
         if status != "200 OK" or body != scenario.body.encode():
-            raise SystemExit(f"{self.name} in {scenario.name}: {scenario.body!r} wanted, got {status} {body!r}")
+            raise SystemExit(f"{self.name} in {scenario.name}: expected {scenario.body!r}, got {status} {body!r}")
 
     def round(self) -> None:
-        """Answer a block without and a block with the session, and note what a request took in each."""
+        """Answer a block without and a block with the session, and note the cost of a request in each."""
         gc.collect()
         bare = block(self.bare, islice(self.visitors, self.calls), self._clock)
         gc.collect()
@@ -110,7 +110,7 @@ def environ(work: str, cookie: str) -> dict[str, Any]:
 
 
 def _write(_data: bytes) -> None:
-    raise AssertionError("no application here calls write()")
+    raise AssertionError("An application called write().")
 
 
 def _start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -150,12 +150,12 @@ def plant(contender: Contender, work: str) -> str:
     _, headers, _ = respond(contender.applications[work], environ(work, ""))
     pairs = [value.split(";")[0] for name, value in headers if name.lower() == "set-cookie"]
     if not pairs:
-        raise SystemExit(f"{contender.name}: a Set-Cookie wanted for a new session, got {headers}")
+        raise SystemExit(f"{contender.name}: a new session sent no Set-Cookie, but {headers}")
     return OTHER_COOKIES + "; ".join(pairs)
 
 
 def forge(cookie: str) -> str:
-    """Return the cookie with one character near its end changed: of the right shape, and worth nothing."""
+    """Return the cookie with one character near its end changed: of the right shape, but invalid."""
     return cookie[:-4] + ("x" if cookie[-4] != "x" else "y") + cookie[-3:]
 
 

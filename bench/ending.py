@@ -1,11 +1,11 @@
-"""What the others notice while one account with very many sessions is listed and ended.
+"""How much other visitors are delayed while an account with very many sessions is listed and ended.
 
     python -m bench.ending                       # 100,000 sessions over memory, SQLite, Redis and PostgreSQL: minutes
     python -m bench.ending --sessions 10000 sqlite redis
 
-Four visitors read and write their sessions all the time, in the process that ends the account's: each their own request
-every 10 ms. ``own`` is what the slowest of 100 of their requests takes when nobody ends anything, ``listed`` and
-``ended`` while it goes on.
+Four visitors read and write their sessions all the time, each with a request every 10 ms, in the process that ends the
+account's sessions. ``own`` is the time of the slowest of 100 of their requests when no session is ended; ``listed`` and
+``ended`` are those times while the account's sessions are listed and ended.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Visitors:
                 thread.join()
 
     def p99(self) -> float:
-        """Return the 99th of 100 times since the last call, in milliseconds."""
+        """Return the 99th percentile of the times since the last call, in milliseconds."""
         taken, self._times = sorted(self._times), []
         return 1000 * taken[int(len(taken) * 0.99)] if taken else 0.0
 

@@ -1,10 +1,9 @@
 """The floor: the least Python that keeps a signed random id in a cookie and the session in a store.
 
-Written out by hand into each application, with no function of its own around any step: find the cookie, verify its
-HMAC-SHA256 (from hash states that were keyed beforehand, which takes half the time of ``hmac.new``), one get,
-``json.loads``; on a write ``json.dumps``, one set and one Set-Cookie. No expiry, no rotation, nothing against lost
-updates, no word to caches: nobody should use it. It says what Python and the engine cost, so that whatever is above it
-is what a session layer costs.
+Each application has every step inline: find the cookie, verify its HMAC-SHA256 (from hash states that were keyed
+beforehand, which takes half the time of ``hmac.new``), one get, ``json.loads``; on a write ``json.dumps``, one set and
+one Set-Cookie. It has no expiry, no rotation, no protection from lost updates and no headers for caches, so do not use
+it for a site. It shows what Python and the engine cost; whatever a contender takes above it is the cost of its layer.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ AGE = 2_592_000
 
 
 def applications(get: Get, insert: Put, update: Put) -> dict[str, App]:
-    """Return the application for each of ``payload.WORKS``, over a store that is these three calls."""
+    """Return the application for each of ``payload.WORKS``, over a store with these three calls."""
     key = token_bytes(64)
     inner = sha256(bytes(byte ^ 0x36 for byte in key))
     outer = sha256(bytes(byte ^ 0x5C for byte in key))

@@ -1,7 +1,7 @@
-"""What ten times as much takes, where work could grow faster: ``python -m bench.growth``.
+"""How much longer ten times as much data takes, where it could grow faster: ``python -m bench.growth``.
 
-Each line has the milliseconds of one request's thread for a size, and for ten times that size. (Three more levels of a
-list that holds one list twice are eight times as many parts.)
+Each line has the milliseconds of processor time of one request for a size, and for ten times that size. (A list that
+holds one list twice has eight times as many parts after three more levels.)
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SECRET = "for-the-bench-only-5d0c2b7f9e1a4836c7d8e9f0a1b2c3d4"
 
 
 def milliseconds(use: Callable[[dict[str, Any]], object], **environ: Any) -> float:
-    """Return what a use of the session takes in a request of a new visitor."""
+    """Return the milliseconds that ``use`` takes with the session of a new visitor's request."""
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         nonlocal taken

@@ -1,7 +1,7 @@
 """Machine instructions that a request's session takes: ``python -m bench.instructions``, with valgrind on the PATH.
 
-Each scenario is run twice under callgrind, with few and with many requests; the difference, per request, less that of
-the same application without a session, is what the session takes. Unlike times, the figures repeat on any machine and
+Each scenario is run twice under callgrind, with few and with many requests. The difference per request, minus that of
+the same application without a session, is the cost of the session. Unlike times, the figures repeat on any machine and
 under any load, to about 1 %: callgrind counts what is executed, not how long it took. ``--misses`` simulates the
 first-level caches too, which takes longer.
 """
@@ -28,7 +28,7 @@ from bench.report import say
 
 #: Requests of the two runs whose difference counts.
 FEW, MANY = 250, 1250
-#: Sessions that take turns: several, so that no memory of the last one passes for speed.
+#: Sessions that take turns: several, so that a cache of the last one does not pass for speed.
 SESSIONS = 16
 NAMES = ("floor-memory", "ours-memory", "floor-sqlite", "ours-sqlite")
 _EVENTS = re.compile(r"^events: (.*)$", re.MULTILINE)
@@ -47,7 +47,7 @@ def answer(name: str, scenario: Scenario, requests: int, *, bare: bool) -> None:
 
 
 def count(name: str, scenario: Scenario, *, bare: bool, misses: bool) -> dict[str, float]:
-    """Return what one request takes, by callgrind's names of events."""
+    """Return the cost of one request, by callgrind's names of events."""
     few, many = (_callgrind(name, scenario, requests, bare=bare, misses=misses) for requests in (FEW, MANY))
     return {event: (many[event] - few[event]) / (MANY - FEW) for event in few}
 
@@ -83,7 +83,7 @@ def _callgrind(name: str, scenario: Scenario, requests: int, *, bare: bool, miss
 def measure(
     names: list[str], scenarios: list[Scenario], *, misses: bool
 ) -> Iterator[tuple[str, str, dict[str, float]]]:
-    """Yield contender, scenario, and what a request's session takes."""
+    """Yield the contender, the scenario, and the cost of a request's session."""
     for name in names:
         for scenario in scenarios:
             say(f"{name}, {scenario.name} ({scenario.title})")

@@ -1,8 +1,8 @@
 """What a request's session costs, in one process, without sockets: ``python -m bench.micro``.
 
-In every round each contender answers a block of requests, and the same application without a session another; the
-difference, per request, is the session's cost. The order of the contenders turns from round to round, and what is shown
-is the median over the rounds, so that a machine that slows down for a while slows down everybody.
+In every round, each contender answers a block of requests, and so does the same application without a session. The
+difference per request is the session's cost. The order of the contenders rotates from round to round, and the median of
+the rounds is shown, so that a machine that slows down for a while affects all contenders alike.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from bench.driver import SCENARIOS, VISITORS, Clock, Runner, Scenario, block, vi
 from bench.peers import CONTENDERS, USUAL, Contender
 from bench.report import facts, say
 
-#: By who is compared with whom (None: the bare application, in µs): at most so many times that, for each scenario.
+#: By contender and what it is compared with: the highest allowed ratio for each scenario. Compared with None, the cost
+#: over the bare application in µs.
 TARGETS: dict[tuple[str, str | None], dict[str, float]] = {
     ("ours-memory", None): {"S1": 1.2, "S2": 1.2},
     ("ours-memory", "floor-memory"): {"S3": 1.6, "S4": 1.5, "S5": 2.5, "S6": 0.15, "S7": 8},
@@ -42,7 +43,7 @@ TARGETS: dict[tuple[str, str | None], dict[str, float]] = {
     ("ours-redis", "pyramid-session-redis"): {"S3": 1 / 3, "S4": 1 / 1.5},
     ("ours-postgresql", "floor-postgresql"): {"S3": 3, "S4": 1.4},
 }
-#: The same for who has no floor: µs on a machine where floor-memory answers S3 in ``SCALE`` µs.
+#: The same for contenders without a floor: µs on a machine where floor-memory answers S3 in ``SCALE`` µs.
 SCALED = {"ours-cookie": {"S3": 25.0, "S4": 60.0}}
 SCALE = 6.4
 
@@ -55,7 +56,7 @@ def measure(
     clock: Clock,
     least: bool,
 ) -> dict[str, Any]:
-    """Return, by scenario and contender, what ``summary`` says; with ``least`` from many short blocks."""
+    """Return, by scenario and contender, the result of ``summary``; with ``least``, from many short blocks."""
     planted = {}
     for contender in contenders:
         say(f"{contender.name}: making sessions")
@@ -66,13 +67,13 @@ def measure(
         for contender in contenders:
             if scenario.cookie == "large" and not contender.keeps_large:
                 continue
-            # A block of writes to a disk must be long enough for several checkpoints, or some blocks have one and
-            # others none.
+            # A block of writes to a disk must be long enough for several checkpoints. Otherwise some blocks have one
+            # and others have none.
             writes = scenario.work in ("write", "new_small") and contender.name.endswith(("sqlite", "postgresql"))
             seconds = 0.002 if least else (0.1 if writes else 0.02) / (4 if quick else 1)
             runners.append(Runner(contender, scenario, planted[contender.name][scenario.cookie], seconds, clock))
         gc.collect()
-        gc.freeze()  # what is planted is nobody's garbage: a collection within a block looks at that block's only
+        gc.freeze()  # so that a collection within a block does not visit the prepared sessions
         for turn in range(rounds):
             say(f"{scenario.name} ({scenario.title}): round {turn + 1} of {rounds}")
             start = turn % max(len(runners), 1)
@@ -87,7 +88,7 @@ def measure(
 def summary(runner: Runner, least: bool) -> dict[str, float]:
     """Return the median of the costs in µs, and their quartiles.
 
-    With ``least``: the cheapest block less the cheapest bare one, those that nothing else disturbed.
+    With ``least``: the cheapest block minus the cheapest bare one, which other programs disturbed the least.
     """
     costs = [total - bare for total, bare in zip(runner.total_costs, runner.bare_costs, strict=True)]
     low, middle, high = statistics.quantiles(costs, n=4) if len(costs) > 1 else costs * 3
@@ -97,7 +98,7 @@ def summary(runner: Runner, least: bool) -> dict[str, float]:
 
 
 def profile(contender: Contender, scenario: Scenario, calls: int = 20_000) -> None:
-    """Print what one request costs by function. cProfile's own cost weighs on small functions: read it for shares."""
+    """Print the cost of one request by function. Read it for shares: cProfile's own cost inflates small functions."""
     runner = Runner(contender, scenario, visitors(contender, 64)[scenario.cookie], 0.02)
     plain = block(runner.application, islice(runner.visitors, calls)) / calls * 1e6
     bare = block(runner.bare, islice(runner.visitors, calls)) / calls * 1e6
@@ -142,7 +143,7 @@ def table(title: str, names: list[str], results: dict[str, Any], cell: Callable[
 
 
 def times_ours(costs: dict[str, Any], name: str) -> str:
-    """Return how many times ours, over the same engine, this contender costs; nothing where ours costs next to it."""
+    """Return this contender's cost as a multiple of ours over the same engine, or ``-`` if either is missing."""
     ours = costs.get(f"ours-{engine(name)}")
     return f"{costs[name]['us'] / ours['us']:.2f}" if ours and name in costs else "-"
 
@@ -157,16 +158,16 @@ def show(results: dict[str, Any], names: list[str], shown: str) -> None:
         if scenario.name in results:
             print(f"{scenario.name:<4} {scenario.title}")
     table(
-        f"µs a request, less the same application without a session: {shown}",
+        f"µs per request, minus the same application without a session: {shown}",
         names,
         results,
         lambda costs, name: f"{costs[name]['us']:.2f}" if name in costs else "-",
     )
     if any(name.startswith("ours-") for name in names):
-        table("As many times what ours costs over the same engine", names, results, times_ours)
+        table("Multiples of the cost of ours over the same engine", names, results, times_ours)
     found = list(targets(results))
     if found:
-        print("\nTargets: at most so many times the other's (or so many µs over the bare application;")
+        print("\nTargets: at most this many times the other contender (or this many µs over the bare application;")
         print(f"for cookies, µs as on a machine where floor-memory answers S3 in {SCALE})")
     for target in found:
         against = f"times {target['against']}" if target["against"] else "µs"
@@ -183,11 +184,13 @@ def options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how many (21; with --quick 7; with --least ten times that)")
     parser.add_argument("--quick", action="store_true", help="shorter blocks, fewer visitors: under 20 s, for a glance")
     parser.add_argument("--only", default="", help=f"some of these, separated by commas: {', '.join(known)}")
-    parser.add_argument("--all", action="store_true", help="those that need a server, and sealed cookies, as well")
+    parser.add_argument("--all", action="store_true", help="also contenders that need a server, and encrypted cookies")
     parser.add_argument("--least", action="store_true", help="take the cheapest of many short blocks, not the median")
-    parser.add_argument("--cpu", action="store_true", help="count processor time: for a machine that is busy otherwise")
+    parser.add_argument("--cpu", action="store_true", help="count processor time, for a busy machine")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--profile", metavar="SCENARIO", help="show where the time goes, in ours-memory or in --only")
+    parser.add_argument(
+        "--profile", metavar="SCENARIO", help="show where the time goes, in ours-memory or the contenders of --only"
+    )
     chosen = parser.parse_args()
     chosen.only = [name for name in chosen.only.split(",") if name]
     if unknown := set(chosen.only) - set(known):
@@ -215,7 +218,7 @@ def main() -> None:
                 except ImportError as error:
                     print(f"{kind.name} is left out: {error}", file=sys.stderr)
             if not contenders:
-                raise SystemExit("nobody is left to measure")
+                raise SystemExit("No contender is left to measure.")
             if chosen.profile:
                 scenario = next(scenario for scenario in SCENARIOS if scenario.name == chosen.profile)
                 for contender in contenders:

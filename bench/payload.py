@@ -1,4 +1,4 @@
-"""The two sessions that are measured, of 500 B and of 20 KB (as JSON), and the response that every contender gives."""
+"""The two measured sessions, of 500 B and of 20 KB (as JSON), and the response of every contender."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 #: A WSGI application. (``wsgiref.types`` has a stricter one, from Python 3.11 on.)
 App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-#: What S3 reads. The response's body is this text, so that an application which did not read it cannot pass for one.
+#: The text that S3 reads. It is the body of the response, so that no application can skip the reading.
 EMAIL = "ann.example@example.com"
-#: The body where nothing is read, and where a forged cookie must find nobody.
+#: The body where nothing is read, and where a forged cookie must not find a session.
 NOBODY = "-" * len(EMAIL)
-#: S4 reads and writes ``visits``, and answers with it in this form: as long as the others.
+#: The form in which S4 answers with ``visits``: as long as the other bodies.
 VISITS = f"%0{len(EMAIL)}d"
 
 HEADERS = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(EMAIL)))]
@@ -34,7 +34,7 @@ SMALL: dict[str, Any] = {
     ],
 }
 
-#: Twelve keys: the small session's, and three that somebody put there who ought to have used a database.
+#: Twelve keys: the small session's, and three that belong in a database.
 LARGE: dict[str, Any] = {
     **SMALL,
     "orders": [
@@ -48,16 +48,16 @@ LARGE: dict[str, Any] = {
 }
 
 
-#: What an application does with its session, by name: what every contender has an application for.
+#: The names of what an application does with its session. Every contender has an application for each.
 #:
-#: ``untouched`` nothing; ``read`` the text under ``email``; ``read_nested`` the mapping under ``user``, of which the
-#: e-mail address; ``write`` reads ``visits`` and writes it, one higher; ``new_small`` and ``new_large`` put all keys of
-#: SMALL or LARGE in.
+#: ``untouched`` does nothing; ``read`` reads the text under ``email``; ``read_nested`` reads the e-mail address in the
+#: mapping under ``user``; ``write`` reads ``visits`` and writes it, one higher; ``new_small`` and ``new_large`` store
+#: all keys of SMALL or LARGE.
 WORKS = ("untouched", "read", "read_nested", "write", "new_small", "new_large")
 
 
 def untouched(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answer without a look at any session: the bare application, and what S1 and S2 wrap."""
+    """Answer without reading a session: the bare application, and the one of S1 and S2."""
     start_response("200 OK", HEADERS.copy())
     return [NOBODY.encode()]
 

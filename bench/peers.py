@@ -1,9 +1,8 @@
-"""Who is measured: one small class each. To add one, write a class like these and put it into ``CONTENDERS``.
+"""The contenders: one small class each. To add one, write a class like these and put it into ``CONTENDERS``.
 
-A contender brings one WSGI application for each of ``payload.WORKS``, and the same application without a session, which
-is taken off. All that need an engine get the same one with the same settings: SQLite in WAL mode with
-``synchronous=NORMAL``, whatever they would choose by themselves; one Valkey; one PostgreSQL. Everything else is as it
-comes.
+A contender has one WSGI application for each of ``payload.WORKS``, and the same application without a session, whose
+cost is subtracted. All contenders over one engine share it and its settings: SQLite in WAL mode with
+``synchronous=NORMAL``, even if that is not their default; one Valkey; one PostgreSQL. All else is at its default.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from bench import floor, servers
 from bench.payload import HEADERS, LARGE, NOBODY, SMALL, VISITS, WORKS, App, untouched
 
 SECRET = "for-the-bench-only-5d0c2b7f9e1a4836c7d8e9f0a1b2c3d4"
-#: More sessions than any run makes, so that nobody's bound is met.
+#: More sessions than any run makes, so that no contender reaches its limit.
 MANY = 1_000_000
 
 
 class Contender:
-    """Somebody who keeps sessions. Raises ``ImportError`` at construction where a package or the server is missing."""
+    """A library that keeps sessions. The constructor raises ``ImportError`` if a package or the server is missing."""
 
-    #: "who-engine": what ``--only`` takes and the tables show.
+    #: "library-engine": the name that ``--only`` takes and the tables show.
     name: ClassVar[str]
     #: Whether it can keep the large session.
     keeps_large: ClassVar[bool] = True
@@ -39,7 +38,7 @@ class Contender:
         self.bare: App = untouched
 
     def close(self) -> None:
-        """Let go of connections and files."""
+        """Close connections and files."""
 
 
 class FloorMemory(Contender):
@@ -84,7 +83,7 @@ class FloorPostgreSQL(Contender):
 
 
 class Ours(Contender):
-    """``SessionMiddleware`` with no setting but what it requires."""
+    """``SessionMiddleware`` with only the settings that it requires."""
 
     options: ClassVar[dict[str, Any]] = {}
 
@@ -181,7 +180,7 @@ class OursCookie(Ours):
     keeps_large = False
 
     def make_store(self, folder: Path) -> Any:
-        import cryptography  # noqa: F401 (whose absence is to be an ImportError)
+        import cryptography  # noqa: F401 (so that a missing package raises ImportError here)
 
         from wsgi_session.stores.cookie import open_url
 
@@ -189,9 +188,9 @@ class OursCookie(Ours):
 
 
 class Beaker(Contender):
-    """Beaker's ``SessionMiddleware``, signed, saved by ``session.save()`` where something was written.
+    """Beaker's ``SessionMiddleware``, signed, saved by ``session.save()`` after a write.
 
-    Told to give a cookie as the others do: HttpOnly, and for a month. Its own default is neither.
+    Its cookie is set to HttpOnly and to last a month, like those of the others. Its default is neither.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -267,7 +266,7 @@ class BeakerRedis(Beaker):
 
 
 class FlaskSession(Contender):
-    """Flask-Session on Flask; what is taken off is the same Flask application without it."""
+    """Flask-Session on Flask. The cost of the same Flask application without it is subtracted."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -359,7 +358,7 @@ class FlaskSessionRedis(FlaskSession):
 
 
 class DjangoRedis(Contender):
-    """Django's sessions in its Redis cache; what is taken off is the same site without their middleware."""
+    """Django's sessions in its Redis cache. The cost of the same site without their middleware is subtracted."""
 
     name = "django-redis"
 
@@ -413,7 +412,7 @@ class DjangoRedis(Contender):
 
 
 class PyramidSessionRedis(Contender):
-    """pyramid_session_redis on Pyramid; what is taken off is the same Pyramid application without it."""
+    """pyramid_session_redis on Pyramid. The cost of the same Pyramid application without it is subtracted."""
 
     name = "pyramid-session-redis"
 
@@ -474,7 +473,7 @@ def _tune(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def tune_sqlite() -> None:
-    """Give every SQLite connection that SQLAlchemy opens the settings that ours and the floor have."""
+    """Give every SQLite connection that SQLAlchemy opens the settings of our store and the floor."""
     from sqlalchemy import Engine, event
 
     if not event.contains(Engine, "connect", _tune):
@@ -502,5 +501,5 @@ CONTENDERS: tuple[type[Contender], ...] = (
     OursMemoryEncrypted,
     OursSQLiteEncrypted,
 )
-#: Those that need no server, and whom a run without ``--all`` or ``--only`` measures.
+#: The contenders that need no server: a run without ``--all`` or ``--only`` measures these.
 USUAL = tuple(kind for kind in CONTENDERS if kind.name.endswith(("-memory", "-sqlite")))

@@ -1,4 +1,4 @@
-"""What the two programs share: progress on the terminal, and what the figures depend on."""
+"""Shared by the programs: progress on the terminal, and the versions and hardware that the figures depend on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _last_line = 0.0
 
 
 def say(text: str) -> None:
-    """Show progress on stderr: in one line that the next one replaces, or, in a log, as one line every 5 s."""
+    """Show progress on stderr: on a terminal in one line that the next one replaces, in a log as one line every 5 s."""
     global _last_line
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
@@ -23,7 +23,7 @@ def say(text: str) -> None:
 
 
 def facts() -> dict[str, str]:
-    """Return what the figures depend on."""
+    """Return the versions and the hardware that the figures depend on."""
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sqlite": sqlite3.sqlite_version,

@@ -1,7 +1,7 @@
-"""What sessions cost when there are many of them: ``python -m bench.scale``.
+"""The cost of a session when there are many of them: ``python -m bench.scale``.
 
-The time of ``load`` and ``replace`` in SQLite as the table grows, beside a bare SELECT and UPDATE on a table as large
-in the same run; the room that a session takes on disk and in memory; how long a sweep keeps others from writing.
+It measures ``load`` and ``replace`` in SQLite as the table grows, beside a bare SELECT and UPDATE on an equally large
+table in the same run; the room that a session takes on disk and in memory; and how long a sweep blocks other writers.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from wsgi_session.stores.memory import MemoryStore
 from wsgi_session.stores.sqlite import SQLiteStore
 from wsgi_session.stores.sqlite.file import CACHE, CHECKPOINT
 
-#: The time of everything that happens here; nothing expires but what is meant to.
+#: The time of every operation here, so that only sessions that are meant to expire do.
 NOW = 1_800_000_000.0
 DAY = 86400.0
 #: What a session holds, in bytes, as the store sees it.
@@ -43,12 +43,12 @@ DISK_TARGET, MEMORY_TARGET, LOCK_TARGET = 800, 1300, 50
 
 
 def key(number: int) -> bytes:
-    """Return the key of session ``number``: spread evenly, as SHA-256 of a token is."""
+    """Return the key of session ``number``: evenly distributed, like the SHA-256 of a token."""
     return hashlib.sha256(number.to_bytes(8, "big")).digest()
 
 
 def record(owner: bytes | None = None, expires: float = NOW + 30 * DAY) -> Record:
-    """Return a record of 500 B as the middleware makes one, every value in it an object of its own."""
+    """Return a record of 500 B like those of the middleware. It shares no objects with other records."""
     created = NOW - random.random() * DAY
     return Record(
         data=os.urandom(DATA),
@@ -63,7 +63,7 @@ def record(owner: bytes | None = None, expires: float = NOW + 30 * DAY) -> Recor
 
 
 class Bare:
-    """SQLite by itself: one table, one SELECT, one UPDATE, the settings that the store has too."""
+    """SQLite by itself: one table, one SELECT, one UPDATE, and the settings of the store."""
 
     def __init__(self, path: Path) -> None:
         self.connection = sqlite3.connect(path, isolation_level=None)
@@ -86,7 +86,7 @@ class Bare:
 
 
 def grow(store: SQLiteStore, bare: Bare, have: int, want: int) -> None:
-    """Create the sessions from number ``have`` to ``want``, in both."""
+    """Create the sessions from number ``have`` to ``want`` in the store and in the bare table."""
     for number in range(have, want):
         if number % 2000 == 0:
             say(f"creating sessions: {number:,} of {want:,}")
@@ -109,7 +109,7 @@ def compare(
     calls: int,
     middle: Callable[[list[float]], float] = statistics.median,
 ) -> dict[str, float]:
-    """Return the median µs of each operation, over rounds in which both do the same to the same keys.
+    """Return the median µs of each operation, over rounds in which both use the same keys.
 
     ``bare`` has a ``load`` and a ``replace`` like ``Bare``.
     """
@@ -163,7 +163,7 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def on_disk(path: Path) -> int:
-    """Return the file's size, with all that was in the log written back."""
+    """Write the log back into the file, and return the file's size."""
     with sqlite3.connect(path, isolation_level=None) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -171,7 +171,7 @@ def on_disk(path: Path) -> int:
 
 
 def in_memory(count: int, with_owner: bool) -> float:
-    """Return the bytes that ``MemoryStore`` takes for one session of 500 B, all it refers to included."""
+    """Return the bytes that ``MemoryStore`` takes for one session of 500 B, including all objects it refers to."""
     store = MemoryStore(count)
     gc.collect()
     tracemalloc.start()
@@ -185,7 +185,7 @@ def in_memory(count: int, with_owner: bool) -> float:
 
 
 def watch_lock(path: str, stop: Event, longest: Any) -> None:
-    """Be another process that asks for the write lock again and again; note the longest time for which it was held."""
+    """Ask for the write lock again and again, in another process; note the longest time for which it was held."""
     connection = sqlite3.connect(path, isolation_level=None, timeout=0)
     free, refused = perf_counter(), False
     while not stop.is_set():
@@ -197,7 +197,7 @@ def watch_lock(path: str, stop: Event, longest: Any) -> None:
         connection.execute("ROLLBACK")
         if refused:
             longest.value = max(longest.value, perf_counter() - free)
-        sleep(0.0005)  # or the sweep would never get it
+        sleep(0.0005)  # so that the sweep gets the lock too
         free, refused = perf_counter(), False
     connection.close()
 

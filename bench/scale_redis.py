@@ -1,8 +1,8 @@
-"""What sessions cost when there are many of them in Redis: ``python -m bench.scale_redis``.
+"""The cost of a session when Redis holds many of them: ``python -m bench.scale_redis``.
 
-The time of ``load`` and ``replace`` as their number grows, beside a bare GET and SET among as many keys, on the same
-server in the same run; and the memory that a session takes there. Shown is the cheapest of many short rounds: what
-other programs on the machine disturbed is not.
+It measures ``load`` and ``replace`` as the number of sessions grows, beside a bare GET and SET among as many keys on
+the same server in the same run, and the memory that a session takes there. The cheapest of many short rounds is shown,
+because other programs on the machine disturb it the least.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from wsgi_session.stores.redis import RedisStore
 from wsgi_session.stores.redis.records import pack
 
 PREFIX, BARE = "session:", "bare:"
-#: Milliseconds for which everything stays.
+#: Milliseconds after which every key expires.
 LIFE = 30 * 86400 * 1000
 BATCH = 1000
 #: Sessions that a round loads and replaces.
@@ -52,7 +52,7 @@ class Bare:
 def grow(client: Redis, have: int, want: int) -> float:
     """Put the sessions from number ``have`` to ``want`` and as many bare keys; return the bytes that a session takes.
 
-    In batches, as the store would write them one by one: ``compare`` finds that the store can read them.
+    The records are written in batches, in the store's own format: ``compare`` checks that the store can read them.
     """
     before = client.info("memory")["used_memory"]
     fill(client, "sessions", have, want, PREFIX.encode(), lambda: pack(record()))

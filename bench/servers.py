@@ -1,4 +1,4 @@
-"""The servers that contenders need: those of the tests, one of each in a run, in temporary folders, ended with it."""
+"""The servers that contenders need: those of the tests, one of each per run, in temporary folders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 
-# Told to end, the program ends as it does by itself: with its servers.
+# Exit normally on SIGTERM, so that the servers are stopped too.
 signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
 
 
@@ -28,7 +28,7 @@ def valkey() -> str:
 
 @cache
 def postgresql() -> str:
-    """Return the URL of a PostgreSQL that flushes its log before it answers a write, as it does when left alone.
+    """Return the URL of a PostgreSQL that flushes its log before it answers a write, as it does by default.
 
     Raises ``ImportError`` where it is not installed.
     """

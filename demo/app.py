@@ -126,7 +126,7 @@ class Site:
         return plain_page(request, "how.html")
 
     def live(self, request: Request) -> Response:
-        """Show who is logged in, kept up to date by a script that polls ``session_info``: only this page has one."""
+        """Show who is logged in. The script of this page, the only one of the site, polls ``session_info``."""
         response = page(request, "live.html")
         response.headers["Content-Security-Policy"] = POLICY_WITH_SCRIPT
         return response
@@ -195,7 +195,7 @@ class Site:
         get_session(request).flash("You are logged out.")
         return see_other("/")
 
-    # Before something that a stolen session must not do, the password is asked for again.
+    # The password is asked for again before an action that a stolen session must not allow.
 
     def confirm_form(self, request: Request) -> WSGIApplication:
         if response := redirect_if_anonymous(request):

@@ -1,10 +1,11 @@
-"""What every test stands under: nothing shows a token or a secret, and in CI nothing is skipped unseen.
+"""Rules for every test: nothing shows a token or a secret, and in CI no test is skipped unnoticed.
 
 ``python -m pytest`` takes the quick run, ``--full`` everything, and a path everything under it.
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Generator, Iterator
@@ -16,7 +17,7 @@ import pytest
 
 from tests.support.leaks import Watch, watching
 
-# Who is started in the background (`... &` in a script) ignores Ctrl-C, and so does whatever he starts. Tests send it.
+# A process in the background (`... &` in a script) ignores Ctrl-C, and so do its children. Tests send Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -32,6 +33,7 @@ FULL_ONLY = frozenset(
         "system",
         "faults",
         "fuzz",
+        "peers",
         "frameworks/test_flask_socketio.py",
         "frameworks/test_moving_phases.py",
         "security/test_denial_of_service.py",
@@ -58,7 +60,7 @@ FULL_ONLY = frozenset(
     )
 )
 
-# A slow machine is no failure. (Under CI=true hypothesis is repeatable by itself.)
+# A slow machine is not a failure. (Under CI=true hypothesis is repeatable by itself.)
 if not os.environ.get("CI"):
     hypothesis.settings.register_profile("wsgi-session", deadline=None)
     hypothesis.settings.load_profile("wsgi-session")
@@ -89,6 +91,17 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     return True if collection_path in FULL_ONLY and config.option.quick else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let no garbage collection go through the thousands of tests, neither while they are collected nor later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -131,7 +144,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def watch() -> Iterator[Watch]:
-    """What is noted and searched for in the whole run."""
+    """The watch that notes and searches for secrets in the whole run."""
     with watching() as watch:
         yield watch
 

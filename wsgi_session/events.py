@@ -17,7 +17,7 @@ logger = logging.getLogger("wsgi_session")
 
 
 class Event(NamedTuple):
-    """What is known of an event before it happens."""
+    """One kind of event."""
 
     #: The level of its line in the log.
     level: int
@@ -94,7 +94,7 @@ EVENTS: dict[str, Event] = {
     "unfiled_user": Event(_WARNING, ("handle", "advice")),
     # ``check_csrf`` refused a request of another site.
     "cross_origin": Event(_INFO, ("origin", "host")),
-    # A session of another library was taken over, or was not.
+    # A session of another library was taken over; or it was not, for this reason.
     "adopted": Event(_INFO, (*_SESSION, "source")),
     "not_adopted": Event(_INFO, ("source", "reason", "detail"), _REFUSALS),
     # An adopted session had values that cannot be stored.

@@ -34,6 +34,8 @@ class Exchange:
     _server_write: Callable[[bytes], object]
     # Whether the application raised while its body was sent.
     _failed = False
+    # Whether the application called ``write``.
+    _wrote = False
 
     def __init__(self, work: Work, environ: dict[str, Any], start_response: StartResponse) -> None:
         self._work = work
@@ -43,8 +45,6 @@ class Exchange:
         self._status: str | None = None
         # The values of Set-Cookie, or of the header that replaces it, that are sent with the response.
         self._cookies: Sequence[str] = ()
-        # Whether the application called ``write``.
-        self._wrote = False
 
     def run(self, app: Application) -> Iterable[bytes]:
         """Call the application, commit, and return the body for the server."""
@@ -56,7 +56,8 @@ class Exchange:
             if not work.accessed and type(body) is list and status is not None and work.phase is OPEN:
                 # The session was not used, so there is nothing to save, to add, or to do when the body is closed.
                 work.close_unused(self._headers)
-                self._server_start_response(status, self._headers)
+                server_start_response = self._server_start_response
+                server_start_response(status, self._headers)
                 return body
             if status is None:
                 # A generator calls start_response only when its first item is requested.
@@ -64,10 +65,10 @@ class Exchange:
                 chunks = chain(list(first_item(iterator)), iterator)
             if work.phase is OPEN:
                 self.commit()
-            if chunks is body and type(body) is list and not self._cookies and not self._wrote:
-                # The shortcut for most requests; _body_for_server() would return the same.
-                work.phase = CLOSED
-                return body
+                if chunks is body and type(body) is list and not (self._cookies and work.backend.sweep_due):
+                    # The shortcut for most requests; _body_for_server() would return the same.
+                    work.phase = CLOSED
+                    return body
         except StoreUnavailable as error:
             close_in_outage(body)
             return self._answer_unavailable(error)
@@ -107,7 +108,7 @@ class Exchange:
         headers = self._headers
         if work.accessed:
             data = work.data
-            if status[:1] == "5":
+            if "5" <= status < "6":
                 if work.outage_raised:
                     if status[:3] != "503":
                         raise work.unavailable()
@@ -126,7 +127,8 @@ class Exchange:
         else:
             work.sent_headers = headers
         work.phase = SENT
-        self._server_write = self._server_start_response(status, work.sent_headers)
+        server_start_response = self._server_start_response
+        self._server_write = server_start_response(status, work.sent_headers)
 
     def _decide_cookie(self) -> None:
         work = self._work

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from wsgi_session.admin import Sessions, TenantSessions
 from wsgi_session.backends.base import Backend
+from wsgi_session.backends.factory import make_backend
 from wsgi_session.backends.header import check_transport
-from wsgi_session.backends.making import make_backend
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.tenants import Tenants
 from wsgi_session.config import options as config
@@ -27,9 +27,9 @@ from wsgi_session.errors import ConfigError
 from wsgi_session.events import Events, OnEvent
 from wsgi_session.exchange import Application, Exchange, StartResponse
 from wsgi_session.lifetime import Lifetime
-from wsgi_session.moving.choosing import choose_store_backend
+from wsgi_session.moving.factory import choose_store_backend
 from wsgi_session.nesting import check_cookie_name, check_outer_session
-from wsgi_session.request.making import make_validator, make_work, takes_environ
+from wsgi_session.request.factory import make_validator, make_work, takes_environ
 from wsgi_session.request.states import CLOSED
 from wsgi_session.request.work import Work
 from wsgi_session.responses.outage import OutagePage
@@ -86,7 +86,7 @@ class SessionMiddleware:
         cookie_persistent: bool = True,
         # How clients send the token: in the "cookie", in a "header" that they set themselves, or in "both" ways.
         transport: Literal["cookie", "header", "both"] = "cookie",
-        # The request header with the token: "Authorization", with "Bearer" in front of it, or another one without.
+        # The request header with the token: "Authorization" (with "Bearer" before it), or one with the token alone.
         transport_header: str = "Authorization",
         # A session expires after this time without recorded activity.
         idle_timeout: timedelta | float = timedelta(days=30),
@@ -99,7 +99,7 @@ class SessionMiddleware:
         touch_interval: timedelta | float | None = None,
         # Maximum size of one session's stored data, in bytes.
         max_size: int = 1_048_576,
-        # A user's oldest session ends if a login would make it one more than this. None: no limit.
+        # If a login exceeds this number of a user's live sessions, the oldest one ends. None: no limit.
         max_sessions: int | None = None,
         # Describes the device of a login, for SessionInfo.about; such as describe_device.
         describe: Callable[[Mapping[str, Any]], str | None] | None = None,
@@ -117,7 +117,7 @@ class SessionMiddleware:
         # Experimental: binds logins to the device, in browsers with Device Bound Session Credentials. True, or the path
         # below which the middleware answers these browsers, "/device-bound" by default.
         experimental_device_bound: bool | str = False,
-        # Called with each event's name and data; see the events page. Each store call is one if the second is True.
+        # Called with each event's name and data; see the events page. The second option makes each store call an event.
         on_event: OnEvent | None = None,
         report_store_calls: bool = False,
         # Seconds since the epoch. Tests pass a FakeClock.
@@ -233,12 +233,13 @@ class SessionMiddleware:
         if not self._cookie_name_checked:
             check_cookie_name(environ, self._settings)
             self._cookie_name_checked = True
-        new_work = self._new_work
-        work = self._work_type(self._backend, environ) if new_work is None else new_work(environ)
+        # These attributes are not methods: `self.name()` would search the class first, a local name is faster.
+        new_work, work_type, session_type = self._new_work, self._work_type, self._session_type
+        work = work_type(self._backend, environ) if new_work is None else new_work(environ)
         outer = environ.get(self._environ_key)
         if outer is not None:
             check_outer_session(outer, self._settings)
-        environ[self._environ_key] = self._session_type(work)
+        environ[self._environ_key] = session_type(work)
         exchange = Exchange(work, environ, start_response)
         if outer is None:
             return exchange.run(self._entrance or self.app)

@@ -13,7 +13,6 @@ from wsgi_session.errors import StoreUnavailable
 from wsgi_session.request import atomic, times
 from wsgi_session.request.confirmation import Confirmation, last_confirmation
 from wsgi_session.request.flash import Flash, find_flashes, put_flash
-from wsgi_session.request.loading import reload
 from wsgi_session.request.mapping import WorkMapping
 from wsgi_session.request.work import Work
 
@@ -119,7 +118,7 @@ class Session(WorkMapping):
         client has not used here: end the stream, so that the client comes again with its new cookie. With ``cookie://``,
         where no newer data can be loaded, this does nothing. Raises ``StoreUnavailable`` if the store is down.
         """
-        return reload(self._work)
+        return self._work.reload()
 
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
         """Apply ``function`` to the newest data and save the result immediately; return what ``function`` returned.
@@ -127,7 +126,8 @@ class Session(WorkMapping):
         ``function`` gets a dict of the newest stored data with this request's changes. It is called again if another
         request wrote in between, so it must have no other effects. Use it for counters, stock, and codes that work
         once. Afterwards, ``session[key]`` is a new object for each value that ``function`` changed, and changes to the
-        earlier object are not saved.
+        earlier object are not saved. If this request has called ``login()``, the login and what the request has written
+        since then are saved with the response, and not by this call.
 
         Raises ``SessionGone`` if the session has ended, ``Unsupported`` with ``cookie://``, and ``StoreUnavailable`` if
         the store is down or other requests wrote first again and again.

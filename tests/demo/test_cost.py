@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 
 from demo import cost
+from tests.support.bare import Bare
 from tests.support.curl import Curl
 from wsgi_session import SessionMiddleware
-from wsgi_session.stores import Counts, ListsOwners, Outcome, Record, Store, Sweeps
+from wsgi_session.stores import Counts, ListsOwners, Record, Store, Sweeps
 from wsgi_session.stores.memory import MemoryStore
 
 PAGE = f"<footer>{cost.PLACEHOLDER}</footer>".encode()
 
 
 class Seconds:
-    """A clock that moves only when somebody says how long a thing took."""
+    """A clock that moves only when the test says how long a step took."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -35,32 +36,9 @@ def seconds(monkeypatch: pytest.MonkeyPatch) -> Seconds:
     return clock
 
 
-class BareStore(Store):
-    """A store with none of the optional protocols."""
-
+class BareStore(Bare):
     multiprocess = False
     sweep_due = True
-
-    def load(self, key: bytes, now: float) -> Record | None:
-        return None
-
-    def create(self, key: bytes, record: Record, now: float) -> None: ...
-
-    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        return Outcome.GONE
-
-    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        return Outcome.GONE
-
-    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        return False
-
-    def delete(self, key: bytes, version: bytes | None = None) -> bool:
-        return False
-
-    def ping(self) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class SlowStore(BareStore):

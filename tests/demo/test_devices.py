@@ -49,7 +49,7 @@ def test_signing_out_everywhere_else_leaves_this_one(visitor: Visitor) -> None:
     assert elsewhere(laptop) == []
 
 
-def test_the_handle_of_somebody_else_signs_nobody_out(visitor: Visitor) -> None:
+def test_the_handle_of_another_user_signs_nobody_out(visitor: Visitor) -> None:
     ann, chloe = visitor(), visitor()
     ann.log_in()
     chloe.log_in("chloe@example.com", "jam-ring")

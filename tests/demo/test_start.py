@@ -69,7 +69,7 @@ def test_it_ends_cleanly(start: Start, how: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_it_closes_what_it_listened_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_the_demo_closes_its_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("PYTHONWARNINGS", "always::ResourceWarning")
     demo = Demo(tmp_path, "--port", "0", "--host", host)
     code, _ = demo.end()
@@ -100,7 +100,7 @@ def test_a_port_in_use_is_named_together_with_what_to_write(tmp_path: Path) -> N
 
 def test_of_the_last_port_the_one_before_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
-        with suppress(OSError):  # Somebody else has it: as good.
+        with suppress(OSError):  # Another process has the port, which serves the test as well.
             taken.bind(("127.0.0.1", 65_535))
             taken.listen()
         done = run(tmp_path, "--port", "65535")
@@ -108,7 +108,14 @@ def test_of_the_last_port_the_one_before_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"short\n", "Schlüssel mit über 32 Bytes, nicht ASCII".encode(), b"\xff" * 40]
+    "content",
+    [
+        b"",
+        pytest.param(b"\n", marks=pytest.mark.full),
+        pytest.param(b"short\n", marks=pytest.mark.full),
+        "Schlüssel mit über 32 Bytes, nicht ASCII".encode(),
+        pytest.param(b"\xff" * 40, marks=pytest.mark.full),
+    ],
 )
 def test_a_file_with_no_secret_is_named_together_with_what_to_do(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "demo.secret").write_bytes(content)
@@ -134,10 +141,10 @@ def test_where_no_file_can_be_made_a_secret_of_ones_own_is_asked_for(tmp_path: P
     [
         (["--secret", "short"], "secret"),
         (["--store", "nosuch://store"], "nosuch"),
-        (["--store", "sqlite:///no/such/folder/demo.db"], "no/such/folder"),
+        pytest.param(["--store", "sqlite:///no/such/folder/demo.db"], "no/such/folder", marks=pytest.mark.full),
         (["--port", "99999"], "99999"),
-        (["--threads", "0"], "threads"),
-        (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
+        pytest.param(["--threads", "0"], "threads", marks=pytest.mark.full),
+        pytest.param(["--host", "no.such.host.invalid"], "no.such.host.invalid", marks=pytest.mark.full),
     ],
 )
 def test_what_cannot_work_is_said_in_a_line_and_not_in_a_traceback(

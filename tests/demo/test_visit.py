@@ -16,7 +16,7 @@ Visitor = Callable[..., Curl]
 @pytest.mark.parametrize(
     "path", ["/", "/how", "/live", "/profile", "/devices", "/session.json", "/static/site.css", "/nowhere"]
 )
-def test_somebody_who_only_looks_gets_no_cookie(visitor: Visitor, path: str) -> None:
+def test_a_visitor_who_only_reads_gets_no_cookie(visitor: Visitor, path: str) -> None:
     ann = visitor()
     assert ann.get(path).header("Set-Cookie") is None
     assert ann.cookie is None
@@ -169,7 +169,7 @@ def test_remember_me_makes_the_cookie_outlive_the_browser_and_nothing_else_does(
         assert "SameSite=Lax" in cookie
 
 
-def test_the_logout_ends_the_session_also_for_whoever_copied_the_cookie(visitor: Visitor) -> None:
+def test_the_logout_also_ends_the_session_for_a_copied_cookie(visitor: Visitor) -> None:
     ann, thief = visitor(), visitor()
     ann.log_in()
     copied = f"Cookie: {COOKIE}={ann.cookie}"
@@ -195,7 +195,7 @@ def test_a_message_shows_once(visitor: Visitor) -> None:
     assert "Hello Ann Archer, you are logged in." not in ann.get("/profile").words
 
 
-def test_somebody_who_is_logged_in_is_not_asked_again(visitor: Visitor) -> None:
+def test_a_logged_in_visitor_is_not_asked_again(visitor: Visitor) -> None:
     ann = visitor()
     ann.log_in()
     again = ann.get("/login?next=/cart")

@@ -1,4 +1,4 @@
-"""Break every engine under load, and print what came of it: ``python -m tests.faults``.
+"""Break every engine under load, and print the results: ``python -m tests.faults``.
 
 Progress goes to stderr, the table to stdout. Ends with 1 if a promise was not kept. Needs the packages of
 ``[all,test]``; an engine that is not here is skipped with the line that installs it.

@@ -20,14 +20,14 @@ class Crew:
 
     def __init__(self, url: str, shared: str, processes: int, threads: int) -> None:
         self.ledger = Ledger()
-        #: When which worker was.
+        #: When each killed worker was killed, by its number.
         self.killed: dict[int, float] = {}
         self._arguments = (url, shared)
         self._threads = threads
         self._started = 0
-        # To be killed when one of its workers next says that it is about to save.
+        # The process to kill when one of its workers next says that it is about to save.
         self._doomed: subprocess.Popen[str] | None = None
-        #: Each with the number of its first worker.
+        #: The number of each process's first worker.
         self._processes: dict[subprocess.Popen[str], int] = {}
         self._readers: list[threading.Thread] = []
         for _ in range(processes):
@@ -39,7 +39,7 @@ class Crew:
 
     @property
     def workers(self) -> set[int]:
-        """The numbers of those who are at work."""
+        """The numbers of the running workers."""
         return {number for first in self._processes.values() for number in range(first, first + self._threads)}
 
     def kill_one(self) -> None:
@@ -88,7 +88,7 @@ class Crew:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            # Ctrl-C is for us, who then end it.
+            # Ctrl-C must reach only this process, which then ends the workers.
             start_new_session=True,
         )
         self._processes[process] = first

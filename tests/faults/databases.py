@@ -1,4 +1,4 @@
-"""What administrators do to a database: lock the table, take it away for a while, hand over to a replica."""
+"""What administrators do to a database: lock the table, remove it for a while, fail over to a replica."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def take_table_away(server: DatabaseServer) -> Harm:
 
 @contextmanager
 def without_create(make: type[DatabaseServer]) -> Iterator[Scene]:
-    """A site whose tables an administrator makes, and takes away."""
+    """A site whose tables an administrator creates and removes."""
     with running(make()) as server:
         with SQLStore(server.url) as store:
             store.init()
@@ -89,7 +89,7 @@ def deposed_mariadb() -> Iterator[Scene]:
         for server in (one, other):
             server.execute("RESET MASTER")
         _follow(other, one)
-        # An administrator may write whatever the server says.
+        # An administrator may write even if the server is read-only.
         one.execute("CREATE USER site@'127.0.0.1'")
         one.execute("GRANT CREATE, INDEX, SELECT, INSERT, UPDATE, DELETE ON test.* TO site@'127.0.0.1'")
         wait_until(lambda: _position(one) == _position(other), "the replica has everything")

@@ -1,4 +1,4 @@
-"""A full disk, for SQLite: a small file system with a large file in it, or a limit to what a process may write."""
+"""A full disk, for SQLite: a small file system with a large file in it, or a limit on the size of files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def full_disk() -> Iterator[Scene]:
 
 @contextmanager
 def small_files() -> Iterator[Scene]:
-    """The limit that the system sets to the files of a process (RLIMIT_FSIZE), lowered and raised again."""
+    """The system's limit on the size of a process's files (RLIMIT_FSIZE), lowered and raised again."""
     if not hasattr(resource, "prlimit"):
         pytest.skip("platform: limits of another process are Linux's")
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +81,7 @@ def _limit(file: Path) -> Harm:
 
 
 def _empty_log(file: Path) -> None:
-    """Have SQLite cut its log to nothing: in a long one there is room for writes, however full the disk is."""
+    """Have SQLite truncate its log: a long one has room for writes even if the disk is full."""
     with closing(sqlite3.connect(file, timeout=5)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

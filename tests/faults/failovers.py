@@ -12,7 +12,7 @@ from tests.faults.scene import Harm, Scene
 from tests.support.servers.process import wait_until
 from tests.support.servers.valkey import SERVICE, Valkey, ValkeyCluster, ValkeySentinel
 
-#: Seconds that a replica is behind, and after which a server that does not answer counts as dead.
+#: Seconds that a replica is behind; seconds after which a server that does not answer counts as dead.
 LAG, PATIENCE = 0.5, 2.0
 
 
@@ -64,17 +64,17 @@ def _kill_primary(group: ValkeySentinel, waits: bool) -> Harm:
         wait_until(lambda: group.primary_port() == replica.port and _takes_writes(replica), "a failover")
         promoted = time.monotonic()
         primary.start()
-        # Sentinel would do it too, ten seconds later.
+        # Sentinel would do so itself, but ten seconds later.
         primary.execute("REPLICAOF", "127.0.0.1", replica.port)
         back = _with_copies(replica) if waits else promoted
-        wait_until(lambda: _is_settled(group), "the Sentinels agree, and could do it again")
+        wait_until(lambda: _is_settled(group), "the Sentinels agree, and are ready for another failover")
         return back
 
     return harm
 
 
 def _roles(group: ValkeySentinel) -> tuple[Valkey, Valkey]:
-    """Return who the first Sentinel says is the primary, and the other one."""
+    """Return the primary according to the first Sentinel, and the other server."""
     port = group.primary_port()
     primary, replica = sorted((group.primary, group.replica), key=lambda server: server.port != port)
     return primary, replica
@@ -88,7 +88,7 @@ def _is_settled(group: ValkeySentinel) -> bool:
 
 
 def _kill_with_a_late_replica(primary: Valkey, replica: Valkey) -> None:
-    """Kill the primary while the replica is ``LAG`` behind: so late, a network or a busy machine makes it at times."""
+    """Kill the primary while the replica is ``LAG`` behind, as can happen with a slow network or a busy machine."""
     replica.pause()
     time.sleep(LAG)
     primary.kill()
@@ -114,13 +114,13 @@ def _takes_writes(node: Valkey) -> bool:
 
 
 def _with_copies(primary: Valkey) -> float:
-    """Return when the primary has a replica that has all that it has."""
+    """Wait until the primary has a replica that is up to date, and return the time."""
     wait_until(lambda: "state=online" in (primary.execute("INFO", "replication") or ""), "a replica has it all")
     return time.monotonic()
 
 
 def _healthy_replicas(sentinel: Valkey) -> list[str]:
-    """Return the ports of those whom a Sentinel would take for the next primary."""
+    """Return the ports of the replicas that a Sentinel could promote."""
     answers: list[Any] = sentinel.execute("SENTINEL", "REPLICAS", SERVICE) or []
     states = [dict(zip(answer[::2], answer[1::2], strict=True)) for answer in answers]
     return [state["port"] for state in states if state["flags"] == "slave"]

@@ -19,17 +19,17 @@ from tests.support.servers.postgres import Postgres
 from tests.support.servers.proxy import Proxy
 from tests.support.servers.valkey import DURABLE, Valkey
 
-# Seconds that a request may take, as the stores' time-outs add up: a request loads, saves, and if the answer to that
-# was lost, saves once more. A second on top, for a busy machine.
-_SQLITE = 5.0 + 1  # one wait for whoever holds the lock
+# Seconds that a request may take: the sum of the stores' time-outs for a load, a save, and a second save if the answer
+# to the first one was lost, plus one second for a busy machine.
+_SQLITE = 5.0 + 1  # one wait for the lock
 _REDIS = 1.0 + 2 * (0.5 + 1.0) + 1  # each may have to connect first
-_SQL = 3 * 2.0 + 2 * 0.5 + 2.0 + 1  # two may have to be called off; psycopg takes 2 s to give up connecting
+_SQL = 3 * 2.0 + 2 * 0.5 + 2.0 + 1  # two statements may have to be cancelled; psycopg takes 2 s to give up connecting
 
 
 class Fault(NamedTuple):
     """One line of the table."""
 
-    #: What ``--only`` picks it by.
+    #: The name that ``--only`` takes.
     name: str
     engine: str
     #: What is done.
@@ -37,7 +37,7 @@ class Fault(NamedTuple):
     open: Callable[[], AbstractContextManager[Scene]]
     #: Seconds within which every request must be answered.
     patience: float
-    #: What the engine's own durability allows to be lost, and why; empty: nothing.
+    #: What the engine's own durability allows to be lost, and why; empty if nothing.
     allowance: str = ""
     processes: int = 2
     #: Seconds between two harms.
@@ -46,7 +46,7 @@ class Fault(NamedTuple):
 
 @contextmanager
 def on_server(make: Callable[[], Any], harm: Callable[[Any], Harm]) -> Iterator[Scene]:
-    """Do ``harm`` to the server that ``make`` makes, which is visited directly."""
+    """Do ``harm`` to the server that ``make`` returns; clients connect to it directly."""
     with running(make()) as server:
         yield Scene(server.url, harm(server))
 

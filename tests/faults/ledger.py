@@ -1,7 +1,7 @@
-"""What every visitor asked for, and what of it was acknowledged: written down before and after each request.
+"""What every visitor asked for, and what the site acknowledged: recorded before and after each request.
 
-Workers write lines, short enough that a pipe takes each as one piece: what a killed process has asked is known, and
-what it was told as well.
+Workers write lines that are short enough for a pipe to take each in one piece. So the requests of a killed process are
+known, and the answers that it received.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Entry:
     worker: int
     #: ``write``, ``count``, ``own``, ``look``, ``arrive``, ``login``, ``logout`` or ``revoke``: see ``worker.py``.
     op: str
-    #: Whom the site should take the visitor for.
+    #: The user or label that the site should show to the visitor.
     whose: str
     #: The cookie that was sent.
     cookie: str | None
@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def refused(self) -> bool:
-        """Whether the visitor was asked to come again. What he wanted may have been done all the same."""
+        """Whether the visitor was asked to try again. The change may have been made nevertheless."""
         return self.status == 503
 
 
@@ -52,7 +52,7 @@ class Ledger:
         self._under_way: dict[int, Entry] = {}
 
     def take(self, line: str) -> Entry:
-        """Enter a line that :class:`Pen` wrote, and return the request that it is about."""
+        """Record a line that :class:`Pen` wrote, and return its request."""
         worker, *rest = json.loads(line)
         if worker in self._under_way:
             entry = self._under_way.pop(worker)
@@ -78,7 +78,7 @@ class Pen:
         self._write(end, status, cookie, saw)
 
     def _write(self, *what: Any) -> None:
-        # One call of the system, so that threads of one process do not mix their lines, nor a SIGKILL halves one.
+        # One system call, so that threads do not mix their lines and a SIGKILL does not cut one in half.
         line = json.dumps([self._worker, *what], separators=(",", ":")).encode() + b"\n"
         assert len(line) <= 4096, f"a pipe would not take this as one piece: {line!r}"
         os.write(self._descriptor, line)

@@ -1,4 +1,4 @@
-"""One fault from beginning to end: load, harm, healing, and the reckoning."""
+"""One fault from beginning to end: load, harm, recovery, and the comparison afterwards."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tests.faults.worker import SHARED
 from wsgi_session import Session, SessionMiddleware
 
 WORKERS = 8
-#: Seconds within which everybody must be served again once the engine is back.
+#: Seconds within which every worker must be served again once the engine is back.
 HEALING = 2.0
 
-#: How long an outage is asked for, in seconds.
+#: Length of one outage, in seconds.
 OUTAGE = 5.0
 
 
 @dataclass
 class Result:
-    """One line of the table, and what stands behind it."""
+    """The figures of one line of the table."""
 
     fault: Fault
     #: How often harm was done.
@@ -46,7 +46,7 @@ class Result:
 
     @property
     def broken(self) -> list[str]:
-        """What was promised and did not hold, in words."""
+        """The promises that did not hold, in words."""
         verdict = self.verdict
         found = [f"crossed: {what}" for what in sorted(verdict.crossed)]
         found += [f"error: {what}" for what in sorted(verdict.errors)]
@@ -54,9 +54,9 @@ class Result:
             found += [f"lost: {what}" for what in sorted(verdict.lost)]
             found += [f"resurrected: {what}" for what in sorted(verdict.resurrected)]
         if self.longest_wait > self.fault.patience:
-            found.append(f"somebody waited for {self.longest_wait:.1f} s, and {self.fault.patience:g} s is the limit")
+            found.append(f"a request took {self.longest_wait:.1f} s; {self.fault.patience:g} s is the limit")
         if self.healing > HEALING:
-            found.append(f"not everybody was served {HEALING:g} s after the engine's return: {self.healing:.1f} s")
+            found.append(f"a worker waited {self.healing:.1f} s after the engine's return; {HEALING:g} s is the limit")
         return found
 
 
@@ -109,7 +109,7 @@ def _wait(crew: Crew, seconds: float, tell: Callable[[], None]) -> None:
 
 
 def _wait_for_all(crew: Crew, since: float) -> None:
-    """Return when every worker that lives has been served after ``since``; give up after a while: the table says it."""
+    """Wait until every running worker has been served after ``since``. Give up after a while: the table shows it."""
     end = time.monotonic() + 5 * HEALING
     while time.monotonic() < end:
         crew.check()
@@ -120,12 +120,12 @@ def _wait_for_all(crew: Crew, since: float) -> None:
 
 
 def _reckon(site: SessionMiddleware, shared: str, entries: list[Entry]) -> Verdict:
-    """Look at every session that there ever was, and judge."""
+    """Look at every session that ever existed, and return the verdict."""
     final = []
     for cookie, token in tokens_of(entries).items():
         now = time.monotonic()
         answer = visit(site, cookie, _look_for_number if token.whose.startswith("own") else _look)
-        assert answer.status == 200, f"{answer} to {token.whose}, when all was over"
+        assert answer.status == 200, f"{answer} to {token.whose}, after the last outage"
         final.append(Entry(-1, "look", token.whose, cookie, None, now, now, answer.status, answer.cookie, answer.saw))
     stored: dict[str, Any] = visit(site, shared, lambda session: {"all": session.copy()}).saw["all"]
     verdict = judge(entries, final, stored.pop("count", 0), stored.keys() - {"whose"})
@@ -144,7 +144,7 @@ def _look_for_number(session: Session) -> dict[str, Any]:
 
 
 def _gone(entries: Iterable[Entry]) -> set[str]:
-    """Return the guests who have left, and were never left in doubt about a login."""
+    """Return the guests who logged out and whose logins were all acknowledged."""
     logins = [entry for entry in entries if entry.op == "login"]
     left = {entry.whose for entry in entries if entry.op in ("logout", "revoke") and entry.acknowledged}
     return left - {entry.whose for entry in logins if not entry.acknowledged}
@@ -168,9 +168,10 @@ def _sum_up(fault: Fault, crew: Crew, outages: list[tuple[float, float]], verdic
 def healing(
     entries: Iterable[Entry], killed: Mapping[int, float], outages: Sequence[tuple[float, float]]
 ) -> Iterator[float]:
-    """Yield, for each outage and worker, the seconds from the engine's return until the worker was served for good.
+    """Yield, for each outage and worker, the seconds from the engine's return until the worker was served without a
+    further refusal.
 
-    ``killed``: when which worker was. ``outages``: the time of each harm, and of the engine's return.
+    ``killed``: when each killed worker was killed. ``outages``: the time of each harm, and of the engine's return.
     """
     by_worker = defaultdict(list)
     for entry in entries:

@@ -14,8 +14,8 @@ from tests.faults.worker import LIMIT
 from tests.support.servers.process import Server, wait_until
 from tests.support.servers.proxy import Proxy
 
-#: Gets the workers, and how many seconds of an outage are wanted. Returns when a bare client was answered again, in
-#: seconds of ``time.monotonic()``.
+#: Takes the workers and the length of the outage in seconds. Returns the time, in seconds of ``time.monotonic()``, at
+#: which a plain client was answered again.
 Harm = Callable[[Crew, float], float]
 
 
@@ -23,7 +23,7 @@ AnyServer = TypeVar("AnyServer", bound=Server)
 
 
 class Scene(NamedTuple):
-    """What is visited, and what will happen to it."""
+    """The store's URL, and the harm that will be done to its engine."""
 
     url: str
     harm: Harm
@@ -43,7 +43,7 @@ def crash(server: Server) -> Harm:
     """SIGKILL to every process of the server; a new start after half the time."""
 
     def harm(crew: Crew, seconds: float) -> float:
-        server.pause()  # So that it has no more children by the time that all are to be killed.
+        server.pause()  # So that it starts no more children before all are killed.
         server.kill()
         time.sleep(seconds / 2)
         server.start()
@@ -53,7 +53,7 @@ def crash(server: Server) -> Harm:
 
 
 def restart(server: Server, seen_by: Server | None = None) -> Harm:
-    """As an administrator does it. ``seen_by``: who stands between the server and its clients."""
+    """Stop and start the server as an administrator does. ``seen_by``: a proxy between the server and its clients."""
 
     def harm(crew: Crew, seconds: float) -> float:
         server.stop()
@@ -66,7 +66,7 @@ def restart(server: Server, seen_by: Server | None = None) -> Harm:
 
 
 def hang(server: Server) -> Harm:
-    """SIGSTOP: connections stay, the system still takes new ones, and nobody answers."""
+    """SIGSTOP: connections stay open and the kernel still accepts new ones, but no request is answered."""
 
     def harm(crew: Crew, seconds: float) -> float:
         server.pause()
@@ -79,7 +79,7 @@ def hang(server: Server) -> Harm:
 
 
 def cut(proxy: Proxy) -> Harm:
-    """Connections that end before a request has arrived, before its answer has, or in the middle of one."""
+    """Cut connections before a request has arrived, before its answer has, or in the middle of an answer."""
 
     def harm(crew: Crew, seconds: float) -> float:
         end = time.monotonic() + seconds
@@ -93,7 +93,7 @@ def cut(proxy: Proxy) -> Harm:
                 ]
             )()
             time.sleep(random.uniform(0, 0.04))
-        wait_until(lambda: proxy.pending == 0, "the last connection that was to be cut is")
+        wait_until(lambda: proxy.pending == 0, "the last connection is cut")
         return time.monotonic()
 
     return harm

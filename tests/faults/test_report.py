@@ -42,7 +42,7 @@ def test_the_table_has_every_column_under_its_name() -> None:
     assert len({len(line) for line in lines}) == 1
 
 
-def test_json_tells_all() -> None:
+def test_the_json_report_has_every_finding() -> None:
     (found,) = json.loads(as_json([result(verdict=Verdict(lost={"b", "a"}))]))
     assert found["name"] == "oak-fell"
     assert found["lost"] == ["a", "b"]

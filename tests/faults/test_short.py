@@ -25,7 +25,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_ended_comes_back(name: str) ->
         assert result.acknowledged > 50, result
         if result.refused + result.unanswered > 0:
             return
-    raise AssertionError(f"the harm did none: {result}")
+    raise AssertionError(f"no request failed during the harm: {result}")
 
 
 def test_a_server_that_keeps_nothing_on_the_disk_is_seen_to_lose_it() -> None:

@@ -48,8 +48,8 @@ def test_a_key_without_an_answer_may_be_there_or_not() -> None:
             assert verdict([write("a", status)], keys=keys) == Verdict()
 
 
-def test_a_key_that_nobody_wrote_is_crossed() -> None:
-    assert verdict([], keys=["x"]).crossed == {"the key x, which nobody wrote"}
+def test_a_key_that_was_never_written_is_crossed() -> None:
+    assert verdict([], keys=["x"]).crossed == {"the key x, which was never written"}
 
 
 def test_the_count_lies_between_what_was_acknowledged_and_what_was_asked_for() -> None:
@@ -62,7 +62,7 @@ def test_two_increments_to_the_same_number_are_one_lost() -> None:
     assert verdict([count(1), count(1), count(2)], total=3).lost == {"an increment to 1"}
 
 
-def test_a_number_of_ones_own_never_goes_back() -> None:
+def test_the_number_in_a_workers_own_session_never_goes_back() -> None:
     begin = entry("login", "own-0", None, kept="own", saw={"whose": None})
     three = entry("own", "own-0", "own", value=3)
     four = entry("own", "own-0", "own", 503, value=4)
@@ -99,13 +99,13 @@ def test_a_login_without_an_answer_may_have_moved_the_session_or_not() -> None:
         assert verdict([ARRIVED, failed, again], final) == Verdict()
 
 
-def test_somebody_elses_session_is_crossed() -> None:
+def test_another_users_session_is_crossed() -> None:
     assert verdict([ARRIVED], [look("ann", "first", whose="bob")]).crossed == {"ann's session with first was bob's"}
     assert verdict([entry("write", SHARED, "shared", saw={"whose": "bob"}, value="a")], keys=["a"]).crossed
     assert verdict([entry("write", SHARED, "shared", saw={"whose": None}, value="a")], keys=["a"]).lost
 
 
-def test_any_other_answer_is_an_error() -> None:
+def test_any_other_status_is_an_error() -> None:
     assert verdict([entry("look", "ann", None, 500)]).errors == {"look by ann: 500 "}
 
 
@@ -133,7 +133,7 @@ def test_healing_takes_until_the_last_worker_is_served_for_good() -> None:
     assert [round(time, 3) for time in healing(quick + slow, {}, [(1.0, 3.0)])] == [0.1, 0.5]
 
 
-def test_who_is_never_served_again_is_not_healed() -> None:
+def test_a_worker_that_is_never_served_again_has_not_recovered() -> None:
     assert list(healing(answers(0, (1.5, 503), (3.1, 200), (3.2, 503)), {}, [(1.0, 3.0)])) == [float("inf")]
 
 

@@ -1,4 +1,4 @@
-"""What of the ledger was not true: acknowledged and lost, ended and alive again, shown to somebody else."""
+"""Find broken promises in the ledger: lost writes, ended sessions that live, data shown to another user."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tests.faults.worker import SHARED
 class Verdict:
     """What was found, each thing once and in words."""
 
-    #: Writes that were acknowledged, and are not there.
+    #: Acknowledged writes that are missing.
     lost: set[str] = field(default_factory=set)
-    #: Sessions that had ended, and live.
+    #: Ended sessions that are alive again.
     resurrected: set[str] = field(default_factory=set)
-    #: Sessions that showed what belongs to another, or what nobody has written.
+    #: Sessions that showed another session's data, or data that was never written.
     crossed: set[str] = field(default_factory=set)
     #: Answers other than success and 503.
     errors: set[str] = field(default_factory=set)
@@ -26,7 +26,7 @@ class Verdict:
 
 @dataclass
 class Token:
-    """What is known of a session by what its visitor was told."""
+    """What the answers to its visitor say about a session."""
 
     whose: str
     #: ``live``, ``dead``, or ``unsure``: its end was asked for, and no answer came.
@@ -35,9 +35,9 @@ class Token:
 
 
 def judge(entries: Iterable[Entry], final: Iterable[Entry], count: int, keys: Iterable[str]) -> Verdict:
-    """Return what is wrong with ``entries`` (each worker's in order), and with what was found when all was over.
+    """Return what is wrong with ``entries`` (each worker's in order), and with what was found at the end.
 
-    ``final``: a look with every cookie. ``count`` and ``keys``: what is in the session of all.
+    ``final``: a request with every cookie. ``count`` and ``keys``: the contents of the shared session.
     """
     verdict = Verdict()
     entries = list(entries)
@@ -52,7 +52,7 @@ def judge(entries: Iterable[Entry], final: Iterable[Entry], count: int, keys: It
             numbers.setdefault(entry.whose, _Number()).judge(entry, verdict)
         elif entry.acknowledged and entry.saw["whose"] != SHARED:
             found = verdict.lost if entry.saw["whose"] is None else verdict.crossed
-            found.add(f"the session of all was {entry.saw['whose']}'s to worker {entry.worker}")
+            found.add(f"the shared session was {entry.saw['whose']}'s to worker {entry.worker}")
     _judge_keys(entries, set(keys), verdict)
     _judge_count(entries, count, verdict)
     return verdict
@@ -83,13 +83,13 @@ def _judge_identity(entry: Entry, tokens: dict[str, Token], verdict: Verdict) ->
 
 
 def _follow(entry: Entry, tokens: dict[str, Token]) -> None:
-    """Note what an answer, or its failing to come, says about tokens."""
+    """Note what an answer, or a missing answer, says about tokens."""
     before = None if entry.cookie is None else tokens[entry.cookie]
     if entry.op in ("logout", "revoke", "login") and before is not None and before.state != "dead":
         if entry.op == "login" and entry.acknowledged:
             assert entry.kept is not None
-            # A login that comes a second time, because the first one's answer was lost, may find its session moved:
-            # it then begins a new one.
+            # If the answer to a first login was lost, the second login may find its session moved. It then begins a
+            # new one.
             tokens[entry.kept] = Token(entry.whose, cart=before.cart and before.state == "live")
         before.state = "dead" if entry.acknowledged else "unsure"
     elif entry.op in ("arrive", "login") and entry.acknowledged:
@@ -98,7 +98,7 @@ def _follow(entry: Entry, tokens: dict[str, Token]) -> None:
 
 
 class _Number:
-    """The number in the session of one's own: only its owner writes it, ever higher."""
+    """The number in a worker's own session: only that worker writes it, and only ever a higher one."""
 
     def __init__(self) -> None:
         self._acknowledged = 0
@@ -121,14 +121,14 @@ def _judge_keys(entries: list[Entry], keys: set[str], verdict: Verdict) -> None:
     writes = [entry for entry in entries if entry.op == "write"]
     acknowledged = {entry.value for entry in writes if entry.acknowledged}
     verdict.lost |= {f"the key {key}" for key in acknowledged - keys}
-    verdict.crossed |= {f"the key {key}, which nobody wrote" for key in keys - {entry.value for entry in writes}}
+    verdict.crossed |= {f"the key {key}, which was never written" for key in keys - {entry.value for entry in writes}}
 
 
 def _judge_count(entries: list[Entry], count: int, verdict: Verdict) -> None:
     """Each increment that was acknowledged counts once; each other one, once or not at all."""
     counts = [entry for entry in entries if entry.op == "count"]
     results = [entry.saw["count"] for entry in counts if entry.acknowledged]
-    # Two that made the same number of it: the one is on top of nothing.
+    # Two increments to the same number: one overwrote the other.
     verdict.lost |= {f"an increment to {result}" for result, times in Counter(results).items() if times > 1}
     if count < len(results):
         verdict.lost |= {f"increment {number} of {len(results)}" for number in range(count, len(results))}

@@ -16,17 +16,17 @@ Page = Callable[[Session], dict[str, Any]]
 
 
 class Answer(NamedTuple):
-    """What came back."""
+    """The answer to one request."""
 
     status: int
-    #: What the page returned, if the status says that it is true.
+    #: What the page returned, if the status is a success.
     saw: dict[str, Any]
     #: The cookie that the visitor has from now on, ``None`` for none.
     cookie: str | None
 
 
 def make_site(store: str) -> SessionMiddleware:
-    """Return a site over the store with this URL. Activity is noted every second: there are touches in the mix."""
+    """Return a site over the store with this URL. Activity is noted every second, so that some requests touch."""
     return SessionMiddleware(_application, secret=SECRET, store=store, cookie_name=COOKIE, touch_interval=1.0)
 
 
@@ -66,7 +66,7 @@ def enter(session: Session, whose: str) -> None:
 
 def _application(environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
     session = environ["session"]
-    # First of all: whom does the site take this visitor for?
+    # First: which user does the site show to this visitor?
     saw = {"state": session.state, "whose": session.get("whose"), "cart": session.get("cart")}
     address = user_email_or_none({"session": session})
     if address is not None and address != email(saw["whose"]):

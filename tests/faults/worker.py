@@ -1,7 +1,8 @@
 """One worker process: ``python -m tests.faults.worker URL SHARED NUMBER THREADS``, until its standard input ends.
 
-Each of its threads is a worker, and makes one request after another: writes keys of its own to the session that all
-share, counts in it, writes to a session of its own and reads it, and leads guests through arrival, login and logout.
+Each of its threads is a worker that makes one request after another. It writes its own keys to the session that all
+workers share and increments a counter there, writes and reads a session of its own, and takes guests through arrival,
+login and logout.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from tests.faults.ledger import Pen
 from tests.faults.visitor import Answer, Page, enter, make_site, visit
 from wsgi_session import Session, SessionMiddleware, logout
 
-#: Seconds between two requests of a worker, on average: a steady load, that leaves a machine with two cores some air.
+#: Seconds between two requests of a worker, on average: a steady load that two cores carry easily.
 PAUSE = 0.02
 #: Signal by which a request is interrupted, as by a time limit of a task queue.
 LIMIT = signal.SIGUSR1
-#: Of the session that everybody writes to.
+#: The label of the session that all workers write to.
 SHARED = "all"
 
 
 class SoftTimeLimit(Exception):
-    """As celery's: raised by the signal handler, wherever the main thread is."""
+    """Like celery's: raised by the signal handler, wherever the main thread is at that moment."""
 
 
 class Worker:
-    """One visitor at a time, for as long as ``stopped`` says."""
+    """Makes requests as one visitor at a time, until ``stopped`` is set."""
 
     def __init__(self, site: SessionMiddleware, shared: str, number: int, pen: Pen, stopped: threading.Event) -> None:
         self._site = site
@@ -47,7 +48,7 @@ class Worker:
         self._guest = ""
         self._guest_cookie: str | None = None
         self._next: Callable[[], None] = self._arrive
-        #: Whose tokens are dead: login and logout were acknowledged.
+        #: Guests and tokens that are dead: a login or a logout that ended them was acknowledged.
         self._dead: list[tuple[str, str]] = []
         self._asking = False
 
@@ -66,7 +67,7 @@ class Worker:
                 random.choices(chores, (4, 4, 3, 3, 6, 1))[0]()
             self._stopped.wait(random.uniform(0, 2 * PAUSE))
 
-    # In the session of all.
+    # In the shared session.
 
     def _write(self) -> None:
         key = f"{self._number}-{self._draw()}"
@@ -79,7 +80,7 @@ class Worker:
 
         self._ask("count", SHARED, self._shared, lambda session: {"count": session.atomic(increment)})
 
-    # In a session of one's own.
+    # In the worker's own session.
 
     def _enter_own(self) -> None:
         answer = self._ask("login", self._own, None, lambda session: _login(session, self._own))
@@ -92,7 +93,7 @@ class Worker:
     def _look(self) -> None:
         self._ask("look", self._own, self._own_cookie, lambda session: {"n": session.get("n")})
 
-    # Guests: each step is made again until it is acknowledged, as people press reload.
+    # Guests: each step is repeated until it is acknowledged, as people reload a page.
 
     def _lead_guest(self) -> None:
         self._next()
@@ -114,7 +115,7 @@ class Worker:
 
     def _visit(self) -> None:
         self._ask("look", self._guest, self._guest_cookie, lambda session: {})
-        # Some stay: they must be there at the end.
+        # Some guests stay: their sessions must exist at the end.
         self._next = random.choice([self._leave, self._sign_out_everywhere, self._arrive])
 
     def _leave(self) -> None:
@@ -132,7 +133,7 @@ class Worker:
             self._next = self._arrive
 
     def _haunt(self) -> None:
-        """Come with a token that is dead."""
+        """Make a request with a dead token."""
         if self._dead:
             guest, cookie = random.choice(self._dead)
             self._ask("look", guest, cookie, lambda session: {})
@@ -148,11 +149,11 @@ class Worker:
             answer = visit(self._site, cookie, page)
             self._asking = False
         except SoftTimeLimit:
-            # Whether it was carried out, nobody knows: as after a 503.
+            # As after a 503, it is unknown whether the request was carried out.
             answer = Answer(503, {}, cookie)
         except Exception as error:
             self._asking = False
-            # What a server would answer 500 to. There should be none: the table names them.
+            # A server would answer 500. None of these should occur; the table names them.
             answer = Answer(500, {"error": repr(error)[:1000]}, cookie)
         self._pen.got(time.monotonic(), answer.status, answer.cookie, answer.saw)
         return answer
@@ -179,14 +180,14 @@ def _logout(session: Session) -> dict[str, Any]:
 
 
 def _end_all(failure: threading.ExceptHookArgs) -> None:
-    """End the process: a worker that fails is a mistake of ours, and not to be taken for a quiet one."""
+    """End the process: a worker that fails is a mistake in this test, and must not pass for an idle one."""
     sys.__excepthook__(failure.exc_type, failure.exc_value or SystemExit(), failure.exc_traceback)
     os._exit(1)
 
 
 def main() -> None:
     url, shared, first, threads = sys.argv[1:]
-    # That the store was unavailable, the ledger says too.
+    # The ledger says as well when the store was unavailable.
     logging.getLogger("wsgi_session").setLevel(logging.CRITICAL)
     threading.excepthook = _end_all
     stopped = threading.Event()
@@ -207,7 +208,7 @@ def main() -> None:
 
 
 def _wait_for_end(stopped: threading.Event) -> None:
-    """Stop all workers when those who started this process close its standard input, or die."""
+    """Stop all workers when the parent process closes this one's standard input, or dies."""
     sys.stdin.read()
     stopped.set()
 

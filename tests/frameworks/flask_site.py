@@ -60,7 +60,7 @@ def visitor(app: Flask) -> Visitor:
 
 
 def new_app(**settings: Any) -> Flask:
-    """Return an application without sessions of ours, in which a :class:`Visitor` can do what he likes."""
+    """Return an application without sessions of ours, in which a :class:`Visitor` can do anything."""
     app = Flask("site", static_folder=None)
     app.config.update({"SECRET_KEY": SECRET, **settings})
 
@@ -99,7 +99,7 @@ class Visitor:
         return results[0]
 
     def copy(self) -> Visitor:
-        """Return a visitor with the same cookies: somebody who copied them, or a request that is under way."""
+        """Return a visitor with the same cookies: a thief who copied them, or a request that is under way."""
         other = Visitor(self.app)
         assert self.client._cookies is not None
         other.client._cookies = dict(self.client._cookies)

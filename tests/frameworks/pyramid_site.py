@@ -68,7 +68,7 @@ class Site:
 
 
 def rendered(view: View) -> View:
-    """The view, which may return anything: what is no response is shown, and kept in ``request.environ``."""
+    """The view, which may return anything: a value other than a response is shown, and kept in ``request.environ``."""
 
     def with_response(request: Any) -> Any:
         result = view(request)

@@ -414,7 +414,7 @@ def test_revert_shows_what_was_loaded_and_save_keeps_only_what_follows(visitor: 
     assert visitor.do(content) == {"cart": ["tea"], "name": "Ann", "colour": "red"}
 
 
-def test_revert_discards_a_login_so_that_no_session_is_filed_under_another_user(site: BeakerSite) -> None:
+def test_revert_discards_a_login_so_that_no_data_is_stored_under_another_user(site: BeakerSite) -> None:
     visitor = site.visitor()
 
     def log_in(user: dict[str, Any], *, then: Callable[[Any], object] = lambda session: None) -> None:
@@ -651,7 +651,7 @@ def test_a_value_of_the_applications_own_under_one_of_beakers_keys_is_kept(visit
     assert visitor.do(lambda session: session["_domain"]) is None
 
 
-def test_an_empty_session_is_true(visitor: Visitor) -> None:
+def test_an_empty_session_is_truthy(visitor: Visitor) -> None:
     assert visitor.do(bool)
 
 

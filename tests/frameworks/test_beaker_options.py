@@ -18,7 +18,7 @@ from tests.support.client import Answer
 from tests.support.pages import python_of, section
 from wsgi_session import ConfigError
 from wsgi_session.integrations.beaker import SessionMiddleware
-from wsgi_session.integrations.beaker_options import Given
+from wsgi_session.integrations.beaker_given import Given
 from wsgi_session.integrations.beaker_secret import secret_option
 from wsgi_session.middleware import internals_of
 from wsgi_session.stores import MemoryStore, SQLiteStore

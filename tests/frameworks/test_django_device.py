@@ -111,7 +111,7 @@ def test_a_logout_removes_both_cookies(visitor: DeviceClient) -> None:
     assert visitor.jar == {}
 
 
-def test_in_a_job_the_key_is_enough(visitor: DeviceClient) -> None:
+def test_a_job_opens_a_bound_session_by_its_key(visitor: DeviceClient) -> None:
     bind(visitor)
     assert SessionStore(visitor.jar["sessionid"])["_auth_user_id"]
     assert len(sessions().of({"id": 1})) == 1

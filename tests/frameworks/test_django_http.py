@@ -128,7 +128,7 @@ def test_a_new_password_at_one_process_logs_the_other_device_out_at_the_other(si
     assert laptop.page(other)["user"] == ""
 
 
-def test_whoever_administers_the_site_logs_a_user_out_of_all_processes(site: Site, folder: Path) -> None:
+def test_an_administrator_logs_a_user_out_of_all_processes(site: Site, folder: Path) -> None:
     devices = [Visitor().log_in(server, "ann") for server in site]
     kept = devices[0].page(site[0])
     set_up()

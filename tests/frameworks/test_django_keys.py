@@ -156,7 +156,7 @@ def test_a_receiver_that_saves_a_login_before_ours_notes_the_key_that_the_visito
     assert SessionStore(cookie(client).value).is_fresh(900), "the user has just logged in"
 
 
-def test_a_login_that_fails_leaves_the_visitor_the_session_he_had(client: Client) -> None:
+def test_a_login_that_fails_leaves_the_visitor_the_old_session(client: Client) -> None:
     client.get("/put", {"key": "cart", "value": "tea"})
     assert client.get("/login", {"name": "ann", "status": "500"}).status_code == 500
     shown = page(client)

@@ -166,7 +166,7 @@ def test_clearsessions_removes_what_is_long_dead_and_nothing_else(store: Countin
     assert again(alive).get("b") == 2
 
 
-def test_a_store_that_wants_to_be_swept_is(store: CountingStore) -> None:
+def test_a_store_whose_sweep_is_due_is_swept(store: CountingStore) -> None:
     store.sweep_due = True
     stored(a=1)
     assert not store.sweep_due

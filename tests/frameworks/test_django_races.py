@@ -211,6 +211,39 @@ def test_a_second_save_of_a_session_that_ended_meanwhile_makes_no_new_login(chan
     assert len(sessions().of(user_id())) == (0 if end == "logout" else 1)
 
 
+@pytest.mark.parametrize("create", [SessionStore.create, lambda session: session.save(must_create=True)])
+@pytest.mark.parametrize("end", ["logout", "cycle_key"])
+def test_a_new_session_after_a_refused_save_does_not_bring_back_the_login(
+    create: Callable[[Any], None], end: str
+) -> None:
+    """As in pretalx, whose middleware calls ``create()`` when ``save()`` raises ``UpdateError``."""
+    key = logged_in()
+    slow, other = begin(key), begin(key)
+    if end == "logout":
+        logout(other)
+    else:
+        other.session.cycle_key()
+    finish(other)
+    slow.session["a"] = 1
+    with pytest.raises(UpdateError):
+        slow.session.save()
+    create(slow.session)
+    new = finish(slow)
+    assert new is not None
+    assert SessionStore(new).exists(new)
+    assert contents(new) == {}
+    assert not get_user(begin(new)).is_authenticated
+    assert len(sessions().of(user_id())) == (0 if end == "logout" else 1)
+
+
+def test_what_is_written_after_a_delete_goes_into_the_session_that_create_stores() -> None:
+    request = begin(logged_in())
+    request.session.delete()
+    request.session["a"] = 1
+    request.session.create()
+    assert contents(finish(request)) == {"a": 1}
+
+
 # A cookie that opens nothing.
 
 

@@ -174,7 +174,7 @@ def test_a_user_who_was_put_there_by_hand_is_found_too(store: CountingStore) -> 
     assert (session["_auth_user_id"], session.is_fresh(900)) == ("77", False)
 
 
-def test_a_login_in_a_test_client_is_one(client: Client) -> None:
+def test_a_login_in_a_test_client_logs_in(client: Client) -> None:
     client.force_login(get_user_model().objects.get(username="ann"))
     assert page(client)["user"] == "ann"
     assert len(sessions().of(user_id())) == 1
@@ -191,7 +191,7 @@ def test_messages_are_shown_once(client: Client, storage: str) -> None:
         assert client.get("/said").json() == []
 
 
-def test_an_asynchronous_login_is_one_too(store: CountingStore) -> None:
+def test_an_asynchronous_login_counts_as_a_login(store: CountingStore) -> None:
     user = get_user_model().objects.get(username="ann")
 
     async def visit() -> list[str]:
@@ -204,7 +204,7 @@ def test_an_asynchronous_login_is_one_too(store: CountingStore) -> None:
     assert async_to_sync(visit)() == ["ann", ""]
 
 
-def test_what_happens_is_told(store: CountingStore) -> None:
+def test_events_are_reported(store: CountingStore) -> None:
     told: list[str] = []
     with override_settings(WSGI_SESSION_OPTIONS={"on_event": lambda name, data: told.append(name)}):
         client = visitor()

@@ -347,7 +347,7 @@ def test_a_hostile_cookie_header_gives_a_clean_anonymous_page(
     assert visitor.visit("/profile", cookie=cookie).location == "/login?next=/profile"
 
 
-def test_two_visitors_are_two(example: Example) -> None:
+def test_two_visitors_have_separate_sessions(example: Example) -> None:
     ann, stranger = Visitor(example.port), Visitor(example.port)
     ann.log_in()
     ann.token = ""

@@ -284,7 +284,7 @@ def test_what_a_login_says_of_the_cookie_counts_and_what_is_said_after_it(visito
         assert visitor.do(lambda: session.permanent) is wanted, (remember, after)
 
 
-def test_permanence_is_no_data(visitor: Visitor) -> None:
+def test_permanence_is_not_part_of_the_data(visitor: Visitor) -> None:
     visitor.do(lambda: (make_permanent(), put(a=1)()))
     assert visitor.do(everything) == {"a": 1}
 
@@ -613,7 +613,10 @@ def test_a_session_transaction_works_over_https(app: Flask) -> None:
 
 def test_a_session_transaction_in_an_outage_raises(app: Flask, store: CountingStore) -> None:
     store.fail("create")
-    with pytest.raises(StoreUnavailable, match="away"), app.test_client().session_transaction() as transaction:
+    with (
+        pytest.raises(StoreUnavailable, match="does not answer"),
+        app.test_client().session_transaction() as transaction,
+    ):
         transaction["a"] = 1
 
 

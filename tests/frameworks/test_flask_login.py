@@ -123,9 +123,7 @@ def test_a_slow_request_brings_no_login_back(visitor: Visitor) -> None:
     assert [client.do(lambda: (who(), keys())) for client in (visitor, other)] == [(None, set())] * 2
 
 
-def test_a_remembered_user_is_back_in_a_session_of_his_own_when_the_old_one_has_ended(
-    visitor: Visitor, clock: FakeClock
-) -> None:
+def test_a_remembered_user_gets_a_new_session_when_the_old_one_has_ended(visitor: Visitor, clock: FakeClock) -> None:
     visitor.do(lambda: log_in(remember=True))
     assert sorted(cookie.name for cookie in visitor.cookies) == ["remember_token", "session"]
     first = visitor.client.get_cookie("session")
@@ -470,13 +468,13 @@ def test_a_logout_stays_done_when_its_request_fails(visitor: Visitor) -> None:
     assert [browser.do(who) for browser in (visitor, copy)] == [None, None]
 
 
-def test_a_login_whose_request_fails_is_none(visitor: Visitor) -> None:
+def test_a_login_whose_request_fails_does_not_count(visitor: Visitor) -> None:
     visitor.visit(lambda: (str(log_in()), 500))
     assert visitor.do(who) is None
     assert sessions_of(visitor).of({"id": "ann"}) == []
 
 
-def test_a_login_whose_request_fails_after_atomic_is_none(visitor: Visitor) -> None:
+def test_a_login_whose_request_fails_after_atomic_does_not_count(visitor: Visitor) -> None:
     """What ``atomic`` saved at the call stays, under the token that the visitor has."""
     visitor.do(lambda: session.update(cart=["apple"]))
 
@@ -710,7 +708,7 @@ def test_a_login_and_a_look_cost_what_they_have_to(visitor: Visitor, store: Coun
     assert store.counts() == {"load": 1}
     store.forget()
     visitor.do(lambda: request.path)
-    # Flask-Login asks after every request whether there is a remember cookie to write: that is no look.
+    # Flask-Login asks after every request whether there is a remember cookie to write: that does not load the session.
     assert store.counts() == {}
     assert "Vary" not in visitor.answer.headers
 
@@ -746,7 +744,7 @@ def test_two_applications_follow_their_own_logins(make_app: MakeApp) -> None:
     assert (one.do(who), two.do(who)) == (None, "ann")
 
 
-def test_without_flask_login_sessions_work_all_the_same(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_work_without_flask_login(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flask_login", None)
     visitor = Visitor(make_app())
     visitor.do(lambda: session.update(a=1))

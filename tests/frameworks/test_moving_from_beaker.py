@@ -70,7 +70,9 @@ for its_type in ("file", "dbm", "ext:redis", "cookie"):
 @pytest.mark.parametrize(("type", "serializer", "crypto"), CASES)
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex")
-def test_each_type_of_beaker(tmp_path: Path, type: str, serializer: str, crypto: dict[str, str], signed: bool) -> None:
+def test_a_session_of_each_type_of_beaker_is_adopted(
+    tmp_path: Path, type: str, serializer: str, crypto: dict[str, str], signed: bool
+) -> None:
     where: Any = {"ext:redis": valkey, "cookie": lambda: None}.get(type, lambda: tmp_path)()
     theirs: dict[str, Any] = {"type": type, "data_serializer": serializer, "timeout": 3600, **crypto}
     ours: dict[str, Any] = {"data_serializer": serializer, "timeout": 3600, **crypto}
@@ -132,7 +134,7 @@ def make_table(url: str, session_id: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("type", ["ext:database", "ext:sqla"])
-def test_the_table_of_beaker(tmp_path: Path, type: Any) -> None:
+def test_a_session_in_beakers_table_is_adopted(tmp_path: Path, type: Any) -> None:
     url = f"sqlite:///{tmp_path / 'old.db'}"
     data = {"_creation_time": time.time(), "_accessed_time": time.time(), **SESSION}
     make_table(url, "0123456789abcdef", pickle.dumps({"session": b64encode(pickle.dumps(data)).decode()}))
@@ -261,6 +263,6 @@ def test_cookies_cannot_be_listed() -> None:
         lambda: BeakerStore("file", Path("."), encrypt_key="alone"),
     ],
 )
-def test_options_are_checked(make: Callable[[], object]) -> None:
+def test_a_reader_refuses_invalid_options(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigError):
         make()

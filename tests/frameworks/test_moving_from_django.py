@@ -95,7 +95,7 @@ def move(reader: Any, cookie: str, **options: Any) -> tuple[Site, Browser]:
 
 
 @pytest.mark.full
-def test_a_login_of_django_comes_over(engine: str, tmp_path: Path) -> None:
+def test_a_login_of_django_is_adopted(engine: str, tmp_path: Path) -> None:
     old = log_in_there()
     cookie = old.cookies["sessionid"].value
     before = {key: old.session[key] for key in KEYS}
@@ -340,7 +340,7 @@ def test_signed_cookies_cannot_be_listed() -> None:
         list(source.session_ids())
 
 
-def test_options_are_checked(tmp_path: Path) -> None:
+def test_a_reader_refuses_invalid_options(tmp_path: Path) -> None:
     for make in (
         lambda: DjangoSessions("memory", SECRET),  # type: ignore[arg-type]
         lambda: DjangoSessions("signed_cookies"),

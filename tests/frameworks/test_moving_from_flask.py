@@ -72,7 +72,7 @@ def check_move(old: Flask, reader: Reader, **config: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["session", "sid"])
-def test_flasks_own_cookie(name: str) -> None:
+def test_a_session_in_flasks_cookie_is_adopted(name: str) -> None:
     check_move(make_app(), FlaskCookie(KEY), SESSION_COOKIE_NAME=name)
 
 
@@ -149,7 +149,7 @@ def with_redis(**config: Any) -> tuple[Flask, Any]:
 @pytest.mark.full
 @pytest.mark.parametrize("serializer", ["msgpack", "json"])
 @pytest.mark.parametrize("given", ["url", "client"])
-def test_flask_session_in_redis(serializer: str, given: str) -> None:
+def test_a_session_of_flask_session_in_redis_is_adopted(serializer: str, given: str) -> None:
     old, client = with_redis(SESSION_SERIALIZATION_FORMAT=serializer)
     check_move(old, FlaskSessionStore(valkey() if given == "url" else client))
     assert client.keys("session:*") == []
@@ -202,7 +202,7 @@ def test_a_value_in_redis_that_is_no_session_gives_an_empty_one(value: bytes) ->
 
 
 @pytest.mark.full
-def test_a_redis_that_is_away_is_a_503() -> None:
+def test_an_outage_of_redis_is_a_503() -> None:
     reader = FlaskSessionStore("redis://127.0.0.1:1/0")
     with pytest.raises(StoreUnavailable):
         reader.delete("any")
@@ -216,7 +216,7 @@ def test_a_redis_that_is_away_is_a_503() -> None:
 
 @pytest.mark.parametrize("hash_method", [hashlib.sha256, hashlib.md5])
 @pytest.mark.parametrize("given", ["path", "url"])
-def test_flask_session_in_a_folder(tmp_path: Path, hash_method: Any, given: str) -> None:
+def test_a_session_of_flask_session_in_a_folder_is_adopted(tmp_path: Path, hash_method: Any, given: str) -> None:
     cachelib = pytest.importorskip("cachelib", reason="pip install cachelib")
     cache = cachelib.FileSystemCache(str(tmp_path), hash_method=hash_method)
     old = make_app(SESSION_TYPE="cachelib", SESSION_CACHELIB=cache)
@@ -266,7 +266,7 @@ def test_a_folder_that_cannot_be_read_is_a_503(tmp_path: Path) -> None:
         next(reader.session_ids())
 
 
-def test_flask_session_in_a_database(tmp_path: Path) -> None:
+def test_a_session_of_flask_session_in_a_database_is_adopted(tmp_path: Path) -> None:
     extension = pytest.importorskip("flask_sqlalchemy", reason="pip install Flask-SQLAlchemy")
     url = f"sqlite:///{tmp_path / 'old.db'}"
     old = make_app(SQLALCHEMY_DATABASE_URI=url, SESSION_TYPE="sqlalchemy")

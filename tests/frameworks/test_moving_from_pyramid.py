@@ -122,7 +122,7 @@ class PickleSerializer:
 
 @pytest.mark.parametrize("serializer", ["json", "pickle"])
 @pytest.mark.parametrize("timeout", [1200, None])
-def test_pyramids_cookie(serializer: Any, timeout: int | None) -> None:
+def test_a_session_in_pyramids_cookie_is_adopted(serializer: Any, timeout: int | None) -> None:
     given = {"serializer": PickleSerializer()} if serializer == "pickle" else {}
     factory = SignedCookieSessionFactory(SECRET, timeout=timeout, **given)
     old = pyramid_site(lambda config: config.set_session_factory(factory))
@@ -133,7 +133,7 @@ def test_pyramids_cookie(serializer: Any, timeout: int | None) -> None:
 @pytest.mark.filterwarnings("ignore:Call to deprecated setex")
 @pytest.mark.parametrize("serializer", ["pickle", "json"])
 @pytest.mark.parametrize("options", [{}, {"timeout": None}, {"python_expires": False}, {"set_redis_ttl": False}])
-def test_pyramid_session_redis(serializer: Any, options: dict[str, Any]) -> None:
+def test_a_session_of_pyramid_session_redis_is_adopted(serializer: Any, options: dict[str, Any]) -> None:
     library = pytest.importorskip("pyramid_session_redis", reason="pip install pyramid_session_redis")
     redis = pytest.importorskip("redis", reason="pip install redis")
     client = redis.Redis.from_url(valkey())
@@ -232,6 +232,6 @@ def test_a_payload_that_is_no_session_gives_an_empty_one(payload: Any) -> None:
         lambda: PyramidSessionRedis(SECRET, None),
     ],
 )
-def test_options_are_checked(make: Callable[[], object]) -> None:
+def test_a_reader_refuses_invalid_options(make: Callable[[], object]) -> None:
     with pytest.raises(ConfigError):
         make()

@@ -236,7 +236,7 @@ def test_messages_wait_for_the_request_that_shows_them_in_their_order() -> None:
     assert browser.see("/show") == "[]"
 
 
-def test_queues_are_apart() -> None:
+def test_each_flash_queue_has_its_own_messages() -> None:
     def page(request: Any) -> None:
         session = request.session
         session.flash("one")
@@ -356,7 +356,7 @@ def test_the_token_stays_the_same_and_is_taken_as_a_field_and_as_a_header() -> N
     assert browser.see("/check_page", method="POST", headers={"X-CSRF-Token": token}) == "True"
 
 
-def test_nobody_elses_token_is_taken_nor_none_nor_a_hostile_one() -> None:
+def test_no_token_of_another_visitor_no_missing_and_no_hostile_token_is_accepted() -> None:
     site = Site(token_page, check_page)
     browser, other = site.browser(), site.browser()
     token = token_of(browser)

@@ -1,6 +1,6 @@
-"""Throw damaged input at the package, a million at a time: ``python -m tests.fuzz headers --inputs 1000000 --seed 1``.
+"""Give the package a million damaged inputs: ``python -m tests.fuzz headers --inputs 1000000 --seed 1``.
 
-Progress goes to stderr, the figures to stdout; Ctrl-C prints those so far. Ends with 1 if anything was found.
+Progress goes to stderr, the figures to stdout; Ctrl-C prints the figures so far. The exit status is 1 after a finding.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, promise in PROMISES.items():
         command = commands.add_parser(name, help=promise.__doc__)
-        command.add_argument("--inputs", type=int, default=1_000_000, help="how many (default: 1,000,000)")
-        command.add_argument("--seed", type=int, default=1, help="the same inputs for the same one (default: 1)")
-    commands.add_parser("growth", help="measure what twice the size costs")
+        command.add_argument("--inputs", type=int, default=1_000_000, help="number of inputs (default: 1,000,000)")
+        command.add_argument("--seed", type=int, default=1, help="the same seed gives the same inputs (default: 1)")
+    commands.add_parser("growth", help="measure the cost of twice the size")
     options = parser.parse_args(arguments)
-    # A damaged record is an error in the log: here it is the rule.
+    # Each damaged record is logged as an error, and here nearly all are damaged.
     logging.disable(logging.CRITICAL)
     try:
         return measure() if options.command == "growth" else _fuzz(options.command, options.inputs, options.seed)

@@ -1,8 +1,8 @@
 """Let atheris look for input that reaches new code.
 
-``python -m tests.fuzz.coverage_guided cookies -- -max_total_time=600``: what stands behind ``--`` goes to libFuzzer.
-Its corpus begins with valid input, in a temporary folder if none is named.
-Needs atheris (PyPI), for which there are wheels for Linux and macOS.
+``python -m tests.fuzz.coverage_guided cookies -- -max_total_time=600``: the arguments after ``--`` go to libFuzzer. The
+corpus begins with valid input; it is in a temporary folder unless ``--corpus`` names one. This needs atheris (PyPI),
+which has wheels for Linux and macOS.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-#: What is fuzzed, and by whose promises. Imported when asked for, so that atheris sees the imports.
+#: For each target, the module and class of its promises. They are imported late, so that atheris sees the imports.
 TARGETS: dict[str, list[tuple[str, str]]] = {
     "cookies": [("headers", "Cookies"), ("headers", "Headers")],
     "codec": [("records", "Codec"), ("records", "Records")],
@@ -25,18 +25,18 @@ TARGETS: dict[str, list[tuple[str, str]]] = {
 
 
 def promises(target: str) -> list[Any]:
-    """Return what is to hold for ``target``."""
+    """Return the promises for ``target``."""
     return [getattr(importlib.import_module(f"tests.fuzz.{module}"), name)() for module, name in TARGETS[target]]
 
 
 def hold(each: list[Any], data: bytes) -> None:
-    """Hold one of the promises, as the first byte says, against the rest."""
+    """Check one of the promises, which the first byte selects, with the rest of ``data``."""
     if data:
         each[data[0] % len(each)].hold(data[1:], data[0] // len(each))
 
 
 def seeds(each: list[Any]) -> Iterable[bytes]:
-    """Yield valid input for each promise, and for some of the things that the application does."""
+    """Yield valid input for each promise, and for some of the application's actions."""
     for place, promise in enumerate(each):
         for number, data in enumerate(promise.valid):
             yield bytes([place + len(each) * (number % 8)]) + data
@@ -45,7 +45,7 @@ def seeds(each: list[Any]) -> Iterable[bytes]:
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.fuzz.coverage_guided")
     parser.add_argument("target", choices=TARGETS)
-    parser.add_argument("--corpus", type=Path, help="a folder that keeps what was found to reach new code")
+    parser.add_argument("--corpus", type=Path, help="a folder for the inputs that reach new code")
     parser.add_argument("libfuzzer", nargs="*", metavar="-- -max_total_time=600 …", help="options of libFuzzer")
     options = parser.parse_args()
     try:
@@ -67,7 +67,7 @@ def main() -> int:
             [sys.argv[0], f"-dict={words}", "-print_final_stats=1", *options.libfuzzer, str(corpus)],
             lambda data: hold(each, data),
         )
-        # Ends the process: with 0 when the time is over, else with what it found in a file, and how to repeat it.
+        # Ends the process: with 0 when the time is over, otherwise after writing the failing input to a file.
         atheris.Fuzz()
     return 0
 

@@ -1,4 +1,4 @@
-"""What twice the size costs: linear work doubles, quadratic work takes four times as long."""
+"""The cost of twice the size: linear work doubles, quadratic work takes four times as long."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tests.fuzz.records import Records
 from tests.fuzz.sealed import Sealed
 from wsgi_session.codec.packing import join, pack
 
-#: Bytes: as much of a header as is read; half of what a record may hold.
+#: Sizes in bytes, up to the part of a header that is read, and up to half of the largest record.
 HEADER_SIZES = (8_000, 16_000, 32_000, 64_000)
 RECORD_SIZES = (65_536, 131_072, 262_144, 524_288)
-#: How many times as long twice the size may take on average: more than 2 for what the machine does meanwhile.
+#: The highest growth of the time when the size doubles, on average: above 2 because other programs run meanwhile.
 LIMIT = 2.6
-#: Each time is the best of so many.
+#: Each time is the best of this many.
 _TRIES = 5
 
 Make = Callable[[int], bytes]
 
 
 def header_families(valid: bytes) -> dict[str, Make]:
-    """Return what has made other readers of cookies slow, and what might make ours. ``valid``: a cookie of ours."""
+    """Return headers that have made other cookie parsers slow, and that might slow this one. ``valid``: a cookie."""
     bad = b"sid=" + b"A" * 43 + b"." + b"A" * 43 + b"; "
     units = [
         b";",
@@ -62,7 +62,7 @@ def header_families(valid: bytes) -> dict[str, Make]:
 
 
 def record_families() -> dict[str, Make]:
-    """Return records of one kind of value each, and some that are no records."""
+    """Return records of one kind of value each, and some invalid ones."""
     values: dict[str, Callable[[int], Any]] = {
         "text": lambda size: "x" * size,
         "bytes": bytes,
@@ -93,13 +93,13 @@ def measure() -> int:
             growth = float((times[-1] / times[0]) ** (1 / (len(sizes) - 1)))
             failed += growth > LIMIT
             each = ", ".join(f"{seconds * 1000:.2f}" for seconds in times)
-            print(f"{name:8} {family:32} x{growth:.1f} ({each} ms){'   TOO FAST' * (growth > LIMIT)}", flush=True)
-    print(f"{failed} of them grow by more than x{LIMIT} when the size is doubled")
+            print(f"{name:8} {family:32} x{growth:.1f} ({each} ms){'   GROWS TOO FAST' * (growth > LIMIT)}", flush=True)
+    print(f"{failed} families grow by more than x{LIMIT} when the size is doubled")
     return int(failed > 0)
 
 
 def calls_of(promise: Promise, data: bytes, turn: int) -> int:
-    """Return how many functions are called, those of C included, while ``promise`` is held against ``data``."""
+    """Return the number of function calls, C functions included, while ``promise`` is checked with ``data``."""
     counted = 0
 
     def count(frame: object, event: str, argument: object) -> None:

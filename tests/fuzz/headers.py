@@ -1,4 +1,4 @@
-"""Any Cookie header, over a store."""
+"""Promises about any Cookie header."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from wsgi_session.cookies.tokens import TokenSigner, new_token
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import plant
 
-#: Sessions that stand behind the valid cookies.
+#: Number of sessions that have a valid cookie.
 PLANTED = 3
 _SECRET = b"of the reader alone: 62a8c1d9e4f7b035"
 
 
 class Headers:
-    """Any Cookie header, over a store: an answer, nothing that was not its own, no id that the client chose."""
+    """For any Cookie header, over a store: an answer, no other visitor's data, and no id that the client chose."""
 
     words: Sequence[bytes] = (
         b"sid",
@@ -56,7 +56,7 @@ class Headers:
     )
 
     def __init__(self) -> None:
-        # No more than these: the anonymous ones that are made meanwhile displace one another.
+        # So few that the anonymous sessions that are made meanwhile displace one another.
         self._visits = Visits(MemoryStore(max_sessions=1_000))
         self._whose = {self._plant(number): number for number in range(PLANTED)}
         tokens = list(self._whose)
@@ -89,13 +89,13 @@ class Headers:
                 raise Broken(f"the client's own id became a session: {cookie}")
 
     def _plant(self, number: int) -> bytes:
-        # Logged in: a crowd of anonymous visitors does not displace them.
+        # Logged in, so that anonymous sessions do not displace them.
         header = plant(self._visits.middleware, {"whose": number, "user": {"id": number}})
         return header.partition("=")[2].encode()
 
 
 class Cookies:
-    """Any Cookie header, as the reader alone takes it apart: as a plain split would, and never past a signature."""
+    """For any Cookie header, parsed alone: the values of a plain split, and no value with a wrong signature."""
 
     words = Headers.words
 
@@ -119,7 +119,7 @@ class Cookies:
         parts = [part.strip(" \t") for part in header.split(";")]
         wanted = [part.removeprefix("sid=").strip(" \t") for part in parts if part.startswith("sid=")]
         if values != wanted and len(header) <= 65_536:
-            raise Broken(f"read {values}, and a plain split gives {wanted}")
+            raise Broken(f"read {values}, but a plain split gives {wanted}")
         for value in values:
             if (self._keyring.verify(value) is not None) != (value == self._signed):
-                raise Broken(f"opened {value!r}, or did not open what was signed")
+                raise Broken(f"accepted {value!r}, or refused the signed value")

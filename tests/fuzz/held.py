@@ -1,6 +1,6 @@
-"""Requests that stand still between any two steps, and a store that fails, or lets others in, at a chosen call.
+"""Requests that pause between any two steps, and a store that fails, or runs other requests, at a chosen call.
 
-Each request is served in a thread of its own, and only one thread runs at a time: the order is the test's.
+Each request has its own thread, and only one thread runs at a time: the test decides the order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PATIENCE = 60.0
 
 @dataclass
 class Answer:
-    """What the client got."""
+    """The answer that the client received."""
 
     code: int
     #: The cookie that came with it: its new value, "" if it was removed, ``None`` if there was none.
@@ -29,7 +29,7 @@ class Answer:
 
 
 class Held:
-    """A request whose application does one thing each time it is told to, and answers when it is told to."""
+    """A request whose application does one action each time the test says so, and answers when the test says so."""
 
     def __init__(self, middleware: SessionMiddleware, cookie: str | None) -> None:
         self._middleware = middleware
@@ -43,7 +43,7 @@ class Held:
         self._thread.start()
 
     def do(self, action: Action) -> Any:
-        """Return what ``action(session)`` returned; an ``Answer`` if the request ended over it."""
+        """Return what ``action(session)`` returned; an ``Answer`` if it ended the request."""
         return self._tell(action)
 
     def finish(self, code: int) -> Answer:
@@ -74,7 +74,7 @@ class Held:
         self._done.put(self._answer)
 
     def app(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Do what is told. ``StoreUnavailable`` is left to the middleware, as applications do."""
+        """Do the actions that the test sends. Leave ``StoreUnavailable`` to the middleware, as applications do."""
         while callable(told := self._told.get()):
             self._done.put(told(environ["session"]))
         if told == 0:
@@ -95,26 +95,26 @@ def dispatch(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
 
 
 class _Failed(Exception):
-    """What an application raises."""
+    """An error that the application raises."""
 
 
 @dataclass
 class Trouble:
-    """What happens at one of the store calls of a step."""
+    """A failure, or other requests, at one of the store calls of a step."""
 
     #: The number of that call, from 0.
     at: int
-    #: "refused" (nothing was done), "lost" (nothing was done, and nobody can tell), "applied" (done, and nobody can
-    #: tell), or "" if it succeeds.
+    #: "refused" (known not to be done), "lost" (not done, but the caller cannot tell), "applied" (done, but the caller
+    #: cannot tell), or "" if it succeeds.
     failure: str
     #: How many calls from that one on fail.
     times: int = 1
-    #: Whether something else happens at that call: before it, if it succeeds or is lost; after it, if it was applied.
+    #: Whether other requests run at that call: before it, if it succeeds or is lost; after it, if it was applied.
     others: bool = False
 
 
 class Troubles:
-    """Counts the calls of one store, or of several, and makes trouble when it is told to."""
+    """Counts the calls of one store, or of several, and makes the expected trouble."""
 
     def __init__(self) -> None:
         self._trouble: Trouble | None = None
@@ -144,7 +144,7 @@ class Troubles:
 
 
 class TroubledStore(Store):
-    """Passes everything on to another store, but for the trouble that comes between."""
+    """Passes every call on to another store, unless ``troubles`` makes it fail."""
 
     def __init__(self, inner: Store, troubles: Troubles) -> None:
         self.inner = inner

@@ -1,9 +1,9 @@
-"""Run what several processes do at one pair of stores in every order of their store calls.
+"""Run several processes over one pair of stores in every order of their store calls.
 
-Each actor runs in a thread of its own and stops before every call of a store. One of them at a time goes on, and an
-actor that is ``mortal`` may die at that point. The same choices give the same run, so every order can be tried: a run
-follows a list of choices, then takes the first one at each further point and notes the others for later runs. A point
-that was reached before (the same records, the same answers to each actor) is not explored again.
+Each actor has its own thread and stops before every store call. One actor at a time continues, and an actor that is
+``mortal`` may die at that point. The same choices give the same run, so every order can be tried: a run follows a list
+of choices, then takes the first choice at each further point and notes the others for later runs. A point that was
+reached before (with the same records, and the same answers to each actor) is not explored again.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from wsgi_session.stores import MemoryStore, Outcome, Record, Store
 
 #: Seconds until an actor counts as hung.
 PATIENCE = 60.0
-#: The calls that write nothing.
+#: The store calls that write nothing.
 READS = ("load", "of_owner", "scan")
 _here = threading.local()
 
 
 class Stopped(BaseException):
-    """Ends an actor: it has died, or the run is over."""
+    """Raised in an actor to end it, because it has died or the run is over."""
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Actor:
 
 
 class Steps:
-    """The actors of one run, and who goes on next."""
+    """The actors of one run, one of which continues at a time."""
 
     def __init__(self, actors: Sequence[Actor], stores: Sequence[MemoryStore]) -> None:
         self.actors = {actor.name: actor for actor in actors}
@@ -56,13 +56,13 @@ class Steps:
             self._wait()
 
     def choices(self) -> list[str]:
-        """Return what may happen next: who goes on, and who dies (one of them, at most)."""
+        """Return the possible next steps: an actor continues, or dies (at most one actor of a run)."""
         going = sorted(self._waiting)
         died = any(line.endswith(" dies") for line in self.log)
         return going + [f"{name} dies" for name in going if self.actors[name].mortal and not died]
 
     def commute(self, choice: str, other: str) -> bool:
-        """Whether it makes no difference which of two choices comes first."""
+        """Whether two choices have the same effect in either order."""
         (name, _, dies), (another, _, also_dies) = choice.partition(" "), other.partition(" ")
         if name == another or (dies and also_dies):
             return False
@@ -90,7 +90,7 @@ class Steps:
             thread.join(PATIENCE)
 
     def state(self) -> object:
-        """Return all that the rest of the run depends on."""
+        """Return everything that the rest of the run depends on."""
         there = [
             sorted([*dict.items(store._owned), *dict.items(store._anonymous), *dict.items(store._tombstones)])
             for store in self._stores
@@ -98,7 +98,7 @@ class Steps:
         dead = sorted(self._stopped)
         return repr((there, sorted(self._answers.items()), sorted(self._waiting), dead))
 
-    # In the threads of the actors.
+    # Called in the threads of the actors.
 
     def before_call(self, call: str) -> None:
         name = _here.name
@@ -123,11 +123,11 @@ class Steps:
         self._back.release()
 
     def _wait(self) -> None:
-        assert self._back.acquire(timeout=PATIENCE), f"nobody came back after {self.log}"
+        assert self._back.acquire(timeout=PATIENCE), f"the actor did not stop again after {self.log}"
 
 
 class Stepped(Store):
-    """What the actors see of a store: each call waits for its turn. Outside of actors, nothing waits."""
+    """The store that the actors use: each call waits for its turn. Calls from outside of actors do not wait."""
 
     def __init__(self, inner: Store, name: str, steps: Callable[[], Steps]) -> None:
         self._inner, self._name, self._steps = inner, name, steps
@@ -160,10 +160,10 @@ class Stepped(Store):
         return iter(self._call("scan", now, after=list))
 
     def ping(self) -> None:
-        """Nothing waits for this."""
+        """Do nothing: the inner store is always available."""
 
     def close(self) -> None:
-        """The test closes what is inside."""
+        """Do nothing: the test closes the inner store."""
 
     def _call(self, method: str, *arguments: Any, after: Callable[[Any], Any] = lambda answer: answer) -> Any:
         if getattr(_here, "name", None) is None:
@@ -179,25 +179,25 @@ class Stepped(Store):
         return answer
 
 
-#: Makes the actors of a run over the two stores, and what checks its end.
+#: Makes the actors of a run over the two stores, and the function that checks the results.
 Scenario = Callable[[Store, Store], tuple[Sequence[Actor], Callable[[Mapping[str, object]], None]]]
 
 
 def drawn(size: int) -> bytes:
-    """Stand in for ``os.urandom``: different everywhere, and the same in each run."""
+    """Stand in for ``os.urandom``: different at each call, and the same in each run."""
     _here.drawn = getattr(_here, "drawn", 0) + 1
     seed = f"{getattr(_here, 'name', '')} {_here.drawn}".encode()
     return hashlib.shake_256(seed).digest(size)
 
 
 def explore(scenario: Scenario, limit: int = 1_000_000) -> int:
-    """Run ``scenario`` in every order that can make a difference; return how many runs that took, ``limit`` at most.
+    """Run ``scenario`` in every order that can make a difference, in at most ``limit`` runs. Return the number of runs.
 
-    Two calls that commute (of different stores, or neither of which writes) are tried in one order only: a choice that
-    was tried at a point "sleeps" in the runs of the choices after it, until something happens that it depends on
+    Two calls that commute (on different stores, or both only reading) are tried in one order only: a choice that was
+    tried at a point "sleeps" in the runs of the choices after it, until something happens that it depends on
     (Godefroid's sleep sets). A point that was reached before is explored again only with the choices that slept then.
     """
-    # What was slept on at each point, whenever it was reached.
+    # The choices that slept each time that a point was reached.
     slept: dict[object, frozenset[str]] = {}
     left: list[tuple[list[str], frozenset[str]]] = [([], frozenset())]
     runs = 0
@@ -232,7 +232,7 @@ def explore(scenario: Scenario, limit: int = 1_000_000) -> int:
 
 
 def sample(scenario: Scenario, runs: int, seed: float = 1) -> None:
-    """Run ``scenario`` in so many orders, drawn at random."""
+    """Run ``scenario`` in ``runs`` random orders."""
     chance = random.Random(seed)
     for _ in range(runs):
         _run(scenario, lambda steps, taken: chance.choice(steps.choices()))

@@ -1,7 +1,7 @@
-"""Run what is in ``rules.py`` against ``model.py``: ``python -m tests.fuzz.machine --store sqlite --examples 10000``.
+"""Compare the package with ``model.py``: ``python -m tests.fuzz.machine --store sqlite --examples 10000``.
 
-Progress goes to stderr, the figures to stdout; Ctrl-C prints those so far. What is found is shown in its shortest form.
-A short run is among the tests.
+The steps are those of ``rules.py``. Progress goes to stderr, the figures to stdout; Ctrl-C prints the figures so far. A
+failure is shown in its shortest form. The tests include a short run.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ def main() -> int:
     names = [kind.name for kind in KINDS]
     parser.add_argument("--store", choices=names, default="memory", help="(default: memory)")
     parser.add_argument("--examples", type=int, default=10_000, help="runs from beginning to end (default: 10,000)")
-    parser.add_argument("--steps", type=int, default=40, help="in each of them (default: 40)")
-    parser.add_argument("--seed", type=int, default=1, help="the same runs for the same one (default: 1)")
+    parser.add_argument("--steps", type=int, default=40, help="steps in each run (default: 40)")
+    parser.add_argument("--seed", type=int, default=1, help="the same seed gives the same runs (default: 1)")
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     figures = Figures(options.examples)
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 class Figures:
-    """How far a run is."""
+    """The progress of a run."""
 
     def __init__(self, wanted: int) -> None:
         self.examples = self.steps = 0
@@ -78,7 +78,7 @@ def opened(kind: Kind, folder: Path) -> Iterator[type[Machine]]:
 def run(
     machine: type[Machine], examples: int, steps: int, seed_: int | None = None, figures: Figures | None = None
 ) -> None:
-    """Run a machine so many times; what it finds is raised, in its shortest form."""
+    """Run a machine ``examples`` times. Raise its first failure, in the shortest form."""
     machine.tell = None if figures is None else figures.add
     chosen = settings(
         max_examples=examples,

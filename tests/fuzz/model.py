@@ -1,8 +1,8 @@
-"""What must be seen, whatever happens in whatever order: the rules of a session, in as few words as they can be said.
+"""The rules of a session, as a short model: what requests must see, in whatever order things happen.
 
-It knows nothing of stores, versions or retries: what a request saves, it saves in one moment, and all of what it saves.
-Where it cannot be known what came of something (no answer came, or two things happened at once), there are several
-worlds, and each later look leaves those that agree with it. None left: a promise was broken.
+The model has no stores, versions or retries: a request saves all of its changes in one moment. If the effect of a step
+is unknown (no answer came, or two steps ran at once), the model continues with several worlds. Each later observation
+keeps the worlds that agree with it. If none is left, a promise was broken.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 
 #: Seconds: the settings of the middleware that is compared with this.
 IDLE, ABSOLUTE, INTERVAL, TOMBSTONE = 1_000.0, 5_000.0, 100.0, 120.0
-#: Seconds for which a request may go on past the end of the session that was live when it looked, and for which a store
-#: has what is dead.
+#: Seconds for which a request may continue past the end of a session that was live when the request loaded it, and for
+#: which a store keeps ended sessions.
 GRACE = 3_600.0
 #: Seconds by which the clocks of two machines may differ.
 CLOCK_SKEW = 60.0
 
-#: Text for what the application keeps, numbers for flash messages: those are no keys of the mapping.
+#: Strings are the application's keys. Numbers stand for flash messages, which are not keys of the mapping.
 Data = dict["str | int", Any]
 
 
 @dataclass
 class Login:
-    """What ``login()`` makes of a session, with the save."""
+    """The effect that ``login()`` has when the session is saved."""
 
     user: int
     handle: str
@@ -35,12 +35,12 @@ class Login:
 
 @dataclass
 class Stored:
-    """A session as it is kept."""
+    """A stored session."""
 
     data: Data
     created: float
     touched: float
-    #: Of a session that somebody has logged in to.
+    #: The user who has logged in to the session.
     user: int | None = None
     handle: str | None = None
     idle: float | None = None
@@ -51,7 +51,7 @@ class Stored:
         return min(self.touched + min(IDLE, self.idle or IDLE), self.created + ABSOLUTE)
 
     def over(self, now: float) -> bool:
-        """Whether it has ended for every request, also for one that looked while it was live."""
+        """Whether it has ended for every request, including those that loaded it while it was live."""
         return now >= min(self.ends() + GRACE, self.created + ABSOLUTE)
 
     def due(self, now: float) -> bool:
@@ -61,41 +61,41 @@ class Stored:
 
 @dataclass
 class Request:
-    """What one request knows of its session, and what it is about to make of it."""
+    """What one request knows of its session, and the changes that it is about to save."""
 
-    #: What it came with, or what it has been given since; ``None``: no cookie.
+    #: The token of its cookie, or the one it has been given since; ``None`` for no cookie.
     token: str | None
     came_with_cookie: bool = False
     state: str = "not looked"
     looked_at: float = 0.0
-    #: The token that it came with, if that opened nothing when it looked.
+    #: The token that it came with, if that opened no session.
     stale: str | None = None
     #: The session as it was loaded, or as this request last saved it.
     record: Stored | None = None
     base: Data = field(default_factory=dict)
     #: What the application sees: the base with its changes.
     view: Data = field(default_factory=dict)
-    #: The keys that it assigned or deleted, also where that changed nothing.
+    #: The keys that it assigned or deleted, even if the value stayed the same.
     written: set[str | int] = field(default_factory=set)
-    #: What ``setdefault`` found.
+    #: The values that ``setdefault`` found.
     defaults: Data = field(default_factory=dict)
-    #: What ``atomic`` has saved of it by now: a login that has to begin anew takes it along.
+    #: Its changes that ``atomic`` has saved already. A login that has to begin a new session takes them along.
     carried: Data = field(default_factory=dict)
-    #: Whether it dropped all keys that are stored by the time of the save; and the flash messages with them.
+    #: Whether it drops all keys that are stored at the time of the save, and all flash messages.
     cleared: bool = False
     cleared_flashes: bool = False
     login: Login | None = None
     rotating: bool = False
-    #: A session is made even if nothing is in it: somebody was given a form's token.
+    #: Whether a session is made even if it is empty, because the visitor got a form's token.
     wanted: bool = False
     touching: bool = True
-    #: The session ended elsewhere: what is written is dropped.
+    #: Whether the session ended elsewhere, so that writes are dropped.
     dead: bool = False
-    #: What the answer has to do with the cookie: "new", "remove", "again" (its life moved), or nothing.
+    #: What the answer must do with the cookie: "new", "remove", "again" (for a longer life), or ``None`` for nothing.
     cookie: str | None = None
 
     def on_top_of(self, stored: Data) -> Data:
-        """Return ``stored`` with what this request assigned: only those keys, and nothing of what else it saw."""
+        """Return ``stored`` with the keys that this request assigned, and none of the others that it saw."""
         result = {key: value for key, value in stored.items() if not self.drops(key)}
         for key, value in self.defaults.items():
             result.setdefault(key, value)
@@ -107,13 +107,13 @@ class Request:
         return deepcopy(result)
 
     def changed(self) -> bool:
-        """Whether it made anything else of what it loaded. If not, there is nothing to save."""
+        """Whether its data differs from what it loaded. If not, there is nothing to save."""
         if any(self.drops(key) for key in self.base):
             return True
         return any(self.view.get(key) != self.base.get(key) for key in self.written)
 
     def begin_anew(self) -> None:
-        """The session ended elsewhere. A login makes another one, of what this request wrote and of nothing else."""
+        """Handle that the session ended elsewhere. A login begins a new one, with what this request wrote only."""
         self.record, self.state, self.dead = None, "unknown", self.login is None
         if self.login is not None:
             self.view = self.on_top_of(self.carried)
@@ -121,14 +121,14 @@ class Request:
             self.base, self.cleared, self.cleared_flashes = {}, False, False
 
     def forget(self) -> None:
-        """Forget all that was to be saved."""
+        """Forget all changes that are not saved."""
         self.base, self.view, self.carried = {}, {}, {}
         self.record = self.login = None
         self.rotating = self.wanted = False
         self.settle()
 
     def settle(self) -> None:
-        """Take note that all that was written is in the base."""
+        """Note that the base now contains all changes."""
         self.written, self.defaults = set(), {}
         self.cleared = self.cleared_flashes = False
 
@@ -137,19 +137,19 @@ class Request:
 
 
 class World:
-    """Every session there is, and every request that is under way."""
+    """All sessions, and all requests that are under way."""
 
     def __init__(self, now: float) -> None:
         self.now = now
         self.sessions: dict[str, Stored] = {}
-        #: Until when a token that was rotated away says so.
+        #: For each token that was rotated away, the time until which it is reported as rotated.
         self.rotated: dict[str, float] = {}
-        #: And where it led to, which is what a logout goes by.
+        #: For each of them, the token that replaced it, which a logout follows.
         self.moved: dict[str, str] = {}
-        #: Those that a login replaced: what they led to is another session.
+        #: The tokens that a login replaced: their successors open another session.
         self.begun: set[str] = set()
         self.requests: dict[int, Request] = {}
-        #: What a revocation has ended so far that is under way.
+        #: The sessions that a revocation under way has ended so far.
         self.revoked: list[str] = []
         self._tokens = 0
 
@@ -169,8 +169,8 @@ class World:
         return stored if stored is not None and self.now < stored.ends() else None
 
     def found_by(self, request: Request) -> Stored | None:
-        """Return the session that a request has loaded: what was live when it looked is live for it, so long as nobody
-        ended it. It may have been saved or touched by others since."""
+        """Return the session that a request has loaded, unless it was ended. A session that was live when the request
+        loaded it stays live for it. Other requests may have saved or touched it since."""
         stored = self.sessions.get(request.token or "") if request.record else None
         return stored if stored is not None and not stored.over(self.now) else None
 
@@ -194,7 +194,7 @@ class World:
         """Return the handles of a user's sessions."""
         return {one.handle for token, one in self.sessions.items() if one.user == user and self.find(token)}
 
-    # What an application does. Each returns what the application sees.
+    # The actions of an application. Each returns what the application sees.
 
     def read(self, request: Request) -> Any:
         user = request.view.get("user")
@@ -217,7 +217,7 @@ class World:
             request.written.add("list")
 
     def default(self, request: Request, key: str, value: int) -> Any:
-        """What is there stays, also in a record that lacks it; what another request assigns is left alone."""
+        """Keep the value that is there, even if the stored record lacks it. Never overwrite another request's value."""
         if key not in request.view:
             self.put(request, key, value)
         elif key not in request.written:
@@ -254,7 +254,7 @@ class World:
         request.rotating = request.record is not None
 
     def log_in(self, request: Request, user: int, idle: float | None, handle: str) -> Any:
-        """What belonged to one user is none of the next one's business; an anonymous visitor's cart is kept."""
+        """Log in. The data of a previous user is dropped; an anonymous visitor's cart is kept."""
         before = request.login.user if request.login else request.record.user if request.record else None
         if before not in (None, user):
             request.settle()
@@ -266,13 +266,13 @@ class World:
         return "taken" if any(one.handle == handle for one in self.sessions.values()) else handle
 
     def log_out(self, request: Request) -> Any:
-        """End the session, also if it has another token by now: known by its handle if somebody logged in to it, else
-        by what says of the old token where it leads. A login that came between made another session. One that was over
-        when the request looked is live for a request that looked earlier: it ends, too."""
+        """End the session, even if it has a new token by now. It is found by its handle if a user is logged in,
+        otherwise by following the old token. A login in the meantime made another session, which stays. A session that
+        was over for this request ends as well, since it may be live for one that loaded it earlier."""
         self._forget_stale(request)
         record = request.record
         if request.state == "rotated" and record is None:
-            # It knows nothing but where the token led to.
+            # The request only knows the token's successor.
             moved = self._led_to(request.token or "", also_to_logins=False)
             if self.find(moved) is not None:
                 del self.sessions[moved]
@@ -298,7 +298,7 @@ class World:
         return token
 
     def clear(self, request: Request) -> Any:
-        """Drop every key, those that others add meanwhile too; of somebody who is logged in, the session."""
+        """Drop every key, including those that other requests add meanwhile; end the session of a logged-in user."""
         if request.login or (request.record and request.record.user is not None):
             self.log_out(request)
         else:
@@ -307,9 +307,9 @@ class World:
             request.defaults, request.cleared = {}, True
 
     def add(self, request: Request) -> Any:
-        """Add 1 to what is stored by now (``atomic``); the number, or "gone" if the session has ended.
+        """Add 1 to the stored number (``atomic``). Return the result, or "gone" if the session has ended.
 
-        A rotation and a login stay for the commit. A login that leads to another session has nothing stored before it.
+        A rotation and a login wait for the commit. A login that leads to a new session has no stored data yet.
         """
         if request.record is not None and self.found_by(request) is None and not request.cleared_flashes:
             request.begin_anew()
@@ -329,7 +329,7 @@ class World:
         return results[-1]
 
     def revoke_others(self, request: Request) -> Any:
-        """End every session of whoever is logged in here, but this one."""
+        """End every session of the user who is logged in here, except this one."""
         user = request.view.get("user")
         if user is None:
             return None
@@ -348,13 +348,13 @@ class World:
         return ended
 
     def _may_live(self, one: Stored) -> bool:
-        """Whether it may still be alive by the clock of another machine: a revocation counts it."""
+        """Whether it may still be live by the clock of another machine, so that a revocation counts it."""
         return self.now - CLOCK_SKEW < one.ends()
 
     # The end of a request.
 
     def commit(self, number: int, saved: bool) -> Request:
-        """Save what a request changed (one that failed is not saved), and return it; its cookie says what goes out."""
+        """Save a request's changes, unless it failed, and return it: its ``cookie`` says what the answer must send."""
         request = self.requests.pop(number)
         if not saved or request.state == "not looked":
             return request
@@ -368,7 +368,7 @@ class World:
         return request
 
     def _clears(self, request: Request) -> bool:
-        """Whether what was cleared may hold something by now, though it looked empty."""
+        """Whether the session was cleared, and may hold keys by now even if it looked empty."""
         return request.cleared and request.record is not None
 
     def _note_activity(self, request: Request, loaded: Stored) -> None:
@@ -382,21 +382,21 @@ class World:
             request.cookie = "again"
 
     def _save(self, request: Request, change: Any = lambda data: None, at_commit: bool = True) -> bool:
-        """Put what a request changed on top of what is stored by now. False: it ended meanwhile, and stays so."""
+        """Merge a request's changes into the stored data. Return false if the session has ended, and stays ended."""
         stored = self.found_by(request)
         if stored is None and request.record is not None:
             request.begin_anew()
         if request.dead:
             return False
         before = stored.data if stored else {}
-        # Nobody takes a mark out of a login before it is stored: what atomic has saved of this request is put back.
+        # No other request may remove a key before the login is stored: put back what atomic() saved for this one.
         kept = request.carried if request.login is not None and at_commit else {}
         merged = request.on_top_of({**kept, **before})
         data = deepcopy(merged)
         change(data)
         login = request.login
         if login is not None and not at_commit:
-            # Who logs in is not known to the store before the commit.
+            # The store learns of the login at the commit only.
             data.pop("user", None)
             data.update({"user": before["user"]} if "user" in before else {})
         moves = stored is None or (at_commit and request.rotating)
@@ -404,12 +404,12 @@ class World:
             stored = Stored(data, self.now, self.now)
         else:
             del self.sessions[request.token or ""]
-            # A request judges by what it loaded, if nobody saved anything since.
+            # A request judges by what it loaded, if no other request saved since.
             known = request.record if request.record and request.record.saves == stored.saves else deepcopy(stored)
             if request.touching and known.due(self.now):
                 stored.touched = self.now
             elif moves:
-                # It moves as it was loaded: activity that others noted meanwhile is not noted there.
+                # The session moves as it was loaded, without the activity that other requests noted meanwhile.
                 stored.touched = known.touched
             stored.data, stored.saves = data, stored.saves + 1
             self._renew_cookie(request, known, stored)
@@ -420,7 +420,7 @@ class World:
         if moves:
             self._tokens += 1
             if request.record is not None:
-                # One that polls, and so moves a session that is dead by now, has no new cookie to protect.
+                # A request without touching may move a session that is over by now: no new cookie needs protection.
                 since = self.now if self.now < stored.ends() else max(request.looked_at, stored.touched)
                 self.rotated[request.token or ""] = since + TOMBSTONE
                 self.moved[request.token or ""] = f"new {self._tokens}"
@@ -441,12 +441,12 @@ class World:
         return True
 
     def _carried(self, request: Request, merged: Data, saved: Data) -> Data:
-        """Return what a request has written by now, to take along into another session."""
+        """Return what a request has written so far, to take along into a new session."""
         result = {key: value for key, value in request.carried.items() if not request.drops(key)}
         changed = {key for key in {*merged, *saved} if merged.get(key) != saved.get(key)}
         for key in (changed | request.written | request.defaults.keys()) - {"user"}:
             if isinstance(key, int):
-                # A flash message that is saved is in that session, for whoever shows it first.
+                # A saved flash message belongs to that session, and to the request that shows it first.
                 continue
             result.pop(key, None)
             result.update({key: saved[key]} if key in saved else {})
@@ -455,7 +455,7 @@ class World:
     # Names.
 
     def rename(self, old: str, new: str) -> None:
-        """Learn what a token that this model made up really is."""
+        """Replace a token that this model made up with the real one."""
         if old in self.sessions:
             self.sessions[new] = self.sessions.pop(old)
         if old in self.rotated:
@@ -466,11 +466,11 @@ class World:
         for request in self.requests.values():
             request.token = new if request.token == old else request.token
 
-    def forget_what_nobody_can_reach(self) -> None:
-        """Drop sessions whose token nobody has: their answers were lost, and they are in no list."""
+    def forget_unreachable(self) -> None:
+        """Drop sessions that cannot be reached: the answers with their tokens were lost, and no list has them."""
         held = {request.token for request in self.requests.values()}
         for token, one in list(self.sessions.items()):
-            # One that has ended may be live for a request that looked before.
+            # An ended session may be live for a request that loaded it earlier.
             lost = token.startswith("new ") and one.user is None
             if token not in held and (lost or not self._may_live(one)):
                 del self.sessions[token]

@@ -1,8 +1,8 @@
-"""A site that goes from one store to another: what may come between any two store calls loses and revives nothing.
+"""A site that moves from one store to another: no order of store calls loses or revives a session.
 
-Whatever a visitor and an administrator do, in processes of the two phases that run beside each other, in every order of
-the store calls, also with a process that dies anywhere: ``python -m tests.fuzz.moves --seconds 3600``. A short run is
-among the tests.
+It tries pairs of actions of a visitor and an administrator, in processes of two phases that run beside each other, in
+every order of the store calls, also with a process that dies: ``python -m tests.fuzz.moves --seconds 3600``. The tests
+include a short run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from wsgi_session.testing import FakeClock
 
 ANN, BOB = {"id": "ann"}, {"id": "bob"}
 DAY = 86_400.0
-#: The phases that the manual lets run beside each other, and where the session is before.
+#: The phases that the manual lets run beside each other, and the store that has the session before.
 MIXTURES = {
     "old+prepare": (("old", "prepare"), "old"),
     "prepare+prepare": (("prepare", "prepare"), "old"),
@@ -38,19 +38,19 @@ MIXTURES = {
     "prepare+move, moved": (("prepare", "move"), "new"),
     "move+new": (("move", "new"), "new"),
 }
-#: What is done in a request, or by an administrator; ``copy`` is the command.
+#: What a request or an administrator does; ``copy`` is the command that copies all sessions.
 ACTIONS = ("read", "write", "touch", "rotate", "login", "logout", "revoke")
 ALL = (*ACTIONS, "copy")
 
 
 def possible(mixture: str, actions: Sequence[str]) -> bool:
-    """Whether the manual lets this happen: a copy runs only while all processes move."""
+    """Whether the manual allows this: a copy runs only while all processes are in the phase ``move``."""
     return "copy" not in actions or mixture == "move+move"
 
 
 @contextmanager
 def same_each_time() -> Iterator[None]:
-    """Draw the same random bytes in each run, and do not wait between two tries of a save."""
+    """Use the same random bytes in each run, and do not wait between two attempts of a save."""
     with mock.patch("os.urandom", drawn), mock.patch("time.sleep"):
         yield
 
@@ -68,7 +68,7 @@ class Site:
             "new": self._process(new),
         }
         self.cookie: str | None = None
-        #: What each request got: the state that it saw, and its cookie.
+        #: For each request, the state that it saw and the cookie that it got.
         self.answers: dict[str, tuple[str, str | None]] = {}
         self.tokens: set[str] = set()
 
@@ -76,7 +76,7 @@ class Site:
         return SessionMiddleware(_app, secret=SECRET, store=store, clock=self.clock)
 
     def visit(self, phase: str, cookie: str | None, act: Callable[[Session], object]) -> tuple[object, str | None]:
-        """Make a request; return what ``act`` returned, and the cookie: ``""`` removes it, ``None``: none was sent."""
+        """Make a request. Return the result of ``act``, and the cookie: ``""`` if removed, ``None`` if none came."""
         got: dict[str, Any] = {}
 
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
@@ -96,7 +96,7 @@ class Site:
         return got["result"], cookies[0] if cookies else None
 
     def look(self, phase: str, cookie: str) -> tuple[str, str | None, dict[str, Any]]:
-        """Return state, handle and data of what a cookie opens."""
+        """Return the state, handle and data of the session that a cookie opens."""
 
         def act(session: Session) -> object:
             session.no_touch()
@@ -148,7 +148,7 @@ def _app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 def scenario(mixture: str, actions: Sequence[str], *, mortal: Sequence[bool] = ()) -> Any:
-    """Return what :func:`explore` takes: the actions, in turn at a process of one phase and of the other."""
+    """Return a scenario for :func:`explore`: the actions alternate between processes of the two phases."""
     phases, home = MIXTURES[mixture]
 
     def make(new: Store, old: Store) -> Any:
@@ -174,15 +174,15 @@ def check(site: Site, phases: Sequence[str], names: Sequence[str], results: Mapp
     before = {phase: site.sessions(phase) for phase in phases if phase != "old"}
     for phase, live in before.items():
         _check_sessions(site, phase, live, kinds, results, died)
-    # Once more: what was found may have moved by that.
+    # Look again: the first look may have moved sessions.
     for phase, live in before.items():
-        assert site.sessions(phase) == live, f"{phase} sees another thing now"
+        assert site.sessions(phase) == live, f"{phase} sees other sessions now"
     if "old" in phases:
-        assert site.sessions("old") == before["prepare"], "old sees another thing"
+        assert site.sessions("old") == before["prepare"], "old sees other sessions than prepare"
     if not died:
         records = [record for store in (site.old, site.new) for record in _records(store)]
         left = [record for record in records if is_marked(record) or is_placeholder(record)]
-        assert not left, "a part of a move is left"
+        assert not left, "a record of an unfinished move is left"
 
 
 def _check_sessions(
@@ -197,7 +197,7 @@ def _check_sessions(
     others = [(token, data) for token, handle, data in live if handle != site.handle]
     assert len(anns) <= 1, f"{phase}: two tokens open one session: {live}"
     done = {kind: [results[name] for name in results if kinds[name] == kind] for kind in kinds.values()}
-    # With a token that was rotated away too: a logout finds where the session is now.
+    # A token that was rotated away counts too: a logout follows it to the session.
     ended = any(state in ("live", "rotated") for state, _ in done.get("logout", ())) or bool(done.get("revoke"))
     may_have_ended = ended or any(kinds[name] in ("logout", "revoke", "login") for name in died)
     replaced = [cookie for state, cookie in done.get("login", ()) if state == "live"]
@@ -214,12 +214,12 @@ def _check_sessions(
                 cookie = results[name][1]
                 assert cookie in (None, site.cookie), f"{phase}: {name} got a cookie of its own"
         tokens = [cookie for _, cookie in done.get("rotate", ()) if cookie]
-        assert token in (tokens or [site.cookie]) or died, f"{phase}: nobody has the token that works"
+        assert token in (tokens or [site.cookie]) or died, f"{phase}: no answer gave the token that works"
     for login_cookie in replaced:
         assert login_cookie, "a login got no cookie"
         if not died and not done.get("revoke"):
             assert login_cookie in [token for token, _, _ in live], f"{phase}: a login is lost"
-    # A login is another session; a request that came after the end began one.
+    # A login begins another session, and so does a request after the end.
     if not may_have_ended and "login" not in kinds.values():
         assert not others, f"{phase}: a rival session: {others}"
     listed = {info.handle for info in site.processes[phase].sessions.of("id:ann")}
@@ -227,8 +227,8 @@ def _check_sessions(
     assert listed == wanted or died, f"{phase}: Ann's sessions are listed as {listed}, not {wanted}"
     counts = [count for count in done.get("revoke", ()) if count]
     if done.get("revoke") and not any(kinds[name] in ("logout", "login") for name in kinds) and not died:
-        # Two that end one session at the same moment, while it moves, may both count it.
-        assert sum(counts) in range(1, len(done["revoke"]) + 1), f"one session was revoked, and counted {counts} times"
+        # Two revocations that end one session at the same moment, while it moves, may both count it.
+        assert sum(counts) in range(1, len(done["revoke"]) + 1), f"one session was revoked, but counted {counts} times"
 
 
 def _records(store: Any) -> list[Any]:
@@ -241,9 +241,11 @@ def _records(store: Any) -> list[Any]:
 
 def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.fuzz.moves", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=600, help="how long to go on (default: 600)")
-    parser.add_argument("--runs", type=int, default=20_000, help="at most so many for one pair (default: 20,000)")
-    parser.add_argument("--seed", type=int, default=1, help="for the orders of three and more (default: 1)")
+    parser.add_argument("--seconds", type=float, default=600, help="how long to run (default: 600)")
+    parser.add_argument("--runs", type=int, default=20_000, help="the most runs for one pair (default: 20,000)")
+    parser.add_argument(
+        "--seed", type=int, default=1, help="seed for the orders of three and more actions (default: 1)"
+    )
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
     began = monotonic()

@@ -1,18 +1,18 @@
-"""Inputs by the million: valid ones, damaged in a few places, from a seed. (Hypothesis shrinks, and is slower.)"""
+"""Many inputs from a seed: valid ones, damaged in a few places. (Hypothesis shrinks failures, but is slower.)"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from random import Random
 
-#: How many changes one input gets: mostly few, or what comes after the first check is never reached.
+#: The number of changes to one input: mostly few, so that inputs get past the first check.
 _CHANGES = (1, 1, 1, 1, 2, 2, 3, 5, 9)
-#: One in so many inputs is long, up to this many bytes: past what is read of a header.
+#: One in this many inputs is long, up to this many bytes, which is more than is read of a header.
 _LONG_ONE_IN, _LONGEST = 2_000, 70_000
 
 
 def inputs(seed: int, valid: Sequence[bytes], words: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield inputs without end, the same for the same ``seed``. ``words``: what the format is made of."""
+    """Yield inputs without end, the same for the same ``seed``. ``words``: the parts of the format."""
     chance = Random(seed)
     while True:
         drawn = chance.random()
@@ -36,7 +36,7 @@ def mutated(chance: Random, data: bytes, others: Sequence[bytes], words: Sequenc
 
 
 def _instead(chance: Random, piece: bytes, whole: bytes, others: Sequence[bytes], words: Sequence[bytes]) -> bytes:
-    """Return what stands in the place of ``piece``."""
+    """Return a replacement for ``piece``."""
     kind = chance.randrange(7)
     if kind == 0:
         return b""

@@ -1,4 +1,4 @@
-"""The processes of a site: of one kind, or, while it changes stores, of two kinds beside each other."""
+"""The processes of a site: all of one kind, or of two kinds while the site changes stores."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from wsgi_session.stores.migrating.moving import move_all
 
 @dataclass
 class Processes:
-    """What each kind of process has for a store, and which kinds run at the same time."""
+    """The store of each kind of process, and the kinds that run at the same time."""
 
     troubles: Troubles
     stores: Sequence[Store]
-    #: One deployment after the other: the kinds that run, by their number, and the one that is looked through.
+    #: The deployments in order: the numbers of the kinds that run, and of the kind through which the test looks.
     deployments: Sequence[tuple[tuple[int, ...], int]] = (((0,), 0),)
-    #: What has to be done before the last kind is deployed.
+    #: Called before the last kind is deployed.
     move_the_rest: Callable[[float], object] = lambda now: None
 
 
@@ -30,10 +30,10 @@ def over(store: Store) -> Processes:
 
 
 def changing_stores() -> Processes:
-    """Return those of a site that goes from one store to another: trouble comes between any two calls of a move."""
+    """Return the processes of a site that moves from one store to another, with trouble between any two calls."""
     troubles = Troubles()
     old, new = TroubledStore(MemoryStore(), troubles), TroubledStore(MemoryStore(), troubles)
     stores = [old, MigratingStore(new, old, "prepare"), MigratingStore(new, old), new]
-    # Looked through is a process that finds all there is, and moves nothing where that can be.
+    # The test looks through a process that finds every session, and, if possible, moves none.
     deployments = [((0,), 0), ((0, 1), 0), ((1,), 1), ((1, 2), 1), ((2,), 1), ((2, 3), 1), ((3,), 3)]
     return Processes(troubles, stores, deployments, lambda now: list(move_all(old, new, lambda: now)))

@@ -1,4 +1,4 @@
-"""The kinds of input there are, each with what must hold for whatever comes in."""
+"""The kinds of input, each with the promise that must hold for any input."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.fuzz.sealed import Sealed, Sealings
 
 
 class Promise(Protocol):
-    """A kind of input: what valid ones are, what they are made of, and what must hold for every other."""
+    """A kind of input: valid examples, the parts of the format, and the promise for every other input."""
 
     valid: Sequence[bytes]
     words: Sequence[bytes]
 
     def hold(self, data: bytes, turn: int) -> None:
-        """Raise if ``data`` breaks a promise: ``Broken``, or what came out of the package.
+        """Raise if ``data`` breaks a promise: ``Broken``, or the package's own error.
 
         What the application does with its session depends on ``turn``, any number.
         """

@@ -1,4 +1,4 @@
-"""Any bytes in a store."""
+"""Promises about any bytes in a store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wsgi_session.errors import UnsupportedValue
 from wsgi_session.stores import Outcome, OwnedSession, Record, Store, owned_session
 from wsgi_session.testing import plant
 
-#: A value of every kind, in one another too.
+#: A value of every kind, also nested.
 RICH: dict[str, Any] = {
     "user": ANN,
     "text": "ä",
@@ -43,7 +43,7 @@ _NAMES: tuple[str | bytes, ...] = ("user", "list", b"owner", b"flash:1", "dict",
 
 
 class Records:
-    """Any bytes as a stored record's data: an answer, nothing half-read, no event but one, and nothing overwritten."""
+    """For any bytes as a record's data: an answer, no half-read data, exactly one event, and nothing overwritten."""
 
     words: Sequence[bytes] = (
         *[bytes([first]) for first in (0x80, 0x81, 0x8F, 0x90, 0x91, 0x9F, 0xA0, 0xA1, 0xBF, *range(0xC0, 0xE0), 0xFF)],
@@ -78,7 +78,7 @@ class Records:
     def __init__(self) -> None:
         self._store = OneRecord()
         self._visits = Visits(self._store)
-        # The planted token opens whatever the store then has.
+        # The planted token opens whatever record the store has at that moment.
         self._cookie = plant(self._visits.middleware, RICH)
         whole = self._store.record
         assert whole is not None
@@ -90,13 +90,13 @@ class Records:
             join(self._flashed),
             join({}),
             whole.data,
-            # Of a single value, the value is damaged more often than what is around it.
+            # For a single value, damage the value more often than the record around it.
             *[join({key: value}) for key, value in packed.items()],
             *packed.values(),
         ]
 
     def hold(self, data: bytes, turn: int) -> None:
-        # By turns as a record's data, and as one value in a good one.
+        # Use the bytes in turn as a record's data, and as one value in a valid record.
         data = data if turn & 1 else join({**self._flashed, _NAMES[turn // 2 % len(_NAMES)]: data})
         kind = turn // 8 % 4
         self._store.keep(self._whole._replace(data=data))
@@ -116,7 +116,7 @@ class Records:
 
 
 class Codec:
-    """Any bytes, as the codec alone takes them: ``CorruptData``, or a value that can be packed again."""
+    """For any bytes, given to the codec alone: ``CorruptData``, or a value that can be packed again."""
 
     words = Records.words
 
@@ -141,17 +141,17 @@ class Codec:
         try:
             again = pack(value, "a")
         except UnsupportedValue as error:
-            # Lists and dicts are not counted when they are read: that would cost every reader.
+            # Lists and dicts are not counted on reading, because that would slow every read.
             if "deep" in str(error):
                 return
             raise
-        # A scalar is not packed again to see whether it changed: it may have been spelled otherwise.
+        # A scalar is not packed again to see whether it changed, so its bytes may differ.
         if again != packed and (type(value) not in IMMUTABLE or shape(unpack(again)) != shape(value)):
             raise Broken(f"{packed!r} is {value!r}, which packs to {again!r}")
 
 
 class OneRecord(Store):
-    """Has the same record under whatever key, and notes what is written."""
+    """Returns the same record for every key, and notes what is written."""
 
     multiprocess = True
 
@@ -167,7 +167,7 @@ class OneRecord(Store):
         return self.record
 
     def create(self, key: bytes, record: Record, now: float) -> None:
-        # Under a key of its own, where nobody looks; but for the first, which is planted.
+        # Under a key that is never read, except for the first record, which is planted.
         self.record = self.record or record
 
     def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
@@ -190,7 +190,7 @@ class OneRecord(Store):
         return iter(() if self.record is None else [owned_session(b"k" * 32, self.record)])
 
     def ping(self) -> None:
-        """Return."""
+        """Do nothing: the store is always available."""
 
     def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: no resource is open."""

@@ -1,4 +1,4 @@
-"""What may happen, in any order: browsers, overlapping requests, logins, expiry and failures. See ``model.py``."""
+"""The steps of the machine, in any order: overlapping requests, logins, expiry and failures. See ``model.py``."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ from wsgi_session.testing.clock import FakeClock
 
 BROWSERS = 2
 USERS = 2
-#: Tokens that are tried out after every step: the newest ones.
+#: Number of tokens that are tried after every step: the newest ones.
 TRIED = 12
-# One for each run of the machine: its users, which no other run's are. The store is one for all runs.
+# The number of each run of the machine, so that its users differ from those of other runs: all share one store.
 _runs = count(1)
 _values = count(1_000_000)
 
-#: What a login's own idle timeout is, where it has one.
+#: A login's own idle timeout, if it has one.
 SHORT = 300.0
-#: What an application does, with what.
+#: An application's actions, with their arguments.
 WRITES = st.tuples(st.sampled_from(["put", "put_again", "there_and_back", "default", "delete"]), st.sampled_from("ab"))
 ACTIONS = st.one_of(
     st.tuples(st.just("read")),
@@ -59,22 +59,22 @@ ACTIONS = st.one_of(
     st.tuples(st.just("log_in"), st.integers(0, USERS - 1), st.sampled_from([None, SHORT])),
     st.sampled_from([("log_out",), ("revoke_others",)]),
 )
-#: Those that are given a value of their own each time.
+#: Actions that get a new value each time.
 VALUED = {"put", "there_and_back", "default", "append", "append_and_back", "flash"}
 FEW = st.lists(ACTIONS, min_size=1, max_size=2)
-#: What two requests may do to the same keys.
+#: Actions of two requests on the same keys.
 WRITING = st.lists(WRITES, min_size=1, max_size=3)
-#: What is worth colliding with each other more often than by chance.
+#: Actions that should collide more often than by chance.
 ENDING, MOVING = st.just([("log_out",)]), st.just([("rotate",)])
 COUNTING, READING = st.just([("add",)]), st.just([("read",)])
-#: A login, with a mark on the session that it makes: a second factor that is still due, say.
+#: A login that also writes to its session, for example that a second factor is still due.
 MARKING = st.permutations([("put_again", "a"), ("default", "b"), ("log_in", 0, None), ("add",)])
-#: How a request ends: answered, as an error, or not at all.
+#: How a request ends: with an answer, with an error, or with an exception.
 CODES = st.sampled_from([200, 200, 200, 500, 0])
 TROUBLE = st.none() | st.builds(
     Trouble, st.integers(0, 2), st.sampled_from(["refused", "lost", "applied"]), st.sampled_from([1, 1, 2, 99])
 )
-#: Others come in at one of the store calls of a step; that call may fail, too.
+#: Other requests run at one of the store calls of a step; that call may fail as well.
 MEANWHILE = st.builds(
     Trouble,
     st.sampled_from([0, 0, 1, 1, 2, 3, 4, 6, 8]),
@@ -84,21 +84,21 @@ MEANWHILE = st.builds(
 )
 PLACES = st.integers(0, BROWSERS - 1)
 NAMES = st.integers(0, USERS - 1)
-#: Which of the kinds of process that run gets a request.
+#: Which of the running kinds of process gets a request.
 PROCESSES = st.integers(0, 1)
-#: How many deployments of a change of stores are over: most runs begin where two kinds run beside each other.
+#: The number of finished deployments: most runs begin at one where two kinds of process run beside each other.
 DEPLOYMENTS = st.sampled_from([0, 1, 1, 2, 3, 3, 3, 4, 5, 5, 6])
 MOMENTS = st.sampled_from([1.0, TOMBSTONE - 1, TOMBSTONE + 1, INTERVAL, SHORT, IDLE / 2, IDLE - 1, GRACE])
-#: How long a slow request takes: to the end of its session and a little past it, or to where it is over for it too.
+#: How long a slow request takes: to the end of its session, a little longer, or until the session is over for it.
 PAST = [IDLE, IDLE + TOMBSTONE + 1, IDLE + GRACE - 1, IDLE + GRACE]
 LONG = st.sampled_from([SHORT, IDLE - 1, *PAST, ABSOLUTE - 1, ABSOLUTE])
 
 
 class Machine(RuleBasedStateMachine):
-    """One site. Subclasses say over which stores: see ``machine.py``."""
+    """One site. Subclasses choose the stores: see ``machine.py``."""
 
     start_processes: Callable[[], Processes]
-    #: Called when a run is over, with how many steps it had.
+    #: Called at the end of a run, with its number of steps.
     tell: Callable[[int], None] | None = None
     stateless = False
     requests: Bundle[int] = Bundle("requests")
@@ -112,7 +112,7 @@ class Machine(RuleBasedStateMachine):
         self.deployed = 0
         self.worlds: list[World] = [(SealedWorld if self.stateless else World)(self.clock())]
         self.jars: list[str | None] = [None] * BROWSERS
-        #: The requests under way, and the kind of process that each is in.
+        #: The requests under way, each with its kind of process.
         self.held: dict[int, tuple[Held, int]] = {}
         self.tokens: dict[str, None] = {}
         run = next(_runs)
@@ -137,11 +137,11 @@ class Machine(RuleBasedStateMachine):
         if self.tell is not None:
             self.tell(self.steps)
 
-    # What happens.
+    # The steps.
 
     @initialize(actions=st.tuples(*[FEW] * BROWSERS), user=st.none() | NAMES, deployments=DEPLOYMENTS)
     def begin(self, actions: tuple[list[Any], ...], user: int | None, deployments: int) -> None:
-        """Every browser has a session, or most would never meet another request in one."""
+        """Give every browser a session, so that requests meet in one."""
         for browser, its in enumerate(actions):
             self.visit(browser, [("put", "a"), *([] if user is None else [("log_in", user, None)]), *its])
         while self.deployed < min(deployments, len(self.processes.deployments) - 1):
@@ -149,7 +149,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(target=requests, browser=PLACES, process=PROCESSES)
     def open(self, browser: int, process: int) -> int:
-        """A browser sends a request, with the cookie that it has at this moment."""
+        """Begin a request of a browser, with its current cookie."""
         return self._open(self.jars[browser], process)
 
     @rule(number=requests, action=ACTIONS, trouble=TROUBLE)
@@ -163,14 +163,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(answer=answers)
     def arrive(self, answer: Any) -> None:
-        """An answer reaches its browser, whatever reached it before; some never do, some do twice."""
+        """Deliver an answer to its browser, in any order: some never arrive, and some arrive twice."""
         browser, cookie = answer
         if cookie is not None:
             self.jars[browser] = cookie or None
 
     @rule(browser=PLACES, actions=FEW, process=PROCESSES)
     def visit(self, browser: int, actions: list[tuple[Any, ...]], process: int = 0) -> None:
-        """A request from beginning to end, with nothing in between."""
+        """Make a whole request without interruption."""
         number = self._open(self.jars[browser], process)
         self._act_all(number, actions)
         self.arrive((browser, self._commit(number, 200)))
@@ -185,9 +185,9 @@ class Machine(RuleBasedStateMachine):
     def overlap(
         self, browser: int, first: list[Any], second: list[Any] | None, trouble: Trouble | None, swapped: bool
     ) -> None:
-        """Two requests of one browser, each of which has seen the session before the other one saves it.
+        """Make two requests of one browser that both load the session before either saves it.
 
-        Without a ``second``, both do the same.
+        Without ``second``, both do the same.
         """
         numbers = self._open_both(browser, int(swapped))
         self._act_all(numbers[0], first)
@@ -207,7 +207,7 @@ class Machine(RuleBasedStateMachine):
     def collide(
         self, browser: int, waited: float, first: list[Any], second: list[Any], meanwhile: Trouble, saving: bool
     ) -> None:
-        """The same, and the second one saves while the first one saves, or does the last thing that it does."""
+        """Make two such requests, of which the second saves while the first saves or does its last action."""
         self.wait(waited)
         numbers = self._open_both(browser, int(saving))
         self._act_all(numbers[1], second)
@@ -239,9 +239,9 @@ class Machine(RuleBasedStateMachine):
         saving: bool,
         afresh: bool,
     ) -> None:
-        """The first look of a request comes while another one saves, or the other one saves while it looks.
+        """Let a request load the session while another one saves, or let the other one save while it loads.
 
-        ``afresh``: in a new session, which is where a process of that kind puts it.
+        ``afresh``: with a new session, in the store where a process of that kind creates it.
         """
         if afresh:
             self.jars[browser] = None
@@ -259,7 +259,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(browser=PLACES, actions=FEW, user=NAMES, meanwhile=MEANWHILE)
     def revoke_all_and_collide(self, browser: int, actions: list[Any], user: int, meanwhile: Trouble) -> None:
-        """A request saves while all sessions of somebody are being ended."""
+        """Let a request save while all sessions of a user are being ended."""
         if not self.stateless:
             number = self._open(self.jars[browser], 1)
             self._act_all(number, actions)
@@ -287,8 +287,8 @@ class Machine(RuleBasedStateMachine):
         second: list[Any],
         code: int,
     ) -> None:
-        """A request that takes as long as the session lives, or longer. When that may have ended, another one comes
-        that was under way as well, or a new one, or the user's sessions are revoked."""
+        """Make a request that takes as long as the session lives, or longer. When the session may have ended, finish
+        another request, make a new one, or revoke the user's sessions."""
         self.stay(browser, stays)
         numbers = self._open_both(browser)
         self._act_all(numbers[0], first)
@@ -309,7 +309,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(browser=PLACES, times=st.integers(1, 10))
     def stay(self, browser: int, times: int) -> None:
-        """A visitor who comes back before the session ends by itself, for as long as that helps."""
+        """Visit again and again before the session expires, which keeps it alive up to a limit."""
         for _ in range(times):
             self.wait(IDLE / 2)
             self.visit(browser, [("read",)])
@@ -317,7 +317,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.deployed < len(self.processes.deployments) - 1)
     @rule()
     def deploy(self) -> None:
-        """The next deployment; processes that end finish their requests first."""
+        """Make the next deployment. Processes that end finish their requests first."""
         before, after = (self.processes.deployments[place][0] for place in (self.deployed, self.deployed + 1))
         for number in [number for number, (_, kind) in self.held.items() if kind in {*before} - {*after}]:
             self._commit(number, 200)
@@ -343,7 +343,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(user=NAMES, place=st.integers(0, 3), trouble=TROUBLE)
     def revoke_one(self, user: int, place: int, trouble: Trouble | None) -> None:
-        # In the order in which the model has them: handles are random.
+        # Use the model's order, because handles are random.
         there = [one.handle for one in self.worlds[0].sessions.values() if one.user == self.users[user]]
         handles = [] if self.stateless else [handle for handle in there if handle in self._handles(user)]
         if handles:
@@ -351,11 +351,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(number=requests, meanwhile=MEANWHILE, other=requests, action=ACTIONS)
     def commit_meanwhile(self, number: int, meanwhile: Trouble, other: int, action: tuple[Any, ...]) -> None:
-        """While one request saves, any other one does something."""
+        """Let any other request act while one request saves."""
         if number != other and number in self.held:
             self._perform(self._finish(number, 200), meanwhile, list(self._act(other, action)))
 
-    # What must hold after every step.
+    # The invariants after every step.
 
     @invariant()
     def every_token_opens_its_own_session_and_no_other(self) -> None:
@@ -363,12 +363,12 @@ class Machine(RuleBasedStateMachine):
         self._perform(Step("look", lambda: [read(self._watch(), f"sid={token}") for token in tokens], opens(tokens)))
 
     @invariant()
-    def every_user_is_listed_with_the_sessions_he_has(self) -> None:
+    def every_users_list_has_exactly_their_sessions(self) -> None:
         if not self.stateless:
             users = self.users
             self._perform(Step("list", lambda: [self._handles(place) for place in range(USERS)], lists(users)))
 
-    # How a step is made.
+    # How the steps are made.
 
     def _open(self, cookie: str | None, process: int) -> int:
         number = next(self._numbers)
@@ -379,7 +379,7 @@ class Machine(RuleBasedStateMachine):
         return number
 
     def _act(self, number: int, action: tuple[Any, ...]) -> Iterator[Step]:
-        """Yield the first look of a request, if this is it, and the action: each happens in one moment."""
+        """Yield the load of the session, if it is due, and the action. Each happens in one moment."""
         if number in self.held and self._unlooked(number):
             yield self._step(number, "look", lambda session: session.state, looks(number))
         if number in self.held and not (self.stateless and action[0] in ("add", "revoke_others")):
@@ -394,7 +394,7 @@ class Machine(RuleBasedStateMachine):
         def run() -> Any:
             seen = self.held[number][0].do(action)
             if isinstance(seen, Answer):
-                # It is over: the store failed.
+                # The store failed, which ended the request.
                 del self.held[number]
                 self._note(seen)
             return seen
@@ -419,7 +419,7 @@ class Machine(RuleBasedStateMachine):
                 self._perform(step)
 
     def _commit(self, number: int, code: int, trouble: Trouble | None = None) -> str | None:
-        """End a request, if it has not ended over a failure of the store; return the cookie that came of it."""
+        """End a request, unless a failure of the store has ended it. Return the cookie of its answer."""
         if number not in self.held:
             return None
         answer: Answer = self._perform(self._finish(number, code), trouble)
@@ -460,15 +460,15 @@ class Machine(RuleBasedStateMachine):
         return running[process % len(running)]
 
     def _watch(self) -> SessionMiddleware:
-        """Return the one through which the machine looks at what is stored."""
+        """Return the middleware through which the machine looks at the stored sessions."""
         return self.middlewares[self.processes.deployments[self.deployed][1]]
 
     def _sessions(self) -> Sessions:
-        """Return the administrator's view, of one process or the other in turn."""
+        """Return the administrator's view of the sessions, from the two kinds of process in turn."""
         return self.middlewares[self._kind(self.steps)].sessions
 
     def _action(self, name: str, given: list[Any]) -> tuple[Action, Model]:
-        """Return what the application does with its session, and what the model does."""
+        """Return an action for the application's session, and the same for the model."""
         if name == "log_in":
             user, idle = self.users[given[0]], given[1]
             return log_in(user, idle), lambda world, request, seen: world.log_in(request, user, idle, seen)
@@ -484,7 +484,7 @@ class Machine(RuleBasedStateMachine):
         return None if session.owner is None else self._sessions().revoke_all(session.owner, keep=session)
 
     def _perform(self, step: Step, trouble: Trouble | None = None, others: Iterable[Step] = ()) -> Any:
-        """Do something, with what goes wrong or happens meanwhile; keep the worlds that agree with what was seen."""
+        """Do a step, with the trouble and the other steps meanwhile. Keep the worlds that agree with what was seen."""
         self.steps += 1
         came_in: list[tuple[Step, Any]] = []
         if trouble is not None and not self.stateless:
@@ -493,7 +493,7 @@ class Machine(RuleBasedStateMachine):
             seen = step.run()
         finally:
             self.processes.troubles.calm()
-        # What came in was done in its order, and this at some moment before, between or after.
+        # The other steps ran in their order, and this step before, between or after them.
         orders = [[*came_in[:place], (step, seen), *came_in[place:]] for place in range(len(came_in) + 1)]
         if came_in and step.begins:
             orders.append([(step, BEGINS), *came_in, (step, seen)])

@@ -1,4 +1,4 @@
-"""The loop around the inputs, and what is told of it."""
+"""The loop over the inputs, and its report."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from traceback import extract_tb
 from tests.fuzz.mutate import inputs
 from tests.fuzz.promises import Promise
 
-#: Seconds of processor time that no input of at most 70 KB may take, twice in a row (once, it may be the machine).
+#: Seconds of processor time that no input of at most 70 KB may take twice in a row (once may be due to the machine).
 TOO_LONG = 0.25
-#: Findings after which there is no use in going on.
+#: Number of findings after which a run stops.
 ENOUGH = 20
 
 
 class Report:
-    """How far a run is, and what it found."""
+    """The progress and the findings of a run."""
 
     def __init__(self, name: str, seed: int) -> None:
         self.name = name
@@ -42,7 +42,7 @@ class Report:
 
 
 def run(promise: Promise, count: int, report: Report, say: Callable[[str], None]) -> None:
-    """Hold ``promise`` against ``count`` inputs; what does not hold is in ``report``."""
+    """Check ``promise`` with ``count`` inputs, and add the findings to ``report``."""
     for data in islice(inputs(report.seed, promise.valid, promise.words), count):
         report.inputs += 1
         taken = _try(promise, data, report)
@@ -57,7 +57,7 @@ def run(promise: Promise, count: int, report: Report, say: Callable[[str], None]
 
 
 def _try(promise: Promise, data: bytes, report: Report) -> float:
-    """Return what one input took, in seconds of processor time."""
+    """Return the seconds of processor time that one input took."""
     began = thread_time()
     try:
         promise.hold(data, report.inputs)

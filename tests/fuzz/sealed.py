@@ -1,4 +1,4 @@
-"""Any Cookie header over ``cookie://``, and any bytes in a seal."""
+"""Promises about any Cookie header over ``cookie://``, and any bytes in a seal."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wsgi_session.testing import plant
 
 
 class Sealed:
-    """Any Cookie header over ``cookie://``, and any bytes inside a genuine seal: an answer, and nobody else's data."""
+    """For any Cookie header over ``cookie://``, and any bytes in a genuine seal: an answer without others' data."""
 
     def __init__(self) -> None:
         self._visits = Visits("cookie://")
         small = plant(self._visits.middleware, {"whose": 0})
         rich = plant(self._visits.middleware, {**RICH, "whose": 1})
         large = plant(self._visits.middleware, {"whose": 2, "filling": bytes(9_000)})
-        # What has to be in a header, whole, for its session to be seen.
+        # The parts that a header must contain completely to open a session.
         self._needed = [[part.encode() for part in header.split("; ")] for header in (small, rich, large)]
         self.valid: Sequence[bytes] = [header.encode() for header in (small, rich, large)] + [
             f"{small}; {rich}".encode(),
@@ -56,13 +56,13 @@ class Sealed:
         if kind < 2 and visits.cookies:
             raise Broken(f"a request that only read got {visits.cookies}")
         whose = visits.saw.get("whose")
-        # Behind `sid=` or `__Host-sid=`: the pieces' values count, not where they stand.
+        # After `sid=` or `__Host-sid=`: the values of the pieces count, in any place.
         if whose is not None and not all(part.partition(b"=")[2] in data for part in self._needed[whose]):
-            raise Broken(f"saw session {whose}, which the request did not have whole")
+            raise Broken(f"saw session {whose}, of which the request lacked a part")
 
 
 class Sealings:
-    """Any bytes inside a genuine seal, as another release, or whoever has the secret, could seal: an answer."""
+    """For any bytes in a genuine seal, as another release or an attacker with the secret can make it: an answer."""
 
     words: Sequence[bytes] = (*Records.words, b"\xcb\x41\xdd\xcd\x65\0\0\0\0", b"\x99", b"\xc4\x2b", b"\xa6handle")
 

@@ -9,7 +9,7 @@ from tests.fuzz.model import Request, Stored, World
 
 
 class SealedWorld(World):
-    """Each cookie is a session of its own, which no other changes or ends."""
+    """Each cookie is its own session, which no other request changes or ends."""
 
     def log_out(self, request: Request) -> Any:
         kept = dict(self.sessions)
@@ -17,11 +17,11 @@ class SealedWorld(World):
         self.sessions = kept
 
     def _clears(self, request: Request) -> bool:
-        # What looked empty is empty.
+        # A session that looked empty is empty.
         return False
 
     def _note_activity(self, request: Request, loaded: Stored) -> None:
-        # In a cookie of its own; the one that came stays what it is.
+        # Activity is noted in a new cookie; the old one stays unchanged.
         if request.touching and loaded.due(self.now) and not loaded.over(self.now):
             record = deepcopy(loaded)
             record.touched = self.now
@@ -29,7 +29,7 @@ class SealedWorld(World):
 
     def _save(self, request: Request, change: Any = lambda data: None, at_commit: bool = True) -> bool:
         if request.record is not None and request.record.over(self.now):
-            # What others made of it is in cookies of their own.
+            # The changes of other requests are in their own cookies.
             request.begin_anew()
         if request.dead:
             return False

@@ -1,4 +1,4 @@
-"""What each step makes of a world, given what was seen of it: the bridge between ``machine.py`` and ``model.py``."""
+"""How each step changes a world, given what was seen: the bridge between ``machine.py`` and ``model.py``."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from tests.fuzz.model import Request, World
 from wsgi_session import Session, SessionGone, StoreUnavailable, login, logout
 
 UNAVAILABLE = "unavailable"
-#: In the place of what was seen: here a step that does not happen in one moment begins.
+#: Stands for the result where a step begins that does not happen in one moment.
 BEGINS = "begins"
 
 
 class Disturbed(NamedTuple):
-    """What came in the way of a step: a failing store, others between its store calls, or both."""
+    """Disturbances of a step: a failing store, other requests between its store calls, or both."""
 
     failed: bool
     others: bool
 
 
-#: Yields what a world may have become, given what was seen; nothing if that could not be seen there. May change the
-#: world that it is given. The last argument is what may have disturbed the step.
+#: Takes a world, the result of a step, and what may have disturbed the step. Yields the worlds that can result; none if
+#: the world does not allow that result. May change the world that it is given.
 Follow = Callable[[World, Any, Disturbed], Iterable[World]]
-#: What an action makes of a request, given what was seen; returns what should have been seen.
+#: Applies an action to a request, given the result; returns the expected result.
 Model = Callable[[World, Request, Any], Any]
 
 
 @dataclass
 class Step:
-    """One thing that is done to the package, and to every world that there may be."""
+    """One step, for the package and for every possible world."""
 
     what: str
-    #: Returns what was seen.
+    #: Does the step with the package, and returns the result.
     run: Callable[[], Any]
     follow: Follow
-    #: Of a step that does not happen in one moment: what its first part makes of a world.
+    #: For a step that does not happen in one moment: applies its first part to a world.
     begins: Callable[[World], None] | None = None
 
 
 def worlds_after(worlds: Iterable[World], orders: list[list[tuple[Step, Any]]], disturbed: Disturbed) -> list[World]:
-    """Return each world that there may be now, if the steps were done in one of the orders and seen as they were."""
+    """Return the possible worlds after the steps, in any of the orders, that agree with the results."""
     found: list[World] = []
     for world in worlds:
         for order in orders:
             for after in _in_order(world, order, disturbed):
-                after.forget_what_nobody_can_reach()
+                after.forget_unreachable()
                 if after not in found:
                     found.append(after)
     return found
@@ -72,7 +72,7 @@ def copy_of(world: World) -> World:
     return copied
 
 
-# What a world becomes.
+# How steps change a world.
 
 
 def looks(number: int) -> Follow:
@@ -101,7 +101,7 @@ def acts(number: int, model: Model) -> Follow:
 
 
 def commits(number: int, code: int) -> Follow:
-    """``code``: what the application says, 0 if it raises."""
+    """Follow the end of a request. ``code``: the application's status, 0 if it raises."""
 
     def follow(world: World, seen: Answer, disturbed: Disturbed) -> Iterator[World]:
         before = copy_of(world)
@@ -121,7 +121,7 @@ Chosen = Callable[[World], list[str]]
 
 
 def begins_to_revoke(chosen: Chosen) -> Callable[[World], None]:
-    """Whoever revokes looks again until none is left: what is created meanwhile may be ended, too."""
+    """Begin a revocation. It lists sessions until none is left, so it may end one that is created meanwhile."""
 
     def begin(world: World) -> None:
         world.revoked = world.revoke(chosen(world))
@@ -130,7 +130,7 @@ def begins_to_revoke(chosen: Chosen) -> Callable[[World], None]:
 
 
 def revokes(chosen: Chosen, told: Callable[[list[str]], Any]) -> Follow:
-    """``told``: what is returned, from the tokens that were ended."""
+    """Follow a revocation. ``told``: computes its return value from the ended tokens."""
 
     def follow(world: World, seen: Any, disturbed: Disturbed) -> Iterator[World]:
         before = copy_of(world)
@@ -170,7 +170,7 @@ def _mapping(data: dict[str | int, Any]) -> dict[str | int, Any]:
 def _ended(
     worlds: Iterable[World], number: int, request: Request, seen: Answer, disturbed: Disturbed
 ) -> Iterator[World]:
-    """Yield what is left when the store's failure ended a request: its answer shows what it had done before."""
+    """Yield the worlds after a failure of the store ended a request. Its answer shows what it had done before."""
     for world in worlds:
         world.requests.pop(number, None)
         if disturbed.failed and seen.code == 503 and _cookie_is_right(world, request, seen, disturbed):
@@ -178,7 +178,7 @@ def _ended(
 
 
 def _partly(before: World, after: World) -> Iterator[World]:
-    """Yield what a step that failed may have done, other than all of it: nothing, or, of several that it ends, some."""
+    """Yield the worlds after a step that failed in part: nothing is done, or only some of its sessions are ended."""
     yield copy_of(before)
     ended = [token for token in before.sessions if token not in after.sessions]
     if not after.sessions.keys() - before.sessions.keys():
@@ -190,7 +190,7 @@ def _partly(before: World, after: World) -> Iterator[World]:
 
 
 def _as_well_as_can_be(before: World, after: World, disturbed: Disturbed) -> Iterator[World]:
-    """Yield ``after``; if the store failed, also without the activity, which harms nobody when it is not noted."""
+    """Yield ``after``. If the store failed, also yield it without the activity, which may stay unnoted."""
     if disturbed.failed:
         for token, one in before.sessions.items():
             if token in after.sessions and after.sessions[token].saves == one.saves:
@@ -201,7 +201,7 @@ def _as_well_as_can_be(before: World, after: World, disturbed: Disturbed) -> Ite
 
 
 def _cookie_is_right(world: World, request: Request, seen: Answer, disturbed: Disturbed) -> bool:
-    """Whether an answer's cookie is what the request's state asks for; learn the token if it is a new one."""
+    """Whether an answer's cookie fits the request's state. If the token is new, learn it."""
     due = request.cookie
     ended = request.record is None or world.found_by(request) is None
     if seen.cookie is None:
@@ -217,11 +217,11 @@ def _cookie_is_right(world: World, request: Request, seen: Answer, disturbed: Di
         new = seen.cookie not in world.sessions and seen.cookie not in world.rotated
         world.rename(request.token or "", seen.cookie)
         return new
-    # Its life moved, and it goes out again.
+    # The session lives longer, so the cookie is sent again.
     return due == "again" and seen.cookie == request.token and not (ended and seen.code == 200)
 
 
-# What an application does.
+# The actions of an application.
 
 
 def log_in(user: int, idle: float | None) -> Action:
@@ -250,7 +250,7 @@ def _there_and_back(session: Session, key: str, value: int) -> None:
 def _append_and_back(session: Session, value: int) -> None:
     if "list" in session:
         session["list"].append(value)
-        session.copy()  # The change is seen here.
+        session.copy()  # The session notices the change here.
         session["list"].pop()
 
 

@@ -16,7 +16,7 @@ EXAMPLES, STEPS = 30, 25
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Failing stores and dropped changes are in the log: here they are the rule."""
+    """Silence the log: failing stores and dropped changes are expected here."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)

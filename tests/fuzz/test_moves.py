@@ -1,4 +1,4 @@
-"""The orders of ``moves.py`` that found every fault so far. More: ``python -m tests.fuzz.moves``."""
+"""The orders of ``moves.py`` that found every mistake so far. ``python -m tests.fuzz.moves`` runs more."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from tests.fuzz.interleavings import Actor, explore, sample
 from tests.fuzz.moves import ALL, MIXTURES, possible, same_each_time, scenario
 from wsgi_session.stores import Outcome, Record, Store
 
-#: Runs of one test, at most.
+#: The most runs of one test.
 LIMIT = 400
 
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """A process that dies is in the log: here it is the rule."""
+    """Silence the log: processes that die are expected here."""
     logging.disable(logging.CRITICAL)
     with same_each_time():
         yield
@@ -46,7 +46,7 @@ def test_a_process_that_dies_within_a_move_costs_no_session_and_revives_none(mov
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)
-def test_whatever_three_do_at_once_nothing_is_lost_or_revived(mixture: str) -> None:
+def test_three_actions_at_once_lose_and_revive_nothing(mixture: str) -> None:
     for seed, actions in enumerate(product(ALL, repeat=3)):
         if seed % 9 == 0 and possible(mixture, actions):
             sample(scenario(mixture, actions, mortal=(True, False, False)), 3, seed)
@@ -64,7 +64,7 @@ def test_the_explorer_finds_a_lost_update_and_tells_the_order() -> None:
         def add(letter: bytes) -> Outcome:
             loaded = new.load(key, 1.0)
             assert loaded is not None
-            # Whatever is there by now: what no store may do.
+            # Replace whatever version is there by now, which no store may do.
             there = new.load(key, 1.0)
             assert there is not None
             return new.replace(key, loaded._replace(data=loaded.data + letter, version=letter * 16), there.version, 1.0)

@@ -25,14 +25,14 @@ STORES = [Visits("memory://"), Visits("cookie://")]
 
 @pytest.fixture(autouse=True, scope="module")
 def quiet() -> Iterator[None]:
-    """A damaged record is an error in the log: here it is the rule."""
+    """Silence the log: nearly all records here are damaged, and each is logged as an error."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
 
 
 def _silent(text: str) -> None:
-    """Tell nobody how far the run is."""
+    """Do not report the progress of a run."""
 
 
 @pytest.mark.parametrize("name", PROMISES)
@@ -43,7 +43,7 @@ def test_damaged_input_is_answered_and_shows_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROMISES)
-def test_whatever_hypothesis_thinks_of_is_answered_and_shows_nothing(name: str) -> None:
+def test_input_from_hypothesis_is_answered_and_shows_nothing(name: str) -> None:
     promise = MADE[name]
     words = st.sampled_from([*promise.words, *promise.valid]) | st.binary(max_size=9)
 
@@ -57,7 +57,7 @@ def test_whatever_hypothesis_thinks_of_is_answered_and_shows_nothing(name: str) 
 
 @given(header=st.text())
 def test_text_that_no_server_sends_is_an_empty_session(header: str) -> None:
-    """PEP 3333 has headers in Latin-1; what is none is no cookie either."""
+    """PEP 3333 has headers in Latin-1; a header with other characters has no cookie."""
     for visits in STORES:
         visits.make(read, f"sid={header}")
         assert (visits.saw, visits.cookies) == ({}, [])
@@ -91,7 +91,7 @@ def test_twice_the_size_is_twice_the_work_at_most(name: str, families: dict[str,
 
 
 class Thin:
-    """Breaks where there is a space in the input."""
+    """A promise that breaks if the input has a space."""
 
     def __init__(self) -> None:
         self.valid: Sequence[bytes] = [b"no", b"a b"]
@@ -103,7 +103,7 @@ class Thin:
 
 
 class Interrupted(Thin):
-    """Breaks nothing, until somebody presses Ctrl-C."""
+    """A promise that holds until Ctrl-C is pressed."""
 
     def hold(self, data: bytes, turn: int) -> None:
         if turn > 500:
@@ -115,7 +115,7 @@ def test_one_seed_is_one_run() -> None:
     assert first == again != other
 
 
-def test_what_is_found_is_told_with_the_input_and_how_to_repeat_it() -> None:
+def test_a_finding_names_the_input_and_how_to_repeat_it() -> None:
     report = Report("thin", 3)
     run(Thin(), 10_000, report, _silent)
     assert len(report.findings) == ENOUGH

@@ -1,4 +1,4 @@
-"""Requests to a middleware, made as fast as can be, and what the application does in them."""
+"""Fast requests to a middleware, and the application's actions in them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Broken(AssertionError):
 
 
 class Visits:
-    """Requests to a middleware, and what came of them."""
+    """Makes requests to a middleware, and keeps the result of the last one."""
 
     def __init__(self, store: str | Store, **options: Any) -> None:
         self.events: list[str] = []
@@ -57,7 +57,7 @@ class Visits:
         self.cookies = [value for name, value in headers if name == "Set-Cookie"]
 
 
-# What the application does.
+# The actions of the application.
 
 
 def read(session: Session) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def read(session: Session) -> dict[str, Any]:
 
 
 def read_each(session: Session) -> dict[str, Any]:
-    """Read in every other way that there is, and write nothing."""
+    """Read in every other way, and write nothing."""
     request = {"session": session}
     user_email_or_none(request)
     user_or_none(request)

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.fixtures import browser, clock, make_site, pytest_generate_tests, site, store
+from tests.support.fixtures import browser, clock, make_site, pytest_generate_tests, site, store, tmp_path
 
-__all__ = ["browser", "clock", "make_site", "pytest_generate_tests", "site", "store"]
+__all__ = ["browser", "clock", "make_site", "pytest_generate_tests", "site", "store", "tmp_path"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -233,7 +233,7 @@ def test_revoke_everyone_ends_what_a_machine_with_a_fast_clock_stored(make_site:
     assert ann.do(state).result == "unknown"
 
 
-def test_count_counts_the_living(site: Site, clock: FakeClock) -> None:
+def test_count_counts_live_sessions(site: Site, clock: FakeClock) -> None:
     for _ in range(3):
         site.browser().do(put(a=1))
     clock.advance(29 * DAY)
@@ -459,7 +459,7 @@ def test_update_changes_a_session_outside_of_a_request(site: Site) -> None:
     assert ann.do(lambda session: (session.expires, session.created)).result == before
 
 
-def test_update_is_no_activity(site: Site, clock: FakeClock) -> None:
+def test_an_update_by_an_administrator_is_not_activity(site: Site, clock: FakeClock) -> None:
     ann = logged_in(site, ANN)
     name = handle(ann)
     clock.advance(20 * DAY)

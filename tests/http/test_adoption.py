@@ -17,6 +17,7 @@ from tests.support.interruptions import interrupted
 from tests.support.site import ANN, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import ConfigError, Session, SessionMiddleware, confirm
+from wsgi_session.codec.packing import pack
 from wsgi_session.middleware import internals_of
 from wsgi_session.moving import Adopt, FlaskCookie, Foreign, NotAdopted
 from wsgi_session.moving.markers import make_marker, marker_key
@@ -173,7 +174,7 @@ def test_a_function_of_yours_says_who_the_user_is(make_site: MakeSite, old: OldL
     assert browser.do(owner).result == "id:101"
 
 
-def test_flashed_messages_come_over(ann: Browser, old: OldLibrary) -> None:
+def test_flashed_messages_are_adopted(ann: Browser, old: OldLibrary) -> None:
     old.records["ann"] = Foreign({}, flashes=[("info", "one"), ("error", "two")])
     found = ann.do(lambda s: [(message.category, str(message)) for message in s.flashes()]).result
     assert found == [("info", "one"), ("error", "two")]
@@ -350,7 +351,7 @@ def test_markers_are_swept_when_they_are_over(site: Site, ann: Browser, clock: F
     assert site.calls.inner.sweep(10, clock()) == 1  # type: ignore[attr-defined]
 
 
-def test_markers_are_no_sessions(site: Site, ann: Browser) -> None:
+def test_markers_are_not_sessions(site: Site, ann: Browser) -> None:
     ann.do(read)
     assert site.middleware.sessions.count() == 1
 
@@ -734,6 +735,27 @@ def test_in_the_first_phase_a_logout_here_is_one_there(both: Browser, old: OldLi
     assert both.jar == {}
 
 
+def test_in_the_first_phase_a_logout_with_a_token_that_was_just_rotated_is_one_there(
+    both: Browser, old: OldLibrary
+) -> None:
+    stale = both.copy()
+    both.do(lambda session: session.rotate())
+    assert stale.do(lambda session: (session.state, log_out(session))).result[0] == "rotated"
+    assert old.records == {}
+    assert both.do(read).result == {}
+
+
+def test_in_the_first_phase_a_logout_with_the_old_cookie_alone_is_one_there_beside_a_rotation(
+    first: Site, both: Browser, old: OldLibrary
+) -> None:
+    stale = first.browser()
+    stale.header = "old=ann"
+    both.do(lambda session: session.rotate())
+    assert stale.do(lambda session: (session.state, log_out(session))).result[0] == "rotated"
+    assert old.records == {}
+    assert both.do(read).result == {}
+
+
 @pytest.mark.parametrize("cookie_stays", [True, False])
 def test_in_the_first_phase_a_logout_there_is_one_here(
     first: Site, both: Browser, old: OldLibrary, cookie_stays: bool
@@ -851,7 +873,7 @@ def test_in_the_first_phase_a_session_that_was_logged_out_does_not_come_back_bes
 ) -> None:
     record = old.records["ann"]
     both.do(log_out)
-    old.records["ann"] = record  # As a cookie that nobody can revoke.
+    old.records["ann"] = record  # Like a cookie, which cannot be revoked.
     old.records["thief"] = Foreign({"_user_id": "2"}, user_id="2")
     thief = first.browser()
     thief.header = "old=thief"
@@ -1038,6 +1060,17 @@ def test_after_a_revocation_of_all_sessions_an_older_one_is_not_adopted(
     assert later.do(owner).result == "id:1"
 
 
+@pytest.mark.parametrize("data", [b"", b"\xc1", pack("a text", "revoked")], ids=repr)
+def test_a_revocation_whose_time_cannot_be_read_keeps_every_session_from_being_adopted(
+    site: Site, ann: Browser, clock: FakeClock, data: bytes
+) -> None:
+    site.calls.inner.create(
+        marker_key("sid", "revoked", "users"), make_marker(data, clock(), clock() + DAY, "sid"), clock()
+    )
+    assert ann.do(read).result == {}
+    assert refusals(site) == ["ended"]
+
+
 @pytest.mark.parametrize("anonymous", [False, True])
 def test_after_a_revocation_of_everybody_no_older_session_is_adopted(
     site: Site, ann: Browser, old: OldLibrary, clock: FakeClock, *, anonymous: bool
@@ -1184,7 +1217,7 @@ def test_an_adoption_costs_one_load_there_and_three_looks_and_two_creates_here(
         lambda: FlaskCookie(KEY, cookie_name="a b"),
     ],
 )
-def test_options_are_checked(make: Callable[[], object], clock: FakeClock) -> None:
+def test_a_reader_refuses_invalid_options(make: Callable[[], object], clock: FakeClock) -> None:
     with pytest.raises(ConfigError):
         make()
 

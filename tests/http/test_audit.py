@@ -269,11 +269,11 @@ def test_a_write_that_is_repeated_is_told(site: Site, operation: str, change: An
         browser.do(put(a=1))
     site.calls.fail(operation, lost=True, times=1)
     browser.do(change)
-    assert site.happened("retried") == [{"operation": operation, "error": "the engine is away"}]
+    assert site.happened("retried") == [{"operation": operation, "error": "the engine does not answer"}]
 
 
 @pytest.mark.needs(SERVER)
-def test_each_call_of_the_store_is_told_with_its_time_if_somebody_asks_for_it(make_site: MakeSite) -> None:
+def test_each_store_call_is_reported_with_its_time_if_asked_for(make_site: MakeSite) -> None:
     site = make_site(report_store_calls=True)
     browser = site.browser()
     for change in (put(a=1), put(a=2), log_in(ANN), log_out):
@@ -290,7 +290,7 @@ def test_each_call_of_the_store_is_told_with_its_time_if_somebody_asks_for_it(ma
     assert (call["operation"], call["outcome"]) == ("load", "unavailable")
 
 
-def test_no_call_of_the_store_is_told_if_nobody_asks_for_it(site: Site) -> None:
+def test_no_store_call_is_reported_unless_asked_for(site: Site) -> None:
     browser = site.browser()
     browser.do(put(a=1))
     browser.do(read)

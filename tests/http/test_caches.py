@@ -43,7 +43,7 @@ def cache_control(answer: Answer) -> set[str]:
 
 
 @pytest.mark.parametrize("look", [read, put(a=1), lambda session: session.state, lambda session: "a" in session])
-def test_a_look_adds_cookie_to_vary(browser: Browser, look: Any) -> None:
+def test_reading_the_session_adds_cookie_to_vary(browser: Browser, look: Any) -> None:
     assert browser.do(look).header("Vary") == "Cookie"
 
 
@@ -208,7 +208,7 @@ def test_a_first_look_after_the_commit_of_a_public_response_raises(browser: Brow
         browser.visit(looking_late, **{"test.seen": [], "test.headers": [header]})  # type: ignore[arg-type]
 
 
-def test_a_second_look_after_the_commit_is_no_late_one(site: Site, browser: Browser) -> None:
+def test_a_second_read_after_the_commit_is_not_a_late_read(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
 
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -66,7 +66,7 @@ def page_of(change: Any) -> Any:
     return app
 
 
-def test_one_warning_says_so(shop: Site) -> None:
+def test_a_request_outside_the_cookie_path_is_warned_of_once(shop: Site) -> None:
     browser = shop.browser(SCRIPT_NAME="", PATH_INFO="/login")
     for _ in range(3):
         browser.do(put(a=1))

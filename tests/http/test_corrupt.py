@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +20,10 @@ from hypothesis import strategies as st
 from tests.support.damage import damage, key_of
 from tests.support.site import ANN, Browser, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, Kind
-from wsgi_session import Session, user_email_or_none, user_or_none
+from wsgi_session import Session, begin_transaction, end_transaction, user_email_or_none, user_or_none
 from wsgi_session.codec.packing import join
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Record, has_sound_times
+from wsgi_session.stores import Record, SQLiteStore, has_sound_times
 
 pytestmark = pytest.mark.needs(SERVER)
 #: A value of every supported type.
@@ -244,6 +247,14 @@ def test_what_was_written_before_the_damage_was_met_goes_into_a_new_session(visi
     assert record_of(held) == before
 
 
+def test_a_login_ends_a_session_with_a_value_that_cannot_be_read(visitor: Browser) -> None:
+    held = visitor.copy()
+    damage(visitor, value=b"\xc1")
+    visitor.do(lambda session: (session.get("a"), log_in(ANN)(session)))
+    assert visitor.do(lambda session: session.owner).result == "id:1"
+    assert held.do(lambda session: (session.state, session.get("b"))).result == ("unknown", None)
+
+
 def test_a_damaged_value_that_nobody_reads_harms_nothing(visitor: Browser) -> None:
     damage(visitor, value=b"\xc1")
     assert visitor.do(lambda session: (session["b"], session.update(c=3))).result[0] == 2
@@ -317,3 +328,65 @@ def test_flipped_bits_in_a_record_give_an_answer(site: Site, places: list[tuple[
     assert len(site.happened("corrupt")) <= 1
     for change in (log_in(ANN), put(a=1), log_out):
         assert browser.copy().do(change).code == 200
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "encrypted"])
+def on_file(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
+    with SQLiteStore(tmp_path / "sessions.db") as store:
+        yield Site(store, encrypt=request.param)
+
+
+def edit(site: Site, namespace: str, column: str, value: object) -> None:
+    """Change the records of ``namespace`` as an administrator can: SQLite stores any type in any column."""
+    store = site.calls.inner
+    assert isinstance(store, SQLiteStore)
+    with closing(sqlite3.connect(store.path)) as connection, connection:
+        sql = f"UPDATE sessions SET {column} = ? WHERE namespace = ?"
+        assert connection.execute(sql, (value, namespace)).rowcount
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("version", 7),
+        ("version", "text"),
+        ("expires", "text"),
+        ("created", math.inf),
+        ("handle", b"\xff"),
+        ("owner", "text"),
+    ],
+    ids=repr,
+)
+def test_a_transaction_whose_record_was_edited_is_unknown(on_file: Site, column: str, value: object) -> None:
+    browser = on_file.browser()
+    state = browser.call(lambda environ: begin_transaction(environ, {"a": 1}))
+    edit(on_file, "login sid", column, value)
+    assert browser.call(lambda environ: end_transaction(environ, state)) is None
+    assert browser.answer.code == 200
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("data", 7), ("data", 2**62), ("data", "text"), ("namespace", 7), ("namespace", b""), ("namespace", "sid")],
+    ids=repr,
+)
+def test_a_logout_at_the_provider_passes_over_an_entry_that_was_edited(
+    on_file: Site, column: str, value: object
+) -> None:
+    on_file.browser().do(log_in(ANN, provider_session="one"))
+    edit(on_file, "sid/provider", column, value)
+    browser = on_file.browser()
+    browser.do(log_in(ANN, provider_session="one"))
+    assert on_file.middleware.sessions.revoke_provider_session("one") == 1
+    assert browser.do(lambda session: session.state).result == "unknown"
+
+
+def test_a_login_counts_a_session_whose_handle_was_edited(tmp_path: Path) -> None:
+    with SQLiteStore(tmp_path / "sessions.db") as store:
+        site = Site(store, max_sessions=1)
+        site.browser().do(log_in(ANN))
+        edit(site, "sid", "handle", b"\xff")
+        browser = site.browser()
+        assert browser.do(log_in(ANN)).code == 200
+        assert browser.do(lambda session: session.owner).result == "id:1"
+        assert site.middleware.sessions.count() == 1

@@ -250,6 +250,15 @@ def test_a_logout_without_the_second_cookie_ends_the_session_too(site: Site, bou
     assert bound.do(user).result is None
 
 
+def test_a_logout_without_the_second_cookie_ends_a_session_that_is_rotated_at_this_moment(
+    site: Site, bound: DeviceBrowser
+) -> None:
+    site.calls.before["delete"] = lambda: bound.do(lambda session: session.rotate())
+    bound.stolen(SID).do(log_out)
+    assert bound.do(user).result is None
+    assert site.middleware.sessions.count() == 0
+
+
 def test_a_renewal_is_no_activity_of_the_visitor(site: Site, bound: DeviceBrowser) -> None:
     site.clock.advance(3 * 24 * 3600)
     expires = site.middleware.sessions.of(ANN)[0].expires

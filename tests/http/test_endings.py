@@ -690,6 +690,64 @@ def test_a_logout_that_crosses_several_rotations_finds_the_session_where_it_is_n
     assert site.middleware.sessions.count() == 0
 
 
+def finds_it_gone(session: Session) -> None:
+    with pytest.raises(SessionGone):
+        session.atomic(lambda data: data.update(b=1))
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("notice", [finds_it_gone, Session.reload], ids=["atomic", "reload"])
+@pytest.mark.parametrize("fill", [log_in(ANN), put(a=1)], ids=["login", "anonymous"])
+def test_a_logout_ends_a_session_although_its_request_has_noticed_a_rotation_before(
+    site: Site, browser: Browser, fill: Change, notice: Change
+) -> None:
+    browser.do(fill)
+    held = browser.copy()
+
+    def slow(session: Session) -> None:
+        session.get("a")
+        browser.do(lambda session: session.rotate())
+        notice(session)
+        log_out(session)
+
+    assert held.do(slow).cookie is None, "the browser has the cookie of the rotation"
+    assert browser.do(lambda session: (session.state, session.copy())).result == ("unknown", {})
+    assert len(site.happened("destroyed")) == 1
+    assert site.middleware.sessions.count() == 0
+
+
+@pytest.mark.needs(SERVER)
+def test_a_logout_that_has_noticed_the_login_of_another_request_leaves_that_login(site: Site, browser: Browser) -> None:
+    browser.do(put(a=1))
+    held = browser.copy()
+
+    def slow(session: Session) -> None:
+        session.get("a")
+        browser.do(log_in(ANN))
+        session.reload()
+        log_out(session)
+
+    held.do(slow)
+    assert browser.do(lambda session: session.owner).result == "id:1"
+
+
+@pytest.mark.needs(SERVER)
+def test_a_logout_that_has_noticed_a_rotation_ends_the_sessions_of_the_other_cookies_too(site: Site) -> None:
+    browser, other = site.browser(), site.browser()
+    for visitor in (browser, other):
+        visitor.do(put(a=1))
+    both = f"{browser.header}; {other.header}"
+
+    def slow(session: Session) -> None:
+        session.get("a")
+        browser.do(lambda session: session.rotate())
+        session.reload()
+        log_out(session)
+
+    browser.copy().do(slow, HTTP_COOKIE=both)
+    assert site.middleware.sessions.count() == 0
+
+
 @pytest.mark.needs(SERVER)
 @pytest.mark.parametrize("rotations", [1, 3])
 @pytest.mark.parametrize("fill", [log_in(ANN), put(user={"name": "Ann"})], ids=["login", "by hand"])
@@ -796,14 +854,16 @@ def test_tombstones_that_form_a_circle_end_the_search(site: Site, browser: Brows
     assert browser.do(slow).code == 200
 
 
-def test_a_tombstone_that_was_edited_by_hand_leads_nowhere() -> None:
+@pytest.mark.parametrize("edited", [{"data": "a text"}, {"version": "a text"}, {"version": b""}], ids=repr)
+def test_a_tombstone_that_was_edited_by_hand_leads_nowhere(edited: dict[str, Any]) -> None:
     with MemoryStore() as store:
         middleware = SessionMiddleware(lambda environ, start_response: [], secret="0" * 40, store=store)
         backend, kept = middleware._backend, Record(b"\x80", b"v" * 16, "handle", 0.0, 0.0, 9.0)
-        bearer = backend.new_credential()
-        store.create(bearer.key, kept._replace(handle="", data="a text"), 1.0)  # type: ignore[arg-type]
-        backend.delete(bearer, kept, 1.0)
-        assert store.load(bearer.key, 1.0) is not None
+        credential = backend.new_credential()
+        store.create(credential.key, kept._replace(handle="", **edited), 1.0)
+        backend.delete(credential, kept, 1.0)
+        assert backend.end(credential, 1.0) is None
+        assert store.load(credential.key, 1.0) is not None
 
 
 @pytest.mark.needs(SERVER)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.site import ANN, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
+from tests.support.site import ANN, BOB, SECRET, Browser, MakeSite, Site, log_in, log_out, put, read
 from tests.support.stores import SERVER, SWEEPS
 from wsgi_session import Session, SessionGone
 from wsgi_session.stores import CLOCK_SKEW, TOMBSTONE_LIFE
@@ -405,7 +405,7 @@ def test_a_slow_rotation_leaves_a_tombstone_that_lives_from_the_save_on(
     assert held.do(state).result == "unknown"
 
 
-def test_expires_tells_of_no_touch(browser: Browser, clock: FakeClock) -> None:
+def test_expires_is_not_extended_by_a_request_with_no_touch(browser: Browser, clock: FakeClock) -> None:
     browser.do(put(a=1))
     clock.advance(2 * DAY)
     poll, visit = browser.do(lambda session: (session.no_touch(), session.expires)), browser.do(lambda s: s.expires)
@@ -449,6 +449,32 @@ def test_clocks_of_two_machines_may_differ_by_a_minute(make_site: MakeSite, skew
         here.advance(120)
         there.advance(120)
     assert two.middleware.sessions.revoke_all(ANN) == 1
+
+
+@pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("rotations", [1, 3])
+@pytest.mark.parametrize(("ending", "left"), [(log_out, 0), (log_in(BOB), 1)], ids=["logout", "login"])
+def test_the_end_of_an_expired_session_finds_it_if_another_machine_has_just_rotated_it(
+    make_site: MakeSite, ending: Callable[[Session], None], left: int, rotations: int
+) -> None:
+    """By the clock of that machine, it has not expired."""
+    here, there = FakeClock(), FakeClock()
+    there.advance(60)
+    one, two = make_site(clock=here, idle_timeout=900), make_site(clock=there, idle_timeout=900)
+    browser = one.browser()
+    browser.do(log_in(ANN))
+    for clock in (here, there):
+        clock.advance(870)
+    at_other = visit_with(two, browser)
+
+    def rotate() -> None:
+        for _ in range(rotations):
+            browser.do(lambda session: session.rotate())
+
+    two.calls.before["delete"] = rotate
+    assert at_other.do(lambda session: (session.state, ending(session))).result[0] == "unknown"
+    assert browser.do(state).result == "unknown"
+    assert one.middleware.sessions.count() == left
 
 
 @pytest.mark.needs(SERVER)

@@ -233,7 +233,7 @@ def test_a_login_that_fails_after_an_atomic_leaves_the_confirmations_of_the_sess
     assert (is_fresh(browser, method="password"), is_fresh(browser, method="passkey")) == (True, False)
 
 
-def test_after_the_headers_it_is_refused(browser: Browser) -> None:
+def test_a_confirmation_after_the_headers_is_refused(browser: Browser) -> None:
     browser.do(log_in(ANN))
     caught: list[BaseException] = []
 

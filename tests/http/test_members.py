@@ -98,7 +98,7 @@ def test_a_value_that_was_set_is_saved_as_it_is_at_the_end(browser: Browser) -> 
     assert browser.do(read).result == {"cart": [1]}
 
 
-def test_a_copy_shares_nothing(browser: Browser) -> None:
+def test_a_copy_shares_no_value_with_the_session(browser: Browser) -> None:
     browser.do(put(cart=[[1]]))
     browser.do(lambda session: session.copy()["cart"][0].append(2))
     assert browser.do(read).result == {"cart": [[1]]}

@@ -19,7 +19,7 @@ PLAIN = [("Content-Type", "text/plain")]
 
 @pytest.fixture
 def ann(site: Site) -> Browser:
-    """A browser in which Ann is logged in, at a site whose store is away now."""
+    """A browser in which Ann is logged in, at a site whose store is down now."""
     browser = site.browser()
     browser.do(log_in(ANN))
     site.calls.fail("load", "create", "replace", "rotate", "touch", "delete")
@@ -283,7 +283,7 @@ def test_a_removal_done_before_the_outage_rides_on_the_503(site: Site, browser: 
 
 @pytest.fixture
 def lenient(make_site: MakeSite) -> Browser:
-    """A browser in which Ann is logged in, at a site that serves its visitors as anonymous: the store is away."""
+    """A browser in which Ann is logged in, at a site that serves its visitors as anonymous while the store is down."""
     site = make_site(on_store_error="anonymous")
     browser = site.browser()
     browser.do(log_in(ANN))

@@ -61,7 +61,7 @@ def test_two_logouts_at_once_end_the_login_once(make_site: MakeSite) -> None:
     assert states(browser) == ["unknown"]
 
 
-def test_what_is_filed_is_no_session(make_site: MakeSite) -> None:
+def test_the_entry_of_a_provider_session_is_not_a_session(make_site: MakeSite) -> None:
     site = make_site()
     browser = enter(site, "sid-1")
     sessions = site.middleware.sessions

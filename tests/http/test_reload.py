@@ -61,7 +61,7 @@ def test_an_expired_session_is_no_longer_live(make_site: MakeSite, clock: FakeCl
 
 
 @pytest.mark.needs(SERVER)
-def test_validate_is_asked_again(make_site: MakeSite) -> None:
+def test_reload_calls_validate_again(make_site: MakeSite) -> None:
     answers = iter([True, True, False])
     site = make_site(validate=lambda session: next(answers))
     browser = site.browser()
@@ -82,7 +82,7 @@ def test_a_new_session_is_not_live_and_one_in_the_cookie_stays_as_it_is(site: Si
 
 
 @pytest.mark.needs(SERVER)
-def test_an_outage_is_no_end(site: Site, browser: Browser) -> None:
+def test_an_outage_during_reload_does_not_end_the_session(site: Site, browser: Browser) -> None:
     browser.do(put(a=1))
 
     def page(session: Session) -> None:

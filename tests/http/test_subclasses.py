@@ -82,7 +82,7 @@ def test_this_request_sees_the_object_and_the_next_one_the_plain_value(browser: 
     assert types_of(browser.do(read).result) == types_of({name: plain for name, (_, plain) in values.items()})
 
 
-def test_a_change_inside_one_after_its_assignment_is_saved(browser: Browser) -> None:
+def test_a_change_inside_a_subclass_instance_after_its_assignment_is_saved(browser: Browser) -> None:
     def write(session: Session) -> None:
         session["token"] = Token(access_token="old")
         session["counts"] = defaultdict(int)

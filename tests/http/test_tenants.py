@@ -53,7 +53,7 @@ def test_a_cookie_of_one_tenant_opens_nothing_at_another(shop: Browser, forum: B
 
 
 @pytest.mark.needs(SERVER)
-def test_owners_and_counts_are_apart(tenants: Site, shop: Browser, forum: Browser) -> None:
+def test_each_tenant_has_its_own_owners_and_counts(tenants: Site, shop: Browser, forum: Browser) -> None:
     shop.do(log_in(ANN))
     forum.do(log_in(ANN))
     shop.copy().do(put(cart=1))

@@ -66,7 +66,7 @@ def test_it_stores_no_session_and_reads_none(browser: Browser) -> None:
 
 
 @pytest.mark.needs(SERVER)
-def test_it_can_be_ended_once(browser: Browser) -> None:
+def test_a_transaction_can_be_ended_once(browser: Browser) -> None:
     state = begin(browser)
     copied = browser.copy()
     assert end(browser, state) == DATA
@@ -136,7 +136,7 @@ def test_a_cookie_that_somebody_planted_does_not_fit_the_answer_of_the_visitor(s
     assert end(site.browser(), theirs) is None
 
 
-def test_it_expires(browser: Browser, make_site: MakeSite) -> None:
+def test_a_transaction_expires(browser: Browser, make_site: MakeSite) -> None:
     short, default = begin(browser, {}, max_age=60), begin(browser)
     browser.site.clock.advance(60)
     assert end(browser, short) is None
@@ -146,7 +146,7 @@ def test_it_expires(browser: Browser, make_site: MakeSite) -> None:
     assert end(browser, late) is None
 
 
-def test_it_is_bound_to_its_middleware(make_site: MakeSite) -> None:
+def test_a_transaction_is_bound_to_its_middleware(make_site: MakeSite) -> None:
     shop, forum = make_site(cookie_name="shop").browser(), make_site(cookie_name="forum").browser()
     state = begin(shop)
     ((name, value),) = shop.jar.items()

@@ -396,7 +396,7 @@ def test_an_anonymous_app_is_refused_and_never_redirected(make_site: MakeSite, o
 # Outages, streams, and what an application does late.
 
 
-def test_an_outage_is_no_logout(app: AppClient) -> None:
+def test_an_outage_does_not_log_the_visitor_out(app: AppClient) -> None:
     app.do(log_in(ANN))
     app.site.calls.fail("load", times=1)
     answer = app.do(read)

@@ -47,7 +47,7 @@ def ann(judged: Site, judge: Judge) -> Browser:
     return browser
 
 
-def test_it_is_asked_once_a_request(ann: Browser, judge: Judge) -> None:
+def test_validate_is_called_once_per_request(ann: Browser, judge: Judge) -> None:
     answer = ann.do(lambda session: (session["user"], session.copy(), session.state))
     assert (answer.result[2], judge.asked) == ("live", [{"user": ANN}])
 
@@ -178,7 +178,7 @@ def test_a_session_that_cannot_be_ended_in_an_outage_is_not_taken_for_valid(
 
 
 @pytest.mark.needs(SERVER)
-def test_a_late_look_is_judged_too(judged: Site, ann: Browser, judge: Judge) -> None:
+def test_a_read_after_the_headers_is_validated_too(judged: Site, ann: Browser, judge: Judge) -> None:
     judge.verdict = False
     seen: list[Any] = []
 

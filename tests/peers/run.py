@@ -122,7 +122,7 @@ def _report(folder: Path, suite: Suite, whose: str) -> Path:
 
 
 def _run(command: Command, place: Place, report: Path) -> Outcomes:
-    """Return what became of each test. That some have failed is no error."""
+    """Return the result of each test. A failed test is not an error."""
     report.unlink(missing_ok=True)
     paths = [str(INSIDE), *filter(None, [command.environ.get("PYTHONPATH")])]
     environ = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,3 +32,15 @@ def test_no_file_is_too_long_to_be_read_at_once() -> None:
 
 def test_the_root_has_few_modules() -> None:
     assert len([path for path in PACKAGE.glob("*.py") if path.name != "__init__.py"]) <= MAX_MODULES
+
+
+def test_the_table_of_rooms_has_each_room_in_the_order_of_the_layers() -> None:
+    written = (ROOT / "pyproject.toml").read_text("utf-8")
+    (layers,) = re.findall(r"^layers = \[\n(.*?)^\]$", written, re.M | re.S)
+    heights = {room: row for row, line in enumerate(layers.splitlines()) for room in re.findall(r"\w+", line)}
+    _, _, table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("| path in `wsgi_session/` |")
+    table, _, _ = table.partition("\n\n")
+    rows = [re.findall(r"`(\w+)(?:/|\.py)`", line.split("|")[1]) for line in table.splitlines()[2:]]
+    assert sorted(room for row in rows for room in row) == sorted(heights)
+    assert all(len({heights[room] for room in row}) == 1 for row in rows)
+    assert sorted(rows, key=lambda row: heights[row[0]]) == rows

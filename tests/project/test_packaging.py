@@ -141,6 +141,7 @@ def test_the_changelog_has_a_section_for_this_version(metadata: Message) -> None
     assert f"\n## [{metadata['Version']}]" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
+@pytest.mark.full
 def test_a_release_built_again_is_the_same_to_the_byte(tmp_path: Path) -> None:
     """Elsewhere, at another time, in another zone: so that anybody can check what the index has."""
     here, there = tmp_path / "here", tmp_path / "some where else"

@@ -181,7 +181,7 @@ REQUIREMENTS = [
         "Show the list; the demo does",
         (
             "http/test_administration.py::test_of_lists_a_users_sessions_newest_login_first",
-            "security/test_logout.py::test_nobody_ends_the_session_of_somebody_else",
+            "security/test_logout.py::test_no_user_ends_the_session_of_another",
             "demo/test_races.py::test_a_login_of_long_ago_signs_no_device_out_until_the_password_is_given_again",
         ),
     ),
@@ -318,7 +318,7 @@ REQUIREMENTS = [
         "`check_csrf()` checks every method but these three",
         "Change nothing on GET",
         (
-            "unit/helpers/test_csrf.py::test_every_other_method_needs_one",
+            "unit/helpers/test_csrf.py::test_every_other_method_needs_a_token",
             "demo/test_visit.py::test_the_logout_cannot_be_a_link",
         ),
     ),

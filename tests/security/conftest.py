@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.security.wire import SERVERS, Wire
-from tests.support.fixtures import browser, clock, make_site, pytest_generate_tests, site, store
+from tests.support.fixtures import browser, clock, make_site, pytest_generate_tests, site, store, tmp_path
 from tests.support.site import Site
 from wsgi_session.stores import MemoryStore
 from wsgi_session.stores.cookie import CookieStore
 from wsgi_session.testing.clock import FakeClock
 
-__all__ = ["browser", "clock", "make_site", "pytest_generate_tests", "site", "store"]
+__all__ = ["browser", "clock", "make_site", "pytest_generate_tests", "site", "store", "tmp_path"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

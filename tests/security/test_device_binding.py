@@ -83,7 +83,7 @@ def reasons(site: Site) -> list[str]:
     return [event["reason"] for event in site.happened("device_refused")]
 
 
-def test_a_thief_cannot_register_a_key_of_his_own(bound_site: Site) -> None:
+def test_a_thief_cannot_register_a_key(bound_site: Site) -> None:
     """Not even before the browser does: only the answer to the login has the challenge."""
     ann = DeviceBrowser(bound_site)
     ann.registers = False
@@ -108,13 +108,13 @@ def test_a_thief_cannot_register_a_key_of_his_own(bound_site: Site) -> None:
     assert not is_ann(thief)
 
 
-def test_a_challenge_of_his_own_login_gives_a_thief_no_key_for_another_session(
+def test_a_challenge_of_the_thiefs_own_login_registers_no_key_for_another_session(
     bound_site: Site, ann: DeviceBrowser
 ) -> None:
     mallory = logged_in(bound_site, BOB)
     thief = thief_of(ann, SID)
     assert mallory.key is not None
-    # His own signed key, for Ann's session: the address is signed for his handle only.
+    # The thief's own signed key, for Ann's session: the address is signed for the thief's handle only.
     assert thief.post(url_of(mallory), {"Sec-Secure-Session-Id": id_of(ann)}).code == 404
     proof = mallory.key.proof(fresh_challenge(mallory))
     assert refresh_with(thief, mallory, proof).code == 404
@@ -135,7 +135,7 @@ def test_a_challenge_that_was_read_registers_no_second_key(bound_site: Site, ann
     assert thief.register().code == 200
     assert thief.same().refresh().code == 400
     assert reasons(bound_site) == ["challenge", "registered"]
-    # Nor does a second cookie that he gets without showing the session serve the session of another key.
+    # A second cookie that the thief gets without showing the session does not fit the session of another key, either.
     thief.jar.clear()
     assert thief.refresh().code == 200
     thief.jar[SID] = victim.jar[SID]
@@ -285,7 +285,7 @@ def test_a_cookie_that_was_copied_before_the_logins_rotation_binds_nothing(bound
 
 
 def test_a_thief_cannot_take_the_binding_away(bound_site: Site, ann: DeviceBrowser) -> None:
-    """What a thief writes goes into another session, and a login of his own has a session of its own."""
+    """A thief's writes go into another session, and the thief's own login has a session of its own."""
     thief = thief_of(ann, SID)
     thief.registers = False
     thief.do(put(device=None, cart=1))

@@ -112,7 +112,7 @@ def test_the_settings_of_now_count_not_those_in_the_record(make_site: MakeSite, 
 
 @case(24)
 @pytest.mark.needs(SERVER)
-def test_a_record_with_a_life_of_its_own_ends_all_the_same(site: Site, clock: FakeClock) -> None:
+def test_a_record_with_a_longer_lifetime_ends_at_the_configured_limits(site: Site, clock: FakeClock) -> None:
     """A record or a login with a lifetime of ten years still ends at the configured limits.
 
     Not over cookie://: only someone with the secret can create a cookie there.

@@ -338,7 +338,7 @@ def tokens_of(browser: Browser) -> str:
 
 @case(20)
 @pytest.mark.needs(SERVER)
-def test_nobody_ends_the_session_of_somebody_else(site: Site, ann: Browser) -> None:
+def test_no_user_ends_the_session_of_another(site: Site, ann: Browser) -> None:
     """``revoke(user, handle)`` finds only that user's sessions; the handle of another user's session is not found.
 
     Case 20: CVE-2017-18878, Mattermost: anyone who knew a session's id could revoke that session, even another user's.

@@ -47,12 +47,12 @@ def test_what_only_a_store_can_do_is_refused(call: Callable[[CookieStore], objec
     assert f"so {caught.value.operation}() is not available" in str(caught.value)
 
 
-def test_it_offers_nothing_more() -> None:
+def test_it_offers_no_optional_operation() -> None:
     offered = [kind.__name__ for kind in (ListsOwners, Counts, Sweeps, Scans) if isinstance(CookieStore(), kind)]
     assert offered == []
 
 
-def test_nothing_can_be_away_and_closing_twice_does_no_harm() -> None:
+def test_ping_never_fails_and_closing_twice_does_no_harm() -> None:
     with CookieStore() as store:
         store.ping()
     store.close()

@@ -189,8 +189,8 @@ def test_making_room_takes_as_long_in_a_store_that_is_ten_times_larger(full_of: 
         fill(store, *new, owner=b"mallory")
         return (time.thread_time() - started) / size
 
-    small = min(executed(4_000) for _ in range(3))
-    large = min(executed(40_000) for _ in range(2))
+    small = min(executed(2_000) for _ in range(3))
+    large = min(executed(20_000) for _ in range(2))
     assert large < 3 * small, (small, large)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.bare import Bare
 from tests.support.records import NOW, OWNER, make_record
 from wsgi_session.backends.revocation import end_sessions
 from wsgi_session.errors import ConfigError, StoreUnavailable, Unsupported
@@ -38,34 +39,6 @@ def placeholder(stored: Record, number: bytes = b"12345678") -> Record:
 def marked(stored: Record, number: bytes = b"12345678") -> Record:
     """Return the record in the old store after the second step of a move."""
     return stored._replace(data=stored.version + stored.data, version=b"\0moved\0\0" + number)
-
-
-class Bare(Store):
-    """A store with only the methods of the contract, which is always empty."""
-
-    def load(self, key: bytes, now: float) -> None:
-        return None
-
-    def create(self, key: bytes, record: Record, now: float) -> None:
-        return None
-
-    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        return Outcome.GONE
-
-    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        return Outcome.GONE
-
-    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        return False
-
-    def delete(self, key: bytes, version: bytes | None = None) -> bool:
-        return False
-
-    def ping(self) -> None:
-        return None
-
-    def close(self) -> None:
-        return None
 
 
 class TestFromEmptyToEmpty(StoreConformance):

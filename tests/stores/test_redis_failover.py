@@ -258,7 +258,7 @@ def test_a_session_of_a_cluster_that_was_ended_without_a_replica_does_not_count_
     owner = os.urandom(32)
     old, new = two_keys_elsewhere(patient, owner)
     kept = make_record(owner=owner)
-    # The rotation is no login, so a logout with the old cookie follows it.
+    # The rotation is not a login, so a logout with the old cookie follows it.
     write = changed(kept)._replace(version=os.urandom(15) + b"\0")
     hosts = ",".join(f"127.0.0.1:{node.port}" for node in _primaries(patient))
     url = f"redis+cluster://{hosts}?timeout=2"

@@ -368,7 +368,7 @@ def test_a_write_counts_when_as_many_replicas_have_it_as_were_asked_for(server: 
         assert store.replace(KEY, changed(write), write.version, NOW) is Outcome.CONFLICT
 
 
-def test_what_somebody_else_has_deleted_is_gone_when_a_replica_knows_it(server: Valkey) -> None:
+def test_a_record_that_another_request_deleted_is_gone_once_a_replica_knows_it(server: Valkey) -> None:
     """The first logout fails, because no replica has it, and so does a second one on the same connection."""
     with Proxy(server.port) as proxy:
         replica = Valkey("--replicaof", f"127.0.0.1 {proxy.port}")

@@ -221,6 +221,74 @@ def test_an_entry_of_a_cluster_that_was_not_told_of_a_renewal_outlives_its_end()
         assert entries(store) == set()
 
 
+@pytest.mark.parametrize("end", ["delete", "delete_many", "rotate"])
+@pytest.mark.parametrize("moment", ["before its entry", "after its entry"])
+def test_a_session_of_a_cluster_made_while_another_under_its_key_ends_is_listed(end: str, moment: str) -> None:
+    """The new session's entry may come before or after the record of the old one is deleted."""
+    with open_url(valkey_cluster() + "?prefix=reused:") as store:
+        assert isinstance(store, ListsOwners)
+        ended, made = make_record(), changed(make_record(expires=NOW + HOUR / 2))
+        store.create(KEY, ended, NOW)
+        index: Any = store._index  # type: ignore[attr-defined]
+        remove, add = index.remove, index.add
+
+        def end_it() -> None:
+            if end == "delete":
+                assert store.delete(KEY)
+            elif end == "delete_many":
+                assert store.delete_many([KEY]) == 1
+            else:
+                assert store.rotate(KEY, NEW, changed(ended), ended.version, NOW) is Outcome.SAVED
+
+        with pytest.MonkeyPatch.context() as patch:
+
+            def make_it_first(*arguments: Any, **options: Any) -> None:
+                patch.undo()
+                lose(store, KEY)  # The tombstone of a rotation, which would refuse a new session under the old key.
+                store.create(KEY, made, NOW)
+                remove(*arguments, **options)
+
+            def end_it_first(*arguments: Any) -> None:
+                patch.undo()
+                add(*arguments)
+                end_it()
+                lose(store, KEY)
+
+            if moment == "before its entry":
+                patch.setattr(index, "remove", make_it_first)
+                end_it()
+            else:
+                patch.setattr(index, "add", end_it_first)
+                store.create(KEY, made, NOW)
+        assert store.load(KEY, NOW) is not None
+        assert KEY in {session.key for session in store.of_owner(OWNER, NOW)}
+        store.delete_many([KEY, NEW])
+        assert list(store.of_owner(OWNER, NOW)) == []
+        lose(store, b"owner:" + OWNER)
+
+
+def test_a_session_of_a_cluster_made_while_a_dead_entry_of_its_key_is_removed_is_listed() -> None:
+    with open_url(valkey_cluster() + "?prefix=dead:") as store:
+        assert isinstance(store, ListsOwners)
+        store.create(KEY, make_record(expires=NOW + HOUR), NOW)
+        lose(store, KEY)
+        later = NOW + HOUR + LATE + 2
+        index: Any = store._index  # type: ignore[attr-defined]
+        heads = index._heads
+        with pytest.MonkeyPatch.context() as patch:
+
+            def make_it_next(*arguments: Any) -> Any:
+                patch.undo()
+                found = heads(*arguments)
+                store.create(KEY, make_record(expires=later + HOUR), later - 60)  # by a clock that is a minute late
+                return found
+
+            patch.setattr(index, "_heads", make_it_next)
+            store.create(OTHER, make_record(expires=later + HOUR), later)
+        assert {session.key for session in store.of_owner(OWNER, later)} == {KEY, OTHER}
+        lose(store, KEY, OTHER, b"owner:" + OWNER)
+
+
 def test_prefixes_keep_stores_apart_whatever_is_in_them(server: Valkey) -> None:
     prefixes = ["a:", "a:b:", "*", "[a]:", "ä\\?"]
     from redis import Redis
@@ -393,7 +461,7 @@ def test_the_commands_that_the_manual_names_are_all_that_it_takes(server: Valkey
         assert store.delete(NEW)
 
 
-def test_databases_are_apart(server: Valkey) -> None:
+def test_two_databases_of_a_server_share_no_session(server: Valkey) -> None:
     with (
         open_url(f"redis://127.0.0.1:{server.port}/0") as first,
         open_url(f"redis://127.0.0.1:{server.port}/3") as other,
@@ -402,7 +470,7 @@ def test_databases_are_apart(server: Valkey) -> None:
         assert other.load(KEY, NOW) is None
 
 
-def test_a_socket_file_is_a_way_too(server: Valkey) -> None:
+def test_a_store_connects_through_a_socket_file(server: Valkey) -> None:
     with open_url(f"unix://{server.socket}?db=2") as store:
         store.create(KEY, make_record(), NOW)
         assert store.load(KEY, NOW) is not None
@@ -560,7 +628,7 @@ def test_a_time_out_that_is_no_time_is_refused(timeout: float) -> None:
         RedisStore(Redis(), timeout=timeout)
 
 
-def test_what_is_no_client_is_refused() -> None:
+def test_an_object_that_is_not_a_client_is_refused() -> None:
     import redis.asyncio
 
     from wsgi_session.stores.redis import RedisStore
@@ -662,7 +730,7 @@ def test_who_gets_no_connection_in_time_is_told_how_to_have_more(server: Valkey)
         assert store.load(KEY, NOW) is None
 
 
-def test_a_connection_that_cannot_be_made_takes_nobodys_place(server: Valkey) -> None:
+def test_a_connection_that_cannot_be_made_takes_no_place(server: Valkey) -> None:
     from redis import ConnectionPool, Redis
 
     from wsgi_session.stores.redis import RedisStore

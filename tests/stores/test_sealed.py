@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.bare import Bare
 from tests.support.records import NOW, make_record
 from wsgi_session import ConfigError, SessionMiddleware, Unsupported
 from wsgi_session.codec.packing import CorruptData, Packed, join, pack, split, unpack
@@ -68,41 +69,10 @@ class TestSealedStore(StoreConformance):
         """Not with another owner or namespace."""
 
 
-class Bare(Store):
-    """Has nothing but what every store has."""
-
-    multiprocess = False
-    delete_pause = 0.5
-    system = "bare"
-
-    def load(self, key: bytes, now: float) -> Record | None:
-        return None
-
-    def create(self, key: bytes, record: Record, now: float) -> None:
-        self.created = record
-
-    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        return Outcome.GONE
-
-    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        return Outcome.GONE
-
-    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        return False
-
-    def delete(self, key: bytes, version: bytes | None = None) -> bool:
-        return False
-
-    def ping(self) -> None:
-        """Answer."""
-
-    def close(self) -> None:
-        self.closed = True
-
-
 def test_it_offers_what_the_inner_store_offers_and_is_like_it() -> None:
     protocols = (Sweeps, ListsOwners, Counts, Scans)
     inner = Bare()
+    inner.multiprocess, inner.delete_pause, inner.system = False, 0.5, "bare"
     with SealedStore(inner, sealing()) as store:
         assert [isinstance(store, protocol) for protocol in protocols] == [False] * 4
         assert (store.multiprocess, store.delete_pause, store.system) == (False, 0.5, "bare")

@@ -118,7 +118,7 @@ def test_over_sqlite_children_that_are_forked_while_threads_write_use_the_store_
 
 
 @pytest.mark.parametrize("hook", ["_after_fork_in_parent", "_after_fork_in_child"])
-def test_a_server_that_says_only_afterwards_that_it_has_forked_may(store: SQLStore, hook: str) -> None:
+def test_a_server_may_announce_its_fork_only_afterwards(store: SQLStore, hook: str) -> None:
     getattr(forks, hook)()  # uWSGI calls these hooks only after the fork.
     store.ping()
 

@@ -309,7 +309,7 @@ def test_init_makes_a_table_that_was_dropped_and_says_so_only_then(server: Datab
         store.ping()
 
 
-def test_the_version_s_table_is_not_missed_by_those_who_have_seen_it(
+def test_a_store_that_has_read_its_schema_version_does_not_need_its_table(
     server: DatabaseServer, store: SQLStore, table: str
 ) -> None:
     store.create(KEY, make_record(), NOW)

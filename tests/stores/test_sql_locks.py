@@ -154,7 +154,7 @@ def test_a_lock_that_somebody_holds_leaves_no_more_waiting_at_the_server_than_th
     monkeypatch.setattr(connections, "HUNG", 600)
     with table_lock(site, store):
         assert 0 < many_fail(site, lambda key: store.load(key, NOW)) <= POOL
-        wait_until(lambda: ends_at_the_server(site, store), "nothing waits that nobody waits for")
+        wait_until(lambda: ends_at_the_server(site, store), "no abandoned statement waits at the server")
     wait_until(lambda: loads(store), "it heals")
 
 
@@ -172,7 +172,7 @@ def ends_at_the_server(site: Site, store: SQLStore) -> bool:
     return not still
 
 
-def test_so_it_is_where_the_server_cannot_be_told_to_stop(
+def test_waiting_connections_are_bounded_where_the_server_cannot_cancel_a_statement(
     site: Site, store: SQLStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dull(store, monkeypatch)
@@ -247,7 +247,7 @@ def test_a_statement_that_waited_for_a_lock_in_vain_is_never_carried_out(site: S
 def test_requests_to_one_locked_session_leave_half_of_the_pool_to_the_others(site: Site, store: SQLStore) -> None:
     stopped = threading.Event()
 
-    def insist() -> None:
+    def touch_again_and_again() -> None:
         while not stopped.is_set():
             try:
                 store.touch(ANN, NOW + 1, NOW + 2000, NOW)
@@ -255,7 +255,7 @@ def test_requests_to_one_locked_session_leave_half_of_the_pool_to_the_others(sit
                 pass
 
     with row_lock(site, store, ANN), ThreadPoolExecutor(4 * POOL) as threads:
-        futures = [threads.submit(insist) for _ in range(4 * POOL)]
+        futures = [threads.submit(touch_again_and_again) for _ in range(4 * POOL)]
         wait_until(lambda: waiting(site), "one waits for the lock")
         try:
             for turn in range(20):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.bare import Bare
 from tests.support.records import make_record
 from wsgi_session import KeyExists, SessionMiddleware, StoreUnavailable, Unsupported
 from wsgi_session.config.keygen import new_secret
@@ -49,27 +50,14 @@ class Heard(list[dict[str, Any]]):
 
 class Down(MemoryStore):
     def load(self, key: bytes, now: float) -> Record | None:
-        raise StoreUnavailable("the engine is away")
+        raise StoreUnavailable("the engine does not answer")
 
     def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
         raise ZeroDivisionError
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
-        raise StoreUnavailable("the engine is away")
+        raise StoreUnavailable("the engine does not answer")
         yield
-
-
-class NoExtras(Store):
-    """A store without any optional operation."""
-
-    load = MemoryStore.load  # type: ignore[assignment]
-    create = MemoryStore.create  # type: ignore[assignment]
-    replace = MemoryStore.replace  # type: ignore[assignment]
-    rotate = MemoryStore.rotate  # type: ignore[assignment]
-    touch = MemoryStore.touch  # type: ignore[assignment]
-    delete = MemoryStore.delete  # type: ignore[assignment]
-    ping = MemoryStore.ping  # type: ignore[assignment]
-    close = MemoryStore.close  # type: ignore[assignment]
 
 
 def timed(inner: Store) -> tuple[TimedStore, Heard]:
@@ -123,7 +111,7 @@ def test_a_listing_is_told_once_at_its_end_or_where_it_is_given_up() -> None:
 
 
 def test_it_offers_what_the_inner_store_offers() -> None:
-    for inner in (MemoryStore(), NoExtras()):
+    for inner in (MemoryStore(), Bare()):
         store, _ = timed(inner)
         for protocol in (Sweeps, Counts, ListsOwners, Scans):
             assert isinstance(store, protocol) is isinstance(inner, protocol), protocol
@@ -152,8 +140,8 @@ def test_a_sweep_that_is_due_is_due_for_both() -> None:
 
 
 def test_what_the_store_does_not_support_is_told_by_the_stores_own_name() -> None:
-    middleware = SessionMiddleware(no_site, secret=SECRET, store=NoExtras(), report_store_calls=True)
-    with pytest.raises(Unsupported, match="NoExtras does not support of"):
+    middleware = SessionMiddleware(no_site, secret=SECRET, store=Bare(), report_store_calls=True)
+    with pytest.raises(Unsupported, match="Bare does not support of"):
         middleware.sessions.of({"id": 1})
 
 

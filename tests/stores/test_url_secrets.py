@@ -93,7 +93,7 @@ def test_no_message_no_traceback_and_no_repr_shows_user_or_password(url: str, wa
     assert watch.found == []
 
 
-def test_the_middleware_shows_none_either_whatever_else_is_wrong(watch: Watch) -> None:
+def test_no_error_of_the_middleware_shows_a_password(watch: Watch) -> None:
     watch.note(FIRST)
     url = f"postgresql://{USER}:{FIRST}@127.0.0.1/x"
     secret = "5f0c6e9ab1d24738"  # Too short.
@@ -182,7 +182,7 @@ def test_the_command_line_knows_a_password_in_the_query(option: str) -> None:
 
 
 @pytest.mark.usefixtures("legacy")
-def test_a_traceback_on_the_command_line_shows_none() -> None:
+def test_a_traceback_on_the_command_line_shows_no_password() -> None:
     result = run("stats", "legacy://ann:OldPassw0rd@broken/1")
     assert result.exit_code == 1
     assert "LookupError: no host in legacy://***@broken/1" in result.stderr

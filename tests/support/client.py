@@ -70,7 +70,7 @@ def parse_cookie(value: str) -> Cookie:
     attributes: dict[str, Any] = {}
     for part in rest:
         key, equals, given = part.partition("=")
-        assert key.lower() not in attributes, f"{key} stands twice in {value!r}"
+        assert key.lower() not in attributes, f"{key} occurs twice in {value!r}"
         attributes[key.lower()] = given if equals else True
     return Cookie(name, text, attributes)
 

@@ -39,7 +39,7 @@ class Key:
         return {"kty": "EC", "crv": "P-256", "x": x, "y": y}
 
     def proof(self, challenge: object, *, jwk: bool = False, header: Any = None, payload: Any = None) -> str:
-        """Return a signed proof; ``header`` and ``payload`` replace the whole of it, or a dict adds to it."""
+        """Return a signed proof. ``payload`` and ``header`` replace these parts; a dict as ``header`` adds to it."""
         head: Any = {"alg": "ES256", "typ": "dbsc+jwt", **({"jwk": self.jwk} if jwk else {})}
         head = {**head, **header} if isinstance(header, dict) else head if header is None else header
         body: Any = {"jti": challenge} if payload is None else payload
@@ -59,7 +59,7 @@ class Key:
 class DeviceClient(Client):
     """A client that registers a key when a response asks for it, and renews the second cookie when it has expired.
 
-    ``clock``: what the browser's cookies expire by.
+    ``clock``: the clock by which the browser's cookies expire.
     """
 
     clock: Callable[[], float]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -12,6 +14,17 @@ from tests.support.site import Browser, MakeSite, Site
 from tests.support.stores import ENGINE, KINDS, Kind
 from wsgi_session.stores import Store
 from wsgi_session.testing.clock import FakeClock
+
+#: Linux's file system in memory; ``None`` elsewhere.
+_IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Return an empty folder, in memory in the quick run: there no store waits for the disk, thousands of times."""
+    parent = _IN_MEMORY if request.config.option.quick else None
+    with TemporaryDirectory(prefix="wsgi-session-", dir=parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder).resolve()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -25,9 +38,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             + [pytest.mark.full, pytest.mark.wrapper] * (kind.name in ("migrating", "encrypted"))
             for kind in kinds
         ]
-        metafunc.parametrize(
-            "kind", [pytest.param(kind, id=kind.name, marks=its) for kind, its in zip(kinds, marks, strict=True)]
-        )
+        cases = [pytest.param(kind, id=kind.name, marks=its) for kind, its in zip(kinds, marks, strict=True)]
+        if metafunc.config.option.quick:  # Those that it would leave out take a second to make.
+            cases = [case for case in cases if not case.marks] or cases
+        metafunc.parametrize("kind", cases)
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ class OldLibrary(Reader):
         self.calls.append(name)
         self.before.pop(name, int)()
         if self.is_down:
-            raise StoreUnavailable("the old store is away")
+            raise StoreUnavailable("the old store does not answer")
         result = work()
         self.after.pop(name, int)()
         return result

@@ -15,7 +15,7 @@ def status_of(child: int) -> int:
 def fork(body: Callable[[], bool], system_call: Callable[[], int] | None = None) -> int:
     """Run ``body`` in a child; return its exit status: 0 if it returned True."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # 3.12 warns of a fork beside threads: that is the test
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of a fork with other threads
         child = (system_call or os.fork)()
     if child == 0:
         signal.alarm(60)  # Ends a child that hangs; its status is then not 0.

@@ -46,7 +46,7 @@ class Site:
         return Browser(self, **environ)
 
     def _hear(self, name: str, data: Mapping[str, Any]) -> None:
-        """Remember an event, and complain about data other than the table of events promises."""
+        """Remember an event, and end the test run if its data differs from the table of events."""
         self.events.append((name, dict(data)))
         told, promised = tuple(data), EVENTS[name].keys
         if told != promised or data.get("reason", None) not in (EVENTS[name].reasons or (None,)):

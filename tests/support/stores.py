@@ -122,7 +122,7 @@ class CountingStore(Store):
 
         ``applied``: they write before they raise. ``lost`` or ``applied``: the error has ``answer_lost=True``.
         """
-        away = StoreUnavailable("the engine is away", retry_after=7, answer_lost=applied or lost)
+        away = StoreUnavailable("the engine does not answer", retry_after=7, answer_lost=applied or lost)
         self._failing.update(dict.fromkeys(methods, (applied, times, error or away)))
 
     def recover(self) -> None:

@@ -25,7 +25,7 @@ process.stdout.write(JSON.stringify(found));
 """
 
 needs_a_browsers_parser = pytest.mark.skipif(
-    shutil.which("node") is None, reason="platform: no node here, whose URL parser is the browsers'"
+    shutil.which("node") is None, reason="platform: no Node here, which parses URLs as browsers do"
 )
 
 

@@ -36,7 +36,7 @@ EVERY = {
 }
 
 
-def test_these_are_all_there_are() -> None:
+def test_the_table_has_every_error_of_the_package() -> None:
     found = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, Exception)}
     assert found == {SessionError, *EVERY}
 

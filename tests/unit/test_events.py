@@ -41,7 +41,7 @@ def test_a_log_line_shows_names_and_data_and_no_line_break_of_a_client(caplog: p
     assert line == r"dropped handle='h\n2026-01-01 CRITICAL all is lost' keys=['a\r\n']"
 
 
-def test_what_the_log_does_not_want_is_not_written_and_on_event_gets_it_all_the_same(
+def test_on_event_gets_what_the_level_of_the_log_leaves_out(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.ERROR, "wsgi_session")

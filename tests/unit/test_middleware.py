@@ -276,7 +276,7 @@ def test_on_store_error_fail_answers_503_and_anonymous_an_empty_session() -> Non
     assert lenient.answer.status == "200 OK"
 
 
-def test_validate_is_asked_once_about_somebody_and_false_ends_the_session() -> None:
+def test_validate_is_called_once_per_request_with_a_login_and_false_ends_the_session() -> None:
     asked: list[Any] = []
     answers = iter([True, False])
 
@@ -475,7 +475,7 @@ def configured(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         yield middleware
 
 
-def test_text_says_all_that_arguments_do(configured: SessionMiddleware) -> None:
+def test_text_sets_every_option_that_arguments_set(configured: SessionMiddleware) -> None:
     assert configured.app is application
     assert isinstance(configured.store, MemoryStore)
     settings = configured._settings

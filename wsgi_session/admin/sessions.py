@@ -70,8 +70,8 @@ class Sessions:
     def of(self, user: Mapping[str, Any] | str, current: Session | str | None = None) -> list[SessionInfo]:
         """Return the user's live sessions, newest login first; an empty list if there are none.
 
-        The one that is ``current`` (a Session or a handle) says so.
-        Their data is not read. Many sessions are read in small batches, with pauses in which other requests run.
+        ``current`` (a Session or a handle): the one whose ``SessionInfo.current`` is True. The sessions' data is not
+        read. Many sessions are read in small batches, with pauses in which other requests run.
         """
         now = self._settings.clock()
         found: list[tuple[float, SessionInfo]] = []
@@ -85,7 +85,7 @@ class Sessions:
         """Return an iterator over this middleware's live sessions, in any order, including anonymous ones.
 
         The store is read in pages while you iterate, so take as many as you show, with ``itertools.islice``. This reads
-        every session, of all users. A session that begins or ends meanwhile may be missing, or be returned.
+        every session, of all users. A session that begins or ends meanwhile may or may not be returned.
 
         ``active_within`` (a timedelta, or seconds): only sessions that were active in this time, for "who is online".
         Activity is recorded once per ``touch_interval``, so a shorter time raises ``ConfigError``.

@@ -79,7 +79,7 @@ class Backend(Protocol):
 
     @property
     def transactions(self) -> Transactions:
-        """What logins at other sites have to remember, apart from the session."""
+        """The data that is kept during a login at another site, apart from the session."""
 
     @property
     def by_header(self) -> Backend | None:
@@ -135,7 +135,7 @@ class Backend(Protocol):
         """
 
     def forget(self, credential: Credential) -> None:
-        """Delete what is stored for a credential that was not accepted: an expired or unreadable record."""
+        """Delete what is stored for a credential that was not accepted: an expired, unreadable or bound record."""
 
     def set_cookies(self, environ: Mapping[str, Any], credential: Credential, max_age: float | None) -> list[str]:
         """Return the values of ``answer_header``. ``max_age`` is in seconds; ``None``: until the browser closes."""

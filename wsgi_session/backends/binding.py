@@ -2,22 +2,23 @@
 
 The key is an internal key of the record, so that older processes, which do not know it, keep it. It belongs to one
 login, by its handle: it stays after a rotation, and does not count after the next login. Cookies and challenges are
-texts that are signed for one handle and one purpose, with their expiry, so that checking one takes an HMAC and no call
-of the store. A second cookie is signed for one key too: if two were registered for a login, only the cookies of the
+texts that are signed for one handle and one purpose, with their expiry, so that checking one takes an HMAC and no store
+call. A second cookie is signed for one key too: if two were registered for a login, only the cookies of the
 stored key are valid.
 """
 
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64, b2a_base64
 from collections.abc import Mapping, Sequence
 from hmac import compare_digest
 from typing import Any
 from urllib.parse import quote
 
+from itsdangerous import base64_decode, base64_encode
+
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
-from wsgi_session.cookies.cookie import OUTSIDE, SchemeCookies, SessionCookie, path_covers
+from wsgi_session.cookies.cookie import MAX_CREDENTIALS, OUTSIDE, SchemeCookies, SessionCookie, path_covers
 from wsgi_session.cookies.tokens import make_signer
 from wsgi_session.events import Events
 
@@ -33,11 +34,8 @@ FIRST_SECONDS = 30
 CHALLENGE_SECONDS = 120
 #: What a signed text is for.
 COOKIE, REGISTER, REFRESH, KEY = b"cookie", b"register", b"refresh", b"key"
-# More cookies of the name are not looked at: a browser sends more only if an attacker has set them.
-_MAX_COOKIES = 3
 _KEY = re.compile(r"key=([A-Za-z0-9_-]{87})\.([A-Za-z0-9_-]{43})", re.ASCII)
 _CHALLENGE = re.compile(r"([A-Za-z0-9_-]{1,64})\.(.+)", re.ASCII)
-_URL_SAFE, _STANDARD = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
 _UNREACHED = "register paths of experimental_device_bound: no browser sends the session's cookie there. "
 
 
@@ -95,7 +93,7 @@ class Binding:
 
     def sign_key(self, handle: str, key: bytes) -> str:
         """Return a query string with the public key that was registered for the login ``handle``."""
-        text = b2a_base64(key, newline=False).translate(_URL_SAFE, b"=").decode()
+        text = base64_encode(key).decode()
         return f"key={self._signed(KEY, handle, text)}"
 
     def signed_key(self, handle: str, query: str) -> bytes | None:
@@ -103,7 +101,7 @@ class Binding:
         form = _KEY.fullmatch(query)
         if form is None or not self._is_signed(KEY, handle, form[1], form[2]):
             return None
-        return a2b_base64(form[1].encode().translate(_STANDARD) + b"=")
+        return base64_decode(form[1])
 
     def _signed(self, purpose: bytes, handle: str, text: str) -> str:
         return f"{text}.{self._signers[0](_joined(purpose, handle, text)).decode()}"
@@ -116,13 +114,13 @@ class Binding:
 
     def has_proof(self, environ: Mapping[str, Any], handle: str, key: bytes, now: float) -> bool:
         """Return whether the request has a valid second cookie for the session ``handle`` with this public key."""
-        for value in self.cookie(environ).read(environ.get("HTTP_COOKIE", ""))[:_MAX_COOKIES]:
+        for value in self.cookie(environ).read(environ.get("HTTP_COOKIE", ""))[:MAX_CREDENTIALS]:
             if self.is_valid(COOKIE, handle, value, now, key):
                 return True
         return False
 
     def set_cookie(self, environ: Mapping[str, Any], handle: str, key: bytes, now: float, seconds: float) -> str:
-        """Return the Set-Cookie value of a second cookie that the browser keeps for so many seconds."""
+        """Return the Set-Cookie value of a second cookie that the browser keeps for ``seconds``."""
         return self.cookie(environ).write(self.sign(COOKIE, handle, now + seconds + BOUND_GRACE, key), seconds)
 
     def url(self, environ: Mapping[str, Any], purpose: bytes) -> str:

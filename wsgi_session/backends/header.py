@@ -113,7 +113,7 @@ class HeaderBackend(StoreBackend):
     ) -> None:
         self.store = store
         self.transactions = transactions
-        # No cookie's name contains a space, so that these are no signatures of a cookie.
+        # No cookie's name contains a space, so no cookie has such a signature.
         self._signer = tokens.TokenSigner(secrets_newest_first, settings.namespace + " header")
         # The rules for cookies that a browser leaves out, or does not send to another path, do not apply.
         self.settings = replace(settings, samesite="None", cookie_path="/")
@@ -140,7 +140,7 @@ class HeaderBackend(StoreBackend):
         return [] if sent.isascii() and compare_digest(sent, signed) else [signed]
 
     def remove_cookies(self, environ: Mapping[str, Any]) -> list[str]:
-        """Return nothing: the client forgets the token when it logs out, and it opens nothing any more."""
+        """Return nothing: the client forgets the token when it logs out, and the token is no longer valid."""
         return []
 
     def _credential(self, environ: Mapping[str, Any]) -> tuple[Credential | None, bool]:

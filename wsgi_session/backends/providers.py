@@ -78,7 +78,7 @@ def end_provider_session(store: Store, provider: bytes, now: float) -> Iterator[
     for batch in in_batches(store.of_owner(provider, now)):
         for listed in batch:
             entry = store.load(listed.key, now)
-            if entry is not None:
+            if entry is not None and _is_entry(entry):
                 store.replace(listed.key, entry._replace(version=_MARKED), entry.version, now)
                 filed.setdefault(bytes(entry.data), {})[entry.handle] = listed.key
     for owner, keys in filed.items():
@@ -87,6 +87,13 @@ def end_provider_session(store: Store, provider: bytes, now: float) -> Iterator[
             store.delete_many(gone)
         if ended:
             yield (next(iter(keys)) if len(keys) == 1 else None), ended
+
+
+def _is_entry(record: Record) -> bool:
+    """Return whether the record is an entry that was not edited by hand: SQLite stores any type in any column."""
+    data: object = record.data
+    namespace: object = record.namespace
+    return isinstance(data, bytes) and isinstance(namespace, str) and namespace.endswith(_NAMESPACE)
 
 
 def _is_among(handles: Container[str]) -> ShouldEnd:

@@ -15,12 +15,10 @@ from msgpack import packb, unpackb
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.transactions import is_state, new_state
 from wsgi_session.cookies.chunks import MAX_COOKIE
+from wsgi_session.cookies.cookie import MAX_CREDENTIALS
 from wsgi_session.cookies.seal import Sealer
 from wsgi_session.cookies.transaction import TransactionCookies
 from wsgi_session.errors import SessionTooLarge
-
-# The number of cookies of one name to open. A browser sends more than one only if an attacker has set some.
-_MAX_VALUES = 3
 
 
 class SealedTransactions:
@@ -50,7 +48,7 @@ class SealedTransactions:
         if not is_state(state):
             return None, []
         data, removals = None, []
-        for value in self._cookies.read(environ, state)[:_MAX_VALUES]:
+        for value in self._cookies.read(environ, state)[:MAX_CREDENTIALS]:
             opened = self._sealer.open(value)
             if opened is not None:
                 sealed_state, expires, found = unpackb(opened[0])

@@ -6,12 +6,12 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from wsgi_session.backends.base import COOKIE_CHALLENGE, Backend, Credential, Loaded, Transactions
-from wsgi_session.backends.revocation import MAX_PASSES, end_sessions, follow_tombstones
+from wsgi_session.backends.revocation import end_session, end_sessions, follow_tombstones
 from wsgi_session.backends.settings import Settings
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData, split
 from wsgi_session.cookies import tokens
-from wsgi_session.cookies.cookie import SchemeCookies
+from wsgi_session.cookies.cookie import MAX_CREDENTIALS, SchemeCookies
 from wsgi_session.errors import KeyExists, StoreUnavailable
 from wsgi_session.stores.contract import (
     LAST_TIME,
@@ -29,8 +29,6 @@ from wsgi_session.stores.contract import (
 if TYPE_CHECKING:
     from wsgi_session.backends.binding import Binding
 
-#: The maximum number of validly signed cookies to look up. A browser sends more only if an attacker has set them.
-MAX_CREDENTIALS = 3
 #: The maximum number of tokens to try. The chance that a new token is already in use is 2**-128: if several are, the
 #: random generator is broken.
 MAX_TOKENS = 5
@@ -74,10 +72,11 @@ class StoreBackend:
         if not environ.get("HTTP_COOKIE"):
             return "new", None, None, {}
         credentials, cookies = self._credentials(environ)
-        if cookies > 1:
-            del credentials[MAX_CREDENTIALS:]
-            for credential in credentials:
-                credential.others = [other for other in credentials if other is not credential]
+        if cookies == 1 and credentials:
+            return self.look_up(credentials[0], now)
+        del credentials[MAX_CREDENTIALS:]
+        for credential in credentials:
+            credential.others = [other for other in credentials if other is not credential]
         best: Loaded | None = None
         for credential in credentials:
             found = self.look_up(credential, now)
@@ -182,7 +181,7 @@ class StoreBackend:
 
     def delete(self, credential: Credential, record: Record, now: float) -> None:
         """End a session, also if it was rotated meanwhile (without an owner, only as long as its tombstone exists)."""
-        self._delete(credential.key, record, now)
+        end_session(self.store, credential.key, record, now)
 
     def end(self, credential: Credential, now: float) -> Record | None:
         """End the session of ``credential``, also if it was rotated without a login; return its record, or ``None``."""
@@ -191,24 +190,8 @@ class StoreBackend:
             self.store.await_replicas()
             return None
         key, record = moved
-        self._delete(key, record, now)
+        end_session(self.store, key, record, now)
         return record
-
-    def _delete(self, key: bytes, record: Record, now: float) -> None:
-        for _ in range(MAX_PASSES):  # pragma: no branch - it would take a thousand rotations during one logout
-            if self.store.delete(key):
-                return
-            # It was not under this key: another request has ended or rotated it. It may have expired by this machine's
-            # clock and still be live by another's, so look for it an hour in the past.
-            moved = follow_tombstones(self.store, key, record.handle, now - SWEEP_GRACE)
-            if moved is None:
-                break
-            key, _ = moved
-        if record.owner is not None and isinstance(self.store, ListsOwners):
-            # If this request is very slow, the tombstone may have expired too.
-            end_sessions(self.store, record.owner, now, lambda other: other.handle == record.handle)
-        else:
-            self.store.await_replicas()
 
     def logins_of(self, owner: bytes, now: float) -> list[OwnedSession]:
         """Return the owner's live sessions, in any order; an empty list if the store cannot list them."""
@@ -226,8 +209,13 @@ class StoreBackend:
         """Do nothing: only a backend with the option ``adopt`` adopts sessions of another library."""
 
     def forget(self, credential: Credential) -> None:
-        """Delete the record of a credential that was not accepted: an expired or unreadable one."""
-        self.store.delete(credential.key)
+        """Delete the record of a credential that was not accepted, also if another request has just rotated it."""
+        if not self.store.delete(credential.key):
+            # That request may have accepted it: before it expired, or with the second cookie of a bound session.
+            now = self.settings.clock()
+            moved = follow_tombstones(self.store, credential.key, None, now)
+            if moved is not None:
+                end_session(self.store, *moved, now)
 
     @property
     def sweep_due(self) -> bool:

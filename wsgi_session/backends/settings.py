@@ -35,7 +35,7 @@ class Settings:
     outage_page: Callable[..., Any] | None
     events: Events
     clock: Callable[[], float]
-    #: Describes the device of a login, given the texts of the request's environ.
+    #: Describes the device of a login, given the values of the request's environ that are text.
     describe: Callable[[Mapping[str, Any]], str | None] | None = None
     #: How many live sessions a user may have. ``None``: any number.
     max_sessions: int | None = None

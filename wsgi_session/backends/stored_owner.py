@@ -16,7 +16,7 @@ def stored_owner(record: Record) -> str | None:
     try:
         packed = split(record.data).get(OWNER)
         owner = None if packed is None else unpack(packed)
-    except (CorruptData, TypeError):  # TypeError if the data is no bytes: SQLite stores any type in any column.
+    except (CorruptData, TypeError):  # TypeError if the data is not bytes: SQLite stores any type in any column.
         return None
     return owner if isinstance(owner, str) else None
 

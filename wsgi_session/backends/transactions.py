@@ -15,16 +15,17 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from binascii import b2a_base64
 from collections.abc import Mapping
 from typing import Any, TypeGuard
+
+from itsdangerous import base64_encode
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.settings import Settings
 from wsgi_session.cookies import tokens
 from wsgi_session.cookies.transaction import TransactionCookies
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores.contract import Outcome, Record, Store
+from wsgi_session.stores.contract import Outcome, Record, Store, has_sound_times
 
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _PURPOSE = b"wsgi-session transaction "
@@ -40,7 +41,7 @@ class StoreTransactions:
         self._cookies = cookies
         self._events = settings.events
         self._no_data = settings.join({})
-        # No cookie's name contains a space, so that these records are no sessions of any middleware.
+        # No cookie's name contains a space, so no middleware takes these records for its sessions.
         self._namespace = "login " + settings.namespace
         self._purpose = _PURPOSE + settings.namespace.encode() + b" "
 
@@ -68,9 +69,12 @@ class StoreTransactions:
     def _take(self, key: bytes, now: float) -> bytes | None:
         record = self._store.load(key, now)
         # A store returns no dead record; the check is for clocks that differ.
-        if record is None or record.namespace != self._namespace or now >= record.expires:
+        if record is None or record.namespace != self._namespace or not has_sound_times(record):
             return None
-        if record.version.startswith(_TAKEN):
+        # SQLite stores any type in any column.
+        if record.owner is not None or type(record.handle) is not str or type(record.version) is not bytes:
+            return None
+        if now >= record.expires or record.version.startswith(_TAKEN):
             return None
         # Not delete(): while a record moves between two stores, two calls of it may both report success.
         version = _TAKEN + tokens.new_version()[len(_TAKEN) :]
@@ -114,7 +118,7 @@ class StoreTransactions:
 
 def new_state(raw: bytes) -> str:
     """Return 32 bytes as a state: 43 url-safe characters, which fit into SAML's RelayState (80 bytes)."""
-    return b2a_base64(raw, newline=False).translate(bytes.maketrans(b"+/", b"-_"), b"=").decode()
+    return base64_encode(raw).decode()
 
 
 def is_state(state: object) -> TypeGuard[str]:

@@ -12,7 +12,6 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from itertools import islice
 from typing import Any
 
@@ -26,14 +25,11 @@ from wsgi_session.backends.revocation import (
     listing_of_everyone,
     listing_of_owner,
 )
-from wsgi_session.backends.stored_owner import stored_owner
-from wsgi_session.cli.encrypted import HIDDEN_OWNER, Unsealer, is_closed
+from wsgi_session.cli.display import describe, find_damage, print_session, text_of
+from wsgi_session.cli.encrypted import Unsealer
 from wsgi_session.cli.group import cli
 from wsgi_session.cli.naming import namespace_options
 from wsgi_session.cli.opening import counting, hide_url, opened, show_progress, store_url
-from wsgi_session.codec.packing import CorruptData, split, unpack
-from wsgi_session.codec.sealed import looks_sealed
-from wsgi_session.codec.supported import printable
 from wsgi_session.cookies.tokens import owner_key
 from wsgi_session.errors import SessionError, SessionGone
 from wsgi_session.moving.markers import NEVER
@@ -102,7 +98,7 @@ def list_sessions(
         found, unsealer = sessions_of(store, namespace), Unsealer()
         chosen = (one for one in found if (one[1].owner == key if key else anonymous or one[1].owner is not None))
         for its_key, record in islice(chosen, limit):
-            print_session(described(unsealer.open(its_key, record)), as_json)
+            print_session(describe(unsealer.open(its_key, record)), as_json)
         unsealer.report()
 
 
@@ -117,7 +113,7 @@ def show(given: tuple[str, str], namespace: str, as_json: bool) -> None:
         unsealer = Unsealer()
         record = unsealer.open(*find(store, namespace, handle))
         unsealer.report()
-        shown = {**described(record), "persistent": record.persistent, "size": len(record.data)}
+        shown = {**describe(record), "persistent": record.persistent, "size": len(record.data)}
         if as_json:
             print_session(shown, as_json)
             return
@@ -185,8 +181,8 @@ def broken(url: str, namespace: str, as_json: bool) -> None:
         unsealer = Unsealer()
         for key, stored in sessions_of(store, namespace):
             record = unsealer.open(key, stored)
-            if reason := damage(record, namespace):
-                print_session({**described(record), "reason": reason}, as_json)
+            if reason := find_damage(record, namespace):
+                print_session({**describe(record), "reason": reason}, as_json)
         unsealer.report()
 
 
@@ -247,53 +243,3 @@ def find(store: Store, namespace: str, handle: str) -> tuple[bytes, Record]:
             show_progress("")
             return key, record
     raise SessionGone(f"No live session with the cookie name {namespace!r} has the handle {handle!r}.", handle=handle)
-
-
-def described(record: Record) -> dict[str, Any]:
-    """Return what may be shown of a session."""
-    owner = stored_owner(record)
-    if owner is None and record.owner is not None and looks_sealed(record.data):
-        owner = HIDDEN_OWNER  # Nothing would look like an anonymous visitor's session.
-    return {
-        # SQLite stores any type in any column.
-        "handle": str(record.handle),
-        "created": utc(record.created),
-        "last_seen": utc(record.touched),
-        "expires": utc(record.expires),
-        "owner": owner,
-    }
-
-
-def damage(record: Record, namespace: str) -> str | None:
-    """Return why the session cannot be read; ``None`` if it can, or if it is encrypted and cannot be checked."""
-    if is_closed(record):
-        return None
-    try:
-        for packed in split(record.data).values():
-            unpack(packed)
-    except (CorruptData, TypeError):  # TypeError: SQLite stores any type in any column.
-        if looks_sealed(record.data):
-            return "the data was changed, copied from another record, or encrypted with another secret"
-        return "the data is not in the format of this package"
-    owner = stored_owner(record)
-    if owner is not None and owner_key(namespace, owner) != record.owner:
-        return "the owner in the data is not the owner in the index"
-    return None
-
-
-def print_session(shown: dict[str, Any], as_json: bool) -> None:
-    """Print a session in one line."""
-    click.echo(json.dumps(shown) if as_json else "  ".join(map(text_of, shown.values())))
-
-
-def text_of(value: object) -> str:
-    """Return a value for people: a user's name cannot contain control sequences of the terminal."""
-    return "-" if value is None else printable(str(value))
-
-
-def utc(seconds: float) -> str | None:
-    """Return a time as text, such as 2026-01-31T12:00:00Z; ``None`` for one before the year 1, in a damaged record."""
-    try:
-        return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    except (ValueError, OverflowError):
-        return None

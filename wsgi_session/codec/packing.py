@@ -100,7 +100,7 @@ def new_packer(*, flat: bool = False) -> Callable[[Any], bytes]:
     Threads must not share the function: its ``default`` hook runs Python code, so one packer could mix their bytes.
     """
     default = _extend_scalar if flat else _extend
-    # Without **options, which take ten times as long.
+    # Two calls, because one with **options would take ten times as long.
     packer = (
         Packer(default=default, strict_types=True, buf_size=1024)
         if _SIZED

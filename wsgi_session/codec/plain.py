@@ -1,8 +1,8 @@
-"""Makes plain values of instances of subclasses: a session stores an ``OrderedDict`` as the dict that it is.
+"""Turns instances of subclasses into plain values: a session stores an ``OrderedDict`` as a dict.
 
 Only a value that does not consist of exact types gets here. Nothing that a subclass overrides is called, except
 ``items()`` of a dict's subclass: like ``json``, which Flask and Django use, a session stores the pairs that ``items()``
-returns. (Those of a ``MultiDict`` are single values; a ``CombinedMultiDict`` has no others.)
+returns. (A ``MultiDict`` returns one value for each key; a ``CombinedMultiDict`` has its values only there.)
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _TO_BASE: dict[type, Callable[[Any], Any]] = {
     DATES[1]: lambda value: DATES[1].fromordinal(DATES[1].toordinal(value)),
     time: lambda value: DATES[0].combine(DATES[1].min, value).timetz(),
     timedelta: partial(timedelta.__add__, timedelta(0)),
-    UUID: lambda value: UUID(int=value.int),  # asyncpg's overrides the attribute, and leaves that of UUID empty.
+    UUID: lambda value: UUID(int=value.int),  # asyncpg's UUID overrides it, and leaves the original one empty.
     Decimal: Decimal,
 }
 _BASES = (*_TO_BASE, *CONTAINERS)
@@ -52,7 +52,7 @@ _BASES = (*_TO_BASE, *CONTAINERS)
 def base_of(value: Any) -> type | None:
     """Return the supported type on which the type of ``value`` is based; ``None`` if there is none."""
     kind = type(value)
-    # Not isinstance(): it believes a proxy's __class__, and raises what a hostile one raises.
+    # Not isinstance(): it trusts a proxy's __class__, which may also raise any error.
     return next((base for base in _BASES if issubclass(kind, base)), None)
 
 
@@ -146,8 +146,8 @@ class _Copier:
             return copies if kind is list else kind(copies)
         except TypeError as error:
             raise UnsupportedValue(
-                f"{path}: a {kind.__name__} with an element that cannot be in one as the type that it is based on: "
-                f"{error}. Convert the elements to hashable types.",
+                f"{path}: a {kind.__name__} with an element that is not hashable as a plain value: {error}. "
+                "Convert the elements to hashable types.",
                 path=path,
             ) from error
 

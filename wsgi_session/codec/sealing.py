@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -43,7 +44,7 @@ _ID, _NONCE = 4, 12
 # With more keys, a cipher would often be missing from the processor's cache, which costs half a microsecond.
 _KEYS = 64
 #: What a seal is for. It is authenticated, so that no value passes for an index. For an index, see ``_place``.
-_VALUE, _INDEX = b"wsgi-session value", b"wsgi-session index %d %d %d %b%b%b%b"
+_VALUE, _INDEX = b"wsgi-session value", b"wsgi-session index %d %d %d "
 # What the store's contents can make wrong. KeyError: an unknown secret. AttributeError: a handle or a namespace that is
 # no text, because SQLite stores any type in any column.
 _OPEN_ERRORS = (InvalidTag, KeyError, AttributeError, *UNPACK_ERRORS)
@@ -124,7 +125,7 @@ class _Ciphers(dict[bytes, AESGCM]):
 
 
 class _Unbound(SealedData):
-    """Sealed values whose index is not sealed yet. Its bytes are both of them, so that their size can be limited."""
+    """Sealed values whose index is not sealed yet. Its bytes are the index and the values, to limit their size."""
 
     outdated = False
     packed: Packed
@@ -215,6 +216,11 @@ def _derive(secret: bytes, purpose: bytes) -> bytes:
 
 def _place(key: bytes, handle: str, owner: bytes | None, namespace: str) -> bytes:
     """Return the associated data of an index. The lengths keep the parts apart."""
-    owner_length = -1 if owner is None else len(owner)
-    parts = len(key), owner_length, len(handle), key, owner or b"", handle.encode(), namespace.encode()
-    return _INDEX % parts
+    start = _start(len(key), -1 if owner is None else len(owner), len(handle))
+    return b"".join((start, key, owner or b"", handle.encode(), namespace.encode()))
+
+
+# Most sessions have the same lengths, and to format three numbers takes longer than the rest of _place().
+@lru_cache(maxsize=64)
+def _start(key_length: int, owner_length: int, handle_length: int) -> bytes:
+    return _INDEX % (key_length, owner_length, handle_length)

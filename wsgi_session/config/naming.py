@@ -1,4 +1,4 @@
-"""Errors for options that are unknown or missing, with advice: a similar name, or our name for another library's."""
+"""Errors for options that are unknown or missing, with advice: a similar name, or our option for another library's."""
 
 from __future__ import annotations
 

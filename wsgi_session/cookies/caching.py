@@ -23,7 +23,7 @@ _CDN_HEADERS = frozenset({"surrogate-control", "edge-control", "x-accel-expires"
 
 
 def add_vary(headers: Headers, vary: str) -> None:
-    """Add the names in ``vary`` to Vary, except those that it has, or if it is ``*`` (CVE-2023-30861)."""
+    """Add the names in ``vary`` to Vary, unless Vary has them or is ``*`` (CVE-2023-30861)."""
     for name, _ in headers:
         if len(name) == 4 and name.lower() == "vary":
             break

@@ -19,6 +19,9 @@ from wsgi_session.events import Events
 
 #: A longer Cookie header is ignored.
 MAX_HEADER = 65_536
+#: The maximum number of cookies of one name to look up or open. A browser sends several only if an attacker has set
+#: some.
+MAX_CREDENTIALS = 3
 #: In seconds: RFC 6265bis limits a cookie's lifetime to 400 days.
 MAX_AGE = 400 * 24 * 3600
 
@@ -94,7 +97,8 @@ class SessionCookie:
             return []
         if (not before or before[-2:] == "; ") and equals not in rest:
             # The usual header has one cookie of this name. The result is that of the code below, without splitting.
-            return [rest.partition(";")[0].strip(" \t")]
+            value = rest.partition(";")[0] if ";" in rest else rest
+            return [value.strip(" \t")]
         parts = [part.strip(" \t") for part in header.split(";")]
         return [part[len(equals) :].strip(" \t") for part in parts if part.startswith(equals)]
 

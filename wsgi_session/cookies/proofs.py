@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from binascii import a2b_base64
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, SECP256R1, EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from itsdangerous import BadData, base64_decode
 
 #: A longer proof is refused. Those of browsers have less than 500 characters.
 MAX_PROOF = 4096
 # Header and payload, both signed, and 64 bytes of signature.
 _FORM = re.compile(r"(([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+))\.([A-Za-z0-9_-]{86})", re.ASCII)
 _COORDINATE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
-_FROM_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 
 def registered_key(proof: str) -> tuple[bytes, str] | None:
@@ -37,7 +36,7 @@ def registered_key(proof: str) -> tuple[bytes, str] | None:
             return None
         point = b"\x04" + _coordinate(jwk["x"]) + _coordinate(jwk["y"])
         return point, _signed_challenge(point, *rest)
-    except (ValueError, TypeError, LookupError, RecursionError, InvalidSignature):
+    except (ValueError, TypeError, LookupError, RecursionError, BadData, InvalidSignature):
         return None
 
 
@@ -49,7 +48,7 @@ def signed_challenge(proof: str, key: bytes) -> str | None:
     try:
         _, *rest = _parts(proof)
         return _signed_challenge(key, *rest)
-    except (ValueError, TypeError, LookupError, RecursionError, InvalidSignature):
+    except (ValueError, TypeError, LookupError, RecursionError, BadData, InvalidSignature):
         return None
 
 
@@ -64,17 +63,17 @@ def _parts(proof: str) -> tuple[dict[str, Any], str, str, str]:
     if form is None:
         raise ValueError("not a JWT with a signature of ES256")
     signed, header_text, payload, signature = form.groups()
-    header = json.loads(_decode(header_text))
+    header = json.loads(base64_decode(header_text))
     if header["alg"] != "ES256" or header["typ"] != "dbsc+jwt" or "crit" in header:
         raise ValueError("another kind of JWT")
     return header, signed, payload, signature
 
 
 def _signed_challenge(key: bytes, signed: str, payload: str, signature: str) -> str:
-    raw = _decode(signature)
+    raw = base64_decode(signature)
     der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
     EllipticCurvePublicKey.from_encoded_point(SECP256R1(), key).verify(der, signed.encode("ascii"), ECDSA(SHA256()))
-    challenge = json.loads(_decode(payload))["jti"]
+    challenge = json.loads(base64_decode(payload))["jti"]
     if not isinstance(challenge, str):
         raise TypeError("a challenge that is not text")
     return challenge
@@ -83,8 +82,4 @@ def _signed_challenge(key: bytes, signed: str, payload: str, signature: str) -> 
 def _coordinate(text: str) -> bytes:
     if _COORDINATE.fullmatch(text) is None:
         raise ValueError("not 32 bytes")
-    return _decode(text)
-
-
-def _decode(text: str) -> bytes:
-    return a2b_base64(text.encode("ascii").translate(_FROM_URL_SAFE) + b"==")
+    return base64_decode(text)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # The safe methods (RFC 9110, 9.2.1) except TRACE, which applications do not implement.
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _NONE_TRUSTED: frozenset[str] = frozenset()
-# Of a header that a client sends, an event contains no more than these characters.
+# The maximum number of characters of a client's header in an event.
 _MAX_REPORTED = 200
 
 
@@ -38,7 +38,7 @@ def check_csrf(
     A request whose session came in a header, not in a cookie (see ``transport=``), needs no check: no page of another
     site can send that header.
 
-    If the request does not say where it comes from (an old browser, a client that is no browser), it needs the CSRF
+    If the request does not say where it comes from (an old browser, a client that is not a browser), it needs the CSRF
     token of this session. The token comes from the first of these that exists: the argument ``token``; the header
     ``X-CSRF-Token``; the field ``csrf_token`` of the request object's parsed form; the same field in the first MiB of a
     urlencoded or multipart body, which stays readable (put the field before large files). With a JSON body, send the
@@ -117,7 +117,7 @@ def _why_refused(request: object, environ: Mapping[str, Any], work: Work, token:
 def why_csrf_refused(work: Work, token: object) -> str | None:
     """Return ``None`` if ``token`` is a CSRF token of the session whose cookie the request sent; else the reason.
 
-    In the request that logs in, a token of the session before the login is right: its form was opened then.
+    In the request that logs in, a token of the session before the login is valid: the form was opened before it.
     """
     credential = work.open().credential
     if credential is None:

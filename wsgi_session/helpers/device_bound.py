@@ -39,7 +39,7 @@ from wsgi_session.session import work_of
 from wsgi_session.stores.contract import Record
 
 if TYPE_CHECKING:
-    from wsgi_session.exchange import Application, StartResponse
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 Answer = tuple[str, Headers, bytes]
 
@@ -50,14 +50,14 @@ _POST_ONLY: Answer = ("405 Method Not Allowed", [("Allow", "POST")], b"")
 
 
 class DeviceEndpoints:
-    """A WSGI application around the site's: it answers at the two paths, and passes all else on."""
+    """A WSGI application around the site's: it answers at the two paths, and passes all other requests on."""
 
-    def __init__(self, app: Application, prefix: str, environ_key: str) -> None:
+    def __init__(self, app: WSGIApplication, prefix: str, environ_key: str) -> None:
         self._app = app
         self._purposes = {path: purpose for purpose, path in paths_below(prefix).items()}
         self._environ_key = environ_key
 
-    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         purpose = self._purposes.get(environ.get("PATH_INFO", ""))
         work = work_of(environ[self._environ_key])
         binding = work.backend.binding
@@ -137,7 +137,7 @@ class DeviceRequest:
         """Bind the session to the key; return the answer if the browser must not renew its second cookie any more."""
         try:
             work = self._open_work()
-            work.touching = False  # The browser renews its cookie by itself, which is no activity of the visitor.
+            work.touching = False  # The browser renews its cookie by itself, which is not the visitor's activity.
             if work.record is None:
                 return None if self._may_have_session(work) else _ENDED
             # The browser may still have the key of an earlier login.
@@ -152,7 +152,7 @@ class DeviceRequest:
                     self._record = None
                     return None if self._was_rotated(work) else _ENDED
             except SessionTooLarge as error:
-                # The key finds no room beside the application's data: the session goes on as it is, and is not bound.
+                # There is no room for the key beside the application's data. The session stays valid, but is not bound.
                 self._settings.events("unsaved", handle=handle, owner=stored_owner(work.record), error=str(error))
                 return None
         except _OtherKeyError:

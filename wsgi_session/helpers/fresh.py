@@ -1,4 +1,4 @@
-"""Asking the logged-in user for a proof again, before something that a stolen or unattended session must not do."""
+"""Asking the logged-in user for a proof again, before an action that a stolen or unattended session must not allow."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from wsgi_session.session import Session, work_of
 def confirm(request: object, method: str = "password", key: str = "session") -> bool:
     """Note that the logged-in user has just proved who they are, and give the session a new token.
 
-    Call it after you have checked the password, or a second factor, of the user who is logged in. ``method`` is a name
-    of your choice for how. The session, its data and its handle stay; ``session.confirmed`` says when and how. A login
-    counts as a confirmation without a method; any other login forgets the confirmations. ``key`` is the environ key of
-    the session.
+    Call it after you have checked the password, or a second factor, of the user who is logged in. ``method`` is your
+    own name for the way in which they did it. The session, its data and its handle stay; ``session.confirmed`` says
+    when and how. A login counts as a confirmation without a method; a new login drops the earlier confirmations.
+    ``key`` is the environ key of the session.
 
-    Return True; False if no user is logged in (any more), and then nothing is noted. Raises ``ConfigError`` for an
+    Return True; return False, and note nothing, if no user is logged in (any more). Raises ``ConfigError`` for an
     invalid method, or if the user was put into the session without :func:`login`; ``HeadersAlreadySent`` after the
     headers were sent; ``StoreUnavailable`` if the store is down; ``SessionMissing`` without the middleware.
     """

@@ -18,7 +18,7 @@ _PAGE_URL = re.compile(r"https?://([^/?#]+)([^#]*)(?:#.*)?", re.IGNORECASE | re.
 
 
 def is_navigation(environ: Mapping[str, Any]) -> bool:
-    """Return False if the request says that it is no navigation; a request that says nothing may be one.
+    """Return False if the request says that it is not a navigation; a request that says nothing may be one.
 
     It says so by one of: a ``Sec-Fetch-Mode`` other than ``navigate`` (W3C Fetch Metadata); ``HX-Request`` (htmx);
     ``X-Requested-With: XMLHttpRequest``; an ``Accept`` without HTML. (Android's WebView sends the name of its app as

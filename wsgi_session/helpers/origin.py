@@ -40,7 +40,7 @@ def _check_trusted_origin(origin: object) -> str:
 def is_same_origin(environ: Mapping[str, Any], trusted: frozenset[str]) -> bool | None:
     """Return True if a page of this site or of a ``trusted`` origin has sent the request, False if another page has.
 
-    Return ``None`` if the request does not say: it has neither header (a client that is no browser, or an old one), or
+    Return ``None`` if the request does not say: it has neither header (an old browser, or another kind of client), or
     the visitor has started it (``Sec-Fetch-Site: none``; Go allows that, Laravel does not).
 
     A value that no browser sends (two values, capitals) counts as another site's, and so does ``Origin: null`` (a

@@ -78,8 +78,8 @@ def redirect_if_anonymous(
     already; a URL is sent unchanged. For GET, a path gets ``next=`` with this request's path and query, for
     :func:`next_url`, unless these exceed 2,000 bytes. ``key`` is the environ key of the session.
 
-    A request that says that it is no navigation gets 401 in place of the redirect, which a script would follow without
-    noticing: one with a ``Sec-Fetch-Mode`` other than ``navigate``, ``HX-Request``, ``X-Requested-With:
+    A request that says that it is not a navigation gets 401 in place of the redirect, which a script would follow
+    without noticing: one with a ``Sec-Fetch-Mode`` other than ``navigate``, ``HX-Request``, ``X-Requested-With:
     XMLHttpRequest``, an ``Accept`` without HTML, or its session in a header (see ``transport=``). The body is
     ``{"error": "login_required", "login_url": "/login"}``, without ``next``, because the visitor has not opened this
     request's path. htmx also gets ``HX-Redirect``, with its page as ``next``. ``navigation``: True always redirects,

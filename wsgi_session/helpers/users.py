@@ -105,9 +105,9 @@ def logout(request: object, key: str = "session", *, clear_site_data: Iterable[s
     It is safe to call if no user is logged in: an anonymous visitor's session (a cart) is ended too. The user's other
     sessions are not affected.
 
-    ``clear_site_data``: what the browser shall delete of this origin, such as ``("cache", "storage")``, sent as the
-    header ``Clear-Site-Data`` (W3C; over https and on localhost). ``"cookies"`` deletes those of the whole domain, of
-    other applications too. If the headers were sent already, the session ends, and the browser deletes nothing.
+    ``clear_site_data``: what the browser is to delete of this origin, such as ``("cache", "storage")``, sent as the
+    header ``Clear-Site-Data`` (W3C; over https and on localhost). ``"cookies"`` deletes those of the whole domain,
+    also of other applications. If the headers were sent already, the session ends, and the browser deletes nothing.
 
     Raises ``StoreUnavailable`` if the store is down: the visitor is then still logged in, and must be told so;
     ``HeadersAlreadySent`` after the end of the response; ``SessionMissing`` without the middleware; ``ConfigError`` for

@@ -1,1 +1,1 @@
-"""Thin adapters for Flask, Django and Pyramid. Each module imports its framework."""
+"""Thin adapters for Flask, Django, Pyramid and Beaker, and metrics for Prometheus and OpenTelemetry."""

@@ -8,7 +8,7 @@ The configuration is Beaker's: see :mod:`wsgi_session.integrations.beaker_option
 Beaker's methods and keeps its rule that only ``save()`` saves, unless ``auto`` is on. Overlapping requests keep each
 other's keys, which Beaker's lose. For the helpers, name the key: ``user_or_none(environ, key="beaker.session")``.
 
-How this differs from Beaker: a secret has 32 bytes, a request that fails (5xx) saves nothing, ``delete()``
+How this differs from Beaker: a secret has at least 32 bytes, a request that fails (5xx) saves nothing, ``delete()``
 and ``invalidate()`` delete the record, and values are of the types that a session keeps, without pickle. Beaker's
 ``CacheMiddleware`` has no counterpart: keep Beaker's.
 """
@@ -22,7 +22,8 @@ from wsgi_session import middleware
 from wsgi_session.cookies.caching import Headers
 from wsgi_session.exchange import Application, StartResponse
 from wsgi_session.integrations.beaker_cookie import Place, name_pattern, with_place
-from wsgi_session.integrations.beaker_options import Given, translate
+from wsgi_session.integrations.beaker_given import Given
+from wsgi_session.integrations.beaker_options import translate
 from wsgi_session.integrations.beaker_session import BeakerSession, DetachedSession
 from wsgi_session.integrations.beaker_work import BeakerSettings, BeakerWork, DetachedWork
 from wsgi_session.middleware import internals_of

@@ -16,44 +16,22 @@ Beaker's option                         what it becomes
 ======================================= ================================================================================
 
 Options without an effect here are accepted: ``lock_dir``, ``crypto_type``, ``data_serializer="json"``. Options that ask
-for something else raise ``ConfigError``: ``httponly=False``, ``namespace_class``, ``encrypt_key`` for any type but
-``cookie``. Each option of this package's
-``SessionMiddleware`` is accepted too, and takes precedence.
+for something else raise ``ConfigError``: ``httponly=False``, ``namespace_class``, ``encrypt_key`` for any type
+except ``cookie``. Each option of this package's ``SessionMiddleware`` is accepted too, and takes precedence.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from wsgi_session.config.secrets import hide
 from wsgi_session.config.text import parse_options
 from wsgi_session.errors import ConfigError
-from wsgi_session.integrations.beaker_secret import SECRETS, secret_option
-from wsgi_session.integrations.beaker_stores import STORE_OPTIONS, store_of
+from wsgi_session.integrations.beaker_given import REFUSED, WITHOUT_EFFECT, Given, as_flag
+from wsgi_session.integrations.beaker_secret import secret_option
+from wsgi_session.integrations.beaker_stores import store_of
 
-_PREFIXES = ("beaker.session.", "session.")
-# Beaker still accepts this one.
-_OLD_PREFIX = "session_"
 _FOREVER = timedelta(days=400)
-_TRUE = ("true", "yes", "on", "y", "t", "1")
-_FALSE = ("false", "no", "off", "n", "f", "0")
-
-_HIDDEN = (*SECRETS, "store", "url", "urls", "sa.url")
-# These make no difference: there are no locks, no pickles and no choice of a cipher. ("enabled" is TurboGears's.)
-_WITHOUT_EFFECT = ("lock_dir", "log_file", "crypto_type", "encrypt_nonce_bits", "invalidate_corrupt", "enabled")
-_REFUSED = {
-    "namespace_class": "sessions are kept in a store of this package. Write store with a URL, or a Store of yours",
-    "session_class": "the session is of this package's class. Leave it out",
-    "id": "only the server chooses an id. Leave it out",
-}
-_TRANSLATED = (
-    *("auto", "cookie_domain", "cookie_expires", "cookie_path", "data_serializer", "httponly", "key", "samesite"),
-    *("save_accessed_time", "secure", "timeout", "use_cookies", "webtest_varname"),
-)
-_KNOWN = {*SECRETS, *STORE_OPTIONS, *_WITHOUT_EFFECT, *_REFUSED, *_TRANSLATED}
 
 
 class Translated(NamedTuple):
@@ -62,55 +40,10 @@ class Translated(NamedTuple):
     options: dict[str, Any]
     #: Whether each request saves its changes, without a call of ``save()``.
     autosave: bool
-    #: The name under which WebTest finds the session; ``None``: it does not.
+    #: The name under which WebTest finds the session, or ``None``.
     test_variable: str | None
     #: Whether the store was made for this middleware, which has to close it.
     owns_store: bool
-
-
-class Given:
-    """The options as they were given, each with the name that was written, and secrets hidden from tracebacks."""
-
-    def __init__(self, config: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-        names = {name: option for name in config if (option := _option_of(name)) is not None}
-        written = {name: config[name] for name in names}
-        names.update((name, _option_of(name) or name) for name in arguments)
-        written.update(arguments)
-        self._names = {option: name for name, option in names.items()}
-        self._values = {
-            option: _hidden(option, written[name]) for option, name in self._names.items() if written[name] is not None
-        }
-
-    def __contains__(self, option: str) -> bool:
-        return option in self._values
-
-    def name(self, option: str) -> str:
-        """Return the option's name as it was written, for messages."""
-        return self._names.get(option, f"session.{option}")
-
-    def get(self, option: str) -> Any:
-        """Return a value; ``None`` if it was not given."""
-        return self._values.get(option)
-
-    def take(self, option: str, default: Any = None) -> Any:
-        """Remove and return a value; ``default`` if it was not given."""
-        return self._values.pop(option, default)
-
-    def take_flag(self, option: str, default: bool) -> bool:
-        """Remove and return a flag. Raises ``ConfigError`` if it is not one."""
-        value = self.take(option, default)
-        flag = _as_flag(value)
-        if flag is None:
-            raise ConfigError(f"{self.name(option)}={value!r}: give true or false.")
-        return flag
-
-    def take_prefixed(self, prefix: str) -> dict[str, Any]:
-        """Remove and return the options that start with ``prefix``, under their whole names."""
-        return {option: self.take(option) for option in list(self._values) if option.startswith(prefix)}
-
-    def rest(self) -> dict[str, Any]:
-        """Return the options that were not taken."""
-        return self._values
 
 
 def translate(given: Given) -> Translated:
@@ -136,36 +69,11 @@ def translate(given: Given) -> Translated:
     return Translated(options, autosave, test_variable, owns_store)
 
 
-def _option_of(name: str) -> str | None:
-    """Return the option that ``name`` names; ``None`` if it is not one of the sessions' options."""
-    for prefix in _PREFIXES:
-        if name.startswith(prefix):
-            return name[len(prefix) :]
-    option = name.removeprefix(_OLD_PREFIX)
-    if option != name and option in _KNOWN:
-        warnings.warn(f"Write session.{option} in place of {name}.", DeprecationWarning, stacklevel=2)
-        return option
-    return None
-
-
-def _hidden(option: str, value: Any) -> Any:
-    if option == "sa_opts":
-        return {name: _hidden(name, one) for name, one in value.items()}
-    return hide(value) if option in _HIDDEN else value
-
-
-def _as_flag(value: object) -> bool | None:
-    if isinstance(value, str):
-        word = value.strip().lower()
-        return True if word in _TRUE else False if word in _FALSE else None
-    return value if isinstance(value, bool) else None
-
-
 def _check_unsupported(given: Given) -> None:
-    for option, reason in _REFUSED.items():
+    for option, reason in REFUSED.items():
         if option in given:
             raise ConfigError(f"{given.name(option)}: {reason}.")
-    for option in _WITHOUT_EFFECT:
+    for option in WITHOUT_EFFECT:
         given.take(option)
     if "encrypt_key" in given and given.get("type") != "cookie":
         raise ConfigError(
@@ -198,7 +106,7 @@ def _times(given: Given) -> dict[str, Any]:
     timeout = given.take("timeout", _FOREVER)
     expires = given.take("cookie_expires", default=True)
     name, written = given.name("cookie_expires"), expires
-    flag = _as_flag(expires)
+    flag = as_flag(expires)
     if flag is not None:
         return {"idle_timeout": timeout, "cookie_persistent": not flag, "absolute_timeout": None}
     if isinstance(expires, str) and expires.strip().isdigit():

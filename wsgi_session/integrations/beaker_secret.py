@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.config.options import MIN_SECRET
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.errors import ConfigError
+from wsgi_session.integrations.beaker_given import SECRETS, Given
 from wsgi_session.integrations.beaker_stores import kind_of, make_folder
 
-if TYPE_CHECKING:
-    from wsgi_session.integrations.beaker_options import Given
-
-SECRETS = ("secret", "encrypt_key", "validate_key")
 #: The file in ``data_dir``.
 FILE = "session_secret"
 
@@ -45,7 +42,7 @@ def secret_option(given: Given) -> dict[str, Any]:
 
 
 def _stored_secret(folder: str) -> HiddenText:
-    """Return the secret of the file in ``folder``. The first use creates it, in one of several processes at once."""
+    """Return the secret of the file in ``folder``. The first use creates it; of several processes, one wins."""
     path = os.path.join(folder, FILE)
     try:
         if not os.path.exists(path):

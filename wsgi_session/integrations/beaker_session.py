@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from wsgi_session.backends.base import Credential
 from wsgi_session.cookies.tokens import store_key
 from wsgi_session.errors import StoreUnavailable, Unsupported
-from wsgi_session.integrations.beaker_cookie import Place, set_place
+from wsgi_session.integrations.beaker_cookie import Place
 from wsgi_session.integrations.beaker_work import BeakerWork, DetachedWork
 from wsgi_session.integrations.logins import revert
 from wsgi_session.request.commit import save
@@ -28,7 +28,7 @@ class BeakerSession(Session):
     _work: BeakerWork
 
     def __bool__(self) -> bool:
-        """Return True, also if the session is empty: applications ask for it to see whether there is a session."""
+        """Return True, even if the session is empty: applications test it to see whether there is a session."""
         return True
 
     # Keys that Beaker stores in each session. They are not in keys(), and not saved.
@@ -68,7 +68,7 @@ class BeakerSession(Session):
         work.open()
         credential = work.next_credential or work.credential
         if credential is None:
-            # The session will be stored under this id, if it is.
+            # If the session is stored later, it gets this id.
             credential = work.next_credential = work.backend.new_credential()
             work.create_if_empty = work.beaker.autosave
         return (credential.key or store_key(credential.token)).hex()
@@ -96,7 +96,7 @@ class BeakerSession(Session):
 
     @domain.setter
     def domain(self, value: str | None) -> None:
-        set_place(self._work, Place(value, self.path))
+        self._work.set_place(Place(value, self.path))
 
     @property
     def path(self) -> str:
@@ -106,7 +106,7 @@ class BeakerSession(Session):
 
     @path.setter
     def path(self, value: str) -> None:
-        set_place(self._work, Place(self.domain, value))
+        self._work.set_place(Place(self.domain, value))
 
     @property
     def csrf_token(self) -> str:

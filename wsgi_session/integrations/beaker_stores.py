@@ -26,17 +26,12 @@ from urllib.parse import quote
 
 from wsgi_session.config.secrets import HiddenText
 from wsgi_session.errors import ConfigError
+from wsgi_session.integrations.beaker_given import STORE_OPTIONS, Given
 from wsgi_session.stores.contract import Store
 
 if TYPE_CHECKING:
-    from wsgi_session.integrations.beaker_options import Given
     from wsgi_session.stores.sql import SQLStore
 
-#: Beaker's options that say where the sessions are kept.
-STORE_OPTIONS = (
-    *("type", "url", "urls", "data_dir", "table_name", "schema_name", "sa.url", "sa_opts", "bind", "table"),
-    "optimistic",
-)
 #: The file in ``data_dir``.
 FILE = "sessions.db"
 _TABLE = "wsgi_sessions"
@@ -94,7 +89,7 @@ def _cookie(options: dict[str, Any]) -> str | Store:
 def _redis(options: dict[str, Any]) -> str | Store:
     client = options["url"]
     if isinstance(client, str):
-        # With host and port alone, as beaker_extensions has them.
+        # Applications of beaker_extensions give only host and port.
         return client if "://" in client else HiddenText(f"redis://{client}")
     if client is None:
         raise ConfigError("session.url is missing: give the server's URL, such as redis://localhost:6379/0.")

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from wsgi_session.backends.base import Backend, Credential
-from wsgi_session.integrations.beaker_cookie import Place, stored_place
+from wsgi_session.cookies.cookie import check_cookie_options
+from wsgi_session.errors import ConfigError
+from wsgi_session.integrations.beaker_cookie import Place, store_place, stored_place
 from wsgi_session.request.commit import save
 from wsgi_session.request.data import Data
 from wsgi_session.request.loading import VALIDATED, client_of
-from wsgi_session.request.login import Login
+from wsgi_session.request.records import Login
 from wsgi_session.request.states import SET
 from wsgi_session.request.work import Work
 
@@ -19,7 +21,7 @@ _OF_REQUEST = ("wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO", "REQUEST_METHOD", 
 
 
 class BeakerSettings(NamedTuple):
-    """What the sessions of one middleware have in common."""
+    """The settings that all sessions of one middleware share."""
 
     autosave: bool = False
     #: The cookie's domain and path, as configured.
@@ -55,8 +57,31 @@ class BeakerWork(Work):
             # If another request ends the session before this one's response, no cookie may be set.
             self.cookie_unconfirmed = self.cookie is SET
             data = self.data or data
-        self.place = stored_place(self, data)
+        self.place = stored_place(self, data, self.beaker.place)
         return data
+
+    def set_place(self, place: Place) -> None:
+        """Store ``place`` with the session, and let the commit send the cookie there.
+
+        Raises ``ConfigError`` for an invalid place, and over https if the configuration has neither a domain nor a
+        path: browsers bind such a cookie to its host.
+        """
+        self.open()
+        if place == self.place:
+            return
+        check_cookie_options("name", place.path, place.domain, False, "Lax", False)
+        secure = self.beaker.secure
+        if self.beaker.place == Place() and (secure is True or (secure == "auto" and self.scheme == "https")):
+            raise ConfigError(
+                f"The cookie cannot be set for {place.domain or place.path!r}: over https, its name starts with "
+                "__Host-, which binds it to one host and the path '/'. Set session.cookie_domain in the configuration: "
+                "then each request can set another one."
+            )
+        store_place(self.writable(needs_cookie=True), place)
+        self.place = place
+        if self.record is not None:
+            # The commit then checks that no other request has ended the session.
+            self.cookie, self.cookie_unconfirmed = SET, True
 
     def intend_login(self, login: Login, keys: tuple[str | bytes, ...]) -> None:
         super().intend_login(login, keys)
@@ -89,5 +114,5 @@ class DetachedWork(BeakerWork):
             return super().load()
         now = self.backend.settings.clock()
         data = self.start(self.backend.look_up(self.credential, now), now)
-        self.place = stored_place(self, data)
+        self.place = stored_place(self, data, self.beaker.place)
         return data

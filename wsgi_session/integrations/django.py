@@ -4,11 +4,11 @@
 
     SESSION_ENGINE = "wsgi_session.integrations.django"
     WSGI_SESSION_STORE = "sqlite:///sessions.db"
-    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional, as are the others
+    WSGI_SESSION_OPTIONS = {"absolute_timeout": timedelta(days=90)}  # optional
 
 Keep Django's own ``SessionMiddleware``: it decides when to save, and sets the cookie by Django's SESSION_COOKIE_*
 settings. SESSION_COOKIE_NAME is the namespace: give two sites that share a store different names. SECRET_KEY has no
-effect on session keys; if it changes, ``django.contrib.auth`` logs users out unless SECRET_KEY_FALLBACKS has the old.
+effect on session keys; if it changes, ``django.contrib.auth`` logs users out unless SECRET_KEY_FALLBACKS has it.
 
 How this differs from Django's own engines:
 
@@ -32,7 +32,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import copy
-from datetime import datetime, timezone
 from typing import Any
 
 from django.contrib.auth import SESSION_KEY as USER_ID
@@ -50,18 +49,16 @@ from wsgi_session.integrations.django_cookie import SessionWithCookie
 from wsgi_session.integrations.django_owner import note_login, set_owner
 from wsgi_session.integrations.django_pending import remember, save_pending
 from wsgi_session.integrations.django_site import HelpersMiddleware as HelpersMiddleware
-from wsgi_session.integrations.django_site import backend
+from wsgi_session.integrations.django_site import backend, sweep_all
 from wsgi_session.integrations.django_site import sessions as sessions
 from wsgi_session.integrations.django_table import guard_table
-from wsgi_session.integrations.django_times import set_idle_timeout, started_work, touch
+from wsgi_session.integrations.django_times import expires, set_idle_timeout, started_work, touch
 from wsgi_session.integrations.logins import log_in_as, owner_with_id
 from wsgi_session.request.commit import save
-from wsgi_session.request.loading import NO_ENVIRON, client_of
+from wsgi_session.request.fields import NO_ENVIRON
+from wsgi_session.request.loading import client_of
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
-from wsgi_session.stores.contract import Sweeps
-
-_SWEEP_BATCH = 1000
 
 
 class SessionStore(SessionWithCookie):
@@ -99,10 +96,7 @@ class SessionStore(SessionWithCookie):
         self._modified = modified
 
     def is_empty(self) -> bool:
-        """Whether there is neither a session nor anything to save: Django then removes the cookie.
-
-        A cookie that was not accepted is not removed, because a login in a parallel request may have replaced it.
-        """
+        """Whether there is neither a session nor anything to save: Django then removes the cookie."""
         work = self._loaded
         if self._failed:
             # In an outage it is not known whether there is a session. The application may have caught the error and
@@ -135,10 +129,15 @@ class SessionStore(SessionWithCookie):
         return self._look_up(credential).record is not None
 
     def create(self) -> None:
-        """Store this session's data as a new session. The session that was loaded stays unchanged."""
+        """Store this session's data as a new session. The session that was loaded stays unchanged.
+
+        If another request has ended the loaded session, its data may belong to a user who logged out: it is not kept.
+        """
         # A key that cycle_key() has replaced must open nothing afterwards.
         self.save_new_key()
-        values = {} if self._loaded is None else self._session_cache.copy()
+        loaded = self._loaded
+        ended = loaded is not None and loaded.ended and loaded.ended_record is not None
+        values = {} if loaded is None or ended else self._session_cache.copy()
         self._session_key = None
         self._session_cache = self.load()
         self._session_cache.update(values)
@@ -153,7 +152,7 @@ class SessionStore(SessionWithCookie):
         work = self._work
         set_owner(work)
         now = work.backend.settings.clock()
-        set_idle_timeout(work, self._expires(work, now) - now, now)
+        set_idle_timeout(work, expires(self, work, now) - now, now)
         # As in Django, a save stores the session even if it is empty.
         work.create_if_empty = True
         login = work.login
@@ -236,9 +235,7 @@ class SessionStore(SessionWithCookie):
     @classmethod
     def clear_expired(cls) -> None:
         """Remove records that expired more than an hour ago, for the command ``clearsessions``."""
-        store, clock = backend().store, backend().settings.clock
-        while isinstance(store, Sweeps) and store.sweep(_SWEEP_BATCH, clock()):
-            pass
+        sweep_all()
 
     # Loading on first access, and saving.
 
@@ -275,15 +272,9 @@ class SessionStore(SessionWithCookie):
         now = backend.settings.clock()
         loaded: Loaded = ("new", None, None, {}) if credential is None else backend.look_up(credential, now)
         work = started_work(backend, loaded, now)
-        if work.record is not None and now >= self._expires(work, work.record.touched):
+        if work.record is not None and now >= expires(self, work, work.record.touched):
             return started_work(backend, ("unknown", credential, None, {}), now)
         return work
-
-    def _expires(self, work: Work, touched: float) -> float:
-        """Return when the session expires if it was last saved at ``touched``."""
-        expiry = work.peek("_session_expiry")
-        saved = datetime.fromtimestamp(touched, timezone.utc)
-        return self.get_expiry_date(modification=saved, expiry=expiry).timestamp()
 
 
 guard_table(SessionStore)

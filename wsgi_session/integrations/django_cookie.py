@@ -17,7 +17,7 @@ class SessionWithCookie(ConfirmableSession):
     _backend: KeyBackend
     #: Whether another site's page sent the request, without the cookie that the browser may have.
     cross_site = False
-    #: Whether the browser itself has sent the request, for a device-bound login: that is no activity of the visitor.
+    #: Whether the browser itself has sent the request, for a device-bound login: that is not the visitor's activity.
     sent_for_device = False
 
     def get_expiry_age(self, **kwargs: Any) -> int:

@@ -26,7 +26,7 @@ from wsgi_session.cookies.transaction import TransactionCookies
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.integrations.django_keys import KeyBackend
 from wsgi_session.middleware import SessionMiddleware, internals_of
-from wsgi_session.stores import Store, open_store
+from wsgi_session.stores import Store, Sweeps, open_store
 
 # The options of SessionMiddleware that WSGI_SESSION_OPTIONS may contain: Django's own settings provide the others.
 _OPTIONS = (
@@ -52,6 +52,8 @@ _SETTINGS = (
     "SECRET_KEY_FALLBACKS",
 )
 _BOUND = "experimental_device_bound"
+# The maximum number of records that sweep_all() removes in one step.
+_SWEEP_BATCH = 1000
 
 
 class _Site(NamedTuple):
@@ -80,6 +82,13 @@ def sessions() -> Sessions:
 def backend() -> KeyBackend:
     """Return the backend of this site's sessions."""
     return _site().backend
+
+
+def sweep_all() -> None:
+    """Remove every record of the site's store that expired more than an hour ago."""
+    store, clock = backend().store, backend().settings.clock
+    while isinstance(store, Sweeps) and store.sweep(_SWEEP_BATCH, clock()):
+        pass
 
 
 class HelpersMiddleware(MiddlewareMixin):

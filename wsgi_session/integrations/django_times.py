@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timezone
+
+from django.contrib.sessions.backends.base import SessionBase
 
 from wsgi_session.backends.base import Backend, Loaded
 from wsgi_session.request.work import Work
@@ -13,6 +16,12 @@ def started_work(backend: Backend, loaded: Loaded, now: float) -> Work:
     work = Work(backend, {})
     work.start(loaded, now)
     return work
+
+
+def expires(session: SessionBase, work: Work, touched: float) -> float:
+    """Return when the session expires by Django's rules if it was last saved at ``touched``."""
+    saved = datetime.fromtimestamp(touched, timezone.utc)
+    return session.get_expiry_date(modification=saved, expiry=work.peek("_session_expiry")).timestamp()
 
 
 def set_idle_timeout(work: Work, idle: float, now: float) -> None:

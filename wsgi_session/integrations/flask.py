@@ -50,7 +50,7 @@ class FlaskMiddleware(SessionMiddleware):
 
     def __getattr__(self, name: str) -> Any:
         """Return a public attribute of what ``app.wsgi_app`` was before, such as the application's own middleware."""
-        # Others would tell inspect about another object than this one.
+        # With the private ones, inspect would describe the application in it, and not this object.
         if not name.startswith("_") and hasattr(inner := vars(self).get("app"), name):
             return getattr(inner, name)
         raise AttributeError(f"Neither {type(self).__name__} nor the application in it has an attribute {name!r}.")

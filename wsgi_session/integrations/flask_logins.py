@@ -10,7 +10,7 @@ and deleting it the logout, as soon as the session is saved.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flask import Flask, current_app, has_request_context
 from flask import request as current_request
@@ -22,9 +22,6 @@ from wsgi_session.integrations.logins import end_login, log_in_as, owner_with_id
 from wsgi_session.request.confirmation import confirmations, note_confirmation, note_unconfirmed
 from wsgi_session.request.work import Work
 from wsgi_session.session import Session, work_of
-
-if TYPE_CHECKING:
-    from wsgi_session.integrations.flask_work import FlaskWork
 
 # The key under which Flask-Login stores the user's id.
 _USER_ID = "_user_id"
@@ -53,7 +50,7 @@ def stored_user(work: Work) -> Mapping[str, Any] | None:
     return user_with_id(work, work.peek(_USER_ID))
 
 
-def current_user(work: FlaskWork) -> Mapping[str, Any] | None:
+def current_user(work: Work) -> Mapping[str, Any] | None:
     """Return Flask-Login's ``current_user`` as a mapping: ``id``, and ``name`` and ``email`` if they are text.
 
     A user whom the ``user_loader`` does not find is not logged in; a user in the remember cookie is. Outside of the
@@ -63,16 +60,11 @@ def current_user(work: FlaskWork) -> Mapping[str, Any] | None:
     if session is None or work_of(session) is not work:
         return stored_user(work)
     manager = getattr(current_app, "login_manager", None)
-    if manager is None or work.asks_flask_login:
-        # The application's own user_loader calls this: Flask-Login would call it again, without end.
+    if manager is None:
         return stored_user(work)
     from flask_login import current_user as proxy
 
-    work.asks_flask_login = True
-    try:
-        user = proxy._get_current_object()
-    finally:
-        work.asks_flask_login = False
+    user = proxy._get_current_object()
     if not user.is_authenticated:
         return None
     attributes = {name: getattr(user, name, None) for name in ("name", "email")}

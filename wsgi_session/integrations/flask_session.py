@@ -121,8 +121,8 @@ class FlaskSession(Session, SessionMixin):
 
     def get(self, key: str, default: Any = None) -> Any:
         if key == _REMEMBER and not self._work.backend.browser_sends:
-            # Flask-Login then does not read its remember cookie: a script that sends its token in a header would get a
-            # token for what only that cookie opens.
+            # Flask-Login then ignores its remember cookie. Otherwise a script that sends its token in a header would be
+            # logged in by that cookie, and get a token for it.
             return "clear"
         return Mapping.get(self, key, default)  # This calls __getitem__.
 

@@ -1,4 +1,4 @@
-"""Flask-Session's settings: its application keeps its store, and how long its cookie lives.
+"""Flask-Session's settings, so that its applications keep their kind of store and the lifetime of the cookie.
 
 ============================== ========================================================================================
 ``SESSION_TYPE``               the store
@@ -55,11 +55,11 @@ def store_of_flask_session(app: Flask) -> Store:
         return _file(app.config.get("SESSION_FILE_DIR"))
     if kind == "cachelib":
         cache = app.config.get("SESSION_CACHELIB")
-        # A FileSystemCache has no public name for its folder; other caches have none.
+        # A FileSystemCache has its folder in a private attribute; other caches have no folder.
         folder = getattr(cache, "_path", None)
         if cache is None or isinstance(folder, str):
             return _file(folder)
-    raise ConfigError(f"SESSION_TYPE={kind!r}: such a store does not exist here. {_ADVICE}")
+    raise ConfigError(f"SESSION_TYPE={kind!r}: this package has no such store. {_ADVICE}")
 
 
 def _redis(config: Mapping[str, Any]) -> Store:

@@ -19,7 +19,6 @@ from wsgi_session.integrations.flask_work import FlaskWork
 from wsgi_session.integrations.standalone import StandAlone
 from wsgi_session.middleware import SessionMiddleware
 from wsgi_session.request.data import Data
-from wsgi_session.request.loading import unload
 from wsgi_session.request.states import KEEP, OPEN, REMOVE
 from wsgi_session.request.work import Work
 from wsgi_session.session import work_of
@@ -41,7 +40,7 @@ class StandAloneWork(FlaskWork):
         # If the other cookie is of no use either, the cookie of the request's own scheme counts.
         for environ in (https, http):
             if self.record is None:
-                unload(self)
+                self.unload()
                 self.environ = environ
                 data = super().load()
         return data

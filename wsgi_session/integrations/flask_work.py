@@ -42,7 +42,16 @@ class FlaskWork(Work):
         return super().user() or stored_user(self)
 
     def current_user(self) -> Mapping[str, Any] | None:
-        return super().user() or current_user(self)
+        if user := super().user():
+            return user
+        if self.asks_flask_login:
+            # The application's own user_loader calls this: Flask-Login would call it again, without end.
+            return stored_user(self)
+        self.asks_flask_login = True
+        try:
+            return current_user(self)
+        finally:
+            self.asks_flask_login = False
 
 
 class EventWork(FlaskWork):

@@ -4,8 +4,8 @@
 
     app = SessionMiddleware(app, secret=SECRET, store=URL, on_event=OpenTelemetry(), report_store_calls=True)
 
-* ``wsgi_session.events``: a counter of the events, by ``wsgi_session.event.name`` and ``wsgi_session.event.reason``. Of
-  ``revoked``, the sessions are counted.
+* ``wsgi_session.events``: a counter of events, by ``wsgi_session.event.name`` and ``wsgi_session.event.reason``. For
+  ``revoked``, it counts the sessions.
 * ``db.client.operation.duration``: a histogram of the calls of the store in seconds, as the semantic conventions for
   databases describe it, by ``db.system.name``, ``db.operation.name`` and ``error.type``.
 * a span of the kind ``CLIENT`` for each call of the store, such as ``session load`` and ``session replace``, with the
@@ -44,7 +44,7 @@ class OpenTelemetry:
     ) -> None:
         meter = metrics.get_meter("wsgi_session", meter_provider=meter_provider)
         self._events = meter.create_counter(
-            "wsgi_session.events", unit="{event}", description="Events of the sessions; of revoked, sessions."
+            "wsgi_session.events", unit="{event}", description="Events; for revoked, the number of sessions."
         )
         self._calls = meter.create_histogram(
             "db.client.operation.duration",

@@ -5,7 +5,7 @@
     metrics = PrometheusMetrics()
     app = SessionMiddleware(app, secret=SECRET, store=URL, on_event=metrics, report_store_calls=True)
 
-* ``wsgi_session_events_total``: the events, by ``event`` and ``reason``. Of ``revoked``, the sessions are counted.
+* ``wsgi_session_events_total``: the events, by ``event`` and ``reason``. For ``revoked``, it counts the sessions.
 * ``wsgi_session_store_call_duration_seconds``: a histogram of the calls of the store, by ``operation`` and ``outcome``,
   if the middleware has ``report_store_calls=True``.
 
@@ -36,7 +36,7 @@ class PrometheusMetrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._events = Counter(
             "wsgi_session_events",
-            "Events of the sessions; of revoked, sessions.",
+            "Events; for revoked, the number of sessions.",
             ["event", "reason"],
             registry=registry,
         )

@@ -14,7 +14,7 @@ If Pyramid's ``remember`` and ``forget`` use the session, they are a login and a
 :mod:`wsgi_session.integrations.pyramid_logins`.
 
 The middleware is around all of Pyramid, including tweens, response callbacks and exception views. An include can do
-this only with an execution policy, so this one wraps the configured policy. So all promises of the middleware hold, for
+this only with an execution policy, so this one wraps the configured policy. All promises of the middleware hold, for
 streaming responses too, and the helpers take a Pyramid request.
 """
 

@@ -147,7 +147,7 @@ class PyramidSession(WorkMapping):
         """Do nothing, because activity is recorded without it."""
 
     def adjust_cookie_max_age(self, max_age: timedelta | float | None) -> None:
-        """Keep the cookie after the browser closes, or with ``None`` no longer, as ``remember`` of ``login()`` does.
+        """Keep the cookie after the browser closes, or with ``None`` only until then, like ``remember`` of ``login()``.
 
         The cookie then lives as long as the session: until the idle timeout has passed since the last activity. Raises
         ``Unsupported`` for less than that (in seconds, or a timedelta), and ``HeadersAlreadySent`` after the headers.

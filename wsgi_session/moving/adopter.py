@@ -63,7 +63,7 @@ class Adopter:
     def _renew(self, reader: Reader, session_id: str, marker: Record, now: float) -> tuple[Record, Record | None]:
         """Adopt a session anew at the first visit after it was adopted in advance.
 
-        If it has ended in the other library since, it ends here. If the old store is away, the copy counts.
+        If it has ended in the other library since, it ends here. If the old store does not answer, the copy counts.
         """
         try:
             foreign = self.read(reader, session_id, now)
@@ -126,7 +126,7 @@ class Adopter:
             raise NotAdopted("ended")
         return theirs, None
 
-    def bury(self, reader: Reader, session_id: str, now: float, *, logout: bool) -> Record | None:
+    def forbid_adoption(self, reader: Reader, session_id: str, now: float, *, logout: bool) -> Record | None:
         """Remember that a foreign session must not be adopted any more; return the marker if it was adopted before.
 
         ``logout``: also if nobody is logged in and the session is in the cookie, which others may have, too.
@@ -144,16 +144,16 @@ class Adopter:
         except StoreUnavailable:
             ends = None
         key = marker_key(self.settings.namespace, reader.scope, session_id)
-        return None if self.leave_grave(key, ends, now) else self.find_marker(reader, session_id, now)
+        return None if self.leave_end_marker(key, ends, now) else self.find_marker(reader, session_id, now)
 
     def revoke(self, owner: bytes | None, now: float, *, anonymous: bool = False) -> None:
         """Remember that foreign sessions that began before now must not be adopted any more; see ``revoked.py``."""
         revoke(self._store, self.settings.namespace, owner, now, self._end(None, now), anonymous=anonymous)
 
-    def leave_grave(self, key: bytes, ends: float | None, now: float) -> bool:
+    def leave_end_marker(self, key: bytes, ends: float | None, now: float) -> bool:
         """Create a marker that leads nowhere; return False if there is a marker already."""
-        grave = make_marker(NOWHERE, now, self._end(ends, now), self.settings.namespace)
-        return create_once(self._store, key, grave, now)
+        marker = make_marker(NOWHERE, now, self._end(ends, now), self.settings.namespace)
+        return create_once(self._store, key, marker, now)
 
     def remove_old(self, reader: Reader, session_id: str) -> None:
         """Delete the foreign record. In an outage it stays: its marker keeps it from being adopted again."""

@@ -6,18 +6,15 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from wsgi_session.backends.base import Credential, Loaded, Transactions
+from wsgi_session.backends.base import Credential, Loaded
 from wsgi_session.backends.device_bound import DeviceBoundBackend
 from wsgi_session.backends.header import TokenHeader
 from wsgi_session.backends.server import StoreBackend
-from wsgi_session.backends.settings import Settings
-from wsgi_session.cookies import tokens
-from wsgi_session.cookies.cookie import SchemeCookies
 from wsgi_session.errors import ConfigError
 from wsgi_session.moving.adopt import Adopt, make_adopt
 from wsgi_session.moving.adoption import Adoption
 from wsgi_session.moving.records import ADOPTED
-from wsgi_session.stores.contract import Record, Store
+from wsgi_session.stores.contract import Record
 
 
 def adopting_backend(
@@ -67,16 +64,10 @@ class EndsForeign(StoreBackend):
 class AdoptingBackend(EndsForeign):
     """The sessions of one middleware, in a store, and those that it adopts."""
 
-    def __init__(
-        self,
-        store: Store,
-        signer: tokens.TokenSigner,
-        cookies: SchemeCookies,
-        transactions: Transactions,
-        settings: Settings,
-        adopt: Adopt,
-    ) -> None:
-        super().__init__(store, signer, cookies, transactions, settings)
+    def __init__(self, *parts: Any, adopt: Adopt) -> None:
+        """Take over sessions of ``adopt``; ``parts`` are the arguments of ``StoreBackend``."""
+        super().__init__(*parts)
+        cookies, settings = self._cookies, self.settings
         # Django sets its cookie itself, under the name without a prefix.
         names = (cookies.http.name, cookies.https.name, settings.cookie_name)
         same_name = any(reader.cookie_name in names for reader in adopt.readers)
@@ -85,8 +76,8 @@ class AdoptingBackend(EndsForeign):
                 "adopt: with keep_old=True, processes of both kinds set their cookies. Give this middleware another "
                 f"cookie_name than {settings.cookie_name!r}."
             )
-        # What the Cookie header of a request that is to be looked at contains; with several readers, and in the first
-        # phase, every request is looked at. A search for one name costs the least.
+        # Only requests whose Cookie header contains this may have a foreign session: a search for one name costs the
+        # least. With several readers, and in the first phase, it is empty, and every request is looked at.
         self._name = adopt.readers[0].cookie_name if len(adopt.readers) == 1 and not adopt.keep_old else ""
         self.adoption = Adoption(self, adopt, same_name=same_name)
 

@@ -42,7 +42,7 @@ class BeakerCodec:
     def decode(self, text: Any) -> Any:
         """Return the dict. Raises ``NotAdopted``, or ``ValueError`` and others, if it is damaged."""
         if not isinstance(text, str):
-            raise NotAdopted("corrupt", "the session is no text")
+            raise NotAdopted("corrupt", "the session is not a text")
         raw = b64decode(text) if self._encrypt_key is None else self._decrypt(text)
         return json.loads(_decompress(raw)) if self._is_json else load_pickle(raw)
 
@@ -58,7 +58,7 @@ class BeakerCodec:
 def foreign_of_beaker(data: Any, timeout: float | None, user_key: str | None) -> Foreign:
     """Return the session with Beaker's own keys taken out of its data."""
     if not isinstance(data, dict):
-        raise NotAdopted("corrupt", "the session is no dict")
+        raise NotAdopted("corrupt", "the session is not a dict")
     kept = {key: value for key, value in data.items() if key not in _OWN}
     touched, created = data.get("_accessed_time"), data.get("_creation_time")
     # Beaker accepts a session while its age is not greater than the timeout.

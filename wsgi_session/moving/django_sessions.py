@@ -140,7 +140,7 @@ class DjangoSessions(Reader):
     def _foreign(self, data: Any, saved_at: float | None, now: float, expires: float | None = None) -> Foreign:
         """Return the session with its times: the end is stored, or follows from the time of the last save."""
         if not isinstance(data, dict):
-            raise NotAdopted("corrupt", "the session is no dict")
+            raise NotAdopted("corrupt", "the session is not a dict")
         expiry = data.get(_EXPIRY)
         age = expiry if isinstance(expiry, (int, float)) and expiry > 0 else self._lifetime
         if saved_at is not None:

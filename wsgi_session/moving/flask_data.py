@@ -18,7 +18,7 @@ LIFETIME = 31 * 86_400.0
 def foreign_of_flask(data: Any, touched: float | None, expires: float | None) -> Foreign:
     """Return the session with Flask's own keys taken out of its data."""
     if not isinstance(data, Mapping):
-        raise NotAdopted("corrupt", "the session is no mapping")
+        raise NotAdopted("corrupt", "the session is not a mapping")
     kept = dict(data)
     flashes = kept.pop(_FLASHES, None) or ()
     persistent = bool(kept.pop(_PERMANENT, False))

@@ -45,8 +45,8 @@ def marker_namespace(namespace: str) -> str:
 def marker_key(namespace: str, reader: str, session_id: str) -> bytes:
     """Return the store's key for the marker of a foreign session; ``reader``: the reader's ``scope``.
 
-    A reader that checks a signature has ids that are no secrets. Under another reader, which checks none, the same id
-    must not lead to the same session.
+    If a reader checks a signature, its ids are not secret. Another reader, which checks none, must not open the same
+    session by the same id.
     """
     scope = f"{namespace}/{reader}".encode()
     return hashlib.sha256(_MARKER + b"%d:%b:" % (len(scope), scope) + _encode(session_id)).digest()

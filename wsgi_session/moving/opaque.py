@@ -1,4 +1,4 @@
-"""Values that cannot be kept: stand-ins for objects of the application, and plain forms of what is almost plain."""
+"""Values that cannot be kept: stand-ins for objects of the application, and plain values in place of subclasses."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pending(Opaque):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        #: The complete object; this one itself if it never was completed.
+        #: The complete object; this stand-in itself if it was never completed.
         self.value: Any = self
 
 

@@ -1,4 +1,4 @@
-"""Find out from what was given where another library keeps its records."""
+"""Open the place where another library keeps its records, given a URL, a path, a client or an engine."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class _Raw:
 
 
 class _Signed(Reader):
-    """What the two have in common: the cookie is signed by WebOb, and flashed messages are in the session."""
+    """The base of both readers: WebOb signs the cookie, and flashed messages are in the session."""
 
     def __init__(
         self, secret: str, salt: str, hashalg: str, serializer: str, timeout: timedelta | float | None, **cookie: Any
@@ -150,7 +150,7 @@ class PyramidSessionRedis(_Signed):
 def _foreign(state: Any, created: float, touched: float | None, expires: float | None, user_key: str | None) -> Foreign:
     """Return the session with Pyramid's own keys taken out: messages come over, a CSRF token is made anew."""
     if not isinstance(state, dict):
-        raise NotAdopted("corrupt", "the session is no dict")
+        raise NotAdopted("corrupt", "the session is not a dict")
     kept, flashes = {}, []
     for key, value in state.items():
         if isinstance(key, str) and key.startswith(_FLASH):

@@ -28,9 +28,9 @@ from wsgi_session.stores.contract import CLOCK_SKEW, LAST_TIME, Record
 ADOPTED = b"adopted"
 #: A session with more keys is not adopted.
 MAX_KEYS = 10_000
-#: A session of which more parts have to be looked at to drop keys is not adopted: keys can share one large value.
+#: A session is not adopted if the values that are dropped have more parts than this: keys can share a large value.
 MAX_DROPPED_PARTS = 500_000
-# What counts for a value that only packing has found out: the attempt may have looked at shared parts again and again.
+# Added for a value that only packing refused: packing may have looked at its shared parts again and again.
 _PACKING_PARTS = 25_000
 
 
@@ -80,7 +80,7 @@ def prepare(foreign: Foreign, adopt: Adopt, settings: Settings, now: float, mark
         raise NotAdopted("expired")
     given: object = foreign.data
     if not isinstance(given, Mapping) or len(given) > MAX_KEYS:
-        raise NotAdopted("corrupt", "the session is no mapping with a reasonable number of keys")
+        raise NotAdopted("corrupt", f"the session is not a mapping of at most {MAX_KEYS:,} keys")
     if now >= settings.lifetime.end(touched, created, None):
         # The other library accepts the session, so this request counts as activity. (Flask's cookie, for one, does not
         # record activity.) The absolute timeout still counts from the creation.

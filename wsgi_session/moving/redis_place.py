@@ -43,7 +43,7 @@ class RedisPlace(Place):
             life = -2 if data is None else self._client.pttl(key)
         except ResponseError as error:
             if str(error).startswith("WRONGTYPE"):
-                raise NotAdopted("corrupt", "the key is no string") from None
+                raise NotAdopted("corrupt", "the key is not a string") from None
             raise outage(self.name, error) from None
         except FAILURES as error:
             raise outage(self.name, error) from None

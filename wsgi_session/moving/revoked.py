@@ -6,9 +6,11 @@ visitors who are not logged in). Its data is the time.
 
 from __future__ import annotations
 
-from wsgi_session.codec.packing import pack, unpack
+import math
+
+from wsgi_session.codec.packing import CorruptData, pack, unpack
 from wsgi_session.moving.markers import create_once, make_marker, marker_key, put_marker
-from wsgi_session.stores.contract import Store
+from wsgi_session.stores.contract import Record, Store
 
 # Takes the place of the reader in the key of the marker. No reader has this scope.
 _SCOPE = "revoked"
@@ -38,6 +40,15 @@ def is_revoked(store: Store, namespace: str, owner: bytes | None, began: float |
     """
     for name in [_EVERYBODY] if owner is None else [owner.hex(), _USERS]:
         marker = store.load(marker_key(namespace, _SCOPE, name), now)
-        if marker is not None and (began is None or began <= unpack(marker.data)):
+        if marker is not None and (began is None or began <= _time_of(marker)):
             return True
     return False
+
+
+def _time_of(marker: Record) -> float:
+    """Return the time of a revocation. If it cannot be read, no session may be adopted, however new it is."""
+    try:
+        moment = unpack(marker.data)
+    except CorruptData:
+        return math.inf
+    return moment if isinstance(moment, (int, float)) else math.inf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from wsgi_session.backends.stored_owner import names_of
 from wsgi_session.codec.packing import CorruptData, Packed, check_key, pack, unpack
@@ -14,10 +14,9 @@ from wsgi_session.request.assigned import AssignedDict
 from wsgi_session.request.commit import create, replace
 from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.data import Data
+from wsgi_session.request.ending import note_end
 from wsgi_session.request.states import SET
-
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
+from wsgi_session.request.work import Work
 
 T = TypeVar("T")
 Function = Callable[[dict[str, Any]], T]
@@ -41,9 +40,11 @@ def apply(work: Work, data: Data, function: Function[T]) -> T:
     if work.login is not None and (work.record is None or data.cleared_internal):
         return _apply_to_login(work, function)
     attempt = _Attempt(work, data, function)
+    changed = dict(data.changed)
+    objects = {key: data.peek(key) for key in attempt.withheld if changed.get(key) is not None}
     try:
         if not _save(work, data, attempt):
-            work.note_end()
+            note_end(work)
             if work.login is None:
                 raise _gone_error(work)
             return _apply_to_login(work, function)
@@ -54,7 +55,10 @@ def apply(work: Work, data: Data, function: Function[T]) -> T:
     data = work.data or work.load()
     data.note_written(attempt.written)
     for key, value in attempt.withheld.items():
-        data.put_packed(key, value)
+        if value is not None and value == changed.get(key):
+            data.put(key, objects[key], value)  # The application may still change this object.
+        else:
+            data.put_packed(key, value)
     result: T = attempt.result
     return result
 
@@ -67,8 +71,9 @@ class _Attempt:
     def __init__(self, work: Work, data: Data, function: Callable[[dict[str, Any]], Any]) -> None:
         self._data = data
         self._function = function
-        #: The keys of a login or a confirmation. Only the commit stores them: a request that fails logs nobody in.
-        self.withheld: Changes = dict.fromkeys(_withheld_keys(work))
+        #: The keys of a login or a confirmation. Only the commit stores them: a request that fails logs nobody in, and
+        #: the session from before the login contains nothing that was written for the user.
+        self.withheld: Changes = dict.fromkeys(_withheld_keys(work, data))
         #: What ``function`` changed.
         self.written: Changes = {}
 
@@ -85,9 +90,11 @@ class _Attempt:
         return after
 
 
-def _withheld_keys(work: Work) -> tuple[str | bytes, ...]:
+def _withheld_keys(work: Work, data: Data) -> tuple[str | bytes, ...]:
     if work.login is not None:
-        return work.login_keys
+        before = work.changed_before_login
+        since = [key for key, packed in data.changed.items() if key not in before or before[key] is not packed]
+        return (*work.login_keys, *since)
     return () if work.confirming is None else (CONFIRMED,)
 
 

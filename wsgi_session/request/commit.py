@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.stored_owner import names_of, stored_owner
@@ -20,22 +19,22 @@ from wsgi_session.cookies.cookie import CROSS_SITE, OUTSIDE
 from wsgi_session.errors import SessionTooLarge, StoreUnavailable, UnsupportedValue
 from wsgi_session.request.data import Data
 from wsgi_session.request.devices import after_login
-from wsgi_session.request.ending import forget_refused
+from wsgi_session.request.ending import forget_refused, note_end
 from wsgi_session.request.loading import VALIDATED
 from wsgi_session.request.login import owner_text, report_unfiled_user
 from wsgi_session.request.providers import check_after
 from wsgi_session.request.records import changed_record, first_record, join_checked, login_record
 from wsgi_session.request.states import KEEP, SET, Cookie
 from wsgi_session.request.times import active_at
+from wsgi_session.request.work import Work
 from wsgi_session.stores.contract import Outcome, Record
-
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
 
 #: If another request wrote first, a save merges and tries again, up to this number of times or of seconds. A rotation
 #: may try more often: in a Redis cluster it takes three steps, so that other writes interfere more often.
 MAX_TRIES, MAX_ROTATIONS = 100, 1000
 MAX_SECONDS = 5.0
+# A name of the module, because reading a member of an enum takes as long as two function calls.
+_SAVED = Outcome.SAVED
 
 #: Returns the values to store, given the stored ones.
 Merge = Callable[[Packed], Packed]
@@ -89,12 +88,12 @@ def _save(work: Work, data: Data) -> bool:
     except (StoreUnavailable, SessionTooLarge) as error:
         if rotating or data.cleared or data.changed.keys() != {VALIDATED}:
             raise
-        # Only the time of the last check by ``validate`` is not stored, so the next request checks again. As a failing
+        # Only the time of the last check by ``validate`` is not stored, so the next request checks again. Like a failed
         # touch, this does not affect the response.
         del data.changed[VALIDATED]
         work.backend.settings.events("touch_failed", handle=work.handle, owner=owner_text(work), error=str(error))
         return False
-    work.note_end()
+    note_end(work)
     if work.login is not None:
         # Two requests with the same token logged in at once: the second one's session has only its own changes.
         create(work, data.apply_to(data.stored), now)
@@ -166,7 +165,7 @@ def replace(work: Work, base: Base, merge: Merge, now: float, *, rotating: bool 
     current, moment = live
     for tries in range(MAX_ROTATIONS if rotating else MAX_TRIES):
         outcome = (_rotate if rotating else _replace)(work, current, merge, version, now, moment)
-        if outcome is Outcome.SAVED:
+        if outcome is _SAVED:
             return True
         if outcome is Outcome.GONE:
             return False
@@ -190,7 +189,7 @@ def _replace(work: Work, base: Base, merge: Merge, version: bytes, now: float, m
     packed = merge(stored)
     record = _changed(work, before, packed, version, now)
     outcome = work.backend.replace(credential, record, before.version, moment)
-    if outcome is Outcome.SAVED:
+    if outcome is _SAVED:
         if work.login is None:
             report_unfiled_user(work, stored, packed, record)
         work.adopt(record, packed, _cookie_after(work, credential, before, record))
@@ -208,7 +207,7 @@ def _rotate(work: Work, base: Base, merge: Merge, version: bytes, now: float, mo
     if work.remember is not None:
         record = record._replace(persistent=work.remember)
     outcome, credential = work.backend.rotate(old, new, record, before.version, moment)
-    if outcome is Outcome.SAVED:
+    if outcome is _SAVED:
         if login is None:
             report_unfiled_user(work, stored, packed, record)
         _adopt_new(work, credential, record, packed, "rotated")

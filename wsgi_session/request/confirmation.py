@@ -7,18 +7,16 @@ to one login, by its handle: after any other login they do not count.
 from __future__ import annotations
 
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from wsgi_session.codec.packing import pack
 from wsgi_session.errors import ConfigError
+from wsgi_session.request.work import Work
 from wsgi_session.stores.contract import CLOCK_SKEW
 
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
-
-#: The internal key. Its value is the login's handle, and of each method the time in seconds since the epoch.
+#: The internal key. Its value is the login's handle, and for each method the time in seconds since the epoch.
 CONFIRMED = b"confirmed"
-# Only the newest ones are kept, in case that an application builds the name from what a client sends.
+# Only the newest ones are kept, in case an application builds the name from what a client sends.
 _MAX_METHODS = 8
 _MAX_NAME = 64
 

@@ -1,4 +1,4 @@
-"""What the application's ``describe`` says of the device that logs in, and what a login does to the user's others.
+"""What ``describe`` says of the device that logs in, and what a login does to the user's other sessions.
 
 The description is an internal key of the record, so that older processes, which do not know it, keep it. It belongs to
 one login, by its handle.
@@ -6,19 +6,17 @@ one login, by its handle.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wsgi_session.backends.base import Credential
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, StoreUnavailable
+from wsgi_session.request.work import Work
 from wsgi_session.stores.contract import OwnedSession, Record
 
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
-
-#: The internal key. Its value is the login's handle, the description, and whether the session's last login had it too.
+#: The internal key. Its value is the login's handle, the description, and whether the login before it had the same one.
 ABOUT = b"about"
 #: A longer description is cut: a client decides how long its User-Agent is.
 MAX_ABOUT = 200
@@ -83,7 +81,8 @@ def after_login(work: Work, record: Record, packed: Packed) -> dict[str, bool | 
     try:
         logins = work.backend.logins_of(record.owner, settings.clock())
         # Of logins at the very same time, as under the frozen clock of a test, this one is the newest.
-        logins.sort(key=lambda login: (login.created, login.handle == record.handle, login.handle))
+        # str(): SQLite stores any type in any column.
+        logins.sort(key=lambda login: (login.created, login.handle == record.handle, str(login.handle)))
         novelty = _UNKNOWN if settings.describe is None else _novelty(work, record, packed, logins)
         if settings.max_sessions is not None:
             oldest = [login.handle for login in logins[: -settings.max_sessions]]

@@ -1,66 +1,25 @@
-"""The end of a session: by ``Session.destroy`` or ``validate``, at once in the store; or by another request."""
+"""The end of a session: by this request, at once in the store; or by another request."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from wsgi_session.backends.base import Backend
 from wsgi_session.backends.stored_owner import stored_owner
-from wsgi_session.errors import HeadersAlreadySent, StoreUnavailable
+from wsgi_session.errors import HeadersAlreadySent
 from wsgi_session.events import EVENTS
 from wsgi_session.request.data import Data
-from wsgi_session.request.states import CLOSED, REMOVE
+from wsgi_session.request.fields import WorkFields
+from wsgi_session.request.states import REMOVE
 from wsgi_session.stores.contract import Record
 
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
 
-
-def destroy(work: Work) -> None:
-    """End the session of each session cookie of the request, and discard the changes that were not saved yet.
-
-    Raises ``StoreUnavailable`` if the store is down; ``HeadersAlreadySent`` if the response is closed, or if the
-    session is in the cookie and the headers were sent.
-    """
-    work.open()
-    if work.phase is CLOSED:
-        raise closed_error()
-    if work.state == "unavailable":
-        raise work.unavailable()
-    if work.backend.change_needs_cookie:
-        work.writable(needs_cookie=True)
-    try:
-        _end_all(work)
-    except StoreUnavailable as error:
-        work.note_outage(error)
-        raise
-
-
-def _end_all(work: Work) -> None:
-    """End the session, also if another request has rotated it, and the sessions of the request's other cookies."""
-    backend = work.backend
-    rotated = work.credential if work.record is None else None
-    credentials = (work.credential, work.refused, work.unread[0])
-    others = [other for credential in credentials for other in getattr(credential, "others", ())]
-    end(work)
-    for credential in (rotated, *others):
-        record = None if credential is None else backend.end(credential, backend.settings.clock())
-        if record is not None:
-            _report(backend, record, "destroyed")
-
-
-def _report(backend: Backend, record: Record, event: str) -> None:
-    (reason,) = EVENTS[event].reasons
-    backend.settings.events(event, handle=record.handle, owner=stored_owner(record), reason=reason)
-
-
-def end(work: Work, event: str = "destroyed") -> None:
+def end(work: WorkFields, event: str = "destroyed") -> None:
     """End the loaded session, and discard the changes that were not saved yet."""
     backend = work.backend
     for credential, record in (work.unread, (work.credential, work.record)):
         if record is not None and credential is not None:
             backend.delete(credential, record, backend.settings.clock())
-            _report(backend, record, event)
+            report(backend, record, event)
+    work.unread = (None, None)
     forget_refused(work)
     _forget(work)
     # If another request ended it, the browser may already have a new cookie: removing that would log the visitor out.
@@ -69,37 +28,48 @@ def end(work: Work, event: str = "destroyed") -> None:
         work.cookie = REMOVE
 
 
-def _forget(work: Work) -> None:
+def _forget(work: WorkFields) -> None:
     """Discard the session and its unsaved changes: this request has ended it."""
     work.record = work.credential = work.next_credential = work.login = work.planned_handle = None
     work.confirming = None
-    work.unread = (None, None)
     work.create_if_empty = False
     work.data = Data({}, work.backend.settings.max_size)
 
 
-def note_end(work: Work) -> None:
+def note_end(work: WorkFields) -> None:
     """Record that another request ended the session: changes are dropped, unless this request logs in."""
-    work.ended_record = work.record
+    work.ended_record, work.ended_credential = work.record, work.credential
     work.state = "unknown"
     work.record = work.credential = None
-    data = work.data or work.load()
+    data = work.data
+    assert data is not None
     data.stored = {}
     if work.login is not None:
         data.keep_written()
     work.ended = work.login is None
 
 
-def forget_refused(work: Work) -> None:
+def forget_refused(work: WorkFields) -> None:
     """Delete the record that the store may still have for a credential of the request that was not accepted.
 
-    A slow request that loaded the session while it was live would otherwise save it after this logout or login.
+    A slow request that loaded the session while it was live would otherwise save it after this logout or login. So
+    would one that does not read the value that has made this session corrupt.
     """
     if work.refused is not None:
         work.backend.forget(work.refused)
         work.refused = None
+    credential, record = work.unread
+    if credential is not None and record is not None:
+        work.backend.delete(credential, record, work.backend.settings.clock())
+        work.unread = (None, None)
 
 
 def closed_error() -> HeadersAlreadySent:
     """Return the error for a change after the end of the response."""
     return HeadersAlreadySent("The response is closed, so its session cannot be changed any more.")
+
+
+def report(backend: Backend, record: Record, event: str) -> None:
+    """Report that the session of ``record`` was ended; ``event`` says how."""
+    (reason,) = EVENTS[event].reasons
+    backend.settings.events(event, handle=record.handle, owner=stored_owner(record), reason=reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from wsgi_session.backends.stored_owner import OWNER as OWNER
 from wsgi_session.backends.stored_owner import stored_owner
@@ -13,22 +13,9 @@ from wsgi_session.owner import owner_of, user_mapping_or_none
 from wsgi_session.request.confirmation import CONFIRMED
 from wsgi_session.request.devices import ABOUT, description_of, note_device
 from wsgi_session.request.providers import file_under, provider_key_of
+from wsgi_session.request.records import Login
+from wsgi_session.request.work import Work
 from wsgi_session.stores.contract import Record
-
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
-
-
-class Login(NamedTuple):
-    """A login: the properties that it gives to the session."""
-
-    owner: str
-    handle: str
-    #: Seconds since the epoch.
-    created: float
-    persistent: bool
-    #: The login's own idle timeout in seconds; ``None``: the middleware's.
-    idle: float | None
 
 
 def log_in(

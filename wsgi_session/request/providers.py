@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from wsgi_session.backends.providers import file_login, is_filed, provider_key
 from wsgi_session.backends.stored_owner import stored_owner
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.request.records import login_record
+from wsgi_session.request.work import Work
 from wsgi_session.stores.contract import Record
-
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
 
 
 def provider_key_of(work: Work, provider_session: object) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from wsgi_session.backends.settings import Settings
 from wsgi_session.codec.packing import Packed
@@ -12,8 +12,17 @@ from wsgi_session.cookies import tokens
 from wsgi_session.errors import SessionTooLarge
 from wsgi_session.stores.contract import Record, make_record
 
-if TYPE_CHECKING:
-    from wsgi_session.request.login import Login
+
+class Login(NamedTuple):
+    """A login: the properties that it gives to the session."""
+
+    owner: str
+    handle: str
+    #: Seconds since the epoch.
+    created: float
+    persistent: bool
+    #: The login's own idle timeout in seconds; ``None``: the middleware's.
+    idle: float | None
 
 
 def first_record(handle: str, data: bytes, version: bytes, now: float, settings: Settings) -> Record:
@@ -58,7 +67,7 @@ def join_checked(packed: Packed, settings: Settings) -> bytes:
     largest = [(key, length) for length, key in sizes]
     named = ", ".join(f"{printable(key)} ({length:,} bytes)" for key, length in largest)
     raise SessionTooLarge(
-        f"The session is {size:,} bytes large, but max_size is {limit:,}. Largest keys: {named}. Store such data in a "
+        f"The session has {size:,} bytes, but max_size is {limit:,}. Largest keys: {named}. Store such data in a "
         "table of your own, and only its id in the session.",
         size=size,
         limit=limit,

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from wsgi_session.request.work import Work
 from wsgi_session.stores.contract import Record
-
-if TYPE_CHECKING:
-    from wsgi_session.request.work import Work
 
 
 def expires(work: Work) -> float | None:
@@ -39,4 +35,7 @@ def refresh_due(work: Work) -> bool:
     settings = work.backend.settings
     if not credential.current or work.cookie_unconfirmed:
         return True
-    return work.touching and settings.lifetime.touch_due(record, settings.clock())
+    if not work.touching:
+        return False
+    clock = settings.clock
+    return settings.lifetime.touch_due(record, clock())

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from wsgi_session.codec.packing import Packed, join
 from wsgi_session.config.extras import missing_cryptography
 from wsgi_session.errors import ConfigError
-from wsgi_session.stores.contract import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps, make_record
+from wsgi_session.stores.contract import Outcome, Record, Scans, Store, make_record
 from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.stores.forwarding import ForwardingStore
 
 if TYPE_CHECKING:
     from wsgi_session.codec.sealing import Sealing
 
 
-class SealedStore(Store):
+class SealedStore(ForwardingStore):
     """Seal the data of each session that is written to ``inner``. It offers the operations that ``inner`` offers.
 
     Other records (tombstones, markers, the entries of providers' sessions) contain only hashes, times and random bytes.
@@ -23,29 +24,11 @@ class SealedStore(Store):
     """
 
     def __init__(self, inner: Store, sealing: Sealing) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._sealing = sealing
         self._stored = sealing.stored
-        self.multiprocess = inner.multiprocess
-        self.delete_pause = inner.delete_pause
-        self.system = inner.system
-        # Set only where the inner store has them, so that the checks for the protocols find what it offers.
-        if isinstance(inner, Sweeps):
-            self.sweep = inner.sweep
-        if isinstance(inner, Counts):
-            self.count = inner.count
-        if isinstance(inner, ListsOwners):
-            self.of_owner = inner.of_owner
         if isinstance(inner, Scans):
             self.scan = self._scan
-
-    @property
-    def sweep_due(self) -> bool:
-        return self.inner.sweep_due
-
-    @sweep_due.setter
-    def sweep_due(self, due: bool) -> None:
-        self.inner.sweep_due = due
 
     def load(self, key: bytes, now: float) -> Record | None:
         record = self.inner.load(key, now)
@@ -66,24 +49,6 @@ class SealedStore(Store):
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         return self.inner.rotate(old, new, self._bound(new, record), version, now)
-
-    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        return self.inner.touch(key, touched, expires, now)
-
-    def delete(self, key: bytes, version: bytes | None = None) -> bool:
-        return self.inner.delete(key, version)
-
-    def delete_many(self, keys: Sequence[bytes]) -> int:
-        return self.inner.delete_many(keys)
-
-    def await_replicas(self) -> None:
-        self.inner.await_replicas()
-
-    def ping(self) -> None:
-        self.inner.ping()
-
-    def close(self) -> None:
-        self.inner.close()
 
     def _scan(self, now: float) -> Iterator[tuple[bytes, Record]]:
         assert isinstance(self.inner, Scans)

@@ -12,22 +12,20 @@ from wsgi_session.errors import KeyExists, StoreUnavailable
 from wsgi_session.events import Events
 from wsgi_session.stores.contract import Counts, ListsOwners, Outcome, Record, Scans, Store, Sweeps
 from wsgi_session.stores.cookie import CookieStore
+from wsgi_session.stores.forwarding import ForwardingStore
 
 T = TypeVar("T")
 
-# The outcomes of calls that did what they were called for, whatever they found, need no names of their own.
+# Any other call that did not raise is "ok", whatever it found.
 _OUTCOMES = {Outcome.CONFLICT: "conflict", Outcome.GONE: "gone"}
 
 
-class TimedStore(Store):
-    """Forward each call to ``inner``. It offers the optional operations that ``inner`` offers."""
+class TimedStore(ForwardingStore):
+    """Forward each call to ``inner``, and report it."""
 
     def __init__(self, inner: Store, events: Events) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self._events = events
-        self.multiprocess = inner.multiprocess
-        self.delete_pause = inner.delete_pause
-        # Set only where the inner store has them, so that the checks for the protocols find what it offers.
         if isinstance(inner, Sweeps):
             self.sweep = partial(self._call, "sweep", inner.sweep)
         if isinstance(inner, Counts):
@@ -36,14 +34,6 @@ class TimedStore(Store):
             self.of_owner = partial(self._list, "of_owner", inner.of_owner)
         if isinstance(inner, Scans):
             self.scan = partial(self._list, "scan", inner.scan)
-
-    @property
-    def sweep_due(self) -> bool:
-        return self.inner.sweep_due
-
-    @sweep_due.setter
-    def sweep_due(self, due: bool) -> None:
-        self.inner.sweep_due = due
 
     def load(self, key: bytes, now: float) -> Record | None:
         return self._call("load", self.inner.load, key, now)
@@ -71,9 +61,6 @@ class TimedStore(Store):
 
     def ping(self) -> None:
         self._call("ping", self.inner.ping)
-
-    def close(self) -> None:
-        self.inner.close()
 
     def _call(self, operation: str, method: Callable[..., T], *arguments: Any) -> T:
         started = perf_counter()
@@ -110,7 +97,7 @@ class TimedStore(Store):
 
 
 def timed(store: Store, events: Events, report_store_calls: bool) -> Store:
-    """Return a store that reports the calls of ``store``, if that is wanted and the store is one that is called."""
+    """Return a store that reports the calls of ``store``; ``store`` itself without the option, or for ``cookie://``."""
     if not check_flag("report_store_calls", report_store_calls) or isinstance(store, CookieStore):
         return store
     return TimedStore(store, events)

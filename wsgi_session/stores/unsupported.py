@@ -5,13 +5,12 @@ from __future__ import annotations
 from wsgi_session.errors import Unsupported
 from wsgi_session.stores.contract import Scans, Store
 from wsgi_session.stores.cookie import CookieStore
-from wsgi_session.stores.sealed import SealedStore
-from wsgi_session.stores.timed import TimedStore
+from wsgi_session.stores.forwarding import ForwardingStore
 
 
 def unsupported(store: Store, operation: str) -> Unsupported:
     """Return the error for an ``operation`` that ``store`` does not support."""
-    while isinstance(store, (TimedStore, SealedStore)):
+    while isinstance(store, ForwardingStore):
         store = store.inner
     if isinstance(store, CookieStore):
         reason = (

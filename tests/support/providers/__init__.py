@@ -28,6 +28,8 @@ class Provider(Server):
     #: What npm installs, and the script beside this file that runs it.
     packages: Sequence[str] = ()
     script = ""
+    #: The page of ``docs/howto/`` whose shop signs visitors in with it.
+    page = ""
 
     def __init__(self, cache: pytest.Cache) -> None:
         self.modules = modules(cache, *self.packages)

@@ -12,6 +12,7 @@ class SAMLProvider(Provider):
     name = "samlp"
     packages = ("samlp@8.0.0", "express@4.22.1")
     script = "saml.cjs"
+    page = "saml"
 
     def __init__(self, cache: pytest.Cache) -> None:
         super().__init__(cache)

@@ -15,7 +15,7 @@ Image = pytest.importorskip("PIL.Image", reason=MISSING)
 Browser, Page, expect, sync_playwright = sync_api.Browser, sync_api.Page, sync_api.expect, sync_api.sync_playwright
 Axe = axe_api.Axe
 
-expect.set_options(timeout=30_000)  # Milliseconds, as for Playwright's actions: a busy machine is no failure.
+expect.set_options(timeout=30_000)  # Milliseconds, as for Playwright's actions: a busy machine is not a failure.
 
 # Nothing that a browser does of its own accord goes on the network. Root, as in a container, has no sandbox.
 ARGUMENTS = [

@@ -31,6 +31,7 @@ class FrontEnd(NamedTuple):
 def front_end(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontEnd]:
     """A page of ``localhost`` with the scripts, and the API at ``127.0.0.1``, which is another site."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SESSION_SECRET", new_secret())
     names, clock = run_page(HOWTO), FakeClock(time.time())
     options: dict[str, Any] = {"transport": "header", "clock": clock, "idle_timeout": 110}
     scripts = re.findall(r"^```js\n(.*?)^```$", HOWTO.read_text("utf-8"), re.M | re.S)

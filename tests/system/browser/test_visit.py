@@ -11,7 +11,7 @@ from tests.system.browser.visitor import cookie, log_in, log_out, put_in_cart
 Device = Callable[..., Page]
 
 
-def test_somebody_who_only_looks_has_no_cookie(shop: str, device: Device) -> None:
+def test_a_visitor_who_only_reads_has_no_cookie(shop: str, device: Device) -> None:
     page = device(shop)
     for path in ("/", "/how", "/live"):
         page.goto(path)

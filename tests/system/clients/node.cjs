@@ -7,7 +7,7 @@ const { Cookie, CookieJar } = require("tough-cookie");
 
 const file = process.argv[2];
 const kept = fs.existsSync(file) ? JSON.parse(fs.readFileSync(file, "utf8")) : null;
-// Strict: a __Host- or __Secure- cookie that is none throws, instead of being dropped.
+// Strict: an invalid __Host- or __Secure- cookie throws, instead of being dropped.
 const jar = kept ? CookieJar.fromJSON(kept) : new CookieJar(null, { prefixSecurity: "strict" });
 
 async function page(url, fields) {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,21 +16,9 @@ from wsgi_session import user_or_none
 pytest.importorskip("authlib", reason="pip install Authlib")
 flask = pytest.importorskip("flask", reason="pip install Flask")
 
+PROVIDER = OpenIDProvider
 LOGIN = 'login(request, user, provider_session=claims.get("sid"))'
 TUTORIAL = 'session["user"] = token["userinfo"]'
-
-
-@pytest.fixture
-def provider(request: pytest.FixtureRequest) -> Iterator[OpenIDProvider]:
-    provider = OpenIDProvider(request.config.cache)
-    yield provider
-    provider.kill()
-
-
-@pytest.fixture
-def shop(provider: OpenIDProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with serving_shop(program_of("openid"), provider, tmp_path, monkeypatch) as app:
-        yield app
 
 
 def sign_in(visitor: Visitor) -> str:

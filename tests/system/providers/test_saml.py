@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
 from tests.support.missing import why_missing
-from tests.support.providers import program_of, serving_shop
 from tests.support.providers.saml import SAMLProvider
 from tests.system.providers.visitor import Visitor
 
@@ -20,20 +17,8 @@ pytest.importorskip("flask", reason="pip install Flask")
 pytest.importorskip("onelogin.saml2.auth", reason=why_missing("python3-saml"))
 
 pytestmark = pytest.mark.filterwarnings(r"ignore:datetime.datetime.utc\w+\(\):DeprecationWarning:onelogin")
+PROVIDER = SAMLProvider
 ANN = "Your email is ann@example.com"
-
-
-@pytest.fixture
-def provider(request: pytest.FixtureRequest) -> Iterator[SAMLProvider]:
-    provider = SAMLProvider(request.config.cache)
-    yield provider
-    provider.kill()
-
-
-@pytest.fixture
-def shop(provider: SAMLProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    with serving_shop(program_of("saml"), provider, tmp_path, monkeypatch) as app:
-        yield app
 
 
 def sign_in(visitor: Visitor) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 from wsgi_session import Session, SessionMiddleware, check_csrf, login, logout, redirect_if_anonymous
 
 CHUNK = b"x" * 65_536
-#: Chunks of an endless stream: more than any server and any network buffers, and an end all the same.
+#: The number of chunks that stand for an endless stream: more than any server and any network buffers.
 MANY = 4_000
 
 StartResponse = Callable[..., Callable[[bytes], object]]
@@ -113,7 +113,7 @@ def write(environ: dict[str, Any], start_response: StartResponse, arguments: dic
 
 
 class Endless:
-    """A body that nobody reads to its end: each chunk is noted in the session, and its close in the folder."""
+    """A body that is never read to its end. It notes each chunk in the session, and its close in the folder."""
 
     def __init__(self, session: Session, name: str) -> None:
         self._session = session

@@ -220,7 +220,7 @@ def running(*servers: Deployed) -> Iterator[Client]:
         for server in servers:
             server.start()
         yield visitor
-        visitor.close()  # Some servers wait for whoever is connected.
+        visitor.close()  # Some servers wait until all clients have disconnected.
         for server in reversed(servers):
             try:
                 server.stop()

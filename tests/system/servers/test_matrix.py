@@ -18,7 +18,7 @@ def shops(request: pytest.FixtureRequest) -> Iterator[Launcher]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_shop_works(shops: Launcher, name: str) -> None:
+def test_the_shop_works_on_each_server(shops: Launcher, name: str) -> None:
     shopper = Shopper(shops.port, name)
     try:
         shopper.visit()

@@ -94,7 +94,7 @@ def test_the_times_of_a_session_are_aware_utc(middleware: SessionMiddleware, clo
     assert {moment.tzinfo for moment in (info.created, info.last_seen, info.expires)} == {timezone.utc}
 
 
-def test_what_is_listed_opens_nothing(middleware: SessionMiddleware) -> None:
+def test_no_listed_session_gives_access(middleware: SessionMiddleware) -> None:
     """CVE-2020-5224: the list of a user's sessions showed keys that gave access to them."""
     cookie = plant(middleware, {"user": ANN})
     token = cookie.partition("=")[2].partition(".")[0]
@@ -232,7 +232,7 @@ def test_revoke_all_can_keep_the_one_it_is_called_from(clock: FakeClock, kept: s
     assert browser.call(user_or_none) == ANN
 
 
-def test_to_keep_a_session_that_is_no_session_yet_keeps_none(middleware: SessionMiddleware) -> None:
+def test_keeping_a_session_that_is_not_stored_keeps_none(middleware: SessionMiddleware) -> None:
     cookie = plant(middleware, {"user": ANN})
     browser = Site().browser()
     ended = browser.call(lambda environ: middleware.sessions.revoke_all(ANN, keep=session_in(environ)))

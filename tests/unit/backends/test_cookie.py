@@ -279,7 +279,7 @@ def test_nothing_but_a_seal_of_ours_is_decoded(tmp_path: Path, site: Site) -> No
         packb((b"t" * 43, None, "handle", 2e9, 2e9, 3e9, None, True, None)),
     ],
 )
-def test_what_is_genuine_and_no_session_is_an_empty_one(site: Site, plain: bytes) -> None:
+def test_a_genuine_value_that_is_not_a_session_is_an_empty_session(site: Site, plain: bytes) -> None:
     """Starlette: a genuine value that was a number caused an exception."""
     browser = sealed_as(site, plain)
     answer = browser.do(state)
@@ -307,7 +307,7 @@ def test_what_is_genuine_and_no_session_is_an_empty_one(site: Site, plain: bytes
         (8, b"bytes"),
     ],
 )
-def test_no_field_of_a_genuine_one_is_taken_for_what_it_is_not(site: Site, place: int, other: Any) -> None:
+def test_a_genuine_value_with_an_invalid_field_opens_no_session(site: Site, place: int, other: Any) -> None:
     """A session with an invalid time would never expire or could not be sealed; a CSRF token needs a valid token."""
     fields = unpackb(GENUINE)
     fields[place] = other
@@ -315,7 +315,7 @@ def test_no_field_of_a_genuine_one_is_taken_for_what_it_is_not(site: Site, place
     assert (answer.code, answer.result[0]) == (200, "unknown")
 
 
-def test_a_genuine_one_is_a_session(site: Site) -> None:
+def test_the_unchanged_value_is_a_session(site: Site) -> None:
     """The test above changes the parts of this value one by one."""
     assert sealed_as(site, GENUINE).do(state).result == ("live", {"a": 1})
 
@@ -560,7 +560,7 @@ def test_the_largest_session_fits_into_five_cookies_that_browsers_take(
     assert browser.do(read).result == {"user": user, "big": noise(fits), "small": noise(500)}
 
 
-def test_max_size_may_ask_for_less() -> None:
+def test_max_size_may_be_smaller_than_the_limit() -> None:
     browser = make(max_size=5000).browser()
     browser.do(put(a=noise(4900)))
     assert len(browser.jar) == 2

@@ -139,13 +139,13 @@ def test_an_outage_of_the_old_store_says_what_was_done(module: str, store: SQLit
 
     def fail(name: str, work: Any) -> Any:
         if len(old.calls) == 2:
-            raise StoreUnavailable("the old store is away")
+            raise StoreUnavailable("the old store does not answer")
         return first(name, work)
 
     old._call = fail  # type: ignore[method-assign]
     done = adopt(store, f"{module}:READER")
     assert done.exit_code == 1
-    assert (done.stdout, done.stderr) == ("adopted: 2\n", "Error: the old store is away\n")
+    assert (done.stdout, done.stderr) == ("adopted: 2\n", "Error: the old store does not answer\n")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from tests.support import ROOT
+from tests.support.bare import Bare
 from tests.support.cli import fill, run
 from wsgi_session.__main__ import main
 from wsgi_session.cli import cli
@@ -26,7 +27,7 @@ from wsgi_session.cli.stores import BATCH
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.config.options import check_secrets
 from wsgi_session.errors import StoreUnavailable
-from wsgi_session.stores import Outcome, Record, Store
+from wsgi_session.stores import Record, Store
 from wsgi_session.stores.sqlite import SQLiteStore
 
 HOUR = 3600.0
@@ -243,34 +244,6 @@ def test_a_sweep_that_the_store_breaks_off_says_what_was_done(url: str, monkeypa
 # What goes wrong
 
 
-class Bare(Store):
-    """A store with the abstract methods only, whose ``ping`` fails."""
-
-    def load(self, key: bytes, now: float) -> Record | None:
-        return None
-
-    def create(self, key: bytes, record: Record, now: float) -> None:
-        return None
-
-    def replace(self, key: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        return Outcome.GONE
-
-    def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
-        return Outcome.GONE
-
-    def touch(self, key: bytes, touched: float, expires: float, now: float) -> bool:
-        return False
-
-    def delete(self, key: bytes, version: bytes | None = None) -> bool:
-        return False
-
-    def ping(self) -> None:
-        raise StoreUnavailable("cannot connect to bare://app:hunter2%21@db/1 as app with hunter2!")
-
-    def close(self) -> None:
-        return None
-
-
 @pytest.mark.parametrize(
     ("command", "message"),
     [("stats", "Bare does not support count(). Use a store that does"), ("sweep", "Bare has nothing to sweep")],
@@ -300,7 +273,11 @@ def test_stats_of_a_store_that_cannot_count_looks_at_every_session(monkeypatch: 
 
 
 def test_no_error_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(commands, "open_store", lambda url: Bare())
+    class Failing(Bare):
+        def ping(self) -> None:
+            raise StoreUnavailable("cannot connect to bare://app:hunter2%21@db/1 as app with hunter2!")
+
+    monkeypatch.setattr(commands, "open_store", lambda url: Failing())
     result = run("ping", "bare://app:hunter2%21@db/1")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "Error: cannot connect to bare://***@db/1 as app with ***\n"

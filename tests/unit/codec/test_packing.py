@@ -225,7 +225,7 @@ def test_containers_stand_64_deep_and_no_deeper(wrap: Callable[[Any], Any]) -> N
     assert "more than 64 levels deep, or containing itself" in str(error)
 
 
-def test_64_is_allowed_and_65_is_not() -> None:
+def test_64_levels_are_allowed_and_65_are_not() -> None:
     pack(nested(64, lambda value: [value]), "key")
     assert "more than 64 levels deep" in str(refusal(nested(65, lambda value: [value])))
 

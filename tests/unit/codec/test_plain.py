@@ -287,12 +287,12 @@ class Hashable(dict[Any, Any]):
 
 def test_an_element_that_only_its_subclass_makes_hashable_is_refused() -> None:
     error = refusal(["x", {Hashable()}])
-    assert str(error).startswith("cart[1]: a set with an element that cannot be in one")
+    assert str(error).startswith("cart[1]: a set with an element that is not hashable")
     assert error.path == "cart[1]"
 
 
 class Itself(dict[Any, Any]):
-    """Whoever reads it gets another one."""
+    """A dict whose ``items()`` returns a new one at each call."""
 
     def items(self) -> Any:
         return [("again", Itself()), ("and again", Itself())]

@@ -60,7 +60,7 @@ def test_a_misspelt_option_is_told_the_nearest(option: str, meant: str) -> None:
     assert given(**{option: "5"}) == f"{option}: did you mean {meant}?"
 
 
-def test_an_option_that_is_like_none_is_told_all_of_them() -> None:
+def test_an_option_that_resembles_none_is_told_all_options() -> None:
     said = given(zzz="5")
     assert said.startswith("zzz: no such option. The options are: secret, store, encrypt, environ_key, ")
     assert said.endswith("clock.")
@@ -125,7 +125,7 @@ def test_an_option_of_another_library_is_told_which_of_ours_does_that(option: st
 
 
 @pytest.mark.parametrize("option", ["SESSION_COOKIE_NAME", "SESSION_COOKIE_SECURE", "SESSION_COOKIE_SAMESITE"])
-def test_one_that_is_called_as_ours_but_for_its_prefix_is_told_so(option: str) -> None:
+def test_an_option_named_as_ours_with_a_prefix_is_told_our_name(option: str) -> None:
     assert given(**{option: "5"}) == f"{option}: did you mean {option.removeprefix('SESSION_').lower()}?"
 
 
@@ -170,6 +170,7 @@ def test_the_signature_is_the_one_that_is_written() -> None:
     assert parameters["idle_timeout"].annotation == "timedelta | float"
 
 
+@pytest.mark.full
 def test_mypy_tells_a_misspelt_and_a_missing_option(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="elsewhere: tox -e types has mypy")
     program = tmp_path / "program.py"

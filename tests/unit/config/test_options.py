@@ -37,7 +37,7 @@ def test_secrets_come_as_bytes_newest_first(given_secret: Any, expected: Any) ->
     assert check_secrets(given_secret) == (expected if isinstance(expected, list) else [expected])
 
 
-def test_what_keygen_makes_is_taken() -> None:
+def test_the_middleware_accepts_a_secret_of_keygen() -> None:
     assert check_secrets(new_secret())
 
 

@@ -121,7 +121,7 @@ def test_pieces_of_two_texts_are_never_put_together() -> None:
 
 
 @pytest.mark.parametrize("head", ["1.", "0.", "6.", "-1.", "x.", ".", "2", "02.", "99999999999999999999.", "²."])
-def test_only_a_count_that_we_write_is_one(head: str) -> None:
+def test_only_a_count_as_we_write_it_counts_as_one(head: str) -> None:
     text = text_of(100)
     assert PIECES.read(SID, f"sid={head}{text}") == [""] if "." in head else [head + text]
 

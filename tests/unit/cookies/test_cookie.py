@@ -275,7 +275,7 @@ GOOD: dict[str, Any] = {
     ],
     ids=repr,
 )
-def test_what_browsers_take_is_taken(change: dict[str, Any]) -> None:
+def test_a_cookie_option_that_browsers_accept_is_accepted(change: dict[str, Any]) -> None:
     check_cookie_options(**{**GOOD, **change})
 
 

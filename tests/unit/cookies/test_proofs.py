@@ -86,6 +86,7 @@ FORGED = {
     "a payload of a million brackets": KEY.proof("c", jwk=True, payload=b"[" * 2500),
     "a header of a list": KEY.proof("c", header=[]),
     "a header of brackets": KEY.proof("c", header=b"[" * 2500),
+    "a header of a length that base64 never has": _swapped(KEY.proof("c", jwk=True), header="AAAAA"),
     "four parts": KEY.proof("c", jwk=True) + ".a",
     "spaces": KEY.proof("c", jwk=True) + " ",
     "two proofs in one header": KEY.proof("c", jwk=True) + "," + KEY.proof("c", jwk=True),

@@ -102,7 +102,7 @@ def test_the_login_page_is_open_to_anybody_by_any_method(path: str, script: str,
         ("https://sso.example/login", "", "https://sso.example/login"),
     ],
 )
-def test_nothing_but_the_login_page_is(path: str, script: str, login_url: str) -> None:
+def test_no_other_page_is_open(path: str, script: str, login_url: str) -> None:
     environ = make_environ(path, script=script, session={})
     seen: list[str] = []
     list(require_login(inside, login_url)(environ, lambda status, headers, exc_info=None: seen.append(status)))  # type: ignore[arg-type,func-returns-value]
@@ -128,7 +128,7 @@ def test_a_door_with_a_wrong_login_url_is_refused_at_construction(login_url: Any
         require_login(inside, login_url)
 
 
-def test_the_door_outside_the_middleware_says_so() -> None:
+def test_require_login_outside_the_middleware_says_so() -> None:
     with pytest.raises(SessionMissing, match="SessionMiddleware"):
         list(require_login(inside)(make_environ("/profile"), lambda *given: None))  # type: ignore[arg-type,return-value]
 
@@ -326,7 +326,7 @@ def test_a_request_that_only_asks_whether_somebody_is_there_keeps_it_alive() -> 
         assert browser.call(lambda environ: redirect_if_anonymous(environ, key=KEY)) is None
 
 
-def test_an_outage_is_no_logout() -> None:
+def test_an_outage_does_not_log_the_visitor_out() -> None:
     def look(environ: dict[str, Any]) -> None:
         with pytest.raises(StoreUnavailable):
             Answer(session_info(key=KEY), environ)

@@ -36,11 +36,11 @@ def test_a_method_that_changes_nothing_needs_no_token_and_no_look(browser: Brows
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "TRACE", "get", "Get", "GET ", "", "QUERY"])
-def test_every_other_method_needs_one(browser: Browser, method: str) -> None:
+def test_every_other_method_needs_a_token(browser: Browser, method: str) -> None:
     assert browser.call(check_csrf, make_environ(method=method)) is False
 
 
-def test_an_environ_without_a_method_needs_one(browser: Browser) -> None:
+def test_an_environ_without_a_method_needs_a_token(browser: Browser) -> None:
     def check(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         assert check_csrf(environ) is False
         return page()(environ, start_response)
@@ -91,7 +91,7 @@ def test_a_token_in_the_query_is_not_taken(browser: Browser, token: str) -> None
     assert browser.call(check_csrf, make_environ(method="POST", query=f"csrf_token={token}")) is False
 
 
-def test_another_visitors_token_is_none(token: str) -> None:
+def test_another_visitors_token_is_refused(token: str) -> None:
     other = Site().browser()
     other.call(lambda environ: session_in(environ).update(cart=[]))
     assert other.call(check_csrf, make_environ(method="POST", HTTP_X_CSRF_TOKEN=token)) is False
@@ -112,7 +112,7 @@ def test_what_is_no_token_is_false_and_never_an_exception(browser: Browser, wron
     assert browser.call(check_csrf, make_environ(method="POST", HTTP_X_CSRF_TOKEN=wrong)) is False
 
 
-def test_a_token_with_anything_changed_is_none(browser: Browser, token: str) -> None:
+def test_a_token_with_any_character_changed_is_refused(browser: Browser, token: str) -> None:
     for place in range(len(token)):
         changed = token[:place] + ("A" if token[place] != "A" else "B") + token[place + 1 :]
         got = browser.call(check_csrf, make_environ(method="POST", HTTP_X_CSRF_TOKEN=changed))

@@ -164,7 +164,7 @@ def test_a_trusted_origin_is_let_through(origin: str) -> None:
     "origin",
     ["http://pay.example", "https://pay.example:8443", "https://a.pay.example", "https://pay.example/", "null", ""],
 )  # fmt: skip
-def test_no_other_origin_is(origin: str) -> None:
+def test_no_other_origin_is_let_through(origin: str) -> None:
     assert allowed(TRUSTED, **HTTPS, HTTP_SEC_FETCH_SITE="cross-site", HTTP_ORIGIN=origin) is False
 
 

@@ -350,7 +350,7 @@ def test_the_redirect_only_looks_and_writes_nothing() -> None:
     assert browser.header == ""
 
 
-def test_an_outage_is_no_logout() -> None:
+def test_an_outage_does_not_log_the_visitor_out() -> None:
     def look(environ: dict[str, Any]) -> None:
         with pytest.raises(StoreUnavailable):
             redirect_if_anonymous(environ)

@@ -54,7 +54,7 @@ class Visit(TypedDict, total=False):
     cart: list[str]
 
 
-def test_it_is_the_session_itself() -> None:
+def test_typed_returns_the_session_itself() -> None:
     browser = Site().browser()
 
     def page(session: Session) -> None:
@@ -77,6 +77,7 @@ def test_nobody_stays_nobody_and_it_loads_nothing() -> None:
     assert browser.call(lambda environ: typed(user_or_none(environ), dict)) == ANN
 
 
+@pytest.mark.full
 def test_mypy_knows_the_keys_and_their_types_and_narrows(tmp_path: Path) -> None:
     pytest.importorskip("mypy", reason="elsewhere: tox -e types has mypy")
     program = tmp_path / "program.py"

@@ -241,7 +241,7 @@ def test_a_logout_without_a_user_does_no_harm() -> None:
 
 
 @pytest.mark.parametrize("helper", [user_or_none, user_email_or_none, logout, lambda request: login(request, ANN)])
-def test_an_outage_is_no_logout(helper: Any) -> None:
+def test_an_outage_does_not_log_the_visitor_out(helper: Any) -> None:
     def look(environ: dict[str, Any]) -> None:
         with pytest.raises(StoreUnavailable):
             helper(environ)

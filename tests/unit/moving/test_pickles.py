@@ -412,6 +412,6 @@ def test_a_state_that_is_not_a_number_makes_no_uuid() -> None:
         assert isinstance(load(b"\x80\x02cuuid\nUUID\n)\x81" + state + b"b."), Opaque)
 
 
-def test_a_name_shows_the_class() -> None:
+def test_the_class_of_a_pickled_name_is_shown() -> None:
     assert isinstance(load_pickle(b"cshop\nCart\n."), Global)
     assert class_in(load_pickle(b"cshop\nCart\n.")) == "shop.Cart"

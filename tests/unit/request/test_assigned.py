@@ -31,7 +31,7 @@ def test_a_key_that_is_assigned_what_it_had_been_counts_as_assigned(assign: Call
     assert data == {"a": 1, "b": 2}
 
 
-def test_it_is_joined_in_place() -> None:
+def test_the_merge_operator_updates_the_dict_in_place() -> None:
     data = same = AssignedDict({"a": 1})
     data |= {"b": 2}
     assert data is same

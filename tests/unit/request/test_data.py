@@ -169,7 +169,7 @@ def test_a_save_carries_what_this_request_wrote_and_nothing_else_on_top_of_what_
     assert merged(values, others) == expected
     assert values.find_changes() == bool(changed or (stored.keys() - seen.keys()))
     assert seen_by(values) == seen
-    assert opened(values.apply_to(values.stored)) == seen, "with nobody in between"
+    assert opened(values.apply_to(values.stored)) == seen, "without changes of other requests"
 
 
 def test_of_one_key_the_later_write_wins_and_of_two_keys_both_stay() -> None:
@@ -269,7 +269,7 @@ def test_it_sees_what_is_stored_and_the_same_object_each_time(stored: dict[str, 
     assert shape(values.snapshot()) == shape(stored)
 
 
-def test_a_peek_hands_nothing_out() -> None:
+def test_a_peeked_value_is_a_copy() -> None:
     values = loaded(a=[1])
     assert values.peek("a") is not values.peek("a")
     values.peek("a").append(2)
@@ -391,8 +391,8 @@ def test_a_tuple_that_shares_its_parts_is_refused_before_it_is_packed(
     """The tuple is put into a value that was read. Each level has twice as many parts as the one above."""
     stored = packed({"in a list": [1], "in a dict": {"a": 1}, "in both": [1]})
     values = Data(stored, 1000)
-    shared: tuple[Any, ...] = (0,)
-    for _ in range(14):
+    shared: Any = 0
+    for _ in range(15):
         shared = (shared, shared)
         gc.collect(0)  # From now on the garbage collector tracks neither the tuple nor its parts.
     assert not gc.is_tracked(shared)

@@ -395,7 +395,7 @@ def test_it_cannot_be_pickled_or_copied_as_a_whole(make: Callable[[Session], obj
     in_one_request(look, {"cart": [1]})
 
 
-def test_it_is_no_key_of_a_dict_as_no_dict_is() -> None:
+def test_a_session_is_unhashable_like_a_dict() -> None:
     def look(session: Session) -> None:
         with pytest.raises(TypeError, match="unhashable"):
             hash(session)

@@ -29,6 +29,7 @@ from wsgi_session.stores.memory.owners import Owners
 # change an OrderedDict at the same time would corrupt it. The lock is reentrant, because then only the thread that
 # holds it can release it, even if a fork was interrupted.
 _lock = threading.RLock()
+_SAVED = Outcome.SAVED  # Reading a member of an enum takes as long as two function calls.
 
 
 def _after_fork_in_child() -> None:  # pragma: no cover - nothing is measured in a child
@@ -133,7 +134,7 @@ class MemoryStore(Store):
                 (record.data, record.version, handle, created, touched, expires, owner, persistent, idle, namespace)
             )
             records.move_to_end(key)
-            return Outcome.SAVED
+            return _SAVED
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         with _lock:
@@ -173,7 +174,7 @@ class MemoryStore(Store):
         return found
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
-        """Yield the owner's sessions; see ``wsgi_session.stores.ListsOwners``."""
+        """Yield the owner's sessions, also a corrupt one whose end is NaN; see ``wsgi_session.stores.ListsOwners``."""
         known: set[bytes] = set()
         unread: list[bytes] = []
         generation = self._owners.generation

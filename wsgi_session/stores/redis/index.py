@@ -22,6 +22,7 @@ from wsgi_session.stores.contract import (
     tombstone_of,
 )
 from wsgi_session.stores.redis.cluster import Cluster
+from wsgi_session.stores.redis.lua import DEAD_AFTER
 from wsgi_session.stores.redis.records import pack, pack_time, pack_times, pack_versions, unpack
 from wsgi_session.stores.redis.scripts import (
     ADD_ENTRY,
@@ -35,6 +36,7 @@ from wsgi_session.stores.redis.scripts import (
     LEAVE_TOMBSTONE,
     LIST_KEYS,
     OWNER,
+    REMOVE_ENTRIES,
 )
 
 #: How many times an owner's index is read while rotations keep changing it, before the listing ends.
@@ -64,21 +66,27 @@ class Index:
 
     def add(self, owner: bytes, key: bytes, now: float, expires: float, deadline: float) -> None:
         """Add ``key``, before its record is created, for at least as long as the record lives."""
-        name = self._prefix + OWNER + owner
-        dead = self._run_script(ADD_ENTRY, name, key, pack_times(now, expires), deadline=deadline)
-        if dead:
-            self._remove_dead(owner, dead, now, deadline)
+        self._add(owner, key, now, expires, b"1", deadline)
 
     def renew(self, owner: bytes, key: bytes, now: float, expires: float, deadline: float) -> None:
         """Renew the entry after its record was renewed. Best effort: the index lives twice as long as its sessions."""
         with suppress(StoreUnavailable):
-            self.add(owner, key, now, expires, deadline)
+            self._add(owner, key, now, expires, b"", deadline)
 
-    def remove(self, owner: bytes, *keys: bytes, deadline: float) -> None:
-        """Remove ``keys`` after their records were deleted. Best effort: a later write removes the dead entries."""
+    def _add(self, owner: bytes, key: bytes, now: float, expires: float, new: bytes, deadline: float) -> None:
         name = self._prefix + OWNER + owner
+        dead = self._run_script(ADD_ENTRY, name, key, pack_times(now, expires), new, deadline=deadline)
+        if dead:
+            self._remove_dead(owner, dead, now, deadline)
+
+    def remove(self, owner: bytes, *keys_and_ends: bytes, deadline: float) -> None:
+        """Remove keys after their records were deleted. Best effort: a later write removes the dead entries.
+
+        ``keys_and_ends``: each key, followed by the packed time at which its session would have ended. If a new session
+        was created under the key since, its entry stays.
+        """
         with suppress(StoreUnavailable):
-            self._send(name, b"ZREM", name, *keys, writes=True, deadline=deadline)
+            self._run_script(REMOVE_ENTRIES, self._prefix + OWNER + owner, *keys_and_ends, deadline=deadline)
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         """Rotate in two steps: create the new record; then, if the old one has ``version``, replace it by a tombstone.
@@ -107,10 +115,10 @@ class Index:
             raise
         if result in (GONE, CONFLICT):
             if record.owner is not None:
-                self.remove(record.owner, new, deadline=deadline)
+                self.remove(record.owner, new, pack_time(record.expires), deadline=deadline)
             return Outcome.GONE if result == GONE else Outcome.CONFLICT
         if isinstance(result, bytes):
-            self.remove(result, old, deadline=deadline)
+            self.remove(result[:32], old, result[32:], deadline=deadline)
         return Outcome.SAVED
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
@@ -134,6 +142,7 @@ class Index:
                     heads = self._heads(owner, unread[first : first + HEADS_AT_ONCE], self._cluster.deadline())
                     found.update(heads)
                     for key, record in heads.items():
+                        # "not >=", so that a corrupt record whose end is NaN is listed, and can be ended.
                         if not now >= record.expires:
                             yield owned_session(key, record)
                 missing = missing or not found.issuperset(keys)
@@ -177,6 +186,8 @@ class Index:
             alive = self._heads(owner, keys, deadline)
             gone = [key for key in keys if key not in alive]
             if gone:
-                self._send(name, b"ZREM", name, *gone, writes=True, deadline=deadline)
+                # If a session was created under one of these keys meanwhile, its entry ends later, and so stays.
+                dead = pack_time(now - DEAD_AFTER)
+                self.remove(owner, *(part for key in gone for part in (key, dead)), deadline=deadline)
             for key, record in alive.items():
-                self._run_script(ADD_ENTRY, name, key, pack_times(now, record.expires), deadline=deadline)
+                self._run_script(ADD_ENTRY, name, key, pack_times(now, record.expires), b"", deadline=deadline)

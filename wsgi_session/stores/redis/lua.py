@@ -6,6 +6,9 @@ from __future__ import annotations
 #: cluster the client reads each record, which takes it 1 ms for 64.
 DEAD_PER_WRITE, DEAD_PER_WRITE_IN_CLUSTER = 256, 64
 
+#: Seconds after its end, by the writer's clock, until an entry is dead, and until the server removes a record.
+DEAD_AFTER = 300
+
 # The offsets are those of records.py, counted from 1.
 RECORD = """
 local function head(key)
@@ -30,15 +33,14 @@ end
 local function rewrite_byte(key) redis.call('SETRANGE', key, 0, '\1') end
 """
 
-# The server's clock does not decide whether a record is alive. The server only removes a record five minutes after it
-# has died by the writer's clock.
+# The server's clock does not decide whether a record is alive. The server only removes it some time later.
 TTL = """
 local function ttl_ms(expires, now)
-  return math.max(1, math.min(math.ceil((expires - now) * 1000) + 300000, 1e14))
+  return math.max(1, math.min(math.ceil((expires - now + DEAD_AFTER) * 1000), 1e14))
 end
 
 local function format_integer(number) return string.format('%.0f', number) end
-"""
+""".replace("DEAD_AFTER", str(DEAD_AFTER))
 
 # The score of an entry is the end of its session, plus a fraction of a second derived from the key, so that scores
 # differ even if many sessions end at the same time. Each write checks some entries whose records are probably gone.
@@ -55,10 +57,10 @@ local function put_entry(index, key, ends, now, ttl)
 end
 
 local function dead_entries(index, now, most)
-  local horizon = string.format('(%.17g', now - 300)
+  local horizon = string.format('(%.17g', now - DEAD_AFTER)
   return redis.call('ZRANGE', index, '-inf', horizon, 'BYSCORE', 'LIMIT', 0, most)
 end
-"""
+""".replace("DEAD_AFTER", str(DEAD_AFTER))
 
 # A WAIT that follows counts from this connection's last write. If a delete finds nothing, the write that ended the
 # session may not have reached a replica yet. So the script makes a write without effect, on a key that it may use.
@@ -105,6 +107,12 @@ end
 
 local function owner_or_done(owner)
   if owner and prefix == '' then return owner end
+  return 1
+end
+
+local function entry_or_done(bytes)
+  local owner = owner(bytes)
+  if owner and prefix == '' then return owner .. bytes:sub(27, 34) end
   return 1
 end
 """.replace("DEAD_PER_WRITE", str(DEAD_PER_WRITE))

@@ -2,7 +2,8 @@
 
 The first key is that of the record. The last argument is the prefix of all key names, with which a script updates the
 owner index in the same step. In a cluster the index is on another node. There the prefix is empty, and a script returns
-the owner, so that the client updates the index. Otherwise a script returns one of the numbers below.
+the owner, so that the client updates the index; one that ends a session adds the time at which it would have ended.
+Otherwise a script returns one of the numbers below.
 
 A write that finds its own version already stored was sent before, and its reply was lost. It then only rewrites one
 byte of the record with the same value, because a WAIT that follows counts from this connection's last write.
@@ -117,7 +118,7 @@ if not matches or redis.call('DEL', key) == 0 then
   return 0
 end
 remove_entry(owner(stored), key)
-return owner_or_done(owner(stored))
+return entry_or_done(stored)
 """,
     RECORD,
     WRITE_NOTHING,
@@ -210,20 +211,35 @@ end
 if not alive(stored, now) then return 0 end
 if version(stored) ~= expected then return 2 end
 redis.call('SET', key, ARGV[2], 'PX', format_integer(ttl_ms(expires(ARGV[2]), now)))
-return owner_or_done(owner(stored))
+return entry_or_done(stored)
 """,
     RECORD,
     TTL,
     OWNER_INDEX,
 )
 
-#: Index; key, times (now, expires). Returns the keys of a few entries that are dead unless their records were renewed.
+#: Index; key, times (now, expires), whether the session is new. Returns the keys of a few entries that are dead unless
+#: their records were renewed. If the key of a new session is listed already, its earlier session may just have been
+#: deleted, and its entry not yet: a higher score tells REMOVE_ENTRIES that the entry now belongs to another session.
 ADD_ENTRY = _script(
     """
 local now, expires = struct.unpack('>dd', ARGV[2])
-put_entry(KEYS[1], ARGV[1], expires, now, ttl_ms(expires, now))
+local ends, listed = expires, redis.call('ZSCORE', KEYS[1], ARGV[1])
+if listed and ARGV[3] ~= '' then ends = math.max(expires, tonumber(listed)) + 2 end
+put_entry(KEYS[1], ARGV[1], ends, now, ttl_ms(expires, now))
 return dead_entries(KEYS[1], now, DEAD_PER_WRITE)
 """.replace("DEAD_PER_WRITE", str(DEAD_PER_WRITE_IN_CLUSTER)),
     TTL,
     INDEX_ENTRIES,
+)
+
+#: Index; alternately a key and the time at which its deleted session would have ended.
+REMOVE_ENTRIES = _script(
+    """
+for position = 1, #ARGV, 2 do
+  local key, expires = ARGV[position], struct.unpack('>d', ARGV[position + 1])
+  local score = redis.call('ZSCORE', KEYS[1], key)
+  if score and tonumber(score) <= expires + 1 then redis.call('ZREM', KEYS[1], key) end
+end
+"""
 )

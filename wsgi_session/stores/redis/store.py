@@ -143,7 +143,7 @@ class RedisStore(Store):
         arguments, deadline = (version or b"", self._waits, self._index_prefix), self._client.deadline()
         result = self._run_script(DELETE, self._prefix + key, *arguments, deadline=deadline)
         if self._index is not None and isinstance(result, bytes):
-            self._index.remove(result, key, deadline=deadline)
+            self._index.remove(result[:32], key, result[32:], deadline=deadline)
         return bool(result != GONE)
 
     def delete_many(self, keys: Sequence[bytes]) -> int:
@@ -160,7 +160,7 @@ class RedisStore(Store):
             if isinstance(result, ResponseError):  # The node does not know the script yet, or the key is on another.
                 result = self._run_script(DELETE, name, *arguments, deadline=deadline)
             if isinstance(result, bytes):
-                owned[result].append(key)
+                owned[result[:32]] += key, result[32:]
             deleted += result != GONE
         for owner, ended in owned.items():
             self._index.remove(owner, *ended, deadline=deadline)
@@ -178,6 +178,7 @@ class RedisStore(Store):
             entries, last, *found = self._run_script(LIST_SESSIONS, name, *page, writes=False)
             for key, head in zip(found[::2], found[1::2], strict=True):
                 record = unpack(head)
+                # "not >=", so that a corrupt record whose end is NaN is listed, and can be ended.
                 if key not in before and record is not None and not now >= record.expires:
                     yield owned_session(key, record)
             if entries < OWNED_PAGE or last == begin:

@@ -37,7 +37,7 @@ _NOTHING = (b"", "")
 #: How often a write that loses a race for a key checks which record has it now.
 RACE_ATTEMPTS = 5
 
-# SQLAlchemy's names of databases that OpenTelemetry calls otherwise.
+# SQLAlchemy's names of databases for which OpenTelemetry has another name.
 _SYSTEMS = {"oracle": "oracle.db", "mssql": "microsoft.sql_server"}
 
 

@@ -1,4 +1,4 @@
-"""Making the unit of work where requests differ: in their tenant or transport, or if ``validate`` takes the environ."""
+"""Makes the unit of work where requests differ: in their tenant or transport, or if ``validate`` takes the environ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making the backend for a store."""
+"""Makes the backend for a store, with the options that it can have."""
 
 from __future__ import annotations
 

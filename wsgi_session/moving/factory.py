@@ -1,4 +1,4 @@
-"""Choosing what makes the backend of a middleware. What few sites use is imported only where it is used."""
+"""Chooses what makes the backend of a middleware. Modules that few sites use are imported only if they are needed."""
 
 from __future__ import annotations
 
