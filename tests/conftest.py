@@ -1,4 +1,4 @@
-"""What every test stands under: nothing shows a token or a secret, and in CI nothing is skipped unseen.
+"""Rules for every test: nothing shows a token or a secret, and in CI no test is skipped unnoticed.
 
 ``python -m pytest`` takes the quick run, ``--full`` everything, and a path everything under it.
 """
@@ -144,7 +144,7 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.fixture(scope="session", autouse=True)
 def watch() -> Iterator[Watch]:
-    """What is noted and searched for in the whole run."""
+    """The watch that notes and searches for secrets in the whole run."""
     with watching() as watch:
         yield watch
 

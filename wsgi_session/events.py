@@ -17,7 +17,7 @@ logger = logging.getLogger("wsgi_session")
 
 
 class Event(NamedTuple):
-    """What is known of an event before it happens."""
+    """One kind of event."""
 
     #: The level of its line in the log.
     level: int

@@ -233,7 +233,7 @@ class SessionMiddleware:
         if not self._cookie_name_checked:
             check_cookie_name(environ, self._settings)
             self._cookie_name_checked = True
-        # An attribute that is no method is called by a local name: a call of `self.name()` searches the class first.
+        # These attributes are not methods: `self.name()` would search the class first, a local name is faster.
         new_work, work_type, session_type = self._new_work, self._work_type, self._session_type
         work = work_type(self._backend, environ) if new_work is None else new_work(environ)
         outer = environ.get(self._environ_key)

@@ -11,14 +11,24 @@ from wsgi_session.session import Session, work_of
 
 
 def check_cookie_name(environ: Mapping[str, Any], ours: Settings) -> None:
-    """Raise ``ConfigError`` inside a middleware with the same cookie name: each would overwrite the cookie."""
+    """Raise ``ConfigError`` inside a middleware with the same cookie name: each would overwrite the cookie.
+
+    The same applies to the response header with the token, which has one name.
+    """
     for key, value in environ.items():
         theirs = work_of(value).backend.settings if isinstance(value, Session) else ours
-        if not _is_same_middleware(theirs, ours) and theirs.cookie_name == ours.cookie_name:
+        if _is_same_middleware(theirs, ours):
+            continue
+        around = f"The SessionMiddleware around this one, at environ[{key!r}], has"
+        if theirs.cookie_name == ours.cookie_name:
             raise ConfigError(
-                f"The SessionMiddleware around this one, at environ[{key!r}], has the same "
-                f"cookie_name={ours.cookie_name!r}: they would overwrite each other's cookie. Give one of them another "
-                "cookie_name."
+                f"{around} the same cookie_name={ours.cookie_name!r}: they would overwrite each other's cookie. Give "
+                "one of them another cookie_name."
+            )
+        if theirs.vary != "Cookie" and ours.vary != "Cookie":
+            raise ConfigError(
+                f"{around} a transport with a header too: a response could contain two tokens in Session-Token. Give "
+                "transport='cookie' to one of them."
             )
 
 

@@ -126,7 +126,8 @@ class Session(WorkMapping):
         ``function`` gets a dict of the newest stored data with this request's changes. It is called again if another
         request wrote in between, so it must have no other effects. Use it for counters, stock, and codes that work
         once. Afterwards, ``session[key]`` is a new object for each value that ``function`` changed, and changes to the
-        earlier object are not saved.
+        earlier object are not saved. If this request has called ``login()``, the login and what the request has written
+        since then are saved with the response, and not by this call.
 
         Raises ``SessionGone`` if the session has ended, ``Unsupported`` with ``cookie://``, and ``StoreUnavailable`` if
         the store is down or other requests wrote first again and again.

@@ -20,7 +20,7 @@ PAGE = f"<footer>{cost.PLACEHOLDER}</footer>".encode()
 
 
 class Seconds:
-    """A clock that moves only when somebody says how long a thing took."""
+    """A clock that moves only when the test says how long a step took."""
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -100,7 +100,7 @@ def test_a_port_in_use_is_named_together_with_what_to_write(tmp_path: Path) -> N
 
 def test_of_the_last_port_the_one_before_is_named(tmp_path: Path) -> None:
     with socket.socket() as taken:
-        with suppress(OSError):  # Somebody else has it: as good.
+        with suppress(OSError):  # Another process has the port, which serves the test as well.
             taken.bind(("127.0.0.1", 65_535))
             taken.listen()
         done = run(tmp_path, "--port", "65535")

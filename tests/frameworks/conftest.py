@@ -1,4 +1,4 @@
-"""Frameworks that warn when they are imported are imported here: their warnings are none of ours."""
+"""Imports the frameworks that warn when they are imported, so that their warnings fail no test."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ DAY = 86_400
 
 @pytest.fixture
 def client(store: CountingStore) -> Client:
-    """A visitor, to whom a server's error is an answer."""
+    """A visitor who gets a server error as an answer, not as an exception."""
     return visitor()
 
 

@@ -99,7 +99,7 @@ class Visitor:
         return results[0]
 
     def copy(self) -> Visitor:
-        """Return a visitor with the same cookies: somebody who copied them, or a request that is under way."""
+        """Return a visitor with the same cookies: a thief who copied them, or a request that is under way."""
         other = Visitor(self.app)
         assert self.client._cookies is not None
         other.client._cookies = dict(self.client._cookies)

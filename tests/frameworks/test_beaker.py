@@ -439,6 +439,29 @@ def test_revert_discards_a_confirmation_and_reports_none(site: BeakerSite) -> No
     assert [name for name, _ in site.events if name == "confirmed"] == []
 
 
+@pytest.mark.parametrize("auto", [True, False])
+def test_validate_is_called_once_in_its_time_without_save_too(make_site: MakeSite, auto: bool) -> None:
+    seen: list[Any] = []
+
+    def validate(session: Any) -> bool:
+        seen.append(session.owner)
+        return True
+
+    options = {"session.validate": validate, "session.validate_every": 60, "session.auto": auto}
+    site = make_site(**options, store=(store := counting(MemoryStore())))
+    visitor = site.visitor()
+    visitor.visit(lambda environ: login(environ, ANN, key="beaker.session"))
+    for _ in range(3):
+        assert visitor.do(lambda session: (session.update(a=1) if auto else None, session["user"])[1]) == ANN
+    assert seen == ["id:1"]
+    visitor.do(lambda session: session.update(unsaved=1))
+    assert ("unsaved" in visitor.do(content)) is auto
+    site.clock.advance(61)
+    store.fail("replace")
+    assert visitor.do(lambda session: session["user"]) == ANN, "a failure does not harm the request"
+    assert len(seen) == 2
+
+
 def test_an_id_of_one_tenant_finds_nothing_at_another(make_site: MakeSite) -> None:
     site = make_site(**{"session.namespace": lambda environ: environ["HTTP_HOST"]})
     visitor = site.visitor()

@@ -34,6 +34,7 @@ from wsgi_session import (
     describe_device,
     get_session,
     login,
+    logout,
     redirect_if_anonymous,
     redirect_unless_fresh,
     require_login,
@@ -624,13 +625,14 @@ def test_what_a_view_holds_of_the_session_is_still_the_sessions_after_the_logout
     assert visitor.do(lambda: session["cart"]) == ["apple", "pear"]
 
 
-def test_a_logout_of_a_session_that_cannot_be_read_ends_it(visitor: Visitor, store: CountingStore) -> None:
-    visitor.do(lambda: (session.update(cart=["apple"]), log_in()))
+@pytest.mark.parametrize("key", ["cart", "user"])
+def test_a_logout_of_a_session_that_cannot_be_read_ends_it(visitor: Visitor, store: CountingStore, key: str) -> None:
+    visitor.do(lambda: (session.update(cart=["apple"], user={"theme": "dark"}), log_in()))
 
     def slow_logout() -> None:
         assert who() == "ann"
         # A corrupt page of the disk: the key is there, its value is not MessagePack.
-        work_of(session).open().data._current["cart"] = b"\xc1"  # type: ignore[union-attr]
+        work_of(session).open().data._current[key] = b"\xc1"  # type: ignore[union-attr]
         logout_user()
 
     visitor.do(slow_logout)
@@ -652,6 +654,14 @@ def test_a_copy_of_the_session_in_its_place_is_left_alone(visitor: Visitor) -> N
         return who()
 
     assert visitor.do(event) == "ann"
+    assert (visitor.do(who), sessions_of(visitor).count()) == (None, 0)
+
+    def event_of_another_browser() -> str | None:
+        context = request_ctx._get_current_object()  # type: ignore[attr-defined]
+        context._session = Copy(_user_id="ann", _id="another")
+        return who()
+
+    assert visitor.do(event_of_another_browser) == "ann"
     assert (visitor.do(who), sessions_of(visitor).count()) == (None, 0)
 
 
@@ -780,6 +790,21 @@ def test_a_copys_login_with_atomic_in_the_same_request_has_another_token(visitor
     assert visitor.do(lambda: (who(), session["cart"], session["logins"])) == ("ann", ["tea"], 1)
     assert planted.do(who) is None
     assert len(sessions_of(visitor).of({"id": "ann"})) == 1
+
+
+def test_logout_ends_a_login_with_the_remember_cookie_for_good(visitor: Visitor) -> None:
+    """Otherwise that cookie would log the visitor in again with the next request."""
+    visitor.do(lambda: log_in(remember=True))
+    visitor.do(lambda: logout(request))
+    assert (visitor.do(who), sessions_of(visitor).count()) == (None, 0)
+    assert {cookie.key for cookie in (visitor.client._cookies or {}).values()} == set()
+    # As with Flask's own sessions, clear() leaves it.
+    visitor.do(lambda: log_in(remember=True))
+    visitor.do(lambda: session.clear())
+    assert visitor.do(who) == "ann"
+    visitor.do(lambda: (get_session(request).destroy(), log_in(name="bob", remember=True)))
+    visitor.client.delete_cookie("session")
+    assert visitor.do(who) == "bob"
 
 
 def test_logout_user_ends_a_login_with_login_too(visitor: Visitor) -> None:

@@ -142,8 +142,10 @@ def test_the_secret_can_be_given_in_any_of_these_ways(make_app: MakeApp, secret:
     ("given", "message"),
     [
         ({"SECRET_KEY": None}, r"SECRET_KEY.*keygen"),
-        ({"SECRET_KEY": "dev"}, "secret has 3 bytes"),
-        ({"SECRET_KEY_FALLBACKS": ["old"]}, "secret 2 has 3 bytes"),
+        ({"SECRET_KEY": "dev"}, r'secret has 3 bytes.*"SECRET_KEY".*FlaskSessions\(app, secret='),
+        ({"SECRET_KEY_FALLBACKS": ["old"]}, "secret 2 has 3 bytes.*SECRET_KEY_FALLBACKS"),
+        ({"secret": "short"}, "secret has 5 bytes.*keygen.$"),
+        ({"WSGI_SESSION_SECRET": "short"}, "secret has 5 bytes.*keygen.$"),
         ({"SESSION_COOKIE_HTTPONLY": False}, "SESSION_COOKIE_HTTPONLY=False"),
         ({"SESSION_COOKIE_SAMESITE": "None"}, "cookie_secure=True"),
         ({"PERMANENT_SESSION_LIFETIME": 0}, "idle_timeout"),

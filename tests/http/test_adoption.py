@@ -735,6 +735,27 @@ def test_in_the_first_phase_a_logout_here_is_one_there(both: Browser, old: OldLi
     assert both.jar == {}
 
 
+def test_in_the_first_phase_a_logout_with_a_token_that_was_just_rotated_is_one_there(
+    both: Browser, old: OldLibrary
+) -> None:
+    stale = both.copy()
+    both.do(lambda session: session.rotate())
+    assert stale.do(lambda session: (session.state, log_out(session))).result[0] == "rotated"
+    assert old.records == {}
+    assert both.do(read).result == {}
+
+
+def test_in_the_first_phase_a_logout_with_the_old_cookie_alone_is_one_there_beside_a_rotation(
+    first: Site, both: Browser, old: OldLibrary
+) -> None:
+    stale = first.browser()
+    stale.header = "old=ann"
+    both.do(lambda session: session.rotate())
+    assert stale.do(lambda session: (session.state, log_out(session))).result[0] == "rotated"
+    assert old.records == {}
+    assert both.do(read).result == {}
+
+
 @pytest.mark.parametrize("cookie_stays", [True, False])
 def test_in_the_first_phase_a_logout_there_is_one_here(
     first: Site, both: Browser, old: OldLibrary, cookie_stays: bool
@@ -852,7 +873,7 @@ def test_in_the_first_phase_a_session_that_was_logged_out_does_not_come_back_bes
 ) -> None:
     record = old.records["ann"]
     both.do(log_out)
-    old.records["ann"] = record  # As a cookie that nobody can revoke.
+    old.records["ann"] = record  # Like a cookie, which cannot be revoked.
     old.records["thief"] = Foreign({"_user_id": "2"}, user_id="2")
     thief = first.browser()
     thief.header = "old=thief"

@@ -468,6 +468,49 @@ def test_what_atomic_makes_of_the_user_under_a_pending_login_is_saved_with_the_l
     assert len(site.middleware.sessions.of(ANN)) == 1
 
 
+def test_what_was_written_after_a_login_is_saved_with_it_and_atomic_does_not_put_it_where_others_may_see_it(
+    visitor: Browser,
+) -> None:
+    def change(session: Session) -> Any:
+        profile = {"role": "admin"}
+        session["before"] = 1
+        log_in(ANN)(session)
+        session.update(profile=profile, wish="bun")
+        del session["a"]
+        session.flash("Hello, Ann")
+        session.atomic(lambda data: data.update(b=data["profile"]["role"], wish="pie"))
+        profile["more"] = "said later"
+        assert session["profile"] is profile
+        return visitor.copy().do(lambda session: (session.copy(), session.flashes())).result
+
+    assert visitor.do(change).result == ({"a": 1, "cart": ["bun"], "before": 1, "b": "admin"}, [])
+    assert visitor.do(lambda session: (session.copy(), session.flashes())).result == (
+        {
+            "cart": ["bun"],
+            "before": 1,
+            "b": "admin",
+            "user": ANN,
+            "profile": {"role": "admin", "more": "said later"},
+            "wish": "pie",
+        },
+        ["Hello, Ann"],
+    )
+
+
+def test_a_login_that_fails_after_atomic_leaves_nothing_that_was_written_for_the_user(visitor: Browser) -> None:
+    def write(session: Session) -> None:
+        session["role"] = "admin"
+        session.flash("Hello, Bob")
+
+    with pytest.raises(RuntimeError):
+        visitor.do(fail_after_atomic(log_in(BOB), write))
+    visitor.do(log_in(ANN))
+    assert visitor.do(lambda session: (session.copy(), session.flashes())).result == (
+        {"a": 1, "cart": ["bun"], "b": 2, "user": ANN},
+        [],
+    )
+
+
 @pytest.mark.parametrize("pending", [log_in(ANN), lambda session: None], ids=["login", ""])
 def test_what_a_function_of_atomic_changes_after_it_logged_out_is_in_the_next_session(
     site: Site, pending: Change

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.apps import AppClient
+from tests.support.client import Client
 from tests.support.site import ANN, BOB, MakeSite, Site, log_in, log_out, page, put, read
 from tests.support.stores import SERVER
 from wsgi_session import (
@@ -494,3 +495,15 @@ def test_a_header_that_browsers_or_proxies_send_by_themselves_has_no_token(name:
     for transport in ("header", "both"):
         with pytest.raises(ConfigError, match="that no browser and no proxy sends by itself"):
             SessionMiddleware(page(), secret=SECRET, store="memory://", transport=transport, transport_header=name)
+
+
+@pytest.mark.parametrize(("outer", "inner"), [("both", "both"), ("header", "both"), ("both", "header")])
+def test_of_two_middlewares_around_each_other_only_one_answers_with_tokens(outer: str, inner: str) -> None:
+    def make(app: Any, name: str, transport: str) -> SessionMiddleware:
+        options: Any = {"cookie_name": name, "environ_key": name, "transport": transport}
+        return SessionMiddleware(app, secret=SECRET, store="memory://", **options)
+
+    nested = make(make(page(), "inner", inner), "outer", outer)
+    with pytest.raises(ConfigError, match="two tokens in Session-Token"):
+        Client(nested).open("/", lint=False)
+    assert Client(make(make(page(), "inner", inner), "outer", "cookie")).open("/", lint=False).code == 200

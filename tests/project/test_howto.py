@@ -128,6 +128,9 @@ def test_a_front_end_on_another_origin_logs_in_and_other_origins_do_not() -> Non
         assert '"id": "ann"' in visitor.open("/session", headers=theirs).text
         assert post("/cart", b"[]", Origin="https://evil.example.com").code == 403
         assert visitor.open("/cart", headers=theirs).text == '["tea"]'
+        # A cache must not give the front end what another page got, without the headers for it.
+        for origin in ({}, {"Origin": "https://evil.example.com"}):
+            assert "Origin" in ", ".join(visitor.open("/cart", headers=origin).all("Vary"))
 
 
 def test_a_front_end_on_another_site_keeps_its_token_and_says_that_the_visitor_stays() -> None:
@@ -151,6 +154,7 @@ def test_a_front_end_on_another_site_keeps_its_token_and_says_that_the_visitor_s
             return answer
 
         assert call("/cart").code == 401
+        assert "Origin" in ", ".join(front_end.open("/cart").all("Vary"))
         assert call("/login", "POST", b'{"name": "ann"}').code == 200
         assert call("/cart", "POST", b'["tea"]').text == '["tea"]'
         clock.advance(3500)

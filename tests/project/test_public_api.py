@@ -1,4 +1,4 @@
-"""What users may build on, and what they may rely on not to be there."""
+"""The names that users may build on, and the code that the package must not contain."""
 
 from __future__ import annotations
 
@@ -191,8 +191,8 @@ DANGEROUS_MODULES = {
 }
 
 
-# What looks dangerous and is not: Beaker has files of dbm, which are no pickles (and what is in them is read by our own
-# reader); a command imports what its user names; and WebOb's signer is told to return bytes.
+# Names that look dangerous and are not: Beaker's dbm files are not pickles (our own reader reads their values); a
+# command imports a module that its user names; and WebOb's signer is told to return bytes.
 HARMLESS = {
     ("moving/beaker_files.py", "dbm"),
     ("moving/advance.py", "importlib.import_module"),

@@ -154,7 +154,7 @@ def test_a_lock_that_somebody_holds_leaves_no_more_waiting_at_the_server_than_th
     monkeypatch.setattr(connections, "HUNG", 600)
     with table_lock(site, store):
         assert 0 < many_fail(site, lambda key: store.load(key, NOW)) <= POOL
-        wait_until(lambda: ends_at_the_server(site, store), "nothing waits that nobody waits for")
+        wait_until(lambda: ends_at_the_server(site, store), "no abandoned statement waits at the server")
     wait_until(lambda: loads(store), "it heals")
 
 

@@ -193,7 +193,7 @@ def test_with_sweep_off_it_asks_for_none_and_sweeps_when_told(path: Path) -> Non
         assert store.sweep(1000, NOW + SWEEP_GRACE + 2) == SWEEP_EVERY
 
 
-@pytest.mark.skipif(not os.access("/proc/self/io", os.R_OK), reason="platform: nobody counts what a process reads")
+@pytest.mark.skipif(not os.access("/proc/self/io", os.R_OK), reason="platform: reads of a process are not counted")
 @pytest.mark.parametrize("opened", ["with the file it made", "with a file that was there"])
 def test_what_the_log_can_hold_is_read_from_the_file_once(path: Path, opened: str) -> None:
     def read() -> int:

@@ -278,7 +278,7 @@ def test_a_version_that_is_invalid_utf_8_is_a_corrupt_record_and_no_outage(path:
         is_well(store)
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="platform: nobody counts what a process has open")
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="platform: open files of a process are not listed")
 def test_an_answer_that_cannot_be_read_leaves_nothing_of_the_file_open(path: Path) -> None:
     """SQLite keeps a closed connection open while one of its statements is, which disturbs forks and checkpoints."""
 

@@ -33,7 +33,7 @@ _PACKAGE = str(Path(wsgi_session.__file__).parent)
 _LENGTH = 32
 # Below DEBUG, so that a level that the watch has set can be recognised.
 _EVERYTHING = 5
-# How often frames at the same places in the code are searched.
+# The number of times that frames at the same places in the code are searched.
 _ENOUGH = 3
 # The number of characters of a local variable to search: more than any error reporter shows.
 _SHOWN = 10_000

@@ -1,4 +1,4 @@
-"""What a list of sessions shows of each."""
+"""The entries of a list of sessions."""
 
 from __future__ import annotations
 

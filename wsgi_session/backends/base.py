@@ -79,7 +79,7 @@ class Backend(Protocol):
 
     @property
     def transactions(self) -> Transactions:
-        """What logins at other sites have to remember, apart from the session."""
+        """The data that is kept during a login at another site, apart from the session."""
 
     @property
     def by_header(self) -> Backend | None:

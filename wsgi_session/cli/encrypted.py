@@ -22,7 +22,7 @@ from wsgi_session.stores.sealed import make_sealing, sealed
 VARIABLE = "WSGI_SESSION_SECRET"
 #: Takes the place of an owner that cannot be read.
 HIDDEN_OWNER = "(encrypted)"
-#: How many sessions are looked at before a site that does not seem to encrypt them is believed.
+#: The number of sessions to look at before concluding that the site does not encrypt them.
 FIRST = 100
 
 

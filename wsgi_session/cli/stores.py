@@ -83,6 +83,9 @@ def ping(url: str) -> None:
 def stats(url: str, namespace: str | None) -> None:
     """Print the number of live sessions.
 
+    Without --cookie-name, this includes records that are no sessions: unfinished logins at other sites
+    (begin_transaction), and one for each login with provider_session.
+
     Redis reads the head of every session for this. For a third-party store that cannot count, the command reads every
     session.
     """

@@ -17,7 +17,7 @@ _DOMAIN, _PATH = b"beaker.domain", b"beaker.path"
 
 
 class Place(NamedTuple):
-    """Where a browser sends the cookie."""
+    """The domain and the path to which a browser sends the cookie."""
 
     domain: str | None = None
     path: str = "/"

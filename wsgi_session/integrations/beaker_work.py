@@ -9,8 +9,9 @@ from wsgi_session.backends.base import Backend, Credential
 from wsgi_session.cookies.cookie import check_cookie_options
 from wsgi_session.errors import ConfigError
 from wsgi_session.integrations.beaker_cookie import Place, store_place, stored_place
+from wsgi_session.request.commit import save
 from wsgi_session.request.data import Data
-from wsgi_session.request.loading import client_of
+from wsgi_session.request.loading import VALIDATED, client_of
 from wsgi_session.request.records import Login
 from wsgi_session.request.states import SET
 from wsgi_session.request.work import Work
@@ -20,7 +21,7 @@ _OF_REQUEST = ("wsgi.url_scheme", "SCRIPT_NAME", "PATH_INFO", "REQUEST_METHOD", 
 
 
 class BeakerSettings(NamedTuple):
-    """What the sessions of one middleware have in common."""
+    """The settings that all sessions of one middleware share."""
 
     autosave: bool = False
     #: The cookie's domain and path, as configured.
@@ -48,6 +49,14 @@ class BeakerWork(Work):
                 names += client_of(self.environ, self.backend.credential_key)
             self.request = {name: self.environ[name] for name in names if name in self.environ}
         data = super().load()
+        if VALIDATED in data.changed and not (self.dirty or self.beaker.autosave):
+            # Otherwise validate would be called in each request until the application calls save().
+            self.dirty = True
+            save(self, data)
+            self.dirty = False
+            # If another request ends the session before this one's response, no cookie may be set.
+            self.cookie_unconfirmed = self.cookie is SET
+            data = self.data or data
         self.place = stored_place(self, data, self.beaker.place)
         return data
 

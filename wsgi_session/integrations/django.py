@@ -96,10 +96,7 @@ class SessionStore(SessionWithCookie):
         self._modified = modified
 
     def is_empty(self) -> bool:
-        """Whether there is neither a session nor anything to save: Django then removes the cookie.
-
-        A cookie that was not accepted is not removed, because a login in a parallel request may have replaced it.
-        """
+        """Whether there is neither a session nor anything to save: Django then removes the cookie."""
         work = self._loaded
         if self._failed:
             # In an outage it is not known whether there is a session. The application may have caught the error and

@@ -27,6 +27,4 @@ def set_owner(work: Work) -> None:
 
 def note_login(work: Work) -> None:
     """Note that the owner, whom a save has already set, has logged in: that counts as a confirmation."""
-    data = work.data or work.load()
-    if CONFIRMED in data:
-        data.delete(CONFIRMED)
+    (work.data or work.load()).put_packed(CONFIRMED, None)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Flask, current_app, has_request_context
+from flask import request as current_request
 from flask import session as current_session
 
 from wsgi_session.cookies.tokens import owner_key
@@ -69,6 +70,13 @@ def current_user(work: Work) -> Mapping[str, Any] | None:
     attributes = {name: getattr(user, name, None) for name in ("name", "email")}
     texts = {name: value for name, value in attributes.items() if isinstance(value, str)}
     return {"id": getattr(user, manager.id_attribute)(), **texts}
+
+
+def sends_remember_cookie() -> bool:
+    """Return whether the current request has Flask-Login's remember cookie."""
+    if not has_request_context() or not hasattr(current_app, "login_manager"):
+        return False
+    return current_app.config.get("REMEMBER_COOKIE_NAME", "remember_token") in current_request.cookies
 
 
 def follow_stored_user(work: Work) -> None:

@@ -9,10 +9,11 @@ from flask.sessions import SecureCookieSession, SessionMixin
 from flask.wrappers import Response
 
 from wsgi_session.integrations.flask_flashes import FlashedMessages, to_stored
-from wsgi_session.integrations.flask_logins import follow_stored_user
+from wsgi_session.integrations.flask_logins import follow_stored_user, sends_remember_cookie
 from wsgi_session.integrations.flask_work import FlaskWork
 from wsgi_session.integrations.names import public_name
 from wsgi_session.request.flash import put_message
+from wsgi_session.request.states import OPEN
 from wsgi_session.session import Session
 
 T = TypeVar("T")
@@ -94,9 +95,17 @@ class FlaskSession(Session, SessionMixin):
     def clear(self) -> None:
         """End the session, like ``destroy``. Data written afterwards starts a new session with another token.
 
-        Flask applications call this to log in and out (its tutorial does), and both have to change the token.
+        Flask applications call this to log in and out (its tutorial does), and both have to change the token. As with
+        Flask's own sessions, Flask-Login's remember cookie stays.
         """
-        self.destroy()
+        super().destroy()
+
+    def destroy(self) -> None:
+        super().destroy()
+        work = self._work
+        if work.phase is OPEN and work.has_response and work.backend.browser_sends and sends_remember_cookie():
+            # Otherwise that cookie would log the visitor in again. Flask-Login removes it, and this key.
+            super().__setitem__(_REMEMBER, "clear")
 
     def atomic(self, function: Callable[[dict[str, Any]], T]) -> T:
         # A user id that was stored without a signal is a login: atomic() must not save it under the token from before.

@@ -22,6 +22,7 @@ from typing import Any
 
 from flask import Flask
 
+from wsgi_session.config.options import check_secrets
 from wsgi_session.config.secrets import hide, hide_secret
 from wsgi_session.config.text import check_names, parse_options
 from wsgi_session.errors import ConfigError
@@ -48,6 +49,8 @@ def options_for(app: Flask, given: dict[str, Any]) -> tuple[dict[str, Any], bool
             'secret is missing: set app.config["SECRET_KEY"] before FlaskSessions(app), or give secret=... '
             "Make one with: python -m wsgi_session keygen."
         )
+    if "secret" not in settings and "secret" not in given:
+        _check_secret_key(options["secret"])
     opens = "store" not in options
     if opens:
         if not uses_flask_session(app.config):
@@ -56,6 +59,16 @@ def options_for(app: Flask, given: dict[str, Any]) -> tuple[dict[str, Any], bool
             )
         options["store"] = store_of_flask_session(app)
     return parse_options({PREFIX + name: value for name, value in options.items()}, PREFIX, spell=str.upper), opens
+
+
+def _check_secret_key(secret: object) -> None:
+    try:
+        check_secrets(secret)
+    except ConfigError as error:
+        raise ConfigError(
+            f'{error} The secret comes from app.config["SECRET_KEY"] and SECRET_KEY_FALLBACKS. Other extensions sign '
+            "with them: to keep what they have signed, give FlaskSessions(app, secret=...) a secret of its own."
+        ) from None
 
 
 def _flask_options(app: Flask) -> dict[str, Any]:

@@ -79,9 +79,11 @@ def user_with_id(work: Work, user_id: Any) -> dict[str, Any] | None:
 def _contents(work: Work) -> dict[str | bytes, Any]:
     """Return all values but those of the login, including flash messages; an empty dict if the record is corrupt."""
     data = work.data or work.load()
+    ended: tuple[str | bytes, ...] = (OWNER, CONFIRMED, ABOUT)
+    if _has_own_user(work):
+        ended = (*ended, "user")
     try:
         keys: list[str | bytes] = [*data.keys(), *data.internal_keys()]
-        ended = (OWNER, CONFIRMED, ABOUT, "user") if _has_own_user(work) else (OWNER, CONFIRMED, ABOUT)
         return {key: data.get(key) for key in keys if key not in ended}
     except CorruptData:
         return {}

@@ -54,13 +54,16 @@ class Adoption:
         state, _, _, _ = loaded
         bound = self._is_bound(loaded)
         mentioned = self._mentions(environ.get("HTTP_COOKIE", ""))
-        if state == "rotated" or not (bound or mentioned) or self._is_over(now):
+        if not (bound or mentioned) or self._is_over(now):
             return loaded
         if self._settings.cookie_path != "/" and not path_covers(self._settings.cookie_path, environ):
             # The browser would not send our cookie back.
             return loaded
-        named = Named(self._find_named(environ, now, quiet=state == "live"))
+        named = Named(self._find_named(environ, now, quiet=state in ("live", "rotated")))
         environ[ENVIRON_KEY] = named  # type: ignore[index]  # PEP 3333: it is a dict
+        if state == "rotated":
+            # Nothing is adopted, but a logout ends the foreign sessions, too.
+            return self._as_own(loaded, named)
         if bound:
             loaded = self._load_bound(loaded, self._may_be_missing(environ), named, now)
             # In the second phase, what is left of the old session is taken away now.
@@ -96,7 +99,7 @@ class Adoption:
             if state == "live":
                 # It is not "current", so that the commit sets the cookie.
                 return state, ForeignCredential(credential, current=False, named=named), record, packed
-            return state, credential, record, packed
+            return self._as_own((state, credential, record, packed), named)
         return "unknown", ForeignCredential(loaded[1], current=False, named=named), None, {}
 
     def _load_beside(self, loaded: Loaded, named: Named, now: float) -> Loaded:
@@ -126,23 +129,21 @@ class Adoption:
         state, credential, record, packed = loaded
         assert credential is not None and record is not None
         if may_be_missing and not named:
-            return state, ForeignCredential(credential, current=credential.current, named=named), record, packed
+            return self._as_own(loaded, named)
         owner = note_of(packed).owner
         changed = None
         for reader, session_id in named:
             try:
                 foreign = self._adopter.read(reader, session_id, now)
                 if guard(owner_text, foreign, self._adopt) == owner:
-                    return self._as_own(
-                        loaded if self._adopt.keep_old else self._release(loaded, now), credential, named
-                    )
+                    return self._as_own(loaded if self._adopt.keep_old else self._release(loaded, now), named)
                 changed = changed or (reader, session_id, foreign)
             except NotAdopted:
                 pass
         newest = self._sessions.look_up(credential, now)
         if newest[0] != "live" or not self._is_bound(newest):
             # A process in the second phase was faster, and has taken the old session away.
-            return self._as_own(newest, credential, named)
+            return self._as_own(newest, named)
         # A process of the old kind has logged the visitor out, or another user in. The new session is stored before the
         # old one ends: if that fails, the next request tries again.
         after: Loaded = "unknown", ForeignCredential(credential, current=credential.current, named=named), None, {}
@@ -174,9 +175,10 @@ class Adoption:
             loaded = self._sessions.look_up(credential, now)
         raise StoreUnavailable(f"An adopted session was changed {MAX_RELEASES} times by other requests meanwhile.")
 
-    def _as_own(self, loaded: Loaded, credential: Credential, named: Named) -> Loaded:
-        state, _, record, packed = loaded
-        return state, ForeignCredential(credential, current=credential.current, named=named), record, packed
+    def _as_own(self, loaded: Loaded, named: Named) -> Loaded:
+        state, credential, record, packed = loaded
+        current = credential is not None and credential.current
+        return state, ForeignCredential(credential, current=current, named=named), record, packed
 
     def _replace_bound(
         self, credential: Credential, reader: Reader, session_id: str, foreign: Foreign, now: float

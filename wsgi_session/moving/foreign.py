@@ -1,4 +1,4 @@
-"""What a request with foreign cookies carries: the sessions that they name, and its credential."""
+"""The sessions that a request's foreign cookies name, and the request's credential."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENVIRON_KEY = "wsgi_session.foreign"
 class Named(list[tuple[Reader, str]]):
     """The foreign sessions that a request names: reader and id."""
 
-    #: Whether this request has ended them, so that their cookies have to go, in the first phase too.
+    #: Whether this request has ended them, so that their cookies must be removed, even in the first phase.
     ended = False
 
     def __repr__(self) -> str:
@@ -36,7 +36,7 @@ class ForeignCredential(Credential):
 
 
 class Sessions(Protocol):
-    """What an adoption needs of a backend."""
+    """The part of a backend that an adoption needs."""
 
     store: Store
     settings: Settings

@@ -34,7 +34,7 @@ class _Raw:
 
 
 class _Signed(Reader):
-    """What the two have in common: the cookie is signed by WebOb, and flashed messages are in the session."""
+    """The base of both readers: WebOb signs the cookie, and flashed messages are in the session."""
 
     def __init__(
         self, secret: str, salt: str, hashalg: str, serializer: str, timeout: timedelta | float | None, **cookie: Any

@@ -1,4 +1,4 @@
-"""What a reader of another library's sessions must do.
+"""The contract for readers of another library's sessions.
 
 To adopt sessions of your own, write a subclass of :class:`Reader` with two methods, ``load`` and ``delete``::
 

@@ -40,6 +40,8 @@ def apply(work: Work, data: Data, function: Function[T]) -> T:
     if work.login is not None and (work.record is None or data.cleared_internal):
         return _apply_to_login(work, function)
     attempt = _Attempt(work, data, function)
+    changed = dict(data.changed)
+    objects = {key: data.peek(key) for key in attempt.withheld if changed.get(key) is not None}
     try:
         if not _save(work, data, attempt):
             note_end(work)
@@ -53,7 +55,10 @@ def apply(work: Work, data: Data, function: Function[T]) -> T:
     data = work.data or work.load()
     data.note_written(attempt.written)
     for key, value in attempt.withheld.items():
-        data.put_packed(key, value)
+        if value is not None and value == changed.get(key):
+            data.put(key, objects[key], value)  # The application may still change this object.
+        else:
+            data.put_packed(key, value)
     result: T = attempt.result
     return result
 
@@ -66,8 +71,9 @@ class _Attempt:
     def __init__(self, work: Work, data: Data, function: Callable[[dict[str, Any]], Any]) -> None:
         self._data = data
         self._function = function
-        #: The keys of a login or a confirmation. Only the commit stores them: a request that fails logs nobody in.
-        self.withheld: Changes = dict.fromkeys(_withheld_keys(work))
+        #: The keys of a login or a confirmation. Only the commit stores them: a request that fails logs nobody in, and
+        #: the session from before the login contains nothing that was written for the user.
+        self.withheld: Changes = dict.fromkeys(_withheld_keys(work, data))
         #: What ``function`` changed.
         self.written: Changes = {}
 
@@ -84,9 +90,11 @@ class _Attempt:
         return after
 
 
-def _withheld_keys(work: Work) -> tuple[str | bytes, ...]:
+def _withheld_keys(work: Work, data: Data) -> tuple[str | bytes, ...]:
     if work.login is not None:
-        return work.login_keys
+        before = work.changed_before_login
+        since = [key for key, packed in data.changed.items() if key not in before or before[key] is not packed]
+        return (*work.login_keys, *since)
     return () if work.confirming is None else (CONFIRMED,)
 
 

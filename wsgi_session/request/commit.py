@@ -33,6 +33,8 @@ from wsgi_session.stores.contract import Outcome, Record
 #: may try more often: in a Redis cluster it takes three steps, so that other writes interfere more often.
 MAX_TRIES, MAX_ROTATIONS = 100, 1000
 MAX_SECONDS = 5.0
+# A name of the module, because reading a member of an enum takes as long as two function calls.
+_SAVED = Outcome.SAVED
 
 #: Returns the values to store, given the stored ones.
 Merge = Callable[[Packed], Packed]
@@ -163,7 +165,7 @@ def replace(work: Work, base: Base, merge: Merge, now: float, *, rotating: bool 
     current, moment = live
     for tries in range(MAX_ROTATIONS if rotating else MAX_TRIES):
         outcome = (_rotate if rotating else _replace)(work, current, merge, version, now, moment)
-        if outcome is Outcome.SAVED:
+        if outcome is _SAVED:
             return True
         if outcome is Outcome.GONE:
             return False
@@ -187,7 +189,7 @@ def _replace(work: Work, base: Base, merge: Merge, version: bytes, now: float, m
     packed = merge(stored)
     record = _changed(work, before, packed, version, now)
     outcome = work.backend.replace(credential, record, before.version, moment)
-    if outcome is Outcome.SAVED:
+    if outcome is _SAVED:
         if work.login is None:
             report_unfiled_user(work, stored, packed, record)
         work.adopt(record, packed, _cookie_after(work, credential, before, record))
@@ -205,7 +207,7 @@ def _rotate(work: Work, base: Base, merge: Merge, version: bytes, now: float, mo
     if work.remember is not None:
         record = record._replace(persistent=work.remember)
     outcome, credential = work.backend.rotate(old, new, record, before.version, moment)
-    if outcome is Outcome.SAVED:
+    if outcome is _SAVED:
         if login is None:
             report_unfiled_user(work, stored, packed, record)
         _adopt_new(work, credential, record, packed, "rotated")

@@ -61,6 +61,8 @@ class WorkFields:
 
     #: The keys of the user who logs in: they are stored with the login, and not before.
     login_keys: tuple[str | bytes, ...] = ("user", OWNER)
+    #: What the request had changed before that login: packed values.
+    changed_before_login: Mapping[str | bytes, bytes | None] = {}
     #: Whether to keep the cookie after the browser closes, if that was set without a login.
     remember: bool | None = None
     #: The key of the identity provider's session under which the login is filed.

@@ -25,6 +25,7 @@ _SET_LATER = (
     "ended_record",
     "ended_credential",
     "login_keys",
+    "changed_before_login",
     "provider",
     "remember",
     "planned_handle",

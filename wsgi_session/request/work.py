@@ -65,7 +65,10 @@ class Work(LazyWork):
     def intend_login(self, login: Login, keys: tuple[str | bytes, ...]) -> None:
         """Let the commit store the session as ``login``; see ``login.py``."""
         # A framework's login and ``login()`` in one request: neither user may be stored before the commit.
-        self.login_keys = keys if self.login is None else (*self.login_keys, *keys)
+        if self.login is None:
+            self.login_keys, self.changed_before_login = keys, dict((self.data or self.load()).changed)
+        else:
+            self.login_keys = (*self.login_keys, *keys)
         self.login = login
         self.next_credential = self.next_credential or self.backend.new_credential()
         self.ended = self.outside_path
@@ -122,7 +125,7 @@ class Work(LazyWork):
         """End the session, also if another request has rotated it, and the sessions of the request's other cookies."""
         backend = self.backend
         rotated = self.credential if self.record is None else None
-        # What this request has found ended may have been rotated only.
+        # A session that this request has found ended may only have been rotated.
         ended = self.ended_credential
         credentials = (self.credential, self.refused, self.unread[0], ended)
         others = [other for credential in credentials for other in getattr(credential, "others", ())]

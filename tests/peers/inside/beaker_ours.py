@@ -39,7 +39,7 @@ def make_session(request: Any, id: str | None = None, **options: Any) -> Any:
     new = _middleware_of(options)._get_session()
     session = (None if id is None else new.get_by_id(id)) or new
     if not options.get("data_dir"):
-        # Which the tests look at before they rely on it.
+        # The tests look at this class before they rely on it.
         session.namespace_class = MemoryNamespaceManager
     return session
 

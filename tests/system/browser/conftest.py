@@ -11,7 +11,7 @@ from tests.support.demo import Demo
 from wsgi_session.config.keygen import new_secret
 from wsgi_session.stores.memory import MemoryStore
 
-# What may be missing is imported where it is used: then the test files beside this one skip, each by itself.
+# Optional packages are imported where they are used, so that each test file skips by itself if one is missing.
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page, Playwright
 

@@ -29,7 +29,7 @@ CARD_PAGE = """<!doctype html><meta charset="utf-8"><style>
 
 
 def save(png: bytes, path: Path) -> None:
-    """Keep 256 colours, which nobody sees and which makes a third of it: it is in the repository for good."""
+    """Save with 256 colours: no difference is visible, and the file in the repository is a third as large."""
     picture = Image.open(io.BytesIO(png)).convert("RGB")
     picture.quantize(256, kmeans=1, dither=Image.Dither.NONE).save(path, optimize=True)
 

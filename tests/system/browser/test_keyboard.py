@@ -1,4 +1,4 @@
-"""Nobody needs a mouse: whatever can be pressed is reached with Tab, and one sees where one is."""
+"""No mouse is needed: Tab reaches every button and link, and the focus is visible."""
 
 from __future__ import annotations
 

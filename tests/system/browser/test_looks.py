@@ -30,7 +30,7 @@ Look = Callable[..., Page]
 @pytest.mark.parametrize("kind", KINDS)
 def test_axe_finds_nothing_that_keeps_anybody_out(look: Look, view: View, kind: str) -> None:
     page = look(view, **KINDS[kind])
-    # What lies half under the bar at the foot, until one scrolls, axe takes for half as large.
+    # The bar at the bottom covers half of some elements until the page is scrolled; axe would measure half of them.
     page.evaluate("document.querySelector('.cost').style.position = 'static'")
     found = Axe().run(page, options={**RULES, "resultTypes": ["violations", "incomplete"]}).response
     assert [
@@ -51,7 +51,7 @@ def test_a_page_fits_a_phone_and_the_narrowest_screen(look: Look, view: View) ->
 
 
 def too_wide(page: Page) -> list[str]:
-    """What sticks out of the window, but for what scrolls by itself; and the page itself, if it scrolls sideways."""
+    """Return elements that reach beyond the window and do not scroll by themselves; and the page if it scrolls so."""
     return list(
         page.evaluate(
             """() => [document.documentElement, ...document.querySelectorAll("body *")]
@@ -71,7 +71,7 @@ def test_nothing_in_a_full_cart_sticks_out_of_its_place(
     put_in_cart(page, *(cookie.name for cookie in SHELF.values()), *["Shortbread"] * 9)
     for width in (320, 340, 359, 360, 390, 740, 800, 1280):
         page.set_viewport_size({"width": width, "height": 640})
-        # How far each text or box goes beyond the content of what it stands in, or into what stands beside it.
+        # The pixels by which each text or box overlaps its neighbour, or extends beyond its container.
         sticking_out = page.evaluate(
             """() => [...document.querySelectorAll(".shelf :is(li, h3, p, button), .lines li > *")]
                 .map((element) => {
@@ -92,7 +92,7 @@ def test_nothing_in_a_full_cart_sticks_out_of_its_place(
         assert sticking_out == [], width
 
 
-#: Without a place to break; from right to left, with a mark that turns the direction of what follows; of no letters.
+#: Names that cannot be broken; from right to left, with a mark that turns the direction of the next text; empty.
 NAMES = ["W" * 120, "\u202e\u0634\u0647\u0631\u0632\u0627\u062f \u0628\u0646\u062a", ""]
 
 
@@ -104,7 +104,7 @@ def test_no_user_name_breaks_a_page(device: Callable[..., Page], monkeypatch: py
         page = device(address, **NARROW)
         page.goto("/login?next=/profile")
         log_in(page)
-        # What comes after the name stands to the right of it, or below, as in any English sentence.
+        # The text after the name is to the right of it, or below, as in any English sentence.
         expect(page.get_by_role("status")).to_have_text(f"Hello {name}, you are logged in.")
         assert reads_on(page, ".flash")
         for path in ("/profile", "/devices", "/live", "/"):

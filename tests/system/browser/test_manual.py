@@ -64,13 +64,13 @@ def pages(built: Path) -> list[str]:
 
 
 def problems(page: Page, part: str | None = None) -> list[Any]:
-    """What axe finds on the page, or in a part of it, given as a selector."""
+    """Return what axe finds on the page, or in a part of it, given as a selector."""
     found = Axe().run(page, part, options=RULES).response
     return [(rule["id"], node["html"][:200]) for rule in found["violations"] for node in rule["nodes"]]
 
 
 def too_wide(page: Page) -> list[str]:
-    """What sticks out of the window, but for what scrolls in its box; and the page itself, if it scrolls sideways."""
+    """Return elements that reach beyond the window and do not scroll in a box; and the page, if it scrolls sideways."""
     return list(
         page.evaluate(
             """() => [document.documentElement, ...document.querySelectorAll("article *")]

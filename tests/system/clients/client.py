@@ -1,4 +1,4 @@
-"""What every client here can do, each by its own means."""
+"""The interface of every client here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Client(ABC):
     def __init__(self, address: str, folder: Path, authority: Path | None) -> None:
         self.address = address
         self.file = folder / "cookies"
-        #: Whom to trust over https.
+        #: The certificate authority to trust over https.
         self.authority = authority
         self.start()
 

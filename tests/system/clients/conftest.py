@@ -16,7 +16,7 @@ from tests.system.clients.site import mounted
 
 
 class Place(NamedTuple):
-    """Where the site is: over what, below which path, for which path its cookie is, and what that is then called."""
+    """The site's scheme and mount point, and the path and the name of its cookie there."""
 
     scheme: str
     mount: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -133,3 +134,17 @@ def test_an_answer_by_form_signs_in_only_the_browser_that_asked(
         assert ann.open("/profile") == "Your email is ann@example.com"
         ann.page = form
         assert "Try again" in ann.submit()
+
+
+@pytest.mark.parametrize("program", [program_of("openid"), openid_by_transaction()], ids=["session", "transaction"])
+def test_an_answer_that_no_provider_gives_is_refused(
+    program: str, provider: OpenIDProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving_shop(program, provider, tmp_path, monkeypatch):
+        eve = Visitor(provider.shop)
+        for answer in ("", "state=x", "code=x", "state={}", "state={}&code=x", "state={}&error=access_denied"):
+            eve.open("/login", follow=False)
+            (state,) = parse_qs(urlsplit(eve.page.headers["Location"]).query)["state"]
+            eve.open(f"/callback?{answer.format(state)}", follow=False)
+            assert eve.page.status_code == 400, answer
+            assert "Try again" in eve.page.text

@@ -92,3 +92,15 @@ def test_a_logout_request_without_the_providers_signature_ends_nothing(provider:
         eve.open(parts._replace(query=urlencode(changed)).geturl())
         assert eve.page.status_code == 400
     assert ann.open("/profile") == ANN
+
+
+def test_what_is_not_saml_is_refused(provider: SAMLProvider, shop: Any) -> None:
+    eve = Visitor(provider.shop)
+    for query in ("", "?SAMLRequest=x", "?SAMLRequest=", "?SAMLRequest=eJw=", "?SAMLResponse=x"):
+        eve.open(f"/saml/logout{query}", follow=False)
+        assert eve.page.status_code == 400, query
+    for form in ({}, {"SAMLResponse": "x"}, {"SAMLResponse": "eHg="}):
+        eve.open("/login", follow=False)
+        state = parse_qs(urlsplit(eve.page.headers["Location"]).query)["RelayState"][0]
+        eve.open("/saml/answer", {**form, "RelayState": state}, follow=False)
+        assert eve.page.status_code == 400, form

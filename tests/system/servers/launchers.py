@@ -50,11 +50,11 @@ class Launcher(Group):
     sends_files = False
     #: Whether there is a ``write`` of PEP 3333.
     writes = True
-    #: Whether an application that raises is answered 500, and not by hanging up.
+    #: Whether the server answers 500 if the application raises, and does not just close the connection.
     answers_failures = True
     #: Whether a HEAD that is answered without a length ends with its headers, and not with the last chunk of no body.
     ends_heads = True
-    #: Whether a restart cuts nobody off.
+    #: Whether a restart lets the running requests finish.
     restarts_gracefully = False
 
     def __init__(

@@ -113,7 +113,7 @@ def write(environ: dict[str, Any], start_response: StartResponse, arguments: dic
 
 
 class Endless:
-    """A body that nobody reads to its end: each chunk is noted in the session, and its close in the folder."""
+    """A body that is never read to its end. It notes each chunk in the session, and its close in the folder."""
 
     def __init__(self, session: Session, name: str) -> None:
         self._session = session

@@ -60,7 +60,7 @@ def test_no_connection_crosses_the_fork_and_an_outage_logs_nobody_out(
 
 
 def commands_by_connection(valkey: Valkey) -> dict[str, str]:
-    """How many commands each connection to Valkey has sent, but for the one that asks."""
+    """Return the number of commands of each connection to Valkey, except the one that asks."""
     lines = valkey.execute("CLIENT", "LIST").splitlines()
     clients = [dict(field.split("=", 1) for field in line.split()) for line in lines]
     return {client["id"]: client["tot-cmds"] for client in clients if client["cmd"] != "client|list"}

@@ -26,11 +26,11 @@ class Load:
         self._over = Event()
         #: Keys whose request was answered, in the order of the answers.
         self.acknowledged: list[str] = []
-        #: Which process answered each.
+        #: The process that answered each of them.
         self.pids: list[int] = []
-        #: Requests that had no answer: nobody knows whether those keys were saved.
+        #: Keys whose request got no answer: it is unknown whether they were saved.
         self.cut: list[str] = []
-        #: Answers that should not be.
+        #: Answers that should not occur.
         self.wrong: list[object] = []
 
     @contextmanager
@@ -57,7 +57,7 @@ class Load:
                 answer = None
             finally:
                 client.close()
-            # What breaks off within the headers is an answer without a body to http.client.
+            # To http.client, an answer that is cut off within the headers is one without a body.
             if answer is None or not answer.body:
                 self.cut.append(key)
                 continue

@@ -169,7 +169,7 @@ def test_a_save_carries_what_this_request_wrote_and_nothing_else_on_top_of_what_
     assert merged(values, others) == expected
     assert values.find_changes() == bool(changed or (stored.keys() - seen.keys()))
     assert seen_by(values) == seen
-    assert opened(values.apply_to(values.stored)) == seen, "with nobody in between"
+    assert opened(values.apply_to(values.stored)) == seen, "without changes of other requests"
 
 
 def test_of_one_key_the_later_write_wins_and_of_two_keys_both_stay() -> None:

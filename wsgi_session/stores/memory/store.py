@@ -29,6 +29,7 @@ from wsgi_session.stores.memory.owners import Owners
 # change an OrderedDict at the same time would corrupt it. The lock is reentrant, because then only the thread that
 # holds it can release it, even if a fork was interrupted.
 _lock = threading.RLock()
+_SAVED = Outcome.SAVED  # Reading a member of an enum takes as long as two function calls.
 
 
 def _after_fork_in_child() -> None:  # pragma: no cover - nothing is measured in a child
@@ -133,7 +134,7 @@ class MemoryStore(Store):
                 (record.data, record.version, handle, created, touched, expires, owner, persistent, idle, namespace)
             )
             records.move_to_end(key)
-            return Outcome.SAVED
+            return _SAVED
 
     def rotate(self, old: bytes, new: bytes, record: Record, version: bytes, now: float) -> Outcome:
         with _lock:

@@ -34,7 +34,7 @@ OPTIONS: Mapping[str, Callable[[str], Any]] = {
 
 
 class Source(NamedTuple):
-    """Where connections come from."""
+    """A database, and how to connect to it."""
 
     #: The URL without secrets, for messages.
     name: str

@@ -54,6 +54,7 @@ from wsgi_session.stores.time_limits import raise_time_limit
 
 # Version and handle of a record that does not exist.
 _NOTHING = (b"", "")
+_SAVED = Outcome.SAVED  # Reading a member of an enum takes as long as two function calls.
 _Result = TypeVar("_Result")
 _Row: TypeAlias = tuple[object, ...]
 
@@ -130,7 +131,7 @@ class SQLiteStore(Store):
         key_blob, new_blob = as_blob(key), as_blob(new_version)
         row_count, deadline = self._log.row_count, time.monotonic() + self._busy_timeout
         if self._run(REPLACE_DATA, (data, new_blob, key_blob, version, now, touched, expires), row_count, deadline):
-            return Outcome.SAVED
+            return _SAVED
         if self._run(REPLACE, (data, new_blob, touched, expires, key_blob, version, now), row_count, deadline):
             return Outcome.SAVED
         stored, handle = self._stored_versions(key, key, now, deadline).get(key, _NOTHING)
