@@ -1,4 +1,4 @@
-"""Pyramid's own login over our sessions: ``remember`` gives the session an owner, ``forget`` ends it in every race."""
+"""Pyramid's own login over our sessions: ``remember`` gives the session an owner, ``forget`` ends it in a race."""
 
 from __future__ import annotations
 
@@ -274,6 +274,14 @@ def test_of_two_logins_at_once_both_are_logged_in(visitor: Visitor, before: View
     for browser in (visitor, other):
         assert browser.do(lambda request: (who(request), request.session["otp"])) == "('ann', True)"
     assert len(visitor.site.middleware.sessions.of("id:ann")) == 2
+
+
+def test_forget_and_invalidate_end_a_session_whose_token_was_just_changed(visitor: Visitor) -> None:
+    visitor.do(log_in)
+    late = visitor.copy()
+    visitor.do(lambda request: request.session.rotate())
+    late.do(lambda request: (forget(request), request.session.invalidate()))
+    assert visitor.do(who) == "None"
 
 
 def test_a_logout_while_the_body_streams_ends_the_session(visitor: Visitor) -> None:
