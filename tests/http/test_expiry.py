@@ -478,6 +478,25 @@ def test_the_end_of_an_expired_session_finds_it_if_another_machine_has_just_rota
 
 
 @pytest.mark.needs(SERVER)
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_logout_with_two_cookies_ends_the_session_that_has_expired_by_this_clock_too(
+    make_site: MakeSite, first: int
+) -> None:
+    here, there = FakeClock(), FakeClock()
+    there.advance(60)
+    one, two = make_site(clock=here, idle_timeout=900), make_site(clock=there, idle_timeout=900)
+    expired, live = one.browser(), one.browser()
+    expired.do(log_in(ANN))
+    for clock in (here, there):
+        clock.advance(870)
+    live.do(log_in(BOB))
+    headers = [expired.header, live.header]
+    both = f"{headers[first]}; {headers[1 - first]}"
+    assert two.browser().do(lambda session: (session.owner, log_out(session)), HTTP_COOKIE=both).result[0] == "id:2"
+    assert [visitor.do(state).result for visitor in (expired, live)] == ["unknown", "unknown"]
+
+
+@pytest.mark.needs(SERVER)
 def test_a_clock_that_is_behind_moves_nothing_back(make_site: MakeSite, clock: FakeClock) -> None:
     behind = FakeClock()
     site, late = (

@@ -131,6 +131,11 @@ class Work(LazyWork):
         others = [other for credential in credentials for other in getattr(credential, "others", ())]
         end(self)
         for credential in (rotated, ended, *others):
-            record = None if credential is None else backend.end(credential, backend.settings.clock())
+            if credential is None:
+                continue
+            record = backend.end(credential, backend.settings.clock())
             if record is not None:
                 report(backend, record, "destroyed")
+            elif credential in others:
+                # By another machine's clock, it may not have expired.
+                backend.forget(credential)
