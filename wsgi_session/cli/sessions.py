@@ -113,7 +113,9 @@ def show(given: tuple[str, str], namespace: str, as_json: bool) -> None:
         unsealer = Unsealer()
         record = unsealer.open(*find(store, namespace, handle))
         unsealer.report()
-        shown = {**describe(record), "persistent": record.persistent, "size": len(record.data)}
+        data: object = record.data  # SQLite stores any type in any column.
+        size = len(data) if isinstance(data, (bytes, str)) else None
+        shown = {**describe(record), "persistent": record.persistent, "size": size}
         if as_json:
             print_session(shown, as_json)
             return

@@ -215,3 +215,15 @@ def test_a_record_that_was_damaged_by_hand_does_not_hide_the_other_sessions(tmp_
         assert result.exit_code == 0, result.output
         assert "intact" in result.stdout
         assert len(result.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize(("data", "size"), [("7", None), ("'text'", 4)])
+def test_a_session_whose_data_was_edited_to_another_type_is_shown(tmp_path: Path, data: str, size: int | None) -> None:
+    path = tmp_path / "sessions.db"
+    put(f"sqlite:///{path}", "damaged")
+    with sqlite3.connect(path) as database:
+        database.execute(f"UPDATE sessions SET data = {data}")
+    database.close()
+    result = run("show", f"sqlite:///{path}", "damaged", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["size"] == size
