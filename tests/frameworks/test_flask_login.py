@@ -823,6 +823,25 @@ def test_a_login_of_another_user_replaces_the_user_of_login(visitor: Visitor) ->
     assert visitor.do(lambda: session["user"]) == {"theme": "dark"}, "the application's own value stays"
 
 
+def test_of_a_login_and_another_user_in_one_request_the_last_owns_the_session(visitor: Visitor) -> None:
+    """An administrator may take another user's place so, in the request in which the remember cookie logs them in."""
+    visitor.do(lambda: log_in(remember=True))
+    sessions_of(visitor).revoke_all({"id": "ann"})
+    visitor.do(lambda: (who(), session.update(_user_id="bob", _fresh=True)))
+    visitor.client.delete_cookie("remember_token")
+    assert visitor.do(lambda: (who(), get_session(request).owner)) == ("bob", "id:bob")
+    assert [len(sessions_of(visitor).of({"id": name})) for name in ("ann", "bob")] == [0, 1]
+    visitor.do(lambda: (log_in(), log_out_without_signal()))
+    assert visitor.do(lambda: (who(), get_session(request).owner)) == (None, None)
+    assert [len(sessions_of(visitor).of({"id": name})) for name in ("ann", "bob")] == [0, 0]
+
+
+def test_an_id_of_flask_login_after_login_leaves_the_user_of_login(visitor: Visitor) -> None:
+    visitor.do(lambda: (login(request, {"email": "ann@example.com"}), log_in_without_signal()))
+    assert visitor.do(lambda: user_or_none(request)) == {"email": "ann@example.com"}
+    assert visitor.do(lambda: (who(), get_session(request).owner)) == ("ann", "email:ann@example.com")
+
+
 def test_a_login_by_a_copys_remember_cookie_is_not_fresh(visitor: Visitor) -> None:
     visitor.do(lambda: log_in_without_signal(fresh=False))
     assert visitor.do(lambda: (who(), redirect_unless_fresh(request) is None)) == ("ann", False)

@@ -17,8 +17,9 @@ _SHARED_DIRECTIVES = frozenset({"public", "s-maxage", "immutable"})
 _PUBLIC_DIRECTIVES = frozenset({"public", "s-maxage"})
 # Directives that tell a CDN not to store the response.
 _FORBIDS_STORING = frozenset({"no-store", "private"})
-# The last seven letters of every header that controls caching.
+# The last seven letters of every header that controls caching, and the last letter of these, which is quick to compare.
 _ENDINGS = frozenset({"control", "expires"})
+_LAST_LETTERS = frozenset("lsLS")
 _CDN_HEADERS = frozenset({"surrogate-control", "edge-control", "x-accel-expires"})
 
 
@@ -62,7 +63,7 @@ def make_private(headers: Headers, *, no_store: bool = False) -> list[str]:
     dropped: list[str] = []
     kept: list[str] = []
     for name, _ in headers:
-        if name[-7:].lower() in _ENDINGS:
+        if name and name[-1] in _LAST_LETTERS and name[-7:].lower() in _ENDINGS:
             break
     else:
         headers.append(("Cache-Control", "private, no-store" if no_store else "private"))

@@ -38,7 +38,8 @@ class TokenSigner:
 
     def sign(self, token: bytes) -> str:
         """Return the signed token, which is the cookie's value."""
-        return (token + b"." + self._newest(token)).decode()
+        sign = self._newest
+        return (token + b"." + sign(token)).decode()
 
     def verify(self, signed: str) -> tuple[bytes, bool] | None:
         """Return the token and whether the newest secret signed it; ``None`` if the signature is not valid."""

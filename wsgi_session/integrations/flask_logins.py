@@ -84,13 +84,18 @@ def follow_stored_user(work: Work) -> None:
 
     Otherwise the token from before the login would open the user's session.
     """
-    data = work.data or work.load()
-    # Flask-Login's own logins and logouts are known from its signals. After the headers, no cookie can be set.
-    if _USER_ID not in data.changed or work.login is not None or work.ended or work.late:
+    data, login = work.data or work.load(), work.login
+    # After the headers, no cookie can be set.
+    if _USER_ID not in data.changed or work.ended or work.late:
         return
     user_id, owner = work.peek(_USER_ID), None if work.record is None else work.record.owner
+    if login is not None:
+        # After login(), its user is the session's. After Flask-Login's login, the id may have been changed once more.
+        if _USER_ID not in work.login_keys:
+            return
+        owner = owner_key(work.backend.settings.namespace, login.owner)
     if user_id is None:
-        if owner is not None and _USER_ID in data.stored:
+        if owner is not None and (login is not None or _USER_ID in data.stored):
             end_login(work)
     elif owner != owner_key(work.backend.settings.namespace, owner_with_id(user_id)):
         log_in_as(work, user_id, _USER_ID, *_OF_LOGIN)

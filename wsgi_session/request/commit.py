@@ -63,7 +63,8 @@ def _save(work: Work, data: Data) -> bool:
             work.ended_record = work.record
             drop(work, data)
         return changed
-    now = work.backend.settings.clock()
+    clock = work.backend.settings.clock
+    now = clock()
     if work.login is not None:
         data.keep_written()
     record, credential = work.record, work.credential

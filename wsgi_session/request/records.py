@@ -59,7 +59,8 @@ def changed_record(
 
 def join_checked(packed: Packed, settings: Settings) -> bytes:
     """Return a record's data, or raise ``SessionTooLarge`` naming the largest keys."""
-    data, limit = settings.join(packed), settings.max_size
+    join, limit = settings.join, settings.max_size
+    data = join(packed)
     if len(data) <= limit:
         return data
     size = len(data)

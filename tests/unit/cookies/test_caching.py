@@ -124,6 +124,9 @@ def test_nothing_else_is_public(headers: Headers) -> None:
         (cache_control(",, ,max-age=1,"), "max-age=1, private", []),
         ([("Surrogate-Control", "max-age=60")], "private", ["Surrogate-Control"]),
         ([("X-Accel-Expires", "60"), *cache_control("max-age=5")], "max-age=5, private", ["X-Accel-Expires"]),
+        ([("CACHE-CONTROL", "public, max-age=5")], "max-age=5, private", ["public"]),
+        ([("X-ACCEL-EXPIRES", "60")], "private", ["X-ACCEL-EXPIRES"]),
+        ([("", "a header without a name")], "private", []),
     ],
     ids=repr,
 )
@@ -133,7 +136,7 @@ def test_a_response_with_our_cookie_is_private_and_tells_what_was_dropped(
     made = [TYPE, *headers, ("Set-Cookie", "a=b")]
     assert make_private(made) == dropped
     assert [value for name, value in made if name.lower() == "cache-control"] == [expected]
-    assert [pair for pair in made if pair[0].lower() != "cache-control"] == [TYPE, ("Set-Cookie", "a=b")]
+    assert [pair for pair in made if pair[0].lower() not in ("cache-control", "")] == [TYPE, ("Set-Cookie", "a=b")]
     assert not is_public(made)
 
 
