@@ -170,6 +170,19 @@ def test_a_logout_whose_first_cookies_open_nothing_ends_the_session_of_the_other
 
 
 @pytest.mark.needs(SERVER)
+def test_a_logout_ends_the_sessions_of_the_other_cookies_also_if_validate_has_ended_the_first(
+    make_site: MakeSite,
+) -> None:
+    site = make_site(validate=lambda session: session["user"]["id"] != 1)
+    first, second = site.browser(), site.browser()
+    first.do(log_in(ANN))
+    second.do(log_in(BOB))
+    site.browser().do(log_out, HTTP_COOKIE=f"{first.header}; {second.header}")
+    assert [browser.do(state).result for browser in (first, second)] == ["unknown", "unknown"]
+    assert [len(site.happened(name)) for name in ("invalid", "destroyed")] == [1, 1]
+
+
+@pytest.mark.needs(SERVER)
 def test_a_session_that_validate_ends_takes_no_other_with_it(make_site: MakeSite) -> None:
     site = make_site(validate=lambda session: session["user"]["id"] != 1)
     first, second = site.browser(), site.browser()

@@ -204,7 +204,10 @@ class LazyWork(WorkFields):
             # In this order: if the time of the last check cannot be read, the session is corrupt, and has no user.
             if self._is_due() and self.user() is not None:
                 if not validate(self):
+                    # Kept, so that a logout in this request ends the sessions of its other cookies.
+                    ended = self.credential
                     end(self, "invalid")
+                    self.ended_credential = ended
                 elif settings.validate_every is not None and self.record is not None and self.phase is OPEN:
                     value = [self.handle, settings.clock()]
                     (self.data or self.load()).put(VALIDATED, value, pack(value, "validated"))
