@@ -11,9 +11,13 @@ import pytest
 
 from tests.support.bare import Bare
 from tests.support.records import NOW, OWNER, make_record
+from tests.support.site import ANN, Site, log_in, log_out
+from tests.support.stores import CountingStore
+from wsgi_session import Session
 from wsgi_session.backends.revocation import end_sessions
 from wsgi_session.errors import ConfigError, StoreUnavailable, Unsupported
 from wsgi_session.stores import (
+    ListsOwners,
     MemoryStore,
     MigratingStore,
     Outcome,
@@ -304,14 +308,34 @@ def test_both_are_counted_and_swept_and_gone_through(both: MigratingStore, new: 
 
 def test_what_one_of_the_two_does_not_offer_is_not_offered() -> None:
     both = MigratingStore(Bare(), MemoryStore())
-    with pytest.raises(Unsupported, match=r"Bare does not support of_owner\(\)"):
-        list(both.of_owner(OWNER, NOW))
+    assert not isinstance(both, ListsOwners)
     with pytest.raises(Unsupported, match=r"count\(\)"):
         both.count(NOW)
     assert MigratingStore(MemoryStore(), Bare()).sweep(10, NOW) == 0
     for each in (both, MigratingStore(MemoryStore(), Bare())):
         with pytest.raises(Unsupported, match=r"Bare does not support scan\(\)"):
             list(each.scan(NOW))
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_logins_and_logouts_work_if_one_of_the_two_cannot_list_the_sessions_of_a_user(swap: bool) -> None:
+    # A CountingStore itself has only the methods of the contract.
+    stores: list[Store] = [MemoryStore(), CountingStore(MemoryStore())]
+    both = MigratingStore(*(reversed(stores) if swap else stores))
+    site = Site(both, describe=lambda environ: "Firefox")
+    browser = site.browser()
+    browser.do(log_in(ANN))
+
+    def log_out_in_two_tabs(session: Session) -> None:
+        assert session["user"] == ANN
+        browser.copy().do(log_out)
+        log_out(session)
+
+    assert browser.do(log_out_in_two_tabs).code == 200
+    with pytest.raises(Unsupported, match="does not support of"):
+        site.middleware.sessions.of(ANN)
+    with pytest.raises(ConfigError, match="cannot list a user's sessions"):
+        Site(both, max_sessions=3)
 
 
 def test_closing_and_pinging_reach_both(tmp_path: Path) -> None:

@@ -64,6 +64,9 @@ class MigratingStore(Store):
         # The store for new sessions, in which most requests find theirs, and the other one.
         self._first, self._second = (new, old) if phase == "move" else (old, new)
         self._locate = move if phase == "move" else locate
+        if isinstance(new, ListsOwners) and isinstance(old, ListsOwners):
+            # Set only here, so that a login or logout does not ask for the list where one of the two has none.
+            self.of_owner = self._of_owner
         self.multiprocess = new.multiprocess and old.multiprocess
         self.system = self._first.system
 
@@ -159,16 +162,12 @@ class MigratingStore(Store):
         self._new.close()
         self._old.close()
 
-    def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
+    def _of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:
         """Yield the owner's sessions from both stores; a session that is in both is yielded once."""
-        stores = []
-        for store in (self._old, self._new):
-            if not isinstance(store, ListsOwners):
-                raise unsupported(store, "of_owner")
-            stores.append(store)
         listed: set[bytes] = set()
         # The old store is read first, so that a session that moves between the two reads is found by the second.
-        for store in stores:
+        for store in (self._old, self._new):
+            assert isinstance(store, ListsOwners)
             for session in store.of_owner(owner, now):
                 if session.key in listed or is_placeholder(session):
                     continue
