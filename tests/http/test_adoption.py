@@ -767,6 +767,19 @@ def test_in_the_first_phase_a_logout_there_is_one_here(
     assert list(first.middleware.sessions.of({"id": 1})) == []
 
 
+def test_in_the_first_phase_a_logout_there_also_ends_a_copied_cookie_that_is_sent_outside_of_its_path(
+    make_site: MakeSite, old: OldLibrary
+) -> None:
+    site = make_site(adopt=Adopt(old, keep_old=True), cookie_path="/shop")
+    browser, thief = site.browser(), site.browser()
+    browser.header = "old=ann"
+    browser.do(read)
+    thief.header = f"sid={browser.jar['sid']}"
+    del old.records["ann"]
+    assert thief.do(read, SCRIPT_NAME="", PATH_INFO="/").result == {}
+    assert browser.do(read).result == {}
+
+
 def test_in_the_first_phase_another_login_there_is_one_here(first: Site, both: Browser, old: OldLibrary) -> None:
     old.records["ann"] = Foreign({"_user_id": "2"}, user_id="2")
     assert both.do(lambda s: (owner(s), s.copy())).result == ("id:2", {"_user_id": "2"})

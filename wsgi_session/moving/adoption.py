@@ -56,8 +56,9 @@ class Adoption:
         mentioned = self._mentions(environ.get("HTTP_COOKIE", ""))
         if not (bound or mentioned) or self._is_over(now):
             return loaded
-        if self._settings.cookie_path != "/" and not path_covers(self._settings.cookie_path, environ):
-            # The browser would not send our cookie back.
+        if not bound and self._settings.cookie_path != "/" and not path_covers(self._settings.cookie_path, environ):
+            # The browser would not send our cookie back. (A bound session is checked everywhere: a copied cookie can be
+            # sent to any path.)
             return loaded
         named = Named(self._find_named(environ, now, quiet=state in ("live", "rotated")))
         environ[ENVIRON_KEY] = named  # type: ignore[index]  # PEP 3333: it is a dict
