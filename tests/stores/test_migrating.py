@@ -325,6 +325,7 @@ def test_logins_and_logouts_work_if_one_of_the_two_cannot_list_the_sessions_of_a
     site = Site(both, describe=lambda environ: "Firefox")
     browser = site.browser()
     browser.do(log_in(ANN))
+    assert [data["new_device"] for data in site.happened("logged_in")] == [None]
 
     def log_out_in_two_tabs(session: Session) -> None:
         assert session["user"] == ANN

@@ -14,7 +14,7 @@ from wsgi_session.codec.packing import CorruptData, Packed, pack, unpack
 from wsgi_session.cookies import tokens
 from wsgi_session.errors import ConfigError, StoreUnavailable
 from wsgi_session.request.work import Work
-from wsgi_session.stores.contract import OwnedSession, Record
+from wsgi_session.stores.contract import ListsOwners, OwnedSession, Record
 
 #: The internal key. Its value is the login's handle, the description, and whether the login before it had the same one.
 ABOUT = b"about"
@@ -98,7 +98,7 @@ def after_login(work: Work, record: Record, packed: Packed) -> dict[str, bool | 
 def _novelty(work: Work, record: Record, packed: Packed, logins: list[OwnedSession]) -> dict[str, bool | None]:
     """Return whether no earlier live login of the user, of the newest 20, has the same description."""
     about = stored_about(packed, record.handle)
-    if about is None or not work.backend.compares:
+    if about is None or not isinstance(work.backend.store, ListsOwners):
         return _UNKNOWN
     if unpack(packed[ABOUT])[2]:
         return {"new_device": False}
