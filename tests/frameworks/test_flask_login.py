@@ -47,8 +47,6 @@ from wsgi_session.session import work_of
 from wsgi_session.testing import FakeClock
 
 __all__ = ["clock", "make_app", "store"]
-# Flask-Login 0.6.3 asks for the time in a way that Python 3.12 deprecates.
-pytestmark = pytest.mark.filterwarnings(r"ignore:datetime.datetime.utcnow\(\):DeprecationWarning:flask_login")
 
 
 @pytest.fixture
