@@ -174,6 +174,17 @@ def test_a_user_who_was_put_there_by_hand_is_found_too(store: CountingStore) -> 
     assert (session["_auth_user_id"], session.is_fresh(900)) == ("77", False)
 
 
+def test_a_user_who_is_put_there_again_by_hand_after_a_clear_gets_another_key(store: CountingStore) -> None:
+    session = stored(_auth_user_id="77")
+    session.clear()
+    session.save()
+    planted = session.session_key
+    session["_auth_user_id"] = "77"
+    session.save()
+    assert not SessionStore().exists(planted)
+    assert [info.handle for info in sessions().of({"id": 77})] == [session.handle]
+
+
 def test_a_login_in_a_test_client_logs_in(client: Client) -> None:
     client.force_login(get_user_model().objects.get(username="ann"))
     assert page(client)["user"] == "ann"

@@ -26,9 +26,6 @@ from wsgi_session.integrations.flask import FlaskSessions
 from wsgi_session.stores import MemoryStore
 from wsgi_session.testing import FakeClock
 
-# Flask-Login 0.6.3 asks for the time in a way that Python 3.12 deprecates.
-pytestmark = pytest.mark.filterwarnings(r"ignore:datetime.datetime.utcnow\(\):DeprecationWarning:flask_login")
-
 
 class Site:
     """An application with Flask-SocketIO, served; its views and its events do what the test gives them."""

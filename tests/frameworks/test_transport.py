@@ -55,7 +55,6 @@ def test_a_flask_application_answers_an_app_with_a_token_and_a_browser_with_a_co
         assert read(sessions.middleware, "", environ={"HTTP_AUTHORIZATION": planted}) == {"user": {"id": 6}}
 
 
-@pytest.mark.filterwarnings(r"ignore:datetime.datetime.utcnow\(\):DeprecationWarning:flask_login")
 def test_flask_logins_remember_cookie_opens_no_session_for_a_script_that_sends_the_header() -> None:
     """Else a script in the page could get a token, although it cannot read the cookie."""
     flask = pytest.importorskip("flask", reason="pip install flask")

@@ -20,7 +20,9 @@ def set_owner(work: Work) -> None:
     if user is None or work.ended or (work.login is not None and work.login.owner == owner_with_id(user)):
         return
     owner = tokens.owner_key(work.backend.settings.namespace, owner_with_id(user))
-    if work.record is None or work.record.owner != owner:
+    # An earlier request may have removed this same user, by clear().
+    was_there = USER_ID in (work.data or work.load()).stored
+    if work.record is None or work.record.owner != owner or not was_there:
         log_in_as(work, user, USER_ID)
         note_unconfirmed(work)
 

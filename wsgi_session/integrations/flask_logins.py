@@ -85,8 +85,7 @@ def follow_stored_user(work: Work) -> None:
     Otherwise the token from before the login would open the user's session.
     """
     data, login = work.data or work.load(), work.login
-    # After the headers, no cookie can be set.
-    if _USER_ID not in data.changed or work.ended or work.late:
+    if _USER_ID not in data.changed or work.ended:
         return
     user_id, owner = work.peek(_USER_ID), None if work.record is None else work.record.owner
     if login is not None:
@@ -95,9 +94,13 @@ def follow_stored_user(work: Work) -> None:
             return
         owner = owner_key(work.backend.settings.namespace, login.owner)
     if user_id is None:
-        if owner is not None and (login is not None or _USER_ID in data.stored):
+        if owner is not None and not work.late and (login is not None or _USER_ID in data.stored):
             end_login(work)
     elif owner != owner_key(work.backend.settings.namespace, owner_with_id(user_id)):
+        if work.late:
+            # After the headers, no cookie can be set, and without a new one the user must not be logged in.
+            data.put_packed(_USER_ID, None)
+            return
         log_in_as(work, user_id, _USER_ID, *_OF_LOGIN)
         if not work.peek("_fresh"):
             note_unconfirmed(work)
