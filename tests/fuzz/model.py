@@ -85,6 +85,8 @@ class Request:
     cleared: bool = False
     cleared_flashes: bool = False
     login: Login | None = None
+    #: The keys that it assigned or deleted since the login: they are saved with the login, and not before.
+    since_login: set[str | int] = field(default_factory=set)
     rotating: bool = False
     #: Whether a session is made even if it is empty, because the visitor got a form's token.
     wanted: bool = False
@@ -93,6 +95,12 @@ class Request:
     dead: bool = False
     #: What the answer must do with the cookie: "new", "remove", "again" (for a longer life), or ``None`` for nothing.
     cookie: str | None = None
+
+    def write(self, *keys: str | int) -> None:
+        """Note that the keys were assigned or deleted."""
+        self.written.update(keys)
+        if self.login is not None:
+            self.since_login.update(keys)
 
     def on_top_of(self, stored: Data) -> Data:
         """Return ``stored`` with the keys that this request assigned, and none of the others that it saw."""
@@ -203,18 +211,18 @@ class World:
 
     def put(self, request: Request, key: str, value: int) -> Any:
         request.view[key] = value
-        request.written.add(key)
+        request.write(key)
 
     def put_again(self, request: Request, key: str) -> Any:
         if key in request.view:
-            request.written.add(key)
+            request.write(key)
 
     def there_and_back(self, request: Request, key: str, value: int) -> Any:
-        request.written.add(key)
+        request.write(key)
 
     def append_and_back(self, request: Request, value: int) -> Any:
         if "list" in request.view:
-            request.written.add("list")
+            request.write("list")
 
     def default(self, request: Request, key: str, value: int) -> Any:
         """Keep the value that is there, even if the stored record lacks it. Never overwrite another request's value."""
@@ -226,22 +234,22 @@ class World:
 
     def delete(self, request: Request, key: str) -> Any:
         if key in request.view:
-            request.written.add(key)
+            request.write(key)
         return request.view.pop(key, None)
 
     def append(self, request: Request, value: int) -> Any:
         items = request.view.setdefault("list", [])
         items.append(value)
-        request.written.add("list")
+        request.write("list")
         return items
 
     def flash(self, request: Request, value: int) -> Any:
         request.view[value] = f"message {value}"
-        request.written.add(value)
+        request.write(value)
 
     def flashes(self, request: Request) -> Any:
         numbers = [key for key in request.view if isinstance(key, int)]
-        request.written.update(numbers)
+        request.write(*numbers)
         return sorted(request.view.pop(number) for number in numbers)
 
     def csrf(self, request: Request) -> Any:
@@ -261,6 +269,8 @@ class World:
             request.view, request.cleared, request.cleared_flashes = {}, True, True
         request.view["user"] = {"id": user}
         request.written.add("user")
+        if request.login is None:
+            request.since_login = {"user"}
         request.login = Login(user, handle, self.now, idle)
         request.rotating, request.dead = True, False
         return "taken" if any(one.handle == handle for one in self.sessions.values()) else handle
@@ -317,7 +327,7 @@ class World:
             return "gone"
         if request.login is not None and (request.record is None or request.cleared_flashes):
             request.view["count"] = request.view.get("count", 0) + 1
-            request.written.add("count")
+            request.write("count")
             return request.view["count"]
         results: list[int] = []
 
@@ -395,10 +405,12 @@ class World:
         data = deepcopy(merged)
         change(data)
         login = request.login
-        if login is not None and not at_commit:
-            # The store learns of the login at the commit only.
-            data.pop("user", None)
-            data.update({"user": before["user"]} if "user" in before else {})
+        withheld = request.since_login if login is not None and not at_commit else set[str | int]()
+        shown = deepcopy(data)
+        for key in withheld:
+            # The store learns of the login, and of what follows it, at the commit only.
+            data.pop(key, None)
+            data.update({key: before[key]} if key in before else {})
         moves = stored is None or (at_commit and request.rotating)
         if stored is None:
             stored = Stored(data, self.now, self.now)
@@ -429,22 +441,19 @@ class World:
             request.token, request.cookie = f"new {self._tokens}", "new"
         self.sessions[request.token or ""] = stored
         request.carried = self._carried(request, merged, data)
-        user = request.view.get("user")
-        request.record, request.base, request.view = deepcopy(stored), deepcopy(data), deepcopy(data)
+        request.record, request.base, request.view = deepcopy(stored), deepcopy(data), shown
         request.settle()
         request.wanted = False
         if at_commit:
             request.rotating, request.login = False, None
-        elif login is not None:
-            request.view["user"] = user
-            request.written.add("user")
+        request.written.update(withheld)
         return True
 
     def _carried(self, request: Request, merged: Data, saved: Data) -> Data:
         """Return what a request has written so far, to take along into a new session."""
         result = {key: value for key, value in request.carried.items() if not request.drops(key)}
         changed = {key for key in {*merged, *saved} if merged.get(key) != saved.get(key)}
-        for key in (changed | request.written | request.defaults.keys()) - {"user"}:
+        for key in (changed | request.written | request.defaults.keys()) - {"user"} - request.since_login:
             if isinstance(key, int):
                 # A saved flash message belongs to that session, and to the request that shows it first.
                 continue

@@ -101,6 +101,7 @@ BAD_VALUES = {
     "bad text": b"\xa2\xff\xfe",
     "set of lists": b"\xc7\x02\x02\x91\x90",
     "nan as Decimal of nonsense": b"\xc7\x03\x09xyz",
+    "too deep": b"\x91" * 70 + b"\x90",
 }
 BAD_DATA = {
     "nothing": b"",

@@ -287,7 +287,7 @@ def test_a_session_of_a_cluster_that_was_ended_without_a_replica_does_not_count_
 
 
 def test_every_primary_of_a_cluster_that_has_slots_is_written_to(patient: ValkeyCluster) -> None:
-    with open_store(patient.url, wait=0) as store:
+    with open_store(patient.url + "?timeout=30", wait=0) as store:
         store.ping()
         link = store._client  # type: ignore[attr-defined]
         names = link.names(b"any:", link.deadline())

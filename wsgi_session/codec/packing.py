@@ -41,6 +41,10 @@ from wsgi_session.errors import UnsupportedValue
 _PACKED_AGAIN = CONTAINERS | {float}
 _UNCHECKED = IMMUTABLE - _PACKED_AGAIN
 
+# The bytes with which MessagePack begins no list, dict or extension type.
+_CONTAINER = (*range(0x80, 0xA0), *range(0xC7, 0xCA), *range(0xD4, 0xD9), *range(0xDC, 0xE0))
+_NO_CONTAINER = bytes(byte for byte in range(256) if byte not in _CONTAINER)
+
 # Whether a packer can be told to begin with a small buffer instead of a megabyte. msgpack 1.0 has no such option.
 _SIZED = msgpack.version >= (1, 1)
 
@@ -127,7 +131,7 @@ def unpack(packed: bytes | tuple[int, Any]) -> Any:
         if type(value) in _UNCHECKED:
             return value
         # A value that packs to other bytes was not written by this codec, and would look like a change.
-        if type(value) in _PACKED_AGAIN and _pack(value) == packed:
+        if type(value) in _PACKED_AGAIN and _pack(value) == packed and not _is_too_deep(value, packed):
             return value
     except UNPACK_ERRORS as error:
         raise CorruptData("not a packed value") from error
@@ -175,6 +179,18 @@ def _surrogate_path(value: Any, path: str) -> str:
             except UnicodeEncodeError:
                 return _surrogate_path(item, path + step_to(type(value), place))
     return path
+
+
+def _is_too_deep(value: Any, packed: bytes) -> bool:
+    """Return whether ``value`` has more than ``MAX_DEPTH`` levels: ``pack()`` has never stored such a value."""
+    # Each level takes a byte that begins a container, so few values need a closer look.
+    if len(packed) <= MAX_DEPTH or len(packed.translate(None, _NO_CONTAINER)) <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        parts = (box.values() if type(box) is dict else box for box in level)
+        level = [part for items in parts for part in items if type(part) in CONTAINERS]
+    return bool(level)
 
 
 def _pack(value: Any) -> bytes:

@@ -448,15 +448,23 @@ def test_a_dict_key_that_is_no_text_is_read_wherever_the_dict_is() -> None:
     assert unpack(pack(value, "a")) == value
 
 
+@pytest.mark.parametrize("levels", [65, 70, 1501])
 @pytest.mark.parametrize(
-    "wrap", [lambda inner: b"\x91" + inner, lambda inner: ext(1, b"\x91" + inner)], ids=["list", "tuple"]
+    "wrap",
+    [lambda inner: b"\x91" + inner, lambda inner: b"\x81\xa1k" + inner, lambda inner: ext(1, b"\x91" + inner)],
+    ids=["list", "dict", "tuple"],
 )
-def test_deeper_than_any_session_is_corrupt(wrap: Callable[[bytes], bytes]) -> None:
+def test_deeper_than_any_session_is_corrupt(wrap: Callable[[bytes], bytes], levels: int) -> None:
     data = b"\x90"
-    for _ in range(1500):
+    for _ in range(levels - 1):
         data = wrap(data)
     with pytest.raises(CorruptData):
         unpack(data)
+
+
+def test_many_parts_side_by_side_are_not_deep() -> None:
+    value = [{"at": ([number], "ä" * 40)} for number in range(100)]
+    assert unpack(pack(value, "a")) == value
 
 
 # Records.
