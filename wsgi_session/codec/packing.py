@@ -131,7 +131,9 @@ def unpack(packed: bytes | tuple[int, Any]) -> Any:
         if type(value) in _UNCHECKED:
             return value
         # A value that packs to other bytes was not written by this codec, and would look like a change.
-        if type(value) in _PACKED_AGAIN and _pack(value) == packed and not _is_too_deep(value, packed):
+        unchanged = type(value) in _PACKED_AGAIN and _pack(value) == packed
+        # Each level takes a byte or more.
+        if unchanged and (len(packed) <= MAX_DEPTH or not _is_too_deep(value, packed)):
             return value
     except UNPACK_ERRORS as error:
         raise CorruptData("not a packed value") from error
@@ -181,10 +183,10 @@ def _surrogate_path(value: Any, path: str) -> str:
     return path
 
 
-def _is_too_deep(value: Any, packed: bytes) -> bool:
+def _is_too_deep(value: Any, packed: Any) -> bool:
     """Return whether ``value`` has more than ``MAX_DEPTH`` levels: ``pack()`` has never stored such a value."""
     # Each level takes a byte that begins a container, so few values need a closer look.
-    if len(packed) <= MAX_DEPTH or len(packed.translate(None, _NO_CONTAINER)) <= MAX_DEPTH:
+    if len(packed.translate(None, _NO_CONTAINER)) <= MAX_DEPTH:
         return False
     level = [value]
     for _ in range(MAX_DEPTH):
