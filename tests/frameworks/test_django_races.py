@@ -188,10 +188,8 @@ def test_a_logout_that_crosses_a_change_of_the_key_ends_the_session_that_it_beca
     assert sessions().of(user_id()) == []
 
 
-@pytest.mark.parametrize("end", ["logout", "cycle_key"])
-@pytest.mark.parametrize("change", ["cycle_key", "write"])
-def test_a_second_save_of_a_session_that_ended_meanwhile_makes_no_new_login(change: str, end: str) -> None:
-    """As in a view that catches the error of its own save: the response is a 400, and has no cookie."""
+def overtaken_by(end: str) -> HttpRequest:
+    """Return a request of a logged-in user whose session another request has ended, or given another key, meanwhile."""
     key = logged_in()
     slow, other = begin(key), begin(key)
     if end == "logout":
@@ -199,6 +197,14 @@ def test_a_second_save_of_a_session_that_ended_meanwhile_makes_no_new_login(chan
     else:
         other.session.cycle_key()
     finish(other)
+    return slow
+
+
+@pytest.mark.parametrize("end", ["logout", "cycle_key"])
+@pytest.mark.parametrize("change", ["cycle_key", "write"])
+def test_a_second_save_of_a_session_that_ended_meanwhile_makes_no_new_login(change: str, end: str) -> None:
+    """As in a view that catches the error of its own save: the response is a 400, and has no cookie."""
+    slow = overtaken_by(end)
     if change == "cycle_key":
         slow.session.cycle_key()
     else:
@@ -217,13 +223,7 @@ def test_a_new_session_after_a_refused_save_does_not_bring_back_the_login(
     create: Callable[[Any], None], end: str
 ) -> None:
     """As in pretalx, whose middleware calls ``create()`` when ``save()`` raises ``UpdateError``."""
-    key = logged_in()
-    slow, other = begin(key), begin(key)
-    if end == "logout":
-        logout(other)
-    else:
-        other.session.cycle_key()
-    finish(other)
+    slow = overtaken_by(end)
     slow.session["a"] = 1
     with pytest.raises(UpdateError):
         slow.session.save()

@@ -23,7 +23,7 @@ from wsgi_session.stores.contract import (
 )
 from wsgi_session.stores.redis.cluster import Cluster
 from wsgi_session.stores.redis.lua import DEAD_AFTER
-from wsgi_session.stores.redis.records import pack, pack_time, pack_times, pack_versions, unpack
+from wsgi_session.stores.redis.records import pack, pack_time, pack_times, pack_versions, unpack, unpack_entry
 from wsgi_session.stores.redis.scripts import (
     ADD_ENTRY,
     ALREADY_DONE,
@@ -118,7 +118,8 @@ class Index:
                 self.remove(record.owner, new, pack_time(record.expires), deadline=deadline)
             return Outcome.GONE if result == GONE else Outcome.CONFLICT
         if isinstance(result, bytes):
-            self.remove(result[:32], old, result[32:], deadline=deadline)
+            owner, ends = unpack_entry(result)
+            self.remove(owner, old, ends, deadline=deadline)
         return Outcome.SAVED
 
     def of_owner(self, owner: bytes, now: float) -> Iterator[OwnedSession]:

@@ -71,6 +71,11 @@ def unpack(value: bytes) -> Record | None:
     )
 
 
+def unpack_entry(result: bytes) -> tuple[bytes, bytes]:
+    """Return the owner and the packed end of a session, as a script that has ended it in a cluster returns them."""
+    return result[:32], result[32:]
+
+
 _Pack = Callable[..., bytes]
 #: A time, in the format that the scripts read.
 pack_time: _Pack = _DOUBLE.pack

@@ -27,7 +27,15 @@ from wsgi_session.stores.contract import (
 from wsgi_session.stores.redis.cluster import Cluster
 from wsgi_session.stores.redis.index import HEAD, Index
 from wsgi_session.stores.redis.node import Node
-from wsgi_session.stores.redis.records import pack, pack_change, pack_time, pack_touch, pack_versions, unpack
+from wsgi_session.stores.redis.records import (
+    pack,
+    pack_change,
+    pack_time,
+    pack_touch,
+    pack_versions,
+    unpack,
+    unpack_entry,
+)
 from wsgi_session.stores.redis.scripts import (
     CREATE,
     DELETE,
@@ -143,7 +151,8 @@ class RedisStore(Store):
         arguments, deadline = (version or b"", self._waits, self._index_prefix), self._client.deadline()
         result = self._run_script(DELETE, self._prefix + key, *arguments, deadline=deadline)
         if self._index is not None and isinstance(result, bytes):
-            self._index.remove(result[:32], key, result[32:], deadline=deadline)
+            owner, ends = unpack_entry(result)
+            self._index.remove(owner, key, ends, deadline=deadline)
         return bool(result != GONE)
 
     def delete_many(self, keys: Sequence[bytes]) -> int:
@@ -160,7 +169,8 @@ class RedisStore(Store):
             if isinstance(result, ResponseError):  # The node does not know the script yet, or the key is on another.
                 result = self._run_script(DELETE, name, *arguments, deadline=deadline)
             if isinstance(result, bytes):
-                owned[result[:32]] += key, result[32:]
+                owner, ends = unpack_entry(result)
+                owned[owner] += key, ends
             deleted += result != GONE
         for owner, ended in owned.items():
             self._index.remove(owner, *ended, deadline=deadline)
